@@ -1,0 +1,6 @@
+"""``python -m vtnstream``."""
+
+from vtnstream.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,23 @@
+"""Every default of vtnstream stands once, in these dataclasses; click reads them here."""
+
+from vtnstream.config.model import (
+    BackboneConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessConfig,
+    SamplingConfig,
+    TemporalConfig,
+)
+from vtnstream.config.runtime import RuntimeConfig
+from vtnstream.config.timeline import TimelineConfig
+
+__all__ = [
+    "BackboneConfig",
+    "HeadConfig",
+    "ModelConfig",
+    "PreprocessConfig",
+    "RuntimeConfig",
+    "SamplingConfig",
+    "TemporalConfig",
+    "TimelineConfig",
+]

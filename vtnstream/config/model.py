@@ -1,0 +1,194 @@
+"""The config of a model: saved resolved as ``config.json`` beside ``model.safetensors``,
+it rebuilds the model by itself and says how frames must be sampled and prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from vtnstream.errors import ConfigError
+
+SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
+POSITION_KINDS = ("rotary", "learned", "fixed", "none")
+FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
+CROP_MODES = ("center", "squash", "border")
+INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if value <= 0:
+            raise ConfigError(f"{name} must be positive, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """Which frames become tokens.
+
+    ``rate``: grid t = k / ``fps`` from the container's start, the frame on screen at t.
+    ``uniform``: ``num_frames`` over the range, ``floor(linspace(0, n - 1, num_frames))``.
+    ``stride``: every ``stride``-th frame. ``all``: every frame. ``keyframes``: keyframes.
+    """
+
+    kind: str = "rate"
+    fps: Fraction = Fraction(2)
+    num_frames: int = 250
+    stride: int = 8
+
+    def __post_init__(self) -> None:
+        _one_of("sampling.kind", self.kind, SAMPLING_KINDS)
+        _positive(fps=float(self.fps), num_frames=self.num_frames, stride=self.stride)
+
+    def describe(self) -> str:
+        """A few words for people: ``2 frames/s``, ``250 frames``, ``every 8th frame``."""
+        rate = str(self.fps) if self.fps.denominator < 1000 else f"{float(self.fps):.3f}"
+        return {
+            "rate": f"{rate} frames/s",
+            "uniform": f"{self.num_frames} frames, evenly spaced",
+            "stride": f"every {self.stride}. frame",
+            "all": "every frame",
+            "keyframes": "keyframes",
+        }[self.kind]
+
+    def key(self) -> dict[str, Any]:
+        """Only what decides the grid: part of the feature key."""
+        parts: dict[str, Any] = {"kind": self.kind}
+        if self.kind == "rate":
+            parts["fps"] = str(self.fps)
+        elif self.kind == "uniform":
+            parts["num_frames"] = self.num_frames
+        elif self.kind == "stride":
+            parts["stride"] = self.stride
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessConfig:
+    """How a picture becomes a model input, the model's own and never guessed.
+
+    ``center``: the short side is scaled to ``resize``, then ``size`` x ``size`` is cut from
+    the centre. ``squash``: scaled to ``resize`` x ``resize`` regardless of aspect, then cut.
+    ``border``: the long side is scaled to ``resize``, the rest is black, then cut.
+    """
+
+    size: int = 224
+    resize: int = 256
+    crop: str = "center"
+    interpolation: str = "bicubic"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        _one_of("preprocess.crop", self.crop, CROP_MODES)
+        _one_of("preprocess.interpolation", self.interpolation, INTERPOLATIONS)
+        _positive(size=self.size, resize=self.resize)
+        if self.size > self.resize:
+            raise ConfigError(f"preprocess.resize {self.resize} is smaller than size {self.size}")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ConfigError("preprocess.mean and preprocess.std have three numbers each")
+        _positive(std=min(self.std))
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneConfig:
+    """A timm model by name, with the arguments ``timm.create_model`` gets."""
+
+    name: str = "vit_base_patch16_224.augreg_in21k"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalConfig:
+    """The Longformer over the tokens (paper section 3.2).
+
+    ``hidden_size`` 0 means the backbone's D; another value puts a linear projection before
+    the encoder. ``attention_window`` is the local reach w (w / 2 to each side, even): one
+    number for all layers or one a layer. ``positions``: ``rotary`` (relative, extrapolates:
+    the default of new models), ``learned`` (the paper's, table of ``max_positions`` with the
+    reference's modulo), ``fixed`` (sine / cosine over absolute position), ``none``.
+    ``window_positions``: position indices of a sliding window stay ``absolute`` or start at
+    0 again (``clip``: models trained on clips).
+    """
+
+    num_layers: int = 3
+    num_heads: int = 12
+    hidden_size: int = 0
+    intermediate_size: int = 3072
+    attention_window: tuple[int, ...] = (32,)
+    positions: str = "rotary"
+    max_positions: int = 288
+    window_positions: str = "absolute"
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    global_attention: bool = True
+    """False cuts the [CLS] token out of every other token's sight and back: the ablation
+    ``vtnstream demo`` shows."""
+
+    def __post_init__(self) -> None:
+        _one_of("temporal.positions", self.positions, POSITION_KINDS)
+        _one_of("temporal.window_positions", self.window_positions, ("absolute", "clip"))
+        _positive(num_layers=self.num_layers, num_heads=self.num_heads)
+        _positive(intermediate_size=self.intermediate_size, max_positions=self.max_positions - 2)
+        if len(self.attention_window) not in (1, self.num_layers):
+            raise ConfigError("temporal.attention_window: one number, or one for each layer")
+        if any(w <= 0 or w % 2 for w in self.attention_window):
+            raise ConfigError("temporal.attention_window must be even and positive")
+
+    @property
+    def attention_windows(self) -> tuple[int, ...]:
+        """One window a layer."""
+        if len(self.attention_window) == 1:
+            return self.attention_window * self.num_layers
+        return self.attention_window
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """What is read from the tokens.
+
+    ``labels``: classes of the whole video, through the MLP head on [CLS] (paper section
+    3.3). ``dense_labels``: classes of each token, through the dense head. Either may be
+    empty. ``mlp_dim`` 0 means the encoder's D.
+    """
+
+    labels: tuple[str, ...] = ()
+    dense_labels: tuple[str, ...] = ()
+    mlp_dim: int = 0
+    dropout: float = 0.5
+    multi_label: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "dense_labels"):
+            labels = getattr(self, name)
+            if len(set(labels)) != len(labels):
+                raise ConfigError(f"head.{name}: a label is named twice")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Everything needed to rebuild a VTN, saved as ``config.json``."""
+
+    name: str = "vtn"
+    architecture: str = "vtn"
+    schema: int = 1
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    feature_norm: str = "none"
+    """``none``; ``dataset``: (x - mean) / std of the training set; ``video_mean``: minus the
+    mean over the whole selected range, / std; ``running_mean``: the same, causally."""
+    temporal: TemporalConfig = field(default_factory=TemporalConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("architecture", self.architecture, ("vtn",))
+        _one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
+        if self.schema != 1:
+            raise ConfigError(f"schema {self.schema} is newer than this vtnstream: update it")

@@ -1,0 +1,39 @@
+"""How to run, never what comes out (beyond rounding): device, dtype, cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtnstream.errors import ConfigError
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """Options every inference command shares.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: compute type of the backbone; features are stored as float32 whatever it is.
+        batch_size: frames a backbone call; recorded with stored features and reused.
+        cache_dir: where features are kept; None is the user's cache directory.
+        use_cache: False works in a temporary store that is removed afterwards.
+        cache_limit_bytes: least recently used features go when the store grows beyond.
+        threads: decoder and torch threads; None leaves the choice to them.
+    """
+
+    device: str = "auto"
+    dtype: str = "float32"
+    batch_size: int = 32
+    cache_dir: Path | None = None
+    use_cache: bool = True
+    cache_limit_bytes: int = 20 * 2**30
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch size must be at least 1, not {self.batch_size}")

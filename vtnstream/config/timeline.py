@@ -1,0 +1,81 @@
+"""How scores per token become segments (``spec`` of the timeline command)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vtnstream.errors import ConfigError
+
+LOCALIZE = ("auto", "dense", "sliding", "both")
+SMOOTHING = ("none", "median", "gaussian")
+NMS = ("none", "hard", "soft")
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineConfig:
+    """Options of ``vtnstream timeline``.
+
+    Attributes:
+        localize: ``auto`` is dense where the model has such a head, else sliding; an
+            explicit ``window`` adds sliding.
+        window: tokens of a sliding window; None means 64 and not asked for.
+        stride: tokens between windows; None is half a window.
+        smoothing: ``none``, ``median`` or ``gaussian`` over ``smoothing_size`` tokens
+            (gaussian: its standard deviation is a quarter of it).
+        viterbi: cost of switching labels in nats; None is off.
+        threshold: lowest score at which a multi-label segment goes on; with ``onset`` /
+            ``offset`` hysteresis a segment starts at onset and ends below offset.
+        min_duration: seconds; shorter segments give way to their neighbours.
+        merge_gap: seconds; equal labels closer than this become one segment.
+        nms: suppress overlapping segments of one class, ``hard`` or ``soft``.
+        nms_threshold: tIoU above which two segments overlap.
+        background: keep segments labelled ``background``.
+    """
+
+    localize: str = "auto"
+    window: int | None = None
+    stride: int | None = None
+    smoothing: str = "none"
+    smoothing_size: int = 5
+    viterbi: float | None = None
+    threshold: float = 0.0
+    onset: float | None = None
+    offset: float | None = None
+    min_duration: float = 0.0
+    merge_gap: float = 0.0
+    nms: str = "none"
+    nms_threshold: float = 0.5
+    background: bool = False
+
+    DEFAULT_WINDOW = 64
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("localize", LOCALIZE), ("smoothing", SMOOTHING), ("nms", NMS)):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}")
+        for name in ("window", "stride", "smoothing_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value}")
+        if self.stride is not None and self.stride > self.num_window_tokens:
+            raise ConfigError(
+                f"stride {self.stride} is larger than the window: tokens would go unseen"
+            )
+        for name in ("viterbi", "min_duration", "merge_gap"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ConfigError(f"{name} cannot be negative: {value}")
+        for name in ("threshold", "onset", "offset", "nms_threshold"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"{name} must lie between 0 and 1, not {value}")
+        if self.onset is not None and self.offset is not None and self.offset > self.onset:
+            raise ConfigError(f"offset {self.offset} is above onset {self.onset}")
+
+    @property
+    def num_window_tokens(self) -> int:
+        return self.window or self.DEFAULT_WINDOW
+
+    @property
+    def num_stride_tokens(self) -> int:
+        return self.stride or max(1, self.num_window_tokens // 2)

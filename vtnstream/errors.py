@@ -1,0 +1,64 @@
+"""One tree of errors. Each message is one line that names the file and says what to do.
+
+Children also inherit the fitting builtin, so ``except ValueError`` keeps working for
+library users. Only :class:`VtnstreamError` is caught by the command line; anything else
+is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class VtnstreamError(Exception):
+    """Base of every error vtnstream raises on purpose."""
+
+
+class UsageError(VtnstreamError, ValueError):
+    """The request itself is wrong (exit code 2)."""
+
+
+class ConfigError(UsageError):
+    """A config file, environment variable or ``key=value`` is not usable (exit code 2)."""
+
+
+class MissingExtraError(VtnstreamError, ImportError):
+    """An optional library is needed: names the extra that installs it (exit code 2)."""
+
+
+class VideoError(VtnstreamError):
+    """A video cannot be used."""
+
+
+class VideoOpenError(VideoError, OSError):
+    """The file cannot be opened: absent, empty, not regular, refused or not a media file."""
+
+
+class NoVideoStreamError(VideoError, ValueError):
+    """The file holds no video stream (audio only, or cover art only)."""
+
+
+class VideoDecodeError(VideoError, RuntimeError):
+    """Nothing useful could be decoded."""
+
+
+class ModelError(VtnstreamError, ValueError):
+    """A model folder, checkpoint or name is not usable."""
+
+
+class CheckpointError(ModelError):
+    """Weights do not fit: missing, unexpected, misshapen or non-finite tensors."""
+
+
+class FeatureError(VtnstreamError, ValueError):
+    """Stored features do not fit the request (another model, range or preprocessing)."""
+
+
+class StoreError(VtnstreamError, OSError):
+    """The feature store cannot be read or written (no space, no permission, I/O error)."""
+
+
+class AnnotationError(VtnstreamError, ValueError):
+    """An annotation file is wrong; the message names file and line."""
+
+
+class OutputError(VtnstreamError, OSError):
+    """A result cannot be written."""

@@ -1,0 +1,38 @@
+"""Label names: reading label files and keeping a stable order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from vtnstream.errors import AnnotationError
+
+BACKGROUND = "background"
+"""Label of spans without an annotation; it never becomes a segment by default."""
+
+
+def stable_order(labels: Iterable[str], *, background: bool = False) -> tuple[str, ...]:
+    """Distinct labels in alphabetical order; ``background`` first when asked for."""
+    names = sorted(set(labels) - {BACKGROUND} if background else set(labels))
+    return (BACKGROUND, *names) if background else tuple(names)
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """Labels from a text file, one a line, in the file's order.
+
+    Raises:
+        AnnotationError: the file cannot be read, is empty, or names a label twice.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationError(f"{path}: labels cannot be read ({error})") from error
+    names = [line.strip() for line in lines if line.strip()]
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        if name in seen:
+            raise AnnotationError(f"{path}: line {number} repeats label {name!r}")
+        seen[name] = number
+    if not names:
+        raise AnnotationError(f"{path}: no labels in it (write one a line)")
+    return tuple(names)
