@@ -1,0 +1,218 @@
+"""All feature stores of a user: finding the right one, listing, and keeping within a limit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+from vtnstream.errors import StoreError
+from vtnstream.features.key import FeatureKey, FileState, full_sha256
+from vtnstream.features.lock import StoreLock
+from vtnstream.features.store import FeatureStore, read_json, write_json
+
+_MAX_TWINS = 64
+
+
+def default_cache_dir() -> Path:
+    """``$VTNSTREAM_CACHE_DIR``, else the user's cache directory."""
+    chosen = os.environ.get("VTNSTREAM_CACHE_DIR")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("vtnstream"))
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One feature store as ``vtnstream cache list`` shows it."""
+
+    directory: Path
+    size_bytes: int
+    last_used: float
+    """Seconds since the epoch."""
+    num_chunks: int
+    complete: bool
+    video_path: str | None
+    backbone: str
+    sampling: dict[str, object]
+
+
+class FeatureCache:
+    """Feature stores below one directory, least recently used first to go."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "features"
+
+    @contextmanager
+    def open(
+        self,
+        key: FeatureKey,
+        state: FileState,
+        *,
+        on_wait: Callable[[], None] | None = None,
+    ) -> Iterator[FeatureStore]:
+        """The store of ``key``, locked for writing while the context lasts.
+
+        Two videos can share size and sampled blocks. Where a file's path or time of change
+        is new to the store, its full hash must equal the recorded one; otherwise the next
+        twin directory is tried.
+
+        Raises:
+            StoreError: the directory cannot be made, read or locked.
+        """
+        with self._locked_directory(key, state, on_wait) as (directory, lock):
+            os.utime(directory / "lock")
+            yield FeatureStore(directory, key, lock)
+
+    @contextmanager
+    def _locked_directory(
+        self, key: FeatureKey, state: FileState, on_wait: Callable[[], None] | None
+    ) -> Iterator[tuple[Path, StoreLock]]:
+        base = self.root / key.digest[:2] / key.digest
+        checked: str | None = None
+        for twin in range(_MAX_TWINS):
+            directory = base if twin == 0 else base.with_name(f"{base.name}-{twin}")
+            lock = StoreLock(directory / "lock")
+            try:
+                lock.acquire(exclusive=True, on_wait=on_wait)
+                while not lock.still_there():
+                    lock.release()
+                    lock.acquire(exclusive=True, on_wait=on_wait)
+                known = _Identity.read(directory)
+                if known is not None and not known.has_seen(state):
+                    checked = checked or full_sha256(state.path)
+                    if known.full_sha256 is None:
+                        # Interrupted before the hash was known, and moved since: not provably
+                        # the same film, so nothing of it is kept.
+                        _empty(directory)
+                        known = None
+                    elif known.full_sha256 != checked:
+                        continue
+                    else:
+                        known.with_state(state).write(directory)
+                if known is None:
+                    _Identity(checked, (state,)).write(directory)
+                yield directory, lock
+                return
+            finally:
+                lock.release()
+        raise StoreError(f"{base}: too many videos share this key; run vtnstream cache prune --all")
+
+    def entries(self) -> list[CacheEntry]:
+        """All stores, least recently used first."""
+        found = [_entry(path.parent) for path in self.root.glob("*/*/lock")]
+        return sorted((e for e in found if e is not None), key=lambda e: e.last_used)
+
+    def prune(self, limit_bytes: int) -> list[CacheEntry]:
+        """Remove least recently used stores until all together hold at most ``limit_bytes``.
+        A store in use is left alone.
+
+        Returns:
+            What was removed.
+        """
+        entries = self.entries()
+        total = sum(entry.size_bytes for entry in entries)
+        removed = []
+        for entry in entries:
+            if total <= limit_bytes:
+                break
+            if self._remove(entry.directory):
+                total -= entry.size_bytes
+                removed.append(entry)
+        return removed
+
+    def _remove(self, directory: Path) -> bool:
+        lock = StoreLock(directory / "lock")
+        try:
+            if not lock.try_acquire(exclusive=True):
+                return False
+            shutil.rmtree(directory)
+        except OSError as error:
+            raise StoreError(f"{directory}: cannot be removed ({error})") from error
+        finally:
+            lock.release()
+        return True
+
+
+@contextmanager
+def temporary_cache() -> Iterator[FeatureCache]:
+    """A cache that is gone afterwards (``--no-cache``)."""
+    with tempfile.TemporaryDirectory(prefix="vtnstream-") as directory:
+        yield FeatureCache(Path(directory))
+
+
+def record_full_hash(store: FeatureStore, state: FileState, sha256: str) -> bool:
+    """Note the full hash of the video a store was filled from.
+
+    Returns:
+        False where another hash stands there already: the file changed while being read.
+    """
+    known = _Identity.read(store.directory) or _Identity(None, (state,))
+    if known.full_sha256 not in (None, sha256):
+        return False
+    _Identity(sha256, known.states).with_state(state).write(store.directory)
+    return True
+
+
+def recorded_hash(store: FeatureStore) -> str | None:
+    """The full hash of the store's video, where it is known."""
+    known = _Identity.read(store.directory)
+    return known.full_sha256 if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """``identity.json``: the video's full hash and where it has been seen."""
+
+    full_sha256: str | None
+    states: tuple[FileState, ...]
+
+    @classmethod
+    def read(cls, directory: Path) -> _Identity | None:
+        data = read_json(directory / "identity.json")
+        if data is None:
+            return None
+        return cls(data["full_sha256"], tuple(FileState(**state) for state in data["states"]))
+
+    def write(self, directory: Path) -> None:
+        states = [asdict(state) for state in self.states]
+        write_json(directory / "identity.json", {"full_sha256": self.full_sha256, "states": states})
+
+    def has_seen(self, state: FileState) -> bool:
+        return state in self.states
+
+    def with_state(self, state: FileState) -> _Identity:
+        others = tuple(s for s in self.states if s.path != state.path)
+        return _Identity(self.full_sha256, (*others[-7:], state))
+
+
+def _empty(directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.name != "lock":
+            path.unlink(missing_ok=True)
+
+
+def _entry(directory: Path) -> CacheEntry | None:
+    try:
+        files = [path for path in directory.iterdir() if path.is_file()]
+        used = (directory / "lock").stat().st_mtime
+        size = sum(path.stat().st_size for path in files)
+    except FileNotFoundError:  # pruned by somebody else while we looked
+        return None
+    store = read_json(directory / "store.json") or {}
+    known = _Identity.read(directory)
+    key = store.get("key", {})
+    return CacheEntry(
+        directory=directory,
+        size_bytes=size,
+        last_used=used,
+        num_chunks=sum(path.suffix == ".safetensors" for path in files),
+        complete=(directory / "end.json").exists(),
+        video_path=known.states[-1].path if known and known.states else None,
+        backbone=key.get("backbone", "?"),
+        sampling=key.get("sampling", {}),
+    )

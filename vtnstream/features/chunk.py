@@ -1,0 +1,95 @@
+"""One immutable file of the feature store: the tokens of one stretch of the sampling grid.
+
+A chunk is a safetensors file, so anything can read it; a checksum over everything in it
+tells torn, flipped or zeroed bytes from good ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from vtnstream.errors import StoreError
+from vtnstream.types import DecodeStats, FloatArray, TokenTimes
+
+_ARRAYS = ("features", "indices", "pts", "start_seconds", "end_seconds")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredChunk:
+    """Tokens of grid positions ``[first_index, stop_index)``.
+
+    Attributes:
+        values: (T, D) float32.
+        times: their T times.
+        stats: errors met while decoding it. Counts that depend on where decoding began
+            (packets, frames) are left out, so that a resumed run stores the same bytes.
+    """
+
+    first_index: int
+    stop_index: int
+    values: FloatArray
+    times: TokenTimes
+    stats: DecodeStats
+
+    def to_bytes(self) -> bytes:
+        arrays: dict[str, np.ndarray] = {
+            "features": np.ascontiguousarray(self.values),
+            "indices": self.times.indices,
+            "pts": self.times.pts,
+            "start_seconds": self.times.start_seconds,
+            "end_seconds": self.times.end_seconds,
+        }
+        facts = {
+            "first_index": self.first_index,
+            "stop_index": self.stop_index,
+            "num_packet_errors": self.stats.num_packet_errors,
+            "num_corrupt": self.stats.num_corrupt,
+            "num_dropped": self.stats.num_dropped,
+        }
+        facts_text = json.dumps(facts, sort_keys=True)
+        seal = {"facts": facts_text, "sha256": _digest(arrays, facts_text)}
+        # One metadata entry: safetensors writes several in no fixed order.
+        return save(arrays, metadata={"vtnstream": json.dumps(seal, sort_keys=True)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> StoredChunk:
+        """Raises:
+        StoreError: the bytes are not what was written.
+        """
+        try:
+            arrays = {key: value for key, value in load(data).items() if key in _ARRAYS}
+            length = int.from_bytes(data[:8], "little")
+            seal = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["vtnstream"])
+            facts: dict[str, Any] = json.loads(seal["facts"])
+            if seal["sha256"] != _digest(arrays, seal["facts"]):
+                raise ValueError("checksum differs")
+            times = TokenTimes(**{key: arrays[key] for key in _ARRAYS[1:]})
+            first, stop = facts.pop("first_index"), facts.pop("stop_index")
+            return cls(first, stop, arrays["features"], times, DecodeStats(**facts))
+        except Exception as error:  # whatever damaged bytes make the parsers raise
+            raise StoreError(f"{name}: damaged feature chunk ({error})") from error
+
+
+def persistent_stats(stats: DecodeStats) -> DecodeStats:
+    """The counts that do not depend on where decoding began."""
+    return DecodeStats(
+        **{key: value for key, value in asdict(stats).items() if key not in _POSITION_DEPENDENT}
+    )
+
+
+_POSITION_DEPENDENT = ("num_packets", "num_frames")
+
+
+def _digest(arrays: dict[str, Any], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for name in _ARRAYS:
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

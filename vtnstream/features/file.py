@@ -1,0 +1,145 @@
+"""Features as one file to keep, move or train on: ``vtnstream extract VIDEO -o F.safetensors``.
+
+Arrays: ``features`` (T, D) float32, ``indices`` and ``pts`` (T,) int64, ``start_seconds`` and
+``end_seconds`` (T,) float64. Metadata (JSON under ``vtnstream``): time base, sampling,
+preprocessing, backbone with its arguments, hashes. Written and read block by block: the
+file may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from vtnstream.errors import FeatureError, OutputError
+from vtnstream.types import FeatureSequence, FloatArray, TokenTimes
+
+_BLOCK = 1024
+_TIMES = ("indices", "pts", "start_seconds", "end_seconds")
+_DTYPE_NAMES = {"float32": "F32", "float64": "F64", "int64": "I64"}
+
+
+def write_features(
+    path: str | Path, features: FeatureSequence, metadata: Mapping[str, Any]
+) -> None:
+    """Write a feature file atomically, block by block.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    times = {name: getattr(features.times, name) for name in _TIMES}
+    shape = (len(features.times), features.num_features)
+    header = _header({**times}, shape, metadata)
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                file.write(len(header).to_bytes(8, "little"))
+                file.write(header)
+                for array in times.values():
+                    file.write(np.ascontiguousarray(array).tobytes())
+                for block in features.blocks(_BLOCK):
+                    file.write(np.ascontiguousarray(block).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path}: features cannot be written ({error.strerror})") from error
+
+
+def _header(times: Mapping[str, Any], shape: tuple[int, int], metadata: Mapping[str, Any]) -> bytes:
+    entries: dict[str, Any] = {"__metadata__": {"vtnstream": json.dumps(metadata, sort_keys=True)}}
+    offset = 0
+    for name, array in times.items():
+        entries[name] = _entry(_DTYPE_NAMES[array.dtype.name], array.shape, offset, array.nbytes)
+        offset += array.nbytes
+    entries["features"] = _entry("F32", shape, offset, 4 * shape[0] * shape[1])
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)  # arrays start on 8 bytes, as the format asks
+
+
+def _entry(dtype: str, shape: tuple[int, ...], offset: int, size: int) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
+
+
+class FeatureFile:
+    """A :class:`vtnstream.types.FeatureSequence` read from a feature file.
+
+    Raises:
+        FeatureError: not a feature file, or its arrays do not fit together.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            with safe_open(self.path, framework="np") as file:
+                metadata = (file.metadata() or {}).get("vtnstream")
+                arrays = {name: file.get_tensor(name) for name in _TIMES}
+                shape = file.get_slice("features").get_shape()
+        except (OSError, SafetensorError, KeyError) as error:
+            raise FeatureError(
+                f"{path}: not a feature file ({error}); make one with vtnstream extract"
+            ) from error
+        if metadata is None or len(shape) != 2 or shape[0] != len(arrays["pts"]):
+            raise FeatureError(f"{path}: not a feature file of vtnstream extract")
+        self.metadata: dict[str, Any] = json.loads(metadata)
+        self._times = TokenTimes(**arrays)
+        self._num_features = int(shape[1])
+
+    def __repr__(self) -> str:
+        return f"FeatureFile(({len(self._times)}, {self._num_features}), {self._times!r})"
+
+    @property
+    def times(self) -> TokenTimes:
+        return self._times
+
+    @property
+    def num_features(self) -> int:
+        return self._num_features
+
+    def blocks(self, size: int) -> Iterator[FloatArray]:
+        with safe_open(self.path, framework="np") as file:
+            values = file.get_slice("features")
+            for start in range(0, len(self._times), size):
+                block: FloatArray = values[start : start + size]
+                yield block
+
+
+class FeatureSpan:
+    """The tokens of a feature sequence that start within ``[start, end)`` seconds."""
+
+    def __init__(self, whole: FeatureSequence, start: float, end: float | None) -> None:
+        low, high = np.searchsorted(
+            whole.times.start_seconds, [start, np.inf if end is None else end]
+        )
+        self._whole = whole
+        self._low, self._high = int(low), int(high)
+        self._times = whole.times[self._low : self._high]
+
+    @property
+    def times(self) -> TokenTimes:
+        return self._times
+
+    @property
+    def num_features(self) -> int:
+        return self._whole.num_features
+
+    def blocks(self, size: int) -> Iterator[FloatArray]:
+        position = 0
+        for block in self._whole.blocks(size):
+            low = max(0, self._low - position)
+            high = min(len(block), self._high - position)
+            if high > low:
+                yield block[low:high]
+            position += len(block)

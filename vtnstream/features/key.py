@@ -1,0 +1,112 @@
+"""What stored features belong to: which video, sampled and prepared how, through which weights.
+
+Everything that can change a stored number is in the key, so features of one setting are
+never met by another. The batch size is not: it is recorded at the first write and reused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vtnstream.errors import VideoOpenError
+
+SCHEMA = 1
+"""Raised whenever stored bytes change their meaning."""
+
+NUM_BLOCKS = 16
+BLOCK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class VideoIdentity:
+    """A file's content by its size and a hash of 16 blocks spread over it: read in
+    milliseconds however long the film, blind to edits between the blocks. The full hash
+    closes that hole (see :meth:`FeatureCache.open`)."""
+
+    size_bytes: int
+    blocks_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """Where a file was and when it last changed."""
+
+    path: str
+    mtime_ns: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: str | Path) -> FileState:
+        """Raises:
+        VideoOpenError: the file cannot be examined.
+        """
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise VideoOpenError(f"{path}: {error.strerror}") from error
+        return cls(os.path.abspath(path), status.st_mtime_ns, status.st_size)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureKey:
+    """All that decides the features of one video."""
+
+    video: VideoIdentity
+    stream_index: int
+    sampling: Mapping[str, Any]
+    preprocess: Mapping[str, Any]
+    resizer: str
+    decoder: str
+    backbone: str
+    backbone_arguments: Mapping[str, Any]
+    weights_sha256: str
+    dtype: str
+    backend: str
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """Hex name of the key: equal keys, equal names."""
+        text = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def video_identity(path: str | Path) -> VideoIdentity:
+    """Size and block hash of a file.
+
+    Raises:
+        VideoOpenError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256()
+            last = max(0, size - BLOCK_BYTES)
+            for offset in sorted({last * i // (NUM_BLOCKS - 1) for i in range(NUM_BLOCKS)}):
+                file.seek(offset)
+                digest.update(file.read(BLOCK_BYTES))
+    except OSError as error:
+        raise VideoOpenError(f"{path}: {error.strerror}") from error
+    return VideoIdentity(size, digest.hexdigest())
+
+
+def full_sha256(path: str | Path) -> str:
+    """SHA-256 of the whole file.
+
+    Raises:
+        VideoOpenError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise VideoOpenError(f"{path}: {error.strerror}") from error

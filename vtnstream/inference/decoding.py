@@ -1,0 +1,227 @@
+"""Filling the feature store: decode what is missing, batch by batch, and publish chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vtnstream.config import SamplingConfig
+from vtnstream.features.chunk import StoredChunk, persistent_stats
+from vtnstream.features.store import EndRecord, FeatureStore
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.progress import Progress
+from vtnstream.types import (
+    DecodeStats,
+    DecodeSummary,
+    FloatArray,
+    FrameChunk,
+    TimeRange,
+    TokenTimes,
+)
+from vtnstream.video.prefetch import prefetch
+from vtnstream.video.source import VideoSource, open_video
+
+QUEUE_DEPTH = 2
+"""Batches the decoder may run ahead; it waits when they are full, so memory stays flat."""
+
+
+@dataclass(slots=True)
+class DecodeFacts:
+    """What one run decoded, for the report."""
+
+    num_tokens: int = 0
+    num_frames_decoded: int = 0
+    seconds_waiting_for_frames: float = 0.0
+    seconds_in_backbone: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeJob:
+    """One video to encode under one setting."""
+
+    path: str | Path
+    encoder: FrameEncoder
+    sampling: SamplingConfig
+    span: TimeRange
+    stream: int | None
+    threads: int | None
+
+
+def fill_store(
+    store: FeatureStore,
+    job: DecodeJob,
+    first_chunk: int,
+    stop_chunk: int | None,
+    progress: Progress,
+) -> DecodeFacts:
+    """Decode and encode every chunk of ``[first_chunk, stop_chunk)`` the store lacks
+    (``None``: to the end of the video), publishing each as soon as it is whole.
+
+    Raises:
+        VideoError: the video cannot be opened or decoded.
+        StoreError: a chunk cannot be written.
+    """
+    good = set(store.index())
+    facts = DecodeFacts()
+    done = sum(len(chunk.times) for chunk in store.index().values())
+    progress.advance(done)
+    for first, stop in missing_runs(store, good, first_chunk, stop_chunk):
+        if (end := store.end()) and first * store.require_layout().chunk_tokens >= end.stop_index:
+            break
+        done = _fill_run(store, job, first, stop, facts, progress, done)
+    return facts
+
+
+def missing_runs(
+    store: FeatureStore, good: set[int], first_chunk: int, stop_chunk: int | None
+) -> list[tuple[int, int | None]]:
+    """Runs ``[first, stop)`` of chunks without a good file; ``stop`` None is end of video."""
+    end = store.end()
+    if end is not None:
+        chunk_tokens = store.require_layout().chunk_tokens
+        last = -(-end.stop_index // chunk_tokens)
+        stop_chunk = last if stop_chunk is None else min(stop_chunk, last)
+    known_stop = stop_chunk if stop_chunk is not None else max(good, default=-1) + 1
+    runs: list[tuple[int, int | None]] = []
+    for number in range(first_chunk, known_stop):
+        if number in good:
+            continue
+        if runs and runs[-1][1] == number:
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    if stop_chunk is None:
+        tail = max(first_chunk, known_stop)
+        if runs and runs[-1][1] == tail:
+            runs[-1] = (runs[-1][0], None)
+        else:
+            runs.append((tail, None))
+    return runs
+
+
+def _fill_run(
+    store: FeatureStore,
+    job: DecodeJob,
+    first: int,
+    stop: int | None,
+    facts: DecodeFacts,
+    progress: Progress,
+    done: int,
+) -> int:
+    chunk_tokens = store.require_layout().chunk_tokens
+    with _open_source(store, job, first, stop) as source:
+        batches = prefetch(source.chunks(), depth=QUEUE_DEPTH)
+        with closing(batches):
+            # A run that had to start before its first missing chunk meets stored ones again.
+            fresh = (b for b in _timed(batches, facts) if b.first_index >= first * chunk_tokens)
+            for chunk in _assemble(store, job.encoder, fresh, first, facts):
+                store.append(chunk)
+                facts.num_tokens += len(chunk.times)
+                done += len(chunk.times)
+                progress.advance(done)
+        summary = source.summary
+        facts.num_frames_decoded += summary.stats.num_frames
+        if summary.reached_end:
+            store.finish(_end_record(store, summary))
+    return done
+
+
+def _open_source(store: FeatureStore, job: DecodeJob, first: int, stop: int | None) -> VideoSource:
+    layout = store.require_layout()
+    known_pts, seekable = _landmark(store, first)
+    first_index = first * layout.chunk_tokens if seekable else 0
+    return open_video(
+        job.path,
+        job.sampling,
+        fit=frame_fit(job.encoder.preprocess),
+        interpolation=job.encoder.preprocess.interpolation,
+        chunk_size=layout.batch_size,
+        first_index=first_index,
+        stop_index=None if stop is None else stop * layout.chunk_tokens,
+        span=job.span,
+        known_pts=known_pts,
+        stream=job.stream,
+        threads=job.threads,
+    )
+
+
+def _landmark(store: FeatureStore, first: int) -> tuple[int | None, bool]:
+    """The pts of the last stored token before chunk ``first``, and whether seeking there is
+    safe: after damage or a gap the decoder's past matters, so such a file is read from its
+    start."""
+    chunk_tokens = store.require_layout().chunk_tokens
+    known_pts = None
+    for number, chunk in store.index().items():
+        if number >= first:
+            continue
+        indices = chunk.times.indices
+        whole = len(indices) > 0 and indices[-1] == (number + 1) * chunk_tokens - 1
+        if chunk.stats != DecodeStats() or not whole or (np.diff(indices) != 1).any():
+            return None, False
+        if number == first - 1:
+            known_pts = int(chunk.times.pts[-1])
+    return known_pts, True
+
+
+def _timed(batches: Iterator[FrameChunk], facts: DecodeFacts) -> Iterator[FrameChunk]:
+    while True:
+        began = time.perf_counter()
+        batch = next(batches, None)
+        facts.seconds_waiting_for_frames += time.perf_counter() - began
+        if batch is None:
+            return
+        yield batch
+
+
+def _assemble(
+    store: FeatureStore,
+    encoder: FrameEncoder,
+    batches: Iterator[FrameChunk],
+    first: int,
+    facts: DecodeFacts,
+) -> Iterator[StoredChunk]:
+    """Join backbone batches to chunks of the store; chunks that lie in a gap are empty."""
+    chunk_tokens = store.require_layout().chunk_tokens
+    number = first
+    values: list[FloatArray] = []
+    times: list[TokenTimes] = []
+    stats = DecodeStats()
+
+    def close() -> StoredChunk:
+        joined = TokenTimes.concatenate(times)
+        matrix = np.concatenate(
+            [*values, np.empty((0, encoder.num_features), np.float32)], dtype=np.float32
+        )
+        start = number * chunk_tokens
+        return StoredChunk(start, start + chunk_tokens, matrix, joined, persistent_stats(stats))
+
+    for batch in batches:
+        while batch.first_index >= (number + 1) * chunk_tokens:
+            yield close()
+            number, values, times, stats = number + 1, [], [], DecodeStats()
+        began = time.perf_counter()
+        values.append(encoder.encode(batch.frames))
+        facts.seconds_in_backbone += time.perf_counter() - began
+        times.append(batch.times)
+        stats += batch.stats
+    if values:
+        yield close()
+
+
+def _end_record(store: FeatureStore, summary: DecodeSummary) -> EndRecord:
+    ends = [int(c.times.indices[-1]) + 1 for c in store.index().values() if len(c.times)]
+    return EndRecord(
+        stop_index=max(ends, default=0),
+        end_seconds=summary.end_seconds,
+        # A pass that did not begin at the start of the file had nothing but clean chunks before
+        # it (see _landmark), so its counts are those of the whole video.
+        stats=persistent_stats(summary.stats),
+        problems=summary.problems,
+        warnings=summary.warnings,
+    )

@@ -1,0 +1,102 @@
+"""Frames to features: a backbone with the preprocessing and arguments that belong to it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
+from vtnstream.errors import UsageError
+from vtnstream.models.backbone import num_features
+from vtnstream.models.checkpoint import weights_sha256
+from vtnstream.preprocess.pipeline import Preprocess
+from vtnstream.types import FloatArray
+
+if TYPE_CHECKING:
+    from vtnstream.models.vtn import VTN
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        UsageError: the device is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r} (write auto, cpu, cuda or cuda:0)") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {name!r}: no CUDA device here (try --device cpu)")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r} is not supported (write auto, cpu, cuda or cuda:0)")
+    return device
+
+
+class FrameEncoder:
+    """The spatial half of a VTN (paper section 3.1) as the feature store knows it.
+
+    Attributes:
+        config: the backbone's timm name and arguments.
+        preprocess: how frames are prepared for it.
+        weights_sha256: hash over its weights, independent of the file they came from.
+        backend: what runs it; part of the feature key.
+    """
+
+    def __init__(
+        self,
+        backbone: torch.nn.Module,
+        config: BackboneConfig,
+        preprocess: PreprocessConfig,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        self.config = config
+        self.preprocess = preprocess
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.backend = f"eager:{self.device.type}"
+        self.weights_sha256 = weights_sha256(backbone)
+        self.num_features = num_features(backbone)
+        if dtype != "float32":
+            backbone = copy.deepcopy(backbone)  # the caller's model keeps its precision
+        self._backbone = backbone.to(self.device, _DTYPES[dtype]).eval()
+        self._prepare = Preprocess(preprocess)
+
+    @classmethod
+    def from_model(cls, model: VTN, runtime: RuntimeConfig) -> FrameEncoder:
+        """The encoder inside a model."""
+        return cls(
+            model.backbone,
+            model.config.backbone,
+            model.config.preprocess,
+            device=resolve_device(runtime.device),
+            dtype=runtime.dtype,
+        )
+
+    def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
+        """One batch of frames (T, h, w, 3) uint8 to features (T, D) float32.
+
+        T may be 0. Rows do not depend on each other beyond the rounding that a batch's
+        shape causes, which is why the store reuses its first batch size.
+        """
+        if not len(frames):
+            return np.empty((0, self.num_features), np.float32)
+        with torch.inference_mode():
+            batch = self._prepare(frames, device=self.device, dtype=_DTYPES[self.dtype])
+            features = self._backbone(batch).float().cpu().numpy()  # (T, D)
+        if not np.isfinite(features).all():
+            raise UsageError(
+                f"backbone {self.config.name} gives values that are not finite in {self.dtype}: "
+                "use --dtype float32, or check its weights"
+            )
+        return np.ascontiguousarray(features, np.float32)

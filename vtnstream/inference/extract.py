@@ -1,0 +1,246 @@
+"""One video to stored features: the spatial half of chunked inference (paper section 3.4).
+
+path -> probe -> key -> store -> decode what is missing -> FeatureSequence.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.config.loading import to_dict
+from vtnstream.errors import VideoDecodeError, VideoError
+from vtnstream.features.cache import (
+    FeatureCache,
+    default_cache_dir,
+    record_full_hash,
+    recorded_hash,
+    temporary_cache,
+)
+from vtnstream.features.key import FeatureKey, FileState, full_sha256, video_identity
+from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures, StoreLayout
+from vtnstream.inference.decoding import DecodeFacts, DecodeJob, fill_store
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.partial import partial_result
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
+from vtnstream.video.decode import DECODER, RESIZER
+from vtnstream.video.probe import probe
+from vtnstream.video.sampling import estimate_num_tokens, index_range
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedFeatures:
+    """Features of one video, valid while the context that made them is open.
+
+    Attributes:
+        features: the tokens of the requested range.
+        info: what the header says of the video.
+        span: the requested range of source time.
+        end_seconds: where the video ends, when its end was reached.
+        partial: why the range is incomplete, or None.
+        warnings: one sentence each.
+        facts: for the report: tokens, seconds, decoded or stored.
+        provenance: key fields and hashes of the features.
+    """
+
+    features: FeatureSequence
+    info: VideoInfo
+    span: TimeRange
+    end_seconds: float | None
+    partial: Partial | None
+    warnings: tuple[str, ...]
+    facts: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+@contextmanager
+def extract_features(
+    path: str | Path,
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    *,
+    span: TimeRange | None = None,
+    runtime: RuntimeConfig | None = None,
+    stream: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[ExtractedFeatures]:
+    """Features of a video: from the store where they are, decoded where they are not.
+
+    Interrupted, it leaves a store from which the next call goes on; while the context is
+    open the store cannot be pruned.
+
+    Raises:
+        VideoError: the video cannot be opened, or nothing of the range could be decoded.
+        StoreError: features cannot be stored.
+    """
+    span = span or TimeRange()
+    runtime = runtime or RuntimeConfig()
+    progress = progress or NullProgress()
+    began = time.perf_counter()
+    state = FileState.of(path)
+    info = probe(path, stream=stream)
+    key = feature_key(path, info, encoder, sampling, span)
+    with ExitStack() as stack:
+        cache = (
+            FeatureCache(runtime.cache_dir or default_cache_dir())
+            if runtime.use_cache
+            else stack.enter_context(temporary_cache())
+        )
+        waiting = f"{path}: another vtnstream process is reading it, waiting"
+        store = stack.enter_context(cache.open(key, state, on_wait=lambda: progress.warn(waiting)))
+        job = DecodeJob(path, encoder, sampling, span, stream, runtime.threads)
+        facts = _fill(store, job, info, state, runtime, progress)
+        first, stop = index_range(sampling, span)
+        features = store.sequence(first, stop)
+        end = store.end()
+        if runtime.use_cache:
+            store.lock.try_acquire(exclusive=False)  # others may read along from here on
+            cache.prune(runtime.cache_limit_bytes)
+        if not len(features.times):
+            raise VideoDecodeError(_nothing(path, info, sampling, span, end))
+        yield ExtractedFeatures(
+            features=features,
+            info=info,
+            span=span,
+            end_seconds=end.end_seconds if end else None,
+            partial=partial_result(features, info, sampling, span, end),
+            warnings=info.warnings + (end.warnings if end else ()),
+            facts=_facts(facts, features, store, time.perf_counter() - began),
+            provenance={
+                **key.as_dict(),
+                "time_base": str(info.time_base),
+                "start_seconds": str(info.start_seconds),
+                "video_sha256": recorded_hash(store),
+                "batch_size": store.require_layout().batch_size,
+            },
+        )
+
+
+def feature_key(
+    path: str | Path,
+    info: VideoInfo,
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    span: TimeRange,
+) -> FeatureKey:
+    """The key under which this video's features are stored. With a rate every range shares
+    one grid; for the other kinds the range decides the grid and so belongs to the key."""
+    grid = sampling.key()
+    if sampling.kind != "rate" and span != TimeRange():
+        grid["span"] = [str(span.start), None if span.end is None else str(span.end)]
+    return FeatureKey(
+        video=video_identity(path),
+        stream_index=info.stream_index,
+        sampling=grid,
+        preprocess=to_dict(encoder.preprocess),
+        resizer=RESIZER,
+        decoder=DECODER,
+        backbone=encoder.config.name,
+        backbone_arguments=dict(encoder.config.arguments),
+        weights_sha256=encoder.weights_sha256,
+        dtype=encoder.dtype,
+        backend=encoder.backend,
+    )
+
+
+def _fill(
+    store: FeatureStore,
+    job: DecodeJob,
+    info: VideoInfo,
+    state: FileState,
+    runtime: RuntimeConfig,
+    progress: Progress,
+) -> DecodeFacts:
+    """Bring the store to hold the job's range, hashing the file beside the decoding."""
+    expected = estimate_num_tokens(info, job.sampling, job.span)
+    seconds = info.duration_from_header
+    rate = expected / float(seconds) if expected and seconds and job.span == TimeRange() else None
+    if job.sampling.kind == "rate":
+        rate = float(job.sampling.fps)
+    layout = store.begin(StoreLayout.plan(job.encoder.num_features, runtime.batch_size, rate))
+    first, stop = index_range(job.sampling, job.span)
+    first_chunk = first // layout.chunk_tokens
+    stop_chunk = None if stop is None else -(-stop // layout.chunk_tokens)
+    hashing = _FullHash(job.path) if recorded_hash(store) is None else None
+    progress.start(Path(job.path).name, total=expected, unit="frames")
+    try:
+        facts = fill_store(store, job, first_chunk, stop_chunk, progress)
+    finally:
+        progress.finish()
+    _check_unchanged(store, job.path, state, hashing)
+    return facts
+
+
+def _check_unchanged(
+    store: FeatureStore, path: str | Path, state: FileState, hashing: _FullHash | None
+) -> None:
+    same = FileState.of(path) == state
+    if same and hashing is not None:
+        same = record_full_hash(store, state, hashing.result())
+    if not same:
+        for file in store.directory.glob("*.*"):
+            file.unlink(missing_ok=True)
+        raise VideoError(f"{path}: the file changed while it was read; run again when it is whole")
+
+
+class _FullHash:
+    """The full hash of a file, read in its own thread beside the decoder's reading, which
+    finds the file in the page cache."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._result: str | None = None
+        self._error: VideoError | None = None
+        self._thread = threading.Thread(target=self._run, name="vtnstream-hash", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = full_sha256(self._path)
+        except VideoError as error:
+            self._error = error
+
+    def result(self) -> str:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+
+def _facts(
+    facts: DecodeFacts, features: StoredFeatures, store: FeatureStore, seconds: float
+) -> dict[str, Any]:
+    return {
+        "tokens": len(features.times),
+        "features": features.num_features,
+        "tokens_encoded": facts.num_tokens,
+        "frames_decoded": facts.num_frames_decoded,
+        "from_store": facts.num_tokens == 0,
+        "extract_seconds": round(seconds, 3),
+        "decode_wait_seconds": round(facts.seconds_waiting_for_frames, 3),
+        "backbone_seconds": round(facts.seconds_in_backbone, 3),
+        "store": str(store.directory),
+    }
+
+
+def _nothing(
+    path: str | Path,
+    info: VideoInfo,
+    sampling: SamplingConfig,
+    span: TimeRange,
+    end: EndRecord | None,
+) -> str:
+    if span != TimeRange():
+        length = end.end_seconds if end else info.duration_from_header
+        there = f"; the video ends at {float(length):.2f} s" if length is not None else ""
+        return f"{path}: no frame in the requested range{there}: choose another --start / --end"
+    reason = "; ".join(end.problems) if end and end.problems else "it holds no usable frame"
+    return f"{path}: no frame could be sampled at {sampling.describe()}: {reason}"
