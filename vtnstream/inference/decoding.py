@@ -216,11 +216,16 @@ def _assemble(
 
 def _end_record(store: FeatureStore, summary: DecodeSummary) -> EndRecord:
     ends = [int(c.times.indices[-1]) + 1 for c in store.index().values() if len(c.times)]
+    # A pass that did not begin at the start of the file had nothing but clean chunks before
+    # it (see _landmark), so its counts are those of the whole video.
+    return end_record(max(ends, default=0), summary)
+
+
+def end_record(stop_index: int, summary: DecodeSummary) -> EndRecord:
+    """What a pass that reached the end of the video found there."""
     return EndRecord(
-        stop_index=max(ends, default=0),
+        stop_index=stop_index,
         end_seconds=summary.end_seconds,
-        # A pass that did not begin at the start of the file had nothing but clean chunks before
-        # it (see _landmark), so its counts are those of the whole video.
         stats=persistent_stats(summary.stats),
         problems=summary.problems,
         warnings=summary.warnings,

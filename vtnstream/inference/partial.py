@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vtnstream.config import SamplingConfig
-from vtnstream.features.store import EndRecord, StoredFeatures
-from vtnstream.types import Partial, TimeRange, TokenTimes, VideoInfo
+from vtnstream.features.store import EndRecord
+from vtnstream.types import DecodeStats, Partial, TimeRange, TokenTimes, VideoInfo
 
 _SLACK = 1e-6
 
@@ -19,19 +18,24 @@ def gaps(times: TokenTimes) -> list[tuple[float, float]]:
 
 
 def partial_result(
-    features: StoredFeatures,
+    times: TokenTimes,
+    stats: DecodeStats,
     info: VideoInfo,
-    sampling: SamplingConfig,
     span: TimeRange,
     end: EndRecord | None,
 ) -> Partial | None:
     """Why the range is incomplete, or None.
 
+    Args:
+        times: tokens of the requested range.
+        stats: errors met while decoding them.
+        info: what the header promised.
+        span: what was asked for.
+        end: what is known of the end of the video, where it was reached.
+
     Errors count where they were met; the header's promise counts only where the end of the
     video was asked for.
     """
-    times = features.times
-    stats = features.stats
     whole_tail = end is not None and (span.end is None or float(span.end) > end.end_seconds)
     if end is not None and whole_tail and span.start == 0:
         stats = end.stats

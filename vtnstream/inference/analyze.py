@@ -1,0 +1,161 @@
+"""Features of one video to classes and score timelines: the temporal half of a VTN.
+
+One full-sequence pass gives the video's class and, where the model has a dense head, scores
+for each token; sliding windows through [CLS] give them where it has none (``spec``
+section 4). Everything works in blocks of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtnstream.config import TimelineConfig
+from vtnstream.errors import FeatureError, UsageError
+from vtnstream.localization.segments import to_segments
+from vtnstream.localization.windows import SlidingScores, combine
+from vtnstream.models.streaming import SequenceOutput, encode_sequence, encode_windows
+from vtnstream.types import ClassScore, FeatureSequence, FloatArray, ScoreTimeline, Segment
+
+if TYPE_CHECKING:
+    from vtnstream.models.vtn import VTN
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a model says of one video.
+
+    Attributes:
+        classes: classes of the whole video, best first.
+        segments: None where no timeline was asked for.
+        labels: labels of the timeline.
+        tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
+    """
+
+    classes: tuple[ClassScore, ...]
+    segments: tuple[Segment, ...] | None
+    labels: tuple[str, ...]
+    tracks: tuple[str, ...]
+
+
+def analyze(
+    model: VTN,
+    features: FeatureSequence,
+    options: TimelineConfig | None = None,
+    *,
+    output: SequenceOutput | None = None,
+) -> Analysis:
+    """Classify a video and, with ``options``, cut it into labelled segments.
+
+    Args:
+        model: in eval mode.
+        features: T tokens of D features from the model's own backbone.
+        options: how to localise; None for the class alone.
+        output: the full-sequence pass where it has been made already (end-to-end).
+
+    Raises:
+        FeatureError: the features are not the model's.
+        UsageError: the model has no head for what was asked.
+    """
+    check_features(model, features)
+    head = model.config.head
+    dense, sliding = _resolve(model, options)
+    output = output or encode_sequence(model, features, dense=dense)
+    classes: tuple[ClassScore, ...] = ()
+    if output.logits is not None:
+        classes = rank(_probabilities(output.logits[None], head.multi_label)[0], head.labels)
+    timelines = []
+    if dense:
+        if output.dense_logits is None:
+            raise AssertionError("a model with dense labels gave no dense logits")
+        scores = _probabilities(output.dense_logits, head.multi_label)
+        timelines.append(
+            ScoreTimeline(scores, features.times, head.dense_labels, head.multi_label, "dense")
+        )
+    if sliding and options is not None:
+        timelines.append(_sliding(model, features, options))
+    if options is None:
+        return Analysis(classes, None, (), ())
+    return _localize(classes, timelines, options)
+
+
+def check_features(model: VTN, features: FeatureSequence) -> None:
+    """Raises:
+    FeatureError: another number of features than the model's backbone gives.
+    """
+    if features.num_features != model.num_features:
+        raise FeatureError(
+            f"features have {features.num_features} numbers a token, the model's backbone "
+            f"{model.config.backbone.name} gives {model.num_features}: extract them with --model"
+        )
+
+
+def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
+    """All classes, best first; equal scores keep the labels' order."""
+    order = np.argsort(-scores, kind="stable")
+    return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
+
+
+def _resolve(model: VTN, options: TimelineConfig | None) -> tuple[bool, bool]:
+    """Which of (dense, sliding) to run.
+
+    Raises:
+        UsageError: the model has no head for the way asked for.
+    """
+    if options is None:
+        return False, False
+    head = model.config.head
+    wanted = options.localize
+    if wanted == "auto":
+        dense = bool(head.dense_labels)
+        return dense, not dense or (options.window is not None and bool(head.labels))
+    if wanted in ("dense", "both") and not head.dense_labels:
+        raise UsageError(
+            f"model {model.config.name} has no dense head: use --localize sliding, "
+            "or train one on segments (path,start,end,label)"
+        )
+    if wanted in ("sliding", "both") and not head.labels:
+        raise UsageError(
+            f"model {model.config.name} has no class head for sliding windows: use --localize dense"
+        )
+    return wanted != "sliding", wanted != "dense"
+
+
+def _probabilities(logits: FloatArray, multi_label: bool) -> FloatArray:
+    """Softmax (or sigmoid) over the last axis, in place: a timeline may be large."""
+    if multi_label:
+        np.negative(logits, out=logits)
+        np.exp(np.clip(logits, -80, 80, out=logits), out=logits)
+        logits += 1
+        return np.reciprocal(logits, out=logits)
+    logits -= logits.max(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-1, keepdims=True)
+    return logits
+
+
+def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> ScoreTimeline:
+    head = model.config.head
+    window = min(options.num_window_tokens, len(features.times))
+    stride = min(options.num_stride_tokens, window)
+    scores = SlidingScores(len(features.times), len(head.labels), window)
+    for start, logits in encode_windows(model, features, window=window, stride=stride):
+        scores.add(start, _probabilities(logits[None], head.multi_label)[0])
+    return ScoreTimeline(scores.result(), features.times, head.labels, head.multi_label, "sliding")
+
+
+def _localize(
+    classes: tuple[ClassScore, ...], timelines: list[ScoreTimeline], options: TimelineConfig
+) -> Analysis:
+    """One track for one timeline or two with equal labels, else two tracks side by side."""
+    if len(timelines) == 2 and timelines[0].labels == timelines[1].labels:
+        timelines = [combine(timelines[0], timelines[1])]
+    tracks = tuple(timeline.track for timeline in timelines)
+    segments = [s for timeline in timelines for s in to_segments(timeline, options)]
+    if len(timelines) == 1:
+        segments = [Segment(s.start, s.end, s.label, s.score) for s in segments]
+    labels = tuple(dict.fromkeys(label for t in timelines for label in t.labels))
+    ordered = tuple(sorted(segments, key=lambda s: (s.start, s.end, s.track or "", s.label)))
+    return Analysis(classes, ordered, labels, tracks)
