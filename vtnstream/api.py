@@ -14,7 +14,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class InferenceOptions:
     sampling: SamplingConfig | None = None
     start: TimeLike | None = None
     end: TimeLike | None = None
-    runtime: RuntimeConfig = RuntimeConfig()
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     features: str | Path | None = None
     method: str = "chunked"
     stream: int | None = None
@@ -242,7 +242,7 @@ def _seconds(path: str | Path, value: TimeLike, stream: int | None) -> Fraction:
         rate = probe(path, stream=stream).average_rate
         if not rate:
             raise UsageError(f"{path}: its frame rate is unknown: give times in seconds")
-        return parsed.frames / rate
+        return Fraction(parsed.frames) / rate
     if parsed < 0:
         raise UsageError(f"times start at 0, not {value}")
     return parsed

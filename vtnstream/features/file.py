@@ -112,7 +112,7 @@ class FeatureFile:
         with safe_open(self.path, framework="np") as file:
             values = file.get_slice("features")
             for start in range(0, len(self._times), size):
-                block: FloatArray = values[start : start + size]
+                block: FloatArray = values[start : min(start + size, len(self._times))]
                 yield block
 
 

@@ -1,0 +1,61 @@
+"""Feature files: written block by block, read by the safetensors library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.features.test_store import make_times
+from vtnstream.errors import FeatureError, OutputError
+from vtnstream.features.file import FeatureFile, FeatureSpan, write_features
+from vtnstream.types import Features
+
+
+@pytest.fixture
+def features() -> Features:
+    values = np.random.default_rng(0).normal(size=(2500, 5)).astype(np.float32)
+    return Features(values, make_times(np.arange(2500)))
+
+
+def test_library_reads_what_was_written(tmp_path: Path, features: Features) -> None:
+    path = tmp_path / "f.safetensors"
+    write_features(path, features, {"backbone": "vit", "fps": "2"})
+    arrays = load_file(path)
+    assert set(arrays) == {"features", "indices", "pts", "start_seconds", "end_seconds"}
+    np.testing.assert_array_equal(arrays["features"], features.values)
+    np.testing.assert_array_equal(arrays["pts"], features.times.pts)
+    assert arrays["start_seconds"].dtype == np.float64
+    file = FeatureFile(path)
+    assert file.metadata == {"backbone": "vit", "fps": "2"}
+    np.testing.assert_array_equal(np.concatenate(list(file.blocks(999))), features.values)
+    assert [p.name for p in tmp_path.iterdir()] == ["f.safetensors"]
+
+
+def test_span_takes_tokens_that_start_inside(features: Features) -> None:
+    for start, end, low, high in (
+        (0.0, None, 0, 2500),
+        (3.2, 7.5, 7, 15),
+        (1249.5, 2000, 2499, 2500),
+    ):
+        span = FeatureSpan(features, start, end)
+        np.testing.assert_array_equal(span.times.indices, np.arange(low, high))
+        np.testing.assert_array_equal(
+            np.concatenate(list(span.blocks(100))), features.values[low:high]
+        )
+
+
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(FeatureError, match="vtnstream extract"):
+        FeatureFile(path)
+    path.write_bytes(b"no safetensors at all")
+    with pytest.raises(FeatureError, match="vtnstream extract"):
+        FeatureFile(path)
+
+
+def test_unwritable_place_is_one_line(tmp_path: Path, features: Features) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_features(tmp_path / "absent" / "f.safetensors", features, {})
