@@ -269,7 +269,7 @@ def test_no_space_is_one_clear_line_and_leaves_nothing(
     with cache.open(key, FileState.of(video)) as store:
         fill(store, range(1))
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(StoreError, match="No space left on device.*--cache-dir"):
+        with pytest.raises(StoreError, match=r"No space left on device.*--cache-dir"):
             store.append(make_chunk(1))
         monkeypatch.undo()
         assert sorted(store.index()) == [0]

@@ -102,6 +102,10 @@ class FeatureCache:
                 lock.release()
         raise StoreError(f"{base}: too many videos share this key; run vtnstream cache prune --all")
 
+    def holds(self, key: FeatureKey) -> bool:
+        """Whether anything was ever stored under ``key``; makes nothing."""
+        return (self.root / key.digest[:2] / key.digest / "store.json").exists()
+
     def entries(self) -> list[CacheEntry]:
         """All stores, least recently used first."""
         found = [_entry(path.parent) for path in self.root.glob("*/*/lock")]
