@@ -1,0 +1,1 @@
+"""Layers of the temporal encoder: attention, positions, feed-forward."""

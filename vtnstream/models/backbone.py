@@ -1,0 +1,221 @@
+"""Image backbones by timm name: the only file that imports timm.
+
+A backbone carries its own preprocessing and arguments: a MobileNetV2 that needs
+``pad_type="same"`` loads silently without it and changes 23 % of the answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vtnstream.config import BackboneConfig, PreprocessConfig
+from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
+from vtnstream.errors import CheckpointError, ModelError
+from vtnstream.models import hub, weights
+from vtnstream.registry import suggestion
+
+RESERVED_ARGUMENTS = frozenset(
+    {
+        "num_classes",
+        "pretrained",
+        "checkpoint_path",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "cache_dir",
+        "features_only",
+        "in_chans",
+        "scriptable",
+        "exportable",
+        "no_jit",
+    }
+)
+"""timm arguments that would make it something else than a frame encoder, or fetch files."""
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def list_backbones(pattern: str = "") -> list[str]:
+    """timm names that match ``pattern`` (shell wildcards; empty lists all)."""
+    import timm
+
+    return list(timm.list_models(pattern))
+
+
+def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.Module:
+    """A frame encoder (N, 3, H, W) -> (N, D): the timm model without its classifier.
+
+    Args:
+        config: timm name, tag included, and arguments.
+        pretrained: fetch timm's weights of the tag from the Hugging Face Hub (or its cache).
+
+    Raises:
+        ModelError: unknown name, tag or argument, or weights that cannot be fetched.
+    """
+    import timm
+
+    _check(config)
+    arguments = {**config.arguments, "num_classes": 0}
+    try:
+        model = timm.create_model(config.name, pretrained=pretrained, **arguments)
+    except Exception as error:  # timm, its models and the hub raise all kinds
+        if pretrained:
+            raise ModelError(
+                f"weights of backbone {config.name} cannot be fetched ({weights.one_line(error)}): "
+                "give a local file instead"
+            ) from error
+        raise ModelError(
+            f"backbone {config.name} cannot be built with {_shown(config.arguments)}: "
+            f"{weights.one_line(error)}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"backbone {config.name} is not a model")
+    return model
+
+
+def _check(config: BackboneConfig) -> None:
+    """The name is timm's and the arguments leave a frame encoder."""
+    import timm
+
+    reserved = RESERVED_ARGUMENTS & set(config.arguments)
+    if reserved:
+        raise ModelError(f"backbone argument {', '.join(sorted(reserved))} is vtnstream's to set")
+    name = config.name.partition(".")[0]
+    if not timm.is_model(name):
+        hint = suggestion(name, timm.list_models())
+        raise ModelError(f"unknown backbone {config.name!r}: no timm model of this name{hint}")
+
+
+def _shown(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
+
+
+def num_features(backbone: nn.Module) -> int:
+    """D, the size of one frame's feature vector.
+
+    Raises:
+        ModelError: the module does not say.
+    """
+    for name in ("head_hidden_size", "num_features"):
+        size = getattr(backbone, name, None)
+        if isinstance(size, int) and size > 0:
+            return size
+    raise ModelError(f"{type(backbone).__name__} does not say how many features it gives")
+
+
+def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
+    """What the backbone was trained on: size, crop, interpolation, mean, std, from timm's
+    pretrained config and the arguments (``img_size``).
+
+    Raises:
+        ModelError: unknown name, or an input that is not a square RGB picture.
+    """
+    import timm
+    from timm.data import resolve_data_config
+
+    _check(config)
+    arguments = dict(config.arguments)
+    image_size = arguments.get("img_size")
+    if isinstance(image_size, (list, tuple)) and len(image_size) == 2:
+        arguments["input_size"] = (3, *image_size)
+    try:
+        pretrained = timm.models.get_pretrained_cfg(config.name)
+        known = pretrained.to_dict() if pretrained is not None else {}
+        data = resolve_data_config(arguments, pretrained_cfg=known)
+    except Exception as error:  # unknown tag, odd arguments
+        raise ModelError(f"backbone {config.name}: {weights.one_line(error)}") from error
+    channels, height, width = data["input_size"]
+    if channels != 3 or height != width:
+        raise ModelError(f"backbone {config.name} takes {data['input_size']}, not a square in RGB")
+    crop, interpolation = data["crop_mode"], data["interpolation"]
+    return PreprocessConfig(
+        size=height,
+        resize=math.floor(height / data["crop_pct"]),
+        crop=crop if crop in CROP_MODES else "center",
+        interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+    )
+
+
+def load_backbone_weights(backbone: nn.Module, source: str | Path) -> None:
+    """Fill a backbone from a file, a folder or the Hub, strictly.
+
+    Args:
+        backbone: from :func:`create_backbone`.
+        source: a ``.safetensors`` or ``.pth`` file (read with ``weights_only``), a model
+            folder of ours (its ``backbone.`` part is taken), or ``hf-hub:org/name[@rev]``.
+
+    Raises:
+        CheckpointError: missing, unexpected, misshapen or non-finite tensors; the file's
+            unused classifier is excepted. Nothing is changed then.
+        ModelError: there is no such file.
+    """
+    path = _find_weights(source)
+    state = weights.read_tensors(path)
+    state = weights.without_wrapping(state, part="backbone.")
+    allowed = _classifier_names(backbone)
+    state = {
+        name: tensor
+        for name, tensor in state.items()
+        if not any(name == part or name.startswith(f"{part}.") for part in allowed)
+    }
+    weights.load_strictly(backbone, state, path)
+
+
+def _find_weights(source: str | Path) -> Path:
+    name = hub.parse_hub_name(str(source), bare=False)
+    if name is not None:
+        return hub.download_first(name, WEIGHT_FILES)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
+        if not found:
+            raise CheckpointError(f"{path}: no {' or '.join(WEIGHT_FILES)} in this folder")
+        return found[0]
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file (hub weights are hf-hub:org/name)")
+    return path
+
+
+def _classifier_names(backbone: nn.Module) -> tuple[str, ...]:
+    """Modules of the original model that ``num_classes=0`` took away."""
+    config = getattr(backbone, "pretrained_cfg", None) or {}
+    names = config.get("classifier") or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    own = {name for name, _ in backbone.named_parameters()}
+    kept = {name for name in names if any(p == name or p.startswith(f"{name}.") for p in own)}
+    return tuple(name for name in (*names, "head_dist") if name not in kept)
+
+
+def untracked_buffers(module: nn.Module) -> bool:
+    """Whether the module computes buffers that its state dict does not hold."""
+    held = set(module.state_dict())
+    return any(name not in held for name, _ in module.named_buffers())
+
+
+class SkipRandomInit(torch.overrides.TorchFunctionMode):
+    """Modules built under it keep uninitialised weights: for those about to be loaded."""
+
+    _RANDOM = frozenset(
+        {
+            torch.Tensor.normal_,
+            torch.Tensor.uniform_,
+            torch.Tensor.erfinv_,
+            nn.init.normal_,
+            nn.init.uniform_,
+            nn.init.kaiming_uniform_,
+        }
+    )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in self._RANDOM:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,169 @@
+"""Model folders: ``config.json`` (resolved) and ``model.safetensors`` rebuild a model by
+themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from vtnstream.config import ModelConfig
+from vtnstream.config.loading import from_dict, to_dict
+from vtnstream.errors import CheckpointError, ModelError, OutputError
+from vtnstream.models import hub, presets, weights
+from vtnstream.models.backbone import SkipRandomInit, untracked_buffers
+from vtnstream.models.vtn import VTN
+from vtnstream.models.weights import weights_sha256
+
+__all__ = ["load_model", "read_config", "save_model", "weights_sha256"]
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+LARGEST_CONFIG = 10 * 2**20
+
+
+def save_model(model: VTN, folder: str | Path) -> Path:
+    """Write a model folder. Each file appears whole or not at all; a new folder too.
+
+    Args:
+        model: any device; saved as it is.
+        folder: created with its parents; the two files of an existing one are replaced.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
+            written = Path(made) / "model"
+            written.mkdir()
+            _write(model, written)
+            if folder.exists():
+                for name in (WEIGHTS_FILE, CONFIG_FILE):
+                    os.replace(written / name, folder / name)
+            else:
+                os.rename(written, folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: the model cannot be written ({weights.one_line(error)})"
+        ) from error
+    return folder
+
+
+def _write(model: VTN, folder: Path) -> None:
+    from safetensors.torch import save
+
+    state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    config = json.dumps(to_dict(model.config), indent=2, ensure_ascii=False) + "\n"
+    for name, data in (
+        (WEIGHTS_FILE, save(state, metadata={"format": "pt"})),
+        (CONFIG_FILE, config.encode()),
+    ):
+        with open(folder / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_config(folder: str | Path) -> ModelConfig:
+    """The config of a model folder.
+
+    Raises:
+        ModelError: there is none, or it is no JSON object.
+        ConfigError: it holds unknown keys or refused values.
+    """
+    path = Path(folder) / CONFIG_FILE
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ModelError(f"{path}: too large for a config")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{folder}: not a model folder, {CONFIG_FILE} cannot be read ({error.strerror})"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({weights.one_line(error)})") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a JSON object")
+    return from_dict(ModelConfig, data, where=str(path))
+
+
+def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> VTN:
+    """A trained model, in evaluation mode.
+
+    Args:
+        path_or_name: a model folder, or a Hub repository as ``org/name[@rev]`` or
+            ``hf://org/name[@rev]``.
+        device: where to put it.
+
+    Raises:
+        ModelError: nothing usable under this name; presets have no weights.
+        ConfigError: ``config.json`` is wrong.
+        CheckpointError: the weights do not fit the config to the last name and shape, or
+            are not finite.
+    """
+    folder = _find_folder(path_or_name)
+    config = read_config(folder)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
+    state = weights.read_tensors(path)
+    _check_depth(config, state, path)
+    try:
+        with torch.device("meta"):
+            model = VTN(config)
+    except ModelError as error:
+        raise ModelError(f"{folder / CONFIG_FILE}: {error}") from error
+    if untracked_buffers(model):  # computed when built, so not on the meta device
+        weights.check_names(_shapes(model), _shapes_of(state), path)
+        with SkipRandomInit():
+            model = VTN(config)
+    weights.load_strictly(model, state, path, assign=True)
+    return model.to(device).eval()
+
+
+def _shapes(model: VTN) -> dict[str, tuple[int, ...]]:
+    return _shapes_of(model.state_dict())
+
+
+def _shapes_of(state: weights.State) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
+    """Layers are built one by one: a config that asks for millions is refused before."""
+    prefix = "temporal_encoder.encoder.layer."
+    found = {name.removeprefix(prefix).partition(".")[0] for name in state if prefix in name}
+    if len(found) != config.temporal.num_layers:
+        raise CheckpointError(
+            f"{path}: {len(found)} temporal layers, the config has {config.temporal.num_layers}"
+        )
+
+
+def _find_folder(path_or_name: str | Path) -> Path:
+    text = str(path_or_name)
+    path = Path(path_or_name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(f"{path}: a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    if presets.is_preset(text):
+        raise ModelError(
+            f"{text} is a preset, without trained weights: train it with vtnstream train, "
+            "or give a model folder"
+        )
+    name = hub.parse_hub_name(text)
+    if name is None:
+        raise ModelError(f"{text}: no such model folder")
+    try:
+        config = hub.download(name, CONFIG_FILE)
+        hub.download(name, WEIGHTS_FILE)
+    except ModelError as error:
+        if text.startswith(hub.SCHEMES):
+            raise
+        raise ModelError(f"{text}: no such folder, and as a Hub name: {error}") from error
+    return config.parent

@@ -1,0 +1,38 @@
+"""What is read from the tokens: a class of the whole video, and one of each token."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vtnstream.config import HeadConfig
+from vtnstream.models.layers.mlp import init_linear_weights
+
+
+def build_mlp_head(config: HeadConfig, hidden_size: int) -> nn.Sequential | None:
+    """The paper's head on [CLS] (section 3.3), or None without labels.
+
+    ``LayerNorm(D) -> Linear(D, mlp_dim) -> GELU -> Dropout -> Linear(mlp_dim, classes)``;
+    the linear layers are parts 1 and 4, as in the published checkpoint.
+    """
+    if not config.labels:
+        return None
+    mlp_dim = config.mlp_dim or hidden_size
+    head = nn.Sequential(
+        nn.LayerNorm(hidden_size),
+        nn.Linear(hidden_size, mlp_dim),
+        nn.GELU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(mlp_dim, len(config.labels)),
+    )
+    init_linear_weights(head)
+    return head
+
+
+def build_dense_head(config: HeadConfig, hidden_size: int) -> nn.Linear | None:
+    """One linear layer on each token, or None without dense labels. The encoder ends in a
+    LayerNorm, so the head has none of its own."""
+    if not config.dense_labels:
+        return None
+    head = nn.Linear(hidden_size, len(config.dense_labels))
+    init_linear_weights(head)
+    return head

@@ -1,0 +1,209 @@
+"""Self-attention of a Longformer layer: a sliding window for every token, everything for
+[CLS] (paper section 3.2), under the parameter names of ``transformers``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vtnstream.errors import ModelError
+from vtnstream.models.layers.positions import Rotation, rotate
+from vtnstream.models.layers.sliding_window import sliding_window_attention
+
+LAYER_NORM_EPS = 1e-12
+"""``transformers``' default for Longformer, and so the reference's."""
+
+
+class KeyValue(NamedTuple):
+    """Keys and values of some tokens, each (B, S, H, Dh)."""
+
+    key: Tensor
+    value: Tensor
+
+
+class GlobalSoftmax:
+    """[CLS]'s attention to all tokens as a running softmax over blocks of them.
+
+    No token needs a key or value of its own: the query is folded through ``key_global``
+    (H vectors of size D), and ``value_global`` is applied to the H weighted sums. Scores
+    lose ``query . bias`` of the keys, the same for every token, which a softmax ignores.
+
+    One object serves one layer; it also carries gradients when fed in one go.
+    """
+
+    def __init__(self, folded: Tensor, dropout: float = 0.0) -> None:
+        """
+        Args:
+            folded: (B, G, H, D), the scaled query of each global token and head.
+            dropout: probability on the attention weights.
+        """
+        batch, num_globals, heads, size = folded.shape
+        self.folded = folded
+        self.dropout = dropout
+        self.peak = folded.new_full((batch, num_globals, heads, 1), float("-inf")).float()
+        self.total = folded.new_zeros((batch, num_globals, heads, 1)).float()
+        self.kept = self.total
+        self.sums = folded.new_zeros((batch, num_globals, heads, size)).float()
+
+    def update(self, states: Tensor, valid: Tensor | None = None) -> None:
+        """Take in some tokens; the first call must hold at least one real token in each row.
+
+        Args:
+            states: (B, T, D) layer inputs.
+            valid: (B, T) bool, False for padding.
+        """
+        if states.shape[1] == 0:
+            return
+        flat = self.folded.flatten(1, 2)  # (B, G*H, D)
+        scores = torch.matmul(flat, states.transpose(1, 2)).float()  # (B, G*H, T)
+        scores = scores.view(*self.folded.shape[:3], -1)  # (B, G, H, T)
+        if valid is not None:
+            scores = scores.masked_fill(~valid[:, None, None, :], float("-inf"))
+        peak = torch.maximum(self.peak, scores.detach().amax(-1, keepdim=True))
+        fade = torch.exp(self.peak - peak)
+        weights = torch.exp(scores - peak)  # (B, G, H, T)
+        self.total = self.total * fade + weights.sum(-1, keepdim=True)
+        weights = F.dropout(weights, self.dropout, training=self.dropout > 0)
+        self.kept = self.kept * fade + weights.sum(-1, keepdim=True)
+        sums = torch.matmul(weights.flatten(1, 2).to(states.dtype), states)  # (B, G*H, D)
+        self.sums = self.sums * fade + sums.view(self.folded.shape).float()
+        self.peak = peak
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Weighted means of the states (B, G, H, D) and the weights' sums (B, G, H, 1),
+        which are 1 but for dropout."""
+        return self.sums / self.total, self.kept / self.total
+
+
+class LongformerSelfAttention(nn.Module):
+    """The six projections and how they are used, by the plain pass and by the blocks of
+    :mod:`vtnstream.models.streaming` alike."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        window: int,
+        *,
+        dropout: float = 0.0,
+        global_attention: bool = True,
+    ) -> None:
+        super().__init__()
+        if hidden_size % num_heads:
+            raise ModelError(
+                f"hidden size {hidden_size} cannot be split into {num_heads} heads: "
+                "choose temporal.num_heads that divides it"
+            )
+        self.num_heads = num_heads
+        self.window = window
+        self.dropout = dropout
+        self.global_attention = global_attention
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key = nn.Linear(hidden_size, hidden_size)
+        self.value = nn.Linear(hidden_size, hidden_size)
+        self.query_global = nn.Linear(hidden_size, hidden_size)
+        self.key_global = nn.Linear(hidden_size, hidden_size)
+        self.value_global = nn.Linear(hidden_size, hidden_size)
+
+    @property
+    def _dropout(self) -> float:
+        return self.dropout if self.training else 0.0
+
+    def _heads(self, states: Tensor) -> Tensor:
+        return states.view(*states.shape[:-1], self.num_heads, -1)  # (B, T, H, Dh)
+
+    def _by_head(self, weight: Tensor) -> Tensor:
+        return weight.view(self.num_heads, -1, weight.shape[-1])  # (H, Dh, D)
+
+    def keys_values(self, states: Tensor, turn: Rotation | None = None) -> KeyValue:
+        """Ordinary keys and values of ``states`` (B, S, D), the keys turned by rotary
+        positions where the model has them."""
+        key = self._heads(self.key(states))  # (B, S, H, Dh)
+        if turn is not None:
+            key = rotate(key, turn)
+        return KeyValue(key, self._heads(self.value(states)))
+
+    def local(
+        self,
+        states: Tensor,
+        around: KeyValue,
+        global_states: Tensor,
+        *,
+        turn: Rotation | None = None,
+        valid: Tensor | None = None,
+        offset: int = 0,
+    ) -> Tensor:
+        """What each token takes from its window and from the global tokens.
+
+        Args:
+            states: (B, T, D) the tokens that ask.
+            around: keys and values (B, S, ...) of them and of their neighbours.
+            global_states: (B, G, D) [CLS]; it has no place in time and is not turned.
+            turn: rotation of the T tokens.
+            valid: (B, S) bool, False for padding.
+            offset: where in ``around`` the first token stands.
+
+        Returns:
+            (B, T, D), before the output projection.
+        """
+        query = self._heads(self.query(states))  # (B, T, H, Dh)
+        shared = self.keys_values(global_states) if self.global_attention else None
+        attended = sliding_window_attention(
+            query if turn is None else rotate(query, turn),
+            around.key,
+            around.value,
+            window=self.window,
+            offset=offset,
+            valid=valid,
+            global_key=shared.key if shared else None,
+            global_value=shared.value if shared else None,
+            global_query=None if turn is None else query,
+            dropout=self._dropout,
+        )
+        return attended.flatten(2)  # (B, T, D)
+
+    def begin_global(self, global_states: Tensor) -> GlobalSoftmax:
+        """Start [CLS]'s attention: (B, G, D) -> a running softmax that has seen the global
+        tokens themselves."""
+        query = self._heads(self.query_global(global_states))  # (B, G, H, Dh)
+        query = query * query.shape[-1] ** -0.5
+        weight = self._by_head(self.key_global.weight)  # (H, Dh, D)
+        folded = torch.einsum("bghe,hed->bghd", query, weight)
+        running = GlobalSoftmax(folded, self._dropout)
+        running.update(global_states)
+        return running
+
+    def end_global(self, running: GlobalSoftmax) -> Tensor:
+        """The global tokens' attention output (B, G, D), before the output projection."""
+        means, kept = running.result()
+        weight = self._by_head(self.value_global.weight)  # (H, Dh, D)
+        bias = self.value_global.bias.view(self.num_heads, -1)  # (H, Dh)
+        mixed = torch.einsum("bghd,hed->bghe", means.to(weight.dtype), weight)
+        return (mixed + kept.to(weight.dtype) * bias).flatten(2)  # (B, G, D)
+
+
+class AttentionOutput(nn.Module):
+    """Output projection, dropout, residual, LayerNorm (post-norm, as BERT)."""
+
+    def __init__(self, hidden_size: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.LayerNorm = nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, attended: Tensor, states: Tensor) -> Tensor:
+        """(B, T, D) attended and the layer's input (B, T, D) -> (B, T, D)."""
+        result: Tensor = self.LayerNorm(self.dropout(self.dense(attended)) + states)
+        return result
+
+
+class LongformerAttention(nn.Module):
+    """Self-attention and its output, named ``self`` and ``output`` as in ``transformers``."""
+
+    def __init__(self, attention: LongformerSelfAttention, output: AttentionOutput) -> None:
+        super().__init__()
+        self.self = attention
+        self.output = output

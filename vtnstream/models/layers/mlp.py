@@ -1,0 +1,49 @@
+"""The feed-forward half of a Longformer layer, and the heads' linear initialisation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vtnstream.models.layers.attention import LAYER_NORM_EPS
+
+INIT_STD = 0.02
+"""Temporal encoder and heads start from N(0, .02) (paper section 4.1)."""
+
+
+class Intermediate(nn.Module):
+    """``Linear(D, FFN)`` and GELU."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, intermediate_size)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, FFN)."""
+        return F.gelu(self.dense(states))
+
+
+class FeedForwardOutput(nn.Module):
+    """``Linear(FFN, D)``, dropout, residual, LayerNorm."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(intermediate_size, hidden_size)
+        self.LayerNorm = nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inner: Tensor, states: Tensor) -> Tensor:
+        """(B, T, FFN) and the residual (B, T, D) -> (B, T, D)."""
+        result: Tensor = self.LayerNorm(self.dropout(self.dense(inner)) + states)
+        return result
+
+
+def init_linear_weights(module: nn.Module) -> None:
+    """N(0, .02) for weights of linear layers and embeddings, zero biases, unit norms."""
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(part.weight, std=INIT_STD)
+        if isinstance(part, nn.LayerNorm):
+            nn.init.ones_(part.weight)
+        if isinstance(part, (nn.Linear, nn.LayerNorm)) and part.bias is not None:
+            nn.init.zeros_(part.bias)

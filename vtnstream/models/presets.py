@@ -1,0 +1,54 @@
+"""Named models: the papers' variants, read from ``configs/models/*.toml``, the only place
+where their numbers stand."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import vtnstream
+from vtnstream.config import ModelConfig
+from vtnstream.config.loading import from_dict
+from vtnstream.errors import ConfigError
+from vtnstream.registry import lookup
+
+ALIASES = {"vtn-vit-b-3l": "vtn-vit-b"}
+
+
+def _folder() -> Path:
+    """In an installed wheel beside the modules, in a checkout at its top."""
+    package = Path(vtnstream.__file__).parent
+    installed = package / "configs" / "models"
+    return installed if installed.is_dir() else package.parent / "configs" / "models"
+
+
+@cache
+def _read() -> dict[str, ModelConfig]:
+    found: dict[str, ModelConfig] = {}
+    for path in sorted(_folder().glob("*.toml")):
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: not readable as TOML ({error})") from error
+        found[path.stem] = from_dict(ModelConfig, {"name": path.stem, **data}, where=str(path))
+    return found
+
+
+def presets() -> dict[str, ModelConfig]:
+    """All presets by name; without weights, labels or training."""
+    return dict(_read())
+
+
+def is_preset(name: str) -> bool:
+    """Whether ``name`` is a preset or another name of one."""
+    return ALIASES.get(name, name) in _read()
+
+
+def preset(name: str) -> ModelConfig:
+    """The preset of this name (or of another name for it).
+
+    Raises:
+        UsageError: there is none; the message lists what there is.
+    """
+    return lookup(_read(), ALIASES.get(name, name), "preset")

@@ -1,0 +1,200 @@
+"""The temporal encoder over sequences of any length, in blocks of tokens.
+
+Layer by layer, in place: one buffer of N x D states, and for each block its queries, the
+keys and values of its surroundings, and a running softmax for [CLS]. Equal to
+``VTN.forward_features`` on the whole sequence up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
+from vtnstream.models.temporal import LongformerLayer
+from vtnstream.models.vtn import VTN
+from vtnstream.types import FeatureSequence, FloatArray
+
+FEED_FORWARD_NUMBERS = 2**19
+"""Numbers of the feed-forward's inner layer held at once (2 MB): it is several times wider
+than the states, and would be the largest thing in memory on short sequences."""
+
+Emit = Callable[[int, Tensor], None]
+"""Takes the first token's number and the block's new states (T, Dh)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SequenceOutput:
+    """What the heads say of one sequence of N tokens.
+
+    Attributes:
+        logits: (K,) float32 of the whole sequence, or None without an MLP head.
+        dense_logits: (N, Kd) float32 of each token, or None without a dense head.
+    """
+
+    logits: FloatArray | None
+    dense_logits: FloatArray | None
+
+
+@torch.inference_mode()
+def encode_sequence(
+    model: VTN,
+    features: FeatureSequence,
+    *,
+    block_size: int | None = None,
+    dense: bool = True,
+) -> SequenceOutput:
+    """Read a whole sequence: memory for its states (N, Dh) once, and O(block).
+
+    Args:
+        model: in evaluation mode (dropout would differ from block to block).
+        features: N feature vectors with their grid positions, in memory or on disk.
+        block_size: tokens worked at a time; None chooses by device and width. It changes
+            nothing beyond rounding.
+        dense: whether the dense head is wanted.
+
+    Returns:
+        logits of the sequence and of its tokens.
+    """
+    size = block_size or default_block_size(model)
+    encoding = _Encoding(model, features, size)
+    wants_tokens = dense and model.dense_head is not None
+    dense_logits = encoding.run(wants_tokens)
+    logits = None
+    if model.mlp_head is not None:
+        logits = model.mlp_head(encoding.cls[:, 0])[0].float().cpu().numpy()  # (K,)
+    return SequenceOutput(logits, dense_logits)
+
+
+def default_block_size(model: VTN) -> int:
+    """Large on an accelerator; on a CPU about 1.5 MB of states, beyond which matrices do
+    not get faster, only memory grows."""
+    if model.cls_token.is_cuda:
+        return 8192
+    rows = 400_000 // model.cls_token.shape[-1]
+    return int(min(max(rows // 256 * 256, 256), 2048))
+
+
+class _Encoding:
+    """One pass over one sequence."""
+
+    def __init__(self, model: VTN, features: FeatureSequence, size: int) -> None:
+        self.model = model
+        self.features = features
+        self.size = size
+        self.count = len(features.times)
+        self.encoder = model.temporal_encoder
+        self.cls = self.encoder.embeddings.embed_cls(model.cls_token)  # (1, 1, Dh)
+
+    def run(self, wants_tokens: bool) -> FloatArray | None:
+        """All layers; leaves [CLS] in ``self.cls`` and returns (N, Kd) where wanted."""
+        *layers, last = self.encoder.layers
+        states = self.embed()
+        buffer = None
+        if layers or wants_tokens:
+            buffer = self.model.cls_token.new_empty(self.count, self.encoder.hidden_size)
+            for start, block in states:
+                buffer[start : start + block.shape[1]] = block[0]
+
+            def store(start: int, block: Tensor) -> None:
+                buffer[start : start + len(block)] = block
+
+            for layer in layers:
+                self.advance(layer, buffer, store)
+            states = self.blocks(buffer)
+        if buffer is not None and wants_tokens:
+            return self.dense(last, buffer)
+        self.cls = self.look(last, states)
+        return None
+
+    def embed(self) -> Iterator[tuple[int, Tensor]]:
+        """Embedded features, block by block: (first token, (1, T, Dh))."""
+        normalize = self.model.feature_norm.over(self.features, self.size)
+        like = self.model.cls_token
+        start = 0
+        for values in self.features.blocks(self.size):
+            block = torch.tensor(values, device=like.device)  # (T, D) float32, a copy
+            block = normalize(block).to(like.dtype)[None]
+            tokens = self.model.input_projection(block)  # (1, T, Dh)
+            indices = self.indices(start, start + len(values))
+            yield start, self.encoder.embeddings(tokens, indices)
+            start += len(values)
+
+    def indices(self, start: int, stop: int) -> Tensor:
+        """Grid positions (1, T) of tokens ``start`` to ``stop``."""
+        part = self.features.times.indices[start:stop]
+        return torch.tensor(part, device=self.model.cls_token.device)[None]
+
+    def blocks(self, buffer: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The buffer's states in blocks: (first token, (1, T, Dh))."""
+        for start in range(0, self.count, self.size):
+            yield start, buffer[None, start : start + self.size]
+
+    def look(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
+        """[CLS] after one layer, nothing else: (1, 1, Dh)."""
+        running = layer.attention.self.begin_global(self.cls)
+        for _, block in states:
+            _update(layer, running, block)
+        return layer.finish(layer.attention.self.end_global(running), self.cls)
+
+    def dense(self, layer: LongformerLayer, buffer: Tensor) -> FloatArray:
+        """The last layer into the dense head, whose logits (N, Kd) are all that is kept."""
+        head = self.model.dense_head
+        assert head is not None
+        logits = np.empty((self.count, head.out_features), np.float32)
+
+        def classify(start: int, block: Tensor) -> None:
+            logits[start : start + len(block)] = head(block).float().cpu().numpy()
+
+        self.advance(layer, buffer, classify)
+        return logits
+
+    def advance(self, layer: LongformerLayer, buffer: Tensor, emit: Emit) -> None:
+        """One layer over all tokens and [CLS].
+
+        Keys and values are made ``window / 2`` tokens ahead and kept as long behind, so
+        every state is read before its block overwrites it, and made only once.
+        """
+        attention = layer.attention.self
+        running = attention.begin_global(self.cls)
+        reach = attention.window // 2
+        around: KeyValue | None = None
+        first = made = 0  # keys at hand are those of tokens first to made
+        for start in range(0, self.count, self.size):
+            stop = min(start + self.size, self.count)
+            ahead = min(stop + reach, self.count)
+            if ahead > made:
+                turn = self.encoder.rotation(self.indices(made, ahead))
+                new = attention.keys_values(buffer[None, made:ahead], turn)
+                keep = max(start - reach, 0)
+                around = _joined(around, new, keep - first)
+                first, made = keep, ahead
+            assert around is not None
+            block = buffer[None, start:stop]  # (1, T, Dh)
+            _update(layer, running, block)
+            turn = self.encoder.rotation(self.indices(start, stop))
+            attended = attention.local(block, around, self.cls, turn=turn, offset=start - first)
+            mixed = layer.attention.output(attended, block)[0]  # (T, Dh)
+            rows = max(FEED_FORWARD_NUMBERS // layer.intermediate.dense.out_features, 16)
+            for part in range(0, len(mixed), rows):
+                emit(start + part, layer.feed_forward(mixed[part : part + rows]))
+        self.cls = layer.finish(attention.end_global(running), self.cls)
+
+
+def _update(layer: LongformerLayer, running: GlobalSoftmax, block: Tensor) -> None:
+    if layer.attention.self.global_attention:
+        running.update(block)
+
+
+def _joined(old: KeyValue | None, new: KeyValue, drop: int) -> KeyValue:
+    """``old`` without its first ``drop`` tokens, then ``new``."""
+    if old is None:
+        return new
+    return KeyValue(
+        torch.cat((old.key[:, drop:], new.key), dim=1),
+        torch.cat((old.value[:, drop:], new.value), dim=1),
+    )

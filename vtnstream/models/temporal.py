@@ -1,0 +1,220 @@
+"""The temporal encoder: a Longformer over frame features (paper section 3.2).
+
+Post-norm layers as in BERT, parameter names those of ``transformers``' LongformerModel
+without its word embeddings and pooler, and equal to it on the same weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vtnstream.config import TemporalConfig
+from vtnstream.errors import ModelError
+from vtnstream.models.layers.attention import (
+    LAYER_NORM_EPS,
+    AttentionOutput,
+    LongformerAttention,
+    LongformerSelfAttention,
+)
+from vtnstream.models.layers.mlp import FeedForwardOutput, Intermediate, init_linear_weights
+from vtnstream.models.layers.positions import (
+    NUM_RESERVED,
+    Rotation,
+    rotation,
+    sinusoidal,
+    sinusoidal_table,
+    table_rows,
+)
+
+FRAME_TYPE, CLS_TYPE = 0, 1
+POSITION_STARTS = ("sinusoidal", "normal")
+
+
+class Embeddings(nn.Module):
+    """Tokens get their position and type, LayerNorm and dropout.
+
+    [CLS] has type 1 and, under learned positions, a row of its own; under every other kind
+    it has no position.
+    """
+
+    def __init__(self, config: TemporalConfig, hidden_size: int) -> None:
+        super().__init__()
+        self.positions = config.positions
+        if config.positions == "learned":
+            self.position_embeddings = nn.Embedding(config.max_positions, hidden_size)
+        self.token_type_embeddings = nn.Embedding(2, hidden_size)
+        self.LayerNorm = nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, tokens: Tensor, indices: Tensor, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """
+        Args:
+            tokens: (B, T, D).
+            indices: (B, T) int64 grid positions.
+            padding_mask: (B, T) bool, True where a token is real.
+
+        Returns:
+            (B, T, D).
+        """
+        if self.positions == "learned":
+            rows = table_rows(indices, padding_mask, self.position_embeddings.num_embeddings)
+            tokens = tokens + self.position_embeddings(rows)
+        elif self.positions == "fixed":
+            tokens = tokens + sinusoidal(indices, tokens.shape[-1]).to(tokens.dtype)
+        return self._finish(tokens, FRAME_TYPE)
+
+    def embed_cls(self, cls: Tensor) -> Tensor:
+        """(B, 1, D) -> (B, 1, D)."""
+        if self.positions == "learned":
+            cls = cls + self.position_embeddings.weight[-NUM_RESERVED]
+        return self._finish(cls, CLS_TYPE)
+
+    def _finish(self, tokens: Tensor, kind: int) -> Tensor:
+        typed = tokens + self.token_type_embeddings.weight[kind]
+        result: Tensor = self.dropout(self.LayerNorm(typed))
+        return result
+
+    def reset_positions(self, start: str) -> None:
+        """``sinusoidal``: amplitude 1, for features at unit scale; ``normal``: N(0, .02),
+        the paper's recipe for fine-tuning from strong features."""
+        if start not in POSITION_STARTS:
+            raise ModelError(f"positions start {' or '.join(POSITION_STARTS)}, not {start!r}")
+        if self.positions != "learned":
+            return
+        weight = self.position_embeddings.weight
+        nn.init.normal_(weight, std=0.02)
+        if start == "sinusoidal":
+            with torch.no_grad():
+                weight[:-NUM_RESERVED] = sinusoidal_table(*weight.shape)[:-NUM_RESERVED]
+        nn.init.zeros_(weight[-1])  # padding
+
+
+class LongformerLayer(nn.Module):
+    """One layer in two halves, tokens and [CLS], so that tokens can be worked in blocks."""
+
+    def __init__(self, config: TemporalConfig, hidden_size: int, window: int) -> None:
+        super().__init__()
+        self.attention = LongformerAttention(
+            LongformerSelfAttention(
+                hidden_size,
+                config.num_heads,
+                window,
+                dropout=config.attention_dropout,
+                global_attention=config.global_attention,
+            ),
+            AttentionOutput(hidden_size, config.dropout),
+        )
+        self.intermediate = Intermediate(hidden_size, config.intermediate_size)
+        self.output = FeedForwardOutput(hidden_size, config.intermediate_size, config.dropout)
+
+    def feed_forward(self, states: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D), token by token."""
+        result: Tensor = self.output(self.intermediate(states), states)
+        return result
+
+    def finish(self, attended: Tensor, states: Tensor) -> Tensor:
+        """Everything after attention: (B, T, D) attended, (B, T, D) input -> (B, T, D)."""
+        return self.feed_forward(self.attention.output(attended, states))
+
+    def forward_tokens(
+        self, tokens: Tensor, cls: Tensor, turn: Rotation | None, valid: Tensor | None
+    ) -> Tensor:
+        """All tokens at once: (B, T, D) with [CLS] (B, 1, D) -> (B, T, D)."""
+        attention = self.attention.self
+        around = attention.keys_values(tokens, turn)
+        attended = attention.local(tokens, around, cls, turn=turn, valid=valid)
+        return self.finish(attended, tokens)
+
+    def forward_cls(self, tokens: Tensor, cls: Tensor, valid: Tensor | None) -> Tensor:
+        """[CLS] (B, 1, D) after looking at all tokens (B, T, D) -> (B, 1, D)."""
+        attention = self.attention.self
+        running = attention.begin_global(cls)
+        if attention.global_attention:
+            running.update(tokens, valid)
+        return self.finish(attention.end_global(running), cls)
+
+
+class LayerStack(nn.Module):
+    """Holds ``layer`` so that parameters are named as in ``transformers``."""
+
+    def __init__(self, layers: list[LongformerLayer]) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(layers)
+
+
+class TemporalEncoder(nn.Module):
+    """Longformer: sliding windows for tokens, global attention for [CLS].
+
+    Raises:
+        ModelError: ``hidden_size`` does not divide into the heads, or rotary positions meet
+            an odd head size.
+    """
+
+    def __init__(self, config: TemporalConfig, hidden_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.hidden_size = hidden_size
+        self.head_dim = hidden_size // config.num_heads
+        if config.positions == "rotary" and self.head_dim % 2:
+            raise ModelError(
+                f"rotary positions need an even head size, not {self.head_dim}: "
+                "change temporal.num_heads or temporal.positions"
+            )
+        self.embeddings = Embeddings(config, hidden_size)
+        self.encoder = LayerStack(
+            [LongformerLayer(config, hidden_size, w) for w in config.attention_windows]
+        )
+        self.reset_parameters()
+
+    @property
+    def layers(self) -> list[LongformerLayer]:
+        """The layers in order."""
+        return list(self.encoder.layer)  # type: ignore[arg-type]
+
+    def reset_parameters(self, positions: str = "sinusoidal") -> None:
+        """N(0, .02) everywhere (paper section 4.1); ``positions`` as in
+        :meth:`Embeddings.reset_positions`."""
+        init_linear_weights(self)
+        self.embeddings.reset_positions(positions)
+
+    def rotation(self, indices: Tensor) -> Rotation | None:
+        """Rotary angles of (B, T) grid positions, or None for other kinds of position."""
+        return rotation(indices, self.head_dim) if self.config.positions == "rotary" else None
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cls: Tensor,
+        *,
+        padding_mask: Tensor | None = None,
+        indices: Tensor | None = None,
+        cls_only: bool = False,
+    ) -> Tensor:
+        """
+        Args:
+            tokens: (B, T, D).
+            cls: (B, 1, D).
+            padding_mask: (B, T) bool, True where a token is real.
+            indices: (B, T) int64 grid positions; None counts from 0.
+            cls_only: leave the last layer's tokens out; nothing else changes.
+
+        Returns:
+            (B, 1 + T, D), or (B, 1, D) with ``cls_only``. States of padding mean nothing.
+        """
+        if indices is None:
+            indices = torch.arange(tokens.shape[1], device=tokens.device)
+            indices = indices.expand(tokens.shape[0], -1)
+        turn = self.rotation(indices)
+        tokens = self.embeddings(tokens, indices, padding_mask)  # (B, T, D)
+        cls = self.embeddings.embed_cls(cls)  # (B, 1, D)
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            after = layer.forward_cls(tokens, cls, padding_mask)
+            if number == last and cls_only:
+                return after
+            tokens = layer.forward_tokens(tokens, cls, turn, padding_mask)
+            cls = after
+        return torch.cat((cls, tokens), dim=1)

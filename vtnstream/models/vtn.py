@@ -1,0 +1,151 @@
+"""Video Transformer Network: image backbone, temporal encoder, heads (paper section 3).
+
+Attributes carry the published checkpoint's names: ``backbone``, ``cls_token``,
+``temporal_encoder``, ``mlp_head``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vtnstream.config import ModelConfig
+from vtnstream.errors import ModelError
+from vtnstream.models.backbone import create_backbone, num_features
+from vtnstream.models.feature_norm import FeatureNorm
+from vtnstream.models.heads import build_dense_head, build_mlp_head
+from vtnstream.models.temporal import TemporalEncoder
+
+
+class VTNOutput(NamedTuple):
+    """What the heads say; None where the model has no such head.
+
+    Attributes:
+        logits: (B, K) of the whole video.
+        dense_logits: (B, T, Kd) of each token.
+    """
+
+    logits: Tensor | None
+    dense_logits: Tensor | None
+
+
+class VTN(nn.Module):
+    """A VTN from its config, with untrained weights.
+
+    Args:
+        config: everything that shapes the model.
+        backbone: a frame encoder to take instead of building one (N, 3, H, W) -> (N, D).
+
+    Raises:
+        ModelError: the config names no buildable model.
+    """
+
+    def __init__(self, config: ModelConfig, backbone: nn.Module | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = create_backbone(config.backbone) if backbone is None else backbone
+        self.num_features = num_features(self.backbone)
+        hidden_size = config.temporal.hidden_size or self.num_features
+        self.feature_norm = FeatureNorm(config.feature_norm, self.num_features)
+        self.input_projection: nn.Module = nn.Identity()
+        if hidden_size != self.num_features:
+            self.input_projection = nn.Linear(self.num_features, hidden_size)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, hidden_size))
+        self.temporal_encoder = TemporalEncoder(config.temporal, hidden_size)
+        self.mlp_head = build_mlp_head(config.head, hidden_size)
+        self.dense_head = build_dense_head(config.head, hidden_size)
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Spatial backbone (section 3.1): (N, 3, H, W) -> (N, D).
+
+        Raises:
+            ModelError: the backbone gives something else than one vector a frame.
+        """
+        features: Tensor = self.backbone(frames)  # (N, D)
+        if features.ndim != 2:
+            raise ModelError(
+                f"backbone {self.config.backbone.name} gives {tuple(features.shape)} instead of "
+                "one vector a frame: leave its pooling on"
+            )
+        return features
+
+    def normalize(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """``feature_norm`` over whole ranges: (B, T, D) -> (B, T, D)."""
+        normal: Tensor = self.feature_norm(features, padding_mask)
+        return normal
+
+    def encode_time(
+        self,
+        features: Tensor,
+        *,
+        padding_mask: Tensor | None = None,
+        indices: Tensor | None = None,
+        cls_only: bool = False,
+    ) -> Tensor:
+        """Temporal encoder (section 3.2) over normalised features.
+
+        Args:
+            features: (B, T, D), after :meth:`normalize`.
+            padding_mask: (B, T) bool, True where a token is real; None means all are.
+            indices: (B, T) int64 grid positions; None counts from 0.
+            cls_only: skip the tokens of the last layer, which only a dense head reads.
+
+        Returns:
+            (B, 1 + T, Dh), [CLS] first; (B, 1, Dh) with ``cls_only``.
+        """
+        tokens = self.input_projection(features)  # (B, T, Dh)
+        cls = self.cls_token.expand(len(tokens), -1, -1)  # (B, 1, Dh)
+        encoded: Tensor = self.temporal_encoder(
+            tokens, cls, padding_mask=padding_mask, indices=indices, cls_only=cls_only
+        )
+        return encoded
+
+    def heads(self, tokens: Tensor) -> VTNOutput:
+        """MLP head on [CLS] and dense head on the rest (section 3.3).
+
+        Args:
+            tokens: (B, 1 + T, Dh).
+        """
+        logits = self.mlp_head(tokens[:, 0]) if self.mlp_head is not None else None  # (B, K)
+        dense = self.dense_head(tokens[:, 1:]) if self.dense_head is not None else None
+        return VTNOutput(logits, dense)  # (B, K), (B, T, Kd)
+
+    def forward_features(
+        self,
+        features: Tensor,
+        *,
+        padding_mask: Tensor | None = None,
+        indices: Tensor | None = None,
+    ) -> VTNOutput:
+        """From stored features: (B, T, D) -> logits. Arguments as in :meth:`encode_time`."""
+        normal = self.normalize(features, padding_mask)  # (B, T, D)
+        tokens = self.encode_time(
+            normal,
+            padding_mask=padding_mask,
+            indices=indices,
+            cls_only=self.dense_head is None,
+        )
+        return self.heads(tokens)
+
+    def forward(
+        self,
+        frames: Tensor,
+        *,
+        padding_mask: Tensor | None = None,
+        indices: Tensor | None = None,
+    ) -> VTNOutput:
+        """End to end: all frames of all clips go through the backbone as one batch.
+
+        Args:
+            frames: (B, T, 3, H, W) preprocessed.
+            padding_mask: (B, T) bool, True where a frame is real.
+            indices: (B, T) int64 grid positions.
+        """
+        features = self.encode_frames(frames.flatten(0, 1))  # (B*T, D)
+        return self.forward_features(
+            features.view(*frames.shape[:2], -1),  # (B, T, D)
+            padding_mask=padding_mask,
+            indices=indices,
+        )

@@ -1,0 +1,150 @@
+"""Tensors from files nobody vouches for, checked before a model takes any of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vtnstream.errors import CheckpointError
+
+State = Mapping[str, Tensor]
+
+NESTINGS = ("state_dict", "model_state", "model_state_dict", "model")
+"""Keys under which training scripts put the tensors."""
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before each name."""
+
+UNCOUNTED = "num_batches_tracked"
+"""BatchNorm's step counter: it decides nothing at inference and converters drop it."""
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error's message without line breaks, short enough for a terminal line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def some(names: Iterable[str], limit: int = 4) -> str:
+    """The first few of ``names`` and how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + more
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Named tensors of a safetensors or PyTorch file, on the CPU, as stored.
+
+    Raises:
+        CheckpointError: the file is not readable, is truncated, or holds anything but
+            tensors (pickles are read with ``weights_only``).
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged and hostile files raise all kinds
+        raise CheckpointError(f"{path}: not a readable weights file ({one_line(error)})") from error
+    return _tensors(path, loaded)
+
+
+def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
+    """Look into the usual nestings of a checkpoint for its dictionary of tensors."""
+    for name in NESTINGS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
+            loaded = loaded[name]
+            break
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise CheckpointError(f"{path}: no dictionary of tensors in it")
+    strange = [str(key) for key, value in loaded.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise CheckpointError(f"{path}: not only tensors in it ({some(strange)})")
+    return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def without_wrapping(state: State, *, part: str = "") -> dict[str, Tensor]:
+    """Names without the prefixes of wrappers; only those of ``part`` where it occurs."""
+    result = dict(state)
+    for prefix in PREFIXES:
+        if result and all(name.startswith(prefix) for name in result):
+            result = {name.removeprefix(prefix): tensor for name, tensor in result.items()}
+    inside = {n.removeprefix(part): t for n, t in result.items() if part and n.startswith(part)}
+    return inside or result
+
+
+def load_strictly(module: nn.Module, state: State, source: Path, *, assign: bool = False) -> None:
+    """Load ``state`` if it fits to the last name and shape; otherwise change nothing.
+
+    Floating-point tensors take the module's dtype (half precision is upcast).
+
+    Args:
+        module: what to fill.
+        state: names and tensors.
+        source: file to name in errors.
+        assign: take the tensors themselves, for a module on the meta device.
+
+    Raises:
+        CheckpointError: one line with the names that are missing, unexpected, misshapen or
+            not finite.
+    """
+    wanted = module.state_dict()
+    check_names(
+        {name: tuple(tensor.shape) for name, tensor in wanted.items()},
+        {name: tuple(tensor.shape) for name, tensor in state.items()},
+        source,
+    )
+    fitted: dict[str, Tensor] = {}
+    for name, own in wanted.items():
+        tensor = state.get(name)
+        if tensor is None:  # only a counter may be missing
+            tensor = torch.zeros(own.shape, dtype=own.dtype)
+        if own.is_floating_point() and not tensor.is_floating_point():
+            raise CheckpointError(f"{source}: {name} is {tensor.dtype}, not a float")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{source}: {name} holds numbers that are not finite")
+        fitted[name] = tensor.to(own.dtype)
+    module.load_state_dict(fitted, strict=True, assign=assign)
+
+
+def check_names(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], source: Path
+) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    missing = {n for n in set(wanted) - set(found) if not n.endswith(UNCOUNTED)}
+    extra = set(found) - set(wanted)
+    shapes = {
+        f"{name} {found[name]} instead of {wanted[name]}"
+        for name in set(wanted) & set(found)
+        if wanted[name] != found[name]
+    }
+    problems = [
+        f"{len(names)} {what} ({some(names)})"
+        for names, what in ((missing, "missing"), (extra, "unexpected"), (shapes, "misshapen"))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"{source}: weights do not fit the model: {'; '.join(problems)}")
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Hash of a module's weights: names, shapes, dtypes and bytes, whatever file they came
+    from. Two modules of one kind with equal hashes compute the same."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        if name.endswith(UNCOUNTED):
+            continue
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy())
+    return digest.hexdigest()

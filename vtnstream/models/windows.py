@@ -1,0 +1,98 @@
+"""Sliding windows of a sequence through [CLS] and the MLP head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtnstream.errors import ModelError
+from vtnstream.models.vtn import VTN
+from vtnstream.types import FeatureSequence, FloatArray
+
+TOKENS_AT_ONCE = 2048
+
+
+def encode_windows(
+    model: VTN,
+    features: FeatureSequence,
+    *,
+    starts: Sequence[int],
+    window: int,
+    batch_size: int | None = None,
+) -> Iterator[tuple[int, FloatArray]]:
+    """Classify windows of tokens; each is equal to the plain model on that window.
+
+    ``feature_norm`` runs over the whole sequence, not over a window. Positions stay
+    absolute, or start at 0 in each window where the config says
+    ``window_positions = "clip"``. The sequence is read once, and only the tokens that a
+    waiting window needs are held.
+
+    Args:
+        model: in evaluation mode, with an MLP head.
+        features: N feature vectors with their grid positions.
+        starts: first token of each window, not decreasing.
+        window: tokens in each; the last may reach beyond N only if it is the only one.
+        batch_size: windows encoded together; None holds about 2048 tokens.
+
+    Yields:
+        (first token, logits (K,) float32), in the order of ``starts``.
+
+    Raises:
+        ModelError: the model has no MLP head.
+    """
+    if model.mlp_head is None:
+        raise ModelError(
+            f"model {model.config.name} has no class head for sliding windows: "
+            "it can only localise densely"
+        )
+    size = batch_size or max(1, TOKENS_AT_ONCE // window)
+    reader = _Reader(model, features, window)
+    for first in range(0, len(starts), size):
+        batch = starts[first : first + size]
+        logits = _classify(model, reader, batch)
+        yield from zip(batch, logits, strict=True)
+
+
+@torch.inference_mode()
+def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
+    """(B windows) -> (B, K) float32."""
+    assert model.mlp_head is not None
+    tokens, indices = reader.take(starts)  # (B, W, D), (B, W)
+    if model.config.temporal.window_positions == "clip":
+        indices = indices - indices[:, :1]
+    encoded = model.encode_time(tokens, indices=indices, cls_only=True)  # (B, 1, Dh)
+    logits: FloatArray = model.mlp_head(encoded[:, 0]).float().cpu().numpy()
+    return logits
+
+
+class _Reader:
+    """Reads normalised features forward and forgets what no later window needs."""
+
+    def __init__(self, model: VTN, features: FeatureSequence, window: int) -> None:
+        self.like = model.cls_token
+        self.window = window
+        self.indices = features.times.indices
+        self.blocks = iter(features.blocks(TOKENS_AT_ONCE))
+        self.normalize = model.feature_norm.over(features, TOKENS_AT_ONCE)
+        self.first = 0
+        self.held = self.like.new_empty(0, features.num_features)  # tokens from ``first``
+
+    def take(self, starts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Features (B, W, D) and grid positions (B, W) of windows of equal length."""
+        length = min(self.window, len(self.indices))
+        stop = starts[-1] + length
+        parts = [self.held]
+        end = self.first + len(self.held)
+        while end < stop:
+            block = torch.tensor(next(self.blocks), device=self.like.device)
+            parts.append(self.normalize(block).to(self.like.dtype))
+            end += len(block)
+        self.held = torch.cat(parts)[starts[0] - self.first :].clone()  # lets the rest go
+        self.first = starts[0]
+        rows = [slice(start - self.first, start - self.first + length) for start in starts]
+        tokens = torch.stack([self.held[row] for row in rows])  # (B, W, D)
+        places = np.stack([self.indices[start : start + length] for start in starts])
+        return tokens, torch.from_numpy(places).to(self.like.device)

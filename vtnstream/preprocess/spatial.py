@@ -1,0 +1,47 @@
+"""Where a picture lands in the model's square: the geometry of timm's evaluation transform,
+to the pixel."""
+
+from __future__ import annotations
+
+from vtnstream.config import PreprocessConfig
+from vtnstream.types import Fit, FrameFit
+
+
+def frame_fit(config: PreprocessConfig) -> FrameFit:
+    """The model's geometry as a function from a displayed (width, height) to its Fit.
+
+    ``center`` rounds as torchvision's Resize (the long side is cut down to whole pixels) and
+    CenterCrop; ``border`` as timm's ResizeKeepRatio and CenterCropOrPad.
+    """
+    scale = {"center": _short_side, "squash": _both_sides, "border": _long_side}[config.crop]
+
+    def fit(width: int, height: int) -> Fit:
+        if width < 1 or height < 1:
+            raise ValueError(f"a picture of {width} x {height} pixels cannot be scaled")
+        new_width, new_height = scale(width, height, config.resize)
+        left, top = _margin(new_width, config.size), _margin(new_height, config.size)
+        return Fit(new_width, new_height, left, top, config.size, config.size)
+
+    return fit
+
+
+def _short_side(width: int, height: int, resize: int) -> tuple[int, int]:
+    if width <= height:
+        return resize, int(resize * height / width)
+    return int(resize * width / height), resize
+
+
+def _both_sides(width: int, height: int, resize: int) -> tuple[int, int]:
+    return resize, resize
+
+
+def _long_side(width: int, height: int, resize: int) -> tuple[int, int]:
+    ratio = max(width / resize, height / resize)
+    return max(round(width / ratio), 1), max(round(height / ratio), 1)
+
+
+def _margin(length: int, size: int) -> int:
+    """Where the crop starts; negative where a border is needed on both sides."""
+    if length < size:
+        return -((size - length) // 2)
+    return round((length - size) / 2)
