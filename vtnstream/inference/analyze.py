@@ -15,8 +15,9 @@ import numpy as np
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.localization.segments import to_segments
-from vtnstream.localization.windows import SlidingScores, combine
-from vtnstream.models.streaming import SequenceOutput, encode_sequence, encode_windows
+from vtnstream.localization.windows import SlidingScores, combine, window_starts
+from vtnstream.models.streaming import SequenceOutput, encode_sequence
+from vtnstream.models.windows import encode_windows
 from vtnstream.types import ClassScore, FeatureSequence, FloatArray, ScoreTimeline, Segment
 
 if TYPE_CHECKING:
@@ -138,10 +139,11 @@ def _probabilities(logits: FloatArray, multi_label: bool) -> FloatArray:
 
 def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> ScoreTimeline:
     head = model.config.head
-    window = min(options.num_window_tokens, len(features.times))
-    stride = min(options.num_stride_tokens, window)
-    scores = SlidingScores(len(features.times), len(head.labels), window)
-    for start, logits in encode_windows(model, features, window=window, stride=stride):
+    num_tokens = len(features.times)
+    window = min(options.num_window_tokens, num_tokens)
+    starts = window_starts(num_tokens, window, min(options.num_stride_tokens, window))
+    scores = SlidingScores(num_tokens, len(head.labels), window)
+    for start, logits in encode_windows(model, features, starts=starts, window=window):
         scores.add(start, _probabilities(logits[None], head.multi_label)[0])
     return ScoreTimeline(scores.result(), features.times, head.labels, head.multi_label, "sliding")
 

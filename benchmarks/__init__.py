@@ -1,0 +1,1 @@
+"""Measurements that stand behind the project's claims: ``python -m benchmarks NAME``."""

@@ -1,0 +1,163 @@
+"""The ways through the model give the same answer (``spec`` section 1, inference methods)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vtnstream
+from vtnstream import api
+from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.errors import FeatureError, UsageError
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.models.vtn import VTN
+from vtnstream.types import Report
+from vtnstream.video.write import write_video
+
+from .conftest import noise_frames
+
+TOLERANCE = 1e-5
+
+
+def scores(report: Report) -> dict[str, float]:
+    return {c.label: c.score for c in report.classes}
+
+
+def assert_same(a: Report, b: Report) -> None:
+    assert scores(a) == pytest.approx(scores(b), abs=TOLERANCE)
+    if a.segments is None or b.segments is None:
+        assert a.segments is b.segments
+        return
+    assert [(s.start, s.end, s.label, s.track) for s in a.segments] == [
+        (s.start, s.end, s.label, s.track) for s in b.segments
+    ]
+    np.testing.assert_allclose(
+        [s.score for s in a.segments], [s.score for s in b.segments], atol=TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("localize", ["dense", "sliding", "both"])
+@pytest.mark.parametrize("span", [(None, None), ("0:20", "1:31.3")])
+def test_chunked_end_to_end_and_stored_features_agree(
+    film: Path,
+    model: VTN,
+    runtime: RuntimeConfig,
+    tmp_path: Path,
+    localize: str,
+    span: tuple[str | None, str | None],
+) -> None:
+    options = TimelineConfig(localize=localize, window=16)
+    start, end = span
+    ask = {"model": model, "options": options, "start": start, "end": end, "runtime": runtime}
+    chunked = vtnstream.timeline(film, **ask)
+    whole = vtnstream.timeline(film, **ask, method="end-to-end")
+    features = tmp_path / "f.safetensors"
+    api.extract(
+        film,
+        FrameEncoder.from_model(model, runtime),
+        sampling=model.config.sampling,
+        output=features,
+        runtime=runtime,
+    )
+    stored = vtnstream.timeline(film, **ask, features=features)
+    assert len(chunked.segments or ()) > 10
+    assert_same(chunked, whole)
+    assert_same(chunked, stored)
+    if start:
+        assert chunked.start_seconds == 20.0
+        assert chunked.end_seconds == 91.5
+
+
+def test_second_question_decodes_nothing(
+    film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = vtnstream.classify(film, model=model, runtime=runtime)
+    assert first.run["tokens_encoded"] == first.run["tokens"] == 300
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("vtnstream.inference.decoding.open_video", refuse)
+    for window in (8, 32):
+        report = vtnstream.timeline(film, window=window, model=model, runtime=runtime)
+        assert report.run["from_store"]
+        assert scores(report) == scores(first)
+
+
+def test_batch_size_of_the_store_is_reused(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    from dataclasses import replace
+
+    vtnstream.classify(film, model=model, runtime=runtime, end=30)
+    again = vtnstream.classify(film, model=model, runtime=replace(runtime, batch_size=32))
+    encoder = FrameEncoder.from_model(model, runtime)
+    from vtnstream.inference.extract import extract_features
+
+    with extract_features(film, encoder, model.config.sampling, runtime=runtime) as extracted:
+        assert extracted.provenance["batch_size"] == 8
+        assert len(extracted.features.times) == again.run["tokens"]
+
+
+def test_without_cache_nothing_stays(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    from dataclasses import replace
+
+    cached = vtnstream.classify(film, model=model, runtime=runtime)
+    assert runtime.cache_dir is not None
+    before = sorted(runtime.cache_dir.rglob("*"))
+    loose = vtnstream.classify(film, model=model, runtime=replace(runtime, use_cache=False))
+    assert scores(loose) == scores(cached)
+    assert sorted(runtime.cache_dir.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "sampling, tokens",
+    [
+        (SamplingConfig("uniform", num_frames=50), 50),
+        (SamplingConfig("stride", stride=7), 86),
+        (SamplingConfig("all"), 600),
+    ],
+)
+def test_other_samplings_run_through(
+    film: Path, model: VTN, runtime: RuntimeConfig, sampling: SamplingConfig, tokens: int
+) -> None:
+    chunked = vtnstream.timeline(film, model=model, sampling=sampling, runtime=runtime)
+    whole = vtnstream.timeline(
+        film, model=model, sampling=sampling, runtime=runtime, method="end-to-end"
+    )
+    assert chunked.run["tokens"] == tokens
+    assert_same(chunked, whole)
+
+
+def test_features_of_another_film_or_model_are_refused(
+    film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
+) -> None:
+    features = tmp_path / "f.safetensors"
+    encoder = FrameEncoder.from_model(model, runtime)
+    api.extract(film, encoder, sampling=model.config.sampling, output=features, runtime=runtime)
+    other = tmp_path / "other.mp4"
+    write_video(other, noise_frames(1, 40), 4)
+    with pytest.raises(FeatureError, match="another video"):
+        vtnstream.classify(other, model=model, features=features)
+    retrained = vtnstream.create_model(model.config)
+    with pytest.raises(FeatureError, match="other weights"):
+        vtnstream.classify(film, model=retrained, features=features)
+
+
+def test_no_model_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"demo.*train.*--model"):
+        vtnstream.classify("film.mp4")
+
+
+def test_dtype_is_part_of_the_key_and_stored_as_float32(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
+    from dataclasses import replace
+
+    full = vtnstream.classify(film, model=model, runtime=runtime, end=20)
+    half = vtnstream.classify(film, model=model, runtime=replace(runtime, dtype="bfloat16"), end=20)
+    assert not half.run["from_store"]
+    assert scores(half) != scores(full)
+    assert scores(half) == pytest.approx(scores(full), abs=0.2)
+    assert next(model.backbone.parameters()).dtype.is_floating_point
+    assert str(next(model.backbone.parameters()).dtype) == "torch.float32"

@@ -1,0 +1,168 @@
+"""Interrupted at any point, a run resumes inside the file and ends byte-identical."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.errors import VideoError
+from vtnstream.features.cache import FeatureCache
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.extract import ExtractedFeatures, extract_features
+from vtnstream.models.vtn import VTN
+from vtnstream.progress import NullProgress
+from vtnstream.types import TimeRange
+
+
+class InterruptAfter(NullProgress):
+    """Ctrl-C as soon as so many tokens are stored."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def advance(self, done: float, *, note: str = "") -> None:
+        if done >= self.tokens:
+            raise KeyboardInterrupt
+
+
+def extracted(
+    film: Path, model: VTN, runtime: RuntimeConfig, **options: object
+) -> tuple[dict[str, object], ExtractedFeatures]:
+    encoder = FrameEncoder.from_model(model, runtime)
+    sampling = options.pop("sampling", model.config.sampling)
+    with extract_features(film, encoder, sampling, runtime=runtime, **options) as result:  # type: ignore[arg-type]
+        return dict(result.facts), result
+
+
+def stored_bytes(runtime: RuntimeConfig) -> dict[str, bytes]:
+    """Every file of the only store, by name."""
+    assert runtime.cache_dir is not None
+    (entry,) = FeatureCache(runtime.cache_dir).entries()
+    return {
+        path.name: path.read_bytes()
+        for path in entry.directory.iterdir()
+        if path.name not in ("lock", "identity.json")
+    }
+
+
+SAMPLINGS = [
+    SamplingConfig(),
+    SamplingConfig("uniform", num_frames=400),
+    SamplingConfig("all"),
+    SamplingConfig("stride", stride=2),
+]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: s.kind)
+def test_interrupted_run_ends_byte_identical(
+    film: Path,
+    model: VTN,
+    runtime: RuntimeConfig,
+    other_runtime: RuntimeConfig,
+    sampling: SamplingConfig,
+) -> None:
+    extracted(film, model, runtime, sampling=sampling)
+    with pytest.raises(KeyboardInterrupt):
+        extracted(film, model, other_runtime, sampling=sampling, progress=InterruptAfter(1))
+    left = stored_bytes(other_runtime)
+    assert "00000000.safetensors" in left and "end.json" not in left
+    facts, _ = extracted(film, model, other_runtime, sampling=sampling)
+    assert 0 < facts["tokens_encoded"] < facts["tokens"]  # type: ignore[operator]
+    assert stored_bytes(other_runtime) == stored_bytes(runtime)
+
+
+def test_resumed_run_does_not_decode_the_beginning_again(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        extracted(film, model, runtime, progress=InterruptAfter(200))
+    facts, _ = extracted(film, model, runtime)
+    assert facts["tokens_encoded"] == 60
+    assert facts["frames_decoded"] < 400  # of 600
+
+
+def test_ranges_fill_one_store_in_any_order(
+    film: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig
+) -> None:
+    extracted(film, model, runtime)
+    for start, end in ((70, 80), (0, 5), (10, 61)):
+        _, part = extracted(film, model, other_runtime, span=TimeRange(start, end))  # type: ignore[arg-type]
+        assert part.features.times.start_seconds[0] == start
+        assert part.features.times.end_seconds[-1] == end
+        assert part.partial is None
+    extracted(film, model, other_runtime)
+    assert stored_bytes(other_runtime) == stored_bytes(runtime)
+
+
+def test_damaged_chunk_is_computed_again(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    extracted(film, model, runtime)
+    good = stored_bytes(runtime)
+    assert runtime.cache_dir is not None
+    (entry,) = FeatureCache(runtime.cache_dir).entries()
+    path = entry.directory / "00000001.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    facts, _ = extracted(film, model, runtime)
+    assert facts["tokens_encoded"] == 120
+    assert stored_bytes(runtime) == good
+
+
+CHILD = """
+import sys
+from vtnstream.config import RuntimeConfig
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.extract import extract_features
+from vtnstream.models.checkpoint import load_model
+from pathlib import Path
+film, folder, cache = sys.argv[1:]
+runtime = RuntimeConfig(cache_dir=Path(cache), batch_size=8)
+model = load_model(folder)
+print("ready", flush=True)
+with extract_features(film, FrameEncoder.from_model(model, runtime), model.config.sampling,
+                      runtime=runtime):
+    print("done", flush=True)
+"""
+
+
+def test_killed_run_resumes_byte_identical(
+    film: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig, tmp_path: Path
+) -> None:
+    from vtnstream.models.checkpoint import save_model
+
+    save_model(model, tmp_path / "model")
+    extracted(film, model, runtime)
+    command = [sys.executable, "-c", CHILD, film, tmp_path / "model", other_runtime.cache_dir]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # type: ignore[arg-type]
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    assert other_runtime.cache_dir is not None
+    deadline = time.monotonic() + 60
+    while not list(other_runtime.cache_dir.rglob("*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    extracted(film, model, other_runtime)
+    assert stored_bytes(other_runtime) == stored_bytes(runtime)
+
+
+def test_file_that_changes_while_read_is_refused(
+    film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
+) -> None:
+    growing = tmp_path / "growing.mp4"
+    growing.write_bytes(film.read_bytes())
+
+    class Grow(NullProgress):
+        def finish(self) -> None:
+            with open(growing, "ab") as file:
+                file.write(b"more")
+
+    with pytest.raises(VideoError, match="changed while it was read"):
+        extracted(growing, model, runtime, progress=Grow())
+    assert not [name for name in stored_bytes(runtime) if name.endswith(".safetensors")]
