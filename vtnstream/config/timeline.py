@@ -23,11 +23,16 @@ class TimelineConfig:
         smoothing: ``none``, ``median`` or ``gaussian`` over ``smoothing_size`` tokens
             (gaussian: its standard deviation is a quarter of it).
         viterbi: cost of switching labels in nats; None is off.
-        threshold: lowest score at which a multi-label segment goes on; with ``onset`` /
-            ``offset`` hysteresis a segment starts at onset and ends below offset.
+        threshold: lowest score at which a segment goes on; None is 0.5 for multi-label
+            scores and no threshold for the others.
+        onset: a segment starts at this score and goes on down to ``offset``; where only one
+            of the two is given, ``threshold`` or else the same number is the other.
+        offset: a segment ends below this score.
         min_duration: seconds; shorter segments give way to their neighbours.
         merge_gap: seconds; equal labels closer than this become one segment.
-        nms: suppress overlapping segments of one class, ``hard`` or ``soft``.
+        nms: multi-label scores only: propose segments at several thresholds and suppress
+            those that overlap a better one of their class, ``hard``, or lower their
+            scores, ``soft``.
         nms_threshold: tIoU above which two segments overlap.
         background: keep segments labelled ``background``.
     """
@@ -38,7 +43,7 @@ class TimelineConfig:
     smoothing: str = "none"
     smoothing_size: int = 5
     viterbi: float | None = None
-    threshold: float = 0.0
+    threshold: float | None = None
     onset: float | None = None
     offset: float | None = None
     min_duration: float = 0.0
@@ -71,6 +76,8 @@ class TimelineConfig:
                 raise ConfigError(f"{name} must lie between 0 and 1, not {value}")
         if self.onset is not None and self.offset is not None and self.offset > self.onset:
             raise ConfigError(f"offset {self.offset} is above onset {self.onset}")
+        if self.viterbi is not None and (self.onset, self.offset) != (None, None):
+            raise ConfigError("viterbi and onset / offset are two ways to choose: give one")
 
     @property
     def num_window_tokens(self) -> int:

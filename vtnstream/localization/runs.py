@@ -1,0 +1,58 @@
+"""Gap-free runs of tokens: nothing in this room looks or labels across a gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from vtnstream.types import FloatArray, SecondsArray, TokenTimes
+
+TIME_TOLERANCE = 1e-6
+"""Seconds by which two times may differ through rounding and still be the same time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """n tokens that follow each other without a gap.
+
+    Attributes:
+        scores: (n, K) float32 view of the timeline.
+        edges: (n + 1,) seconds; token i spans ``[edges[i], edges[i + 1])``, so that
+            neighbouring segments share their boundary exactly.
+    """
+
+    scores: FloatArray
+    edges: SecondsArray
+
+    def duration(self, first: int, stop: int) -> float:
+        """Seconds of the tokens ``[first, stop)``."""
+        return float(self.edges[stop] - self.edges[first])
+
+    def total(self, label: int, first: int, stop: int) -> float:
+        """Sum of a label's probabilities over the tokens ``[first, stop)``."""
+        return float(self.scores[first:stop, label].sum(dtype=np.float64))
+
+
+def gap_free_runs(times: TokenTimes) -> list[slice]:
+    """Cut tokens at gaps: where an index of the sampling grid is missing, or a token ends
+    before the next one starts."""
+    count = len(times)
+    if not count:
+        return []
+    jumps = np.diff(times.indices) != 1
+    holes = times.start_seconds[1:] - times.end_seconds[:-1] > TIME_TOLERANCE
+    cuts = [0, *(int(i) + 1 for i in np.flatnonzero(jumps | holes)), count]
+    return [slice(a, b) for a, b in pairwise(cuts)]
+
+
+def split_runs(scores: FloatArray, times: TokenTimes) -> list[Run]:
+    """The gap-free runs of (N, K) scores, as views."""
+    return [
+        Run(
+            scores[part],
+            np.append(times.start_seconds[part], times.end_seconds[part.stop - 1]),
+        )
+        for part in gap_free_runs(times)
+    ]
