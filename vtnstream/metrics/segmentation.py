@@ -1,0 +1,194 @@
+"""Metrics of timelines as MS-TCN defines them (Abu Farha and Gall, CVPR 2019; ``eval.py`` of
+its repository), with its undefined cases defined. All values are percentages.
+
+Frame accuracy counts all frames of all videos together, background included. The edit score
+is a mean over videos. Segmental F1 counts hits and misses of all videos together. Segments
+labelled background take part in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vtnstream.labels import BACKGROUND
+
+THRESHOLDS = (0.10, 0.25, 0.50)
+"""tIoU of F1@{10,25,50}."""
+
+
+class Labelled(Protocol):
+    """A span of time with a label: :class:`vtnstream.types.Segment`, or frames here."""
+
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def end(self) -> float: ...
+
+    @property
+    def label(self) -> Hashable: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """Frames ``[start, end)`` of one label."""
+
+    start: int
+    end: int
+    label: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCounts:
+    """Hits and misses of segments, which add up over videos."""
+
+    true_positives: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
+
+    def __add__(self, other: SegmentCounts) -> SegmentCounts:
+        return SegmentCounts(
+            self.true_positives + other.true_positives,
+            self.false_positives + other.false_positives,
+            self.false_negatives + other.false_negatives,
+        )
+
+    @property
+    def f1(self) -> float:
+        """Percent. 100 where there was nothing to find and nothing was found; 0 where only
+        one of the two is empty."""
+        whole = 2 * self.true_positives + self.false_positives + self.false_negatives
+        return 100.0 * 2 * self.true_positives / whole if whole else 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationScores:
+    """Percentages over a set of videos; ``f1`` maps tIoU thresholds to F1."""
+
+    frame_accuracy: float
+    edit: float
+    f1: Mapping[float, float]
+
+
+def frame_spans(
+    labels: Sequence[Hashable], ignore: Collection[Hashable] = (BACKGROUND,)
+) -> list[FrameSpan]:
+    """Stretches of equal labels, without those to ignore."""
+    spans: list[FrameSpan] = []
+    start = 0
+    for i in range(1, len(labels) + 1):
+        if i == len(labels) or labels[i] != labels[start]:
+            if labels[start] not in ignore:
+                spans.append(FrameSpan(start, i, labels[start]))
+            start = i
+    return spans
+
+
+def frame_accuracy(predicted: Sequence[Hashable], truth: Sequence[Hashable]) -> float:
+    """Percent of the frames whose label is right, background included.
+
+    Raises:
+        ValueError: no frames, or different numbers of them.
+    """
+    right, count = _right_frames(predicted, truth)
+    if not count:
+        raise ValueError("no frames to judge")
+    return 100.0 * right / count
+
+
+def edit_score(predicted: Sequence[Labelled], truth: Sequence[Labelled]) -> float:
+    """Segmental edit score: 100 x (1 - Levenshtein distance of the two sequences of labels /
+    length of the longer). 100 where both are empty.
+
+    Args:
+        predicted: segments of one video in order, background left out.
+        truth: its true segments.
+    """
+    longer = max(len(predicted), len(truth))
+    if not longer:
+        return 100.0
+    row = list(range(len(truth) + 1))
+    for i, have in enumerate(predicted, 1):
+        diagonal, row[0] = row[0], i
+        for j, want in enumerate(truth, 1):
+            best = diagonal if have.label == want.label else 1 + min(diagonal, row[j], row[j - 1])
+            diagonal, row[j] = row[j], best
+    return 100.0 * (1 - row[-1] / longer)
+
+
+def match_segments(
+    predicted: Sequence[Labelled], truth: Sequence[Labelled], threshold: float
+) -> SegmentCounts:
+    """Judge the segments of one video at one tIoU threshold.
+
+    In order of time, each predicted segment is held against the true segment of its label
+    with the highest tIoU (of equal ones the first): a hit where that reaches ``threshold``
+    and was not hit before, else a false positive. True segments never hit are false
+    negatives. Without true segments every prediction is a false positive.
+
+    Args:
+        predicted: segments of one video in order, background left out.
+        truth: its true segments.
+        threshold: tIoU between 0 and 1.
+    """
+    starts = np.array([s.start for s in truth], np.float64)
+    ends = np.array([s.end for s in truth], np.float64)
+    hit = np.zeros(len(truth), bool)
+    for segment in predicted:
+        same = np.array([s.label == segment.label for s in truth], bool)
+        if not same.any():
+            continue
+        shared = np.minimum(segment.end, ends) - np.maximum(segment.start, starts)
+        # Where two spans meet, their hull is their union; where not, ``shared`` is negative.
+        union = np.maximum(segment.end, ends) - np.minimum(segment.start, starts)
+        overlap = np.where(same, shared / np.where(union > 0, union, 1), -np.inf)
+        best = int(overlap.argmax())
+        if overlap[best] >= threshold and overlap[best] > 0:
+            hit[best] = True
+    hits = int(hit.sum())
+    return SegmentCounts(hits, len(predicted) - hits, len(truth) - hits)
+
+
+def segmentation_scores(
+    videos: Iterable[tuple[Sequence[Hashable], Sequence[Hashable]]],
+    *,
+    ignore: Collection[Hashable] = (BACKGROUND,),
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> SegmentationScores:
+    """Frame accuracy, edit score and F1 over videos.
+
+    Args:
+        videos: for each the predicted and the true labels of its frames.
+        ignore: labels that make no segments.
+        thresholds: tIoU thresholds of F1.
+
+    Raises:
+        ValueError: no frames at all, or a video with different numbers of them.
+    """
+    right = count = 0
+    edits: list[float] = []
+    totals = {threshold: SegmentCounts() for threshold in thresholds}
+    for predicted, truth in videos:
+        video_right, video_count = _right_frames(predicted, truth)
+        right, count = right + video_right, count + video_count
+        have, want = frame_spans(predicted, ignore), frame_spans(truth, ignore)
+        edits.append(edit_score(have, want))
+        for threshold in thresholds:
+            totals[threshold] += match_segments(have, want, threshold)
+    if not count:
+        raise ValueError("no frames to judge")
+    return SegmentationScores(
+        frame_accuracy=100.0 * right / count,
+        edit=float(np.mean(edits)),
+        f1={threshold: counts.f1 for threshold, counts in totals.items()},
+    )
+
+
+def _right_frames(predicted: Sequence[Hashable], truth: Sequence[Hashable]) -> tuple[int, int]:
+    if len(predicted) != len(truth):
+        raise ValueError(f"{len(predicted)} predicted labels for {len(truth)} frames")
+    return sum(a == b for a, b in zip(predicted, truth, strict=True)), len(truth)
