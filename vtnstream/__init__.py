@@ -1,0 +1,86 @@
+"""vtnstream: from a video of any length to a class and a timeline.
+
+    import vtnstream
+
+    model = vtnstream.load_model("models/surgery")
+    report = vtnstream.timeline("surgery.mp4", window=64, model=model)
+
+Names are imported on first use, so that ``import vtnstream`` and ``vtnstream --help`` cost
+no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtnstream.api import classify as classify
+    from vtnstream.api import extract as extract
+    from vtnstream.api import timeline as timeline
+    from vtnstream.config import ModelConfig as ModelConfig
+    from vtnstream.config import RuntimeConfig as RuntimeConfig
+    from vtnstream.config import SamplingConfig as SamplingConfig
+    from vtnstream.config import TimelineConfig as TimelineConfig
+    from vtnstream.errors import VtnstreamError as VtnstreamError
+    from vtnstream.models.checkpoint import load_model as load_model
+    from vtnstream.models.checkpoint import save_model as save_model
+    from vtnstream.models.create import create_model as create_model
+    from vtnstream.training.run import train as train
+    from vtnstream.types import Report as Report
+    from vtnstream.types import Segment as Segment
+
+    __version__: str
+
+_HOMES = {
+    "ModelConfig": "vtnstream.config",
+    "Report": "vtnstream.types",
+    "RuntimeConfig": "vtnstream.config",
+    "SamplingConfig": "vtnstream.config",
+    "Segment": "vtnstream.types",
+    "TimelineConfig": "vtnstream.config",
+    "VtnstreamError": "vtnstream.errors",
+    "classify": "vtnstream.api",
+    "create_model": "vtnstream.models.create",
+    "extract": "vtnstream.api",
+    "load_model": "vtnstream.models.checkpoint",
+    "save_model": "vtnstream.models.checkpoint",
+    "timeline": "vtnstream.api",
+    "train": "vtnstream.training.run",
+}
+
+__all__ = [
+    "ModelConfig",
+    "Report",
+    "RuntimeConfig",
+    "SamplingConfig",
+    "Segment",
+    "TimelineConfig",
+    "VtnstreamError",
+    "__version__",
+    "classify",
+    "create_model",
+    "extract",
+    "load_model",
+    "save_model",
+    "timeline",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("vtnstream")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'vtnstream' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

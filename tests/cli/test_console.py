@@ -1,0 +1,118 @@
+"""What reaches a terminal, and how exceptions become lines and codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from vtnstream.cli.console import Console, visible
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.failures import conclude, exit_code_of, message_for, message_of
+from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.errors import (
+    CheckpointError,
+    ConfigError,
+    MissingExtraError,
+    StoreError,
+    VideoOpenError,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain name.mp4", "plain name.mp4"),
+        ("größe 手術.mp4", "größe 手術.mp4"),
+        ("two\nlines\x1b[31m", "two\\nlines\\x1b[31m"),
+        ("\udcff\udcfe.mp4", "\\udcff\\udcfe.mp4"),
+        ("abc\u202egp4.exe", "abc\\u202egp4.exe"),
+        ("line\u2028break", "line\\u2028break"),
+    ],
+)
+def test_names_cannot_write_to_the_terminal(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_error_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().error("a\nb: broken")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "vtnstream: error: a\\nb: broken\n"
+
+
+@pytest.mark.parametrize(("verbosity", "count"), [(-1, 1), (0, 3), (1, 4), (2, 5)])
+def test_verbosity(verbosity: int, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.verbosity = verbosity
+    console.error("always")
+    console.warn("unless -q")
+    console.warn("unless -q")  # shown once
+    console.say("unless -q")
+    console.note("with -v")
+    console.note("with -vv", level=2)
+    assert len(capsys.readouterr().err.splitlines()) == count
+
+
+def test_message_names_the_file_once() -> None:
+    told = VideoOpenError("film.mp4: no such file")
+    assert message_for("film.mp4", told) == "film.mp4: no such file"
+    assert message_for("film.mp4", StoreError("disk full")) == "film.mp4: disk full"
+
+
+def test_unexpected_exceptions_point_at_debug() -> None:
+    line = message_of(TypeError("cannot add\nsecond line"))
+    assert "TypeError: cannot add" in line and "--debug" in line and "second" not in line
+
+
+def test_system_errors_keep_their_file() -> None:
+    try:
+        Path("absent/file").read_bytes()
+    except OSError as error:
+        assert message_of(error) == "absent/file: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("x"), ExitCode.USAGE),
+        (MissingExtraError("x"), ExitCode.USAGE),
+        (CheckpointError("x"), ExitCode.USAGE),
+        (click.UsageError("x"), ExitCode.USAGE),
+        (StoreError("x"), ExitCode.FAILED),
+        (MemoryError(), ExitCode.FAILED),
+        (RuntimeError("x"), ExitCode.FAILED),
+    ],
+)
+def test_exit_codes(error: BaseException, code: ExitCode) -> None:
+    assert exit_code_of(error) == code
+
+
+def test_interrupts_of_any_shape_end_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (KeyboardInterrupt(), InterruptedError(4, "av.open"), click.Abort()):
+        assert conclude(error, Console()) == 130
+        line = capsys.readouterr().err
+        assert line.startswith("vtnstream: interrupted") and line.count("\n") == 1
+
+
+def test_after_a_signal_every_exception_is_the_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(INTERRUPTS, "signum", 2)
+    assert conclude(ImportError("numpy: half imported"), Console()) == 130
+    assert "numpy" not in capsys.readouterr().err
+
+
+def test_closed_pipe_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert conclude(BrokenPipeError(32, "Broken pipe"), Console()) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_traceback_only_with_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    for debug in (False, True):
+        try:
+            Path("absent").read_text()
+        except OSError as error:
+            conclude(error, Console(debug=debug))
+        assert ("Traceback" in capsys.readouterr().err) is debug

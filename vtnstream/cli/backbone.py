@@ -1,0 +1,144 @@
+"""A frame encoder from a command line: a model's own, or any timm backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.console import Console
+from vtnstream.cli.types import AssignmentType, TripleType
+from vtnstream.config import (
+    BackboneConfig,
+    PreprocessConfig,
+    RuntimeConfig,
+    SamplingConfig,
+)
+from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
+from vtnstream.errors import UsageError
+
+if TYPE_CHECKING:
+    from vtnstream.inference.encoder import FrameEncoder
+    from vtnstream.models.vtn import VTN
+
+_SECTION = "Backbone"
+_PREPROCESS = ("mean", "std", "size", "resize", "crop", "interpolation")
+_SIZE = click.IntRange(min=1)
+RANDOM_SEED = 0
+"""Backbones without weights are the same in every run, so that their features can be
+compared and cached."""
+
+backbone_options = options.attach(
+    options.option("--backbone", section=_SECTION, metavar="NAME", help="Any timm model."),
+    options.option(
+        "--backbone-arg",
+        section=_SECTION,
+        type=AssignmentType(),
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Argument of the timm model, such as pad_type=same; again for more.",
+    ),
+    options.option(
+        "--weights",
+        section=_SECTION,
+        metavar="FILE",
+        help="safetensors or pth file, or hf-hub:org/name.",
+    ),
+    options.option(
+        "--pretrained", section=_SECTION, is_flag=True, help="timm's own weights, from the Hub."
+    ),
+    *(
+        options.option(f"--{name}", section=_SECTION, type=kind, metavar=metavar, help=text)
+        for name, kind, metavar, text in (
+            ("mean", TripleType(), "NUMBERS", "Mean of the colours [default: the backbone's own]."),
+            ("std", TripleType(), "NUMBERS", "Their deviation [default: the backbone's own]."),
+            ("size", _SIZE, "PIXELS", "Side of the picture the backbone sees."),
+            ("resize", _SIZE, "PIXELS", "Scale to this before the crop."),
+            ("crop", click.Choice(CROP_MODES), None, "How a picture becomes a square."),
+            ("interpolation", click.Choice(INTERPOLATIONS), None, "How it is scaled."),
+        )
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What turns frames into features, and which frames.
+
+    ``model`` is None where only a backbone was named.
+    """
+
+    encoder: FrameEncoder
+    sampling: SamplingConfig
+    model: VTN | None
+
+
+def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
+    """Build what ``--model`` or ``--backbone`` and its options ask for.
+
+    Raises:
+        UsageError: neither is named, or options contradict each other.
+        ModelError: the model or backbone cannot be built.
+    """
+    runtime = options.runtime_from(values)
+    if values["backbone"] is None:
+        return _of_model(values, runtime)
+    config = BackboneConfig(values["backbone"], dict(values["backbone_arg"]))
+    sampling = options.sampling_from(values, SamplingConfig()) or SamplingConfig()
+    return Encoding(_of_backbone(config, values, runtime, console), sampling, None)
+
+
+def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
+    if values["model"] is None:
+        raise UsageError("no backbone: name one with --backbone (any timm model) or --model")
+    own = [n for n in ("backbone_arg", "weights", "pretrained", *_PREPROCESS) if values[n]]
+    if own:
+        flag = "--" + own[0].replace("_", "-")
+        raise UsageError(f"{flag} belongs to --backbone: a model brings its own")
+    from vtnstream.inference.encoder import FrameEncoder
+    from vtnstream.models.checkpoint import load_model
+
+    model = load_model(values["model"])
+    sampling = options.sampling_from(values, model.config.sampling) or model.config.sampling
+    return Encoding(FrameEncoder.from_model(model, runtime), sampling, model)
+
+
+def _of_backbone(
+    config: BackboneConfig, values: Mapping[str, Any], runtime: RuntimeConfig, console: Console
+) -> FrameEncoder:
+    import torch
+
+    from vtnstream.inference.encoder import FrameEncoder, resolve_device
+    from vtnstream.models.backbone import (
+        create_backbone,
+        load_backbone_weights,
+        native_preprocess,
+    )
+
+    device = resolve_device(runtime.device)
+    preprocess = preprocess_from(values, native_preprocess(config))
+    torch.manual_seed(RANDOM_SEED)
+    backbone = create_backbone(config, pretrained=values["pretrained"])
+    if values["weights"] is not None:
+        load_backbone_weights(backbone, values["weights"])
+    elif not values["pretrained"]:
+        console.warn(
+            f"{config.name} has random weights (seed {RANDOM_SEED}): give --weights FILE or "
+            "--pretrained for features that mean something"
+        )
+    return FrameEncoder(backbone, config, preprocess, device=device, dtype=runtime.dtype)
+
+
+def preprocess_from(values: Mapping[str, Any], native: PreprocessConfig) -> PreprocessConfig:
+    """The backbone's own preprocessing with what flags change of it. A new ``--size`` keeps
+    the share of the picture that the crop leaves."""
+    changes = {name: values[name] for name in _PREPROCESS if values[name] is not None}
+    if "size" in changes and "resize" not in changes:
+        changes["resize"] = max(
+            changes["size"], round(changes["size"] * native.resize / native.size)
+        )
+    return dataclasses.replace(native, **changes)

@@ -1,0 +1,156 @@
+"""Commands and options as vtnstream shows and reads them.
+
+An option's value comes from its flag, then ``VTNSTREAM_<COMMAND>_<OPTION>``, then
+``VTNSTREAM_<OPTION>``, then the config files, then the default of the config dataclass. Of
+options that exclude each other (``--fps`` and ``--num-frames``) the better source wins; two
+from the same source are an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+EXCLUSIVE: tuple[tuple[str, ...], ...] = (
+    ("fps", "num_frames", "frame_stride", "sample"),
+    ("json", "jsonl"),
+    ("quiet", "verbose"),
+    ("weights", "pretrained"),
+    ("model", "backbone"),
+)
+"""Groups of option names of which one at most may be given."""
+
+_RANK = {
+    ParameterSource.COMMANDLINE: 0,
+    ParameterSource.ENVIRONMENT: 1,
+    ParameterSource.DEFAULT_MAP: 2,
+}
+
+
+class Option(click.Option):
+    """An option with a place in the help and, unless ``settable=False``, a variable and a
+    key in config files."""
+
+    def __init__(
+        self,
+        param_decls: Sequence[str],
+        *,
+        section: str = "Options",
+        settable: bool = True,
+        **attributes: Any,
+    ) -> None:
+        super().__init__(param_decls, **attributes)
+        self.section = section
+        self.settable = settable
+
+    @property
+    def key(self) -> str:
+        """Its name in config files."""
+        return (self.name or "").replace("_", "-")
+
+    def variables(self, ctx: click.Context) -> tuple[str, ...]:
+        """Its environment variables, the most specific first."""
+        if not self.settable or not self.name:
+            return ()
+        path = [part.info_name or "" for part in _lineage(ctx)][1:]
+        name = self.name.upper()
+        specific = "_".join(["VTNSTREAM", *(part.upper() for part in path), name])
+        return (specific, f"VTNSTREAM_{name}")
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        return next((v for name in self.variables(ctx) if (v := os.environ.get(name))), None)
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        hint = super().get_error_hint(ctx)
+        if ctx is None or ctx.get_parameter_source(self.name or "") != ParameterSource.ENVIRONMENT:
+            return hint
+        name = next(name for name in self.variables(ctx) if os.environ.get(name))
+        return f"{hint} (from {name})"
+
+
+def _lineage(ctx: click.Context) -> list[click.Context]:
+    contexts: list[click.Context] = []
+    parent: click.Context | None = ctx
+    while parent is not None:
+        contexts.append(parent)
+        parent = parent.parent
+    return contexts[::-1]
+
+
+class Command(click.Command):
+    """A command whose help has sections and examples, and which sets up the console."""
+
+    def __init__(self, *args: Any, examples: str = "", **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.examples = examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and not isinstance(param, click.Argument):
+                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        other = sections.pop("Options", None)
+        for title, records in [*sections.items(), *([("Options", other)] if other else [])]:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = [line.strip() for line in self.examples.strip().splitlines()]
+        if lines:
+            with formatter.section("Examples"):
+                # Verbatim: an example that is wrapped cannot be copied.
+                formatter.write("".join(f"  {line}\n" if line else "\n" for line in lines))
+        super().format_epilog(ctx, formatter)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            self._settle_exclusive(ctx)
+        return rest
+
+    def _settle_exclusive(self, ctx: click.Context) -> None:
+        options: Mapping[str | None, click.Parameter] = {p.name: p for p in self.get_params(ctx)}
+        for names in EXCLUSIVE:
+            ranks = {name: self._rank(ctx, name) for name in names if name in options}
+            given = {name: rank for name, rank in ranks.items() if rank < len(_RANK)}
+            if len(given) < 2:
+                continue
+            best = min(given.values())
+            winners = [name for name, rank in given.items() if rank == best]
+            if len(winners) > 1:
+                flags = " and ".join(options[name].opts[-1] for name in winners)
+                ctx.fail(f"{flags} exclude each other: give one of them")
+            for name in given.keys() - winners:
+                ctx.params[name] = _unset(options[name])
+
+    @staticmethod
+    def _rank(ctx: click.Context, name: str) -> int:
+        if not ctx.params.get(name):
+            return len(_RANK)
+        source = ctx.get_parameter_source(name)
+        return _RANK.get(source, len(_RANK)) if source is not None else len(_RANK)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        console, values = ctx.obj, ctx.params
+        if values.pop("quiet", False):
+            console.verbosity = -1
+        console.verbosity += values.pop("verbose", 0)
+        console.debug = values.pop("debug", False) or console.debug
+        console.progress = values.pop("progress", console.progress)
+        for line in ctx.meta.pop("vtnstream.notes", ()):
+            console.note(line)
+        for line in ctx.meta.pop("vtnstream.warnings", ()):
+            console.warn(line)
+        return super().invoke(ctx)
+
+
+def _unset(parameter: click.Parameter) -> Any:
+    """The value of an option that was not given."""
+    if isinstance(parameter, click.Option) and parameter.count:
+        return 0
+    return False if isinstance(parameter, click.Option) and parameter.is_flag else None

@@ -1,0 +1,119 @@
+"""``vtnstream cache``: stored features, listed and pruned."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.tables import print_table
+from vtnstream.cli.types import SizeType, format_size
+from vtnstream.config import RuntimeConfig
+
+if TYPE_CHECKING:
+    from vtnstream.features.cache import CacheEntry, FeatureCache
+
+
+@click.group()
+def cache() -> None:
+    """List and prune stored features.
+
+    Features of every video that was read are kept, so that the next command on it decodes
+    nothing; above a size limit the least recently used go first.
+    """
+
+
+@cache.command(
+    "list",
+    cls=Command,
+    examples="vtnstream cache list\nvtnstream cache list --json | jq '.[].video'",
+)
+@options.as_json
+@options.attach(options.cache_dir)
+@options.speech
+@click.pass_obj
+def list_(console: Console, /, **values: Any) -> None:
+    """List stored features, least recently used first."""
+    entries = _cache(values).entries()
+    if values["json"]:
+        console.out(json.dumps([_plain(entry) for entry in entries], indent=2))
+        return
+    headers = ("last used", "size", "chunks", "whole", "backbone", "sampling", "video")
+    rows = [
+        (
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used)),
+            format_size(entry.size_bytes),
+            str(entry.num_chunks),
+            "yes" if entry.complete else "no",
+            entry.backbone,
+            " ".join(str(value) for value in entry.sampling.values()),
+            entry.video_path or "?",
+        )
+        for entry in entries
+    ]
+    if rows:
+        print_table(console, headers, rows, right=("size", "chunks"))
+    total = sum(entry.size_bytes for entry in entries)
+    console.say(f"{len(entries)} feature stores, {format_size(total)}, in {_cache(values).root}")
+
+
+@cache.command(
+    "prune",
+    cls=Command,
+    examples="vtnstream cache prune --limit 5G\nvtnstream cache prune --all",
+)
+@options.attach(
+    options.option(
+        "--limit",
+        section="Prune",
+        type=SizeType(),
+        metavar="SIZE",
+        default=RuntimeConfig().cache_limit_bytes,
+        help=f"Keep at most this much [default: {format_size(RuntimeConfig().cache_limit_bytes)}].",
+    ),
+    options.option(
+        "--all",
+        section="Prune",
+        is_flag=True,
+        settable=False,
+        help="Remove all, whatever the limit.",
+    ),
+)
+@options.as_json
+@options.attach(options.cache_dir)
+@options.speech
+@click.pass_obj
+def prune(console: Console, /, **values: Any) -> None:
+    """Remove stored features, least recently used first; what is in use stays."""
+    cache_ = _cache(values)
+    removed = cache_.prune(-1 if values["all"] else values["limit"])
+    freed, kept = sum(entry.size_bytes for entry in removed), len(cache_.entries())
+    if values["json"]:
+        document = {"removed": [_plain(e) for e in removed], "freed_bytes": freed, "kept": kept}
+        console.out(json.dumps(document, indent=2))
+    else:
+        console.out(f"removed {len(removed)} feature stores ({format_size(freed)}), kept {kept}")
+
+
+def _cache(values: dict[str, Any]) -> FeatureCache:
+    from vtnstream.features.cache import FeatureCache, default_cache_dir
+
+    return FeatureCache(values["cache_dir"] or default_cache_dir())
+
+
+def _plain(entry: CacheEntry) -> dict[str, Any]:
+    return {
+        "directory": str(entry.directory),
+        "video": entry.video_path,
+        "size_bytes": entry.size_bytes,
+        "last_used": entry.last_used,
+        "num_chunks": entry.num_chunks,
+        "complete": entry.complete,
+        "backbone": entry.backbone,
+        "sampling": entry.sampling,
+    }

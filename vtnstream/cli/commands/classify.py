@@ -1,0 +1,40 @@
+"""``vtnstream classify``: what a video shows, as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.analysis import analyze_inputs
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+
+EXAMPLES = """
+vtnstream classify surgery.mp4 --model models/surgery
+vtnstream classify a.mp4 b.mkv recordings/ --recursive --top-k 3
+vtnstream classify match.mp4 --start 45:00 --end 1:30:00 --json
+find . -name '*.mp4' -print0 | vtnstream classify -0 - --jsonl
+vtnstream classify film.mkv --num-frames 250 -o results -f json,csv
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.inputs
+@options.model
+@options.analysis
+@options.time_range
+@options.sampling("the model's own")
+@options.results
+@options.runtime
+@options.speech
+@click.pass_obj
+def classify(console: Console, /, **values: Any) -> ExitCode:
+    """Say what each of INPUTS shows, with a score for every class.
+
+    INPUTS are videos of any length, directories, patterns, or - for names on standard input.
+    Every sampled frame is seen by one pass of the model over the whole sequence.
+    """
+    return analyze_inputs(console, values, None)

@@ -1,0 +1,205 @@
+"""``vtnstream doctor``: what this machine and this installation can do."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.settings import config_files
+from vtnstream.cli.tables import print_facts
+from vtnstream.cli.types import format_size
+
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "av", "numpy", "safetensors")
+EXTRAS = {"tensorrt": "torch-tensorrt", "train": "accelerate", "ray": "ray"}
+COMPILERS = ("gcc", "g++", "clang", "nvcc")
+CPU_FLAGS = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")
+LITTLE_SPACE = 2 * 2**30
+
+EXAMPLES = """
+vtnstream doctor
+vtnstream doctor --json > report.json
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.as_json
+@options.attach(options.cache_dir)
+@options.speech
+@click.pass_obj
+def doctor(console: Console, /, **values: Any) -> ExitCode:
+    """Say what this machine can do: versions, decoders, devices, precisions, space.
+
+    Ends with code 1 where something would keep vtnstream from running.
+    """
+    problems: list[str] = []
+    facts = {
+        "vtnstream": version("vtnstream"),
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        "packages": _packages(PACKAGES, problems),
+        "extras": {extra: _version(name) for extra, name in EXTRAS.items()},
+        "decoding": _decoding(problems),
+        "devices": _devices(problems),
+        "compilers": {name: path for name in COMPILERS if (path := shutil.which(name))},
+        "cache": _cache(values["cache_dir"], problems),
+        "config_files": [str(path) for path in config_files()],
+        "variables": sorted(name for name in os.environ if name.startswith("VTNSTREAM_")),
+        "problems": problems,
+    }
+    if values["json"]:
+        console.out(json.dumps(facts, indent=2))
+    else:
+        print_facts(console, _lines(facts))
+    for problem in problems:
+        console.error(problem)
+    return ExitCode.FAILED if problems else ExitCode.OK
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _packages(names: tuple[str, ...], problems: list[str]) -> dict[str, str | None]:
+    found = {name: _version(name) for name in names}
+    for name in (name for name, there in found.items() if there is None):
+        problems.append(f"{name} is not installed: reinstall vtnstream")
+    try:
+        import torchvision  # noqa: F401 - a pair that does not match fails here
+    except Exception as error:
+        problems.append(
+            f"torch and torchvision do not match ({type(error).__name__}): install both again in "
+            "one command"
+        )
+    return found
+
+
+def _decoding(problems: list[str]) -> dict[str, Any]:
+    try:
+        from vtnstream.video.libraries import library_facts
+
+        return library_facts()
+    except ImportError as error:
+        problems.append(f"videos cannot be decoded ({error}): reinstall av")
+        return {}
+
+
+def _devices(problems: list[str]) -> dict[str, Any]:
+    try:
+        import torch
+    except Exception as error:
+        problems.append(f"torch cannot be imported ({error}): reinstall it")
+        return {}
+    flags = _cpu_flags()
+    devices: dict[str, Any] = {
+        "cpu": {
+            "name": _cpu_name(),
+            "cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
+            "torch_threads": torch.get_num_threads(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "flags": flags,
+            "bfloat16": _bfloat16(flags),
+        }
+    }
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        devices[f"cuda:{index}"] = {
+            "name": properties.name,
+            "memory_bytes": properties.total_memory,
+            "capability": f"{properties.major}.{properties.minor}",
+            "bfloat16": "fast" if properties.major >= 8 else "slow",
+            "float16": "fast" if properties.major >= 7 else "slow",
+        }
+    return devices
+
+
+def _cpu_flags() -> list[str]:
+    """Of the flags that decide about precisions, those this processor has (Linux only)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    words = set(text.split())
+    return [flag for flag in CPU_FLAGS if flag in words]
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _bfloat16(flags: list[str]) -> str:
+    for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16"), ("bf16", "BF16")):
+        if flag in flags:
+            return f"fast ({name})"
+    return "slow (no AMX or AVX-512 BF16 here): float32 is the better choice"
+
+
+def _cache(chosen: Path | None, problems: list[str]) -> dict[str, Any]:
+    from vtnstream.features.cache import FeatureCache, default_cache_dir
+
+    place = (chosen or default_cache_dir()).absolute()
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    writable = os.access(there, os.W_OK)
+    if not writable:
+        problems.append(f"{place}: features cannot be written there; choose another --cache-dir")
+    elif free < LITTLE_SPACE:
+        problems.append(f"{place}: only {format_size(free)} free; choose another --cache-dir")
+    entries = FeatureCache(place).entries()
+    return {
+        "directory": str(place),
+        "writable": writable,
+        "free_bytes": free,
+        "stores": len(entries),
+        "used_bytes": sum(entry.size_bytes for entry in entries),
+    }
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    decoding, cache = facts["decoding"], facts["cache"]
+    lines = [(name, facts[name]) for name in ("vtnstream", "python", "platform")]
+    lines += [(name, found or "not installed") for name, found in facts["packages"].items()]
+    lines += [
+        (f"extra {name}", found or f'not installed (pip install "vtnstream[{name}]")')
+        for name, found in facts["extras"].items()
+    ]
+    if decoding:
+        lines.append(("ffmpeg", decoding["ffmpeg"]))
+        lines.append(("decoders", ", ".join(decoding["decoders"])))
+        lines.append(("hardware known", ", ".join(decoding["hardware"]) or "none"))
+    for name, device in facts["devices"].items():
+        memory = device.get("memory_bytes")
+        size = f"{device['cores']} cores" if memory is None else format_size(memory)
+        lines.append((name, f"{device['name']}, {size}, {device['capability']}"))
+        lines.append((f"{name} bfloat16", device["bfloat16"]))
+    found = facts["compilers"]
+    lines.append(("compilers", ", ".join(found) or "none (torch.compile needs one)"))
+    used = f"{cache['stores']} stores, {format_size(cache['used_bytes'])}"
+    lines.append(
+        ("cache", f"{cache['directory']} ({used}, {format_size(cache['free_bytes'])} free)")
+    )
+    lines.append(("config files", ", ".join(facts["config_files"]) or "none"))
+    lines.append(("variables", ", ".join(facts["variables"]) or "none"))
+    return lines

@@ -1,0 +1,147 @@
+"""``vtnstream extract``: features of videos as files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.backbone import backbone_options, prepare_encoding
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.inputs import InputList, resolve
+from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.session import for_each
+from vtnstream.errors import UsageError
+from vtnstream.types import Partial, Report
+
+EXAMPLES = """
+vtnstream extract film.mkv --backbone deit_tiny_patch16_224 --pretrained --fps 2 -o film.safetensors
+vtnstream extract recordings/ --recursive --model models/surgery -o features/
+vtnstream extract film.mp4 --backbone mobilenetv2_100 --backbone-arg pad_type=same \
+--weights mobilenet.safetensors --mean .5 --std .5 -o film.safetensors
+"""
+SUFFIX = ".safetensors"
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.inputs
+@options.model
+@backbone_options
+@options.time_range
+@options.sampling("the model's own; with --backbone 2")
+@options.attach(
+    options.option(
+        "--output",
+        "-o",
+        section="Output",
+        settable=False,
+        metavar="FILE",
+        help="The feature file; for several inputs a directory.",
+    )
+)
+@options.as_json
+@options.runtime
+@options.speech
+@click.pass_obj
+def extract(console: Console, /, **values: Any) -> ExitCode:
+    """Write the features of INPUTS, as a backbone sees their frames, to safetensors files.
+
+    A file holds features (T, D), start_seconds, end_seconds, pts and indices, and as metadata
+    what they were made with. `classify` and `timeline` read it with --features.
+    """
+    inputs = resolve(values)
+    outputs = _outputs(inputs, values["output"])
+    encoding = prepare_encoding(values, console)
+    documents: list[dict[str, Any]] = []
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        from vtnstream import api
+
+        report = api.extract(
+            path,
+            encoding.encoder,
+            sampling=encoding.sampling,
+            output=outputs[path],
+            start=values["start"],
+            end=values["end"],
+            runtime=options.runtime_from(values),
+            stream=values["stream"],
+            progress=progress,
+        )
+        for warning in report.warnings:
+            console.warn(f"{path}: {warning}")
+        if values["json"]:
+            documents.append(_document(report))
+        else:
+            console.out(_line(report, outputs[path]))
+        return report.partial
+
+    code = for_each(inputs, work, console)
+    if values["json"] and (documents or not inputs.single):
+        console.out(json.dumps(documents[0] if inputs.single else documents, indent=2))
+    return code
+
+
+def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
+    """Where the features of each input go; two inputs never share a file.
+
+    Raises:
+        UsageError: no place is named, or it is a file for several inputs.
+    """
+    if output is None:
+        raise UsageError("no output: say where with -o FILE.safetensors (a directory for several)")
+    place = Path(output)
+    directory = place.is_dir() or not inputs.single or output.endswith(os.sep)
+    paths = [item.path for item in inputs.items]
+    if not directory:
+        return {paths[0]: place}
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"{output}: several inputs need a directory, and this is a file")
+    place.mkdir(parents=True, exist_ok=True)
+    return {path: place / name for path, name in zip(paths, file_names(paths), strict=True)}
+
+
+def file_names(paths: Sequence[str]) -> list[str]:
+    """A file name for each path: its own with the suffix of feature files, and a hash of its
+    folder where several have the same name, or where the name leaves no room."""
+    folded = Counter(os.path.basename(path).casefold() for path in paths)
+    names = []
+    for path in paths:
+        name = os.path.basename(path)
+        room = 255 - len(os.fsencode(SUFFIX)) - 9
+        if folded[name.casefold()] > 1 or len(os.fsencode(name)) > room:
+            mark = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
+            name = f"{os.fsdecode(os.fsencode(name)[:room])}-{mark}"
+        names.append(name + SUFFIX)
+    return names
+
+
+def _document(report: Report) -> dict[str, Any]:
+    partial = report.partial
+    return {
+        "input": report.input,
+        "output": report.run["output"],
+        "tokens": report.run["tokens"],
+        "features": report.run["features"],
+        "start": report.start_seconds,
+        "end": report.end_seconds,
+        "model": dict(report.model),
+        "sampling": dict(report.sampling),
+        "partial": None if partial is None else list(partial.reasons),
+        "run": dict(report.run),
+    }
+
+
+def _line(report: Report, output: Path) -> str:
+    run = report.run
+    source = "stored before" if run["from_store"] else f"{run['frames_decoded']:,} frames decoded"
+    return f"{output}: {run['tokens']:,} tokens x {run['features']} numbers, {source}"

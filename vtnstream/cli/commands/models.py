@@ -1,0 +1,192 @@
+"""``vtnstream models``: presets, trained models and backbones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.tables import print_facts, print_table
+from vtnstream.config import ModelConfig
+from vtnstream.config.loading import to_dict
+from vtnstream.errors import VtnstreamError
+
+
+@click.group()
+def models() -> None:
+    """List and show models: presets, trained models in folders, backbones."""
+
+
+LIST_EXAMPLES = """
+vtnstream models list
+vtnstream models list experiments/
+vtnstream models list --backbones 'deit*patch16*'
+"""
+
+
+@models.command("list", cls=Command, examples=LIST_EXAMPLES)
+@click.argument("folders", nargs=-1)
+@options.attach(
+    options.option(
+        "--backbones",
+        section="List",
+        settable=False,
+        metavar="PATTERN",
+        help="The timm backbones of this pattern instead ('*' for all).",
+    )
+)
+@options.as_json
+@options.speech
+@click.pass_obj
+def list_(console: Console, /, **values: Any) -> None:
+    """List presets, and trained models in FOLDERS (by default here and in ./models)."""
+    if values["backbones"] is not None:
+        _list_backbones(console, values["backbones"], as_json=values["json"])
+        return
+    from vtnstream.models.presets import presets
+
+    found = [(name, "preset", config) for name, config in presets().items()]
+    for folder in _model_folders(values["folders"] or (".", "models")):
+        try:
+            found.append((str(folder), "trained", _read(folder)))
+        except VtnstreamError as error:
+            console.warn(str(error))
+    if values["json"]:
+        documents = [
+            {"name": name, "kind": kind, "config": to_dict(config)} for name, kind, config in found
+        ]
+        console.out(json.dumps(documents, indent=2))
+        return
+    headers = ("model", "kind", "backbone", "layers", "sampling", "labels")
+    rows = [
+        (
+            name,
+            kind,
+            config.backbone.name,
+            str(config.temporal.num_layers),
+            config.sampling.describe(),
+            _labels(config),
+        )
+        for name, kind, config in found
+    ]
+    print_table(console, headers, rows, right=("layers",))
+    console.say("presets have no weights: `vtnstream train` makes a model; `models show` says more")
+
+
+SHOW_EXAMPLES = """
+vtnstream models show vtn-vit-b
+vtnstream models show models/surgery --json
+"""
+
+
+@models.command("show", cls=Command, examples=SHOW_EXAMPLES)
+@click.argument("model")
+@options.as_json
+@options.speech
+@click.pass_obj
+def show(console: Console, /, **values: Any) -> None:
+    """Show a preset, or the trained model of a folder or Hub name."""
+    from vtnstream.models.presets import is_preset, preset
+
+    name = values["model"]
+    config = preset(name) if is_preset(name) else None
+    if config is not None:
+        counts = _count(config)
+    else:
+        from vtnstream.models.checkpoint import load_model
+
+        trained = load_model(name)
+        config = trained.config
+        counts = _parameters(trained)
+    if values["json"]:
+        document = {"name": name, "config": to_dict(config), "parameters": counts}
+        console.out(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    print_facts(console, _facts(name, config, counts))
+
+
+def _list_backbones(console: Console, pattern: str, *, as_json: bool) -> None:
+    from vtnstream.models.backbone import list_backbones
+
+    names = list_backbones(pattern)
+    console.out(json.dumps(names) if as_json else "\n".join(names) or "none")
+    console.say(f"{len(names)} timm backbones match {pattern!r}")
+
+
+def _model_folders(places: tuple[str, ...]) -> Iterator[Path]:
+    """Model folders at these places, or right below them."""
+    seen: set[Path] = set()
+    for place in map(Path, places):
+        try:
+            below = sorted(place.iterdir()) if place.is_dir() else []
+        except OSError:
+            below = []
+        for folder in (place, *below):
+            if (folder / "model.safetensors").is_file() and folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                yield folder
+
+
+def _read(folder: Path) -> ModelConfig:
+    from vtnstream.models.checkpoint import read_config
+
+    return read_config(folder)
+
+
+def _labels(config: ModelConfig) -> str:
+    head = config.head
+    parts = []
+    if head.labels:
+        parts.append(f"{len(head.labels)} of a video")
+    if head.dense_labels:
+        parts.append(f"{len(head.dense_labels)} of a moment")
+    return ", ".join(parts)
+
+
+def _count(config: ModelConfig) -> dict[str, int]:
+    """Parameters of a preset as the paper counts them: with the 400 classes of Kinetics."""
+    from vtnstream.models.create import create_model
+
+    return _parameters(create_model(config, num_classes=400, device="meta"))
+
+
+def _parameters(model: Any) -> dict[str, int]:
+    counts = {
+        name: sum(parameter.numel() for parameter in part.parameters())
+        for name, part in model.named_children()
+    }
+    return {**counts, "all": sum(parameter.numel() for parameter in model.parameters())}
+
+
+def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple[str, str]]:
+    prepare, time, head = config.preprocess, config.temporal, config.head
+    windows = ", ".join(str(window) for window in sorted(set(time.attention_windows)))
+    arguments = ", ".join(f"{k}={v}" for k, v in config.backbone.arguments.items())
+    facts = [
+        ("model", name),
+        ("backbone", f"{config.backbone.name} {arguments}".rstrip()),
+        ("pictures", f"{prepare.size} x {prepare.size}, {prepare.crop}, {prepare.interpolation}"),
+        ("colours", f"mean {_numbers(prepare.mean)}, std {_numbers(prepare.std)}"),
+        ("sampling", config.sampling.describe()),
+        ("feature norm", config.feature_norm),
+        ("encoder", f"{time.num_layers} layers, {time.num_heads} heads, window {windows}"),
+        ("positions", time.positions),
+    ]
+    facts += [
+        (f"parameters of {part}", f"{count / 1e6:.2f} M") for part, count in counts.items() if count
+    ]
+    if head.labels:
+        facts.append(("labels of a video", ", ".join(head.labels)))
+    if head.dense_labels:
+        facts.append(("labels of a moment", ", ".join(head.dense_labels)))
+    return facts
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)

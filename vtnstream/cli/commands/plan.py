@@ -1,0 +1,127 @@
+"""``vtnstream plan``: what a run would take, before it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.backbone import Encoding, backbone_options, prepare_encoding
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.inputs import resolve
+from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.session import for_each
+from vtnstream.cli.tables import print_facts
+from vtnstream.cli.types import format_size
+from vtnstream.timecode import format_time
+
+if TYPE_CHECKING:
+    from vtnstream.inference.plan import Plan
+
+EXAMPLES = """
+vtnstream plan movie.mkv --model models/surgery
+vtnstream plan recordings/ --recursive --backbone resnet50 --fps 1
+vtnstream plan movie.mkv --json | jq .seconds
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.inputs
+@options.model
+@backbone_options
+@options.time_range
+@options.sampling("the model's own; with --backbone 2")
+@options.as_json
+@options.runtime
+@options.speech
+@click.pass_obj
+def plan(console: Console, /, **values: Any) -> ExitCode:
+    """Say how many frames, how much memory, disk and time a run over INPUTS would take.
+
+    Counts come from the file's header; the time is measured on the first frames with the
+    real decoder and backbone.
+    """
+    inputs = resolve(values)
+    encoding = prepare_encoding(values, console)
+    documents: list[dict[str, Any]] = []
+
+    def work(path: str, progress: CommandProgress) -> None:
+        result = _plan(path, encoding, values)
+        if values["json"]:
+            documents.append(_document(path, result))
+        else:
+            print_facts(console, _facts(path, result))
+
+    code = for_each(inputs, work, console)
+    if values["json"] and (documents or not inputs.single):
+        console.out(json.dumps(documents[0] if inputs.single else documents, indent=2))
+    return code
+
+
+def _plan(path: str, encoding: Encoding, values: dict[str, Any]) -> Plan:
+    from vtnstream.api import time_range
+    from vtnstream.inference.plan import plan as estimate
+
+    model = encoding.model
+    sizes: dict[str, int] = {}
+    if model is not None:
+        head = model.config.head
+        state = model.state_dict().values()
+        sizes = {
+            "hidden_size": model.config.temporal.hidden_size or encoding.encoder.num_features,
+            "num_classes": len(head.dense_labels or head.labels),
+            "weights_bytes": sum(tensor.nbytes for tensor in state),
+        }
+    return estimate(
+        path,
+        encoding.encoder,
+        encoding.sampling,
+        span=time_range(path, values["start"], values["end"], values["stream"]),
+        runtime=options.runtime_from(values),
+        stream=values["stream"],
+        **sizes,
+    )
+
+
+def _document(path: str, plan: Plan) -> dict[str, Any]:
+    duration = plan.info.duration_from_header
+    return {
+        "input": path,
+        "duration_seconds": None if duration is None else float(duration),
+        "frames": plan.num_frames,
+        "tokens": plan.num_tokens,
+        "stored_tokens": plan.num_stored_tokens,
+        "disk_bytes": plan.disk_bytes,
+        "pipeline_bytes": plan.pipeline_bytes,
+        "temporal_bytes": plan.temporal_bytes,
+        "weights_bytes": plan.weights_bytes,
+        "tokens_per_second": plan.frames_per_second,
+        "seconds": plan.seconds,
+    }
+
+
+def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:
+    duration = plan.info.duration_from_header
+    unknown = "unknown (the header does not say)"
+    stored = f", {plan.num_stored_tokens:,} of them stored" if plan.num_stored_tokens else ""
+    tokens = unknown if plan.num_tokens is None else f"{plan.num_tokens:,}{stored}"
+    parts = [
+        (plan.pipeline_bytes, "frames"),
+        (plan.weights_bytes, "weights"),
+        (plan.temporal_bytes, "tokens and scores"),
+    ]
+    memory = ", ".join(f"{format_size(size)} {what}" for size, what in parts if size)
+    rate = f"at {plan.frames_per_second:,.1f} frames/s"
+    return [
+        ("video", path),
+        ("length", unknown if duration is None else format_time(duration)),
+        ("frames", unknown if plan.num_frames is None else f"{plan.num_frames:,}"),
+        ("tokens", tokens),
+        ("memory", memory),
+        ("disk", unknown if plan.disk_bytes is None else format_size(plan.disk_bytes)),
+        ("time", rate if plan.seconds is None else f"{format_time(plan.seconds, digits=0)} {rate}"),
+    ]

@@ -1,0 +1,41 @@
+"""``vtnstream timeline``: what happens when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.analysis import analyze_inputs
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+
+EXAMPLES = """
+vtnstream timeline movie.mkv --window 64
+vtnstream timeline surgery.mp4 --model models/surgery --smoothing median --min-duration 5
+vtnstream timeline match.mp4 --localize both --viterbi 4 --json > match.json
+vtnstream timeline recordings/ --recursive -o results -f json,csv
+vtnstream timeline film.mkv --features film.safetensors --window 32 --stride 8
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.inputs
+@options.model
+@options.analysis
+@options.timeline
+@options.time_range
+@options.sampling("the model's own")
+@options.results
+@options.runtime
+@options.speech
+@click.pass_obj
+def timeline(console: Console, /, **values: Any) -> ExitCode:
+    """Say what happens when in each of INPUTS: labelled segments in seconds of the source.
+
+    INPUTS are videos of any length, directories, patterns, or - for names on standard input.
+    Features are kept, so that another window, threshold or head decodes nothing.
+    """
+    return analyze_inputs(console, values, options.timeline_from(values))

@@ -1,0 +1,117 @@
+"""Results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vtnstream.errors import OutputError
+
+PREFIX = "vtnstream: "
+
+
+def visible(text: str) -> str:
+    """``text`` on one line and harmless to a terminal: control characters, line breaks,
+    direction marks and undecodable bytes of file names become escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _harmless(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] != "C" and category not in ("Zl", "Zp")
+
+
+class StandardOutputError(OutputError):
+    """Results cannot be printed (full disk): no input's fault, and the end of the command."""
+
+
+class Console:
+    """Where a command speaks.
+
+    Attributes:
+        verbosity: -1 with ``-q`` (errors only), 0, or the number of ``-v``.
+        debug: tracebacks follow errors.
+        progress: ``auto``, ``rich``, ``plain`` or ``none``.
+        above: prints a line above a live display while there is one.
+        suspend: takes a live display off the screen before a result is printed.
+    """
+
+    def __init__(self, *, debug: bool = False) -> None:
+        self.verbosity = 0
+        self.debug = debug
+        self.progress = "auto"
+        self.above: Callable[[str], None] | None = None
+        self.suspend: Callable[[], None] | None = None
+        self._said: set[str] = set()
+        for stream in (sys.stdout, sys.stderr):
+            # A file name that is not UTF-8 must not end a command that went well.
+            if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+
+    def error(self, message: str) -> None:
+        """One line, always shown."""
+        self._line(f"{PREFIX}error: {visible(message)}")
+
+    def warn(self, message: str) -> None:
+        """One line, shown once, unless ``-q``."""
+        if self.verbosity >= 0 and message not in self._said:
+            self._said.add(message)
+            self._line(f"{PREFIX}warning: {visible(message)}")
+
+    def say(self, message: str) -> None:
+        """One line about what was done, unless ``-q``."""
+        if self.verbosity >= 0:
+            self._line(f"{PREFIX}{visible(message)}")
+
+    def note(self, message: str, *, level: int = 1) -> None:
+        """One line for those who asked for it with ``-v``."""
+        if self.verbosity >= level:
+            self._line(f"{PREFIX}{visible(message)}")
+
+    def traceback(self, error: BaseException) -> None:
+        """The traceback of ``error`` where ``--debug`` was given."""
+        if self.debug:
+            import traceback
+
+            text = "".join(traceback.format_exception(error))
+            for line in text.rstrip("\n").split("\n"):
+                self._line(line)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around everything that prints a result: the live display is gone meanwhile, and
+        errors come to light here, while they can still be reported.
+
+        Raises:
+            BrokenPipeError: the reader has left.
+            StandardOutputError: standard output cannot be written.
+        """
+        if self.suspend is not None:
+            self.suspend()
+        try:
+            yield
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StandardOutputError(f"standard output: {error.strerror}") from error
+
+    def out(self, text: str) -> None:
+        """A result: ``text`` and a line break on standard output, at once."""
+        with self.writing():
+            sys.stdout.write(f"{text}\n")
+
+    def _line(self, line: str) -> None:
+        if self.above is not None:
+            self.above(line)
+            return
+        try:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        except OSError:
+            # Nobody listens; the work and its exit code go on.
+            pass

@@ -1,0 +1,67 @@
+"""From an exception to one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+
+import click
+
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.errors import MissingExtraError, ModelError, UsageError, VtnstreamError
+
+
+def message_of(error: BaseException) -> str:
+    """One line for people."""
+    if isinstance(error, click.UsageError):
+        text = error.format_message().rstrip(".")
+        command = error.ctx.command_path if error.ctx else "vtnstream"
+        return f"{text} (see {command} --help)"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, VtnstreamError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory: a smaller --batch-size needs less"
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror}"
+    first = str(error).strip().split("\n", 1)[0]
+    return f"internal error: {type(error).__name__}: {first} (--debug shows where; please report)"
+
+
+def message_for(path: str, error: BaseException) -> str:
+    """One line that names the input ``path``, once."""
+    text = message_of(error)
+    return text if path in text else f"{path}: {text}"
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The code of a command that ``error`` ended."""
+    usage = (UsageError, MissingExtraError, ModelError, click.UsageError)
+    return ExitCode.USAGE if isinstance(error, usage) else ExitCode.FAILED
+
+
+def is_closed_pipe(error: BaseException) -> bool:
+    """The reader of our output has left."""
+    return isinstance(error, BrokenPipeError) or (
+        isinstance(error, OSError) and error.errno == errno.EPIPE
+    )
+
+
+def conclude(error: BaseException, console: Console) -> int:
+    """Say what ended the command, and return its exit code."""
+    if console.suspend is not None:
+        console.suspend()
+    if INTERRUPTS.caused(error) or isinstance(error, click.Abort):
+        console.traceback(error)
+        console.say("interrupted: what was read is kept, the same command goes on from there")
+        return INTERRUPTS.exit_code
+    if is_closed_pipe(error):
+        return ExitCode.CLOSED_PIPE
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    console.traceback(error)
+    console.error(message_of(error))
+    return exit_code_of(error)

@@ -1,0 +1,48 @@
+"""Ctrl-C and SIGTERM, from the first import to the last flush.
+
+An interrupt does not always arrive as ``KeyboardInterrupt``: libav turns it into its own
+``InterruptedError``, and extension modules that are being imported turn it into
+``ImportError`` or ``SystemError``. So the signal is remembered, and whatever exception comes
+out afterwards is taken for what it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+
+
+class Interrupts:
+    """Remembers the signal that asked this process to stop; the second one ends it at once
+    (the feature store survives that at any moment)."""
+
+    def __init__(self) -> None:
+        self.signum = 0
+
+    def install(self) -> None:
+        """Take over SIGINT and SIGTERM; ignored signals (``nohup``) stay ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._arrived)
+
+    def _arrived(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum:
+            os._exit(128 + signum)
+        self.signum = signum
+        raise KeyboardInterrupt
+
+    def caused(self, error: BaseException) -> bool:
+        """Whether ``error`` is an interrupt, whatever its type."""
+        return self.signum != 0 or isinstance(error, (KeyboardInterrupt, InterruptedError))
+
+    @property
+    def exit_code(self) -> int:
+        """130 for SIGINT, 143 for SIGTERM."""
+        return 128 + (self.signum or signal.SIGINT)
+
+
+INTERRUPTS = Interrupts()

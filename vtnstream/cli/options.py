@@ -1,0 +1,341 @@
+"""Options that commands share. Their defaults, types and choices are read from the config
+dataclasses, so that a number stands once."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vtnstream.cli.command import Option
+from vtnstream.cli.settings import load_settings
+from vtnstream.cli.types import NamesType, RateType, SizeType, TimeType, format_size
+from vtnstream.config import PreprocessConfig, RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
+from vtnstream.config.runtime import DTYPES
+from vtnstream.config.timeline import LOCALIZE, NMS, SMOOTHING
+
+F = TypeVar("F", bound=Callable[..., Any])
+PROGRESS_KINDS = ("auto", "rich", "plain", "none")
+METHODS = ("chunked", "end-to-end")
+
+_CHOICES: Mapping[tuple[type, str], Sequence[str]] = {
+    (RuntimeConfig, "dtype"): DTYPES,
+    (TimelineConfig, "localize"): LOCALIZE,
+    (TimelineConfig, "smoothing"): SMOOTHING,
+    (TimelineConfig, "nms"): NMS,
+    (PreprocessConfig, "crop"): CROP_MODES,
+    (PreprocessConfig, "interpolation"): INTERPOLATIONS,
+}
+_TYPES: Mapping[Any, Any] = {Fraction: RateType(), Path: click.Path(path_type=Path)}
+
+
+def field(config: type, name: str, *flags: str, section: str, **attributes: Any) -> Option:
+    """The option for one field of a config dataclass: its default, type and choices."""
+    default = next(f.default for f in dataclasses.fields(config) if f.name == name)
+    hint = typing.get_type_hints(config)[name]
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    kind = _TYPES.get(hint, hint)
+    if choices := _CHOICES.get((config, name)):
+        kind = click.Choice(list(choices))
+    attributes.setdefault("type", kind)
+    if hint is bool:
+        attributes.pop("type")
+        attributes.setdefault("is_flag", True)
+    attributes.setdefault("show_default", default is not None and hint is not bool)
+    declared = flags or ("--" + name.replace("_", "-"),)
+    return Option([name_of(declared), *declared], default=default, section=section, **attributes)
+
+
+def name_of(flags: Sequence[str]) -> str:
+    """The parameter of an option: its first long flag, so that keys in files follow flags."""
+    long = next(flag for flag in flags if flag.startswith("--"))
+    return long.partition("/")[0].lstrip("-").replace("-", "_")
+
+
+def option(*flags: str, section: str, **attributes: Any) -> Option:
+    """An option that no dataclass holds."""
+    return Option([name_of(flags), *flags], section=section, **attributes)
+
+
+def attach(*params: click.Parameter) -> Callable[[F], F]:
+    """A decorator that gives a command these parameters, in this order."""
+
+    def decorate(function: F) -> F:
+        own = getattr(function, "__click_params__", [])
+        function.__click_params__ = [*own, *reversed(params)]  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+# ------------------------------------------------------------------------------- inputs
+
+inputs = attach(
+    click.Argument(["inputs"], nargs=-1, metavar="INPUTS..."),
+    option("--recursive", "-r", section="Input", is_flag=True, help="Descend into directories."),
+    option(
+        "--files-from",
+        section="Input",
+        settable=False,
+        metavar="LIST",
+        help="Also read names from LIST, one a line; - is standard input.",
+    ),
+    option(
+        "--null",
+        "-0",
+        section="Input",
+        settable=False,
+        is_flag=True,
+        help="Names in LIST and on standard input end with NUL (find -print0).",
+    ),
+)
+
+time_range = attach(
+    option(
+        "--start",
+        section="Time and sampling",
+        type=TimeType(),
+        metavar="TIME",
+        help="Begin here: 90, 90s, 1:30, 00:01:30.5 or 2700f (frames).",
+    ),
+    option(
+        "--end", section="Time and sampling", type=TimeType(), metavar="TIME", help="Stop here."
+    ),
+    option(
+        "--stream",
+        section="Time and sampling",
+        type=click.IntRange(min=0),
+        metavar="INDEX",
+        help="Video stream, where a file has several.",
+    ),
+)
+
+
+def sampling(of: str) -> Callable[[F], F]:
+    """Which frames are looked at; ``of`` says what holds without them."""
+    section = "Time and sampling"
+    return attach(
+        option("--fps", section=section, type=RateType(), help=f"Frames a second ({of})."),
+        option(
+            "--num-frames",
+            section=section,
+            type=click.IntRange(min=1),
+            help="This many frames, evenly spaced.",
+        ),
+        option(
+            "--frame-stride", section=section, type=click.IntRange(min=1), help="Every N-th frame."
+        ),
+        option(
+            "--sample",
+            section=section,
+            type=click.Choice(["all", "keyframes"]),
+            help="Every frame, or keyframes only (fast).",
+        ),
+    )
+
+
+def sampling_from(values: Mapping[str, Any], base: SamplingConfig | None) -> SamplingConfig | None:
+    """The sampling that flags ask for; ``base`` where they ask for none."""
+    if values["fps"] is not None:
+        return SamplingConfig(kind="rate", fps=values["fps"])
+    if values["num_frames"] is not None:
+        return SamplingConfig(kind="uniform", num_frames=values["num_frames"])
+    if values["frame_stride"] is not None:
+        return SamplingConfig(kind="stride", stride=values["frame_stride"])
+    if values["sample"] is not None:
+        return SamplingConfig(kind=values["sample"])
+    return base
+
+
+# -------------------------------------------------------------------------------- model
+
+model = attach(
+    option(
+        "--model",
+        "-m",
+        section="Model",
+        metavar="MODEL",
+        help="Model folder, or name on the Hugging Face Hub (org/name[@revision]).",
+    ),
+)
+
+analysis = attach(
+    option(
+        "--features",
+        section="Model",
+        settable=False,
+        metavar="FILE",
+        help="Features from `vtnstream extract` instead of decoding (one input).",
+    ),
+    option(
+        "--method",
+        section="Model",
+        type=click.Choice(METHODS),
+        default=METHODS[0],
+        show_default=True,
+        help="Chunked: memory does not grow with the video. End-to-end: all frames in one pass.",
+    ),
+)
+
+
+# ----------------------------------------------------------------------------- timeline
+
+_TIMELINE_HELP = {
+    "localize": "Dense head, sliding windows, or both; auto is dense where the model has it.",
+    "window": "Tokens of a sliding window; giving it adds sliding to auto "
+    f"[default: {TimelineConfig.DEFAULT_WINDOW}].",
+    "stride": "Tokens between windows [default: half a window].",
+    "smoothing": "Smooth the scores over time.",
+    "smoothing_size": "Tokens to smooth over.",
+    "viterbi": "Most probable sequence, COST nats for each change of label.",
+    "threshold": "Drop scores below; multi-label segments go on above.",
+    "onset": "A segment starts at this score ...",
+    "offset": "... and ends below this one.",
+    "min_duration": "Shorter segments give way to their neighbours, in seconds.",
+    "merge_gap": "Join equal labels closer than this, in seconds.",
+    "nms": "Suppress overlapping segments of one class.",
+    "nms_threshold": "tIoU above which segments overlap.",
+    "background": "Show segments labelled background.",
+}
+_TIMELINE_METAVARS = {"viterbi": "COST", "min_duration": "SECONDS", "merge_gap": "SECONDS"}
+
+timeline = attach(
+    *(
+        field(
+            TimelineConfig,
+            name,
+            section="Timeline",
+            help=text,
+            metavar=_TIMELINE_METAVARS.get(name),
+        )
+        for name, text in _TIMELINE_HELP.items()
+    )
+)
+
+
+def timeline_from(values: Mapping[str, Any]) -> TimelineConfig:
+    """The timeline options as their dataclass, which checks them together."""
+    return TimelineConfig(**{name: values[name] for name in _TIMELINE_HELP})
+
+
+# ------------------------------------------------------------------------------- output
+
+results = attach(
+    option(
+        "--json", section="Output", is_flag=True, help="One JSON document (an array for several)."
+    ),
+    option(
+        "--jsonl", section="Output", is_flag=True, help="One JSON event a line, as they happen."
+    ),
+    option(
+        "--output-dir",
+        "-o",
+        section="Output",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Also write result files here.",
+    ),
+    option(
+        "--format",
+        "-f",
+        section="Output",
+        type=NamesType(),
+        metavar="NAMES",
+        help="Formats of the files, such as json,csv; all writes every one [default: json].",
+    ),
+    option(
+        "--top-k",
+        section="Output",
+        type=click.IntRange(min=1),
+        metavar="K",
+        help="Classes to give [default: 5 on a terminal, all in files and JSON].",
+    ),
+)
+
+
+as_json = attach(option("--json", section="Output", is_flag=True, help="One JSON document."))
+
+
+# ------------------------------------------------------------------------------ runtime
+
+cache_dir = field(
+    RuntimeConfig,
+    "cache_dir",
+    section="Run",
+    metavar="DIR",
+    help="Where features are kept [default: the user's cache].",
+)
+_RUNTIME = (
+    field(RuntimeConfig, "device", section="Run", help="auto, cpu, cuda or cuda:N."),
+    field(RuntimeConfig, "dtype", section="Run", help="Compute type of the backbone."),
+    field(RuntimeConfig, "batch_size", section="Run", help="Frames a backbone call."),
+    cache_dir,
+    field(
+        RuntimeConfig,
+        "use_cache",
+        "--cache/--no-cache",
+        section="Run",
+        help="Keep features for the next command.",
+    ),
+    field(
+        RuntimeConfig,
+        "cache_limit_bytes",
+        "--cache-limit",
+        section="Run",
+        type=SizeType(),
+        show_default=False,
+        help="Above this size the least recently used features go "
+        f"[default: {format_size(RuntimeConfig().cache_limit_bytes)}].",
+    ),
+    field(RuntimeConfig, "threads", section="Run", help="Threads of decoder and torch."),
+)
+runtime = attach(*_RUNTIME)
+
+
+def runtime_from(values: Mapping[str, Any]) -> RuntimeConfig:
+    """The runtime options as their dataclass."""
+    return RuntimeConfig(
+        device=values["device"],
+        dtype=values["dtype"],
+        batch_size=values["batch_size"],
+        cache_dir=values["cache_dir"],
+        use_cache=values["cache"],
+        cache_limit_bytes=values["cache_limit"],
+        threads=values["threads"],
+    )
+
+
+# ------------------------------------------------------------------------------- speech
+
+speech = attach(
+    option(
+        "--progress",
+        section="Run",
+        type=click.Choice(PROGRESS_KINDS),
+        default="auto",
+        show_default=True,
+        help="How progress is shown on standard error.",
+    ),
+    option("--quiet", "-q", section="Run", is_flag=True, help="Only errors on standard error."),
+    option("--verbose", "-v", section="Run", count=True, help="Say more; twice for still more."),
+    option("--debug", section="Run", is_flag=True, help="Show tracebacks."),
+    Option(
+        ["--config"],
+        section="Run",
+        settable=False,
+        is_eager=True,
+        expose_value=False,
+        callback=load_settings,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Config file in place of vtnstream.toml.",
+    ),
+)

@@ -1,0 +1,225 @@
+"""How far the work is: a live display on a terminal, plain lines elsewhere.
+
+Plain lines come at once, then every few seconds, then more rarely, so that a log of a night
+neither stays silent nor fills the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from vtnstream.cli.console import Console, visible
+from vtnstream.progress import NullProgress
+from vtnstream.timecode import format_time
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichBars
+    from rich.progress import TaskID
+
+_INTERVALS = ((0.0, 2.0), (10.0, 5.0), (120.0, 10.0), (1200.0, 30.0))
+"""From this many seconds of work on, seconds between plain lines."""
+_SETTLE_SECONDS = 1.0
+"""A rate measured over less is noise."""
+
+
+def make_progress(console: Console) -> CommandProgress:
+    """The display ``--progress`` asks for, on standard error."""
+    kind = console.progress
+    if console.verbosity < 0 or kind == "none":
+        return CommandProgress(console)
+    if kind == "auto":
+        live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+        kind = "rich" if live else "plain"
+    return RichProgress(console) if kind == "rich" else PlainProgress(console)
+
+
+class Pace:
+    """Rate and time left of one piece of work.
+
+    What was there already when it began (features of an earlier run) does not count into
+    the rate.
+    """
+
+    def __init__(self, total: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = total
+        self.done = 0.0
+        self._clock = clock
+        self._began = clock()
+        self._first: float | None = None
+
+    def advance(self, done: float) -> None:
+        if self._first is None:
+            self._first, self._began = done, self._clock()
+        self.done = done
+
+    @property
+    def seconds(self) -> float:
+        return self._clock() - self._began
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second, or None while that is noise."""
+        gained, seconds = self.done - (self._first or 0.0), self.seconds
+        return gained / seconds if gained > 0 and seconds >= _SETTLE_SECONDS else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        if self.rate is None or self.total is None:
+            return None
+        return max(0.0, self.total - self.done) / self.rate
+
+    def rate_text(self, unit: str) -> str:
+        """``31.2 frames/s``, or nothing yet."""
+        rate = self.rate
+        return "" if rate is None else f"{rate:,.{0 if rate >= 100 else 1}f} {unit}/s"
+
+    def left_text(self) -> str:
+        """``1:20 left``, or nothing yet."""
+        left = self.seconds_left
+        return "" if left is None else f"{format_time(left, digits=0)} left"
+
+
+class CommandProgress(NullProgress):
+    """Shows no progress; warnings still reach the console.
+
+    Attributes:
+        prefix: what stands before the name of the work, such as ``2/5``.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.prefix = ""
+
+    def warn(self, message: str) -> None:
+        self._console.warn(message)
+
+    def close(self) -> None:
+        """Take the display away."""
+
+
+class PlainProgress(CommandProgress):
+    """Lines on standard error."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console)
+        self._clock = clock
+        self._what, self._unit = "", ""
+        self._pace = Pace(None, clock)
+        self._began = clock()
+        self._last = clock()
+        self._open = False
+
+    def start(self, what: str, *, total: float | None, unit: str) -> None:
+        self._what, self._unit = what, unit
+        self._pace = Pace(total, self._clock)
+        self._open = True
+        size = "" if total is None else f", {total:,.0f} {unit}"
+        self._say(f"begins{size}")
+
+    def advance(self, done: float, *, note: str = "") -> None:
+        self._pace.advance(done)
+        if self._clock() - self._last >= self._interval():
+            self._say(", ".join(part for part in (*self._state(), note) if part))
+
+    def finish(self) -> None:
+        if self._open and self._pace.done:
+            rate = self._pace.rate_text(self._unit)
+            amount = f"read {self._pace.done:,.0f} {self._unit}"
+            self._say(f"{amount}, {rate}" if rate else amount)
+        self._open = False
+
+    def _interval(self) -> float:
+        age = self._clock() - self._began
+        return next(interval for since, interval in reversed(_INTERVALS) if age >= since)
+
+    def _state(self) -> tuple[str, ...]:
+        pace = self._pace
+        amount = f"{pace.done:,.0f} {self._unit}"
+        if pace.total:
+            share = min(1.0, pace.done / pace.total)
+            amount = f"{share:.0%} ({pace.done:,.0f} of {pace.total:,.0f} {self._unit})"
+        return (amount, pace.rate_text(self._unit), pace.left_text())
+
+    def _say(self, text: str) -> None:
+        self._last = self._clock()
+        self._console.say(f"{self.prefix}{self._what}: {text}")
+
+
+class RichProgress(CommandProgress):
+    """A live line with bar, rate and time left; lines of the console pass above it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._bars: RichBars | None = None
+        self._task: TaskID | None = None
+        self._unit = ""
+        self._pace = Pace(None)
+
+    def start(self, what: str, *, total: float | None, unit: str) -> None:
+        self.close()
+        self._unit, self._pace = unit, Pace(total)
+        self._bars = _bars()
+        self._task = self._bars.add_task(
+            f"{self.prefix}{visible(what)}", total=total, rate="", left="", note=""
+        )
+        self._console.above = self._print_above
+        self._console.suspend = self.close
+        self._bars.start()
+
+    def advance(self, done: float, *, note: str = "") -> None:
+        self._pace.advance(done)
+        if self._bars is not None and self._task is not None:
+            if self._pace.total is not None and done > self._pace.total:
+                self._pace.total = None  # the header promised too little
+                self._bars.update(self._task, total=None)
+            self._bars.update(
+                self._task,
+                completed=done,
+                rate=self._pace.rate_text(self._unit),
+                left=self._pace.left_text(),
+                note=note,
+            )
+
+    def finish(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        bars, self._bars = self._bars, None
+        self._console.above = self._console.suspend = None
+        if bars is not None:
+            with suppress(OSError):  # the terminal has gone
+                bars.stop()
+
+    def _print_above(self, line: str) -> None:
+        from rich.text import Text
+
+        if self._bars is not None:
+            self._bars.console.print(Text(line), soft_wrap=True)
+
+
+def _bars() -> RichBars:
+    """Columns that fit the terminal: name, bar and percentage always, the rest where there
+    is room."""
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bars
+    from rich.table import Column
+
+    terminal = RichConsole(stderr=True, highlight=False)
+    name = Column(no_wrap=True, overflow="ellipsis", ratio=2)
+    rest = Column(no_wrap=True, justify="right")
+    columns: list[Any] = [TextColumn("{task.description}", markup=False, table_column=name)]
+    if terminal.width >= 60:
+        columns.append(BarColumn(bar_width=None, table_column=Column(ratio=3)))
+    columns.append(TaskProgressColumn(markup=True))
+    if terminal.width >= 72:
+        columns.append(TextColumn("{task.fields[rate]}", markup=False, table_column=rest))
+    columns.append(TextColumn("{task.fields[left]}", markup=False, table_column=rest))
+    if terminal.width >= 110:
+        columns.append(TextColumn("{task.fields[note]}", markup=False))
+    return Bars(*columns, console=terminal, transient=True, expand=True)

@@ -1,0 +1,105 @@
+"""Working through inputs: one line for each that fails, one exit code for all."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vtnstream.cli.console import Console, StandardOutputError
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.failures import exit_code_of, is_closed_pipe, message_for
+from vtnstream.cli.inputs import Input, InputList
+from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.cli.progress import CommandProgress, make_progress
+from vtnstream.types import Partial
+
+Work = Callable[[str, CommandProgress], Partial | None]
+"""Does one video; what it returns says whether its result is partial."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How the inputs went."""
+
+    num_done: int = 0
+    num_partial: int = 0
+    num_failed: int = 0
+    num_refused: int = 0
+    """Failed because the request does not fit (a model without the head asked for)."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.num_failed:
+            refused = self.num_refused == self.num_failed and not self.num_done
+            return ExitCode.USAGE if refused else ExitCode.FAILED
+        return ExitCode.PARTIAL if self.num_partial else ExitCode.OK
+
+    def summary(self) -> str:
+        """``5 videos: 3 done, 1 partial, 1 failed``."""
+        whole = self.num_done - self.num_partial
+        parts = {"done": whole, "partial": self.num_partial, "failed": self.num_failed}
+        counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+        return f"{self.num_done + self.num_failed} videos: {counts}"
+
+
+def for_each(
+    inputs: InputList,
+    work: Work,
+    console: Console,
+    *,
+    on_failure: Callable[[str, str], None] | None = None,
+) -> ExitCode:
+    """Do ``work`` on every input, whatever happens to the others.
+
+    Args:
+        inputs: what the command line names.
+        work: called with a path and a display of progress.
+        console: where errors go.
+        on_failure: also told of each failure, as (path, message).
+    """
+    tally = Tally()
+    progress = make_progress(console)
+    try:
+        for number, item in enumerate(inputs.items, 1):
+            if len(inputs.items) > 1:
+                progress.prefix = f"[{number}/{len(inputs.items)}] "
+            message = _attempt(item, work, progress, console, tally)
+            if message is not None and on_failure is not None:
+                on_failure(item.path, message)
+            gc.collect()  # decoders hold reference cycles; thousands of files must stay flat
+    finally:
+        progress.close()
+    if len(inputs.items) > 1:
+        console.say(tally.summary())
+    return tally.exit_code
+
+
+def _attempt(
+    item: Input, work: Work, progress: CommandProgress, console: Console, tally: Tally
+) -> str | None:
+    """The message of a failure, or None."""
+    if item.error is not None:
+        tally.num_failed += 1
+        message = f"{item.path}: {item.error}"
+        console.error(message)
+        return message
+    try:
+        partial = work(item.path, progress)
+    except Exception as error:
+        progress.close()
+        if INTERRUPTS.caused(error) or is_closed_pipe(error):
+            raise
+        if isinstance(error, StandardOutputError):
+            raise
+        tally.num_failed += 1
+        tally.num_refused += exit_code_of(error) == ExitCode.USAGE
+        message = message_for(item.path, error)
+        console.traceback(error)
+        console.error(message)
+        return message
+    tally.num_done += 1
+    if partial is not None:
+        tally.num_partial += 1
+        console.warn(f"{item.path}: partial result: {'; '.join(partial.reasons)}")
+    return None

@@ -1,0 +1,201 @@
+"""Config files and variables: what holds where no flag says otherwise.
+
+    model = "models/surgery"        # for every command that has the option
+    [timeline]
+    window = 64                     # for one command
+
+The user's ``config.toml`` lies in the platform's config directory, the project's
+``vtnstream.toml`` in the current directory or at the root of the repository around it.
+Keys are the options' names; an unknown one is an error. Paths are relative to their file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vtnstream.cli.command import EXCLUSIVE, Option
+from vtnstream.errors import ConfigError
+from vtnstream.registry import suggestion
+
+PROJECT_FILE = "vtnstream.toml"
+USER_FILE = "config.toml"
+_OWN_VARIABLES = {"VTNSTREAM_CONFIG", "VTNSTREAM_DEBUG"}
+
+
+def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    """The callback of ``--config``: give ``ctx`` the defaults of the config files.
+
+    Raises:
+        ConfigError: a file cannot be read, or says something no option understands.
+    """
+    if ctx.resilient_parsing:
+        return
+    chosen = value or (Path(found) if (found := os.environ.get("VTNSTREAM_CONFIG")) else None)
+    merged: dict[str, Any] = {}
+    for path in config_files(chosen):
+        _check(path, read_config(path))
+        values = _values_for(ctx, path, read_config(path))
+        _overrule(merged, values)
+        ctx.meta.setdefault("vtnstream.notes", []).append(f"settings from {path}")
+    ctx.default_map = merged
+    warnings = [f"{name} is no option of vtnstream: ignored" for name in _strange_variables(ctx)]
+    ctx.meta.setdefault("vtnstream.warnings", []).extend(warnings)
+
+
+def config_files(chosen: Path | None = None) -> list[Path]:
+    """The files that hold here, the weakest first; ``chosen`` stands in for the project's."""
+    import platformdirs
+
+    user = Path(platformdirs.user_config_dir("vtnstream", appauthor=False)) / USER_FILE
+    files = [user] if user.is_file() else []
+    project = chosen or _project_file()
+    return [*files, project] if project else files
+
+
+def _project_file() -> Path | None:
+    """Beside the user, or at the root of the repository; never in whatever folder lies above,
+    which may belong to somebody else."""
+    here = Path.cwd()
+    if (here / PROJECT_FILE).is_file():
+        return here / PROJECT_FILE
+    root = next((folder for folder in here.parents if (folder / ".git").exists()), None)
+    if root is not None and not (here / ".git").exists() and (root / PROJECT_FILE).is_file():
+        return root / PROJECT_FILE
+    return None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The tables of one file, with ``-`` for ``_`` in keys.
+
+    Raises:
+        ConfigError: it cannot be read, or is no TOML.
+    """
+    try:
+        return _dashed(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _dashed(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key.replace("_", "-"): _dashed(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+    }
+
+
+def _options(command: click.Command) -> dict[str, Option]:
+    return {p.key: p for p in command.params if isinstance(p, Option) and p.settable}
+
+
+@cache
+def _commands() -> dict[str, click.Command]:
+    """Every command by its path (``cache prune``), groups too."""
+    from vtnstream.cli.group import cli
+
+    return dict(_walk(cli, click.Context(cli), ()))
+
+
+def _walk(
+    command: click.Command, ctx: click.Context, path: tuple[str, ...]
+) -> Iterator[tuple[str, click.Command]]:
+    if path:
+        yield " ".join(path), command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(ctx):
+            child = command.get_command(ctx, name)
+            if child is not None:
+                yield from _walk(child, ctx, (*path, name))
+
+
+def _check(path: Path, data: Mapping[str, Any]) -> None:
+    """Every key must be an option of some command, every table a command's."""
+    commands = _commands()
+    general = {key for command in commands.values() for key in _options(command)}
+    tables = {name for name in commands if " " not in name}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            if key not in tables:
+                raise ConfigError(f"{path}: no command [{key}]{suggestion(key, tables)}")
+            _check_table(path, key, value)
+        elif key not in general:
+            raise ConfigError(f"{path}: no option {key!r}{suggestion(key, general | tables)}")
+
+
+def _check_table(path: Path, command: str, table: Mapping[str, Any]) -> None:
+    commands = _commands()
+    inner = {name for name in commands if name.startswith(f"{command} ")}
+    known = {key for name in (command, *inner) for key in _options(commands[name])}
+    for key, value in table.items():
+        if isinstance(value, dict) and f"{command} {key}" in inner:
+            _check_table(path, f"{command} {key}", value)
+        elif key not in known:
+            title = command.replace(" ", ".")
+            raise ConfigError(f"{path}: no option {key!r} in [{title}]{suggestion(key, known)}")
+
+
+def _values_for(ctx: click.Context, path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says to this command, converted; narrower tables go over wider ones."""
+    names = [part.info_name or "" for part in (ctx.parent, ctx) if part is not None]
+    tables = [data]
+    for name in names if ctx.parent and ctx.parent.parent else names[-1:]:
+        inner = tables[-1].get(name, {})
+        tables.append(inner if isinstance(inner, dict) else {})
+    values: dict[str, Any] = {}
+    for table in tables:
+        options = _options(ctx.command)
+        own = ((options[key], value) for key, value in table.items() if key in options)
+        _overrule(values, {opt.name or "": _value(ctx, path, opt, value) for opt, value in own})
+    return values
+
+
+def _value(ctx: click.Context, path: Path, option: Option, value: Any) -> Any:
+    if option.multiple and not isinstance(value, list):
+        value = [value]
+    if isinstance(value, str) and (option.name == "model" or isinstance(option.type, click.Path)):
+        value = _relative_to_file(path, value, must_exist=option.name == "model")
+    wrong_kind = isinstance(value, bool) != bool(option.is_flag)
+    try:
+        if wrong_kind or isinstance(value, dict):
+            raise click.BadParameter(f"{value!r} does not fit")
+        option.type_cast_value(ctx, value)
+    except click.BadParameter as error:
+        raise ConfigError(f"{path}: {option.key}: {error.message}") from error
+    return value
+
+
+def _relative_to_file(path: Path, value: str, *, must_exist: bool) -> str:
+    """A path as seen from its file; a model may be a name on the Hub instead."""
+    joined = path.absolute().parent / Path(value).expanduser()
+    return value if must_exist and not joined.exists() else str(joined)
+
+
+def _overrule(values: dict[str, Any], stronger: Mapping[str, Any]) -> None:
+    """Put ``stronger`` over ``values``; it also ends what it excludes."""
+    for group in EXCLUSIVE:
+        if any(name in stronger for name in group):
+            for name in group:
+                values.pop(name, None)
+    values.update(stronger)
+
+
+def _strange_variables(ctx: click.Context) -> list[str]:
+    """``VTNSTREAM_*`` variables that no command reads: most likely misspelt."""
+    ours = {name for name in os.environ if name.startswith("VTNSTREAM_")} - _OWN_VARIABLES
+    if not ours:
+        return []
+    known = {
+        "_".join(["VTNSTREAM", *prefix, (option.name or "").upper()])
+        for name, command in _commands().items()
+        for option in _options(command).values()
+        for prefix in ((), name.upper().split())
+    }
+    return sorted(ours - known)

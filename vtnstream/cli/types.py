@@ -1,0 +1,131 @@
+"""What options accept beyond numbers and words: times, rates, sizes, lists."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from vtnstream.errors import UsageError
+from vtnstream.timecode import parse_rate, parse_time
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+class _Type(click.ParamType):  # type: ignore[type-arg]
+    """click's type of values; generic only since click 8.5, so named once."""
+
+
+class TimeType(_Type):
+    """A point in source time, checked but left as text: frames (``2700f``) become seconds
+    only when the video's rate is known."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parse_time(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class RateType(_Type):
+    """Frames per second as an exact rate."""
+
+    name = "rate"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        try:
+            return parse_rate(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+class SizeType(_Type):
+    """Bytes: ``500M``, ``20G``, ``1.5T`` (powers of 1024)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        match = _SIZE.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"not a size: {value!r} (write 500M or 20G)", param, ctx)
+        return int(Fraction(match[1]) * 1024 ** _POWERS[match[2].lower()])
+
+
+class TripleType(_Type):
+    """One number for all three colours, or three: ``.5`` or ``.485,.456,.406``."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        parts = str(value).split(",") if isinstance(value, (str, int, float)) else list(value)
+        try:
+            numbers = [float(part) for part in parts]
+        except (TypeError, ValueError):
+            numbers = []
+        if len(numbers) == 1:
+            numbers *= 3
+        if len(numbers) != 3:
+            self.fail(f"not one or three numbers: {value!r} (write .5 or .4,.5,.6)", param, ctx)
+        return (numbers[0], numbers[1], numbers[2])
+
+
+class NamesType(_Type):
+    """Names with commas between them."""
+
+    name = "names"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(part.strip() for part in parts if part.strip())
+
+
+class AssignmentType(_Type):
+    """``key=value``; the value is read as TOML where it is TOML (``.5`` too), else as text."""
+
+    name = "key=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return (value[0], value[1])
+        key, equals, text = str(value).partition("=")
+        if not equals or not key.strip():
+            self.fail(f"not key=value: {value!r}", param, ctx)
+        return (key.strip(), plain_value(text.strip()))
+
+
+def plain_value(text: str) -> Any:
+    """A TOML value (``true``, ``3``, ``[1, 2]``, ``"text"``) or a Python ``True``, ``False``,
+    ``.5``; anything else is text."""
+    import tomllib
+
+    text = {"True": "true", "False": "false"}.get(text, text)
+    if re.fullmatch(r"-?\.\d+", text):
+        text = text.replace(".", "0.", 1)
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def format_size(num_bytes: float) -> str:
+    """``1.5 GB`` for people, in the powers of 1024 that :class:`SizeType` reads."""
+    power = 0
+    while abs(num_bytes) >= 1024 and power < 4:
+        num_bytes, power = num_bytes / 1024, power + 1
+    return f"{num_bytes:.{1 if power else 0}f} {('B', 'KB', 'MB', 'GB', 'TB')[power]}"

@@ -1,0 +1,25 @@
+"""Which FFmpeg libraries PyAV brings, for ``vtnstream doctor``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import av.codec.hwaccel
+
+CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "prores")
+"""Codecs whose decoders are worth naming."""
+
+
+def library_facts() -> dict[str, Any]:
+    """Versions of PyAV and libav, decoders of common codecs, and kinds of hardware decoding
+    that the libraries know (not: that this machine has)."""
+    return {
+        "pyav": av.__version__,
+        "ffmpeg": av.ffmpeg_version_info,
+        "libraries": {
+            name: ".".join(map(str, version)) for name, version in av.library_versions.items()
+        },
+        "decoders": [name for name in CODECS if name in av.codecs_available],
+        "hardware": av.codec.hwaccel.hwdevices_available(),
+    }
