@@ -60,5 +60,9 @@ class AnnotationError(VtnstreamError, ValueError):
     """An annotation file is wrong; the message names file and line."""
 
 
+class ReportError(VtnstreamError, ValueError):
+    """A stored report cannot be used: unreadable, of another version, or edited wrongly."""
+
+
 class OutputError(VtnstreamError, OSError):
     """A result cannot be written."""

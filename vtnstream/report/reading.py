@@ -1,0 +1,158 @@
+"""Stored JSON reports back to :class:`Report`, for ``show`` and ``export``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vtnstream.errors import ReportError
+from vtnstream.report.structured import SCHEMA
+from vtnstream.types import ClassScore, Partial, Report, Segment, VideoInfo
+
+T = TypeVar("T")
+
+_SCHEMA = re.compile(r"vtnstream/report/(\d+)")
+_VERSION = int(SCHEMA.rpartition("/")[2])
+
+
+def read_report(path: str | Path) -> Report:
+    """A report from a file that ``-f json`` or ``--json`` wrote.
+
+    Raises:
+        ReportError: the file cannot be read or is no report.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
+    return report_from_json(data, where=str(path))
+
+
+def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
+    """A report from its JSON document.
+
+    Keys this version does not know are ignored; numbers written as null are not a number.
+
+    Args:
+        text: the document.
+        where: what to name in messages, for instance the file.
+
+    Raises:
+        ReportError: not JSON, not a report, of a newer version, of a failed input, or edited
+            into something a report cannot be.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{where}: not JSON ({error})") from error
+    _check_schema(document, where)
+    if "error" in document:
+        raise ReportError(f"{where}: holds no result: {document['error']}")
+    segments = document.get("segments")
+    partial = document.get("partial")
+    span = _expect(document.get("range", {}), dict, f"{where}: range")
+    report = Report(
+        input=_expect(document.get("input"), str, f"{where}: input"),
+        video=_record(VideoInfo, document.get("video"), f"{where}: video"),
+        model=_expect(document.get("model"), dict, f"{where}: model"),
+        classes=_records(ClassScore, document.get("classes", []), f"{where}: classes"),
+        segments=None if segments is None else _records(Segment, segments, f"{where}: segments"),
+        labels=_value(tuple[str, ...], document.get("labels", []), f"{where}: labels"),
+        start_seconds=_value(float, span.get("start", 0.0), f"{where}: range"),
+        end_seconds=_value(float, span.get("end", 0.0), f"{where}: range"),
+        partial=None if partial is None else _record(Partial, partial, f"{where}: partial"),
+        sampling=_expect(document.get("sampling", {}), dict, f"{where}: sampling"),
+        settings=_expect(document.get("settings", {}), dict, f"{where}: settings"),
+        run=_expect(document.get("run", {}), dict, f"{where}: run"),
+        warnings=_value(tuple[str, ...], document.get("warnings", []), f"{where}: warnings"),
+    )
+    _check_segments(report, where)
+    return report
+
+
+def _check_schema(document: Any, where: str) -> None:
+    schema = document.get("schema") if isinstance(document, dict) else None
+    match = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
+    if match is None:
+        several = " (an array: take one document out of it)" if isinstance(document, list) else ""
+        raise ReportError(f'{where}: not a vtnstream report: no "schema": "{SCHEMA}"{several}')
+    if int(match[1]) > _VERSION:
+        raise ReportError(f"{where}: {schema} is newer than this vtnstream: update it")
+
+
+def _check_segments(report: Report, where: str) -> None:
+    for number, segment in enumerate(report.segments or (), 1):
+        if not (math.isfinite(segment.start) and segment.start <= segment.end < math.inf):
+            raise ReportError(
+                f"{where}: segment {number} ({segment.label!r}) is no span of time: "
+                f"start {segment.start}, end {segment.end}"
+            )
+
+
+def _records(cls: type[T], items: Any, where: str) -> tuple[T, ...]:
+    values, fields = _expect(items, list, where), _fields(cls)
+    return tuple(_record(cls, item, f"{where}: {i}", fields) for i, item in enumerate(values, 1))
+
+
+_Fields = Mapping[str, tuple[Any, bool]]
+"""Field name -> type and whether it must be given."""
+
+
+def _fields(cls: type[Any]) -> _Fields:
+    hints = typing.get_type_hints(cls)
+    missing = dataclasses.MISSING
+    return {f.name: (hints[f.name], f.default is missing) for f in dataclasses.fields(cls)}
+
+
+def _record(cls: type[T], data: Any, where: str, fields: _Fields | None = None) -> T:
+    """A flat dataclass from a mapping; fields with a default may be absent."""
+    values = _expect(data, dict, where)
+    found: dict[str, Any] = {}
+    for name, (hint, required) in (fields or _fields(cls)).items():
+        if name in values:
+            found[name] = _value(hint, values[name], f"{where}: {name}")
+        elif required:
+            raise ReportError(f"{where}: {name} is missing")
+    return cls(**found)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _value(inner[0], value, where)
+    if origin is tuple:
+        items = _expect(value, list, where)
+        if inner[-1] is not Ellipsis and len(items) != len(inner):
+            raise ReportError(f"{where}: expected {len(inner)} values, got {len(items)}")
+        return tuple(_value(inner[0], item, where) for item in items)
+    if hint is float:
+        return math.nan if value is None else float(_expect(value, (int, float), where))
+    if hint is Fraction:
+        return _fraction(value, where)
+    return _expect(value, hint, where)
+
+
+def _fraction(value: Any, where: str) -> Fraction:
+    try:
+        return Fraction(_expect(value, (str, int), where))
+    except (ValueError, ZeroDivisionError):
+        raise ReportError(f"{where}: not a rational number: {value!r}") from None
+
+
+def _expect(value: Any, kinds: type[Any] | tuple[type[Any], ...], where: str) -> Any:
+    # A bool is an int for Python, not for people.
+    if isinstance(value, kinds) and not (isinstance(value, bool) and kinds is not bool):
+        return value
+    names = kinds if isinstance(kinds, tuple) else (kinds,)
+    wanted = " or ".join(
+        {"dict": "object", "list": "array"}.get(k.__name__, k.__name__) for k in names
+    )
+    raise ReportError(f"{where}: expected {wanted}, got {json.dumps(value)[:40]}")

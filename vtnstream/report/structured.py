@@ -1,0 +1,154 @@
+"""Reports as JSON: the document, the events of JSON lines, and reading a document back.
+
+Numbers are rounded to 1e-6; what is not finite becomes null. Rational values are strings
+(``"1/90000"``). File names that are not UTF-8 keep their bytes as escaped lone surrogates
+(``"\\udcff"``), as Python spells them; JSON readers of other languages may show a
+replacement character there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from vtnstream.types import Report, Segment
+
+SCHEMA = "vtnstream/report/1"
+"""Name and version of the document. Keys may be added within a version, never changed."""
+
+_DIGITS = 6
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Valid in JSON, but not in a UTF-8 file (lone surrogates), or taken by some readers for the
+end of a line."""
+
+
+# ----------------------------------------------------------------------------- to JSON
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """A report as plain JSON data, ready for ``json.dumps(allow_nan=False)``."""
+    segments = report.segments
+    partial = None if report.partial is None else dataclasses.asdict(report.partial)
+    document = {
+        "schema": SCHEMA,
+        "input": report.input,
+        "video": {f.name: getattr(report.video, f.name) for f in dataclasses.fields(report.video)},
+        "model": report.model,
+        "sampling": report.sampling,
+        "range": {"start": report.start_seconds, "end": report.end_seconds},
+        "classes": [{"label": c.label, "score": c.score} for c in report.classes],
+        "labels": report.labels,
+        "segments": None if segments is None else [segment_document(s) for s in segments],
+        "partial": partial,
+        "settings": report.settings,
+        "run": report.run,
+        "warnings": report.warnings,
+    }
+    plain: dict[str, Any] = _plain(document)
+    return plain
+
+
+def segment_document(segment: Segment) -> dict[str, Any]:
+    """One segment; ``track`` only where the report has several."""
+    document: dict[str, Any] = {
+        "start": segment.start,
+        "end": segment.end,
+        "label": segment.label,
+        "score": segment.score,
+    }
+    if segment.track is not None:
+        document["track"] = segment.track
+    plain: dict[str, Any] = _plain(document)
+    return plain
+
+
+def failure_document(path: str, message: str) -> dict[str, Any]:
+    """What stands in for the report of an input that failed."""
+    return {"schema": SCHEMA, "input": path, "error": message}
+
+
+def report_json(report: Report) -> str:
+    """The document as text: one class, segment or fact a line, so that it reads well and
+    compares well line by line."""
+    items = (f"{_dumps(k)}: {_entries(v)}" for k, v in report_document(report).items())
+    return "{\n  " + ",\n  ".join(items) + "\n}\n"
+
+
+def _entries(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        lines = [f"{_dumps(key)}: {_dumps(item)}" for key, item in value.items()]
+        return "{\n    " + ",\n    ".join(lines) + "\n  }"
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return "[\n    " + ",\n    ".join(map(_dumps, value)) + "\n  ]"
+    return _dumps(value)
+
+
+def _dumps(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _plain(value: Any) -> Any:
+    """JSON data: mappings, lists, strings, whole numbers, finite rounded numbers, null."""
+    if value is None or isinstance(value, (bool, str, int)):
+        return value
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return round(value, _DIGITS) + 0.0 if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, Fraction):
+        return str(value)
+    raise TypeError(f"a report cannot hold {type(value).__name__}: {value!r}")
+
+
+# ------------------------------------------------------------------------------ events
+
+
+def event(kind: str, path: str, **fields: Any) -> dict[str, Any]:
+    """One event about one input.
+
+    Args:
+        kind: ``start``, ``progress``, ``segment``, ``result`` or ``error``.
+        path: the input, as it was named.
+        fields: what the event says.
+    """
+    return {"event": kind, "input": path, **_plain(fields)}
+
+
+def report_events(report: Report) -> Iterator[dict[str, Any]]:
+    """The events of a finished report: each segment, then ``result`` with all the rest and
+    ``num_segments`` (null where no timeline was asked for)."""
+    for segment in report.segments or ():
+        yield event("segment", report.input, **segment_document(segment))
+    document = report_document(report)
+    segments = document.pop("segments")
+    del document["input"]
+    count = None if segments is None else len(segments)
+    yield event("result", report.input, **document, num_segments=count)
+
+
+def json_line(document: Mapping[str, Any]) -> str:
+    """One line of JSON lines, with its line break."""
+    return _dumps(_plain(document)) + "\n"
+
+
+def report_json_lines(report: Report) -> str:
+    """The events of a finished report, one a line."""
+    start = event("start", report.input)
+    return "".join(map(json_line, (start, *report_events(report))))

@@ -1,0 +1,173 @@
+"""Report files: one table of formats, written all or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from vtnstream.errors import OutputError
+from vtnstream.registry import lookup
+from vtnstream.report.naming import (
+    base_name,
+    file_name,
+    hashed_name,
+    output_names,
+    same_source,
+)
+from vtnstream.report.structured import report_json, report_json_lines
+from vtnstream.report.tables import report_csv, report_tsv
+from vtnstream.types import Report
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWriter:
+    """One format: the ending of its files and what writes a report into an open one."""
+
+    suffix: str
+    write: Callable[[Report, BinaryIO], None]
+
+
+def _text(render: Callable[[Report], str]) -> Callable[[Report, BinaryIO], None]:
+    def write(report: Report, file: BinaryIO) -> None:
+        # Lone surrogates (labels of a damaged config) become escapes rather than an error.
+        file.write(render(report).encode("utf-8", "backslashreplace"))
+
+    return write
+
+
+WRITERS: Mapping[str, ReportWriter] = {
+    "json": ReportWriter(".json", _text(report_json)),
+    "jsonl": ReportWriter(".jsonl", _text(report_json_lines)),
+    "csv": ReportWriter(".csv", _text(report_csv)),
+    "tsv": ReportWriter(".tsv", _text(report_tsv)),
+}
+
+
+def format_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Formats from what people write: ``json,csv``, several times, or ``all``.
+
+    Raises:
+        UsageError: an unknown format, with a suggestion.
+    """
+    parts = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    if "all" in parts:
+        return tuple(WRITERS)
+    for part in parts:
+        lookup(WRITERS, part, "format")
+    return tuple(dict.fromkeys(parts))
+
+
+def write_reports(
+    report: Report,
+    directory: str | Path,
+    formats: Iterable[str],
+    *,
+    inputs: Collection[str] = (),
+) -> list[Path]:
+    """Write one report in several formats.
+
+    Files are complete or absent: all formats are written to the disk under other names
+    before the first takes its place. A result of the same input is replaced; that of another
+    input with the same name is not: this one's name then carries a hash of its path.
+
+    Args:
+        report: what to write.
+        directory: made where it does not exist.
+        formats: names in :data:`WRITERS`.
+        inputs: all inputs of the command, so that those with equal names are told apart
+            whichever comes first.
+
+    Returns:
+        The files, in the order of the formats.
+
+    Raises:
+        UsageError: an unknown format.
+        OutputError: the directory or a file cannot be written.
+    """
+    folder = Path(directory)
+    writers = [lookup(WRITERS, name, "format") for name in dict.fromkeys(formats)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({_reason(error)})") from error
+    base = _free_base(report.input, folder, inputs)
+    targets = [folder / file_name(base, writer.suffix) for writer in writers]
+    _write_together(report, list(zip(targets, writers, strict=True)))
+    return targets
+
+
+def _free_base(path: str, folder: Path, inputs: Collection[str]) -> str:
+    base = output_names([*inputs, path])[path]
+    if base != base_name(path):
+        return base
+    owner = _owner(folder / file_name(base, WRITERS["json"].suffix))
+    return base if owner is None or same_source(owner, path) else hashed_name(path)
+
+
+def _owner(target: Path) -> str | None:
+    """The input of the JSON result that has this name already."""
+    try:
+        document = json.loads(target.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    found = document.get("input") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _write_together(report: Report, files: list[tuple[Path, ReportWriter]]) -> None:
+    written: list[tuple[Path, Path]] = []
+    try:
+        for target, writer in files:
+            try:
+                temporary, file = _open_beside(target)
+                written.append((temporary, target))
+                with file:
+                    writer.write(report, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise OutputError(f"{target}: cannot be written ({_reason(error)})") from error
+        while written:
+            temporary, target = written[0]
+            try:
+                os.replace(temporary, target)
+            except OSError as error:
+                raise OutputError(f"{target}: cannot be replaced ({_reason(error)})") from error
+            written.pop(0)
+        _sync_directory(files)
+    finally:
+        for temporary, _ in written:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _open_beside(target: Path) -> tuple[Path, BinaryIO]:
+    """A new file in the directory of ``target``, with a short name of its own (that of the
+    target may be as long as names can be) and the permissions of any new file."""
+    for number in itertools.count():
+        temporary = target.parent / f".vtnstream-{os.getpid()}-{number}.tmp"
+        with contextlib.suppress(FileExistsError):
+            return temporary, open(temporary, "xb")
+    raise AssertionError("counting ended")
+
+
+def _sync_directory(files: list[tuple[Path, ReportWriter]]) -> None:
+    """Make the new names durable where the system can (not on Windows)."""
+    if not files or not hasattr(os, "O_DIRECTORY"):
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(files[0][0].parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
