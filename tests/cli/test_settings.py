@@ -108,7 +108,7 @@ def test_config_flag_stands_in_for_the_project_file(values: Values) -> None:
         ('start = "1:30"', "start", "1:30"),
         ("start = 90", "start", "90"),
         ('format = ["json", "csv"]', "format", ("json", "csv")),
-        ('format = "json,csv"', "format", ("json", "csv")),
+        ('format = "json,csv"', "format", ("json,csv",)),
         ("cache = false", "cache", False),
         ('cache-limit = "5G"', "cache_limit", 5 * 2**30),
         ("verbose = 1\nbackground = true", "background", True),

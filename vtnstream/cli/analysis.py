@@ -14,10 +14,10 @@ from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
-from vtnstream.types import Partial
 
 if TYPE_CHECKING:
     from vtnstream.models.vtn import VTN
+    from vtnstream.types import Partial
 
 NO_MODEL = (
     "no model: try `vtnstream demo`, make one of your own labels with `vtnstream train`, or name "
@@ -49,9 +49,11 @@ def analyze_inputs(
         "method": values["method"],
         "stream": values["stream"],
     }
-    with make_delivery(values, console, single=inputs.single) as delivery:
-        model = load(values, console)
-        from vtnstream import api
+    delivery = make_delivery(values, console, inputs)
+    model = load(values, console)
+    from vtnstream import api
+
+    with delivery:
 
         def work(path: str, progress: CommandProgress) -> Partial | None:
             common: dict[str, Any] = {**shared, "model": model, "progress": progress}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from vtnstream.cli.console import Console
+from vtnstream.cli.inputs import InputList
 from vtnstream.errors import UsageError
-from vtnstream.types import Report
+
+if TYPE_CHECKING:
+    from vtnstream.types import Report
 
 TERMINAL_TOP_K = 5
 DEFAULT_FORMATS = ("json",)
@@ -22,12 +23,24 @@ class Delivery:
     """Prints reports for people; the base of the other ways."""
 
     def __init__(
-        self, console: Console, top_k: int | None, directory: Path | None, formats: Sequence[str]
+        self,
+        console: Console,
+        inputs: InputList,
+        top_k: int | None,
+        directory: Path | None,
+        formats: Sequence[str],
     ) -> None:
         self._console = console
+        self._inputs = inputs
         self._top_k = top_k
         self._directory = directory
         self._formats = formats
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def begin(self, path: str) -> None:
         """Work on ``path`` starts."""
@@ -39,7 +52,9 @@ class Delivery:
         if self._directory is not None:
             from vtnstream.report.writer import write_reports
 
-            for path in write_reports(report, self._directory, self._formats):
+            everything = [item.path for item in self._inputs.items]
+            files = write_reports(report, self._directory, self._formats, inputs=everything)
+            for path in files:
                 self._console.say(f"wrote {path}")
         self._print(report)
 
@@ -60,62 +75,56 @@ class Delivery:
 class JsonDelivery(Delivery):
     """One document, or an array that is closed whatever happens."""
 
-    def __init__(self, *arguments: Any, single: bool) -> None:
-        super().__init__(*arguments)
-        self._single = single
-        self._num_printed = 0
+    _num_printed = 0
 
     def fail(self, path: str, message: str) -> None:
-        from vtnstream.report.structured import failure_document
+        from vtnstream.report.structured import failure_document, json_line
 
-        self._document(failure_document(path, message))
+        self._document(json_line(failure_document(path, message)))
 
     def close(self) -> None:
-        if not self._single:
+        if not self._inputs.single:
             self._console.out("]" if self._num_printed else "[]")
 
     def _print(self, report: Report) -> None:
-        from vtnstream.report.structured import report_document
+        from vtnstream.report.structured import report_json
 
-        self._document(report_document(report))
+        self._document(report_json(report))
 
-    def _document(self, document: Mapping[str, Any]) -> None:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-        if not self._single:
-            text = ("," if self._num_printed else "[") + "\n" + text
+    def _document(self, text: str) -> None:
+        lead = "" if self._inputs.single else ",\n" if self._num_printed else "[\n"
         self._num_printed += 1
-        self._console.out(text)
+        self._console.out(lead + text.rstrip("\n"))
 
 
 class JsonLinesDelivery(Delivery):
     """One event a line."""
 
     def begin(self, path: str) -> None:
-        self._events([{"event": "start", "input": path}])
+        self._event("start", path)
 
     def fail(self, path: str, message: str) -> None:
-        self._events([{"event": "error", "input": path, "error": message}])
+        self._event("error", path, error=message)
+
+    def _event(self, kind: str, path: str, **fields: Any) -> None:
+        from vtnstream.report.structured import event, json_line
+
+        self._console.out(json_line(event(kind, path, **fields)).rstrip("\n"))
 
     def _print(self, report: Report) -> None:
-        from vtnstream.report.structured import report_events
+        from vtnstream.report.structured import json_line, report_events
 
-        self._events(report_events(report))
-
-    def _events(self, events: Sequence[Mapping[str, Any]]) -> None:
-        for event in events:
-            self._console.out(json.dumps(event, ensure_ascii=False, allow_nan=False))
+        for document in report_events(report):
+            self._console.out(json_line(document).rstrip("\n"))
 
 
-@contextmanager
-def make_delivery(
-    values: Mapping[str, Any], console: Console, *, single: bool
-) -> Iterator[Delivery]:
-    """The way results leave a command.
+def make_delivery(values: Mapping[str, Any], console: Console, inputs: InputList) -> Delivery:
+    """The way results leave a command, as a context that ends it.
 
     Args:
         values: ``json``, ``jsonl``, ``output_dir``, ``format``, ``top_k``.
         console: where to.
-        single: the command line can only mean one video.
+        inputs: what the command line names.
 
     Raises:
         UsageError: unknown format, or formats without a directory.
@@ -123,30 +132,15 @@ def make_delivery(
     directory, formats = values["output_dir"], values["format"]
     if formats and directory is None:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
-    chosen = _formats(formats or DEFAULT_FORMATS) if directory is not None else ()
-    base = (console, values["top_k"], directory, chosen)
-    delivery: Delivery
-    if values["json"]:
-        delivery = JsonDelivery(*base, single=single)
-    elif values["jsonl"]:
-        delivery = JsonLinesDelivery(*base)
-    else:
-        delivery = Delivery(*base)
-    try:
-        yield delivery
-    finally:
-        delivery.close()
+    chosen: tuple[str, ...] = ()
+    if directory is not None:
+        from vtnstream.report.writer import format_names
 
-
-def _formats(names: Sequence[str]) -> tuple[str, ...]:
-    from vtnstream.registry import lookup
-    from vtnstream.report.writer import WRITERS
-
-    if "all" in names:
-        return tuple(WRITERS)
-    for name in names:
-        lookup(WRITERS, name, "format")
-    return tuple(dict.fromkeys(names))
+        chosen = format_names(formats or DEFAULT_FORMATS)
+    kind = Delivery
+    if values["json"] or values["jsonl"]:
+        kind = JsonDelivery if values["json"] else JsonLinesDelivery
+    return kind(console, inputs, values["top_k"], directory, chosen)
 
 
 def terminal() -> Any:

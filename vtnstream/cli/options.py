@@ -15,7 +15,7 @@ import click
 
 from vtnstream.cli.command import Option
 from vtnstream.cli.settings import load_settings
-from vtnstream.cli.types import NamesType, RateType, SizeType, TimeType, format_size
+from vtnstream.cli.types import RateType, SizeType, TimeType, format_size
 from vtnstream.config import PreprocessConfig, RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.config.runtime import DTYPES
@@ -247,7 +247,7 @@ results = attach(
         "--format",
         "-f",
         section="Output",
-        type=NamesType(),
+        multiple=True,
         metavar="NAMES",
         help="Formats of the files, such as json,csv; all writes every one [default: json].",
     ),

@@ -165,7 +165,7 @@ class RichProgress(CommandProgress):
         self._unit, self._pace = unit, Pace(total)
         self._bars = _bars()
         self._task = self._bars.add_task(
-            f"{self.prefix}{visible(what)}", total=total, rate="", left="", note=""
+            f"{self.prefix}{visible(what)}", total=total, rate="", left=""
         )
         self._console.above = self._print_above
         self._console.suspend = self.close
@@ -182,7 +182,6 @@ class RichProgress(CommandProgress):
                 completed=done,
                 rate=self._pace.rate_text(self._unit),
                 left=self._pace.left_text(),
-                note=note,
             )
 
     def finish(self) -> None:
@@ -203,23 +202,28 @@ class RichProgress(CommandProgress):
 
 
 def _bars() -> RichBars:
-    """Columns that fit the terminal: name, bar and percentage always, the rest where there
-    is room."""
+    """Columns that fit the terminal: name, percentage and time left always, the rest where
+    there is room."""
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bars
     from rich.table import Column
 
     terminal = RichConsole(stderr=True, highlight=False)
-    name = Column(no_wrap=True, overflow="ellipsis", ratio=2)
-    rest = Column(no_wrap=True, justify="right")
-    columns: list[Any] = [TextColumn("{task.description}", markup=False, table_column=name)]
-    if terminal.width >= 60:
-        columns.append(BarColumn(bar_width=None, table_column=Column(ratio=3)))
-    columns.append(TaskProgressColumn(markup=True))
-    if terminal.width >= 72:
-        columns.append(TextColumn("{task.fields[rate]}", markup=False, table_column=rest))
-    columns.append(TextColumn("{task.fields[left]}", markup=False, table_column=rest))
-    if terminal.width >= 110:
-        columns.append(TextColumn("{task.fields[note]}", markup=False))
-    return Bars(*columns, console=terminal, transient=True, expand=True)
+    width = terminal.width
+
+    def text(template: str, column: Column) -> TextColumn:
+        return TextColumn(template, markup=False, table_column=column)
+
+    # Widths are held, or the line would jump as numbers grow; the name takes what is left.
+    rest: list[Any] = [TaskProgressColumn(table_column=Column(min_width=4, no_wrap=True))]
+    if width >= 72:
+        rest.append(text("{task.fields[rate]}", Column(width=14, justify="right")))
+    rest.append(text("{task.fields[left]}", Column(width=9, justify="right")))
+    taken = 4 + 10 + (15 if width >= 72 else 0)
+    if width >= 60:
+        bar = min(60, width // 4)
+        rest.insert(0, BarColumn(bar_width=bar))
+        taken += bar + 1
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(8, width - taken - 2))
+    return Bars(text("{task.description}", name), *rest, console=terminal, transient=True)

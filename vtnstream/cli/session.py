@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vtnstream.cli.console import Console, StandardOutputError
 from vtnstream.cli.exit_codes import ExitCode
@@ -12,9 +13,11 @@ from vtnstream.cli.failures import exit_code_of, is_closed_pipe, message_for
 from vtnstream.cli.inputs import Input, InputList
 from vtnstream.cli.interrupts import INTERRUPTS
 from vtnstream.cli.progress import CommandProgress, make_progress
-from vtnstream.types import Partial
 
-Work = Callable[[str, CommandProgress], Partial | None]
+if TYPE_CHECKING:
+    from vtnstream.types import Partial
+
+Work = Callable[[str, CommandProgress], "Partial | None"]
 """Does one video; what it returns says whether its result is partial."""
 
 

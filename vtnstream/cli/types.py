@@ -81,18 +81,6 @@ class TripleType(_Type):
         return (numbers[0], numbers[1], numbers[2])
 
 
-class NamesType(_Type):
-    """Names with commas between them."""
-
-    name = "names"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        parts = value.split(",") if isinstance(value, str) else value
-        return tuple(part.strip() for part in parts if part.strip())
-
-
 class AssignmentType(_Type):
     """``key=value``; the value is read as TOML where it is TOML (``.5`` too), else as text."""
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +18,10 @@ from vtnstream.cli.inputs import InputList, resolve
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
 from vtnstream.errors import UsageError
-from vtnstream.types import Partial, Report
+from vtnstream.report.naming import file_name, output_names
+
+if TYPE_CHECKING:
+    from vtnstream.types import Partial, Report
 
 EXAMPLES = """
 vtnstream extract film.mkv --backbone deit_tiny_patch16_224 --pretrained --fps 2 -o film.safetensors
@@ -107,22 +107,8 @@ def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
     if place.exists() and not place.is_dir():
         raise UsageError(f"{output}: several inputs need a directory, and this is a file")
     place.mkdir(parents=True, exist_ok=True)
-    return {path: place / name for path, name in zip(paths, file_names(paths), strict=True)}
-
-
-def file_names(paths: Sequence[str]) -> list[str]:
-    """A file name for each path: its own with the suffix of feature files, and a hash of its
-    folder where several have the same name, or where the name leaves no room."""
-    folded = Counter(os.path.basename(path).casefold() for path in paths)
-    names = []
-    for path in paths:
-        name = os.path.basename(path)
-        room = 255 - len(os.fsencode(SUFFIX)) - 9
-        if folded[name.casefold()] > 1 or len(os.fsencode(name)) > room:
-            mark = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
-            name = f"{os.fsdecode(os.fsencode(name)[:room])}-{mark}"
-        names.append(name + SUFFIX)
-    return names
+    names = output_names(paths)
+    return {path: place / file_name(names[path], SUFFIX) for path in paths}
 
 
 def _document(report: Report) -> dict[str, Any]:

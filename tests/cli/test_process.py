@@ -1,0 +1,129 @@
+"""What only a real process shows: imports, signals, pipes, closed streams."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "vtnstream"]
+HEAVY = ("torch", "av", "timm", "transformers", "numpy", "rich", "safetensors")
+
+
+def vtnstream(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize("arguments", [[], ["timeline"], ["extract"], ["cache", "prune"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from vtnstream.cli.main import main\n"
+        f"code = main({[*arguments, '--help']!r})\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'loaded: {loaded}' if loaded or code else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"Usage: vtnstream" in done.stdout
+
+
+def test_help_costs_little() -> None:
+    """0.15 s of processor time beyond bare Python is the budget; the best of three runs."""
+
+    def cost(arguments: list[str]) -> float:
+        best = float("inf")
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            best = min(best, spent)
+        return best
+
+    assert cost(["-m", "vtnstream", "--help"]) - cost(["-c", "pass"]) < 0.15
+
+
+def test_importing_the_package_is_light_and_its_names_are_functions() -> None:
+    program = (
+        "import sys, vtnstream\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+        "assert {'timeline', 'classify', 'train'} <= set(dir(vtnstream))\n"
+        "import vtnstream.config.timeline, vtnstream.api\n"
+        "assert callable(vtnstream.timeline) and callable(vtnstream.classify)\n"
+        "assert callable(vtnstream.create_model) and callable(vtnstream.extract)\n"
+        "assert vtnstream.__version__[0].isdigit()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0])
+def test_ctrl_c_during_imports_ends_quietly_with_130(delay: float) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "models", "show", "vtn-vit-b"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert out == b""
+    assert err in (b"", b"vtnstream: interrupted: " + err.partition(b"interrupted: ")[2])
+    assert b"Traceback" not in err and err.count(b"\n") <= 1
+
+
+def test_sigterm_ends_as_quietly() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "models", "show", "vtn-vit-b"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(0.5)
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert b"Traceback" not in err
+
+
+def test_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [*COMMAND, "models", "list"], stdout=write, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    os.close(write)
+    os.close(read)  # nobody listens from the start
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 141
+    assert err == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_full_disk_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "cache", "list", "--json"], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"vtnstream: error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(closed: str) -> None:
+    line = f'"$0" -m vtnstream cache list --json {closed}'
+    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr and b"ignored" not in done.stderr
+
+
+def test_names_that_are_not_utf8_survive_every_locale(tmp_path: Path) -> None:
+    name = b"\xff film.mp4"
+    for language in ("C", "C.UTF-8", "POSIX"):
+        environment = {**os.environ, "LC_ALL": language, "PYTHONUTF8": "0"}
+        done = vtnstream("doctor", os.fsdecode(name), env=environment, cwd=tmp_path)
+        assert done.returncode == 2
+        assert b"Traceback" not in done.stderr
+        assert b"\\udcff film.mp4" in done.stderr
