@@ -64,5 +64,9 @@ class ReportError(VtnstreamError, ValueError):
     """A stored report cannot be used: unreadable, of another version, or edited wrongly."""
 
 
+class TrainingError(VtnstreamError, RuntimeError):
+    """Training cannot go on; the last good model stands where one was saved."""
+
+
 class OutputError(VtnstreamError, OSError):
     """A result cannot be written."""
