@@ -1,0 +1,79 @@
+"""Tokens to chunks cut on the sampling grid: one chunk is one batch of the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from vtnstream.errors import VideoDecodeError
+from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
+from vtnstream.video.samplers import Token, Wanted
+
+
+def token_times(tokens: list[Token]) -> TokenTimes:
+    """The times of T tokens."""
+    return TokenTimes(
+        indices=np.array([t.index for t in tokens], np.int64),
+        pts=np.array([t.pts for t in tokens], np.int64),
+        start_seconds=np.array([float(t.start) for t in tokens], np.float64),
+        end_seconds=np.array([float(t.end) for t in tokens], np.float64),
+    )
+
+
+def chunked(
+    tokens: Iterator[Token],
+    size: int,
+    wanted: Wanted,
+    *,
+    take_stats: Callable[[], DecodeStats],
+    on_skipped: Callable[[Token], None],
+    on_first: Callable[[Token | None], None],
+    path: str,
+) -> Iterator[FrameChunk]:
+    """Group final tokens into chunks ``[m * size, (m + 1) * size)``.
+
+    Chunks without a token (the grid lies in a gap) are left out, however long the gap.
+
+    Args:
+        tokens: with increasing indices.
+        size: tokens of a chunk.
+        wanted: tokens before its first index are only looked at.
+        take_stats: gives what decoding met since it was last asked.
+        on_skipped: called with each token that is only looked at.
+        on_first: called once, before the first chunk, with the last of those.
+        path: for messages.
+    """
+    batch: list[Token] = []
+    skipped: Token | None = None
+    before_first = True
+    for token in tokens:
+        if token.index < wanted.first:
+            skipped = token
+            on_skipped(token)
+            continue
+        if before_first:
+            on_first(skipped)
+            before_first = False
+        if batch and token.index // size != batch[0].index // size:
+            yield _chunk(batch, size, wanted, take_stats(), path)
+            batch = []
+        batch.append(token)
+    if before_first:
+        on_first(skipped)
+    if batch:
+        yield _chunk(batch, size, wanted, take_stats(), path)
+
+
+def _chunk(
+    tokens: list[Token], size: int, wanted: Wanted, stats: DecodeStats, path: str
+) -> FrameChunk:
+    first = tokens[0].index // size * size
+    stop = first + size if wanted.stop is None else min(first + size, wanted.stop)
+    pixels = [token.pixels for token in tokens if token.pixels is not None]
+    if len({picture.shape for picture in pixels}) != 1:
+        raise VideoDecodeError(
+            f"{path}: its pictures change their shape and the model's crop does not even it out; "
+            "choose a preprocessing with a fixed crop"
+        )
+    return FrameChunk(np.stack(pixels), token_times(tokens), first, stop, stats)

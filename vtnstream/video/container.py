@@ -1,0 +1,264 @@
+"""Opening media files safely: the one place that calls :func:`av.open`.
+
+A media file is hostile data until shown otherwise. It is opened by us (regular file, not
+empty, never blocking), handed to libav as a bare file object without a name, with a list of
+formats and no protocol at all, so that a playlist can neither name other files nor connect
+anywhere. Only decoders on our list run, and only on pictures of bounded size.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import av.logging
+
+from vtnstream.errors import NoVideoStreamError, UsageError, VideoOpenError
+
+# A Python log callback can deadlock with decoder threads (PyAV #751).
+av.logging.set_level(None)
+
+DEFAULT_MAX_PIXELS = 50_000_000
+
+# Kept as text: a word more or less is one word in a diff.
+_RAW_FORMATS = """
+    av1 cavsvideo dirac evc h261 h263 h264 hevc m4v mjpeg mpegvideo obu vc1 vvc
+    """
+_FILE_FORMATS = """
+    3gp 3g2 mj2 mov mp4 m4a matroska webm avi mpegts mpeg flv live_flv asf ogg gif apng
+    ivf mxf nut dv rm wtv yuv4mpegpipe gxf nsv vob psp ismv
+    """
+_DECODERS = """
+    h264 hevc vvc av1 libdav1d vp3 vp4 vp5 vp6 vp6a vp6f vp7 vp8 vp9 libvpx libvpx-vp9
+    mpeg1video mpeg2video mpegvideo mpeg4 msmpeg4 msmpeg4v1 msmpeg4v2 h261 h263 h263i
+    h263p flv wmv1 wmv2 wmv3 vc1 mjpeg mjpegb ljpeg theora prores dnxhd dvvideo ffv1
+    huffyuv ffvhuff utvideo rawvideo v210 png apng gif webp jpeg2000 svq1 svq3 cinepak
+    indeo3 indeo4 indeo5 rv10 rv20 rv30 rv40 cfhd hap magicyuv qtrle rpza msrle msvideo1
+    tscc tscc2 cscd flashsv flashsv2 zmbv dirac cavs snow
+    """
+
+RAW_FORMATS = frozenset(_RAW_FORMATS.split())
+"""Elementary streams: they carry no times at all."""
+
+FORMATS = RAW_FORMATS | frozenset(_FILE_FORMATS.split())
+"""Demuxers that may run. None of them opens a second file."""
+
+DECODERS = frozenset(_DECODERS.split())
+"""Decoders that may run (``codec_whitelist`` does not restrict PyAV)."""
+
+_NOT_A_FILM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+
+
+@dataclass(slots=True)
+class OpenedVideo:
+    """An open file with its chosen video stream. ``close`` may be called twice."""
+
+    path: str
+    file: io.FileIO
+    container: Any
+    stream: Any
+    num_video_streams: int = 0
+
+    def close(self) -> None:
+        # Without close() each open leaks 4 MB through reference cycles (PyAV #1117).
+        try:
+            self.container.close()
+        finally:
+            self.file.close()
+
+    @property
+    def format_name(self) -> str:
+        return str(self.container.format.name)
+
+    def is_format(self, *names: str) -> bool:
+        return not set(names).isdisjoint(self.format_name.split(","))
+
+
+def open_file(path: str | Path) -> io.FileIO:
+    """Open a regular, non-empty file without ever blocking.
+
+    Raises:
+        VideoOpenError: absent, a directory, a pipe or device, empty or not permitted.
+    """
+    # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise VideoOpenError(f"{path}: no such file; check the path") from None
+    except PermissionError:
+        raise VideoOpenError(f"{path}: no permission to read it; check its rights") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoOpenError(f"{path}: cannot be opened ({reason}); check the path") from None
+    try:
+        state = os.fstat(handle)
+        if stat.S_ISDIR(state.st_mode):
+            raise VideoOpenError(f"{path}: is a directory; name a video file in it")
+        if not stat.S_ISREG(state.st_mode):
+            raise VideoOpenError(
+                f"{path}: is not a regular file (pipe or device); save the stream to a file first"
+            )
+        if state.st_size == 0:
+            raise VideoOpenError(f"{path}: is empty (0 bytes); copy or record it again")
+        # Unbuffered and written in C: libav buffers itself, and no Python line runs inside its
+        # callbacks, where a KeyboardInterrupt would be swallowed.
+        return io.FileIO(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def open_video(
+    path: str | Path,
+    *,
+    stream: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    fill_in: bool = True,
+) -> OpenedVideo:
+    """Open a file and choose its video stream.
+
+    Args:
+        path: a local file.
+        stream: index of a stream in the container; None chooses as ffmpeg does.
+        max_pixels: larger pictures are refused before they are decoded.
+        fill_in: False keeps libav from guessing times and durations that are not stored.
+
+    Raises:
+        VideoOpenError: the file cannot be used.
+        NoVideoStreamError: it holds no film.
+        UsageError: ``stream`` names something that is no video stream.
+    """
+    file = open_file(path)
+    container: Any = None
+    try:
+        container = _open_container(file, str(path), max_pixels, fill_in)
+        # Generated pts follow decode order where B-frames have none: dts is the better guess.
+        container.flags &= ~av.container.Flags.gen_pts.value
+        chosen, count = _choose_stream(container, str(path), stream)
+        context = chosen.codec_context
+        if context.width * context.height > max_pixels:
+            raise VideoOpenError(
+                f"{path}: pictures of {context.width} x {context.height} are larger than the limit "
+                f"of {max_pixels} pixels; scale the video down first"
+            )
+        context.options = {"max_pixels": str(max_pixels)}
+        return OpenedVideo(str(path), file, container, chosen, count)
+    except BaseException:
+        if container is not None:
+            container.close()
+        file.close()
+        raise
+
+
+@contextmanager
+def opened(path: str | Path, **options: Any) -> Iterator[OpenedVideo]:
+    """:func:`open_video` for a ``with`` block."""
+    video = open_video(path, **options)
+    try:
+        yield video
+    finally:
+        video.close()
+
+
+def _open_container(file: io.FileIO, path: str, max_pixels: int, fill_in: bool) -> Any:
+    options = {
+        "format_whitelist": ",".join(sorted(FORMATS)),
+        "protocol_whitelist": "none",
+        # Probing decodes pictures too.
+        "max_pixels": str(max_pixels),
+    }
+    if not fill_in:
+        options["fflags"] = "+nofillin"
+    try:
+        return av.open(file, "r", options=options, metadata_errors="replace", buffer_size=1 << 17)
+    except av.error.InterruptedError:
+        raise KeyboardInterrupt from None
+    except MemoryError:
+        raise VideoOpenError(f"{path}: its header asks for too much memory") from None
+    except av.error.ArgumentError:
+        raise VideoOpenError(
+            f"{path}: is not one of the media formats vtnstream reads (playlists are refused); "
+            "convert it, for instance with ffmpeg -i IN OUT.mp4"
+        ) from None
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoOpenError(
+            f"{path}: is not a readable media file ({reason_of(error)}); "
+            "check that it plays, or copy it again"
+        ) from None
+
+
+def reason_of(error: BaseException) -> str:
+    """A few words from an error of libav, without numbers and file names."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).strip()
+
+
+def _choose_stream(container: Any, path: str, wanted: int | None) -> tuple[Any, int]:
+    videos = [s for s in container.streams if s.type == "video"]
+    films = [s for s in videos if not s.disposition & _NOT_A_FILM]
+    if not films:
+        what = "only a cover picture" if videos else "sound or subtitles only"
+        raise NoVideoStreamError(f"{path}: holds no video stream ({what}); give a video file")
+    if wanted is not None:
+        chosen = next((s for s in films if s.index == wanted), None)
+        if chosen is None:
+            known = ", ".join(str(s.index) for s in films)
+            raise UsageError(f"{path}: stream {wanted} is no video stream (there is {known})")
+        _check_decoder(chosen, path)
+        return chosen, len(films)
+    usable = [s for s in films if _decoder_name(s) in DECODERS]
+    if not usable:
+        _check_decoder(films[0], path)
+    return max(usable, key=_score), len(films)
+
+
+def _score(stream: Any) -> tuple[bool, bool, int]:
+    """ffmpeg's rule: streams that showed a picture, then the default one, then the largest.
+    ``max`` keeps the first of equals."""
+    context = stream.codec_context
+    default = bool(stream.disposition & av.stream.Disposition.default)
+    return context.pix_fmt is not None, default, context.width * context.height
+
+
+def _decoder_name(stream: Any) -> str | None:
+    context = stream.codec_context
+    return None if context is None else str(context.name)
+
+
+def _check_decoder(stream: Any, path: str) -> None:
+    name = _decoder_name(stream)
+    if name not in DECODERS:
+        what = f"is coded as {name}, which" if name else "uses a codec that"
+        raise VideoOpenError(
+            f"{path}: {what} vtnstream does not decode; convert it, "
+            "for instance with ffmpeg -i IN -c:v libx264 OUT.mp4"
+        )
+
+
+def container_start(video: OpenedVideo) -> Fraction:
+    """Exact start time of the container in seconds.
+
+    libav rounds it to microseconds; where a stream's own start is meant (within 1 us) that
+    exact value is taken, or the first frame would miss the grid point at 0.
+    """
+    start = video.container.start_time
+    streams = [video.stream, *(s for s in video.container.streams if s is not video.stream)]
+    exact = [
+        s.start_time * s.time_base
+        for s in streams
+        if s.start_time is not None and s.time_base is not None
+    ]
+    if start is None:
+        return exact[0] if video.stream.start_time is not None else Fraction(0)
+    rounded = Fraction(start, 1_000_000)
+    near = [value for value in exact if abs(value - rounded) <= Fraction(1, 1_000_000)]
+    return near[0] if near else rounded

@@ -1,0 +1,376 @@
+"""Demuxing and decoding packet by packet: damage is counted and skipped, never trusted,
+never waited for."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from typing import Any
+
+import av.error
+
+from vtnstream.types import DecodeStats
+from vtnstream.video.clock import FrameClock
+from vtnstream.video.container import OpenedVideo, reason_of
+from vtnstream.video.probe import StreamFacts
+from vtnstream.video.resize import RESIZER
+
+DECODER = "software"
+"""Part of the feature key: the kind of decoder."""
+
+_MAX_READ_ERRORS_IN_A_ROW = 8
+_MAX_READ_ERRORS = 200
+_HOPELESS_ERRORS = 300
+_HOLDS_LONG = Fraction(1)
+"""Seconds from which a packet's own duration matters to its neighbours."""
+_DAMAGE_NEAR = Fraction(1)
+"""Seconds by which the timestamp of a damaged packet may miss the frames it spoils."""
+
+# What libav raises for bad data. MemoryError is among its errors (a lying header).
+DECODE_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)
+
+
+class CancelledError(Exception):
+    """The consumer has left."""
+
+
+class SeekUnverifiedError(Exception):
+    """A seek did not land where it must: read the file from its start."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """A decoded frame in its place.
+
+    Attributes:
+        frame: ``av.VideoFrame``; to be converted at once, never stored.
+        pts: timestamp in ticks as the file has it.
+        time: player time in exact seconds.
+        duration: declared by the file, in seconds; 0 where it does not say.
+        is_key: a keyframe.
+        end: where it ends if nothing follows.
+        aspect: sample aspect ratio of the stream, None where it does not say.
+    """
+
+    frame: Any
+    pts: int
+    time: Fraction
+    duration: Fraction
+    is_key: bool
+    end: Fraction
+    aspect: Fraction | None
+
+
+_COUNTS = tuple(field.name for field in fields(DecodeStats))
+
+
+class Tally:
+    """Running counts of what :class:`DecodeStats` names.
+
+    ``total`` is since the last :meth:`reset`, ``lifetime`` since the beginning.
+    """
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(_COUNTS, 0)
+        self._at_reset = dict(self._counts)
+        self._at_take = dict(self._counts)
+
+    def count(self, name: str) -> None:
+        """One more of ``name``."""
+        self._counts[name] += 1
+
+    def take(self) -> DecodeStats:
+        """What came since the last call, or reset."""
+        stats = self._since(self._at_take)
+        self._at_take = dict(self._counts)
+        return stats
+
+    def reset(self) -> None:
+        """Forget what came before the part that is wanted."""
+        self._at_reset = self._at_take = dict(self._counts)
+
+    @property
+    def total(self) -> DecodeStats:
+        return self._since(self._at_reset)
+
+    @property
+    def lifetime(self) -> DecodeStats:
+        return DecodeStats(**self._counts)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Far more errors than frames: encrypted, or no video at all."""
+        errors, frames = self._counts["num_packet_errors"], self._counts["num_frames"]
+        return errors > _HOPELESS_ERRORS and errors > 10 * frames
+
+    def _since(self, before: dict[str, int]) -> DecodeStats:
+        return DecodeStats(**{name: n - before[name] for name, n in self._counts.items()})
+
+
+def decoder_threads(num_pixels: int, threads: int | None) -> int:
+    """Threads for pictures of a size: fewer for large ones, whose buffers count."""
+    wanted = threads or os.cpu_count() or 1
+    return max(1, min(wanted, 16, 64_000_000 // max(1, num_pixels)))
+
+
+@dataclass(slots=True)
+class FrameReader:
+    """All frames of one video stream in presentation order."""
+
+    video: OpenedVideo
+    facts: StreamFacts
+    keyframes_only: bool = False
+    threads: int | None = None
+    cancelled: Callable[[], bool] = lambda: False
+    tally: Tally = field(default_factory=Tally)
+    reached_end: bool = False
+    stopped: str | None = None
+    """Why reading ended before the end of the file."""
+    num_encrypted: int = 0
+    others_end: Fraction | None = None
+    """Player time at which the other streams of the file end, where that was followed."""
+    clock: FrameClock = field(init=False)
+    _first_packet: Any = None
+    _landing: int | None = None
+    _long_holds: deque[tuple[Fraction, Fraction]] = field(default_factory=lambda: deque(maxlen=64))
+    _damage: deque[Fraction] = field(default_factory=lambda: deque(maxlen=256))
+    _last_packet_time: Fraction = Fraction(0)
+
+    def __post_init__(self) -> None:
+        self.clock = FrameClock(self.facts)
+        context = self.video.stream.codec_context
+        # Frame threads change what comes out of damaged files; slices do not.
+        context.thread_type = "SLICE"
+        context.thread_count = decoder_threads(context.width * context.height, self.threads)
+        if self.keyframes_only:
+            context.skip_frame = "NONKEY"
+        if not self._follows_others:
+            for stream in self.video.container.streams:
+                if stream is not self.video.stream:
+                    stream.discard = av.stream.Discard.all
+
+    @property
+    def _follows_others(self) -> bool:
+        """Sound that outlasts the picture may explain the container's duration."""
+        return self.facts.header_end is None and self.facts.container_end is not None
+
+    # ------------------------------------------------------------------------- seeking
+
+    def seek(self, time: Fraction) -> None:
+        """Go to a keyframe at or before ``time``; to be called before anything is read.
+
+        Raises:
+            SeekUnverifiedError: no such keyframe was found where the index says.
+        """
+        stream = self.video.stream
+        target = (time + self.facts.start) // self.facts.time_base
+        for seconds_back in (0, 2, 10):
+            aim = target - int(seconds_back / self.facts.time_base)
+            try:
+                self.video.container.seek(aim, stream=stream, backward=True)
+                packet = next((p for p in self._demuxed(1) if p.size), None)
+            except (av.error.FFmpegError, OSError) as error:
+                raise SeekUnverifiedError from error
+            if packet is None or packet.pts is None:
+                raise SeekUnverifiedError
+            if packet.is_keyframe and not packet.is_corrupt and packet.pts <= target:
+                self._first_packet, self._landing = packet, packet.pts
+                return
+        raise SeekUnverifiedError
+
+    def _demuxed(self, limit: int) -> Iterator[Any]:
+        for packet in self.video.container.demux(self.video.stream):
+            yield packet
+            limit -= 1
+            if not limit:
+                return
+
+    # ------------------------------------------------------------------------- frames
+
+    def pictures(self) -> Iterator[Picture]:
+        """Decode to the end of the file.
+
+        Raises:
+            SeekUnverifiedError: after a seek, decoding does not start cleanly at its keyframe.
+        """
+        for frames in self._decoded():
+            for frame in frames:
+                picture = self._place(frame)
+                if picture is not None:
+                    yield picture
+
+    def _place(self, frame: Any) -> Picture | None:
+        if self._landing is not None and not self._has_landed(frame):
+            return None
+        corrupt = bool(frame.is_corrupt)
+        self.tally.count("num_frames")
+        placed = self.clock.place(frame.pts, frame.dts)
+        if corrupt:
+            self.tally.count("num_corrupt")
+            self._damage.append(placed[1] if placed else self._last_packet_time)
+        if placed is None:
+            self.tally.count("num_dropped")
+            return None
+        if self.keyframes_only and not frame.key_frame:
+            return None
+        pts, time = placed
+        declared = Fraction(0)
+        if self.facts.declared and frame.duration > 0:
+            declared = frame.duration * self.facts.time_base
+        stream = self.video.stream
+        return Picture(
+            frame=frame,
+            pts=pts,
+            time=time,
+            duration=declared,
+            is_key=bool(frame.key_frame),
+            end=self._end(time, declared),
+            aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio,
+        )
+
+    def _has_landed(self, frame: Any) -> bool:
+        """After a seek: leading pictures of an open GOP lack their references and go; the
+        first picture that counts is the keyframe itself, unharmed."""
+        if frame.pts is not None and frame.pts < self._landing:
+            return False
+        if frame.pts != self._landing or not frame.key_frame or frame.is_corrupt:
+            raise SeekUnverifiedError
+        self._landing = None
+        self._damage.clear()
+        self.tally = Tally()
+        return True
+
+    def _end(self, time: Fraction, declared: Fraction) -> Fraction:
+        """Where a frame ends if nothing follows."""
+        usual = self.clock.usual_seconds
+        if not declared:
+            return time + usual
+        header_end = self.facts.header_end
+        if declared > _HOLDS_LONG and header_end is not None and time < header_end:
+            # Durations are stored in decoding order: a neighbour's may stand here.
+            return min(time + declared, max(header_end, time + usual))
+        return time + declared
+
+    # ------------------------------------------------------------------- for the gap rule
+
+    def declared_until(self, picture: Picture) -> Fraction:
+        """Player time up to which the file itself says the picture stays."""
+        ends = [end for start, end in self._long_holds if start <= picture.time < end]
+        return max([picture.time + picture.duration, *ends])
+
+    def was_damaged_between(self, start: Fraction, end: Fraction) -> bool:
+        """Packets were corrupt or lost around this span."""
+        return any(start - _DAMAGE_NEAR <= time <= end + _DAMAGE_NEAR for time in self._damage)
+
+    # ------------------------------------------------------------------------- packets
+
+    def _decoded(self) -> Iterator[list[Any]]:
+        context = self.video.stream.codec_context
+        for packet in self.packets():
+            self._note(packet)
+            if self._is_encrypted(packet):
+                self.num_encrypted += 1
+                self._count_error()
+                continue
+            try:
+                frames = context.decode(packet)
+            except av.error.InterruptedError:
+                raise KeyboardInterrupt from None
+            except av.error.EOFError:
+                context.flush_buffers()
+                self._count_error()
+            except DECODE_ERRORS:
+                self._count_error()
+                if self.tally.is_hopeless:
+                    self.stopped = "almost no packet can be decoded"
+                    return
+            else:
+                yield frames
+        yield from self._flushed(context)
+        self.reached_end = self.stopped is None
+
+    def _flushed(self, context: Any) -> Iterator[list[Any]]:
+        try:
+            yield context.decode(None)
+        except DECODE_ERRORS:
+            self._count_error()
+
+    def _count_error(self) -> None:
+        self.tally.count("num_packet_errors")
+        self._damage.append(self._last_packet_time)
+
+    def _note(self, packet: Any) -> None:
+        """Book-keeping of a packet before it is decoded."""
+        self.tally.count("num_packets")
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None:
+            self._last_packet_time = self.clock.time_of(stamp + self.clock.offset)
+        if packet.is_corrupt:
+            self.tally.count("num_corrupt")
+            self._damage.append(self._last_packet_time)
+        if not self.facts.declared or not packet.duration:
+            return
+        seconds = packet.duration * self.facts.time_base
+        if seconds >= _HOLDS_LONG:
+            # In decoding order the long duration stands at the decoding time.
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if stamp is not None:
+                start = self.clock.time_of(stamp + self.clock.offset)
+                self._long_holds.append((start, start + seconds))
+
+    def _is_encrypted(self, packet: Any) -> bool:
+        return self.video.is_format("mov", "mp4") and bool(packet.has_sidedata("encryption_info"))
+
+    def packets(self) -> Iterator[Any]:
+        """Packets of the stream, over read errors as far as that makes sense."""
+        if self._first_packet is not None:
+            yield self._first_packet
+            self._first_packet = None
+        in_a_row = errors = 0
+        while True:
+            try:
+                for packet in self._demux():
+                    if self.cancelled():
+                        raise CancelledError
+                    in_a_row = 0
+                    yield packet
+                return
+            except av.error.InterruptedError:
+                raise KeyboardInterrupt from None
+            except (av.error.FFmpegError, OSError) as error:
+                in_a_row, errors = in_a_row + 1, errors + 1
+                self._count_error()
+                if in_a_row >= _MAX_READ_ERRORS_IN_A_ROW or errors >= _MAX_READ_ERRORS:
+                    self.stopped = f"the file cannot be read further ({reason_of(error)})"
+                    return
+
+    def _demux(self) -> Iterator[Any]:
+        ours = self.video.stream
+        streams = [ours]
+        if self._follows_others:
+            streams += [s for s in self.video.container.streams if s.type == "audio"]
+        for packet in self.video.container.demux(*streams):
+            # An empty packet would tell the decoder that the film is over: libav's own end
+            # markers, and dropped frames of AVI.
+            if not packet.size:
+                continue
+            if packet.stream_index == ours.index:
+                yield packet
+            elif packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base - self.facts.start
+                self.others_end = end if self.others_end is None else max(self.others_end, end)
+
+
+__all__ = [
+    "DECODER",
+    "RESIZER",
+    "CancelledError",
+    "FrameReader",
+    "Picture",
+    "SeekUnverifiedError",
+    "Tally",
+    "decoder_threads",
+]

@@ -1,0 +1,91 @@
+"""Upright pictures: display matrix (rotation, mirroring) and sample aspect ratio."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MAX_ASPECT = 20
+"""Sample aspect ratios beyond this are damage, not anamorphic film."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How the coded picture is turned for display: first mirrored left to right, then
+    rotated clockwise by ``rotation`` degrees (0, 90, 180 or 270)."""
+
+    rotation: int = 0
+    mirrored: bool = False
+
+    @property
+    def transposed(self) -> bool:
+        """Width and height change places."""
+        return self.rotation in (90, 270)
+
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn a (h, w, 3) picture; a view, nothing is copied."""
+        if self.mirrored:
+            picture = picture[:, ::-1]
+        return np.rot90(picture, -self.rotation // 90) if self.rotation else picture
+
+
+UPRIGHT = Orientation()
+
+
+def orientation_from_matrix(matrix: tuple[int, ...]) -> tuple[Orientation, bool]:
+    """Read a display matrix (a b u c d v x y w, 16.16 fixed point).
+
+    A coded point (x, y), y downwards, is shown at (a x + c y, b x + d y): ISO/IEC 14496-12.
+
+    Returns:
+        The nearest of the eight orientations, and whether the matrix is exactly one of them.
+    """
+    a, b, _, c, d = matrix[:5]
+    straight, crossed = abs(a) + abs(d), abs(b) + abs(c)
+    if straight == crossed:  # all zero, or 45 degrees: nothing sensible to do
+        return UPRIGHT, straight == 0
+    mirrored = a * d - b * c < 0
+    # Undo the mirroring of x, then read where the x axis went.
+    right, down = (-a, -b) if mirrored else (a, b)
+    if straight > crossed:
+        rotation, exact = (0 if right > 0 else 180), crossed * 100 <= straight
+    else:
+        rotation, exact = (90 if down > 0 else 270), straight * 100 <= crossed
+    return Orientation(rotation, mirrored), exact
+
+
+def frame_orientation(frame: Any) -> tuple[Orientation, bool]:
+    """Orientation of a decoded frame from its display matrix; upright without one."""
+    try:
+        # Iterating this mapping gives its values.
+        for data in frame.side_data:
+            if data.type.name == "DISPLAYMATRIX":
+                return orientation_from_matrix(struct.unpack("=9i", bytes(data)[:36]))
+        return UPRIGHT, True
+    except (ValueError, struct.error):
+        # Side data of a kind this PyAV does not know: the angle is all that can be had.
+        clockwise = round(-frame.rotation / 90) * 90 % 360
+        return Orientation(clockwise), frame.rotation % 90 == 0
+
+
+def plausible_aspect(ratio: Fraction | None) -> tuple[Fraction, bool]:
+    """Sample aspect ratio to use, and whether the given one was plausible."""
+    if ratio is None or ratio == 0:
+        return Fraction(1), True
+    if Fraction(1, _MAX_ASPECT) <= ratio <= _MAX_ASPECT:
+        return Fraction(ratio), True
+    return Fraction(1), False
+
+
+def display_size(
+    width: int, height: int, aspect: Fraction, orientation: Orientation
+) -> tuple[int, int]:
+    """Displayed (width, height) of a coded picture. The sample aspect ratio stretches the
+    coded width, as players do; then the picture is turned."""
+    wide = max(1, round(width * aspect))
+    return (height, wide) if orientation.transposed else (wide, height)

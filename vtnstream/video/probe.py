@@ -1,0 +1,251 @@
+"""What a file says of itself before it is read: header, first picture, kind of timestamps."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av.error
+
+from vtnstream.types import VideoInfo
+from vtnstream.video.container import (
+    DEFAULT_MAX_PIXELS,
+    RAW_FORMATS,
+    OpenedVideo,
+    container_start,
+    opened,
+)
+from vtnstream.video.orientation import (
+    UPRIGHT,
+    display_size,
+    frame_orientation,
+    plausible_aspect,
+)
+
+_PACKETS_TO_FIRST_PICTURE = 300
+_PACKETS_OF_ANY_STREAM = 20_000
+_PACKETS_TO_JUDGE_DURATIONS = 12
+_FALLBACK_RATE = Fraction(25)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """How the times of a stream must be read.
+
+    Attributes:
+        start: container start in seconds, subtracted from every time.
+        time_base: seconds of one tick.
+        frame_seconds: usual duration of a frame, for frames that do not say.
+        declared: frames carry durations that the file itself stores.
+        raw_rate: frames per second of an elementary stream without any times, else None.
+        wraps: the clock has 33 bits and wraps (MPEG transport and program streams).
+        seekable: the container's index can be trusted to land on a keyframe.
+        header_end: player time at which the stream ends, by its own header.
+        container_end: the same for the whole container (sound may explain it).
+    """
+
+    start: Fraction
+    time_base: Fraction
+    frame_seconds: Fraction
+    declared: bool
+    raw_rate: Fraction | None
+    wraps: bool
+    seekable: bool
+    header_end: Fraction | None
+    container_end: Fraction | None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """libav reports Ctrl-C inside a read as EINTR: give the interrupt back its name."""
+    try:
+        yield
+    except av.error.InterruptedError:
+        raise KeyboardInterrupt from None
+
+
+def probe(
+    path: str | Path, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> VideoInfo:
+    """Read the header of a video and its first picture.
+
+    Args:
+        path: a local file.
+        stream: index of the video stream in the container; None chooses as ffmpeg does.
+        max_pixels: larger pictures are refused.
+
+    Raises:
+        VideoOpenError: the file cannot be opened or is refused.
+        NoVideoStreamError: it holds no video.
+        UsageError: ``stream`` is no video stream.
+    """
+    return examine(path, stream=stream, max_pixels=max_pixels)[0]
+
+
+def examine(
+    path: str | Path, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> tuple[VideoInfo, StreamFacts]:
+    """:func:`probe`, and what decoding has to know about the stream's times."""
+    with interruptible(), opened(path, stream=stream, max_pixels=max_pixels) as video:
+        facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
+        first = _first_picture(video)
+        return _info(video, facts, first), facts
+
+
+def _first_picture(video: OpenedVideo) -> Any | None:
+    """The first frame that decodes, within bounds; damage is for the real pass to report."""
+    context = video.stream.codec_context
+    context.thread_count = 1
+    tried = 0
+    try:
+        for packet in islice(video.container.demux(video.stream), _PACKETS_OF_ANY_STREAM):
+            tried += 1
+            try:
+                frames = packet.decode() if packet.size else []
+            except (av.error.FFmpegError, ValueError):
+                frames = []
+            if frames:
+                return frames[0]
+            if tried >= _PACKETS_TO_FIRST_PICTURE:
+                return None
+        return next(iter(context.decode(None)), None)
+    except av.error.InterruptedError:
+        raise
+    except (av.error.FFmpegError, OSError, ValueError):
+        return None
+
+
+def _durations_are_stored(video: OpenedVideo, max_pixels: int) -> bool:
+    """Whether frame durations come from the file: libav fills in guesses where they do not.
+
+    MP4 and GIF always store them. Matroska may: opened once more without guesses, the first
+    packets tell.
+    """
+    if video.is_format("mov", "mp4", "gif", "apng"):
+        return True
+    if not video.is_format("matroska", "webm"):
+        return False
+    index = video.stream.index
+    with opened(video.path, stream=index, max_pixels=max_pixels, fill_in=False) as bare:
+        try:
+            packets = islice(bare.container.demux(bare.stream), _PACKETS_TO_JUDGE_DURATIONS)
+            durations = [packet.duration for packet in packets if packet.size]
+        except av.error.InterruptedError:
+            raise
+        except (av.error.FFmpegError, OSError):
+            return False
+    return bool(durations) and all(durations)
+
+
+def _facts(video: OpenedVideo, *, declared: bool) -> StreamFacts:
+    stream = video.stream
+    start = container_start(video)
+    time_base = stream.time_base or Fraction(1, 1_000_000)
+    raw_rate = None
+    if video.is_format(*RAW_FORMATS):
+        # The demuxer pretends 25 frames/s; the decoder knows what the bit stream says.
+        raw_rate = _plausible_rate(stream.codec_context.framerate) or _FALLBACK_RATE
+    rate = raw_rate or _nominal_rate(stream)
+    whole = video.container.duration
+    origin = Fraction(video.container.start_time or 0, 1_000_000)
+    return StreamFacts(
+        start=Fraction(0) if raw_rate else start,
+        time_base=time_base,
+        frame_seconds=1 / rate,
+        declared=declared,
+        raw_rate=raw_rate,
+        wraps=video.is_format("mpegts", "mpeg") and time_base == Fraction(1, 90_000),
+        seekable=video.is_format("mov", "mp4", "matroska", "webm"),
+        header_end=None if raw_rate else _stream_end(stream, start),
+        container_end=(
+            Fraction(whole, 1_000_000) + origin - start if whole and not raw_rate else None
+        ),
+    )
+
+
+def _plausible_rate(rate: Fraction | None) -> Fraction | None:
+    return Fraction(rate) if rate and Fraction(1, 3600) <= rate <= 480 else None
+
+
+def _nominal_rate(stream: Any) -> Fraction:
+    for rate in (stream.average_rate, stream.base_rate, stream.codec_context.framerate):
+        if plausible := _plausible_rate(rate):
+            return plausible
+    return _FALLBACK_RATE
+
+
+def _stream_end(stream: Any, start: Fraction) -> Fraction | None:
+    """Player time of the stream's end by its own header."""
+    if stream.duration and stream.time_base:
+        end: Fraction = (stream.duration + (stream.start_time or 0)) * stream.time_base
+        return end - start
+    # Matroska: muxers write the end of each track as a tag.
+    if match := re.fullmatch(
+        r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\x00*", stream.metadata.get("DURATION", "")
+    ):
+        seconds = int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
+        return seconds - start if seconds else None
+    return None
+
+
+def _info(video: OpenedVideo, facts: StreamFacts, first: Any | None) -> VideoInfo:
+    stream, context = video.stream, video.stream.codec_context
+    orientation, exact = frame_orientation(first) if first is not None else (UPRIGHT, True)
+    aspect, plausible = plausible_aspect(
+        stream.sample_aspect_ratio or context.sample_aspect_ratio or None
+    )
+    width, height = (first.width, first.height) if first else (context.width, context.height)
+    shown = display_size(width, height, aspect, orientation) if width and height else (0, 0)
+    own_duration = facts.header_end
+    if own_duration is None:
+        own_duration = facts.container_end
+    return VideoInfo(
+        path=video.path,
+        size_bytes=os.fstat(video.file.fileno()).st_size,
+        format_name=video.format_name,
+        codec_name=str(context.codec.canonical_name),
+        profile=context.profile,
+        pixel_format=first.format.name if first else context.pix_fmt,
+        stream_index=stream.index,
+        num_video_streams=video.num_video_streams,
+        width=shown[0],
+        height=shown[1],
+        coded_width=width,
+        coded_height=height,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        sample_aspect_ratio=aspect,
+        time_base=facts.time_base,
+        start_seconds=facts.start,
+        average_rate=facts.raw_rate or _plausible_rate(stream.average_rate),
+        duration_from_header=own_duration,
+        num_frames_from_header=stream.frames or None,
+        has_audio=any(s.type == "audio" for s in video.container.streams),
+        warnings=tuple(_warnings(video, facts, exact, plausible)),
+    )
+
+
+def _warnings(
+    video: OpenedVideo, facts: StreamFacts, exact_orientation: bool, plausible_shape: bool
+) -> Iterator[str]:
+    if video.num_video_streams > 1:
+        yield (
+            f"{video.num_video_streams} video streams: stream {video.stream.index} was chosen "
+            "(another can be named)"
+        )
+    if facts.raw_rate is not None:
+        yield (
+            "an elementary stream without times: they are counted at "
+            f"{float(facts.raw_rate):.6g} frames/s"
+        )
+    if not exact_orientation:
+        yield "the display matrix is no quarter turn: the nearest one was taken"
+    if not plausible_shape:
+        yield "the pixel aspect ratio in the header makes no sense: square pixels were assumed"

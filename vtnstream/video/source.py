@@ -1,0 +1,164 @@
+"""A video as a stream of sampled, scaled frames: what inference and training read."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+
+from vtnstream.config import SamplingConfig
+from vtnstream.registry import lookup
+from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, VideoInfo
+from vtnstream.video.container import DEFAULT_MAX_PIXELS
+from vtnstream.video.decode import CancelledError
+from vtnstream.video.passes import Pass, Request
+from vtnstream.video.probe import StreamFacts, examine
+from vtnstream.video.resize import INTERPOLATIONS
+from vtnstream.video.samplers import Wanted
+
+
+def open_video(
+    path: str | Path,
+    sampling: SamplingConfig,
+    *,
+    fit: FrameFit,
+    interpolation: str = "bicubic",
+    chunk_size: int = 32,
+    first_index: int = 0,
+    stop_index: int | None = None,
+    span: TimeRange | None = None,
+    known_pts: int | None = None,
+    stream: int | None = None,
+    threads: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> VideoSource:
+    """Open a video for sampling.
+
+    Args:
+        path: a local file.
+        sampling: which frames become tokens.
+        fit: displayed (width, height) -> size and crop box of the model.
+        interpolation: ``bicubic``, ``bilinear``, ``area`` or ``lanczos``.
+        chunk_size: tokens of a chunk.
+        first_index: first token wanted, a multiple of ``chunk_size``.
+        stop_index: one past the last token wanted.
+        span: range of source time that ``uniform``, ``stride``, ``all`` and ``keyframes``
+            sample; with ``rate`` the indices say it all.
+        known_pts: pts of the last token before ``first_index``, as an earlier run found it: a
+            seek is checked against it.
+        stream: index of the video stream in the container; None chooses as ffmpeg does.
+        threads: decoder threads; None takes the cores there are.
+        max_pixels: larger pictures are refused.
+
+    Raises:
+        VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
+        ValueError: ``first_index`` is no multiple of ``chunk_size``.
+    """
+    if chunk_size < 1 or first_index < 0 or first_index % chunk_size:
+        raise ValueError(f"first_index {first_index} is no multiple of chunk_size {chunk_size}")
+    lookup(INTERPOLATIONS, interpolation, "interpolation")
+    info, facts = examine(path, stream=stream, max_pixels=max_pixels)
+    request = Request(
+        path=str(path),
+        stream_index=info.stream_index,
+        sampling=sampling,
+        fit=fit,
+        interpolation=interpolation,
+        chunk_size=chunk_size,
+        wanted=Wanted(first_index, stop_index),
+        span=TimeRange() if span is None or sampling.kind == "rate" else span,
+        known_pts=known_pts,
+        threads=threads,
+        max_pixels=max_pixels,
+    )
+    return VideoSource(info, facts, request)
+
+
+class VideoSource:
+    """Sampled frames of one video. A context manager: leaving it stops what still runs.
+
+    Attributes:
+        info: what the header says.
+    """
+
+    def __init__(self, info: VideoInfo, facts: StreamFacts, request: Request) -> None:
+        self.info = info
+        self._facts = facts
+        self._request = request
+        self._last_pass: Pass | None = None
+        # Weak: an iterator that nobody holds any more closes its file at once.
+        self._iterators: weakref.WeakSet[ChunkIterator] = weakref.WeakSet()
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop iterations that still run; each closes its file. May be called twice."""
+        for iterator in list(self._iterators):
+            iterator.close()
+
+    @property
+    def summary(self) -> DecodeSummary:
+        """What the last pass came to.
+
+        Raises:
+            RuntimeError: its chunks have not been read to the end.
+        """
+        summary = self._last_pass.summary if self._last_pass else None
+        if summary is None:
+            raise RuntimeError("the summary exists once all chunks have been read")
+        return summary
+
+    def chunks(self) -> ChunkIterator:
+        """Decode from the chunk of ``first_index`` on. Chunks without any token, because the
+        grid lies in a gap there, are left out.
+
+        Raises (while iterating):
+            VideoDecodeError: nothing useful could be decoded.
+            VideoOpenError: the file is gone.
+        """
+        cancelled = threading.Event()
+        self._last_pass = Pass(self._request, self._facts, cancelled)
+        iterator = ChunkIterator(self._last_pass.chunks(), cancelled)
+        self._iterators.add(iterator)
+        return iterator
+
+
+class ChunkIterator:
+    """Iterator over chunks that can be stopped from any thread."""
+
+    def __init__(
+        self, chunks: Generator[FrameChunk, None, None], cancelled: threading.Event
+    ) -> None:
+        self._chunks = chunks
+        self._cancelled = cancelled
+
+    def __iter__(self) -> ChunkIterator:
+        return self
+
+    def __next__(self) -> FrameChunk:
+        try:
+            return next(self._chunks)
+        except CancelledError:
+            raise StopIteration from None
+
+    def cancel(self) -> None:
+        """Make the iteration end at the next packet, whichever thread runs it."""
+        self._cancelled.set()
+
+    def close(self) -> None:
+        """Stop and close the file; where another thread is decoding, that thread does it."""
+        self.cancel()
+        with contextlib.suppress(ValueError):  # "generator already executing"
+            self._chunks.close()

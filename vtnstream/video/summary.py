@@ -1,0 +1,100 @@
+"""What a pass over a file came to: complete, partial or unusable."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from vtnstream.errors import VideoDecodeError
+from vtnstream.timecode import format_time
+from vtnstream.types import DecodeSummary
+from vtnstream.video.decode import FrameReader
+from vtnstream.video.screen import Screen
+
+_MAX_PLACES = 5
+_SLACK_FRAMES = 3
+_SLACK_SECONDS = Fraction(1, 4)
+_SLACK_SHARE = Fraction(1, 100)
+_MAX_SLACK_SECONDS = Fraction(2)
+
+
+def check_usable(path: str, reader: FrameReader) -> None:
+    """Whether anything that deserves the name came out of a whole pass.
+
+    Raises:
+        VideoDecodeError: no frame, or far more errors than frames.
+    """
+    stats = reader.tally.lifetime
+    errors, frames = stats.num_packet_errors, stats.num_frames
+    if frames and not (errors > 10 and errors > 2 * frames):
+        return
+    if reader.num_encrypted:
+        raise VideoDecodeError(f"{path}: is encrypted; remove its copy protection first")
+    if frames:
+        raise VideoDecodeError(
+            f"{path}: {errors} packets failed and only {frames} frames were decoded: it is "
+            "encrypted or damaged beyond use; get another copy"
+        )
+    why = reader.stopped or (f"{errors} packets failed" if errors else "its video stream is empty")
+    raise VideoDecodeError(f"{path}: no frame could be decoded ({why}); get another copy")
+
+
+def summarize(reader: FrameReader, screen: Screen) -> DecodeSummary:
+    """Sum up a pass that has ended."""
+    return DecodeSummary(
+        stats=reader.tally.total,
+        end_seconds=float(max(Fraction(0), screen.end)),
+        reached_end=reader.reached_end,
+        problems=tuple(_problems(reader, screen)),
+        warnings=tuple(_warnings(reader)),
+    )
+
+
+def _warnings(reader: FrameReader) -> list[str]:
+    warnings = list(reader.clock.warnings)
+    dropped = reader.tally.total.num_dropped
+    if dropped:
+        warnings.append(f"{dropped} frames were left out because their time did not increase")
+    return warnings
+
+
+def _problems(reader: FrameReader, screen: Screen) -> list[str]:
+    stats = reader.tally.total
+    problems = []
+    if stats.num_packet_errors:
+        problems.append(f"{stats.num_packet_errors} packets could not be decoded")
+    if stats.num_corrupt:
+        problems.append(f"{stats.num_corrupt} packets or frames are corrupt")
+    if screen.gaps:
+        places = ", ".join(f"{_clock(a)} to {_clock(b)}" for a, b in screen.gaps[:_MAX_PLACES])
+        more = len(screen.gaps) - _MAX_PLACES
+        problems.append(f"no picture from {places}" + (f" and {more} more" if more > 0 else ""))
+    if reader.num_encrypted:
+        problems.append(f"{reader.num_encrypted} packets are encrypted")
+    if reader.stopped:
+        problems.append(f"reading stopped at {_clock(screen.end)}: {reader.stopped}")
+    elif reader.reached_end and (promised := _promised_end(reader)) is not None:
+        slack = max(
+            _SLACK_FRAMES * reader.facts.frame_seconds,
+            _SLACK_SECONDS,
+            min(_MAX_SLACK_SECONDS, promised * _SLACK_SHARE),
+        )
+        if promised - screen.end > slack:
+            problems.append(
+                f"the video ends at {_clock(screen.end)}, its header promises {_clock(promised)}"
+            )
+    return problems
+
+
+def _promised_end(reader: FrameReader) -> Fraction | None:
+    """Player time at which the picture ought to end by the header."""
+    facts = reader.facts
+    if facts.header_end is not None:
+        return facts.header_end
+    promised, others = facts.container_end, reader.others_end
+    if promised is not None and others is not None and others + _SLACK_SECONDS >= promised:
+        return None  # the sound is what lasts so long
+    return promised
+
+
+def _clock(time: Fraction) -> str:
+    return format_time(time, digits=2)

@@ -1,0 +1,77 @@
+"""Frames to a video file: what generated films are written with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from vtnstream.errors import OutputError
+
+Frame = NDArray[np.uint8]
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[Frame],
+    fps: Fraction | int,
+    *,
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+) -> int:
+    """Encode frames at a constant rate into an MP4 that appears only when it is whole.
+
+    One encoder thread: the same frames give the same bytes on any number of cores.
+
+    Args:
+        path: the file to write; an existing one is replaced at the end.
+        frames: (h, w, 3) uint8 RGB, all of one size with even sides (4:2:0 chroma).
+        fps: frames per second.
+        codec: libav's name of the encoder.
+        options: of the encoder; None is a fast H.264 at visually good quality.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        OutputError: the file cannot be written, or ``frames`` is empty or of odd sides.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    options = {"preset": "ultrafast", "crf": "20"} if options is None else options
+    try:
+        count = _encode(part, iter(frames), Fraction(fps), codec, options)
+        os.replace(part, path)
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        raise OutputError(f"{path}: the video cannot be written ({error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _encode(part: Path, frames: Any, fps: Fraction, codec: str, options: dict[str, str]) -> int:
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("no frames")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(f"sides must be even, not {width} x {height}")
+    with av.open(os.fspath(part), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1
+        count = 0
+        for count, array in enumerate(chain([first], frames), 1):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
+            picture.pts, picture.time_base = count - 1, 1 / fps
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return count
