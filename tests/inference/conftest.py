@@ -40,6 +40,20 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@torch.no_grad()
+def spread_answers(model: VTN) -> None:
+    """Untrained heads answer alike everywhere: scale them until windows and tokens differ."""
+    features = torch.randn(64, 16, model.num_features)
+    tokens = model.encode_time(model.normalize(features))
+    for head, logits in (
+        (model.mlp_head[4], model.heads(tokens).logits),
+        (model.dense_head, model.heads(tokens).dense_logits.flatten(0, 1)),
+    ):
+        scale = 2 / logits.std(0)
+        head.bias.sub_(logits.mean(0)).mul_(scale)
+        head.weight.mul_(scale[:, None])
+
+
 @pytest.fixture(scope="session")
 def model() -> VTN:
     torch.manual_seed(0)
@@ -55,10 +69,7 @@ def model() -> VTN:
         head=HeadConfig(labels=("a", "b", "c"), dense_labels=("background", "x", "y", "z")),
     )
     model = create_model(config)
-    with torch.no_grad():  # untrained heads answer nearly alike everywhere: sharpen them
-        for head in (model.mlp_head, model.dense_head):
-            for parameter in head.parameters():
-                parameter.mul_(20)
+    spread_answers(model.eval())
     return model.eval()
 
 

@@ -62,7 +62,7 @@ def test_chunked_end_to_end_and_stored_features_agree(
         runtime=runtime,
     )
     stored = vtnstream.timeline(film, **ask, features=features)
-    assert len(chunked.segments or ()) > 10
+    assert len({segment.label for segment in chunked.segments or ()}) > 1
     assert_same(chunked, whole)
     assert_same(chunked, stored)
     if start:

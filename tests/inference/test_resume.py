@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from vtnstream.inference.extract import ExtractedFeatures, extract_features
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
+
+from .conftest import RATE, noise_frames
 
 
 class InterruptAfter(NullProgress):
@@ -166,3 +169,40 @@ def test_file_that_changes_while_read_is_refused(
     with pytest.raises(VideoError, match="changed while it was read"):
         extracted(growing, model, runtime, progress=Grow())
     assert not [name for name in stored_bytes(runtime) if name.endswith(".safetensors")]
+
+
+def test_gap_is_stored_once_and_not_decoded_again(
+    model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig, tmp_path: Path
+) -> None:
+    """Two hours without a picture: no token, no pile of empty chunks, no second decode."""
+    path = tmp_path / "hole.mkv"
+    write_with_hole(path, before=10, hole=7200, after=10)
+    facts, result = extracted(path, model, runtime)
+    assert facts["tokens"] == 42  # the last picture stays on screen for a second
+    assert result.partial is not None
+    ((start, end),) = result.partial.gaps
+    assert (start, end) == pytest.approx((11.0, 7210.0))
+    assert len(stored_bytes(runtime)) < 8
+    facts, _ = extracted(path, model, runtime)
+    assert facts["tokens_encoded"] == 0
+    # A range that ends inside the hole is answered for good, too.
+    for encoded in (22, 0):
+        span = TimeRange(Fraction(0), Fraction(3000))
+        facts, _ = extracted(path, model, other_runtime, span=span)
+        assert facts["tokens_encoded"] == encoded
+    assert facts["frames_decoded"] == 0
+
+
+def write_with_hole(path: Path, *, before: int, hole: int, after: int) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.width = stream.height = 64
+        stream.time_base = Fraction(1, 1000)
+        for number, picture in enumerate(noise_frames(2, (before + after) * RATE)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            seconds = number / RATE + (hole if number >= before * RATE else 0)
+            frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

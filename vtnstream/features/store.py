@@ -72,14 +72,16 @@ class EndRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkFacts:
-    """What is kept in memory of a chunk: its times and the errors met, not its features."""
+    """What is kept in memory of a chunk: its times and the errors met, not its features.
+    A chunk without tokens may stand for a whole gap: ``stop_index`` says how far."""
 
+    stop_index: int
     times: TokenTimes
     stats: DecodeStats
 
     @classmethod
     def of(cls, chunk: StoredChunk) -> ChunkFacts:
-        return cls(chunk.times, chunk.stats)
+        return cls(chunk.stop_index, chunk.times, chunk.stats)
 
 
 class FeatureStore:

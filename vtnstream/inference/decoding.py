@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -67,41 +68,33 @@ def fill_store(
         VideoError: the video cannot be opened or decoded.
         StoreError: a chunk cannot be written.
     """
-    good = set(store.index())
     facts = DecodeFacts()
     done = sum(len(chunk.times) for chunk in store.index().values())
     progress.advance(done)
-    for first, stop in missing_runs(store, good, first_chunk, stop_chunk):
-        if (end := store.end()) and first * store.require_layout().chunk_tokens >= end.stop_index:
-            break
+    for first, stop in missing_runs(store, first_chunk, stop_chunk):
         done = _fill_run(store, job, first, stop, facts, progress, done)
     return facts
 
 
 def missing_runs(
-    store: FeatureStore, good: set[int], first_chunk: int, stop_chunk: int | None
+    store: FeatureStore, first_chunk: int, stop_chunk: int | None
 ) -> list[tuple[int, int | None]]:
-    """Runs ``[first, stop)`` of chunks without a good file; ``stop`` None is end of video."""
+    """Runs ``[first, stop)`` of chunks the store lacks; ``stop`` None is the end of the video."""
+    chunk_tokens = store.require_layout().chunk_tokens
     end = store.end()
     if end is not None:
-        chunk_tokens = store.require_layout().chunk_tokens
         last = -(-end.stop_index // chunk_tokens)
         stop_chunk = last if stop_chunk is None else min(stop_chunk, last)
-    known_stop = stop_chunk if stop_chunk is not None else max(good, default=-1) + 1
     runs: list[tuple[int, int | None]] = []
-    for number in range(first_chunk, known_stop):
-        if number in good:
-            continue
-        if runs and runs[-1][1] == number:
-            runs[-1] = (runs[-1][0], number + 1)
-        else:
-            runs.append((number, number + 1))
-    if stop_chunk is None:
-        tail = max(first_chunk, known_stop)
-        if runs and runs[-1][1] == tail:
-            runs[-1] = (runs[-1][0], None)
-        else:
-            runs.append((tail, None))
+    position = first_chunk
+    for number, chunk in sorted(store.index().items()):
+        if stop_chunk is not None and number >= stop_chunk:
+            break
+        if number > position:
+            runs.append((position, number))
+        position = max(position, -(-chunk.stop_index // chunk_tokens))
+    if stop_chunk is None or position < stop_chunk:
+        runs.append((position, stop_chunk))
     return runs
 
 
@@ -129,6 +122,9 @@ def _fill_run(
         facts.num_frames_decoded += summary.stats.num_frames
         if summary.reached_end:
             store.finish(_end_record(store, summary))
+        elif stop is not None:
+            for missing, _ in missing_runs(store, first, stop):
+                store.append(_empty_chunk(store, missing, stop))  # the run ends in a gap
     return done
 
 
@@ -186,32 +182,41 @@ def _assemble(
     first: int,
     facts: DecodeFacts,
 ) -> Iterator[StoredChunk]:
-    """Join backbone batches to chunks of the store; chunks that lie in a gap are empty."""
+    """Join backbone batches to chunks of the store. However long a gap, it is one empty chunk."""
     chunk_tokens = store.require_layout().chunk_tokens
     number = first
-    values: list[FloatArray] = []
-    times: list[TokenTimes] = []
-    stats = DecodeStats()
-
-    def close() -> StoredChunk:
-        joined = TokenTimes.concatenate(times)
-        matrix = np.concatenate(
-            [*values, np.empty((0, encoder.num_features), np.float32)], dtype=np.float32
+    for current, group in itertools.groupby(batches, lambda b: b.first_index // chunk_tokens):
+        if current > number:
+            yield _empty_chunk(store, number, current)
+        values: list[FloatArray] = []
+        times: list[TokenTimes] = []
+        stats = DecodeStats()
+        for batch in group:
+            began = time.perf_counter()
+            values.append(encoder.encode(batch.frames))
+            facts.seconds_in_backbone += time.perf_counter() - began
+            times.append(batch.times)
+            stats += batch.stats
+        yield StoredChunk(
+            current * chunk_tokens,
+            (current + 1) * chunk_tokens,
+            np.concatenate(values),
+            TokenTimes.concatenate(times),
+            persistent_stats(stats),
         )
-        start = number * chunk_tokens
-        return StoredChunk(start, start + chunk_tokens, matrix, joined, persistent_stats(stats))
+        number = current + 1
 
-    for batch in batches:
-        while batch.first_index >= (number + 1) * chunk_tokens:
-            yield close()
-            number, values, times, stats = number + 1, [], [], DecodeStats()
-        began = time.perf_counter()
-        values.append(encoder.encode(batch.frames))
-        facts.seconds_in_backbone += time.perf_counter() - began
-        times.append(batch.times)
-        stats += batch.stats
-    if values:
-        yield close()
+
+def _empty_chunk(store: FeatureStore, first: int, stop: int) -> StoredChunk:
+    """The grid from chunk ``first`` to ``stop`` lies in a gap."""
+    layout = store.require_layout()
+    return StoredChunk(
+        first * layout.chunk_tokens,
+        stop * layout.chunk_tokens,
+        np.empty((0, layout.num_features), np.float32),
+        TokenTimes.empty(),
+        DecodeStats(),
+    )
 
 
 def _end_record(store: FeatureStore, summary: DecodeSummary) -> EndRecord:
