@@ -124,8 +124,7 @@ def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
     if isinstance(image_size, (list, tuple)) and len(image_size) == 2:
         arguments["input_size"] = (3, *image_size)
     try:
-        pretrained = timm.models.get_pretrained_cfg(config.name)
-        known = pretrained.to_dict() if pretrained is not None else {}
+        known = timm.models.get_pretrained_cfg(config.name, allow_unregistered=False).to_dict()
         data = resolve_data_config(arguments, pretrained_cfg=known)
     except Exception as error:  # unknown tag, odd arguments
         raise ModelError(f"backbone {config.name}: {weights.one_line(error)}") from error
@@ -135,7 +134,8 @@ def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
     crop, interpolation = data["crop_mode"], data["interpolation"]
     return PreprocessConfig(
         size=height,
-        resize=math.floor(height / data["crop_pct"]),
+        # a crop above 1 (VOLO at 448) would frame the picture in black: scale it to fill
+        resize=max(math.floor(height / data["crop_pct"]), height),
         crop=crop if crop in CROP_MODES else "center",
         interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",
         mean=tuple(data["mean"]),

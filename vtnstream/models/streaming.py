@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vtnstream.models.feature_norm import BlockNorm
 from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
 from vtnstream.models.temporal import LongformerLayer
 from vtnstream.models.vtn import VTN
@@ -47,21 +48,24 @@ def encode_sequence(
     *,
     block_size: int | None = None,
     dense: bool = True,
+    normalized: bool = False,
 ) -> SequenceOutput:
     """Read a whole sequence: memory for its states (N, Dh) once, and O(block).
 
     Args:
         model: in evaluation mode (dropout would differ from block to block).
         features: N feature vectors with their grid positions, in memory or on disk.
-        block_size: tokens worked at a time; None chooses by device and width. It changes
-            nothing beyond rounding.
+        block_size: tokens worked at a time; None chooses. It changes nothing beyond
+            rounding.
         dense: whether the dense head is wanted.
+        normalized: ``features`` have been through ``feature_norm`` already.
 
     Returns:
         logits of the sequence and of its tokens.
     """
-    size = block_size or default_block_size(model)
-    encoding = _Encoding(model, features, size)
+    size = block_size or default_block_size(model, len(features.times))
+    normalize = _as_they_are if normalized else model.feature_norm.over(features, size)
+    encoding = _Encoding(model, features, size, normalize)
     wants_tokens = dense and model.dense_head is not None
     dense_logits = encoding.run(wants_tokens)
     logits = None
@@ -70,20 +74,22 @@ def encode_sequence(
     return SequenceOutput(logits, dense_logits)
 
 
-def default_block_size(model: VTN) -> int:
-    """Large on an accelerator; on a CPU about 1.5 MB of states, beyond which matrices do
-    not get faster, only memory grows."""
+def default_block_size(model: VTN, num_tokens: int) -> int:
+    """Large on an accelerator. On a CPU 256 tokens are within a tenth of full speed, and
+    more are taken only as they stay small beside the states of the whole sequence."""
     if model.cls_token.is_cuda:
         return 8192
-    rows = 400_000 // model.cls_token.shape[-1]
-    return int(min(max(rows // 256 * 256, 256), 2048))
+    return min(max(num_tokens // 64 // 64 * 64, 256), 2048)
 
 
 class _Encoding:
     """One pass over one sequence."""
 
-    def __init__(self, model: VTN, features: FeatureSequence, size: int) -> None:
+    def __init__(
+        self, model: VTN, features: FeatureSequence, size: int, normalize: BlockNorm
+    ) -> None:
         self.model = model
+        self.normalize = normalize
         self.features = features
         self.size = size
         self.count = len(features.times)
@@ -113,12 +119,11 @@ class _Encoding:
 
     def embed(self) -> Iterator[tuple[int, Tensor]]:
         """Embedded features, block by block: (first token, (1, T, Dh))."""
-        normalize = self.model.feature_norm.over(self.features, self.size)
         like = self.model.cls_token
         start = 0
         for values in self.features.blocks(self.size):
             block = torch.tensor(values, device=like.device)  # (T, D) float32, a copy
-            block = normalize(block).to(like.dtype)[None]
+            block = self.normalize(block).to(like.dtype)[None]
             tokens = self.model.input_projection(block)  # (1, T, Dh)
             indices = self.indices(start, start + len(values))
             yield start, self.encoder.embeddings(tokens, indices)
@@ -183,6 +188,10 @@ class _Encoding:
             for part in range(0, len(mixed), rows):
                 emit(start + part, layer.feed_forward(mixed[part : part + rows]))
         self.cls = layer.finish(attention.end_global(running), self.cls)
+
+
+def _as_they_are(block: Tensor) -> Tensor:
+    return block
 
 
 def _update(layer: LongformerLayer, running: GlobalSoftmax, block: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
             return dict(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: damaged, or holds more than tensors, which is never unpickled"
+        ) from error
     except Exception as error:  # damaged and hostile files raise all kinds
         raise CheckpointError(f"{path}: not a readable weights file ({one_line(error)})") from error
     return _tensors(path, loaded)

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError
+from vtnstream.models.streaming import encode_sequence
 from vtnstream.models.vtn import VTN
-from vtnstream.types import FeatureSequence, FloatArray
+from vtnstream.types import Features, FeatureSequence, FloatArray, IndexArray, TokenTimes
 
-TOKENS_AT_ONCE = 2048
+TOKENS_AT_ONCE = 256
+"""Tokens of one batch. Longer windows go one by one through the blocks of a whole sequence, so
+that memory stays small whatever the window."""
 
 
 def encode_windows(
@@ -35,7 +38,7 @@ def encode_windows(
         features: N feature vectors with their grid positions.
         starts: first token of each window, not decreasing.
         window: tokens in each; the last may reach beyond N only if it is the only one.
-        batch_size: windows encoded together; None holds about 2048 tokens.
+        batch_size: windows encoded together; None holds 256 tokens.
 
     Yields:
         (first token, logits (K,) float32), in the order of ``starts``.
@@ -52,8 +55,7 @@ def encode_windows(
     reader = _Reader(model, features, window)
     for first in range(0, len(starts), size):
         batch = starts[first : first + size]
-        logits = _classify(model, reader, batch)
-        yield from zip(batch, logits, strict=True)
+        yield from zip(batch, _classify(model, reader, batch), strict=True)
 
 
 @torch.inference_mode()
@@ -63,8 +65,21 @@ def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
     tokens, indices = reader.take(starts)  # (B, W, D), (B, W)
     if model.config.temporal.window_positions == "clip":
         indices = indices - indices[:, :1]
-    encoded = model.encode_time(tokens, indices=indices, cls_only=True)  # (B, 1, Dh)
+    if indices.shape[1] > TOKENS_AT_ONCE:
+        return np.stack([_classify_long(model, *one) for one in zip(tokens, indices, strict=True)])
+    places = torch.from_numpy(indices).to(tokens.device)
+    encoded = model.encode_time(tokens, indices=places, cls_only=True)  # (B, 1, Dh)
     logits: FloatArray = model.mlp_head(encoded[:, 0]).float().cpu().numpy()
+    return logits
+
+
+def _classify_long(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatArray:
+    """(W, D) normalised -> (K,) float32."""
+    nowhen = np.zeros(len(indices))
+    times = TokenTimes(indices, indices, nowhen, nowhen)
+    window = Features(tokens.float().cpu().numpy(), times)
+    logits = encode_sequence(model, window, dense=False, normalized=True).logits
+    assert logits is not None
     return logits
 
 
@@ -80,7 +95,7 @@ class _Reader:
         self.first = 0
         self.held = self.like.new_empty(0, features.num_features)  # tokens from ``first``
 
-    def take(self, starts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def take(self, starts: Sequence[int]) -> tuple[Tensor, IndexArray]:
         """Features (B, W, D) and grid positions (B, W) of windows of equal length."""
         length = min(self.window, len(self.indices))
         stop = starts[-1] + length
@@ -95,4 +110,4 @@ class _Reader:
         rows = [slice(start - self.first, start - self.first + length) for start in starts]
         tokens = torch.stack([self.held[row] for row in rows])  # (B, W, D)
         places = np.stack([self.indices[start : start + length] for start in starts])
-        return tokens, torch.from_numpy(places).to(self.like.device)
+        return tokens, places

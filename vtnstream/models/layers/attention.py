@@ -98,6 +98,7 @@ class LongformerSelfAttention(nn.Module):
                 "choose temporal.num_heads that divides it"
             )
         self.num_heads = num_heads
+        self.head_dim = hidden_size // num_heads
         self.window = window
         self.dropout = dropout
         self.global_attention = global_attention
@@ -113,7 +114,7 @@ class LongformerSelfAttention(nn.Module):
         return self.dropout if self.training else 0.0
 
     def _heads(self, states: Tensor) -> Tensor:
-        return states.view(*states.shape[:-1], self.num_heads, -1)  # (B, T, H, Dh)
+        return states.view(*states.shape[:-1], self.num_heads, self.head_dim)  # (B, T, H, Dh)
 
     def _by_head(self, weight: Tensor) -> Tensor:
         return weight.view(self.num_heads, -1, weight.shape[-1])  # (H, Dh, D)
