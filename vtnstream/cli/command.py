@@ -100,7 +100,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        lines = [line.strip() for line in self.examples.strip().splitlines()]
+        lines = self.examples.strip().splitlines()
         if lines:
             with formatter.section("Examples"):
                 # Verbatim: an example that is wrapped cannot be copied.

@@ -39,8 +39,8 @@ class Delivery:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._close(failed=kind is not None)
 
     def begin(self, path: str) -> None:
         """Work on ``path`` starts."""
@@ -61,8 +61,8 @@ class Delivery:
     def fail(self, path: str, message: str) -> None:
         """``path`` failed; the error line has been printed already."""
 
-    def close(self) -> None:
-        """No more results will come."""
+    def _close(self, *, failed: bool) -> None:
+        """No more results will come; ``failed`` where an exception ended the command."""
 
     def _print(self, report: Report) -> None:
         from vtnstream.report.terminal import print_report
@@ -82,9 +82,10 @@ class JsonDelivery(Delivery):
 
         self._document(json_line(failure_document(path, message)))
 
-    def close(self) -> None:
-        if not self._inputs.single:
-            self._console.out("]" if self._num_printed else "[]")
+    def _close(self, *, failed: bool) -> None:
+        if self._inputs.single or (failed and not self._num_printed):
+            return
+        self._console.out("]" if self._num_printed else "[]")
 
     def _print(self, report: Report) -> None:
         from vtnstream.report.structured import report_json

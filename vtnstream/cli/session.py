@@ -28,14 +28,11 @@ class Tally:
     num_done: int = 0
     num_partial: int = 0
     num_failed: int = 0
-    num_refused: int = 0
-    """Failed because the request does not fit (a model without the head asked for)."""
 
     @property
     def exit_code(self) -> ExitCode:
         if self.num_failed:
-            refused = self.num_refused == self.num_failed and not self.num_done
-            return ExitCode.USAGE if refused else ExitCode.FAILED
+            return ExitCode.FAILED
         return ExitCode.PARTIAL if self.num_partial else ExitCode.OK
 
     def summary(self) -> str:
@@ -91,12 +88,9 @@ def _attempt(
         partial = work(item.path, progress)
     except Exception as error:
         progress.close()
-        if INTERRUPTS.caused(error) or is_closed_pipe(error):
-            raise
-        if isinstance(error, StandardOutputError):
+        if _ends_command(error, item.path):
             raise
         tally.num_failed += 1
-        tally.num_refused += exit_code_of(error) == ExitCode.USAGE
         message = message_for(item.path, error)
         console.traceback(error)
         console.error(message)
@@ -106,3 +100,13 @@ def _attempt(
         tally.num_partial += 1
         console.warn(f"{item.path}: partial result: {'; '.join(partial.reasons)}")
     return None
+
+
+def _ends_command(error: Exception, path: str) -> bool:
+    """Whether ``error`` is nothing of this input: an interrupt, a reader that has left, or a
+    request that is wrong for every input (then it does not name this one)."""
+    if INTERRUPTS.caused(error) or is_closed_pipe(error):
+        return True
+    if isinstance(error, StandardOutputError):
+        return True
+    return exit_code_of(error) == ExitCode.USAGE and path not in str(error)

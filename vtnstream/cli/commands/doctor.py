@@ -162,7 +162,7 @@ def _cache(chosen: Path | None, problems: list[str]) -> dict[str, Any]:
     place = (chosen or default_cache_dir()).absolute()
     there = next(folder for folder in (place, *place.parents) if folder.exists())
     free = shutil.disk_usage(there).free
-    writable = os.access(there, os.W_OK)
+    writable = there.is_dir() and os.access(there, os.W_OK)
     if not writable:
         problems.append(f"{place}: features cannot be written there; choose another --cache-dir")
     elif free < LITTLE_SPACE:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from vtnstream.types import Partial, Report
 
 EXAMPLES = """
-vtnstream extract film.mkv --backbone deit_tiny_patch16_224 --pretrained --fps 2 -o film.safetensors
+vtnstream extract film.mkv --backbone deit_tiny_patch16_224 --pretrained -o film.safetensors
 vtnstream extract recordings/ --recursive --model models/surgery -o features/
-vtnstream extract film.mp4 --backbone mobilenetv2_100 --backbone-arg pad_type=same \
---weights mobilenet.safetensors --mean .5 --std .5 -o film.safetensors
+vtnstream extract film.mp4 --backbone mobilenetv2_100 --backbone-arg pad_type=same \\
+    --weights mobilenet.safetensors --mean .5 --std .5 --fps 2 -o film.safetensors
 """
 SUFFIX = ".safetensors"
 

@@ -1,0 +1,74 @@
+"""``models`` and ``doctor``: what there is and what works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Outcome
+from vtnstream.cli.group import COMMANDS, cli
+
+Run = Callable[..., Outcome]
+
+
+def test_models_lists_presets_and_trained_folders(run: Run, model_folder: Path) -> None:
+    shutil.copytree(model_folder, "models/mine")
+    shutil.copytree(model_folder, "broken")
+    Path("broken/config.json").write_text("{")
+    outcome = run("models", "list", "--json")
+    assert outcome.code == 0
+    found = {item["name"]: item["kind"] for item in json.loads(outcome.out)}
+    assert found["vtn-vit-b"] == "preset" and found["models/mine"] == "trained"
+    assert "broken" in outcome.err and "broken" not in found
+    assert "models/mine" in run("models", "list").out
+
+
+def test_models_shows_presets_and_folders(run: Run, model_folder: Path) -> None:
+    shown = json.loads(run("models", "show", "vtn-deit-ti", "--json").out)
+    assert round(shown["parameters"]["all"] / 1e6) == 10  # the paper's table 3
+    text = run("models", "show", model_folder).out
+    assert "calm, wild" in text and "test_vit img_size=64" in text
+    outcome = run("models", "show", "vtn-vit-bb")
+    assert outcome.code == 2 and len(outcome.errors) == 1
+
+
+def test_backbones_by_pattern(run: Run) -> None:
+    outcome = run("models", "list", "--backbones", "deit_tiny*", "--json")
+    assert "deit_tiny_patch16_224" in json.loads(outcome.out)
+
+
+def test_doctor_tells_the_facts(run: Run) -> None:
+    outcome = run("doctor", "--json")
+    facts = json.loads(outcome.out)
+    assert outcome.code == 0, outcome.err
+    assert facts["problems"] == []
+    assert facts["packages"]["torch"] and facts["decoding"]["ffmpeg"]
+    assert facts["devices"]["cpu"]["cores"] >= 1 and facts["cache"]["free_bytes"] > 0
+    assert "h264" in run("doctor").out
+
+
+def test_doctor_finds_an_unwritable_cache(run: Run) -> None:
+    Path("file").touch()
+    outcome = run("doctor", "--cache-dir", "file/below")
+    assert outcome.code == 1
+    assert any("--cache-dir" in line for line in outcome.errors)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(run: Run, name: str) -> None:
+    outcome = run(name, "--help")
+    assert outcome.code == 0
+    command = cli.get_command(None, name)  # type: ignore[arg-type]
+    for below in getattr(command, "commands", {}) or [None]:
+        text = run(name, below, "--help").out if below else outcome.out
+        assert "Examples:" in text and f"vtnstream {name}" in text
+        assert max(map(len, text.splitlines())) <= 110
+
+
+def test_unknown_command_has_a_suggestion(run: Run) -> None:
+    outcome = run("clasify", "a.mp4")
+    assert outcome.code == 2 and "did you mean 'classify'" in outcome.err
