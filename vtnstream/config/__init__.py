@@ -10,14 +10,18 @@ from vtnstream.config.model import (
 )
 from vtnstream.config.runtime import RuntimeConfig
 from vtnstream.config.timeline import TimelineConfig
+from vtnstream.config.train import DataConfig, OptimConfig, TrainConfig
 
 __all__ = [
     "BackboneConfig",
+    "DataConfig",
     "HeadConfig",
     "ModelConfig",
+    "OptimConfig",
     "PreprocessConfig",
     "RuntimeConfig",
     "SamplingConfig",
     "TemporalConfig",
     "TimelineConfig",
+    "TrainConfig",
 ]

@@ -1,0 +1,1 @@
+"""Training on stored features: annotations in, a model folder out."""

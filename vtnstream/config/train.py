@@ -1,0 +1,170 @@
+"""How a model is trained: ``vtnstream train`` reads these from TOML, flags and ``--set``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vtnstream.config.model import (
+    FEATURE_NORMS,
+    BackboneConfig,
+    HeadConfig,
+    SamplingConfig,
+    TemporalConfig,
+)
+from vtnstream.errors import ConfigError
+
+TASKS = ("auto", "classification", "dense")
+SCHEDULES = ("onecycle", "cosine", "constant")
+CLASS_WEIGHTS = ("none", "balanced")
+RANDOM_WEIGHTS = "random"
+ON_BAD_VIDEO = ("stop", "skip")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which videos are learned from, and in what pieces.
+
+    Attributes:
+        validation: share of the videos (or of their groups) held out at random where the
+            annotations name no split and ``validation_fold`` is not given; 0 holds out none.
+        validation_fold: this fold of the annotations is the validation set.
+        exclude_folds: folds that training never sees, such as the one to test on.
+        max_tokens: longer sequences are cropped to a random window of as many tokens, with
+            [CLS] over the window; all of a sequence that fits is used.
+        clip_tokens: train on clips of so many tokens at random places instead of whole
+            videos (0); positions then start at 0 in each clip and sliding window.
+        on_bad_video: ``stop`` at a missing or undecodable video, or ``skip`` it and say so.
+        memory_bytes: features up to this size are held in memory, more are read from disk.
+    """
+
+    validation: float = 0.2
+    validation_fold: str | None = None
+    exclude_folds: tuple[str, ...] = ()
+    max_tokens: int = 4096
+    clip_tokens: int = 0
+    on_bad_video: str = "stop"
+    memory_bytes: int = 2 * 2**30
+
+    def __post_init__(self) -> None:
+        _one_of("data.on_bad_video", self.on_bad_video, ON_BAD_VIDEO)
+        if not 0 <= self.validation < 1:
+            raise ConfigError(f"data.validation is a share from 0 to 1, not {self.validation}")
+        if self.max_tokens < 1 or self.clip_tokens < 0:
+            raise ConfigError("data.max_tokens must be positive, data.clip_tokens not negative")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimConfig:
+    """AdamW and its schedule.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch_size: sequences a step.
+        batch_tokens: fewer sequences where they are so long that a padded batch would hold
+            more tokens than this.
+        learning_rate: its highest value.
+        weight_decay: on matrices; biases, norms, [CLS] and position tables have none.
+        schedule: after ``warmup`` (a share of all steps) ``onecycle`` and ``cosine`` fall
+            along a half cosine to nearly 0, ``constant`` stays; ``onecycle`` also rises
+            along a cosine, the others in a line.
+        warmup: share of the steps in which the learning rate rises.
+        grad_clip: largest norm of the gradient.
+        label_smoothing: share of the target spread over all classes.
+        class_weights: ``balanced`` weights each class by the inverse of its frequency.
+        mixup: alpha of mixup on features (classification only); 0 is off.
+        patience: stop after so many epochs without a better validation score; None never.
+            Long-context tasks stand on a plateau for some epochs before they fall: under
+            10 stops too early.
+    """
+
+    epochs: int = 40
+    batch_size: int = 16
+    batch_tokens: int = 32768
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    schedule: str = "onecycle"
+    warmup: float = 0.2
+    grad_clip: float = 1.0
+    label_smoothing: float = 0.1
+    class_weights: str = "none"
+    mixup: float = 0.0
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("optim.schedule", self.schedule, SCHEDULES)
+        _one_of("optim.class_weights", self.class_weights, CLASS_WEIGHTS)
+        for name in ("epochs", "batch_size", "batch_tokens", "learning_rate", "grad_clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"optim.{name} must be positive, not {getattr(self, name)}")
+        for name in ("weight_decay", "mixup"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"optim.{name} cannot be negative: {getattr(self, name)}")
+        for name in ("warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"optim.{name} is a share from 0 to 1")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError(f"optim.patience must be at least 1, not {self.patience}")
+
+
+def _small_encoder() -> TemporalConfig:
+    """An encoder for hundreds of videos rather than hundreds of thousands."""
+    return TemporalConfig(num_layers=2, num_heads=4, hidden_size=128, intermediate_size=256)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training on stored features: the backbone is frozen, temporal encoder and head
+    are learned.
+
+    Attributes:
+        annotations: the CSV (see :mod:`vtnstream.datasets.annotations`).
+        output: the model folder to write.
+        task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head;
+            ``auto`` is dense where the annotations are segments.
+        seed: fixes weights, order, crops and dropout.
+        weights: of the backbone: a file, a folder or ``hf-hub:org/name``; ``random`` where
+            untrained ones are meant (without it they are warned of).
+        pretrained: fetch timm's weights of the backbone's tag.
+        sampling: which frames become tokens.
+        backbone: timm name and arguments.
+        preprocess: differences from the backbone's own preprocessing, such as ``mean``.
+        feature_norm: as in :class:`~vtnstream.config.ModelConfig`. ``video_mean`` takes off
+            what all frames of a video share, and with it what little of the whole a single
+            token could tell.
+        temporal: the encoder; ``hidden_size`` projects the features.
+        head: dropout and width of the MLP head; labels come from the annotations.
+        data: which videos, in what pieces.
+        optim: how they are learned.
+    """
+
+    annotations: str = ""
+    output: str = ""
+    task: str = "auto"
+    seed: int = 0
+    weights: str | None = None
+    pretrained: bool = False
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    feature_norm: str = "dataset"
+    temporal: TemporalConfig = field(default_factory=_small_encoder)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("task", self.task, TASKS)
+        _one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
+        if self.head.labels or self.head.dense_labels:
+            raise ConfigError("head: labels come from the annotations, leave them out")
+        if self.head.multi_label:
+            raise ConfigError("head.multi_label: training knows one label a moment only")
+        if self.weights is not None and self.pretrained:
+            raise ConfigError("weights and pretrained exclude each other")

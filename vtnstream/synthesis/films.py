@@ -1,0 +1,242 @@
+"""Generated films in which a cue in the first seconds changes what everything later means.
+
+A coloured bar of class c is shown for two seconds somewhere in the first six. The film is a
+sequence of phases, each of one moving picture v, and the label of a phase is (v + c) mod 3.
+c is uniform and independent of v: whoever has not seen the bar knows nothing about any
+label, however closely the rest is watched. A model must carry the cue through the whole film.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtnstream.errors import ConfigError
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.types import Segment
+from vtnstream.video.write import write_video
+
+LABELS = ("attack", "defence", "pause")
+"""Meanings of a phase: which side has the ball is what the cue decides."""
+CUES = ("red", "green", "blue")
+"""Colours of the bar, in the order of c."""
+PICTURES = ("rows", "columns", "ball")
+"""What a phase shows, in the order of v."""
+
+_CUE_SECONDS = 2
+_CUE_WITHIN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class FilmConfig:
+    """How the films look.
+
+    Attributes:
+        seconds: length of a film.
+        fps: frames per second of the file.
+        size: side of the square picture in pixels.
+        min_phase: seconds of the shortest phase.
+        max_phase: seconds of the longest.
+        noise: standard deviation of the pixel noise, of 255.
+    """
+
+    seconds: int = 60
+    fps: int = 4
+    size: int = 64
+    min_phase: int = 5
+    max_phase: int = 12
+    noise: float = 6.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_phase <= self.max_phase:
+            raise ConfigError("films: phases need 0 < min_phase <= max_phase")
+        if self.seconds < _CUE_WITHIN or self.fps < 1 or self.size < 16 or self.size % 2:
+            raise ConfigError("films: at least 6 seconds, 1 frame/s and an even side from 16 up")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One picture v from ``start`` to ``end`` in seconds."""
+
+    start: int
+    end: int
+    picture: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilmPlan:
+    """All that happens in one film; ``seed`` fixes it and the pixels alike."""
+
+    seed: tuple[int, ...]
+    cue: int
+    cue_start: int
+    phases: tuple[Phase, ...]
+
+    def segments(self) -> tuple[Segment, ...]:
+        """The truth: each phase with its label, score 1."""
+        return tuple(
+            Segment(float(p.start), float(p.end), LABELS[(p.picture + self.cue) % 3], 1.0)
+            for p in self.phases
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A film on disk and what is true of it."""
+
+    path: Path
+    plan: FilmPlan
+    segments: tuple[Segment, ...] = field(default=())
+
+
+def plan_film(seed: Sequence[int], config: FilmConfig) -> FilmPlan:
+    """Draw cue and phases of one film."""
+    rng = np.random.default_rng(list(seed))
+    cue = int(rng.integers(3))
+    cue_start = int(rng.integers(_CUE_WITHIN - _CUE_SECONDS + 1))
+    phases: list[Phase] = []
+    start, picture = 0, int(rng.integers(3))
+    while start < config.seconds:
+        end = start + int(rng.integers(config.min_phase, config.max_phase + 1))
+        if config.seconds - end < config.min_phase:
+            end = config.seconds
+        phases.append(Phase(start, end, picture))
+        start, picture = end, (picture + int(rng.integers(1, 3))) % 3
+    return FilmPlan(tuple(seed), cue, cue_start, tuple(phases))
+
+
+def render(plan: FilmPlan, config: FilmConfig) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a film, (size, size, 3) uint8 RGB, phase by phase in little memory."""
+    rng = np.random.default_rng([*plan.seed, 1])
+    back = rng.uniform(70, 130, 3)
+    fore = back + rng.uniform(40, 80, 3)
+    for phase in plan.phases:
+        times = np.arange(phase.start * config.fps, phase.end * config.fps) / config.fps
+        mask = _picture(phase.picture, times - phase.start, config.size, rng)  # (T, s, s)
+        frames = back + mask[..., None] * (fore - back)  # (T, s, s, 3)
+        shown = (times >= plan.cue_start) & (times < plan.cue_start + _CUE_SECONDS)
+        frames[shown, : config.size // 3] = 30.0
+        frames[shown, : config.size // 3, :, plan.cue] = 230.0
+        noise = rng.standard_normal(frames.shape, dtype=np.float32) * config.noise
+        yield from np.clip(frames + noise, 0, 255).astype(np.uint8)
+
+
+def _picture(
+    picture: int, times: NDArray[np.float64], size: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """How much foreground each pixel of each frame has, (T, size, size) in 0..1."""
+    grid = np.arange(size) / size
+    speed, phase, turn = rng.uniform(0.1, 0.4), rng.uniform(), rng.choice([-1, 1])
+    if picture < 2:
+        wave = np.sin(2 * np.pi * (4 * grid[None] + turn * (speed * times[:, None] + phase)))
+        stripes = (wave > 0).astype(np.float64)  # (T, size)
+        lines = stripes[:, :, None] if picture == 0 else stripes[:, None, :]
+        return np.broadcast_to(lines, (len(times), size, size))
+    x = 0.5 + 0.3 * np.cos(2 * np.pi * (speed * times + phase))
+    y = 0.5 + 0.3 * turn * np.sin(2 * np.pi * (speed * times + phase))
+    distance = (grid[None, None, :] - x[:, None, None]) ** 2
+    distance = distance + (grid[None, :, None] - y[:, None, None]) ** 2
+    inside: NDArray[np.float64] = (distance < 0.2**2).astype(np.float64)
+    return inside
+
+
+def make_film(path: Path, seed: Sequence[int], config: FilmConfig) -> Film:
+    """Render and write one film.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    plan = plan_film(seed, config)
+    write_video(path, render(plan, config), config.fps)
+    return Film(path, plan, plan.segments())
+
+
+def make_films(
+    directory: str | Path,
+    num_films: int,
+    *,
+    seed: int = 0,
+    config: FilmConfig | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> list[Film]:
+    """Write ``film_0000.mp4`` ... into ``directory``, the same whatever ``workers`` is: each
+    film has its own seed.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    directory, progress = Path(directory), progress or NullProgress()
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / f"film_{index:04d}.mp4" for index in range(num_films)]
+    work = partial(_make_numbered, seed=seed, config=config or FilmConfig())
+    progress.start("rendering films", total=num_films, unit="films")
+    try:
+        if workers > 1:
+            return _in_processes(work, paths, workers, progress)
+        films = []
+        for index, path in enumerate(paths):
+            films.append(work(index, path))
+            progress.advance(index + 1)
+        return films
+    finally:
+        progress.finish()
+
+
+def _make_numbered(index: int, path: Path, *, seed: int, config: FilmConfig) -> Film:
+    return make_film(path, (seed, index), config)
+
+
+def _in_processes(
+    work: partial[Film], paths: list[Path], workers: int, progress: Progress
+) -> list[Film]:
+    # Spawned, never forked: libav and torch may already run threads in this process. Ctrl-C
+    # reaches the whole process group, so the children leave it to this one.
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    films: dict[int, Film] = {}
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), ignore) as pool:
+            futures = {pool.submit(work, i, path): i for i, path in enumerate(paths)}
+            try:
+                for future in as_completed(futures):
+                    films[futures[future]] = future.result()
+                    progress.advance(len(films))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        # A script without an importable __main__ (python - < file) cannot spawn.
+        progress.warn("no worker processes could be started: rendering in this one")
+    for index, path in enumerate(paths):
+        if index not in films:
+            films[index] = work(index, path)
+            progress.advance(len(films))
+    return [films[index] for index in range(len(paths))]
+
+
+def write_annotations(
+    path: str | Path, films: Sequence[Film], *, splits: Sequence[str] | None = None
+) -> Path:
+    """The films' truth as the CSV ``vtnstream train`` reads: ``path,start,end,label`` and,
+    with ``splits`` (one a film), ``split``; paths relative to the CSV."""
+    path = Path(path)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "start", "end", "label", *(["split"] if splits else [])])
+        for number, film in enumerate(films):
+            name = Path(os.path.relpath(film.path, path.parent)).as_posix()
+            extra = [splits[number]] if splits else []
+            for part in film.segments:
+                writer.writerow([name, part.start, part.end, part.label, *extra])
+    return path

@@ -1,0 +1,151 @@
+"""Samples to padded batches: crops of long sequences, similar lengths together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtnstream.training.features import read_span
+from vtnstream.training.targets import IGNORE, Sample
+
+BUCKET = 8
+"""Batches that are sorted by length together: little padding, yet a shuffled order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Tokens ``[start, stop)`` of a sample, counted from the sample's first."""
+
+    sample: Sample
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """B sequences padded to T tokens.
+
+    Attributes:
+        features: (B, T, D) float32, normalised.
+        indices: (B, T) int64 grid positions.
+        padding_mask: (B, T) bool, True where a token is real; None where all are.
+        labels: (B,) int64, or None.
+        targets: (B, T) int64 with :data:`~vtnstream.training.targets.IGNORE` in the
+            padding, or None.
+    """
+
+    features: Tensor
+    indices: Tensor
+    padding_mask: Tensor | None
+    labels: Tensor | None
+    targets: Tensor | None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return Batch(
+            self.features.to(device),
+            self.indices.to(device),
+            move(self.padding_mask),
+            move(self.labels),
+            move(self.targets),
+        )
+
+
+def random_crop(sample: Sample, max_tokens: int, generator: np.random.Generator) -> Crop:
+    """All of a sample, or a window of ``max_tokens`` somewhere in it."""
+    if len(sample) <= max_tokens:
+        return Crop(sample, 0, len(sample))
+    start = int(generator.integers(len(sample) - max_tokens + 1))
+    return Crop(sample, start, start + max_tokens)
+
+
+def plan_batches(
+    crops: Sequence[Crop],
+    batch_size: int,
+    batch_tokens: int,
+    generator: np.random.Generator | None = None,
+) -> list[list[Crop]]:
+    """Share crops out to batches.
+
+    Args:
+        crops: all of one epoch.
+        batch_size: most sequences in a batch.
+        batch_tokens: most tokens in a batch, padding included (one sequence always goes).
+        generator: shuffles; None keeps the order, sorted by length.
+    """
+    order = np.arange(len(crops)) if generator is None else generator.permutation(len(crops))
+    bucket = batch_size * BUCKET if generator is not None else max(len(crops), 1)
+    batches: list[list[Crop]] = []
+    for first in range(0, len(order), bucket):
+        part = sorted((crops[i] for i in order[first : first + bucket]), key=len)
+        current: list[Crop] = []
+        for crop in part:
+            full = len(current) >= batch_size or (len(current) + 1) * len(crop) > batch_tokens
+            if current and full:
+                batches.append(current)
+                current = []
+            current.append(crop)
+        if current:
+            batches.append(current)
+    if generator is not None:
+        batches = [batches[i] for i in generator.permutation(len(batches))]
+    return batches
+
+
+def collate(crops: Sequence[Crop], *, clip_positions: bool = False) -> Batch:
+    """Read and pad.
+
+    Args:
+        crops: B of them.
+        clip_positions: positions start at 0 in each crop.
+    """
+    longest = max(len(crop) for crop in crops)
+    count, width = len(crops), crops[0].sample.features.num_features
+    features = np.zeros((count, longest, width), np.float32)
+    indices = np.zeros((count, longest), np.int64)
+    mask = np.zeros((count, longest), bool)
+    targets = np.full((count, longest), IGNORE, np.int64)
+    for row, crop in enumerate(crops):
+        sample, length = crop.sample, len(crop)
+        first = sample.start + crop.start
+        features[row, :length] = read_span(sample.features, first, first + length)
+        places = sample.features.times.indices[first : first + length]
+        indices[row, :length] = places - places[0] if clip_positions else places
+        mask[row, :length] = True
+        if sample.targets is not None:
+            targets[row, :length] = sample.targets[crop.start : crop.stop]
+    labels = [crop.sample.label for crop in crops]
+    dense = crops[0].sample.targets is not None
+    return Batch(
+        torch.from_numpy(features),
+        torch.from_numpy(indices),
+        None if mask.all() else torch.from_numpy(mask),
+        None if None in labels else torch.tensor(labels),
+        torch.from_numpy(targets) if dense else None,
+    )
+
+
+def epoch_batches(
+    samples: Sequence[Sample],
+    *,
+    max_tokens: int,
+    batch_size: int,
+    batch_tokens: int,
+    generator: np.random.Generator,
+    clip_positions: bool,
+) -> Iterator[Batch]:
+    """One pass over the training set in random order, each sample once, newly cropped."""
+    crops = [random_crop(sample, max_tokens, generator) for sample in samples]
+    for batch in plan_batches(crops, batch_size, batch_tokens, generator):
+        yield collate(batch, clip_positions=clip_positions)

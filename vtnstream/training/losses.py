@@ -1,0 +1,102 @@
+"""Losses on the heads' logits, class weights and mixup of stored features."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vtnstream.models.vtn import VTNOutput
+from vtnstream.training.batches import Batch
+from vtnstream.training.targets import IGNORE
+from vtnstream.types import IndexArray
+
+
+def balanced_weights(counts: IndexArray) -> Tensor:
+    """Weight of each class, the inverse of its frequency with mean 1 over the samples;
+    classes without a sample get 0.
+
+    Args:
+        counts: (K,) samples or tokens of each class.
+
+    Returns:
+        (K,) float32.
+    """
+    present = counts > 0
+    weights = np.zeros(len(counts), np.float64)
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return torch.from_numpy(weights).float()
+
+
+def head_loss(
+    output: VTNOutput,
+    batch: Batch,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    soft_labels: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of whichever head the batch has targets for, a scalar.
+
+    Args:
+        output: the model's.
+        batch: with ``labels`` or ``targets``.
+        class_weights: (K,) or None.
+        label_smoothing: share of the target spread over all classes.
+        soft_labels: (B, K) in place of the batch's labels (mixup).
+    """
+    if batch.targets is not None:
+        assert output.dense_logits is not None
+        return functional.cross_entropy(
+            output.dense_logits.flatten(0, 1),  # (B*T, K)
+            batch.targets.flatten(),
+            weight=class_weights,
+            label_smoothing=label_smoothing,
+            ignore_index=IGNORE,
+        )
+    assert output.logits is not None
+    target = batch.labels if soft_labels is None else soft_labels
+    assert target is not None
+    return functional.cross_entropy(
+        output.logits, target, weight=class_weights, label_smoothing=label_smoothing
+    )
+
+
+def mixup(
+    batch: Batch, num_classes: int, alpha: float, generator: np.random.Generator
+) -> tuple[Batch, Tensor]:
+    """Mix each sequence with another of the batch, token by token (Zhang et al. 2018).
+
+    Only for the class of a whole sequence: mixing moments would make nonsense of dense
+    labels. A pair of different lengths is as long as its longer part, whose positions it
+    keeps, so the tail holds one of the two alone.
+
+    Args:
+        batch: with labels.
+        num_classes: K.
+        alpha: of the Beta distribution the shares are drawn from.
+        generator: of shares and pairs.
+
+    Returns:
+        the mixed batch, and its (B, K) soft labels.
+    """
+    assert batch.labels is not None
+    features = batch.features
+    order = torch.from_numpy(generator.permutation(len(features))).to(features.device)
+    share = float(generator.beta(alpha, alpha))
+    hot = functional.one_hot(batch.labels, num_classes).to(features.dtype)
+    mask, indices = batch.padding_mask, batch.indices
+    if mask is not None:
+        other = mask[order]
+        longer = other.sum(1, keepdim=True) > mask.sum(1, keepdim=True)
+        indices = torch.where(longer, indices[order], indices)
+        mask = mask | other
+    mixed = Batch(
+        share * features + (1 - share) * features[order],
+        indices,
+        mask,
+        batch.labels,
+        batch.targets,
+    )
+    return mixed, share * hot + (1 - share) * hot[order]

@@ -1,0 +1,202 @@
+"""From annotations to a model and the samples it learns from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vtnstream.config import HeadConfig, ModelConfig, PreprocessConfig, RuntimeConfig, TrainConfig
+from vtnstream.config.loading import from_dict, to_dict
+from vtnstream.config.train import RANDOM_WEIGHTS
+from vtnstream.datasets.annotations import Annotations
+from vtnstream.errors import ConfigError, TrainingError
+from vtnstream.inference.encoder import FrameEncoder, resolve_device
+from vtnstream.labels import BACKGROUND, stable_order
+from vtnstream.models.backbone import create_backbone, load_backbone_weights, native_preprocess
+from vtnstream.models.vtn import VTN
+from vtnstream.progress import Progress
+from vtnstream.training.features import (
+    VideoFeatures,
+    collect_features,
+    fit_feature_norm,
+    normalized,
+)
+from vtnstream.training.split import Split
+from vtnstream.training.targets import Sample, class_counts, class_samples, dense_samples
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model ready to be trained and what it is trained on."""
+
+    model: VTN
+    training: list[Sample]
+    validation: list[Sample]
+    labels: tuple[str, ...]
+
+
+def resolve_task(config: TrainConfig, annotations: Annotations) -> str:
+    """``classification`` or ``dense``.
+
+    Raises:
+        ConfigError: a dense head is asked for, and the annotations are no segments.
+    """
+    if config.task == "dense" and not annotations.has_segments:
+        raise ConfigError(f"{annotations.source}: task dense needs segments (path,start,end,label)")
+    if config.task == "auto":
+        return "dense" if annotations.has_segments else "classification"
+    return config.task
+
+
+def prepare(
+    config: TrainConfig,
+    task: str,
+    annotations: Annotations,
+    split: Split,
+    runtime: RuntimeConfig | None,
+    progress: Progress,
+    stack: ExitStack,
+) -> Prepared:
+    """Features of all videos, a model around the frozen backbone, and samples.
+
+    Args:
+        config: what to build and how.
+        task: ``classification`` or ``dense``.
+        annotations: all of the file; its labels are the model's.
+        split: which of its videos are used.
+        runtime: device, dtype and store of the features.
+        progress: told of videos and warnings.
+        stack: keeps features that stay on disk open.
+
+    Raises:
+        TrainingError: nothing to learn from.
+        VideoError: a video cannot be read and is not to be skipped.
+    """
+    runtime = runtime or RuntimeConfig()
+    backbone = _backbone(config, progress)
+    preprocess = from_dict(
+        PreprocessConfig,
+        {**to_dict(native_preprocess(config.backbone)), **config.preprocess},
+        where="preprocess",
+    )
+    encoder = FrameEncoder(
+        backbone,
+        config.backbone,
+        preprocess,
+        device=resolve_device(runtime.device),
+        dtype=runtime.dtype,
+    )
+    videos = collect_features(
+        [*split.train, *split.validation],
+        encoder,
+        config.sampling,
+        runtime,
+        stack=stack,
+        skip_bad=config.data.on_bad_video == "skip",
+        memory_bytes=config.data.memory_bytes,
+        progress=progress,
+    )
+    held = set(split.validation)
+    learned = [item for item in videos if item.video not in held]
+    if not learned:
+        raise TrainingError(f"{annotations.source}: none of the videos could be read")
+    dense = task == "dense"
+    labels = stable_order(annotations.labels, background=dense)
+    model_config = _model_config(config, preprocess, labels, dense, videos, progress)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = VTN(model_config, backbone)
+    fit_feature_norm(model.feature_norm, learned)
+    model.to(encoder.device)
+    make = dense_samples if dense else class_samples
+    parts = []
+    for group in (learned, [item for item in videos if item.video in held]):
+        samples, unseen = make([_through(item, model) for item in group], labels)
+        for message in unseen:
+            progress.warn(message)
+        parts.append(samples)
+    _check_classes(annotations, parts[0], labels, progress)
+    return Prepared(model, parts[0], parts[1], labels)
+
+
+def _through(item: VideoFeatures, model: VTN) -> VideoFeatures:
+    return dataclasses.replace(item, features=normalized(item.features, model.feature_norm))
+
+
+def _backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = create_backbone(config.backbone, pretrained=config.pretrained)
+    if config.weights not in (None, RANDOM_WEIGHTS):
+        load_backbone_weights(backbone, str(config.weights))
+    elif config.weights is None and not config.pretrained:
+        progress.warn(
+            f"backbone {config.backbone.name} has random weights, its features say little: "
+            "name its --weights, or use --pretrained"
+        )
+    return backbone.eval()
+
+
+def _model_config(
+    config: TrainConfig,
+    preprocess: PreprocessConfig,
+    labels: tuple[str, ...],
+    dense: bool,
+    videos: Sequence[VideoFeatures],
+    progress: Progress,
+) -> ModelConfig:
+    """The resolved config that is saved with the model."""
+    temporal = config.temporal
+    if config.data.clip_tokens:
+        temporal = dataclasses.replace(temporal, window_positions="clip")
+    longest = max(int(item.features.times.indices[-1]) + 1 for item in videos)
+    room = temporal.max_positions - 2
+    if temporal.positions == "learned" and longest > room and not config.data.clip_tokens:
+        progress.warn(
+            f"learned positions reach {room} tokens and a video has {longest}: training with "
+            "rotary positions instead, which know no end"
+        )
+        temporal = dataclasses.replace(temporal, positions="rotary")
+    head = (
+        HeadConfig(dense_labels=labels, dropout=config.head.dropout)
+        if dense
+        else dataclasses.replace(config.head, labels=labels)
+    )
+    return ModelConfig(
+        name=Path(config.output).name,
+        sampling=config.sampling,
+        preprocess=preprocess,
+        backbone=config.backbone,
+        feature_norm=config.feature_norm,
+        temporal=temporal,
+        head=head,
+    )
+
+
+def _check_classes(
+    annotations: Annotations, samples: Sequence[Sample], labels: Sequence[str], progress: Progress
+) -> None:
+    if not samples:
+        raise TrainingError(
+            f"{annotations.source}: no sampled frame falls into any segment: check the times"
+        )
+    counts = class_counts(samples, len(labels))
+    empty = [
+        label
+        for label, count in zip(labels, counts, strict=True)
+        if not count and label != BACKGROUND
+    ]
+    if len(labels) - len(empty) < 2 and not (counts[0] and labels[0] == BACKGROUND):
+        raise TrainingError(
+            f"{annotations.source}: only one class to learn from: two or more are needed"
+        )
+    if empty:
+        progress.warn(
+            f"no sample to learn {', '.join(empty)} from: the model will not find "
+            f"{'it' if len(empty) == 1 else 'them'}"
+        )

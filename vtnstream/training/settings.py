@@ -1,0 +1,92 @@
+"""A :class:`TrainConfig` from a TOML file, a preset, flags and ``key=value``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vtnstream.config import TrainConfig
+from vtnstream.config.loading import from_dict, to_dict
+from vtnstream.errors import ConfigError
+from vtnstream.models.presets import preset
+
+_OF_A_PRESET = ("sampling", "preprocess", "backbone", "feature_norm", "temporal", "head")
+
+
+def train_config(
+    path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Defaults, then the preset that file or overrides name, then the file, then overrides.
+
+    A table of the file changes only the keys it has. The file's ``annotations``, ``output``
+    and ``weights`` are relative to its own folder.
+
+    Args:
+        path: a TOML file of :class:`TrainConfig`'s keys; ``preset`` may name a model to
+            start from.
+        overrides: dotted keys, such as ``{"optim.epochs": 10}``; None values are left out.
+
+    Raises:
+        ConfigError: unreadable, an unknown key, or a value that is refused.
+        UsageError: no such preset.
+    """
+    written = _read(Path(path)) if path is not None else {}
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    name = given.pop("preset", written.pop("preset", None))
+    data = to_dict(TrainConfig())
+    if name is not None:
+        model = to_dict(preset(str(name)))
+        _merge(data, {key: model[key] for key in _OF_A_PRESET})
+    _merge(data, written)
+    for key, value in given.items():
+        _merge(data, _nested(key, value))
+    return from_dict(TrainConfig, data, where=str(path) if path is not None else "train")
+
+
+def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` pairs; values as in TOML, anything else is text.
+
+    Raises:
+        ConfigError: no ``=``, or no key before it.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{pair!r} is not key=value")
+        try:
+            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = text
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as TOML ({error})") from error
+    for key in ("annotations", "output"):
+        if isinstance(data.get(key), str):
+            data[key] = str(path.parent / data[key])
+    weights = data.get("weights")
+    if isinstance(weights, str) and (path.parent / weights).exists():
+        data["weights"] = str(path.parent / weights)
+    return data
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    head, dot, rest = key.partition(".")
+    return {head: _nested(rest, value) if dot else value}
+
+
+def _merge(data: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(data.get(key), dict):
+            _merge(data[key], value)
+        else:
+            data[key] = value

@@ -1,0 +1,176 @@
+"""Annotations and tokens to training samples: a class each, or a class for each token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from vtnstream.datasets.annotations import AnnotatedVideo, Annotation, Time, check_overlaps
+from vtnstream.errors import AnnotationError
+from vtnstream.labels import BACKGROUND
+from vtnstream.timecode import FrameCount
+from vtnstream.training.features import VideoFeatures
+from vtnstream.types import FeatureSequence, IndexArray, TokenTimes
+
+IGNORE = -100
+"""Target of tokens that no loss sees (cross-entropy's own)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Tokens ``[start, stop)`` of a video and what they show.
+
+    Attributes:
+        video: whose tokens.
+        features: its whole sequence, normalised.
+        start: first token of the sample.
+        stop: one past its last.
+        label: class of the sample, or None.
+        targets: (stop - start,) int64 class of each token, or None.
+    """
+
+    video: AnnotatedVideo
+    features: FeatureSequence
+    start: int
+    stop: int
+    label: int | None = None
+    targets: IndexArray | None = None
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def seconds(time: Time, rate: Fraction | None, where: str) -> Fraction:
+    """A time of the annotations in seconds; frame counts need the video's rate.
+
+    Raises:
+        AnnotationError: frames are given and the video does not say its rate.
+    """
+    if not isinstance(time, FrameCount):
+        return time
+    if not rate:
+        raise AnnotationError(f"{where}: its frame rate is unknown, write times in seconds")
+    return Fraction(time.frames) / rate
+
+
+def _in_seconds(item: VideoFeatures) -> list[Annotation]:
+    """A video's segments with all times in seconds."""
+    where = str(item.video.path)
+    resolved = []
+    for a in item.video.annotations:
+        if a.start is not None and a.end is not None:
+            start = seconds(a.start, item.average_rate, where)
+            resolved.append(
+                Annotation(a.label, start, seconds(a.end, item.average_rate, where), a.line)
+            )
+    return resolved
+
+
+def tokens_inside(times: TokenTimes, start: Fraction, end: Fraction) -> tuple[int, int]:
+    """The tokens whose midpoint lies in ``[start, end)``, as ``[first, stop)``."""
+    middle = (times.start_seconds + times.end_seconds) / 2
+    first, stop = np.searchsorted(middle, [float(start), float(end)], side="left")
+    return int(first), int(stop)
+
+
+def dense_targets(
+    times: TokenTimes, segments: Sequence[Annotation], labels: Sequence[str]
+) -> IndexArray:
+    """Class of each token by its midpoint; where no segment lies, ``background``.
+
+    Args:
+        times: T tokens.
+        segments: with times in seconds, not overlapping.
+        labels: the dense head's, with or without ``background``.
+
+    Returns:
+        (T,) int64; without a ``background`` class such tokens are :data:`IGNORE`.
+    """
+    numbers = {label: number for number, label in enumerate(labels)}
+    targets = np.full(len(times), numbers.get(BACKGROUND, IGNORE), np.int64)
+    for segment in segments:
+        assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
+        first, stop = tokens_inside(times, segment.start, segment.end)
+        targets[first:stop] = numbers[segment.label]
+    return targets
+
+
+def dense_samples(
+    videos: Sequence[VideoFeatures], labels: Sequence[str]
+) -> tuple[list[Sample], list[str]]:
+    """One sample a video with a target for each token.
+
+    Returns:
+        samples, and a sentence for each segment that no token falls into.
+
+    Raises:
+        AnnotationError: segments overlap once frames are turned to seconds.
+    """
+    samples, warnings = [], []
+    for item in videos:
+        times = item.features.times
+        segments = _in_seconds(item)
+        check_overlaps(segments, str(item.video.path))
+        warnings += _unseen(item, segments)
+        targets = dense_targets(times, segments, labels)
+        samples.append(Sample(item.video, item.features, 0, len(times), targets=targets))
+    return samples, warnings
+
+
+def class_samples(
+    videos: Sequence[VideoFeatures], labels: Sequence[str]
+) -> tuple[list[Sample], list[str]]:
+    """One sample a video, or one a segment where the annotations are segments.
+
+    Returns:
+        samples, and a sentence for each segment that no token falls into.
+    """
+    numbers = {label: number for number, label in enumerate(labels)}
+    samples, warnings = [], []
+    for item in videos:
+        segments = _in_seconds(item)
+        for annotation in item.video.annotations:
+            if not annotation.is_segment:
+                label = numbers[annotation.label]
+                whole = Sample(item.video, item.features, 0, len(item.features.times), label)
+                samples.append(whole)
+        warnings += _unseen(item, segments)
+        for segment in segments:
+            assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
+            first, stop = tokens_inside(item.features.times, segment.start, segment.end)
+            if stop > first:
+                label = numbers[segment.label]
+                samples.append(Sample(item.video, item.features, first, stop, label))
+    return samples, warnings
+
+
+def _unseen(item: VideoFeatures, segments: Sequence[Annotation]) -> list[str]:
+    warnings = []
+    times = item.features.times
+    end = times.end_seconds[-1]
+    for segment in segments:
+        assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
+        first, stop = tokens_inside(times, segment.start, segment.end)
+        if stop > first:
+            continue
+        why = (
+            f"lies outside the video, which ends at {end:.2f} s"
+            if segment.start >= end
+            else "is too short, or lies in a gap: no sampled frame falls into it"
+        )
+        warnings.append(f"{item.video.path}: the segment of line {segment.line} {why}")
+    return warnings
+
+
+def class_counts(samples: Sequence[Sample], num_classes: int) -> IndexArray:
+    """How many samples, or tokens of dense samples, each class has: (K,) int64."""
+    counts = np.zeros(num_classes, np.int64)
+    for sample in samples:
+        if sample.targets is not None:
+            counts += np.bincount(sample.targets[sample.targets >= 0], minlength=num_classes)
+        elif sample.label is not None:
+            counts[sample.label] += 1
+    return counts

@@ -1,0 +1,107 @@
+"""Metrics of a model on held-out samples, whole sequences at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from vtnstream.config import TrainConfig
+from vtnstream.localization.windows import window_starts
+from vtnstream.metrics.classification import top_k_accuracy
+from vtnstream.metrics.segmentation import segmentation_scores
+from vtnstream.models.vtn import VTN
+from vtnstream.training.batches import Batch, Crop, collate, plan_batches
+from vtnstream.training.targets import Sample
+from vtnstream.types import FloatArray
+
+MAX_CLIPS = 10
+"""Clips of one sample whose scores are averaged, for models trained on clips."""
+
+
+def validate(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> dict[str, float]:
+    """``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10`` ...
+
+    Args:
+        model: in any mode, left in evaluation mode.
+        samples: normalised, with labels or targets.
+        config: sizes of batches and clips.
+    """
+    model.eval()
+    crops = [crop for sample in samples for crop in _crops(sample, config)]
+    owners = {id(sample): number for number, sample in enumerate(samples)}
+    found: list[list[tuple[int, FloatArray]]] = [[] for _ in samples]
+    for part in plan_batches(crops, config.optim.batch_size, config.optim.batch_tokens):
+        clip_positions = model.config.temporal.window_positions == "clip"
+        rows = _score(model, collate(part, clip_positions=clip_positions))
+        for crop, row in zip(part, rows, strict=True):
+            found[owners[id(crop.sample)]].append((crop.start, row[: len(crop)]))
+    # Batches go by length, so the last, shorter clip of a sample may have come first.
+    scores = [[row for _, row in sorted(rows, key=lambda pair: pair[0])] for rows in found]
+    if samples[0].targets is not None:
+        return _dense_metrics(model, samples, scores)
+    return _class_metrics(samples, scores)
+
+
+def _crops(sample: Sample, config: TrainConfig) -> list[Crop]:
+    """All of a sample at once; clips spread over it for models trained on clips."""
+    clip = config.data.clip_tokens
+    if not clip or len(sample) <= clip:
+        return [Crop(sample, 0, len(sample))]
+    starts = window_starts(len(sample), clip, clip)
+    if len(starts) > MAX_CLIPS:
+        starts = [starts[i] for i in np.linspace(0, len(starts) - 1, MAX_CLIPS).astype(int)]
+    if sample.targets is not None:  # each token exactly once, as in one pass
+        starts = list(range(0, len(sample), clip))
+    return [Crop(sample, start, min(start + clip, len(sample))) for start in starts]
+
+
+@torch.inference_mode()
+def _score(model: VTN, batch: Batch) -> list[FloatArray]:
+    """Log-probabilities of each sequence: (T, K) of its tokens, or (1, K)."""
+    batch = batch.to(model.cls_token.device)
+    tokens = model.encode_time(
+        batch.features,
+        padding_mask=batch.padding_mask,
+        indices=batch.indices,
+        cls_only=batch.targets is None,
+    )
+    output = model.heads(tokens)
+    logits = output.dense_logits if batch.targets is not None else output.logits
+    assert logits is not None
+    scores = logits.float().log_softmax(-1).cpu().numpy()
+    return [row if batch.targets is not None else row[None] for row in scores]
+
+
+def _class_metrics(samples: Sequence[Sample], scores: list[list[FloatArray]]) -> dict[str, float]:
+    labels = np.array([sample.label for sample in samples], np.int64)
+    means = np.stack([np.exp(np.concatenate(rows)).mean(0) for rows in scores])
+    right = means[np.arange(len(labels)), labels]
+    return {
+        "accuracy": 100 * top_k_accuracy(means, labels),
+        "loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
+    }
+
+
+def _dense_metrics(
+    model: VTN, samples: Sequence[Sample], scores: list[list[FloatArray]]
+) -> dict[str, float]:
+    names = model.config.head.dense_labels
+    videos = []
+    loss = count = 0.0
+    for sample, rows in zip(samples, scores, strict=True):
+        assert sample.targets is not None
+        values = np.concatenate(rows)  # (T, K)
+        loss -= float(values[np.arange(len(values)), sample.targets].sum())
+        count += len(values)
+        predicted = [names[i] for i in values.argmax(-1)]
+        videos.append((predicted, [names[i] for i in sample.targets]))
+    result = segmentation_scores(videos)
+    f1 = {f"f1@{round(100 * threshold)}": value for threshold, value in result.f1.items()}
+    return {
+        "accuracy": result.frame_accuracy,
+        "loss": loss / count,
+        "edit": result.edit,
+        **f1,
+    }
