@@ -7,7 +7,6 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-import vtnstream
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict
 from vtnstream.errors import ConfigError
@@ -18,7 +17,7 @@ ALIASES = {"vtn-vit-b-3l": "vtn-vit-b"}
 
 def _folder() -> Path:
     """In an installed wheel beside the modules, in a checkout at its top."""
-    package = Path(vtnstream.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "configs" / "models"
     return installed if installed.is_dir() else package.parent / "configs" / "models"
 

@@ -158,15 +158,15 @@ class TemporalEncoder(nn.Module):
         self.config = config
         self.hidden_size = hidden_size
         self.head_dim = hidden_size // config.num_heads
+        self.embeddings = Embeddings(config, hidden_size)
+        self.encoder = LayerStack(
+            [LongformerLayer(config, hidden_size, w) for w in config.attention_windows]
+        )
         if config.positions == "rotary" and self.head_dim % 2:
             raise ModelError(
                 f"rotary positions need an even head size, not {self.head_dim}: "
                 "change temporal.num_heads or temporal.positions"
             )
-        self.embeddings = Embeddings(config, hidden_size)
-        self.encoder = LayerStack(
-            [LongformerLayer(config, hidden_size, w) for w in config.attention_windows]
-        )
         self.reset_parameters()
 
     @property

@@ -114,7 +114,9 @@ def load_strictly(module: nn.Module, state: State, source: Path, *, assign: bool
             raise CheckpointError(f"{source}: {name} is {tensor.dtype}, not a float")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{source}: {name} holds numbers that are not finite")
-        fitted[name] = tensor.to(own.dtype)
+        # a copy of its own: tensors of a file on disk change or vanish with the file, and lie
+        # at odd addresses, which changes the last bits of what is computed from them
+        fitted[name] = tensor.to(own.dtype, copy=True) if assign else tensor
     module.load_state_dict(fitted, strict=True, assign=assign)
 
 

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vtnstream.config import BackboneConfig
+from vtnstream.errors import CheckpointError, ModelError, VtnstreamError
+from vtnstream.models.backbone import (
+    create_backbone,
+    list_backbones,
+    load_backbone_weights,
+    native_preprocess,
+    num_features,
+)
+from vtnstream.models.checkpoint import save_model
+from vtnstream.models.create import create_model
+from vtnstream.models.weights import weights_sha256
+
+from .small import CONFIG
+
+NAME = "test_vit"
+
+
+def fresh(seed: int = 0, name: str = NAME) -> nn.Module:
+    torch.manual_seed(seed)
+    return create_backbone(BackboneConfig(name)).eval()
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_vit",
+        "test_resnet",
+        "mobilenetv3_small_050",
+        "deit_tiny_distilled_patch16_224",
+        "levit_128s",
+    ],
+)
+def test_one_vector_a_frame(name: str) -> None:
+    config = BackboneConfig(name)
+    backbone, size = create_backbone(config).eval(), native_preprocess(config).size
+    with torch.no_grad():
+        features = backbone(torch.randn(2, 3, size, size))
+    assert features.shape == (2, num_features(backbone))
+
+
+def test_arguments_reach_timm() -> None:
+    stock = create_backbone(BackboneConfig("mobilenetv2_100"))
+    same = create_backbone(BackboneConfig("mobilenetv2_100", {"pad_type": "same"}))
+    assert stock.conv_stem.padding == (1, 1) and type(stock.conv_stem) is nn.Conv2d
+    assert type(same.conv_stem).__name__ == "Conv2dSame"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("resnet5", {}, "did you mean 'resnet50'"),
+        ("test_vit.nope", {}, "Invalid pretrained tag"),
+        ("test_vit", {"foo": 1}, "foo=1"),
+        ("test_vit", {"num_classes": 3}, "num_classes"),
+        ("test_vit", {"checkpoint_path": "x"}, "checkpoint_path"),
+        ("hf-hub:timm/test_vit", {}, "unknown backbone"),
+    ],
+)
+def test_one_line_says_what_is_wrong(name: str, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        create_backbone(BackboneConfig(name, arguments))
+    assert "\n" not in str(caught.value)
+
+
+def test_preprocessing_is_the_models_own() -> None:
+    vit = native_preprocess(BackboneConfig("vit_base_patch16_224.augreg_in21k"))
+    assert (vit.size, vit.resize, vit.interpolation) == (224, 248, "bicubic")
+    assert vit.mean == vit.std == (0.5, 0.5, 0.5)
+    resnet = native_preprocess(BackboneConfig("resnet50.tv_in1k"))
+    assert (resnet.resize, resnet.interpolation) == (256, "bilinear")
+    larger = native_preprocess(BackboneConfig("vit_base_patch16_224", {"img_size": 384}))
+    assert (larger.size, larger.resize) == (384, 426)
+    assert native_preprocess(BackboneConfig("volo_d4_448")).resize == 448
+
+
+def test_lists_by_pattern() -> None:
+    assert "resnet50" in list_backbones("resnet*")
+    assert not list_backbones("no such model")
+
+
+@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "module.", "backbone."])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_loads_what_scripts_write(tmp_path: Path, wrap: str, suffix: str) -> None:
+    source, target = fresh(1), fresh(2)
+    tensors = state(source) | {"head.weight": torch.zeros(9, 64), "head.bias": torch.zeros(9)}
+    if wrap.endswith("."):
+        tensors = {wrap + name: tensor for name, tensor in tensors.items()}
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(
+            {wrap: tensors, "epoch": 3} if wrap in ("state_dict", "model") else tensors, path
+        )
+    load_backbone_weights(target, path)
+    assert weights_sha256(target) == weights_sha256(source)
+
+
+def test_loads_from_our_own_model_folder(tmp_path: Path) -> None:
+    model = create_model(CONFIG)
+    save_model(model, tmp_path / "model")
+    target = fresh(2)
+    load_backbone_weights(target, tmp_path / "model")
+    assert weights_sha256(target) == weights_sha256(model.backbone)
+
+
+def test_half_precision_is_upcast(tmp_path: Path) -> None:
+    tensors = {name: tensor.half() for name, tensor in state(fresh(1)).items()}
+    save_file(tensors, tmp_path / "half.safetensors")
+    target = fresh(2)
+    load_backbone_weights(target, tmp_path / "half.safetensors")
+    for name, tensor in target.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, tensors[name].float())
+
+
+def test_counters_may_be_missing(tmp_path: Path) -> None:
+    source, target = fresh(1, "test_resnet"), fresh(2, "test_resnet")
+    tensors = {n: t for n, t in state(source).items() if not n.endswith("num_batches_tracked")}
+    save_file(tensors, tmp_path / "weights.safetensors")
+    load_backbone_weights(target, tmp_path / "weights.safetensors")
+    assert weights_sha256(target) == weights_sha256(source)
+
+
+def broken(kind: str) -> dict[str, Tensor]:
+    tensors = state(fresh(1))
+    if kind == "missing":
+        del tensors["cls_token"]
+    elif kind == "unexpected":
+        tensors["blocks.99.extra"] = torch.zeros(1)
+    elif kind == "misshapen":
+        tensors["cls_token"] = torch.zeros(1, 1, 65)
+    elif kind == "not finite":
+        tensors["norm.weight"][3] = float("nan")
+    elif kind == "not a float":
+        tensors["norm.weight"] = torch.zeros(64, dtype=torch.int64)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "unexpected", "misshapen", "not finite", "not a float"]
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(broken(kind), path)
+    target = fresh(2)
+    before = weights_sha256(target)
+    with pytest.raises(CheckpointError, match=kind) as caught:
+        load_backbone_weights(target, path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert weights_sha256(target) == before
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code in a checkpoint was run",)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", ["empty", "noise", "truncated", "pickle", "list", "objects"])
+def test_hostile_and_damaged_files(
+    tmp_path: Path, suffix: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"weights{suffix}"
+    if content == "truncated" and suffix == ".safetensors":
+        save_file(state(fresh(1)), path)
+    elif content in ("truncated", "list", "objects"):
+        whole = {"truncated": state(fresh(1)), "list": [1, 2], "objects": {"a": 1, "b": "c"}}
+        torch.save(whole[content], path)
+    if content == "truncated":
+        path.write_bytes(path.read_bytes()[:-5000])
+    elif content == "empty":
+        path.write_bytes(b"")
+    elif content == "noise":
+        path.write_bytes(bytes(range(256)) * 40)
+    elif content == "pickle":
+        path.write_bytes(pickle.dumps({"cls_token": Hostile()}))
+    target = fresh(2)
+    before = weights_sha256(target)
+    with pytest.raises(CheckpointError) as caught:
+        load_backbone_weights(target, path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert weights_sha256(target) == before
+    assert "was run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("source", ["absent.safetensors", ".", "hf-hub:nonsense"])
+def test_no_such_weights(tmp_path: Path, source: str) -> None:
+    place = source if source.startswith("hf-hub:") else tmp_path / source
+    with pytest.raises(VtnstreamError):
+        load_backbone_weights(fresh(), place)
+
+
+def test_hash_is_of_the_weights_not_of_the_file() -> None:
+    one, same, other = fresh(1), fresh(1), fresh(2)
+    assert weights_sha256(one) == weights_sha256(same) != weights_sha256(other)
+    with torch.no_grad():
+        same.norm.bias[0] += 1e-7
+    assert weights_sha256(one) != weights_sha256(same)
+    assert weights_sha256(fresh(1).half()) != weights_sha256(one)

@@ -1,0 +1,60 @@
+"""The geometry against timm's own evaluation transform."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from timm.data import create_transform
+
+from vtnstream.config import PreprocessConfig
+from vtnstream.preprocess.pipeline import Preprocess
+from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.types import Fit
+
+SIZES = [(320, 240), (240, 320), (341, 256), (255, 257), (640, 359), (37, 999), (224, 224), (1, 1)]
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """Smooth colours and an edge, so that a shift by one pixel shows."""
+    y, x = np.mgrid[0:height, 0:width]
+    channels = (x * 255 / width, y * 255 / height, 200.0 * (x > width / 3))
+    return Image.fromarray(np.stack(channels, -1).astype(np.uint8))
+
+
+def placed(image: Image.Image, fit: Fit, how: Image.Resampling) -> np.ndarray:
+    """The Fit carried out by Pillow, as the decoder carries it out by swscale."""
+    scaled = image.resize((fit.width, fit.height), how)
+    box = (fit.left, fit.top, fit.left + fit.crop_width, fit.top + fit.crop_height)
+    return np.array(scaled.crop(box))
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("crop", ["center", "squash", "border"])
+@pytest.mark.parametrize(("size", "crop_pct"), [(224, 0.875), (160, 0.95), (97, 1.0)])
+def test_equal_to_timm(width: int, height: int, crop: str, size: int, crop_pct: float) -> None:
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    config = PreprocessConfig(size=size, resize=int(size / crop_pct), crop=crop, mean=mean, std=std)
+    image = picture(width, height)
+    transform = create_transform(
+        size, crop_pct=crop_pct, crop_mode=crop, interpolation="bicubic", mean=mean, std=std
+    )
+    fit = frame_fit(config)(width, height)
+    frame = placed(image, fit, Image.Resampling.BICUBIC)
+    ours = Preprocess(config)(frame[None])[0].numpy()
+    theirs = transform(image).numpy()
+    if crop == "border":  # timm's border has the mean's colour, ours is black
+        left, top = max(-fit.left, 0), max(-fit.top, 0)
+        inside = (slice(None), slice(top, top + fit.height), slice(left, left + fit.width))
+        ours, theirs = ours[inside], theirs[inside]
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_border_shows_the_whole_picture() -> None:
+    fit = frame_fit(PreprocessConfig(size=224, resize=224, crop="border"))(448, 224)
+    assert fit == Fit(224, 112, 0, -56, 224, 224)
+
+
+def test_no_picture() -> None:
+    with pytest.raises(ValueError, match="0 x 5"):
+        frame_fit(PreprocessConfig())(0, 5)
