@@ -3,7 +3,6 @@ never waited for."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -110,12 +109,6 @@ class Tally:
         return DecodeStats(**{name: n - before[name] for name, n in self._counts.items()})
 
 
-def decoder_threads(num_pixels: int, threads: int | None) -> int:
-    """Threads for pictures of a size: fewer for large ones, whose buffers count."""
-    wanted = threads or os.cpu_count() or 1
-    return max(1, min(wanted, 16, 64_000_000 // max(1, num_pixels)))
-
-
 @dataclass(slots=True)
 class FrameReader:
     """All frames of one video stream in presentation order."""
@@ -123,7 +116,6 @@ class FrameReader:
     video: OpenedVideo
     facts: StreamFacts
     keyframes_only: bool = False
-    threads: int | None = None
     cancelled: Callable[[], bool] = lambda: False
     tally: Tally = field(default_factory=Tally)
     reached_end: bool = False
@@ -142,9 +134,10 @@ class FrameReader:
     def __post_init__(self) -> None:
         self.clock = FrameClock(self.facts)
         context = self.video.stream.codec_context
-        # Frame threads change what comes out of damaged files; slices do not.
-        context.thread_type = "SLICE"
-        context.thread_count = decoder_threads(context.width * context.height, self.threads)
+        # One thread: measured on damaged files, any other setting changes the pictures with the
+        # number of threads, and slice threads hide the errors too (VP9: 32 errors became 0).
+        context.thread_type = "NONE"
+        context.thread_count = 1
         if self.keyframes_only:
             context.skip_frame = "NONKEY"
         if not self._follows_others:
@@ -372,5 +365,4 @@ __all__ = [
     "Picture",
     "SeekUnverifiedError",
     "Tally",
-    "decoder_threads",
 ]

@@ -46,7 +46,6 @@ class Request:
     wanted: Wanted
     span: TimeRange
     known_pts: int | None
-    threads: int | None
     max_pixels: int
 
     @property
@@ -117,7 +116,6 @@ class Pass:
                 video,
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
-                threads=request.threads,
                 cancelled=self.cancelled.is_set,
             )
             if seek_to is not None:

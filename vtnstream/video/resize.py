@@ -14,6 +14,7 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.registry import lookup
 from vtnstream.types import Fit, FrameFit
 from vtnstream.video.orientation import (
+    UPRIGHT,
     Orientation,
     display_size,
     frame_orientation,
@@ -52,6 +53,8 @@ class FrameResizer:
         self._max_pixels = max_pixels
         self._graph: Any = None
         self._graph_key: tuple[Any, ...] = ()
+        self._turn = UPRIGHT
+        self._turn_key: tuple[int, ...] = ()
 
     def __call__(self, frame: Any, aspect: Fraction | None) -> NDArray[np.uint8]:
         """One picture.
@@ -66,7 +69,7 @@ class FrameResizer:
         Raises:
             VideoDecodeError: the shape is too extreme to scale, or swscale refuses the format.
         """
-        orientation, _ = frame_orientation(frame)
+        orientation = self._orientation(frame)
         ratio, _ = plausible_aspect(aspect)
         fit = self._fit(*display_size(frame.width, frame.height, ratio, orientation))
         if fit.width * fit.height > self._max_pixels:
@@ -82,6 +85,16 @@ class FrameResizer:
                 f"RGB ({error.strerror}); convert the video to yuv420p first"
             ) from None
         return crop(orientation.apply(scaled), fit)
+
+    def _orientation(self, frame: Any) -> Orientation:
+        """Asking a frame for its side data ties it into a reference cycle that only the
+        garbage collector frees: 1080p frames would pile up. So it is asked once, and again
+        where size or angle change."""
+        key = (frame.width, frame.height, frame.rotation)
+        if key != self._turn_key:
+            self._turn, _ = frame_orientation(frame)
+            self._turn_key = key
+        return self._turn
 
     def _scaled(self, frame: Any, fit: Fit, orientation: Orientation) -> NDArray[np.uint8]:
         """(h, w, 3) RGB in the coded orientation; a view of libav's memory."""

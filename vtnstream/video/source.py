@@ -50,7 +50,8 @@ def open_video(
         known_pts: pts of the last token before ``first_index``, as an earlier run found it: a
             seek is checked against it.
         stream: index of the video stream in the container; None chooses as ffmpeg does.
-        threads: decoder threads; None takes the cores there are.
+        threads: has no effect on what is decoded, nor on how: more than one decoder thread
+            changes the pictures of damaged files and hides errors. Kept for a future decoder.
         max_pixels: larger pictures are refused.
 
     Raises:
@@ -71,7 +72,6 @@ def open_video(
         wanted=Wanted(first_index, stop_index),
         span=TimeRange() if span is None or sampling.kind == "rate" else span,
         known_pts=known_pts,
-        threads=threads,
         max_pixels=max_pixels,
     )
     return VideoSource(info, facts, request)

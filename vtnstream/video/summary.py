@@ -34,7 +34,8 @@ def check_usable(path: str, reader: FrameReader) -> None:
             f"{path}: {errors} packets failed and only {frames} frames were decoded: it is "
             "encrypted or damaged beyond use; get another copy"
         )
-    why = reader.stopped or (f"{errors} packets failed" if errors else "its video stream is empty")
+    failed = f"{errors} packets failed: damaged or encrypted" if errors else ""
+    why = reader.stopped or failed or "its video stream is empty"
     raise VideoDecodeError(f"{path}: no frame could be decoded ({why}); get another copy")
 
 
