@@ -68,7 +68,7 @@ def test_plain_lines_begin_at_once_and_come_every_few_seconds(
             assert "film.mkv" in err and "frames/s" in err and "left" in err
             seconds.append(clock.now - 100)
     progress.finish()
-    assert "read 600 frames" in capsys.readouterr().err
+    assert "done, 600 frames" in capsys.readouterr().err
     gaps = [b - a for a, b in zip([0, *seconds], seconds, strict=False)]
     assert 1.9 < gaps[0] < 2.2
     assert all(gap < 5.2 for gap in gaps)
@@ -101,3 +101,11 @@ def test_warnings_of_the_library_pass_even_without_progress(
     console.progress = "none"
     make_progress(console).warn("another process is reading it, waiting")
     assert "waiting" in capsys.readouterr().err
+
+
+def test_stored_features_are_told_from_read_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PlainProgress(Console(), Clock())
+    progress.start("film.mkv", total=80, unit="frames")
+    progress.advance(80)
+    progress.finish()
+    assert capsys.readouterr().err.endswith("film.mkv: 80 frames were stored already\n")

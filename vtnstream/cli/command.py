@@ -64,6 +64,11 @@ class Option(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         return next((v for name in self.variables(ctx) if (v := os.environ.get(name))), None)
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)  # "[x>=1]" says nothing that the error would not
+        return extra
+
     def get_error_hint(self, ctx: click.Context | None) -> str:
         hint = super().get_error_hint(ctx)
         if ctx is None or ctx.get_parameter_source(self.name or "") != ParameterSource.ENVIRONMENT:

@@ -35,6 +35,7 @@ class Delivery:
         self._top_k = top_k
         self._directory = directory
         self._formats = formats
+        self._num_printed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -69,13 +70,14 @@ class Delivery:
 
         shown = self._top_k or TERMINAL_TOP_K
         with self._console.writing():
+            if self._num_printed:
+                sys.stdout.write("\n")
             print_report(report, terminal(), top_k=shown)
+        self._num_printed += 1
 
 
 class JsonDelivery(Delivery):
     """One document, or an array that is closed whatever happens."""
-
-    _num_printed = 0
 
     def fail(self, path: str, message: str) -> None:
         from vtnstream.report.structured import failure_document, json_line

@@ -33,6 +33,7 @@ _CHOICES: Mapping[tuple[type, str], Sequence[str]] = {
     (PreprocessConfig, "crop"): CROP_MODES,
     (PreprocessConfig, "interpolation"): INTERPOLATIONS,
 }
+_METAVARS: Mapping[Any, str] = {int: "N", float: "X"}
 _TYPES: Mapping[Any, Any] = {Fraction: RateType(), Path: click.Path(path_type=Path)}
 
 
@@ -49,6 +50,8 @@ def field(config: type, name: str, *flags: str, section: str, **attributes: Any)
     if hint is bool:
         attributes.pop("type")
         attributes.setdefault("is_flag", True)
+    if hint in _METAVARS and attributes.get("metavar") is None:
+        attributes["metavar"] = _METAVARS[hint]
     attributes.setdefault("show_default", default is not None and hint is not bool)
     declared = flags or ("--" + name.replace("_", "-"),)
     return Option([name_of(declared), *declared], default=default, section=section, **attributes)
@@ -128,10 +131,15 @@ def sampling(of: str) -> Callable[[F], F]:
             "--num-frames",
             section=section,
             type=click.IntRange(min=1),
+            metavar="N",
             help="This many frames, evenly spaced.",
         ),
         option(
-            "--frame-stride", section=section, type=click.IntRange(min=1), help="Every N-th frame."
+            "--frame-stride",
+            section=section,
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Every N-th frame.",
         ),
         option(
             "--sample",
@@ -274,7 +282,9 @@ cache_dir = field(
     help="Where features are kept [default: the user's cache].",
 )
 _RUNTIME = (
-    field(RuntimeConfig, "device", section="Run", help="auto, cpu, cuda or cuda:N."),
+    field(
+        RuntimeConfig, "device", section="Run", metavar="NAME", help="auto, cpu, cuda or cuda:N."
+    ),
     field(RuntimeConfig, "dtype", section="Run", help="Compute type of the backbone."),
     field(RuntimeConfig, "batch_size", section="Run", help="Frames a backbone call."),
     cache_dir,

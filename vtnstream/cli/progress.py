@@ -62,10 +62,15 @@ class Pace:
         return self._clock() - self._began
 
     @property
+    def gained(self) -> float:
+        """What this run has done."""
+        return self.done - (self._first or 0.0)
+
+    @property
     def rate(self) -> float | None:
         """Units a second, or None while that is noise."""
-        gained, seconds = self.done - (self._first or 0.0), self.seconds
-        return gained / seconds if gained > 0 and seconds >= _SETTLE_SECONDS else None
+        settled = self.gained > 0 and self.seconds >= _SETTLE_SECONDS
+        return self.gained / self.seconds if settled else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -127,10 +132,12 @@ class PlainProgress(CommandProgress):
             self._say(", ".join(part for part in (*self._state(), note) if part))
 
     def finish(self) -> None:
-        if self._open and self._pace.done:
+        if self._open and self._pace.gained:
             rate = self._pace.rate_text(self._unit)
-            amount = f"read {self._pace.done:,.0f} {self._unit}"
-            self._say(f"{amount}, {rate}" if rate else amount)
+            amount = f"{self._pace.done:,.0f} {self._unit}"
+            self._say(f"done, {amount}, {rate}" if rate else f"done, {amount}")
+        elif self._open and self._pace.done:
+            self._say(f"{self._pace.done:,.0f} {self._unit} were stored already")
         self._open = False
 
     def _interval(self) -> float:
