@@ -183,17 +183,23 @@ def _edited(**changes: object) -> str:
         ),
         (
             _edited(segments=[{"start": 5, "end": 1, "label": "a", "score": 1}]),
-            r"segment 1 \('a'\) is no span of time",
+            r"segment 1 \('a'\) ends before it starts: start 5.0, end 1.0",
         ),
         (
             _edited(segments=[{"start": None, "end": 1, "label": "a", "score": 1}]),
-            "is no span of time",
+            "start: expected int or float, got null",
         ),
         (
             _edited(segments=[{"start": True, "end": 1, "label": "a", "score": 1}]),
             "start: expected int or float, got true",
         ),
         (_edited(labels="abc"), "labels: expected array"),
+        (_edited(range={"start": 0, "end": 10**400}), "range: too large a number"),
+        (_edited(range={"start": 0, "end": float("nan")}), "not JSON"),
+        (
+            _edited(video={**report_document(REPORT)["video"], "time_base": "1e999999999"}),
+            "video: time_base: not a rational number",
+        ),
         (
             _edited(video={**report_document(REPORT)["video"], "time_base": "1/0"}),
             "video: time_base: not a rational number",

@@ -20,6 +20,7 @@ from vtnstream.types import ClassScore, Partial, Report, Segment, VideoInfo
 T = TypeVar("T")
 
 _SCHEMA = re.compile(r"vtnstream/report/(\d+)")
+_RATIONAL = re.compile(r"-?\d{1,30}(/\d{1,30})?")
 _VERSION = int(SCHEMA.rpartition("/")[2])
 
 
@@ -39,7 +40,7 @@ def read_report(path: str | Path) -> Report:
 def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
     """A report from its JSON document.
 
-    Keys this version does not know are ignored; numbers written as null are not a number.
+    Keys this version does not know are ignored; a score written as null is not a number.
 
     Args:
         text: the document.
@@ -50,7 +51,7 @@ def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
             into something a report cannot be.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{where}: not JSON ({error})") from error
     _check_schema(document, where)
@@ -78,6 +79,10 @@ def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
     return report
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def _check_schema(document: Any, where: str) -> None:
     schema = document.get("schema") if isinstance(document, dict) else None
     match = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
@@ -90,9 +95,9 @@ def _check_schema(document: Any, where: str) -> None:
 
 def _check_segments(report: Report, where: str) -> None:
     for number, segment in enumerate(report.segments or (), 1):
-        if not (math.isfinite(segment.start) and segment.start <= segment.end < math.inf):
+        if segment.start > segment.end:
             raise ReportError(
-                f"{where}: segment {number} ({segment.label!r}) is no span of time: "
+                f"{where}: segment {number} ({segment.label!r}) ends before it starts: "
                 f"start {segment.start}, end {segment.end}"
             )
 
@@ -117,7 +122,9 @@ def _record(cls: type[T], data: Any, where: str, fields: _Fields | None = None) 
     values = _expect(data, dict, where)
     found: dict[str, Any] = {}
     for name, (hint, required) in (fields or _fields(cls)).items():
-        if name in values:
+        if name == "score" and name in values and values[name] is None:
+            found[name] = math.nan
+        elif name in values:
             found[name] = _value(hint, values[name], f"{where}: {name}")
         elif required:
             raise ReportError(f"{where}: {name} is missing")
@@ -134,17 +141,30 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise ReportError(f"{where}: expected {len(inner)} values, got {len(items)}")
         return tuple(_value(inner[0], item, where) for item in items)
     if hint is float:
-        return math.nan if value is None else float(_expect(value, (int, float), where))
+        return _finite(_expect(value, (int, float), where), where)
     if hint is Fraction:
         return _fraction(value, where)
     return _expect(value, hint, where)
 
 
-def _fraction(value: Any, where: str) -> Fraction:
+def _finite(value: int | float, where: str) -> float:
     try:
-        return Fraction(_expect(value, (str, int), where))
-    except (ValueError, ZeroDivisionError):
-        raise ReportError(f"{where}: not a rational number: {value!r}") from None
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ReportError(f"{where}: too large a number")
+    return number
+
+
+def _fraction(value: Any, where: str) -> Fraction:
+    text = str(_expect(value, (str, int), where))
+    try:
+        if _RATIONAL.fullmatch(text):
+            return Fraction(text)
+    except ZeroDivisionError:
+        pass
+    raise ReportError(f"{where}: not a rational number: {text[:40]!r}")
 
 
 def _expect(value: Any, kinds: type[Any] | tuple[type[Any], ...], where: str) -> Any:

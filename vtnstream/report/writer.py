@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -103,11 +104,17 @@ def write_reports(
 
 
 def _free_base(path: str, folder: Path, inputs: Collection[str]) -> str:
-    base = output_names([*inputs, path])[path]
+    base = _names(tuple(inputs)).get(path) or output_names([*inputs, path])[path]
     if base != base_name(path):
         return base
     owner = _owner(folder / file_name(base, WRITERS["json"].suffix))
     return base if owner is None or same_source(owner, path) else hashed_name(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _names(inputs: tuple[str, ...]) -> Mapping[str, str]:
+    """The names of all inputs, worked out once for a command with thousands of them."""
+    return output_names(inputs)
 
 
 def _owner(target: Path) -> str | None:

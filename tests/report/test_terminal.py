@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import io
+import itertools
+import re
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from tests.report.cases import PARTIAL, REPORT, SEGMENTS, many_segments, report
+from vtnstream.report.terminal import print_report
+from vtnstream.types import ClassScore, Partial, Report, Segment
+
+ODD_LABELS = ("切开", "[red]x", "a very long label " * 8, "b\x1b[31mad\n", ":smile:", "\udcff")
+REPORTS = {
+    "partial": report(partial=PARTIAL),
+    "many": report(segments=many_segments(300), end_seconds=3000.0),
+    "odd": report(
+        input="影片/とても長い名前のファイル" * 8 + "/手術\udcff.mkv",
+        labels=ODD_LABELS,
+        classes=tuple(ClassScore(label, 1 / 6) for label in ODD_LABELS),
+        segments=tuple(
+            Segment(600.0 * i, 600.0 * (i + 1), label, 0.9) for i, label in enumerate(ODD_LABELS)
+        ),
+    ),
+    "overlap": report(
+        labels=("person", "car " * 20),
+        segments=(
+            Segment(0, 900, "person", 0.9),
+            Segment(300, 2500, "car " * 20, 0.8),
+            Segment(2600, 2600.5, "person", 0.7),
+        ),
+    ),
+    "tracks": report(
+        segments=(
+            Segment(0, 900, "preparation", 0.9, "dense"),
+            Segment(300, 2500, "clipping", 0.8, "sliding"),
+        )
+    ),
+    "class": report(segments=None, labels=()),
+    "empty": report(segments=(), classes=()),
+    "short": report(
+        segments=(Segment(0, 0.04, "clipping", 1.0),), end_seconds=0.04, run={}, sampling={}
+    ),
+    "labels": report(
+        segments=tuple(Segment(i, i + 1, f"label {i}", 0.5) for i in range(100)),
+        end_seconds=100.0,
+    ),
+}
+
+
+def _shown(
+    one: Report, width: int = 80, *, color: str | None = None, encoding: str = "utf-8", **how: int
+) -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    console = Console(
+        file=stream,
+        width=width,
+        color_system=color,  # type: ignore[arg-type]
+        force_terminal=color is not None,
+        legacy_windows=False,
+        _environ={},
+    )
+    print_report(one, console, **how)
+    stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+def _without_codes(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("color", [None, "truecolor", "256", "standard"])
+@pytest.mark.parametrize("width", [30, 40, 80, 120, 200])
+@pytest.mark.parametrize("name", sorted(REPORTS))
+def test_nothing_is_wider_than_the_terminal(name: str, width: int, color: str | None) -> None:
+    text = _without_codes(_shown(REPORTS[name], width, color=color))
+    for line in text.splitlines():
+        assert cell_len(line) <= width, line
+    assert "\x1b" not in text
+    assert all(c.isprintable() or c == "\n" for c in text)
+
+
+@pytest.mark.parametrize("name", sorted(REPORTS))
+def test_plain_text_has_no_codes_and_no_trailing_blanks(name: str) -> None:
+    text = _shown(REPORTS[name])
+    assert "\x1b" not in text
+    assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize("name", sorted(REPORTS))
+def test_a_terminal_without_unicode_gets_ascii(name: str, width: int) -> None:
+    text = _shown(REPORTS[name], width, encoding="ascii")
+    assert text.isascii() and text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_what_a_report_says() -> None:
+    text = _shown(report(partial=PARTIAL))
+    for part in (
+        "films/movie.mkv",
+        "1:00:00 · 1920×1080 · h264 · 29.97 frames/s · 1.23 GB",
+        "7,200 frames at 2 frames/s · decoded · in 41.2 s, 87× real time",
+        "cholecystectomy   97.3 %  ━━",
+        "hernia repair     <0.1 %",
+        " 7:01.5    30:00.0  22:58.5  B dissection    81.0 %",
+        "3 packets could not be decoded.",
+        "Read 40:10.5 of 1:00:00.1 (67.0 %).",
+        "No frames at 30:00.0 – 30:05.2.",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"tokens": 10, "tokens_encoded": 0, "from_store": True}, "from stored features"),
+        ({"tokens": 10, "tokens_encoded": 10, "from_store": False}, "· decoded"),
+        (
+            {"tokens": 10, "tokens_encoded": 4, "from_store": False},
+            "4 decoded, the rest from stored features",
+        ),
+    ],
+)
+def test_whether_the_video_was_decoded(run: dict, words: str) -> None:
+    assert words in _shown(report(run=run))
+
+
+def test_facts_edited_into_something_else_are_left_out() -> None:
+    text = _shown(report(run={"tokens": "many", "seconds": None, "from_store": 3}))
+    assert "many" not in text and "from stored features · vtn-test" in text
+
+
+def test_a_selected_range_is_named() -> None:
+    text = _shown(report(start_seconds=600.0, end_seconds=1200.0, segments=None))
+    assert "10:00.0 – 20:00.0 · 7,200 frames" in text
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
+def test_the_partial_panel_wraps_and_loses_no_word(width: int) -> None:
+    reason = "the header promises 3,600 s but the file ends after 2,410 s of them"
+    gaps = tuple((10.0 * i, 10.0 * i + 1) for i in range(9))
+    partial = Partial((reason,), 2410.5, None, gaps)
+    words = re.findall(r"[\w,:.]+", _shown(report(segments=None, partial=partial), width))
+    assert set(reason.replace("the header", "The header").split()[:-1]) <= set(words)
+    assert "0:30.0" in words and "0:40.0" not in words and "5" in words
+
+
+# --------------------------------------------------------------------- classes, table
+
+
+def test_bars_are_in_proportion() -> None:
+    one = report(segments=None, classes=(ClassScore("a", 0.5), ClassScore("b", 0.25)))
+    first, second = (
+        line.count("━") + line.count("╸") / 2 for line in _shown(one).splitlines()[-2:]
+    )
+    assert first == pytest.approx(2 * second, abs=0.5) and first > 20
+
+
+def test_top_k_classes() -> None:
+    one = report(segments=None, classes=tuple(ClassScore(f"c{i:02}", 0.1) for i in range(50)))
+    assert len(re.findall(r"c\d\d", _shown(one))) == 10
+    assert len(re.findall(r"c\d\d", _shown(one, top_k=3))) == 3
+    assert len(re.findall(r"c\d\d", _shown(one, top_k=50))) == 50
+
+
+def test_a_long_table_loses_its_middle() -> None:
+    one = report(segments=many_segments(200), classes=())
+    text = _shown(one, max_segments=20)
+    rows = [line for line in text.splitlines() if re.match(r" *\d.* % *$", line)]
+    assert len(rows) == 20
+    assert "… 180 more (use -f csv)" in text
+    first, last = one.segments[0], one.segments[-1]  # type: ignore[index]
+    assert first.label in rows[0] and last.label in rows[-1]
+    assert "more" not in _shown(report(segments=many_segments(21)), max_segments=20)
+
+
+def test_brackets_and_colons_are_no_markup() -> None:
+    text = _shown(REPORTS["odd"], 120, color="truecolor")
+    assert "[red]x" in text and ":smile:" in text
+    assert r"b\x1b[31mad\n" in text
+
+
+# ------------------------------------------------------------------------------ strip
+
+
+def _strip(text: str) -> str:
+    lines = text.splitlines()
+    return lines[next(i for i, line in enumerate(lines) if "╵" in line) - 1]
+
+
+def test_the_strip_is_to_scale() -> None:
+    strip = _strip(_shown(report(partial=PARTIAL), 100))
+    runs = [(letter, len(list(group))) for letter, group in itertools.groupby(strip)]
+    assert [letter for letter, _ in runs] == ["A", "B", "░", "C", "D"]
+    for (_, cells), segment in zip([r for r in runs if r[0] != "░"], SEGMENTS, strict=True):
+        expected = (segment.end - segment.start) / 3600.1 * 100
+        assert cells == pytest.approx(expected, abs=1.5)  # the gap takes a whole cell
+    assert len(strip) == 100
+
+
+def test_time_without_segments_is_a_line_and_short_events_still_show() -> None:
+    goals = tuple(Segment(t, t + 2, "goal", 0.9) for t in (100.0, 1800.0, 3590.0))
+    strip = _strip(_shown(report(segments=goals, labels=("background", "goal"))))
+    assert [i for i, c in enumerate(strip) if c == "A"] == [2, 39, 79]
+    assert set(strip) == {"A", "─"}
+
+
+def test_letters_and_colors_follow_the_models_labels() -> None:
+    def style_of(label: str, segments: tuple[Segment, ...]) -> str:
+        text = _shown(report(segments=segments, classes=()), color="truecolor")
+        found = re.search(rf"(\x1b\[[0-9;]*m)[A-Z]\x1b\[0m {label}", text)
+        assert found
+        return found[1]
+
+    # The same label has the same colour whatever else occurs in a video.
+    alone = tuple(s for s in SEGMENTS if s.label == "clipping")
+    assert style_of("clipping", SEGMENTS) == style_of("clipping", alone)
+    assert style_of("clipping", SEGMENTS) != style_of("dissection", SEGMENTS)
+
+
+def test_colored_strips_are_as_wide_as_the_terminal() -> None:
+    for width in (41, 80, 133):
+        text = _shown(report(partial=PARTIAL), width, color="truecolor")
+        strip = next(line for line in text.splitlines() if "48;2;" in line)
+        assert cell_len(_without_codes(strip)) == width
+
+
+def test_no_color_tells_labels_apart_by_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=80,
+        force_terminal=True,
+        color_system="truecolor",
+        _environ={"NO_COLOR": "1"},
+    )
+    print_report(REPORT, console)
+    text = stream.getvalue()
+    assert "38;2" not in text and "48;2" not in text
+    assert set(_strip(_without_codes(text))) >= set("ABCD")
+
+
+def test_overlapping_classes_have_a_line_each() -> None:
+    lines = _shown(REPORTS["overlap"]).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("A person"))
+    assert lines[start].count("A") == pytest.approx(900 / 3600 * 56, abs=3)
+    assert lines[start + 1].startswith("B car car")
+    assert "╵0:00" in lines[start + 2]
+
+
+def test_more_labels_than_letters_are_counted() -> None:
+    text = _shown(REPORTS["labels"], 120)
+    assert "… 84 more labels" in text
+
+
+def test_ticks_stand_at_their_times() -> None:
+    for end in (0.3, 2.0, 59.0, 600.0, 3600.0, 10 * 3600.0, 90 * 3600.0):
+        one = report(segments=(Segment(0, end, "clipping", 0.9),), end_seconds=end)
+        for width in (40, 80, 200):
+            axis = next(line for line in _shown(one, width).splitlines() if "╵" in line)
+            times = re.findall(r"╵([\d:.]+)", axis)
+            assert len(times) >= 2, (end, width, axis)
+            for tick in re.finditer(r"╵([\d:.]+)", axis):
+                seconds = 0.0
+                for part in tick[1].split(":"):
+                    seconds = 60 * seconds + float(part)
+                assert abs(tick.start() - seconds / end * width) <= 1

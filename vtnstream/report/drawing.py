@@ -1,0 +1,100 @@
+"""The timeline of a report: one strip a track, or one a label where segments overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from rich.text import Text
+
+from vtnstream.report.canvas import Canvas
+from vtnstream.report.legend import Legend
+from vtnstream.report.strip import axis, colored_strip, pixels, plain_strip
+from vtnstream.types import Report, Segment
+
+_MAX_LANES = 16
+
+
+def timeline_lines(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
+    """Strips to scale, axis and legend; one line where there is nothing to draw."""
+    segments = report.segments or ()
+    start, end = legend.span
+    if not segments:
+        return canvas.flow([canvas.text("No segments.", "dim")], "")
+    if end <= start:
+        return []
+    if any(_overlap(part) for part in _tracks(segments).values()):
+        return _lanes(report, legend, canvas)
+    return _strips(report, legend, canvas)
+
+
+def _strips(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
+    """One strip for each track."""
+    tracks = _tracks(report.segments or ())
+    indent = max(len(name) for name in tracks)
+    indent += 2 if indent else 0
+    lines = []
+    for name, segments in tracks.items():
+        line = canvas.text(f"{name:<{indent}}", "dim")
+        line.append_text(_strip(report, segments, legend, canvas, canvas.width - indent))
+        lines.append(line)
+    lines.append(_axis(legend, canvas, indent))
+    return [*lines, *legend.lines(gaps=bool(_gaps(report)))]
+
+
+def _lanes(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
+    """One strip for each label, as classes overlap."""
+    most = sorted(legend.labels, key=lambda label: -legend.seconds[label])[:_MAX_LANES]
+    labels = [label for label in legend.labels if label in most]
+    names = [canvas.text(label) for label in labels]
+    indent = min(max(name.cell_len for name in names), canvas.width // 4) + 4
+    lines = []
+    for label, name in zip(labels, names, strict=True):
+        line = legend.mark(label)
+        line.append(" ")
+        line.append_text(canvas.cut(name, indent - 4, pad=True))
+        line.append("  ")
+        mine = [s for s in report.segments or () if s.label == label]
+        line.append_text(_strip(report, mine, legend, canvas, canvas.width - indent))
+        lines.append(line)
+    lines.append(_axis(legend, canvas, indent))
+    if len(labels) < len(legend.labels):
+        more = len(legend.labels) - len(labels)
+        note = canvas.text(f"{canvas.glyphs.ellipsis} {more:,} more labels", "dim")
+        lines.append(canvas.cut(note, canvas.width))
+    return lines
+
+
+def _strip(
+    report: Report, segments: Sequence[Segment], legend: Legend, canvas: Canvas, width: int
+) -> Text:
+    labels = legend.labels
+    count = 2 * width if canvas.color else width
+    parts = pixels(segments, labels, _gaps(report), legend.span, count)
+    letters = [legend.letters[label] for label in labels]
+    if not canvas.color:
+        return plain_strip(parts, letters, canvas.glyphs)
+    colors = [legend.colors[label] for label in labels]
+    return colored_strip(parts, colors, letters, canvas.glyphs)
+
+
+def _gaps(report: Report) -> Sequence[tuple[float, float]]:
+    return report.partial.gaps if report.partial else ()
+
+
+def _axis(legend: Legend, canvas: Canvas, indent: int) -> Text:
+    line = Text(" " * indent, no_wrap=True)
+    line.append_text(axis(legend.span, canvas.width - indent, canvas.glyphs))
+    return line
+
+
+def _tracks(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    tracks: dict[str, list[Segment]] = {}
+    for segment in segments:
+        tracks.setdefault(segment.track or "", []).append(segment)
+    return tracks
+
+
+def _overlap(segments: Sequence[Segment]) -> bool:
+    ordered = sorted(segments, key=lambda s: s.start)
+    return any(b.start < a.end for a, b in pairwise(ordered))

@@ -1,0 +1,89 @@
+"""What a report says about its video and its run, in few words."""
+
+from __future__ import annotations
+
+from vtnstream.report.glyphs import Glyphs
+from vtnstream.timecode import format_time
+from vtnstream.types import Report
+
+
+def video_facts(report: Report, glyphs: Glyphs) -> list[str]:
+    """``1:00:00``, ``1920×1080``, ``h264``, ``29.97 frames/s``, ``1.2 GB``."""
+    video = report.video
+    duration = video.duration_from_header
+    facts = [format_time(duration if duration is not None else report.end_seconds, digits=0)]
+    facts += [f"{video.width}{glyphs.times}{video.height}", video.codec_name]
+    if video.average_rate:
+        facts.append(f"{float(video.average_rate):.4g} frames/s")
+    return [*facts, byte_size(video.size_bytes)]
+
+
+def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
+    """What was analysed, where it came from and how fast."""
+    facts = []
+    if _selected(report):
+        span = (
+            f"{format_time(report.start_seconds)} {glyphs.dash} {format_time(report.end_seconds)}"
+        )
+        facts.append(span)
+    tokens = _number(report, "tokens")
+    if tokens is not None:
+        sampling = report.sampling.get("description")
+        facts.append(f"{tokens:,} frames" + (f" at {sampling}" if sampling else ""))
+    facts += [_origin(report), _speed(report, glyphs)]
+    name = report.model.get("name")
+    return [fact for fact in (*facts, str(name) if name else "") if fact]
+
+
+def _selected(report: Report) -> bool:
+    """Less than the whole video was asked for, as far as the header tells."""
+    duration = report.video.duration_from_header
+    if report.start_seconds > 1:
+        return True
+    late = duration is not None and float(duration) - report.end_seconds > 1
+    return late and report.partial is None
+
+
+def _origin(report: Report) -> str:
+    run = report.run
+    tokens, encoded = _number(report, "tokens"), _number(report, "tokens_encoded")
+    if run.get("from_store"):
+        return "from stored features"
+    if tokens and encoded is not None and 0 < encoded < tokens:
+        return f"{encoded:,} decoded, the rest from stored features"
+    return "decoded" if "from_store" in run else ""
+
+
+def _number(report: Report, fact: str) -> int | float | None:
+    """A fact of the run; None where a stored report was edited into something else."""
+    value = report.run.get(fact)
+    return value if isinstance(value, (int, float)) and value >= 0 else None
+
+
+def _speed(report: Report, glyphs: Glyphs) -> str:
+    seconds = _number(report, "seconds")
+    if not seconds:
+        return ""
+    took = f"{seconds:.1f} s" if seconds < 60 else format_time(seconds, digits=0)
+    ratio = (report.end_seconds - report.start_seconds) / seconds
+    rate = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
+    return f"in {took}, {rate}{glyphs.times} real time"
+
+
+def byte_size(count: int) -> str:
+    """``1.2 GB``: decimal units, three digits."""
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"
+
+
+def percent(score: float) -> str:
+    """``97.3 %``; what is not quite nothing or all never shows as such."""
+    if score != score:
+        return "-"
+    if 0 < score < 0.0005:
+        return "<0.1 %"
+    if 0.9995 <= score < 1:
+        return ">99.9 %"
+    return f"{100 * score:.1f} %"

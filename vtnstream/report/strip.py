@@ -1,0 +1,138 @@
+"""A timeline drawn to scale in one line of characters, with an axis below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.text import Text
+
+from vtnstream.report.glyphs import Glyphs, ink_on
+from vtnstream.timecode import format_time
+from vtnstream.types import Segment
+
+NOTHING = -1
+GAP = -2
+
+_STEPS = (
+    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60 * m for m in (1, 2, 5, 10, 15, 30)),
+    *(3600 * h for h in (1, 2, 3, 6, 12, 24, 48, 96, 240)),
+)
+"""Seconds between ticks that people read easily."""
+
+
+def pixels(
+    segments: Sequence[Segment],
+    labels: Sequence[str],
+    gaps: Sequence[tuple[float, float]],
+    span: tuple[float, float],
+    count: int,
+) -> list[int]:
+    """What fills each of ``count`` equal parts of a time span.
+
+    Whatever covers most of a part fills it. A segment too short for that still gets one
+    part where nothing else is, so that rare events show on a long timeline; so do gaps,
+    unless there are very many.
+
+    Returns:
+        For each part the index of a label, :data:`NOTHING` or :data:`GAP`.
+    """
+    start, end = span
+    places = {label: i for i, label in enumerate(labels)}
+    gap = len(labels)
+    cover = np.zeros((count, len(labels) + 1))
+    scale = count / (end - start)
+    items = [(s.start, s.end, places[s.label]) for s in segments if s.label in places]
+    items += [(a, b, gap) for a, b in gaps]
+    for a, b, place in items:
+        _add(cover[:, place], (a - start) * scale, (b - start) * scale)
+    filled = np.where(cover.sum(axis=1) >= 0.5, cover.argmax(axis=1), NOTHING)
+    for a, b, place in items:
+        first, last = (int((t - start) * scale) for t in (a, b))
+        first, last = max(0, min(first, count - 1)), max(0, min(last, count - 1))
+        if (filled[first : last + 1] == place).any():
+            continue
+        middle = (first + last) // 2
+        if filled[middle] == NOTHING or (place == gap and len(gaps) <= count // 8):
+            filled[middle] = place
+    return [GAP if place == gap else int(place) for place in filled]
+
+
+def _add(cover: NDArray[np.float64], low: float, high: float) -> None:
+    """Add the share of each part that ``[low, high)``, in parts, covers."""
+    low, high = max(0.0, low), min(float(len(cover)), high)
+    if high <= low:
+        return
+    first, last = int(low), min(int(high), len(cover) - 1)
+    if first == last:
+        cover[first] += high - low
+        return
+    cover[first] += first + 1 - low
+    cover[first + 1 : last] += 1
+    cover[last] += high - last
+
+
+def colored_strip(
+    parts: Sequence[int], colors: Sequence[str], letters: Sequence[str], glyphs: Glyphs
+) -> Text:
+    """Two parts a cell, as half blocks; wide stretches carry their letter in the middle.
+
+    Args:
+        parts: from :func:`pixels`, an even number.
+        colors: colour of each label.
+        letters: letter of each label, or empty strings.
+        glyphs: characters of the terminal.
+    """
+    text = Text(no_wrap=True)
+    cells = list(zip(parts[::2], parts[1::2], strict=True))
+    for (left, right), group in groupby(cells):
+        width = len(list(group))
+        if left != right:
+            text.append_text(_mixed(left, right, colors, glyphs, width))
+        elif left < 0:
+            text.append((glyphs.gap if left == GAP else glyphs.nothing) * width, "dim")
+        elif width >= 3 and letters[left]:
+            before = (width - 1) // 2
+            filling = " " * before + letters[left] + " " * (width - 1 - before)
+            text.append(filling, f"{ink_on(colors[left])} on {colors[left]}")
+        else:
+            text.append(glyphs.block * width, colors[left])
+    return text
+
+
+def _mixed(left: int, right: int, colors: Sequence[str], glyphs: Glyphs, width: int) -> Text:
+    """Cells of which the halves differ."""
+    if left >= 0 and right >= 0:
+        return Text(glyphs.left_half * width, f"{colors[left]} on {colors[right]}")
+    if left >= 0:
+        return Text(glyphs.left_half * width, colors[left])
+    if right >= 0:
+        return Text(glyphs.right_half * width, colors[right])
+    return Text(glyphs.gap * width, "dim")
+
+
+def plain_strip(parts: Sequence[int], letters: Sequence[str], glyphs: Glyphs) -> Text:
+    """One part a cell, told apart without colour: each filled with its label's letter."""
+    special: Mapping[int, str] = {NOTHING: glyphs.nothing, GAP: glyphs.gap}
+    return Text("".join(special.get(p) or letters[p] for p in parts), no_wrap=True)
+
+
+def axis(span: tuple[float, float], width: int, glyphs: Glyphs) -> Text:
+    """Ticks at round times of the source, each with its time to the right."""
+    start, end = span
+    cells = [" "] * width
+    room = len(format_time(end, digits=0)) + 4
+    step = next((s for s in _STEPS if s / (end - start) * width >= room), _STEPS[-1])
+    digits = 1 if step < 1 else 0
+    free = 0
+    for number in range(int(np.ceil(start / step - 1e-9)), int(end / step + 1e-9) + 1):
+        time = number * step
+        mark = glyphs.tick + format_time(time, digits=digits)
+        place = min(int((time - start) / (end - start) * width + 1e-9), width - 1)
+        if place >= free and place + len(mark) <= width:
+            cells[place : place + len(mark)] = mark
+            free = place + len(mark) + 1
+    return Text("".join(cells).rstrip(), "dim", no_wrap=True)

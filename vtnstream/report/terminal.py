@@ -1,0 +1,225 @@
+"""A report for people at a terminal of any width, with colour or without, and as plain text
+where the output is no terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from vtnstream.report.canvas import Canvas
+from vtnstream.report.drawing import timeline_lines
+from vtnstream.report.facts import percent, run_facts, video_facts
+from vtnstream.report.glyphs import ACCENT
+from vtnstream.report.legend import Legend
+from vtnstream.timecode import format_time
+from vtnstream.types import Partial, Report, Segment
+
+MAX_SEGMENTS = 30
+"""Rows of the segment table; more lose their middle."""
+
+_WIDEST_BARS = 72
+_WIDEST_PANEL = 100
+_NARROW, _VERY_NARROW = 56, 38
+"""Cells below which the table leaves the length out, and the end and the track."""
+_MAX_GAPS = 4
+
+
+def print_report(
+    report: Report,
+    console: Console,
+    *,
+    top_k: int | None = None,
+    max_segments: int = MAX_SEGMENTS,
+) -> None:
+    """Print a report: facts, classes, timeline, segments, and what is missing.
+
+    Nothing is wider than the console and nothing wraps but the sentences of the partial
+    panel. Without colour (``NO_COLOR``, no terminal) labels are told apart by letters.
+
+    Args:
+        report: what to show.
+        console: where.
+        top_k: classes to show; None shows what the report has, up to ten.
+        max_segments: rows of the segment table.
+    """
+    canvas = Canvas.of(console)
+    for item in render_report(report, canvas, top_k=top_k, max_segments=max_segments):
+        if isinstance(item, Panel):
+            console.print(item, highlight=False)
+        else:
+            console.print(item, highlight=False, overflow="ignore", crop=False)
+
+
+def render_report(
+    report: Report,
+    canvas: Canvas,
+    *,
+    top_k: int | None = None,
+    max_segments: int = MAX_SEGMENTS,
+) -> list[Text | Panel]:
+    """The lines of a report, each fitting the canvas. Arguments as :func:`print_report`."""
+    items: list[Text | Panel] = list(_header(report, canvas))
+    if report.classes:
+        items += [Text(), *_classes(report, canvas, top_k or 10)]
+    if report.segments is not None:
+        legend = Legend.of(report, canvas)
+        items += [Text(), *timeline_lines(report, legend, canvas)]
+        if report.segments:
+            items += [Text(), *_segments(report.segments, legend, canvas, max_segments)]
+    if report.partial is not None:
+        items += [Text(), _partial(report.partial, canvas)]
+    return items
+
+
+def _header(report: Report, canvas: Canvas) -> list[Text]:
+    separator = f" {canvas.glyphs.dot} "
+    lines = [canvas.cut_left(canvas.text(report.input, "bold"), canvas.width)]
+    for facts in (video_facts(report, canvas.glyphs), run_facts(report, canvas.glyphs)):
+        lines += canvas.flow([canvas.text(fact, "dim") for fact in facts], separator)
+    return lines
+
+
+def _classes(report: Report, canvas: Canvas, top_k: int) -> list[Text]:
+    glyphs = canvas.glyphs
+    shown = report.classes[:top_k]
+    names = [canvas.text(c.label) for c in shown]
+    widest = max(name.cell_len for name in names)
+    name_width = min(widest, max(12, (canvas.width - 12) // 2), 48)
+    bar_width = min(canvas.width - name_width - 11, _WIDEST_BARS)
+    lines = []
+    for number, (name, item) in enumerate(zip(names, shown, strict=True)):
+        halves = round(2 * bar_width * item.score) if item.score == item.score else 0
+        halves = min(max(halves, 0), 2 * bar_width)
+        bar = glyphs.bar * (halves // 2) + glyphs.half_bar * (halves % 2)
+        name.stylize("bold" if not number else "")
+        line = canvas.cut(name, name_width, pad=True)
+        line.append(f"  {percent(item.score):>7}  ", "" if not number else "dim")
+        line.append(bar, ACCENT if not number else f"dim {ACCENT}")
+        lines.append(_trimmed(line))
+    return lines
+
+
+def _segments(
+    segments: Sequence[Segment], legend: Legend, canvas: Canvas, max_segments: int
+) -> list[Text]:
+    shown, left_out, place = _without_middle(segments, max_segments)
+    columns = _Columns.fitting(shown, canvas)
+    head = columns.row(canvas, columns.head, canvas.text(" "), "label", "score", "track")
+    head.stylize("dim")
+    rows = [
+        columns.row(
+            canvas,
+            columns.times_of(s),
+            legend.mark(s.label),
+            s.label,
+            percent(s.score),
+            s.track or "",
+        )
+        for s in shown
+    ]
+    if left_out:
+        note = canvas.text(f"{canvas.glyphs.ellipsis} {left_out:,} more (use -f csv)", "dim")
+        rows.insert(place, canvas.cut(note, canvas.width))
+    return [head, *rows]
+
+
+def _without_middle(segments: Sequence[Segment], most: int) -> tuple[list[Segment], int, int]:
+    """The segments to show, how many are left out, and the row that says so."""
+    left_out = len(segments) - most
+    if left_out <= 1:  # the row that says so would take the place of the one left out
+        return list(segments), 0, 0
+    head = (most + 1) // 2
+    return [*segments[:head], *segments[head + left_out :]], left_out, head
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The layout of the segment table: times to the right, the label gets what is left."""
+
+    head: tuple[str, ...]
+    widths: tuple[int, ...]
+    digits: int
+    label_width: int
+    tracks: bool
+
+    @classmethod
+    def fitting(cls, segments: Sequence[Segment], canvas: Canvas) -> _Columns:
+        tracks = any(s.track for s in segments) and canvas.width >= _VERY_NARROW
+        head: tuple[str, ...] = ("start", "end", "length")
+        if canvas.width < _NARROW:
+            head = head[: 1 if tracks or canvas.width < _VERY_NARROW else 2]
+        digits = 2 if max(s.end for s in segments) < 60 else 1
+        columns = cls(head, (), digits, 0, tracks)
+        cells = [head, *(columns.times_of(s) for s in segments)]
+        widths = tuple(max(map(len, column)) for column in zip(*cells, strict=True))
+        fixed = sum(widths) + 2 * len(widths) + 2 + 9 + (9 if tracks else 0)
+        widest = max(5, *(canvas.text(s.label).cell_len for s in segments))
+        return dataclasses.replace(
+            columns, widths=widths, label_width=min(widest, max(4, canvas.width - fixed))
+        )
+
+    def times_of(self, segment: Segment) -> tuple[str, ...]:
+        times = (segment.start, segment.end, segment.end - segment.start)
+        return tuple(format_time(t, digits=self.digits) for t in times[: len(self.head)])
+
+    def row(
+        self, canvas: Canvas, times: Sequence[str], mark: Text, label: str, score: str, track: str
+    ) -> Text:
+        line = canvas.text("")
+        for time, width in zip(times, self.widths, strict=True):
+            line.append(f"{time:>{width}}  ")
+        line.append_text(mark)
+        line.append(" ")
+        line.append_text(canvas.cut(canvas.text(label), self.label_width, pad=True))
+        line.append(f"  {score:>7}")
+        if self.tracks:
+            line.append(f"  {track:<7}", "dim")
+        return _trimmed(line)
+
+
+def _partial(partial: Partial, canvas: Canvas) -> Panel:
+    lines = [canvas.text(_capital(reason)) for reason in partial.reasons]
+    read = f"Read {format_time(partial.seconds_read)}"
+    if partial.seconds_expected:
+        share = min(1.0, partial.seconds_read / partial.seconds_expected)
+        read += f" of {format_time(partial.seconds_expected)} ({percent(share)})"
+    lines.append(canvas.text(f"{read}."))
+    if partial.gaps:
+        shown = [
+            f"{format_time(a)} {canvas.glyphs.dash} {format_time(b)}"
+            for a, b in itertools.islice(partial.gaps, _MAX_GAPS)
+        ]
+        more = len(partial.gaps) - len(shown)
+        rest = f" and {more:,} more" if more else ""
+        lines.append(canvas.text(f"No frames at {', '.join(shown)}{rest}."))
+    for line in lines:
+        line.no_wrap = False
+    return Panel(
+        Text("\n").join(lines),
+        title="partial result",
+        title_align="left",
+        border_style="yellow",
+        box=box.ROUNDED if canvas.glyphs.ellipsis == "…" else box.ASCII,
+        width=min(canvas.width, _WIDEST_PANEL, _panel_width(lines)),
+    )
+
+
+def _panel_width(lines: Sequence[Text]) -> int:
+    return max(24, *(line.cell_len for line in lines)) + 4
+
+
+def _capital(sentence: str) -> str:
+    text = sentence[:1].upper() + sentence[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _trimmed(line: Text) -> Text:
+    line.rstrip()
+    return line
