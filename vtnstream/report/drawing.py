@@ -44,8 +44,7 @@ def _strips(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
 
 def _lanes(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
     """One strip for each label, as classes overlap."""
-    most = sorted(legend.labels, key=lambda label: -legend.seconds[label])[:_MAX_LANES]
-    labels = [label for label in legend.labels if label in most]
+    labels = legend.longest(_MAX_LANES)
     names = [canvas.text(label) for label in labels]
     indent = min(max(name.cell_len for name in names), canvas.width // 4) + 4
     lines = []

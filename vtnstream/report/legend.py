@@ -64,20 +64,27 @@ class Legend:
         style = f"{ink_on(color)} on {color}" if self.canvas.color else ""
         return Text(no_wrap=True).append(self.letters[label], style)
 
+    def longest(self, most: int) -> list[str]:
+        """The ``most`` labels that last longest, in order; all where only one more is left,
+        since the line that says so takes its place."""
+        if len(self.seconds) <= most + 1:
+            return self.labels
+        chosen = sorted(self.seconds, key=lambda label: -self.seconds[label])[:most]
+        return [label for label in self.seconds if label in chosen]
+
     def lines(self, *, gaps: bool) -> list[Text]:
         """Each label with its mark and its share of the time, and what ``gaps`` look like
         where there are any."""
         canvas = self.canvas
-        most = sorted(self.seconds, key=lambda label: -self.seconds[label])[:_MAX_ENTRIES]
+        most = self.longest(_MAX_ENTRIES)
         length = self.span[1] - self.span[0]
         pieces = []
-        for label in self.seconds:
-            if label in most:
-                piece = self.mark(label)
-                piece.append(" ")
-                piece.append_text(canvas.cut(canvas.text(label), _WIDEST_NAME))
-                piece.append(f" {percent(self.seconds[label] / length)}", "dim")
-                pieces.append(piece)
+        for label in most:
+            piece = self.mark(label)
+            piece.append(" ")
+            piece.append_text(canvas.cut(canvas.text(label), _WIDEST_NAME))
+            piece.append(f" {percent(self.seconds[label] / length)}", "dim")
+            pieces.append(piece)
         if len(most) < len(self.seconds):
             more = len(self.seconds) - len(most)
             pieces.append(canvas.text(f"{canvas.glyphs.ellipsis} {more:,} more labels", "dim"))
