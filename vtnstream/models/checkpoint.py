@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict, to_dict
@@ -47,7 +48,7 @@ def save_model(model: VTN, folder: str | Path) -> Path:
                     os.replace(written / name, folder / name)
             else:
                 os.rename(written, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OutputError(
             f"{folder}: the model cannot be written ({weights.one_line(error)})"
         ) from error
@@ -55,17 +56,14 @@ def save_model(model: VTN, folder: str | Path) -> Path:
 
 
 def _write(model: VTN, folder: Path) -> None:
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     config = json.dumps(to_dict(model.config), indent=2, ensure_ascii=False) + "\n"
-    for name, data in (
-        (WEIGHTS_FILE, save(state, metadata={"format": "pt"})),
-        (CONFIG_FILE, config.encode()),
-    ):
-        with open(folder / name, "wb") as file:
-            file.write(data)
-            file.flush()
+    (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        with open(folder / name, "rb") as file:
             os.fsync(file.fileno())
 
 

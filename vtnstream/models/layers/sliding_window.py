@@ -51,34 +51,28 @@ def sliding_window_attention(
     batch, length, heads, head_dim = query.shape
     if length == 0:
         return query
+    if global_query is not None and global_key is not None and global_value is not None:
+        scores = torch.einsum("bthd,bghd->bthg", global_query, global_key)
+        query, key, value, global_key, global_value = _with_score_columns(
+            query, key, value, scores, global_value
+        )
     reach = min(window // 2, max(key.shape[1] - 1, 1))
     size = min(max(MIN_BLOCK, min(reach, MAX_BLOCK)), length)
     blocks = -(-length // size)
-    scale = head_dim**-0.5
+    keys = _spans(key, length, offset, size, reach)  # (B*N, H, span, Dh)
+    values = _spans(value, length, offset, size, reach)
     visible = _visible_keys(key, valid, length, offset, size, reach)  # (B|1, N, size, span)
     if global_key is not None and global_value is not None:
-        if global_query is not None:
-            scores = torch.einsum("bthd,bghd->bthg", global_query, global_key)
-            query, key, value, global_key, global_value = _with_score_columns(
-                query, key, value, scores, global_value
-            )
-        keys = _with_globals(global_key, _spans(key, length, offset, size, reach))
-        values = _with_globals(global_value, _spans(value, length, offset, size, reach))
+        keys, values = _with_globals(global_key, keys), _with_globals(global_value, values)
         visible = F.pad(visible, (global_key.shape[1], 0), value=True)
-    else:
-        keys = _spans(key, length, offset, size, reach)  # (B*N, H, span, Dh)
-        values = _spans(value, length, offset, size, reach)
-    if visible.shape[0] != batch:
-        visible = visible.expand(batch, -1, -1, -1)
     queries = F.pad(query, (0, 0, 0, 0, 0, blocks * size - length))
-    queries = queries.reshape(batch * blocks, size, heads, -1).transpose(1, 2)
     attended = F.scaled_dot_product_attention(
-        queries,  # (B*N, H, size, Dh)
+        queries.reshape(batch * blocks, size, heads, -1).transpose(1, 2),  # (B*N, H, size, Dh)
         keys,  # (B*N, H, G + span, Dh)
         values,
-        attn_mask=visible.flatten(0, 1)[:, None],  # (B*N, 1, size, G + span)
+        attn_mask=visible.expand(batch, -1, -1, -1).flatten(0, 1)[:, None],
         dropout_p=dropout,
-        scale=scale,
+        scale=head_dim**-0.5,
     )
     attended = attended.transpose(1, 2).reshape(batch, blocks * size, heads, -1)
     return attended[:, :length, :, :head_dim]  # (B, T, H, Dh)
