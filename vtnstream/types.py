@@ -209,8 +209,9 @@ class DecodeSummary:
     """What a whole pass over a file came to.
 
     ``problems`` is empty where everything that was asked for was read; otherwise each entry
-    is one plain sentence that says why the result is partial. ``warnings`` do not make a
-    result partial.
+    is one plain sentence that says why the result is partial. Those that are about the end
+    of the file, not about the way there, stand in ``end_problems`` too. ``warnings`` do not
+    make a result partial.
     """
 
     stats: DecodeStats
@@ -220,6 +221,7 @@ class DecodeSummary:
     """The file was read to its end (not stopped by ``--end`` or by a budget of errors)."""
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    end_problems: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------------------- features

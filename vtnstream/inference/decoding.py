@@ -113,11 +113,11 @@ def _fill_run(
         with closing(batches):
             # A run that had to start before its first missing chunk meets stored ones again.
             fresh = (b for b in _timed(batches, facts) if b.first_index >= first * chunk_tokens)
+            fresh = _told(fresh, progress, done)
             for chunk in _assemble(store, job.encoder, fresh, first, facts):
                 store.append(chunk)
                 facts.num_tokens += len(chunk.times)
                 done += len(chunk.times)
-                progress.advance(done)
         summary = source.summary
         facts.num_frames_decoded += summary.stats.num_frames
         if summary.reached_end:
@@ -173,6 +173,14 @@ def _timed(batches: Iterator[FrameChunk], facts: DecodeFacts) -> Iterator[FrameC
         if batch is None:
             return
         yield batch
+
+
+def _told(batches: Iterator[FrameChunk], progress: Progress, done: int) -> Iterator[FrameChunk]:
+    """Whoever watches hears of each batch that is through: a chunk may take minutes."""
+    for batch in batches:
+        yield batch
+        done += len(batch.times)
+        progress.advance(done)
 
 
 def _assemble(
@@ -232,6 +240,6 @@ def end_record(stop_index: int, summary: DecodeSummary) -> EndRecord:
         stop_index=stop_index,
         end_seconds=summary.end_seconds,
         stats=persistent_stats(summary.stats),
-        problems=summary.problems,
+        problems=summary.end_problems,
         warnings=summary.warnings,
     )

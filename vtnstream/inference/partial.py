@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from vtnstream.features.store import EndRecord
+from vtnstream.timecode import format_time
 from vtnstream.types import DecodeStats, Partial, TimeRange, TokenTimes, VideoInfo
 
 _SLACK = 1e-6
+_MAX_PLACES = 5
 
 
 def gaps(times: TokenTimes) -> list[tuple[float, float]]:
@@ -36,20 +40,22 @@ def partial_result(
     Errors count where they were met; the header's promise counts only where the end of the
     video was asked for.
     """
-    whole_tail = end is not None and (span.end is None or float(span.end) > end.end_seconds)
-    if end is not None and whole_tail and span.start == 0:
-        stats = end.stats
+    to_the_end = end is not None and (span.end is None or float(span.end) > end.end_seconds)
+    errors, corrupt = stats.num_packet_errors, stats.num_corrupt
+    if end is not None and to_the_end and span.start == 0:
+        # Damage after the last token is in no chunk, only in the sum at the end.
+        errors = max(errors, end.stats.num_packet_errors)
+        corrupt = max(corrupt, end.stats.num_corrupt)
     holes = gaps(times)
     reasons = []
-    if stats.num_packet_errors:
-        reasons.append(f"{stats.num_packet_errors} packets could not be decoded")
-    if stats.num_corrupt:
-        reasons.append(f"{stats.num_corrupt} packets or frames are corrupt")
+    if errors:
+        reasons.append(f"{errors} packets could not be decoded")
+    if corrupt:
+        reasons.append(f"{corrupt} packets or frames are corrupt")
     if holes:
-        missing = sum(b - a for a, b in holes)
-        reasons.append(f"{len(holes)} gaps of {missing:.2f} s together hold no usable frame")
-    if end is not None and whole_tail:
-        reasons += [problem for problem in end.problems if problem not in reasons]
+        reasons.append(_describe(holes))
+    if end is not None and to_the_end:
+        reasons += end.problems
     if not reasons:
         return None
     return Partial(
@@ -57,9 +63,18 @@ def partial_result(
         seconds_read=float(np.sum(times.end_seconds - times.start_seconds)),
         seconds_expected=_expected(info, span),
         gaps=tuple(holes),
-        num_packet_errors=stats.num_packet_errors,
-        num_corrupt=stats.num_corrupt,
+        num_packet_errors=errors,
+        num_corrupt=corrupt,
     )
+
+
+def _describe(holes: list[tuple[float, float]]) -> str:
+    shown = [
+        f"{format_time(Fraction(a), digits=2)} to {format_time(Fraction(b), digits=2)}"
+        for a, b in holes[:_MAX_PLACES]
+    ]
+    more = len(holes) - _MAX_PLACES
+    return "no picture from " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _expected(info: VideoInfo, span: TimeRange) -> float | None:

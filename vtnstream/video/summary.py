@@ -41,13 +41,22 @@ def check_usable(path: str, reader: FrameReader) -> None:
 
 def summarize(reader: FrameReader, screen: Screen) -> DecodeSummary:
     """Sum up a pass that has ended."""
+    ending = tuple(_at_the_end(reader, screen))
     return DecodeSummary(
         stats=reader.tally.total,
-        end_seconds=float(max(Fraction(0), screen.end)),
+        end_seconds=float(max(Fraction(0), _end(reader, screen))),
         reached_end=reader.reached_end,
-        problems=tuple(_problems(reader, screen)),
+        problems=(*_met(reader, screen), *ending),
+        end_problems=ending,
         warnings=tuple(_warnings(reader)),
     )
+
+
+def _end(reader: FrameReader, screen: Screen) -> Fraction:
+    """Where the video ends: frames after the last keyframe count though nobody saw them."""
+    if reader.keyframes_only and reader.packets_end is not None:
+        return max(screen.end, reader.packets_end)
+    return screen.end
 
 
 def _warnings(reader: FrameReader) -> list[str]:
@@ -58,7 +67,8 @@ def _warnings(reader: FrameReader) -> list[str]:
     return warnings
 
 
-def _problems(reader: FrameReader, screen: Screen) -> list[str]:
+def _met(reader: FrameReader, screen: Screen) -> list[str]:
+    """Damage on the way."""
     stats = reader.tally.total
     problems = []
     if stats.num_packet_errors:
@@ -69,6 +79,12 @@ def _problems(reader: FrameReader, screen: Screen) -> list[str]:
         places = ", ".join(f"{_clock(a)} to {_clock(b)}" for a, b in screen.gaps[:_MAX_PLACES])
         more = len(screen.gaps) - _MAX_PLACES
         problems.append(f"no picture from {places}" + (f" and {more} more" if more > 0 else ""))
+    return problems
+
+
+def _at_the_end(reader: FrameReader, screen: Screen) -> list[str]:
+    """Why the end that was reached is not the end there ought to be."""
+    problems = []
     if reader.num_encrypted:
         problems.append(f"{reader.num_encrypted} packets are encrypted")
     if reader.stopped:
@@ -79,9 +95,9 @@ def _problems(reader: FrameReader, screen: Screen) -> list[str]:
             _SLACK_SECONDS,
             min(_MAX_SLACK_SECONDS, promised * _SLACK_SHARE),
         )
-        if promised - screen.end > slack:
+        if promised - (end := _end(reader, screen)) > slack:
             problems.append(
-                f"the video ends at {_clock(screen.end)}, its header promises {_clock(promised)}"
+                f"the video ends at {_clock(end)}, its header promises {_clock(promised)}"
             )
     return problems
 
