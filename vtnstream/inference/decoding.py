@@ -113,8 +113,8 @@ def _fill_run(
         with closing(batches):
             # A run that had to start before its first missing chunk meets stored ones again.
             fresh = (b for b in _timed(batches, facts) if b.first_index >= first * chunk_tokens)
-            fresh = _told(fresh, progress, done)
-            for chunk in _assemble(store, job.encoder, fresh, first, facts):
+            told = _told(fresh, progress, done)
+            for chunk in _assemble(store, job.encoder, told, first, facts):
                 store.append(chunk)
                 facts.num_tokens += len(chunk.times)
                 done += len(chunk.times)
