@@ -48,34 +48,54 @@ def sliding_window_attention(
     Returns:
         (B, T, H, Dh).
     """
-    batch, length, heads, head_dim = query.shape
-    if length == 0:
+    head_dim = query.shape[-1]
+    if query.shape[1] == 0:
         return query
-    if global_query is not None and global_key is not None and global_value is not None:
-        scores = torch.einsum("bthd,bghd->bthg", global_query, global_key)
-        query, key, value, global_key, global_value = _with_score_columns(
-            query, key, value, scores, global_value
-        )
+    shared = None
+    if global_key is not None and global_value is not None:
+        if global_query is not None:
+            scores = torch.einsum("bthd,bghd->bthg", global_query, global_key)
+            query, key, value, global_key, global_value = _with_score_columns(
+                query, key, value, scores, global_value
+            )
+        shared = (global_key, global_value)
+    attended = _in_blocks(query, key, value, shared, window, offset, valid, dropout, head_dim**-0.5)
+    return attended[..., :head_dim]  # (B, T, H, Dh)
+
+
+def _in_blocks(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    shared: tuple[Tensor, Tensor] | None,
+    window: int,
+    offset: int,
+    valid: Tensor | None,
+    dropout: float,
+    scale: float,
+) -> Tensor:
+    """The same for operands of any head size E: (B, T, H, E)."""
+    batch, length, heads, size_of_head = query.shape
     reach = min(window // 2, max(key.shape[1] - 1, 1))
     size = min(max(MIN_BLOCK, min(reach, MAX_BLOCK)), length)
     blocks = -(-length // size)
-    keys = _spans(key, length, offset, size, reach)  # (B*N, H, span, Dh)
+    keys = _spans(key, length, offset, size, reach)  # (B*N, H, span, E)
     values = _spans(value, length, offset, size, reach)
     visible = _visible_keys(key, valid, length, offset, size, reach)  # (B|1, N, size, span)
-    if global_key is not None and global_value is not None:
-        keys, values = _with_globals(global_key, keys), _with_globals(global_value, values)
-        visible = F.pad(visible, (global_key.shape[1], 0), value=True)
+    if shared is not None:
+        keys, values = _with_globals(shared[0], keys), _with_globals(shared[1], values)
+        visible = F.pad(visible, (shared[0].shape[1], 0), value=True)
     queries = F.pad(query, (0, 0, 0, 0, 0, blocks * size - length))
     attended = F.scaled_dot_product_attention(
-        queries.reshape(batch * blocks, size, heads, -1).transpose(1, 2),  # (B*N, H, size, Dh)
-        keys,  # (B*N, H, G + span, Dh)
+        queries.reshape(batch * blocks, size, heads, size_of_head).transpose(1, 2),
+        keys,  # (B*N, H, G + span, E)
         values,
         attn_mask=visible.expand(batch, -1, -1, -1).flatten(0, 1)[:, None],
         dropout_p=dropout,
-        scale=head_dim**-0.5,
-    )
-    attended = attended.transpose(1, 2).reshape(batch, blocks * size, heads, -1)
-    return attended[:, :length, :, :head_dim]  # (B, T, H, Dh)
+        scale=scale,
+    )  # (B*N, H, size, E)
+    attended = attended.transpose(1, 2).reshape(batch, blocks * size, heads, size_of_head)
+    return attended[:, :length]
 
 
 def _aligned(states: Tensor, length: int, offset: int, size: int, reach: int) -> Tensor:
