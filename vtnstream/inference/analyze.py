@@ -153,7 +153,7 @@ def _localize(
 ) -> Analysis:
     """One track for one timeline or two with equal labels, else two tracks side by side."""
     if len(timelines) == 2 and timelines[0].labels == timelines[1].labels:
-        timelines = [combine(timelines[0], timelines[1])]
+        timelines = [combine(timelines[0], timelines[1], out=timelines[0].scores)]
     tracks = tuple(timeline.track for timeline in timelines)
     segments = [s for timeline in timelines for s in to_segments(timeline, options)]
     if len(timelines) == 1:
