@@ -1,9 +1,9 @@
 """Generated films in which a cue in the first seconds changes what everything later means.
 
-A coloured bar of class c is shown for two seconds somewhere in the first six. The film is a
-sequence of phases, each of one moving picture v, and the label of a phase is (v + c) mod 3.
-c is uniform and independent of v: whoever has not seen the bar knows nothing about any
-label, however closely the rest is watched. A model must carry the cue through the whole film.
+In the opening of six seconds a coloured bar of class c is shown for two. Then comes phase
+after phase, each of one moving picture v, and the label of a phase is (v + c) mod 3. c is
+uniform and independent of v: whoever has not seen the bar knows nothing about any label,
+however closely the rest is watched. A model must carry the cue through the whole film.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,8 +34,9 @@ CUES = ("red", "green", "blue")
 PICTURES = ("rows", "columns", "ball")
 """What a phase shows, in the order of v."""
 
-_CUE_SECONDS = 2
-_CUE_WITHIN = 6
+OPENING_SECONDS = 6
+"""Before the first phase; without a label."""
+CUE_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class FilmConfig:
     """How the films look.
 
     Attributes:
-        seconds: length of a film.
+        seconds: length of a film, its opening included.
         fps: frames per second of the file.
         size: side of the square picture in pixels.
         min_phase: seconds of the shortest phase.
@@ -61,8 +62,10 @@ class FilmConfig:
     def __post_init__(self) -> None:
         if not 0 < self.min_phase <= self.max_phase:
             raise ConfigError("films: phases need 0 < min_phase <= max_phase")
-        if self.seconds < _CUE_WITHIN or self.fps < 1 or self.size < 16 or self.size % 2:
-            raise ConfigError("films: at least 6 seconds, 1 frame/s and an even side from 16 up")
+        if self.seconds < OPENING_SECONDS + self.min_phase:
+            raise ConfigError(f"films: {self.seconds} s have no room for a phase")
+        if self.fps < 1 or self.size < 16 or self.size % 2:
+            raise ConfigError("films: at least 1 frame/s, and an even side from 16 up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +100,15 @@ class Film:
 
     path: Path
     plan: FilmPlan
-    segments: tuple[Segment, ...] = field(default=())
 
 
 def plan_film(seed: Sequence[int], config: FilmConfig) -> FilmPlan:
     """Draw cue and phases of one film."""
     rng = np.random.default_rng(list(seed))
     cue = int(rng.integers(3))
-    cue_start = int(rng.integers(_CUE_WITHIN - _CUE_SECONDS + 1))
+    cue_start = int(rng.integers(OPENING_SECONDS - CUE_SECONDS + 1))
     phases: list[Phase] = []
-    start, picture = 0, int(rng.integers(3))
+    start, picture = OPENING_SECONDS, int(rng.integers(3))
     while start < config.seconds:
         end = start + int(rng.integers(config.min_phase, config.max_phase + 1))
         if config.seconds - end < config.min_phase:
@@ -121,15 +123,25 @@ def render(plan: FilmPlan, config: FilmConfig) -> Iterator[NDArray[np.uint8]]:
     rng = np.random.default_rng([*plan.seed, 1])
     back = rng.uniform(70, 130, 3)
     fore = back + rng.uniform(40, 80, 3)
-    for phase in plan.phases:
-        times = np.arange(phase.start * config.fps, phase.end * config.fps) / config.fps
-        mask = _picture(phase.picture, times - phase.start, config.size, rng)  # (T, s, s)
-        frames = back + mask[..., None] * (fore - back)  # (T, s, s, 3)
-        shown = (times >= plan.cue_start) & (times < plan.cue_start + _CUE_SECONDS)
-        frames[shown, : config.size // 3] = 30.0
-        frames[shown, : config.size // 3, :, plan.cue] = 230.0
+    for start, end, picture in _parts(plan):
+        times = np.arange(start * config.fps, end * config.fps) / config.fps
+        frames = np.broadcast_to(back, (len(times), config.size, config.size, 3)).copy()
+        if picture is None:
+            shown = (times >= plan.cue_start) & (times < plan.cue_start + CUE_SECONDS)
+            frames[shown, : config.size // 3] = 30.0
+            frames[shown, : config.size // 3, :, plan.cue] = 230.0
+        else:
+            mask = _picture(picture, times - start, config.size, rng)  # (T, s, s)
+            frames += mask[..., None] * (fore - back)  # (T, s, s, 3)
         noise = rng.standard_normal(frames.shape, dtype=np.float32) * config.noise
         yield from np.clip(frames + noise, 0, 255).astype(np.uint8)
+
+
+def _parts(plan: FilmPlan) -> Iterator[tuple[int, int, int | None]]:
+    """(start, end, picture) of the opening, which has none, and of each phase."""
+    yield 0, OPENING_SECONDS, None
+    for phase in plan.phases:
+        yield phase.start, phase.end, phase.picture
 
 
 def _picture(
@@ -159,7 +171,7 @@ def make_film(path: Path, seed: Sequence[int], config: FilmConfig) -> Film:
     """
     plan = plan_film(seed, config)
     write_video(path, render(plan, config), config.fps)
-    return Film(path, plan, plan.segments())
+    return Film(path, plan)
 
 
 def make_films(
@@ -237,6 +249,6 @@ def write_annotations(
         for number, film in enumerate(films):
             name = Path(os.path.relpath(film.path, path.parent)).as_posix()
             extra = [splits[number]] if splits else []
-            for part in film.segments:
+            for part in film.plan.segments():
                 writer.writerow([name, part.start, part.end, part.label, *extra])
     return path

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.config import DataConfig, RuntimeConfig, SamplingConfig
 from vtnstream.datasets.annotations import AnnotatedVideo
 from vtnstream.errors import VideoError
 from vtnstream.inference.encoder import FrameEncoder
@@ -38,9 +38,8 @@ def collect_features(
     sampling: SamplingConfig,
     runtime: RuntimeConfig,
     *,
+    data: DataConfig,
     stack: ExitStack,
-    skip_bad: bool,
-    memory_bytes: int,
     progress: Progress,
 ) -> list[VideoFeatures]:
     """Decode what the store lacks, video by video.
@@ -50,17 +49,16 @@ def collect_features(
         encoder: the frozen backbone.
         sampling: which frames become tokens.
         runtime: device, dtype and store.
+        data: ``on_bad_video`` and ``memory_bytes`` are read.
         stack: keeps features that stay on disk open until it is closed.
-        skip_bad: leave out a video that cannot be read and warn, instead of stopping.
-        memory_bytes: features are held in memory up to this size.
         progress: told of each video.
 
     Raises:
-        VideoError: a video cannot be read, and ``skip_bad`` is off.
+        VideoError: a video cannot be read and is not to be skipped.
         StoreError: features cannot be stored.
     """
     found: list[VideoFeatures] = []
-    room = memory_bytes
+    room = data.memory_bytes
     progress.start("extracting features", total=len(videos), unit="videos")
     try:
         for number, video in enumerate(videos):
@@ -71,7 +69,7 @@ def collect_features(
                     extract_features(video.path, encoder, sampling, runtime=runtime, progress=inner)
                 )
             except VideoError as error:
-                if not skip_bad:
+                if data.on_bad_video == "stop":
                     raise
                 progress.warn(f"{error} (left out of the training)")
                 continue

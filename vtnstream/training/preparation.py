@@ -96,9 +96,8 @@ def prepare(
         encoder,
         config.sampling,
         runtime,
+        data=config.data,
         stack=stack,
-        skip_bad=config.data.on_bad_video == "skip",
-        memory_bytes=config.data.memory_bytes,
         progress=progress,
     )
     held = set(split.validation)
