@@ -23,6 +23,8 @@ DECODER = "software"
 _MAX_READ_ERRORS_IN_A_ROW = 8
 _MAX_READ_ERRORS = 200
 _HOPELESS_ERRORS = 300
+_MAX_REORDERED = 32
+"""Frames by which a decoder may lag behind its packets."""
 _HOLDS_LONG = Fraction(1)
 """Seconds from which a packet's own duration matters to its neighbours."""
 _DAMAGE_NEAR = Fraction(1)
@@ -130,6 +132,9 @@ class FrameReader:
     _long_holds: deque[tuple[Fraction, Fraction]] = field(default_factory=lambda: deque(maxlen=64))
     _damage: deque[Fraction] = field(default_factory=lambda: deque(maxlen=256))
     _last_packet_time: Fraction = Fraction(0)
+    _packets_end: Fraction | None = None
+    _first_dts: int | None = None
+    _lag: int | None = None
 
     def __post_init__(self) -> None:
         self.clock = FrameClock(self.facts)
@@ -138,8 +143,6 @@ class FrameReader:
         # number of threads, and slice threads hide the errors too (VP9: 32 errors became 0).
         context.thread_type = "NONE"
         context.thread_count = 1
-        if self.keyframes_only:
-            context.skip_frame = "NONKEY"
         if not self._follows_others:
             for stream in self.video.container.streams:
                 if stream is not self.video.stream:
@@ -200,7 +203,7 @@ class FrameReader:
             return None
         corrupt = bool(frame.is_corrupt)
         self.tally.count("num_frames")
-        placed = self.clock.place(frame.pts, frame.dts)
+        placed = self.clock.place(*self._stamps(frame))
         if corrupt:
             self.tally.count("num_corrupt")
             self._damage.append(placed[1] if placed else self._last_packet_time)
@@ -224,6 +227,24 @@ class FrameReader:
             aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio,
         )
 
+    def _stamps(self, frame: Any) -> tuple[int | None, int | None]:
+        """pts and dts of a frame in output order.
+
+        Formats without pts (AVI) only say when packets are decoded, and a decoder that reorders
+        by d frames hands out its first frame with the time of packet d: that lag is taken off.
+        """
+        pts, dts = frame.pts, frame.dts
+        if self._lag is None:
+            self._lag = 0
+            if pts is None and dts is not None and self._first_dts is not None:
+                lag = dts - self._first_dts
+                longest = _MAX_REORDERED * self.facts.frame_seconds
+                self._lag = lag if 0 <= lag * self.facts.time_base <= longest else 0
+        return (
+            None if pts is None else int(pts) - self._lag,
+            None if dts is None else int(dts) - self._lag,
+        )
+
     def _has_landed(self, frame: Any) -> bool:
         """After a seek: leading pictures of an open GOP lack their references and go; the
         first picture that counts is the keyframe itself, unharmed."""
@@ -232,7 +253,6 @@ class FrameReader:
         if frame.pts != self._landing or not frame.key_frame or frame.is_corrupt:
             raise SeekUnverifiedError
         self._landing = None
-        self._damage.clear()
         self.tally = Tally()
         return True
 
@@ -254,6 +274,11 @@ class FrameReader:
         ends = [end for start, end in self._long_holds if start <= picture.time < end]
         return max([picture.time + picture.duration, *ends])
 
+    @property
+    def packets_end(self) -> Fraction | None:
+        """Player time at which the packets read so far end, where that was followed."""
+        return self._packets_end
+
     def was_damaged_between(self, start: Fraction, end: Fraction) -> bool:
         """Packets were corrupt or lost around this span."""
         return any(start - _DAMAGE_NEAR <= time <= end + _DAMAGE_NEAR for time in self._damage)
@@ -261,15 +286,17 @@ class FrameReader:
     # ------------------------------------------------------------------------- packets
 
     def _decoded(self) -> Iterator[list[Any]]:
-        context = self.video.stream.codec_context
+        context, alone = self.video.stream.codec_context, self.keyframes_only
         for packet in self.packets():
             self._note(packet)
+            if alone and not packet.is_keyframe:
+                continue
             if self._is_encrypted(packet):
                 self.num_encrypted += 1
                 self._count_error()
                 continue
             try:
-                frames = context.decode(packet)
+                frames = self._decode_alone(packet) if alone else context.decode(packet)
             except av.error.InterruptedError:
                 raise KeyboardInterrupt from None
             except av.error.EOFError:
@@ -285,6 +312,19 @@ class FrameReader:
         yield from self._flushed(context)
         self.reached_end = self.stopped is None
 
+    def _decode_alone(self, packet: Any) -> list[Any]:
+        """A keyframe without its neighbours. Decoding keyframes in a row, or with
+        ``skip_frame="NONKEY"``, loses those of H.264's open GOPs and disorders the rest."""
+        context = self.video.stream.codec_context
+        try:
+            frames = [*context.decode(packet), *context.decode(None)]
+        finally:
+            context.flush_buffers()
+        for frame in frames:
+            if frame.pts is None:
+                frame.pts = packet.pts if packet.pts is not None else packet.dts
+        return frames
+
     def _flushed(self, context: Any) -> Iterator[list[Any]]:
         try:
             yield context.decode(None)
@@ -298,21 +338,35 @@ class FrameReader:
     def _note(self, packet: Any) -> None:
         """Book-keeping of a packet before it is decoded."""
         self.tally.count("num_packets")
+        if self._first_dts is None:
+            self._first_dts = packet.dts
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
-            self._last_packet_time = self.clock.time_of(stamp + self.clock.offset)
+            self._last_packet_time = self._time(stamp)
         if packet.is_corrupt:
             self.tally.count("num_corrupt")
             self._damage.append(self._last_packet_time)
-        if not self.facts.declared or not packet.duration:
-            return
-        seconds = packet.duration * self.facts.time_base
+        if self.facts.declared and stamp is not None and packet.duration:
+            self._note_duration(packet, packet.duration * self.facts.time_base)
+
+    def _note_duration(self, packet: Any, seconds: Fraction) -> None:
+        # In decoding order a duration stands at the decoding time.
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        start = self._time(stamp)
         if seconds >= _HOLDS_LONG:
-            # In decoding order the long duration stands at the decoding time.
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            if stamp is not None:
-                start = self.clock.time_of(stamp + self.clock.offset)
-                self._long_holds.append((start, start + seconds))
+            self._long_holds.append((start, start + seconds))
+        patience = self.facts.frame_seconds / 2
+        if self.keyframes_only and not self.facts.chained:
+            patience = max(_HOLDS_LONG, 5 * self.facts.frame_seconds)
+        elif not self.facts.chained:
+            return
+        if self._packets_end is not None and start - self._packets_end > patience:
+            # A fragment, or a stretch of packets, is missing here.
+            self._damage += (self._packets_end, start)
+        self._packets_end = max(start + seconds, self._packets_end or start)
+
+    def _time(self, stamp: int) -> Fraction:
+        return self.clock.time_of(stamp + self.clock.offset)
 
     def _is_encrypted(self, packet: Any) -> bool:
         return self.video.is_format("mov", "mp4") and bool(packet.has_sidedata("encryption_info"))

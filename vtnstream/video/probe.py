@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from vtnstream.video.orientation import (
 
 _PACKETS_TO_FIRST_PICTURE = 300
 _PACKETS_OF_ANY_STREAM = 20_000
-_PACKETS_TO_JUDGE_DURATIONS = 12
+_PACKETS_TO_JUDGE_DURATIONS = 60
 _FALLBACK_RATE = Fraction(25)
 
 
@@ -44,6 +44,8 @@ class StreamFacts:
         time_base: seconds of one tick.
         frame_seconds: usual duration of a frame, for frames that do not say.
         declared: frames carry durations that the file itself stores.
+        chained: each packet starts where the one before ends, by the very format (MP4): a
+            frame then holds until the next unless something was lost.
         raw_rate: frames per second of an elementary stream without any times, else None.
         wraps: the clock has 33 bits and wraps (MPEG transport and program streams).
         seekable: the container's index can be trusted to land on a keyframe.
@@ -55,6 +57,7 @@ class StreamFacts:
     time_base: Fraction
     frame_seconds: Fraction
     declared: bool
+    chained: bool
     raw_rate: Fraction | None
     wraps: bool
     seekable: bool
@@ -136,12 +139,17 @@ def _durations_are_stored(video: OpenedVideo, max_pixels: int) -> bool:
     with opened(video.path, stream=index, max_pixels=max_pixels, fill_in=False) as bare:
         try:
             packets = islice(bare.container.demux(bare.stream), _PACKETS_TO_JUDGE_DURATIONS)
-            durations = [packet.duration for packet in packets if packet.size]
+            spans = sorted((p.pts, p.duration) for p in packets if p.size and p.pts is not None)
         except av.error.InterruptedError:
             raise
         except (av.error.FFmpegError, OSError):
             return False
-    return bool(durations) and all(durations)
+    if not spans or not all(duration for _, duration in spans):
+        return False
+    # Muxers give variable-rate video a default duration too, which then declares nothing.
+    steps = [(b[0] - a[0], a[1]) for a, b in pairwise(spans)]
+    num_odd = sum(1 for step, duration in steps if step > 1.5 * duration)
+    return num_odd * 5 <= len(steps)
 
 
 def _facts(video: OpenedVideo, *, declared: bool) -> StreamFacts:
@@ -160,6 +168,7 @@ def _facts(video: OpenedVideo, *, declared: bool) -> StreamFacts:
         time_base=time_base,
         frame_seconds=1 / rate,
         declared=declared,
+        chained=video.is_format("mov", "mp4"),
         raw_rate=raw_rate,
         wraps=video.is_format("mpegts", "mpeg") and time_base == Fraction(1, 90_000),
         seekable=video.is_format("mov", "mp4", "matroska", "webm"),

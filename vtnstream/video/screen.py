@@ -40,8 +40,8 @@ class Screen:
     """Pairs each frame with what follows, and finds the gaps.
 
     A frame holds for its declared duration, and in any case for ``patience`` seconds. Where
-    no duration is declared it holds until the next frame, unless packets were corrupt or lost
-    between them.
+    no duration is declared, or where packets follow each other without a break by the very
+    format, it holds until the next frame, unless packets were corrupt or lost between them.
     """
 
     reader: FrameReader
@@ -74,11 +74,14 @@ class Screen:
         age = following - picture.time
         if age <= self.patience:
             return None
+        reader, facts = self.reader, self.reader.facts
         # Frames left out on purpose make durations say nothing about their keyframe.
-        if picture.duration and not self.reader.keyframes_only:
-            allowed = max(self.patience, self.reader.declared_until(picture) - picture.time)
-            # Half a second of grace: a neighbour's duration may be some frames off.
-            return None if age <= allowed + Fraction(1, 2) else picture.time + allowed
-        if self.reader.was_damaged_between(picture.time, following):
-            return picture.time + self.patience
-        return None
+        declared = picture.duration > 0 and not reader.keyframes_only
+        if (facts.chained or not declared) and not reader.was_damaged_between(
+            picture.time, following
+        ):
+            return None
+        allowed = self.patience
+        if declared:
+            allowed = max(allowed, reader.declared_until(picture) - picture.time)
+        return None if age <= allowed else picture.time + allowed
