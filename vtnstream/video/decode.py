@@ -3,32 +3,27 @@ never waited for."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import av.error
 
-from vtnstream.types import DecodeStats
 from vtnstream.video.clock import FrameClock
 from vtnstream.video.container import OpenedVideo, reason_of
+from vtnstream.video.continuity import HOLDS_LONG, Continuity
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import RESIZER
+from vtnstream.video.tally import Tally
 
 DECODER = "software"
 """Part of the feature key: the kind of decoder."""
 
 _MAX_READ_ERRORS_IN_A_ROW = 8
 _MAX_READ_ERRORS = 200
-_HOPELESS_ERRORS = 300
 _MAX_REORDERED = 32
 """Frames by which a decoder may lag behind its packets."""
-_HOLDS_LONG = Fraction(1)
-"""Seconds from which a packet's own duration matters to its neighbours."""
-_DAMAGE_NEAR = Fraction(1)
-"""Seconds by which the timestamp of a damaged packet may miss the frames it spoils."""
 
 # What libav raises for bad data. MemoryError is among its errors (a lying header).
 DECODE_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)
@@ -65,52 +60,6 @@ class Picture:
     aspect: Fraction | None
 
 
-_COUNTS = tuple(field.name for field in fields(DecodeStats))
-
-
-class Tally:
-    """Running counts of what :class:`DecodeStats` names.
-
-    ``total`` is since the last :meth:`reset`, ``lifetime`` since the beginning.
-    """
-
-    def __init__(self) -> None:
-        self._counts = dict.fromkeys(_COUNTS, 0)
-        self._at_reset = dict(self._counts)
-        self._at_take = dict(self._counts)
-
-    def count(self, name: str) -> None:
-        """One more of ``name``."""
-        self._counts[name] += 1
-
-    def take(self) -> DecodeStats:
-        """What came since the last call, or reset."""
-        stats = self._since(self._at_take)
-        self._at_take = dict(self._counts)
-        return stats
-
-    def reset(self) -> None:
-        """Forget what came before the part that is wanted."""
-        self._at_reset = self._at_take = dict(self._counts)
-
-    @property
-    def total(self) -> DecodeStats:
-        return self._since(self._at_reset)
-
-    @property
-    def lifetime(self) -> DecodeStats:
-        return DecodeStats(**self._counts)
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Far more errors than frames: encrypted, or no video at all."""
-        errors, frames = self._counts["num_packet_errors"], self._counts["num_frames"]
-        return errors > _HOPELESS_ERRORS and errors > 10 * frames
-
-    def _since(self, before: dict[str, int]) -> DecodeStats:
-        return DecodeStats(**{name: n - before[name] for name, n in self._counts.items()})
-
-
 @dataclass(slots=True)
 class FrameReader:
     """All frames of one video stream in presentation order."""
@@ -127,17 +76,15 @@ class FrameReader:
     others_end: Fraction | None = None
     """Player time at which the other streams of the file end, where that was followed."""
     clock: FrameClock = field(init=False)
+    continuity: Continuity = field(init=False)
     _first_packet: Any = None
     _landing: int | None = None
-    _long_holds: deque[tuple[Fraction, Fraction]] = field(default_factory=lambda: deque(maxlen=64))
-    _damage: deque[Fraction] = field(default_factory=lambda: deque(maxlen=256))
-    _last_packet_time: Fraction = Fraction(0)
-    _packets_end: Fraction | None = None
     _first_dts: int | None = None
     _lag: int | None = None
 
     def __post_init__(self) -> None:
         self.clock = FrameClock(self.facts)
+        self.continuity = Continuity(self.facts, self.clock, self.keyframes_only)
         context = self.video.stream.codec_context
         # One thread: measured on damaged files, any other setting changes the pictures with the
         # number of threads, and slice threads hide the errors too (VP9: 32 errors became 0).
@@ -206,7 +153,7 @@ class FrameReader:
         placed = self.clock.place(*self._stamps(frame))
         if corrupt:
             self.tally.count("num_corrupt")
-            self._damage.append(placed[1] if placed else self._last_packet_time)
+            self.continuity.note_damage(placed[1] if placed else None)
         if placed is None:
             self.tally.count("num_dropped")
             return None
@@ -254,6 +201,7 @@ class FrameReader:
             raise SeekUnverifiedError
         self._landing = None
         self.tally = Tally()
+        self.continuity.forget_damage()
         return True
 
     def _end(self, time: Fraction, declared: Fraction) -> Fraction:
@@ -262,26 +210,10 @@ class FrameReader:
         if not declared:
             return time + usual
         header_end = self.facts.header_end
-        if declared > _HOLDS_LONG and header_end is not None and time < header_end:
+        if declared > HOLDS_LONG and header_end is not None and time < header_end:
             # Durations are stored in decoding order: a neighbour's may stand here.
             return min(time + declared, max(header_end, time + usual))
         return time + declared
-
-    # ------------------------------------------------------------------- for the gap rule
-
-    def declared_until(self, picture: Picture) -> Fraction:
-        """Player time up to which the file itself says the picture stays."""
-        ends = [end for start, end in self._long_holds if start <= picture.time < end]
-        return max([picture.time + picture.duration, *ends])
-
-    @property
-    def packets_end(self) -> Fraction | None:
-        """Player time at which the packets read so far end, where that was followed."""
-        return self._packets_end
-
-    def was_damaged_between(self, start: Fraction, end: Fraction) -> bool:
-        """Packets were corrupt or lost around this span."""
-        return any(start - _DAMAGE_NEAR <= time <= end + _DAMAGE_NEAR for time in self._damage)
 
     # ------------------------------------------------------------------------- packets
 
@@ -333,40 +265,16 @@ class FrameReader:
 
     def _count_error(self) -> None:
         self.tally.count("num_packet_errors")
-        self._damage.append(self._last_packet_time)
+        self.continuity.note_damage()
 
     def _note(self, packet: Any) -> None:
         """Book-keeping of a packet before it is decoded."""
         self.tally.count("num_packets")
         if self._first_dts is None:
             self._first_dts = packet.dts
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is not None:
-            self._last_packet_time = self._time(stamp)
         if packet.is_corrupt:
             self.tally.count("num_corrupt")
-            self._damage.append(self._last_packet_time)
-        if self.facts.declared and stamp is not None and packet.duration:
-            self._note_duration(packet, packet.duration * self.facts.time_base)
-
-    def _note_duration(self, packet: Any, seconds: Fraction) -> None:
-        # In decoding order a duration stands at the decoding time.
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        start = self._time(stamp)
-        if seconds >= _HOLDS_LONG:
-            self._long_holds.append((start, start + seconds))
-        patience = self.facts.frame_seconds / 2
-        if self.keyframes_only and not self.facts.chained:
-            patience = max(_HOLDS_LONG, 5 * self.facts.frame_seconds)
-        elif not self.facts.chained:
-            return
-        if self._packets_end is not None and start - self._packets_end > patience:
-            # A fragment, or a stretch of packets, is missing here.
-            self._damage += (self._packets_end, start)
-        self._packets_end = max(start + seconds, self._packets_end or start)
-
-    def _time(self, stamp: int) -> Fraction:
-        return self.clock.time_of(stamp + self.clock.offset)
+        self.continuity.note(packet)
 
     def _is_encrypted(self, packet: Any) -> bool:
         return self.video.is_format("mov", "mp4") and bool(packet.has_sidedata("encryption_info"))
@@ -418,5 +326,4 @@ __all__ = [
     "FrameReader",
     "Picture",
     "SeekUnverifiedError",
-    "Tally",
 ]

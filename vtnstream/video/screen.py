@@ -74,14 +74,15 @@ class Screen:
         age = following - picture.time
         if age <= self.patience:
             return None
-        reader, facts = self.reader, self.reader.facts
+        reader, facts, continuity = self.reader, self.reader.facts, self.reader.continuity
         # Frames left out on purpose make durations say nothing about their keyframe.
         declared = picture.duration > 0 and not reader.keyframes_only
-        if (facts.chained or not declared) and not reader.was_damaged_between(
+        if (facts.chained or not declared) and not continuity.was_damaged_between(
             picture.time, following
         ):
             return None
         allowed = self.patience
         if declared:
-            allowed = max(allowed, reader.declared_until(picture) - picture.time)
+            until = continuity.declared_until(picture.time, picture.duration)
+            allowed = max(allowed, until - picture.time)
         return None if age <= allowed else picture.time + allowed

@@ -54,8 +54,9 @@ def summarize(reader: FrameReader, screen: Screen) -> DecodeSummary:
 
 def _end(reader: FrameReader, screen: Screen) -> Fraction:
     """Where the video ends: frames after the last keyframe count though nobody saw them."""
-    if reader.keyframes_only and reader.packets_end is not None:
-        return max(screen.end, reader.packets_end)
+    packets_end = reader.continuity.packets_end
+    if reader.keyframes_only and packets_end is not None:
+        return max(screen.end, packets_end)
     return screen.end
 
 
