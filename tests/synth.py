@@ -83,7 +83,7 @@ class Film:
 
     count: int = 50
     rate: Fraction | int = 25
-    ticks: int = 90_000
+    ticks: Fraction | int = 90_000
     times: Sequence[Fraction | float | int] | None = None
     last_seconds: Fraction | float | None = None
     start: Fraction | float = 0
@@ -125,7 +125,7 @@ class Film:
     def presentation_times(self) -> list[Fraction]:
         """Exact time of each frame before ``start`` is added."""
         if self.times is not None:
-            return [Fraction(t).limit_denominator(self.ticks) for t in self.times]
+            return [Fraction(t).limit_denominator(int(self.ticks)) for t in self.times]
         return [Fraction(k) / Fraction(self.rate) for k in range(self.count)]
 
     def _packets(self, stream: Any) -> list[Any]:
@@ -140,7 +140,7 @@ class Film:
             frame = frame.reformat(format=self.pix_fmt, width=width, height=height)
             frame.pts = round((time + Fraction(self.start)) * self.ticks)
             durations[frame.pts] = round((end - time) * self.ticks)
-            frame.time_base = Fraction(1, self.ticks)
+            frame.time_base = 1 / Fraction(self.ticks)
             packets += stream.encode(frame)
         packets += stream.encode(None)
         for packet in packets:
@@ -156,7 +156,7 @@ def _video_stream(out: Any, film: Film, size: tuple[int, int]) -> Any:
     stream = out.add_stream(film.codec, rate=Fraction(film.rate or 25), options=film.options)
     stream.width, stream.height = size
     stream.pix_fmt = film.pix_fmt
-    stream.codec_context.time_base = Fraction(1, film.ticks)
+    stream.codec_context.time_base = 1 / Fraction(film.ticks)
     stream.codec_context.gop_size = film.gop
     stream.codec_context.max_b_frames = film.b_frames
     stream.codec_context.thread_count = 1
