@@ -97,9 +97,7 @@ def test_patience_is_two_cells_but_at_least_a_second(tmp_path: Path, fps: str) -
     rate = Fraction(fps)
     patience = max(Fraction(1), 2 / rate)
     last, following = Fraction(49, 25), Fraction(14)
-    wanted = [
-        k for k in range(int(20 * rate)) if not last + patience < k / rate < following
-    ]
+    wanted = [k for k in range(int(20 * rate)) if not last + patience < k / rate < following]
     assert reading.indices == wanted
 
 
@@ -130,9 +128,7 @@ def test_a_slide_holds_as_long_as_it_is_shown(tmp_path: Path, suffix: str, b_fra
 
 
 def test_a_missing_fragment_is_a_gap(tmp_path: Path) -> None:
-    film = Film(
-        count=250, gop=25, muxer={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-    )
+    film = Film(count=250, gop=25, muxer={"movflags": "frag_keyframe+empty_moov+default_base_moof"})
     data = film.write(tmp_path / "whole.mp4").read_bytes()
     boxes, place = [], 0
     while place < len(data):

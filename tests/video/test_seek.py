@@ -1,0 +1,187 @@
+"""Reading from the middle gives, bit for bit, what a straight read gives there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.synth import Film, paint
+from tests.video.reading import Reading, read, sampling
+from vtnstream.types import FrameChunk, TimeRange
+from vtnstream.video.decode import FrameReader, SeekUnverifiedError
+
+OPEN = "open-gop=1:bframes=3:b-pyramid=normal:keyint=25:scenecut=0"
+FILMS = {
+    "closed": (Film(count=300, gop=25, b_frames=3), "mp4"),
+    "open": (
+        Film(count=300, gop=25, b_frames=3, options={"preset": "veryfast", "x264-params": OPEN}),
+        "mp4",
+    ),
+    "open mkv": (
+        Film(count=300, gop=25, b_frames=3, options={"preset": "veryfast", "x264-params": OPEN}),
+        "mkv",
+    ),
+    "intra refresh": (
+        Film(
+            count=300,
+            gop=25,
+            options={"preset": "veryfast", "x264-params": "intra-refresh=1:keyint=25"},
+        ),
+        "mp4",
+    ),
+    "mpeg4": (Film(count=300, gop=25, codec="mpeg4", options={}, ticks=25, b_frames=2), "mp4"),
+    "mpeg2": (Film(count=300, gop=25, codec="mpeg2video", options={}, ticks=25, b_frames=2), "mkv"),
+    "vp9": (
+        Film(
+            count=300, gop=25, codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"}
+        ),
+        "webm",
+    ),
+    "fragmented": (
+        Film(
+            count=300,
+            gop=25,
+            b_frames=2,
+            muxer={"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+        ),
+        "mp4",
+    ),
+    "uneven": (
+        Film(count=300, gop=25, b_frames=2, times=[Fraction(k * k, 2000) for k in range(300)]),
+        "mp4",
+    ),
+    "offset": (Film(count=300, gop=25, b_frames=2, start=100), "mp4"),
+}
+
+
+def textured(number: int, width: int, height: int) -> np.ndarray:
+    """The board under noise that stays for some frames, so that prediction has work to do."""
+    noise = np.random.default_rng(number // 7).integers(-30, 30, (height, width, 3))
+    return np.clip(paint(number, width, height) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=FILMS)
+def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    film, suffix = FILMS[request.param]
+    film.draw = textured
+    return film.write(tmp_path_factory.mktemp("seek") / f"film.{suffix}")
+
+
+@pytest.fixture
+def seeks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Fraction]]:
+    """Times that were sought."""
+    times: list[Fraction] = []
+    original = FrameReader.seek
+
+    def seek(self: FrameReader, time: Fraction) -> None:
+        times.append(time)
+        original(self, time)
+
+    monkeypatch.setattr(FrameReader, "seek", seek)
+    yield times
+
+
+def same(some: list[FrameChunk], others: list[FrameChunk]) -> bool:
+    return len(some) == len(others) and all(
+        np.array_equal(a.frames, b.frames)
+        and a.first_index == b.first_index
+        and a.stop_index == b.stop_index
+        and all(
+            np.array_equal(getattr(a.times, name), getattr(b.times, name))
+            for name in ("indices", "pts", "start_seconds", "end_seconds")
+        )
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", ["rate", "uniform"])
+def test_resuming_is_bit_identical(film: Path, kind: str, seeks: list[Fraction]) -> None:
+    config = sampling(kind, fps=5, num_frames=60)
+    whole = read(film, config, chunk_size=8)
+    for first in (24, 40, 48):
+        before = [c for c in whole.chunks if c.first_index < first]
+        after = [c for c in whole.chunks if c.first_index >= first]
+        for known in (None, int(before[-1].times.pts[-1])):
+            seeks.clear()
+            part = read(film, config, chunk_size=8, first_index=first, known_pts=known)
+            assert len(seeks) == 1
+            assert same(part.chunks, after)
+            assert part.summary.end_seconds == whole.summary.end_seconds
+            assert part.summary.stats.num_frames < whole.summary.stats.num_frames
+            assert part.summary.problems == ()
+
+
+@pytest.mark.parametrize("kind", ["stride", "all", "keyframes"])
+def test_a_span_is_bit_identical(
+    film: Path, kind: str, seeks: list[Fraction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, span = sampling(kind, stride=3), TimeRange(Fraction(6), Fraction(9))
+    sought = read(film, config, span=span, chunk_size=8)
+    assert len(seeks) == 1
+
+    def refuse(self: FrameReader, time: Fraction) -> None:
+        raise SeekUnverifiedError
+
+    monkeypatch.setattr(FrameReader, "seek", refuse)
+    straight = read(film, config, span=span, chunk_size=8)
+    assert len(straight.chunks) > 0
+    assert same(sought.chunks, straight.chunks)
+
+
+@pytest.mark.parametrize("kind", ["stride", "all", "keyframes"])
+def test_kinds_that_count_resume_from_their_start(tmp_path: Path, kind: str) -> None:
+    path = Film(count=300, gop=5).write(tmp_path / "film.mp4")
+    config = sampling(kind, stride=3)
+    whole = read(path, config, chunk_size=8)
+    part = read(path, config, chunk_size=8, first_index=32)
+    assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 32])
+
+
+@pytest.mark.parametrize("suffix", ["ts", "avi", "flv"])
+def test_formats_that_cannot_be_trusted_are_read_from_the_start(
+    tmp_path: Path, suffix: str, seeks: list[Fraction]
+) -> None:
+    path = Film(count=300, gop=25).write(tmp_path / f"film.{suffix}")
+    whole = read(path, sampling(fps=5), chunk_size=8)
+    part = read(path, sampling(fps=5), chunk_size=8, first_index=40)
+    assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 40])
+    assert seeks == []
+
+
+def test_a_seek_that_does_not_find_the_known_frame_is_given_up(
+    tmp_path: Path, seeks: list[Fraction]
+) -> None:
+    path = Film(count=300, gop=25).write(tmp_path / "film.mp4")
+    whole = read(path, sampling(fps=5), chunk_size=8)
+    known = int(whole.times.pts[39]) - 1  # no frame has this time
+    part = read(path, sampling(fps=5), chunk_size=8, first_index=40, known_pts=known)
+    assert len(seeks) == 1
+    assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 40])
+    assert part.summary.stats.num_frames < 150  # only what the wanted part met is counted
+
+
+def test_a_file_that_calls_every_packet_a_keyframe_is_read_from_the_start(tmp_path: Path) -> None:
+    """Without its table of sync samples an MP4 claims that all are: seeking lands anywhere."""
+    path = Film(count=300, gop=25, b_frames=2, draw=textured).write(tmp_path / "film.mp4")
+    whole = read(path, sampling(fps=5), chunk_size=8)
+    path.write_bytes(path.read_bytes().replace(b"stss", b"free"))
+    part = read(path, sampling(fps=5), chunk_size=8, first_index=40)
+    assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 40])
+
+
+def test_beyond_the_end_there_is_nothing(tmp_path: Path) -> None:
+    path = Film(count=100, gop=25).write(tmp_path / "film.mp4")
+    reading: Reading = read(path, sampling(fps=5), chunk_size=8, first_index=800)
+    assert reading.chunks == []
+    assert reading.summary.reached_end
+    assert reading.summary.end_seconds == 4
+
+
+def test_first_index_must_fit_the_chunks(tmp_path: Path) -> None:
+    path = Film(count=10).write(tmp_path / "film.mp4")
+    with pytest.raises(ValueError, match="no multiple"):
+        read(path, chunk_size=8, first_index=4)
