@@ -30,6 +30,15 @@ def test_rate_and_time_left() -> None:
     assert pace.left_text() == "0:30 left"
 
 
+def test_slow_work_is_told_in_seconds_a_piece() -> None:
+    clock = Clock()
+    pace = Pace(30, clock)
+    pace.advance(0)
+    clock.now += 10
+    pace.advance(2)
+    assert pace.rate_text("epochs") == "5.0 s/epoch"
+
+
 def test_features_of_an_earlier_run_do_not_count_into_the_rate() -> None:
     clock = Clock()
     pace = Pace(1000, clock)

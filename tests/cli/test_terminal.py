@@ -69,7 +69,6 @@ def test_live_progress_fits_and_shows_rate_and_time_left(film: Path, columns: in
     process, parent = spawn(["extract", str(film), *SLOW, "-o", "f.st", "--no-cache"], columns)
     try:
         text = read_until(parent, r"\d left")
-        assert process.wait(60) == 0 or process.poll() is None
     finally:
         process.kill()
         process.wait()

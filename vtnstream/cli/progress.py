@@ -79,9 +79,13 @@ class Pace:
         return max(0.0, self.total - self.done) / self.rate
 
     def rate_text(self, unit: str) -> str:
-        """``31.2 frames/s``, or nothing yet."""
+        """``31.2 frames/s``, ``4.1 s/epoch`` where it is slow, or nothing yet."""
         rate = self.rate
-        return "" if rate is None else f"{rate:,.{0 if rate >= 100 else 1}f} {unit}/s"
+        if rate is None:
+            return ""
+        if rate < 1:
+            return f"{1 / rate:,.1f} s/{unit.removesuffix('s')}"
+        return f"{rate:,.{0 if rate >= 100 else 1}f} {unit}/s"
 
     def left_text(self) -> str:
         """``1:20 left``, or nothing yet."""
@@ -187,7 +191,7 @@ class RichProgress(CommandProgress):
             self._bars.update(
                 self._task,
                 completed=done,
-                rate=self._pace.rate_text(self._unit),
+                rate=note or self._pace.rate_text(self._unit),
                 left=self._pace.left_text(),
             )
 
@@ -225,11 +229,12 @@ def _bars() -> RichBars:
     # Widths are held, or the line would jump as numbers grow; the name takes what is left.
     rest: list[Any] = [TaskProgressColumn(table_column=Column(min_width=4, no_wrap=True))]
     if width >= 72:
-        rest.append(text("{task.fields[rate]}", Column(width=14, justify="right")))
+        column = Column(width=max(14, width // 5), justify="right", no_wrap=True)
+        rest.append(text("{task.fields[rate]}", column))
     rest.append(text("{task.fields[left]}", Column(width=9, justify="right")))
-    taken = 4 + 10 + (15 if width >= 72 else 0)
+    taken = 4 + 10 + (max(14, width // 5) + 1 if width >= 72 else 0)
     if width >= 60:
-        bar = min(60, width // 4)
+        bar = min(60, width // 5)
         rest.insert(0, BarColumn(bar_width=bar))
         taken += bar + 1
     name = Column(no_wrap=True, overflow="ellipsis", max_width=max(8, width - taken - 2))

@@ -1,0 +1,167 @@
+"""``vtnstream demo``: the reason to read the whole sequence, shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.delivery import terminal
+from vtnstream.cli.progress import make_progress
+from vtnstream.timecode import format_time
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from vtnstream.training.demo import DemoModel, DemoResult
+    from vtnstream.types import Report, Segment
+
+EXAMPLES = """
+vtnstream demo
+vtnstream demo -o /tmp/demo --seed 7 --json
+"""
+TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.attach(
+    options.option(
+        "--output-dir",
+        "-o",
+        section="Demo",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("vtnstream-demo"),
+        show_default=True,
+        metavar="DIR",
+        help="Where films, annotations and models go.",
+    ),
+    options.option(
+        "--seed",
+        section="Demo",
+        type=int,
+        default=0,
+        metavar="N",
+        show_default=True,
+        help="Another seed makes other films.",
+    ),
+)
+@options.as_json
+@options.speech
+@click.pass_obj
+def demo(console: Console, /, **values: Any) -> None:
+    """Make short films, train two small models on them, and show why one of them knows more.
+
+    A coloured bar in the first seconds of each film decides what everything later means. The
+    first model reads the whole film, the second only a few seconds around each moment.
+    """
+    from vtnstream.training.demo import run_demo
+
+    progress = make_progress(console)
+    try:
+        result = run_demo(values["output_dir"], seed=values["seed"], progress=progress)
+    finally:
+        progress.close()
+    if values["json"]:
+        console.out(json.dumps(_document(result), indent=2))
+        return
+    with console.writing():
+        _print(result)
+
+
+def _print(result: DemoResult) -> None:
+    from rich.text import Text
+
+    from vtnstream.report.canvas import Canvas
+    from vtnstream.report.drawing import timeline_lines
+    from vtnstream.report.legend import Legend
+
+    screen = terminal()
+    canvas = Canvas.of(screen)
+    report = _side_by_side(result)
+    legend = Legend.of(report, canvas)
+    strips = timeline_lines(report, legend, canvas)[: -len(legend.lines(gaps=False))]
+    names = Text("  ").join(Text.assemble(legend.mark(name), f" {name}") for name in legend.labels)
+    lines = [
+        Text(f"{result.film}: a film no model has seen; the bar at its beginning is {result.cue}"),
+        Text(),
+        *strips,
+        names,  # shares of the time, as a timeline's own legend has them, mean nothing here
+        Text(),
+        Text(f"frames right in {result.num_unseen} unseen films (guessing: {result.chance:.0f} %)"),
+        _score(WHOLE, "reads the whole film at once", result.vtn),
+        _score(LOCAL, "the same without global attention", result.without_global_attention),
+        Text(),
+        Text(f"everything took {format_time(result.seconds, digits=0)}; try next:"),
+        *(Text(f"  {command}") for command in _next_commands(result)),
+    ]
+    for line in lines:
+        screen.print(line, highlight=False, soft_wrap=True)
+
+
+def _score(track: str, what: str, model: DemoModel) -> Text:
+    from rich.text import Text
+
+    return Text(f"  {track:<6} {model.accuracy:5.1f} %  {what}")
+
+
+def _side_by_side(result: DemoResult) -> Report:
+    """One report whose tracks are the truth and both models' answers."""
+    whole, local = result.vtn, result.without_global_attention
+
+    def on(track: str, segments: tuple[Segment, ...]) -> list[Segment]:
+        return [dataclasses.replace(segment, track=track) for segment in segments]
+
+    return dataclasses.replace(
+        whole.report,
+        segments=(
+            *on(TRUTH, result.truth),
+            *on(WHOLE, whole.segments),
+            *on(LOCAL, local.segments),
+        ),
+        labels=result.labels,
+    )
+
+
+def _next_commands(result: DemoResult) -> list[str]:
+    def line(*words: object) -> str:
+        return shlex.join(["vtnstream", *map(str, words)])
+
+    model = result.vtn.folder
+    return [
+        line("timeline", result.film, "--model", model),
+        line("models", "show", model),
+        line("plan", "your-video.mp4", "--model", model),
+        line(
+            "train", "your-labels.csv", "-o", "your-model", "--backbone", "resnet50", "--pretrained"
+        ),
+    ]
+
+
+def _document(result: DemoResult) -> dict[str, Any]:
+    def model(made: DemoModel) -> dict[str, Any]:
+        return {
+            "folder": str(made.folder),
+            "accuracy": made.accuracy,
+            "segments": [dataclasses.asdict(segment) for segment in made.segments],
+        }
+
+    return {
+        "film": str(result.film),
+        "annotations": str(result.annotations),
+        "cue": result.cue,
+        "truth": [dataclasses.asdict(segment) for segment in result.truth],
+        "whole": model(result.vtn),
+        "local": model(result.without_global_attention),
+        "chance": result.chance,
+        "num_train": result.num_train,
+        "num_unseen": result.num_unseen,
+        "num_steps": result.num_steps,
+        "seconds": result.seconds,
+    }

@@ -1,0 +1,193 @@
+"""``vtnstream train``: a model of one's own labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from vtnstream.cli import options
+from vtnstream.cli.backbone import backbone_options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.progress import make_progress
+from vtnstream.cli.tables import print_facts
+from vtnstream.cli.types import AssignmentType
+from vtnstream.config import SamplingConfig, TrainConfig
+from vtnstream.config.model import FEATURE_NORMS
+from vtnstream.config.train import TASKS
+from vtnstream.errors import UsageError
+from vtnstream.timecode import format_time
+
+if TYPE_CHECKING:
+    from vtnstream.training.run import TrainResult
+
+EXAMPLES = """
+vtnstream train labels.csv -o models/mine --backbone resnet50 --pretrained
+vtnstream train segments.csv -o models/phases --backbone vit_small_patch16_224 --pretrained --fps 1
+vtnstream train recipe.toml --epochs 80 --set optim.batch_size=8 --set temporal.num_layers=3
+"""
+_SECTION = "Training"
+_DEFAULTS = TrainConfig()
+_FLAGS: Mapping[str, tuple[str, Any, str]] = {
+    "task": ("task", click.Choice(TASKS), "Classes of videos or of moments"),
+    "epochs": ("optim.epochs", int, "Passes over the training videos"),
+    "learning_rate": ("optim.learning_rate", float, "Its highest value"),
+    "feature_norm": ("feature_norm", click.Choice(FEATURE_NORMS), "How features are normalised"),
+    "validation": ("data.validation", float, "Share of the videos held out"),
+    "validation_fold": ("data.validation_fold", str, "Fold of the annotations held out"),
+    "max_tokens": ("data.max_tokens", int, "Longer sequences are cropped at random"),
+    "clip_tokens": ("data.clip_tokens", int, "Train on clips this long; 0 is whole videos"),
+    "on_bad_video": ("data.on_bad_video", click.Choice(["stop", "skip"]), "Stop, or go on"),
+    "seed": ("seed", int, "Fixes weights, order, crops"),
+}
+"""Option -> (key of the config, type, help)."""
+_PREPROCESS = ("size", "resize", "crop", "interpolation", "mean", "std")
+
+
+def _default(key: str) -> Any:
+    value: Any = _DEFAULTS
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
+    default = _default(key)
+    shown = "" if default is None else f" [default: {default}]"
+    metavar = {int: "N", float: "X", str: "NAME"}.get(kind)
+    flag = "--" + name.replace("_", "-")
+    return options.option(
+        flag, section=_SECTION, type=kind, metavar=metavar, help=f"{text}{shown}."
+    )
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("source", metavar="ANNOTATIONS|RECIPE")
+@options.attach(
+    options.option(
+        "--output", "-o", section=_SECTION, settable=False, metavar="FOLDER", help="The new model."
+    ),
+    options.option(
+        "--preset", section=_SECTION, metavar="NAME", help="Start from this (see models list)."
+    ),
+    *(_flag(name, *about) for name, about in _FLAGS.items()),
+    options.option(
+        "--exclude-fold",
+        section=_SECTION,
+        multiple=True,
+        metavar="NAME",
+        help="Fold that training never sees; again for more.",
+    ),
+    options.option(
+        "--set",
+        section=_SECTION,
+        type=AssignmentType(),
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any other setting, such as optim.batch_size=8; again for more.",
+    ),
+)
+@backbone_options
+@options.sampling(_DEFAULTS.sampling.describe())
+@options.as_json
+@options.runtime
+@options.speech
+@click.pass_context
+def train(ctx: click.Context, /, **values: Any) -> None:
+    """Train a model on frozen features of a backbone.
+
+    ANNOTATIONS is a CSV with a header: path,label for classes of videos, or
+    path,start,end,label for segments; columns fold, scene and split are understood. RECIPE is
+    a TOML file that names the annotations and any setting; flags go over it, --set over both.
+    """
+    from vtnstream.training.run import train as run_training
+    from vtnstream.training.settings import train_config
+
+    console: Console = ctx.obj
+    recipe = values["source"] if values["source"].lower().endswith(".toml") else None
+    overrides = _overrides(ctx, values, over_recipe=recipe is not None)
+    if recipe is None:
+        overrides["annotations"] = values["source"]
+    config = train_config(recipe, overrides)
+    if not config.output:
+        raise UsageError("no output: say where the model goes with -o FOLDER")
+    progress = make_progress(console)
+    try:
+        result = run_training(config, runtime=options.runtime_from(values), progress=progress)
+    finally:
+        progress.close()
+    if values["json"]:
+        console.out(json.dumps(_document(result), indent=2))
+    else:
+        print_facts(console, _facts(result))
+        console.say(f"try it: vtnstream {_command(result)} VIDEO --model {result.folder}")
+
+
+def _overrides(
+    ctx: click.Context, values: Mapping[str, Any], *, over_recipe: bool
+) -> dict[str, Any]:
+    """Settings as dotted keys. What config files say goes below a recipe, which was named
+    on the command line."""
+    given = {name: value for name, value in values.items() if _counts(ctx, name, over_recipe)}
+    found: dict[str, Any] = {about[0]: given.get(name) for name, about in _FLAGS.items()}
+    found["output"], found["preset"] = given.get("output"), given.get("preset")
+    found["weights"] = given.get("weights")
+    found["pretrained"] = given.get("pretrained") or None
+    found["backbone.name"] = given.get("backbone")
+    if arguments := given.get("backbone_arg"):
+        found["backbone.arguments"] = dict(arguments)
+    if folds := given.get("exclude_fold"):
+        found["data.exclude_folds"] = list(folds)
+    for name in _PREPROCESS:
+        value = given.get(name)
+        found[f"preprocess.{name}"] = list(value) if isinstance(value, tuple) else value
+    sampling = options.sampling_from({**_NO_SAMPLING, **given}, None)
+    found.update(_sampling_keys(sampling))
+    found.update(values["set"])
+    return {key: value for key, value in found.items() if value is not None}
+
+
+_NO_SAMPLING = dict.fromkeys(("fps", "num_frames", "frame_stride", "sample"))
+
+
+def _counts(ctx: click.Context, name: str, over_recipe: bool) -> bool:
+    return not over_recipe or ctx.get_parameter_source(name) in (
+        ParameterSource.COMMANDLINE,
+        ParameterSource.ENVIRONMENT,
+    )
+
+
+def _sampling_keys(sampling: SamplingConfig | None) -> dict[str, Any]:
+    if sampling is None:
+        return {}
+    return {f"sampling.{key}": value for key, value in sampling.key().items()}
+
+
+def _command(result: TrainResult) -> str:
+    return "timeline" if result.task == "dense" else "classify"
+
+
+def _facts(result: TrainResult) -> list[tuple[str, str]]:
+    best = result.best
+    scores = ", ".join(f"{name} {value:.3g}" for name, value in best.validation.items())
+    early = ", stopped early" if result.stopped_early else ""
+    return [
+        ("model", str(result.folder)),
+        ("task", f"{result.task}: {', '.join(result.labels)}"),
+        ("videos", f"{result.num_train} to learn from, {result.num_validation} held out"),
+        ("held out", result.split),
+        ("best epoch", f"{best.epoch} of {len(result.records)}{early}"),
+        ("loss", f"{best.loss:.3g}"),
+        ("validation", scores or "none"),
+        ("time", format_time(result.seconds, digits=0)),
+    ]
+
+
+def _document(result: TrainResult) -> dict[str, Any]:
+    document = dataclasses.asdict(result)
+    return {**document, "folder": str(result.folder)}
