@@ -11,10 +11,10 @@ no torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it for True; typing costs half of a quick start
 if TYPE_CHECKING:
+    from typing import Any
+
     from vtnstream.api import classify as classify
     from vtnstream.api import extract as extract
     from vtnstream.api import timeline as timeline
@@ -69,6 +69,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     value: Any
     if name == "__version__":
         from importlib.metadata import version

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 
 import click
@@ -116,3 +118,15 @@ def test_traceback_only_with_debug(capsys: pytest.CaptureFixture[str]) -> None:
         except OSError as error:
             conclude(error, Console(debug=debug))
         assert ("Traceback" in capsys.readouterr().err) is debug
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_libraries_say_is_for_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    for verbosity, count in ((0, 0), (1, 2)):
+        console = Console()
+        console.verbosity = verbosity
+        with console.libraries():
+            warnings.warn("deprecated\nsince long", stacklevel=1)
+            logging.getLogger("timm").warning("odd %s", "tag")
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == count and all(line.startswith("vtnstream: ") for line in lines)

@@ -11,6 +11,7 @@ import click
 
 from vtnstream.cli import options
 from vtnstream.cli.console import Console
+from vtnstream.cli.fields import attach, option
 from vtnstream.cli.types import AssignmentType, TripleType
 from vtnstream.config import (
     BackboneConfig,
@@ -32,9 +33,9 @@ RANDOM_SEED = 0
 """Backbones without weights are the same in every run, so that their features can be
 compared and cached."""
 
-backbone_options = options.attach(
-    options.option("--backbone", section=_SECTION, metavar="NAME", help="Any timm model."),
-    options.option(
+backbone_options = attach(
+    option("--backbone", section=_SECTION, metavar="NAME", help="Any timm model."),
+    option(
         "--backbone-arg",
         section=_SECTION,
         type=AssignmentType(),
@@ -42,17 +43,17 @@ backbone_options = options.attach(
         metavar="KEY=VALUE",
         help="Argument of the timm model, such as pad_type=same; again for more.",
     ),
-    options.option(
+    option(
         "--weights",
         section=_SECTION,
         metavar="FILE",
         help="safetensors or pth file, or hf-hub:org/name.",
     ),
-    options.option(
+    option(
         "--pretrained", section=_SECTION, is_flag=True, help="timm's own weights, from the Hub."
     ),
     *(
-        options.option(f"--{name}", section=_SECTION, type=kind, metavar=metavar, help=text)
+        option(f"--{name}", section=_SECTION, type=kind, metavar=metavar, help=text)
         for name, kind, metavar, text in (
             ("mean", TripleType(), "NUMBERS", "Mean of the colours [default: the backbone's own]."),
             ("std", TripleType(), "NUMBERS", "Their deviation [default: the backbone's own]."),

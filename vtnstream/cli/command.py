@@ -151,7 +151,8 @@ class Command(click.Command):
             console.note(line)
         for line in ctx.meta.pop("vtnstream.warnings", ()):
             console.warn(line)
-        return super().invoke(ctx)
+        with console.libraries():
+            return super().invoke(ctx)
 
 
 def _unset(parameter: click.Parameter) -> Any:

@@ -20,6 +20,10 @@ def visible(text: str) -> str:
     return "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in text)
 
 
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
 def _harmless(character: str) -> bool:
     category = unicodedata.category(character)
     return category[0] != "C" and category not in ("Zl", "Zp")
@@ -80,6 +84,26 @@ class Console:
             text = "".join(traceback.format_exception(error))
             for line in text.rstrip("\n").split("\n"):
                 self._line(line)
+
+    @contextmanager
+    def libraries(self) -> Iterator[None]:
+        """While a command runs: what libraries warn of and log is for ``-v``, in one line."""
+        import logging
+        import warnings
+
+        def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+            self.note(f"{category.__name__}: {_first_line(str(message))}")
+
+        handler = logging.Handler(logging.WARNING)
+        handler.emit = lambda record: self.note(_first_line(record.getMessage()))  # type: ignore[method-assign]
+        root = logging.getLogger()
+        root.addHandler(handler)
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = show  # type: ignore[assignment]
+                yield
+        finally:
+            root.removeHandler(handler)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

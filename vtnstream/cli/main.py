@@ -1,29 +1,36 @@
 """The entry point: signals, streams, and the last line of a command that cannot go on.
 
-Only the standard library is imported before the signal handlers stand, and the rest inside
-:func:`main`, so that Ctrl-C during slow imports ends as quietly as at any other moment.
+Nothing is imported before :func:`run` catches interrupts, not even ``typing``, so that Ctrl-C
+during imports ends as quietly as at any other moment.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn, TextIO
 
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.interrupts import INTERRUPTS
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn, TextIO
+
+INTERRUPTED = 130
 
 
 def run() -> NoReturn:
     """The console script ``vtnstream``."""
-    INTERRUPTS.install()
+    code = INTERRUPTED
     try:
-        _open_closed_streams()
-        code = main(sys.argv[1:])
-    except KeyboardInterrupt:
-        # It fell between the statements of main's own handling.
-        code = INTERRUPTS.exit_code
+        from vtnstream.cli.interrupts import INTERRUPTS
+
+        INTERRUPTS.install()
+        try:
+            _open_closed_streams()
+            code = main(sys.argv[1:])
+        except KeyboardInterrupt:  # between the statements of main's own handling
+            code = INTERRUPTS.exit_code
+    except KeyboardInterrupt:  # before the handlers stood
+        pass
     sys.exit(code)
 
 
@@ -33,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: what stands after ``vtnstream`` on the command line.
     """
+    from vtnstream.cli.interrupts import INTERRUPTS
+
     code: int
     try:
         from vtnstream.cli.console import Console
@@ -62,6 +71,8 @@ def _flush(code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
+        from vtnstream.cli.exit_codes import ExitCode
+
         code = code or (
             ExitCode.CLOSED_PIPE if isinstance(error, BrokenPipeError) else ExitCode.FAILED
         )

@@ -11,6 +11,7 @@ import click
 from vtnstream.cli import options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
+from vtnstream.cli.fields import attach, option
 from vtnstream.cli.tables import print_table
 from vtnstream.cli.types import SizeType, format_size
 from vtnstream.config import RuntimeConfig
@@ -34,7 +35,7 @@ def cache() -> None:
     examples="vtnstream cache list\nvtnstream cache list --json | jq '.[].video'",
 )
 @options.as_json
-@options.attach(options.cache_dir)
+@attach(options.cache_dir)
 @options.speech
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
@@ -67,8 +68,8 @@ def list_(console: Console, /, **values: Any) -> None:
     cls=Command,
     examples="vtnstream cache prune --limit 5G\nvtnstream cache prune --all",
 )
-@options.attach(
-    options.option(
+@attach(
+    option(
         "--limit",
         section="Prune",
         type=SizeType(),
@@ -76,7 +77,7 @@ def list_(console: Console, /, **values: Any) -> None:
         default=RuntimeConfig().cache_limit_bytes,
         help=f"Keep at most this much [default: {format_size(RuntimeConfig().cache_limit_bytes)}].",
     ),
-    options.option(
+    option(
         "--all",
         section="Prune",
         is_flag=True,
@@ -85,7 +86,7 @@ def list_(console: Console, /, **values: Any) -> None:
     ),
 )
 @options.as_json
-@options.attach(options.cache_dir)
+@attach(options.cache_dir)
 @options.speech
 @click.pass_obj
 def prune(console: Console, /, **values: Any) -> None:

@@ -14,6 +14,7 @@ from vtnstream.cli import options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
+from vtnstream.cli.fields import attach, option
 from vtnstream.cli.progress import make_progress
 from vtnstream.timecode import format_time
 
@@ -31,8 +32,8 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.attach(
-    options.option(
+@attach(
+    option(
         "--output-dir",
         "-o",
         section="Demo",
@@ -42,7 +43,7 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
         metavar="DIR",
         help="Where films, annotations and models go.",
     ),
-    options.option(
+    option(
         "--seed",
         section="Demo",
         type=int,

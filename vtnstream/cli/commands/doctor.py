@@ -17,6 +17,7 @@ from vtnstream.cli import options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach
 from vtnstream.cli.settings import config_files
 from vtnstream.cli.tables import print_facts
 from vtnstream.cli.types import format_size
@@ -35,7 +36,7 @@ vtnstream doctor --json > report.json
 
 @click.command(cls=Command, examples=EXAMPLES)
 @options.as_json
-@options.attach(options.cache_dir)
+@attach(options.cache_dir)
 @options.speech
 @click.pass_obj
 def doctor(console: Console, /, **values: Any) -> ExitCode:

@@ -14,6 +14,7 @@ from vtnstream.cli.backbone import backbone_options, prepare_encoding
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, option
 from vtnstream.cli.inputs import InputList, resolve
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
@@ -38,8 +39,8 @@ SUFFIX = ".safetensors"
 @backbone_options
 @options.time_range
 @options.sampling("the model's own; with --backbone 2")
-@options.attach(
-    options.option(
+@attach(
+    option(
         "--output",
         "-o",
         section="Output",

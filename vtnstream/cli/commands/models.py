@@ -12,6 +12,7 @@ import click
 from vtnstream.cli import options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
+from vtnstream.cli.fields import attach, option
 from vtnstream.cli.tables import print_facts, print_table
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import to_dict
@@ -32,8 +33,8 @@ vtnstream models list --backbones 'deit*patch16*'
 
 @models.command("list", cls=Command, examples=LIST_EXAMPLES)
 @click.argument("folders", nargs=-1)
-@options.attach(
-    options.option(
+@attach(
+    option(
         "--backbones",
         section="List",
         settable=False,

@@ -14,6 +14,7 @@ from vtnstream.cli import options
 from vtnstream.cli.backbone import backbone_options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
+from vtnstream.cli.fields import attach, option
 from vtnstream.cli.progress import make_progress
 from vtnstream.cli.tables import print_facts
 from vtnstream.cli.types import AssignmentType
@@ -61,29 +62,25 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
     shown = "" if default is None else f" [default: {default}]"
     metavar = {int: "N", float: "X", str: "NAME"}.get(kind)
     flag = "--" + name.replace("_", "-")
-    return options.option(
-        flag, section=_SECTION, type=kind, metavar=metavar, help=f"{text}{shown}."
-    )
+    return option(flag, section=_SECTION, type=kind, metavar=metavar, help=f"{text}{shown}.")
 
 
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("source", metavar="ANNOTATIONS|RECIPE")
-@options.attach(
-    options.option(
+@attach(
+    option(
         "--output", "-o", section=_SECTION, settable=False, metavar="FOLDER", help="The new model."
     ),
-    options.option(
-        "--preset", section=_SECTION, metavar="NAME", help="Start from this (see models list)."
-    ),
+    option("--preset", section=_SECTION, metavar="NAME", help="Start from this (see models list)."),
     *(_flag(name, *about) for name, about in _FLAGS.items()),
-    options.option(
+    option(
         "--exclude-fold",
         section=_SECTION,
         multiple=True,
         metavar="NAME",
         help="Fold that training never sees; again for more.",
     ),
-    options.option(
+    option(
         "--set",
         section=_SECTION,
         type=AssignmentType(),
