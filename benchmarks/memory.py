@@ -40,7 +40,9 @@ def main(arguments: list[str]) -> None:
     print(f"{'':<28}{'10 min':>10}{f'{options.hours:g} h':>10}{'bound':>12}")
     difference = peaks[1] - peaks[0]
     print(f"{'extract, peak RSS (MB)':<28}{peaks[0]:>10.1f}{peaks[1]:>10.1f}{'+32.0':>12}")
-    print(f"{'  difference':<28}{'':>10}{difference:>10.1f}{'ok' if difference <= 32 else 'OVER':>12}")
+    print(
+        f"{'  difference':<28}{'':>10}{difference:>10.1f}{'ok' if difference <= 32 else 'OVER':>12}"
+    )
     for kind, result in added.items():
         over = "ok" if result["added"] <= result["bound"] else "OVER"
         name = f"timeline {kind}, added (MB)"
