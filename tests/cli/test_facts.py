@@ -69,6 +69,13 @@ def test_every_command_has_help_with_examples(run: Run, name: str) -> None:
         assert max(map(len, text.splitlines())) <= 110
 
 
+@pytest.mark.parametrize("arguments", [[], ["cache"], ["models"]])
+def test_no_command_shows_the_help_on_stderr(run: Run, arguments: list[str]) -> None:
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Commands:\n" in outcome.err and "\\n" not in outcome.err
+
+
 def test_unknown_command_has_a_suggestion(run: Run) -> None:
     outcome = run("clasify", "a.mp4")
     assert outcome.code == 2 and "did you mean 'classify'" in outcome.err

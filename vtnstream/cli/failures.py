@@ -63,5 +63,8 @@ def conclude(error: BaseException, console: Console) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     console.traceback(error)
-    console.error(message_of(error))
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+    else:
+        console.error(message_of(error))
     return exit_code_of(error)
