@@ -71,7 +71,8 @@ def test_every_display_matrix(tmp_path: Path, name: str) -> None:
 def test_rotation_is_told_clockwise() -> None:
     assert orientation_from_matrix(full(MATRICES["90 clockwise"])) == (Orientation(90), True)
     assert orientation_from_matrix(full(MATRICES["left to right"])) == (Orientation(0, True), True)
-    tilted, exact = orientation_from_matrix(full((ONE * 9 // 10, ONE // 3, -ONE // 3, ONE * 9 // 10)))  # fmt: skip
+    cosine, sine = ONE * 9 // 10, ONE // 3
+    tilted, exact = orientation_from_matrix(full((cosine, sine, -sine, cosine)))
     assert tilted == Orientation(0)
     assert not exact
     assert orientation_from_matrix((0,) * 9)[0] == Orientation(0)
