@@ -248,6 +248,27 @@ def test_prune_removes_least_recently_used_first_and_spares_the_used(
     assert cache.entries() == []
 
 
+def test_room_is_made_when_enough_has_been_added(
+    cache: FeatureCache, key: FeatureKey, video: Path
+) -> None:
+    state = FileState.of(video)
+    limit = 40 * 2**20
+    for number in range(3):
+        with cache.open(replace(key, backbone=f"b{number}"), state) as store:
+            fill(store, range(1))
+            (store.directory / "ballast.bin").write_bytes(bytes(15 * 2**20))
+            os.utime(store.directory / "lock", (number, number))
+    cache.make_room(limit, 1)  # the first look finds 45 of 40 MB
+    assert [entry.backbone for entry in cache.entries()] == ["b1", "b2"]
+    with cache.open(replace(key, backbone="b3"), state) as store:
+        fill(store, range(1))
+        (store.directory / "ballast.bin").write_bytes(bytes(15 * 2**20))
+    cache.make_room(limit, 2**20)
+    assert len(cache.entries()) == 3  # a 20th of the limit is not reached
+    cache.make_room(limit, 2 * 2**20)
+    assert [entry.backbone for entry in cache.entries()] == ["b2", "b3"]
+
+
 def test_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     first, second = StoreLock(tmp_path / "lock"), StoreLock(tmp_path / "lock")
     assert first.try_acquire(exclusive=True)

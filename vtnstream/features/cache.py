@@ -41,6 +41,10 @@ class CacheEntry:
     sampling: dict[str, object]
 
 
+_TALLY_BYTES = 2**20
+_TALLY_SHARE = 20
+
+
 class FeatureCache:
     """Feature stores below one directory, least recently used first to go."""
 
@@ -128,6 +132,27 @@ class FeatureCache:
                 total -= entry.size_bytes
                 removed.append(entry)
         return removed
+
+    def make_room(self, limit_bytes: int, grown_bytes: int) -> None:
+        """:meth:`prune` after a store has grown, looking through all stores only when they
+        may hold a 20th of the limit more than when last looked at: with thousands of videos
+        each would else cost as much as all before it. The growth is tallied in a file, a
+        byte a megabyte, so that all processes count together.
+
+        Raises:
+            StoreError: the tally or a store cannot be written.
+        """
+        tally = self.root / "grown"
+        try:
+            first = not tally.exists()
+            with open(tally, "ab") as file:
+                file.write(b"." * -(-grown_bytes // _TALLY_BYTES))
+                grown = file.tell() * _TALLY_BYTES
+            if first or grown * _TALLY_SHARE > limit_bytes:
+                os.truncate(tally, 0)
+                self.prune(limit_bytes)
+        except OSError as error:
+            raise StoreError(f"{tally}: cannot be written ({error.strerror or error})") from error
 
     def _remove(self, directory: Path) -> bool:
         lock = StoreLock(directory / "lock")

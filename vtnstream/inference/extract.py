@@ -102,7 +102,10 @@ def extract_features(
         end = store.end()
         if runtime.use_cache:
             store.lock.try_acquire(exclusive=False)  # others may read along from here on
-            cache.prune(runtime.cache_limit_bytes)
+            if facts.num_tokens:
+                cache.make_room(
+                    runtime.cache_limit_bytes, 4 * facts.num_tokens * encoder.num_features
+                )
         if not len(features.times):
             raise VideoDecodeError(_nothing(path, info, sampling, span, end))
         yield ExtractedFeatures(
