@@ -12,10 +12,8 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,56 +21,96 @@ import torch
 
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
-from vtnstream.errors import FeatureError, UsageError
-from vtnstream.features.file import FeatureFile, FeatureSpan, write_features
-from vtnstream.features.key import video_identity
+from vtnstream.errors import UsageError
+from vtnstream.features.file import write_features
 from vtnstream.inference.analyze import Analysis, analyze
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
-from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.extract import extract_features
-from vtnstream.models.checkpoint import load_model, weights_sha256
-from vtnstream.models.streaming import SequenceOutput
+from vtnstream.inference.sources import (
+    Question,
+    Source,
+    TimeLike,
+    file_metadata,
+    open_source,
+    time_range,
+)
+from vtnstream.models.checkpoint import load_model
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.timecode import FrameCount, parse_time
-from vtnstream.types import FeatureSequence, Partial, Report, TimeRange, VideoInfo
-from vtnstream.video.probe import probe
+from vtnstream.types import Report
 
 NO_MODEL = (
     "no model chosen: make one with `vtnstream demo` or `vtnstream train`, "
     "and name it with --model or VTNSTREAM_MODEL"
 )
-METHODS = ("chunked", "end-to-end")
-TimeLike = str | int | float | Fraction
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceOptions:
-    """What ``classify`` and ``timeline`` share.
+class Analyzer:
+    """A model made ready once and asked about many videos.
 
-    Attributes:
-        sampling: overrides the model's own sampling.
-        start: source time in seconds or any form of ``vtnstream.timecode``; None: beginning.
-        end: the same; None: the end of the file.
+    Args:
+        model: a model folder, a hub name, or a loaded model, which is put into evaluation
+            mode on the runtime's device.
         runtime: device, dtype, cache.
-        features: a file of ``vtnstream extract`` to use instead of decoding.
-        method: ``chunked`` (memory does not grow with the video) or ``end-to-end``.
-        stream: index of the video stream where a file has several.
+
+    Raises:
+        ModelError: the model cannot be used.
+        UsageError: no model is named, or the device is not there.
     """
 
-    sampling: SamplingConfig | None = None
-    start: TimeLike | None = None
-    end: TimeLike | None = None
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    features: str | Path | None = None
-    method: str = "chunked"
-    stream: int | None = None
+    def __init__(
+        self, model: str | Path | VTN | None, *, runtime: RuntimeConfig | None = None
+    ) -> None:
+        if model is None:
+            raise UsageError(NO_MODEL)
+        self.runtime = runtime or RuntimeConfig()
+        self.model = model if isinstance(model, VTN) else load_model(model)
+        self.model.eval().to(resolve_device(self.runtime.device))
+        self.encoder = FrameEncoder.from_model(self.model, self.runtime)
 
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"method must be one of {', '.join(METHODS)}, not {self.method!r}")
-        if self.features is not None and self.method != "chunked":
-            raise UsageError("stored features and --method end-to-end exclude each other")
+    def classify(
+        self, path: str | Path, question: Question, *, progress: Progress | None = None
+    ) -> Report:
+        """As :func:`classify`."""
+        return self._run(path, None, question, progress)
+
+    def timeline(
+        self,
+        path: str | Path,
+        question: Question,
+        options: TimelineConfig,
+        *,
+        progress: Progress | None = None,
+    ) -> Report:
+        """As :func:`timeline`."""
+        return self._run(path, options, question, progress)
+
+    def _run(
+        self,
+        path: str | Path,
+        localize: TimelineConfig | None,
+        question: Question,
+        progress: Progress | None,
+    ) -> Report:
+        """The one way through: features, the temporal half, a report."""
+        began = time.perf_counter()
+        with open_source(
+            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+        ) as source:
+            middle = time.perf_counter()
+            analysis = analyze(self.model, source.features, localize, output=source.output)
+            source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
+            source.facts["seconds"] = round(time.perf_counter() - began, 3)
+            config = self.model.config
+            about = {
+                "name": config.name,
+                "source": getattr(self.model, "source", None),
+                "weights_sha256": getattr(self.model, "weights_sha256", None),
+                "architecture": config.architecture,
+                "backbone": config.backbone.name,
+            }
+            sampling = question.sampling or config.sampling
+            return _report(path, source, about, sampling, localize, analysis)
 
 
 def classify(
@@ -92,8 +130,11 @@ def classify(
 
     Args:
         path: the video.
-        model: needed; a model folder, a hub name, or a loaded :class:`vtnstream.models.vtn.VTN`.
-        sampling, start, end, runtime, features, method, stream: :class:`InferenceOptions`.
+        model: needed; a model folder, a hub name, or a loaded
+            :class:`vtnstream.models.vtn.VTN`. For many videos see :class:`Analyzer`.
+        sampling, start, end, features, method, stream: see
+            :class:`vtnstream.inference.sources.Question`.
+        runtime: device, dtype, cache.
         progress: told how far the work is.
 
     Returns:
@@ -102,10 +143,8 @@ def classify(
     Raises:
         VtnstreamError: one line that names the file and what to do.
     """
-    options = InferenceOptions(
-        sampling, start, end, runtime or RuntimeConfig(), features, method, stream
-    )
-    return run(path, _model(model), None, options, progress or NullProgress())
+    question = Question(sampling, start, end, features, method, stream)
+    return Analyzer(model, runtime=runtime).classify(path, question, progress=progress)
 
 
 def timeline(
@@ -130,7 +169,9 @@ def timeline(
         window: tokens of the sliding window; asking for one adds sliding localisation.
         model: as for :func:`classify`.
         options: all other options of localisation.
-        sampling, start, end, runtime, features, method, stream: :class:`InferenceOptions`.
+        sampling, start, end, features, method, stream: see
+            :class:`vtnstream.inference.sources.Question`.
+        runtime: device, dtype, cache.
         progress: told how far the work is.
 
     Returns:
@@ -142,10 +183,8 @@ def timeline(
     localize = options or TimelineConfig()
     if window is not None:
         localize = replace(localize, window=window)
-    inference = InferenceOptions(
-        sampling, start, end, runtime or RuntimeConfig(), features, method, stream
-    )
-    return run(path, _model(model), localize, inference, progress or NullProgress())
+    question = Question(sampling, start, end, features, method, stream)
+    return Analyzer(model, runtime=runtime).timeline(path, question, localize, progress=progress)
 
 
 def extract(
@@ -168,203 +207,28 @@ def extract(
     Raises:
         VtnstreamError: one line that names the file and what to do.
     """
-    runtime = runtime or RuntimeConfig()
-    span = time_range(path, start, end, stream)
     with extract_features(
         path,
         encoder,
         sampling,
-        span=span,
+        span=time_range(path, start, end, stream),
         runtime=runtime,
         stream=stream,
         progress=progress,
     ) as extracted:
-        write_features(output, extracted.features, extracted.provenance)
-        source = _Source(
-            extracted.features,
-            extracted.info,
-            extracted.partial,
-            extracted.warnings,
-            {**extracted.facts, "output": str(output)},
-        )
-        model = {
+        write_features(output, extracted.features, file_metadata(extracted))
+        extracted.facts["output"] = str(output)
+        about = {
             "name": encoder.config.name,
             "source": None,
             "weights_sha256": encoder.weights_sha256,
         }
-        return _report(path, source, model, sampling, None, None)
-
-
-def run(
-    path: str | Path,
-    model: VTN,
-    localize: TimelineConfig | None,
-    options: InferenceOptions,
-    progress: Progress,
-) -> Report:
-    """The one way through: a source of features, the temporal half, a report."""
-    began = time.perf_counter()
-    model.eval().to(resolve_device(options.runtime.device))
-    sampling = options.sampling or model.config.sampling
-    with _features(path, model, sampling, options, progress) as source:
-        middle = time.perf_counter()
-        analysis = analyze(model, source.features, localize, output=source.output)
-        source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
-        source.facts["seconds"] = round(time.perf_counter() - began, 3)
-        about = {
-            "name": model.config.name,
-            "source": getattr(model, "source", None),
-            "weights_sha256": getattr(model, "weights_sha256", None),
-            "architecture": model.config.architecture,
-            "backbone": model.config.backbone.name,
-        }
-        return _report(path, source, about, sampling, localize, analysis)
-
-
-def time_range(
-    path: str | Path, start: TimeLike | None, end: TimeLike | None, stream: int | None = None
-) -> TimeRange:
-    """A range of source time from user's words; ``2700f`` needs the video's rate.
-
-    Raises:
-        UsageError: not a time, or the range is empty.
-    """
-    first = _seconds(path, start, stream) if start is not None else Fraction(0)
-    last = _seconds(path, end, stream) if end is not None else None
-    if last is not None and last <= first:
-        raise UsageError(f"--end {end} does not lie after --start {start if start else 0}")
-    return TimeRange(first, last)
-
-
-def _seconds(path: str | Path, value: TimeLike, stream: int | None) -> Fraction:
-    parsed = parse_time(value) if isinstance(value, str) else Fraction(value)
-    if isinstance(parsed, FrameCount):
-        rate = probe(path, stream=stream).average_rate
-        if not rate:
-            raise UsageError(f"{path}: its frame rate is unknown: give times in seconds")
-        return Fraction(parsed.frames) / rate
-    if parsed < 0:
-        raise UsageError(f"times start at 0, not {value}")
-    return parsed
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Features of one video, wherever they came from."""
-
-    features: FeatureSequence
-    info: VideoInfo
-    partial: Partial | None
-    warnings: tuple[str, ...]
-    facts: dict[str, Any]
-    output: SequenceOutput | None = None
-
-
-@contextmanager
-def _features(
-    path: str | Path,
-    model: VTN,
-    sampling: SamplingConfig,
-    options: InferenceOptions,
-    progress: Progress,
-) -> Iterator[_Source]:
-    if options.features is not None:
-        yield _from_file(path, model, options)
-        return
-    span = time_range(path, options.start, options.end, options.stream)
-    if options.method == "end-to-end":
-        yield _end_to_end(path, model, sampling, span, options)
-        return
-    encoder = FrameEncoder.from_model(model, options.runtime)
-    with extract_features(
-        path,
-        encoder,
-        sampling,
-        span=span,
-        runtime=options.runtime,
-        stream=options.stream,
-        progress=progress,
-    ) as extracted:
-        yield _Source(
-            extracted.features,
-            extracted.info,
-            extracted.partial,
-            extracted.warnings,
-            extracted.facts,
-        )
-
-
-def _end_to_end(
-    path: str | Path,
-    model: VTN,
-    sampling: SamplingConfig,
-    span: TimeRange,
-    options: InferenceOptions,
-) -> _Source:
-    result = run_end_to_end(path, model, sampling, span=span, stream=options.stream)
-    facts = {
-        "tokens": len(result.features.times),
-        "features": result.features.num_features,
-        "frames_decoded": result.summary.stats.num_frames,
-        "from_store": False,
-    }
-    return _Source(
-        result.features,
-        result.info,
-        result.partial,
-        result.info.warnings + result.summary.warnings,
-        facts,
-        result.output,
-    )
-
-
-def _from_file(path: str | Path, model: VTN, options: InferenceOptions) -> _Source:
-    """Features of an earlier ``extract``, checked to be this video's and this model's."""
-    file = FeatureFile(options.features or "")
-    info = probe(path, stream=options.stream)
-    _check_provenance(file, path, info, model)
-    span = time_range(path, options.start, options.end, options.stream)
-    features: FeatureSequence = file
-    if span != TimeRange():
-        features = FeatureSpan(
-            file, float(span.start), None if span.end is None else float(span.end)
-        )
-    if not len(features.times):
-        raise FeatureError(f"{file.path}: no token in the requested range")
-    partial = file.metadata.get("partial")
-    facts = {"tokens": len(features.times), "features": file.num_features, "from_store": True}
-    return _Source(features, info, Partial(**partial) if partial else None, (), facts)
-
-
-def _check_provenance(file: FeatureFile, path: str | Path, info: VideoInfo, model: VTN) -> None:
-    identity = video_identity(path)
-    stored = file.metadata
-    checks = {
-        "another video": stored["video"]["blocks_sha256"] == identity.blocks_sha256,
-        "another video stream": stored["stream_index"] == info.stream_index,
-        "another backbone or other weights": stored["weights_sha256"]
-        == weights_sha256(model.backbone),
-        "other preprocessing": stored["preprocess"] == to_dict(model.config.preprocess),
-        "other backbone arguments": stored["backbone_arguments"]
-        == dict(model.config.backbone.arguments),
-    }
-    wrong = [what for what, fine in checks.items() if not fine]
-    if wrong:
-        raise FeatureError(
-            f"{file.path}: made from {' and '.join(wrong)} than asked for; extract again with "
-            "vtnstream extract --model"
-        )
-
-
-def _model(model: str | Path | VTN | None) -> VTN:
-    if model is None:
-        raise UsageError(NO_MODEL)
-    return model if isinstance(model, VTN) else load_model(model)
+        return _report(path, Source.of(extracted), about, sampling, None, None)
 
 
 def _report(
     path: str | Path,
-    source: _Source,
+    source: Source,
     about: Mapping[str, Any],
     sampling: SamplingConfig,
     localize: TimelineConfig | None,

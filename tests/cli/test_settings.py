@@ -203,9 +203,3 @@ def test_every_default_is_the_dataclass_one() -> None:
     assert isinstance(command, Command)
     assert options.timeline_from(defaults) == TimelineConfig()
     assert options.runtime_from(defaults) == type(options.runtime_from(defaults))()
-
-
-def test_methods_are_those_of_the_library() -> None:
-    from vtnstream.api import METHODS
-
-    assert options.METHODS == METHODS

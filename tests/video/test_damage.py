@@ -37,8 +37,8 @@ def test_broken_packets_are_counted_and_skipped(tmp_path: Path, suffix: str, cod
 def test_damaged_films_decode_alike_every_time(tmp_path: Path) -> None:
     path = Film(count=100, b_frames=2, broken=range(30, 60)).write(tmp_path / "film.mp4")
     first = read(path, sampling("all"))
-    for threads in (1, 2, 8):
-        again = read(path, sampling("all"), threads=threads)
+    for _ in range(3):
+        again = read(path, sampling("all"))
         assert np.array_equal(first.frames, again.frames)
         assert first.summary == again.summary
 

@@ -16,7 +16,6 @@ from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
-    from vtnstream.models.vtn import VTN
     from vtnstream.types import Partial
 
 NO_MODEL = (
@@ -40,48 +39,33 @@ def analyze_inputs(
         raise UsageError(NO_MODEL)
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
-    shared = {
-        "sampling": options.sampling_from(values, None),
-        "start": values["start"],
-        "end": values["end"],
-        "runtime": options.runtime_from(values),
-        "features": values["features"],
-        "method": values["method"],
-        "stream": values["stream"],
-    }
+    runtime = options.runtime_from(values)
     delivery = make_delivery(values, console, inputs)
-    model = load(values, console)
-    from vtnstream import api
+    from vtnstream.api import Analyzer
+    from vtnstream.inference.sources import Question
+
+    question = Question(
+        sampling=options.sampling_from(values, None),
+        start=values["start"],
+        end=values["end"],
+        features=values["features"],
+        method=values["method"],
+        stream=values["stream"],
+    )
+    analyzer = Analyzer(values["model"], runtime=runtime)
+    console.note(f"model {analyzer.model.config.name} from {values['model']}")
 
     with delivery:
 
         def work(path: str, progress: CommandProgress) -> Partial | None:
-            common: dict[str, Any] = {**shared, "model": model, "progress": progress}
             delivery.begin(path)
             if localize is None:
-                report = api.classify(path, **common)
+                report = analyzer.classify(path, question, progress=progress)
             else:
-                report = api.timeline(path, options=localize, **common)
+                report = analyzer.timeline(path, question, localize, progress=progress)
             for warning in report.warnings:
                 console.warn(f"{path}: {warning}")
             delivery.deliver(report)
             return report.partial
 
         return for_each(inputs, work, console, on_failure=delivery.fail)
-
-
-def load(values: Mapping[str, Any], console: Console) -> VTN:
-    """The model of ``--model``, once for all inputs.
-
-    Raises:
-        ModelError: it cannot be used.
-    """
-    import torch
-
-    from vtnstream.models.checkpoint import load_model
-
-    if values["threads"] is not None:
-        torch.set_num_threads(values["threads"])
-    model = load_model(values["model"])
-    console.note(f"model {model.config.name} from {values['model']}")
-    return model

@@ -14,10 +14,10 @@ from vtnstream.cli.fields import attach, field, option
 from vtnstream.cli.settings import load_settings
 from vtnstream.cli.types import RateType, SizeType, TimeType, format_size
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config.runtime import METHODS
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRESS_KINDS = ("auto", "rich", "plain", "none")
-METHODS = ("chunked", "end-to-end")
 
 
 # ------------------------------------------------------------------------------- inputs
@@ -246,7 +246,12 @@ _RUNTIME = (
         help="Above this size the least recently used features go "
         f"[default: {format_size(RuntimeConfig().cache_limit_bytes)}].",
     ),
-    field(RuntimeConfig, "threads", section="Run", help="Threads of decoder and torch."),
+    field(
+        RuntimeConfig,
+        "threads",
+        section="Run",
+        help="Threads of the model [default: one a core].",
+    ),
 )
 runtime = attach(*_RUNTIME)
 

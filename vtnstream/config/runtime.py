@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vtnstream.errors import ConfigError
 
+METHODS = ("chunked", "end-to-end")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -20,8 +21,9 @@ class RuntimeConfig:
         batch_size: frames a backbone call; recorded with stored features and reused.
         cache_dir: where features are kept; None is the user's cache directory.
         use_cache: False works in a temporary store that is removed afterwards.
+        threads: torch's threads in this process; None leaves them as they are. The decoder
+            always has one of its own: with more, damaged files decode differently.
         cache_limit_bytes: least recently used features go when the store grows beyond.
-        threads: decoder and torch threads; None leaves the choice to them.
     """
 
     device: str = "auto"
@@ -35,5 +37,7 @@ class RuntimeConfig:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, not {self.threads}")
         if self.batch_size < 1:
             raise ConfigError(f"batch size must be at least 1, not {self.batch_size}")

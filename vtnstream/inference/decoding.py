@@ -51,7 +51,6 @@ class DecodeJob:
     sampling: SamplingConfig
     span: TimeRange
     stream: int | None
-    threads: int | None
 
 
 def fill_store(
@@ -143,7 +142,6 @@ def _open_source(store: FeatureStore, job: DecodeJob, first: int, stop: int | No
         span=job.span,
         known_pts=known_pts,
         stream=job.stream,
-        threads=job.threads,
     )
 
 

@@ -46,6 +46,12 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def limit_threads(runtime: RuntimeConfig) -> None:
+    """Give torch the number of threads that was asked for, where one was."""
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+
+
 class FrameEncoder:
     """The spatial half of a VTN (paper section 3.1) as the feature store knows it.
 

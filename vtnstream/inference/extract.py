@@ -26,7 +26,7 @@ from vtnstream.features.cache import (
 from vtnstream.features.key import FeatureKey, FileState, full_sha256, video_identity
 from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures, StoreLayout
 from vtnstream.inference.decoding import DecodeFacts, DecodeJob, fill_store
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.encoder import FrameEncoder, limit_threads
 from vtnstream.inference.partial import partial_result
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
@@ -82,6 +82,7 @@ def extract_features(
     """
     span = span or TimeRange()
     runtime = runtime or RuntimeConfig()
+    limit_threads(runtime)
     progress = progress or NullProgress()
     began = time.perf_counter()
     state = FileState.of(path)
@@ -95,7 +96,7 @@ def extract_features(
         )
         waiting = f"{path}: another vtnstream process is reading it, waiting"
         store = stack.enter_context(cache.open(key, state, on_wait=lambda: progress.warn(waiting)))
-        job = DecodeJob(path, encoder, sampling, span, stream, runtime.threads)
+        job = DecodeJob(path, encoder, sampling, span, stream)
         facts = _fill(store, job, info, state, runtime, progress)
         first, stop = index_range(sampling, span)
         features = store.sequence(first, stop)

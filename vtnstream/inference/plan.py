@@ -16,7 +16,7 @@ from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.cache import FeatureCache, default_cache_dir
 from vtnstream.features.key import FileState
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.encoder import FrameEncoder, limit_threads
 from vtnstream.inference.extract import feature_key
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import TimeRange, VideoInfo
@@ -92,6 +92,7 @@ def plan(
     """
     span = span or TimeRange()
     runtime = runtime or RuntimeConfig()
+    limit_threads(runtime)
     info = probe(path, stream=stream)
     tokens = estimate_num_tokens(info, sampling, span)
     stored = _stored_tokens(path, info, encoder, sampling, span, runtime)
@@ -167,7 +168,6 @@ def _measure(
         stop_index=first + _SAMPLED_BATCHES * batch_size,
         span=span,
         stream=stream,
-        threads=runtime.threads,
     ) as source:
         frames = [chunk.frames for chunk in source.chunks() if len(chunk.frames)]
     decode_seconds = time.perf_counter() - began

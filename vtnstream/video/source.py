@@ -32,7 +32,6 @@ def open_video(
     span: TimeRange | None = None,
     known_pts: int | None = None,
     stream: int | None = None,
-    threads: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> VideoSource:
     """Open a video for sampling.
@@ -50,8 +49,6 @@ def open_video(
         known_pts: pts of the last token before ``first_index``, as an earlier run found it: a
             seek is checked against it.
         stream: index of the video stream in the container; None chooses as ffmpeg does.
-        threads: has no effect on what is decoded, nor on how: more than one decoder thread
-            changes the pictures of damaged files and hides errors. Kept for a future decoder.
         max_pixels: larger pictures are refused.
 
     Raises:

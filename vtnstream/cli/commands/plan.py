@@ -63,8 +63,8 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _plan(path: str, encoding: Encoding, values: dict[str, Any]) -> Plan:
-    from vtnstream.api import time_range
     from vtnstream.inference.plan import plan as estimate
+    from vtnstream.inference.sources import time_range
 
     model = encoding.model
     sizes: dict[str, int] = {}
