@@ -164,6 +164,33 @@ def test_layout_of_the_first_write_is_reused(
         assert store.begin(StoreLayout(3, 16, 64)) == LAYOUT
 
 
+def test_chunks_without_their_layout_are_not_used(
+    cache: FeatureCache, key: FeatureKey, video: Path
+) -> None:
+    state = FileState.of(video)
+    with cache.open(key, state) as store:
+        fill(store, range(3))
+        store.finish(EndRecord(24, 12.0, DecodeStats(), (), ()))
+        (store.directory / "store.json").write_text("{")
+    with cache.open(key, state) as store:
+        assert store.begin(StoreLayout(3, 5, 10)).chunk_tokens == 10
+        assert not store.index()
+        assert store.end() is None
+
+
+def test_features_without_their_identity_are_not_used(
+    cache: FeatureCache, key: FeatureKey, video: Path
+) -> None:
+    state = FileState.of(video)
+    with cache.open(key, state) as store:
+        fill(store, range(2))
+        assert record_full_hash(store, state, full_sha256(video))
+        (store.directory / "identity.json").write_text("{")
+    with cache.open(key, state) as store:
+        assert not store.index()
+        assert store.layout is None
+
+
 def test_layout_is_whole_batches_of_a_megabyte_or_a_minute() -> None:
     assert StoreLayout.plan(768, 32, 2.0) == StoreLayout(768, 32, 128)
     assert StoreLayout.plan(2048, 32, 30.0) == StoreLayout(2048, 32, 128)

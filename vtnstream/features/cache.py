@@ -90,15 +90,13 @@ class FeatureCache:
                 if known is not None and not known.has_seen(state):
                     checked = checked or full_sha256(state.path)
                     if known.full_sha256 is None:
-                        # Interrupted before the hash was known, and moved since: not provably
-                        # the same film, so nothing of it is kept.
-                        _empty(directory)
-                        known = None
+                        known = None  # interrupted before the hash was known, and moved since
                     elif known.full_sha256 != checked:
                         continue
                     else:
                         known.with_state(state).write(directory)
                 if known is None:
+                    _empty(directory)  # what lies here is not provably of the same film
                     _Identity(checked, (state,)).write(directory)
                 yield directory, lock
                 return

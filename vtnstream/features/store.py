@@ -167,6 +167,10 @@ class FeatureStore:
     def begin(self, layout: StoreLayout) -> StoreLayout:
         """Record the layout at the first write; later calls return what was recorded."""
         if self.layout is None:
+            # Where the record was lost, nobody knows how the chunks that lie here were cut.
+            for path in (*map(self.chunk_path, self.chunk_numbers()), self.directory / "end.json"):
+                path.unlink(missing_ok=True)
+            self._index = None
             write_json(
                 self.directory / "store.json",
                 {"key": self.key.as_dict(), "layout": asdict(layout)},
