@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
 
-from .conftest import RATE, noise_frames
+from .conftest import RATE, SECONDS, noise_frames
 
 
 class InterruptAfter(NullProgress):
@@ -102,6 +103,22 @@ def test_ranges_fill_one_store_in_any_order(
         assert part.partial is None
     extracted(film, model, other_runtime)
     assert stored_bytes(other_runtime) == stored_bytes(runtime)
+
+
+def test_a_range_beyond_the_end_does_not_shorten_the_video(
+    film: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig
+) -> None:
+    extracted(film, model, runtime)
+    for seen in ((), (TimeRange(Fraction(0), Fraction(5)),)):
+        for span in (*seen, TimeRange(Fraction(200), Fraction(300))):
+            try:
+                extracted(film, model, other_runtime, span=span)
+            except VideoError as error:
+                assert "no frame in the requested range" in str(error)
+        facts, _ = extracted(film, model, other_runtime)
+        assert facts["tokens"] == SECONDS * 2
+        assert stored_bytes(other_runtime) == stored_bytes(runtime)
+        other_runtime = replace(other_runtime, cache_dir=Path(f"{other_runtime.cache_dir}-2"))
 
 
 def test_damaged_chunk_is_computed_again(film: Path, model: VTN, runtime: RuntimeConfig) -> None:

@@ -113,6 +113,7 @@ def _fill_run(
             # A run that had to start before its first missing chunk meets stored ones again.
             fresh = (b for b in _timed(batches, facts) if b.first_index >= first * chunk_tokens)
             told = _told(fresh, progress, done)
+            before = done
             for chunk in _assemble(store, job.encoder, told, first, facts):
                 store.append(chunk)
                 facts.num_tokens += len(chunk.times)
@@ -120,7 +121,9 @@ def _fill_run(
         summary = source.summary
         facts.num_frames_decoded += summary.stats.num_frames
         if summary.reached_end:
-            store.finish(_end_record(store, summary))
+            # A pass that began behind the last token has not seen where the tokens end.
+            if done > before or not missing_runs(store, 0, first):
+                store.finish(_end_record(store, summary))
         elif stop is not None:
             for missing, _ in missing_runs(store, first, stop):
                 store.append(_empty_chunk(store, missing, stop))  # the run ends in a gap
