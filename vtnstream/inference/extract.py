@@ -114,7 +114,7 @@ def extract_features(
             info=info,
             span=span,
             end_seconds=end.end_seconds if end else None,
-            partial=partial_result(features.times, features.stats, info, span, end),
+            partial=partial_result(features.times, features.stats, info, sampling, span, end),
             warnings=info.warnings + (end.warnings if end else ()),
             facts=_facts(facts, features, store, time.perf_counter() - began),
             provenance={

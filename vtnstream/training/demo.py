@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vtnstream import api
 from vtnstream.config import (
@@ -58,7 +59,7 @@ class DemoConfig:
 
     num_train: int = 320
     num_unseen: int = 40
-    epochs: int = 30
+    epochs: int = 20
     film: FilmConfig = dataclasses.field(default_factory=FilmConfig)
     workers: int = 2
 
@@ -137,9 +138,24 @@ def run_demo(
     Raises:
         OutputError: the directory cannot be written.
     """
+    with _one_thread():
+        return _run(Path(directory), seed, config or DemoConfig(), progress or NullProgress())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Tensors are small here: several threads would mostly wait for each other, on a busy
+    machine for minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> DemoResult:
     began = time.perf_counter()
-    directory, config = Path(directory), config or DemoConfig()
-    progress = progress or NullProgress()
     runtime = RuntimeConfig(device="cpu", batch_size=64, cache_dir=directory / "features")
     films = make_films(
         directory / "films",

@@ -110,6 +110,8 @@ def prepare(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = VTN(model_config, backbone)
+        if config.weight_init == "xavier":
+            _start_by_width(model)
     fit_feature_norm(model.feature_norm, learned)
     model.to(encoder.device)
     make = dense_samples if dense else class_samples
@@ -121,6 +123,15 @@ def prepare(
         parts.append(samples)
     _check_classes(annotations, parts[0], labels, progress)
     return Prepared(model, parts[0], parts[1], labels)
+
+
+def _start_by_width(model: VTN) -> None:
+    """Linear layers of encoder and heads at Glorot's scale, which follows their width:
+    N(0, .02) is right for the paper's D = 768 and far too small for an encoder of 64."""
+    for part in (model.temporal_encoder, model.mlp_head, model.dense_head):
+        for module in part.modules() if part is not None else ():
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.xavier_uniform_(module.weight)
 
 
 def _through(item: VideoFeatures, model: VTN) -> VideoFeatures:
