@@ -218,7 +218,7 @@ class DecodeSummary:
     end_seconds: float
     """Player time at which the last decoded frame ends (0 when nothing was decoded)."""
     reached_end: bool
-    """The file was read to its end (not stopped by ``--end`` or by a budget of errors)."""
+    """The file was read as far as it can be (not stopped by ``--end``)."""
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     end_problems: tuple[str, ...] = ()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av.error
 import pytest
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
@@ -21,6 +25,7 @@ from vtnstream.inference.extract import ExtractedFeatures, extract_features
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
+from vtnstream.video.decode import FrameReader
 
 from .conftest import RATE, SECONDS, noise_frames
 
@@ -119,6 +124,53 @@ def test_a_range_beyond_the_end_does_not_shorten_the_video(
         assert facts["tokens"] == SECONDS * 2
         assert stored_bytes(other_runtime) == stored_bytes(runtime)
         other_runtime = replace(other_runtime, cache_dir=Path(f"{other_runtime.cache_dir}-2"))
+
+
+def break_reading_at(seconds: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the demuxer raise ``error`` from ``seconds`` on."""
+    whole = FrameReader._demux
+
+    def demux(reader: FrameReader) -> Iterator[Any]:
+        for packet in whole(reader):
+            if packet.pts * packet.time_base >= seconds:
+                raise error
+            yield packet
+
+    monkeypatch.setattr(FrameReader, "_demux", demux)
+
+
+@pytest.mark.parametrize("end", [None, 120])
+def test_a_failing_disk_leaves_nothing_wrong_behind(
+    film: Path,
+    model: VTN,
+    runtime: RuntimeConfig,
+    other_runtime: RuntimeConfig,
+    end: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extracted(film, model, runtime)
+    span = TimeRange(Fraction(0), None if end is None else Fraction(end))
+    with monkeypatch.context() as patch:
+        break_reading_at(70, OSError(errno.EIO, "Input/output error"), patch)
+        with pytest.raises(VideoError, match=r"reading failed after 1:09\.75 .*run again"):
+            extracted(film, model, other_runtime, span=span)
+    facts, result = extracted(film, model, other_runtime)
+    assert facts["tokens_encoded"] == 180  # the first minute is kept
+    assert result.partial is None
+    assert stored_bytes(other_runtime) == stored_bytes(runtime)
+
+
+def test_a_film_that_cannot_be_read_further_is_partial_and_not_read_again(
+    film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = av.error.InvalidDataError(-1094995529, "Invalid data")
+    break_reading_at(70, broken, monkeypatch)
+    _, first = extracted(film, model, runtime)
+    assert first.partial is not None
+    assert any("reading stopped at 1:10" in reason for reason in first.partial.reasons)
+    facts, second = extracted(film, model, runtime)
+    assert facts["frames_decoded"] == 0
+    assert second.partial == first.partial
 
 
 def test_damaged_chunk_is_computed_again(film: Path, model: VTN, runtime: RuntimeConfig) -> None:

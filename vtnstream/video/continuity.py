@@ -23,21 +23,22 @@ class Continuity:
 
     Attributes:
         packets_end: player time at which the packets read so far end, where that is followed.
+        last_time: player time of the last packet.
     """
 
     facts: StreamFacts
     clock: FrameClock
     keyframes_only: bool
     packets_end: Fraction | None = None
+    last_time: Fraction = Fraction(0)
     _long_holds: deque[tuple[Fraction, Fraction]] = field(default_factory=lambda: deque(maxlen=64))
     _damage: deque[Fraction] = field(default_factory=lambda: deque(maxlen=256))
-    _last_time: Fraction = Fraction(0)
 
     def note(self, packet: Any) -> None:
         """A packet was read."""
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
-            self._last_time = self._time(stamp)
+            self.last_time = self._time(stamp)
         if packet.is_corrupt:
             self.note_damage()
         if self.facts.declared and stamp is not None and packet.duration:
@@ -47,7 +48,7 @@ class Continuity:
 
     def note_damage(self, time: Fraction | None = None) -> None:
         """Something was corrupt or lost, at the last packet if not said otherwise."""
-        self._damage.append(self._last_time if time is None else time)
+        self._damage.append(self.last_time if time is None else time)
 
     def forget_damage(self) -> None:
         """What was met so far does not count (pictures before the landing of a seek)."""

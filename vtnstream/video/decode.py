@@ -10,6 +10,8 @@ from typing import Any
 
 import av.error
 
+from vtnstream.errors import VideoDecodeError
+from vtnstream.timecode import format_time
 from vtnstream.video.clock import FrameClock
 from vtnstream.video.container import OpenedVideo, reason_of
 from vtnstream.video.continuity import HOLDS_LONG, Continuity
@@ -280,7 +282,11 @@ class FrameReader:
         return self.video.is_format("mov", "mp4") and bool(packet.has_sidedata("encryption_info"))
 
     def packets(self) -> Iterator[Any]:
-        """Packets of the stream, over read errors as far as that makes sense."""
+        """Packets of the stream, over read errors as far as that makes sense.
+
+        Raises:
+            VideoDecodeError: the operating system cannot read the file.
+        """
         if self._first_packet is not None:
             yield self._first_packet
             self._first_packet = None
@@ -295,12 +301,20 @@ class FrameReader:
                 return
             except av.error.InterruptedError:
                 raise KeyboardInterrupt from None
-            except (av.error.FFmpegError, OSError) as error:
+            except av.error.FFmpegError as error:
                 in_a_row, errors = in_a_row + 1, errors + 1
                 self._count_error()
                 if in_a_row >= _MAX_READ_ERRORS_IN_A_ROW or errors >= _MAX_READ_ERRORS:
                     self.stopped = f"the file cannot be read further ({reason_of(error)})"
                     return
+            except OSError as error:
+                # The disk or network failed, not the film: what is missing now may be there
+                # next time, so nothing may be concluded or stored from it.
+                place = format_time(self.continuity.last_time, digits=2)
+                raise VideoDecodeError(
+                    f"{self.video.path}: reading failed after {place} ({reason_of(error)}); check "
+                    "the disk or network and run again, or ask for what lies before with --end"
+                ) from error
 
     def _demux(self) -> Iterator[Any]:
         ours = self.video.stream

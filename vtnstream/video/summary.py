@@ -45,7 +45,7 @@ def summarize(reader: FrameReader, screen: Screen) -> DecodeSummary:
     return DecodeSummary(
         stats=reader.tally.total,
         end_seconds=float(max(Fraction(0), _end(reader, screen))),
-        reached_end=reader.reached_end,
+        reached_end=reader.reached_end or reader.stopped is not None,
         problems=(*_met(reader, screen), *ending),
         end_problems=ending,
         warnings=tuple(_warnings(reader)),
