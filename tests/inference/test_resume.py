@@ -21,6 +21,7 @@ from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.errors import VideoError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.extract import ExtractedFeatures, extract_features
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress
@@ -260,6 +261,38 @@ def test_gap_is_stored_once_and_not_decoded_again(
         facts, _ = extracted(path, model, other_runtime, span=span)
         assert facts["tokens_encoded"] == encoded
     assert facts["frames_decoded"] == 0
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(
+    "start, end, gap",
+    [
+        (0, 3000, (11, 3000)),
+        (3000, 7215, (3000, 7210)),
+        (2, 12, (11, 12)),
+        (2, 11, None),
+        (7210, 7215, None),
+        (7212, 9000, None),
+    ],
+)
+def test_a_range_that_begins_or_ends_in_a_gap_is_partial(
+    model: VTN,
+    runtime: RuntimeConfig,
+    tmp_path: Path,
+    start: int,
+    end: int,
+    gap: tuple[int, int] | None,
+    known: bool,
+) -> None:
+    path = tmp_path / "hole.mkv"
+    write_with_hole(path, before=10, hole=7200, after=10)
+    if known:
+        extracted(path, model, runtime)
+    span = TimeRange(Fraction(start), Fraction(end))
+    _, result = extracted(path, model, runtime, span=span)
+    whole = run_end_to_end(path, model, model.config.sampling, span=span)
+    for partial in (result.partial, whole.partial):
+        assert (partial.gaps if partial else ()) == ((gap,) if gap else ())
 
 
 def write_with_hole(path: Path, *, before: int, hole: int, after: int) -> None:

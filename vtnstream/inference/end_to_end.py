@@ -81,6 +81,7 @@ def run_end_to_end(
             times,
             persistent_stats(summary.stats),
             source.info,
+            sampling,
             span,
             end_record(stop, summary) if summary.reached_end else None,
         ),

@@ -6,9 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from vtnstream.config import SamplingConfig
 from vtnstream.features.store import EndRecord
 from vtnstream.timecode import format_time
 from vtnstream.types import DecodeStats, Partial, TimeRange, TokenTimes, VideoInfo
+from vtnstream.video.sampling import index_range
 
 _SLACK = 1e-6
 _MAX_PLACES = 5
@@ -21,10 +23,35 @@ def gaps(times: TokenTimes) -> list[tuple[float, float]]:
     return [(float(ends[i]), float(starts[i])) for i in holes]
 
 
+def gaps_at_the_edges(
+    times: TokenTimes, sampling: SamplingConfig, span: TimeRange, end: EndRecord | None
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Gaps before the first and after the last token, where a range begins or ends in one.
+
+    Only a rate says which tokens there must be. A video may show its first picture late, so
+    its own beginning is no gap.
+    """
+    if sampling.kind != "rate":
+        return [], []
+    first, stop = index_range(sampling, span)
+    before, after = [], []
+    if span.start > 0 and times.indices[0] > first:
+        before.append((float(span.start), float(times.start_seconds[0])))
+    last_end = float(times.end_seconds[-1])
+    if end is not None and (span.end is None or float(span.end) > end.end_seconds):
+        # The last token ends with its own frame, less than one step before the video.
+        if end.end_seconds - last_end > float(1 / sampling.fps) + _SLACK:
+            after.append((last_end, end.end_seconds))
+    elif span.end is not None and stop is not None and times.indices[-1] < stop - 1:
+        after.append((last_end, float(span.end)))
+    return before, after
+
+
 def partial_result(
     times: TokenTimes,
     stats: DecodeStats,
     info: VideoInfo,
+    sampling: SamplingConfig,
     span: TimeRange,
     end: EndRecord | None,
 ) -> Partial | None:
@@ -34,6 +61,7 @@ def partial_result(
         times: tokens of the requested range.
         stats: errors met while decoding them.
         info: what the header promised.
+        sampling: which tokens there ought to be.
         span: what was asked for.
         end: what is known of the end of the video, where it was reached.
 
@@ -46,7 +74,8 @@ def partial_result(
         # Damage after the last token is in no chunk, only in the sum at the end.
         errors = max(errors, end.stats.num_packet_errors)
         corrupt = max(corrupt, end.stats.num_corrupt)
-    holes = gaps(times)
+    before, after = gaps_at_the_edges(times, sampling, span, end)
+    holes = before + gaps(times) + after
     reasons = []
     if errors:
         reasons.append(f"{errors} packets could not be decoded")
