@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +144,51 @@ def test_features_of_another_film_or_model_are_refused(
     retrained = vtnstream.create_model(model.config)
     with pytest.raises(FeatureError, match="other weights"):
         vtnstream.classify(film, model=retrained, features=features)
+
+
+def stored_features(film: Path, model: VTN, target: Path, **options: Any) -> Path:
+    encoder = FrameEncoder.from_model(model, RuntimeConfig())
+    sampling = options.pop("sampling", model.config.sampling)
+    no_cache = RuntimeConfig(use_cache=False)
+    api.extract(film, encoder, sampling=sampling, output=target, runtime=no_cache, **options)
+    return target
+
+
+def test_features_of_another_sampling_are_refused(film: Path, model: VTN, tmp_path: Path) -> None:
+    target = tmp_path / "f.safetensors"
+    four, fifty = SamplingConfig(fps=Fraction(4)), SamplingConfig("uniform", num_frames=50)
+    features = stored_features(film, model, target, sampling=four, end=20)
+    with pytest.raises(FeatureError, match="another sampling"):
+        vtnstream.classify(film, model=model, features=features)
+    report = vtnstream.classify(film, model=model, features=features, sampling=four, end=20)
+    assert report.run["tokens"] == 80
+    features = stored_features(film, model, target, sampling=fifty)
+    with pytest.raises(FeatureError, match="another sampling"):  # a range has its own 50 frames
+        vtnstream.classify(film, model=model, features=features, sampling=fifty, end=20)
+
+
+@pytest.mark.parametrize(
+    "start, end, whole",
+    [(10, 20, True), (12.1, 12.2, True), (12, 15, True), (None, None, False), (5, 15, False)],
+)
+def test_features_of_a_range_say_what_they_lack(
+    film: Path,
+    model: VTN,
+    runtime: RuntimeConfig,
+    tmp_path: Path,
+    start: float | None,
+    end: float | None,
+    whole: bool,
+) -> None:
+    features = stored_features(film, model, tmp_path / "f.safetensors", start=10, end=20)
+    ask = {"model": model, "start": start, "end": end, "runtime": runtime}
+    report = vtnstream.classify(film, **ask, features=features)
+    if whole:
+        assert report.partial is None
+        assert_same(report, vtnstream.classify(film, **ask))
+    else:
+        assert report.partial is not None
+        assert report.partial.reasons == ("the features hold only 0:10.00 to 0:20.00",)
 
 
 def test_no_model_is_one_line() -> None:

@@ -117,12 +117,13 @@ class FeatureFile:
 
 
 class FeatureSpan:
-    """The tokens of a feature sequence that start within ``[start, end)`` seconds."""
+    """The tokens ``[first_index, stop_index)`` of the sampling grid of a feature sequence;
+    ``stop_index`` None is its end."""
 
-    def __init__(self, whole: FeatureSequence, start: float, end: float | None) -> None:
-        low, high = np.searchsorted(
-            whole.times.start_seconds, [start, np.inf if end is None else end]
-        )
+    def __init__(self, whole: FeatureSequence, first_index: int, stop_index: int | None) -> None:
+        indices = whole.times.indices
+        low = np.searchsorted(indices, first_index)
+        high = len(indices) if stop_index is None else np.searchsorted(indices, stop_index)
         self._whole = whole
         self._low, self._high = int(low), int(high)
         self._times = whole.times[self._low : self._high]

@@ -134,15 +134,11 @@ def feature_key(
     sampling: SamplingConfig,
     span: TimeRange,
 ) -> FeatureKey:
-    """The key under which this video's features are stored. With a rate every range shares
-    one grid; for the other kinds the range decides the grid and so belongs to the key."""
-    grid = sampling.key()
-    if sampling.kind != "rate" and span != TimeRange():
-        grid["span"] = [str(span.start), None if span.end is None else str(span.end)]
+    """The key under which this video's features are stored."""
     return FeatureKey(
         video=video_identity(path),
         stream_index=info.stream_index,
-        sampling=grid,
+        sampling=sampling_grid(sampling, span),
         preprocess=to_dict(encoder.preprocess),
         resizer=RESIZER,
         decoder=DECODER,
@@ -152,6 +148,20 @@ def feature_key(
         dtype=encoder.dtype,
         backend=encoder.backend,
     )
+
+
+def sampling_grid(sampling: SamplingConfig, span: TimeRange) -> dict[str, Any]:
+    """What decides the grid of a range. With a rate every range shares one grid; for the
+    other kinds the range decides the grid and so belongs to it."""
+    grid = sampling.key()
+    if sampling.kind != "rate" and span != TimeRange():
+        grid["span"] = span_text(span)
+    return grid
+
+
+def span_text(span: TimeRange) -> list[str | None]:
+    """A range as JSON data."""
+    return [str(span.start), None if span.end is None else str(span.end)]
 
 
 def _fill(

@@ -90,7 +90,7 @@ def partial_result(
     return Partial(
         reasons=tuple(reasons),
         seconds_read=float(np.sum(times.end_seconds - times.start_seconds)),
-        seconds_expected=_expected(info, span),
+        seconds_expected=seconds_expected(info, span),
         gaps=tuple(holes),
         num_packet_errors=errors,
         num_corrupt=corrupt,
@@ -106,7 +106,8 @@ def _describe(holes: list[tuple[float, float]]) -> str:
     return "no picture from " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _expected(info: VideoInfo, span: TimeRange) -> float | None:
+def seconds_expected(info: VideoInfo, span: TimeRange) -> float | None:
+    """Seconds of a range by the header's word, None where it says nothing."""
     stop = info.duration_from_header
     if span.end is not None:
         stop = span.end if stop is None else min(stop, span.end)

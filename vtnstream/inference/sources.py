@@ -19,13 +19,20 @@ from vtnstream.features.file import FeatureFile, FeatureSpan
 from vtnstream.features.key import video_identity
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.end_to_end import run_end_to_end
-from vtnstream.inference.extract import ExtractedFeatures, extract_features
+from vtnstream.inference.extract import (
+    ExtractedFeatures,
+    extract_features,
+    sampling_grid,
+    span_text,
+)
+from vtnstream.inference.partial import gaps, seconds_expected
 from vtnstream.models.streaming import SequenceOutput
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import Progress
-from vtnstream.timecode import FrameCount, parse_time
+from vtnstream.timecode import FrameCount, format_time, parse_time
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 from vtnstream.video.probe import probe
+from vtnstream.video.sampling import index_range
 
 TimeLike = str | int | float | Fraction
 
@@ -100,7 +107,7 @@ def open_source(
     span = time_range(path, question.start, question.end, question.stream)
     sampling = question.sampling or model.config.sampling
     if question.features is not None:
-        yield _from_file(path, model, encoder, question, span)
+        yield _from_file(path, model, encoder, question, sampling, span)
     elif question.method == "end-to-end":
         yield _end_to_end(path, model, sampling, span, question.stream)
     else:
@@ -164,20 +171,23 @@ def _end_to_end(
 
 
 def _from_file(
-    path: str | Path, model: VTN, encoder: FrameEncoder, question: Question, span: TimeRange
+    path: str | Path,
+    model: VTN,
+    encoder: FrameEncoder,
+    question: Question,
+    sampling: SamplingConfig,
+    span: TimeRange,
 ) -> Source:
-    """Features of an earlier ``extract``, checked to be this video's and this model's."""
+    """Features of an earlier ``extract``, checked to be this video's, this model's and this
+    grid's."""
     file = FeatureFile(question.features or "")
     info = probe(path, stream=question.stream)
-    _check_provenance(file, path, info, model, encoder)
-    features: FeatureSequence = file
-    if span != TimeRange():
-        end = None if span.end is None else float(span.end)
-        features = FeatureSpan(file, float(span.start), end)
+    _check_provenance(file, path, info, model, encoder, sampling_grid(sampling, span))
+    features = FeatureSpan(file, *index_range(sampling, span))
     if not len(features.times):
         raise FeatureError(f"{file.path}: no token in the requested range")
     facts = {"tokens": len(features.times), "features": file.num_features, "from_store": True}
-    return Source(features, info, partial_from(file.metadata), (), facts)
+    return Source(features, info, _partial_of_file(file, features, info, span), (), facts)
 
 
 def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
@@ -185,27 +195,59 @@ def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
     partial = extracted.partial
     return {
         **extracted.provenance,
+        "span": span_text(extracted.span),
         "partial": None if partial is None else dataclasses.asdict(partial),
     }
 
 
-def partial_from(metadata: dict[str, Any]) -> Partial | None:
-    """The ``partial`` of a feature file's metadata."""
-    data = metadata.get("partial")
-    if data is None:
+def _partial_of_file(
+    file: FeatureFile, features: FeatureSequence, info: VideoInfo, span: TimeRange
+) -> Partial | None:
+    """Why features of a file do not tell all of a range: what was wrong when they were made
+    (errors count wherever in the file they were met), or a range that reaches beyond theirs."""
+    data = file.metadata.get("partial") or {"reasons": ()}
+    times = features.times
+    reasons = [*_beyond(file.metadata, info, span), *data["reasons"]]
+    if not reasons:
         return None
-    gaps = tuple((float(start), float(end)) for start, end in data["gaps"])
-    return Partial(**{**data, "reasons": tuple(data["reasons"]), "gaps": gaps})
+    return Partial(
+        reasons=tuple(reasons),
+        seconds_read=float((times.end_seconds - times.start_seconds).sum()),
+        seconds_expected=seconds_expected(info, span),
+        gaps=tuple(gaps(times)),
+        num_packet_errors=data.get("num_packet_errors", 0),
+        num_corrupt=data.get("num_corrupt", 0),
+    )
+
+
+def _beyond(metadata: dict[str, Any], info: VideoInfo, span: TimeRange) -> Iterator[str]:
+    """One sentence where a range reaches beyond that of a feature file."""
+    start, end = metadata.get("span", ("0", None))
+    first, last = Fraction(start), None if end is None else Fraction(end)
+    if last is not None and info.duration_from_header and last >= info.duration_from_header:
+        last = None
+    wanted = info.duration_from_header if span.end is None else span.end
+    if span.start < first or (last is not None and (wanted is None or wanted > last)):
+        until = "the end" if last is None else format_time(last, digits=2)
+        yield f"the features hold only {format_time(first, digits=2)} to {until}"
 
 
 def _check_provenance(
-    file: FeatureFile, path: str | Path, info: VideoInfo, model: VTN, encoder: FrameEncoder
+    file: FeatureFile,
+    path: str | Path,
+    info: VideoInfo,
+    model: VTN,
+    encoder: FrameEncoder,
+    grid: dict[str, Any],
 ) -> None:
     stored, config = file.metadata, model.config
+    name = config.backbone.name.partition(".")[0]  # the tag names weights, which have a hash
     fits = {
         "another video": stored["video"] == dataclasses.asdict(video_identity(path)),
         "another video stream": stored["stream_index"] == info.stream_index,
-        "another backbone or other weights": stored["weights_sha256"] == encoder.weights_sha256,
+        "another backbone or other weights": stored["weights_sha256"] == encoder.weights_sha256
+        and stored["backbone"].partition(".")[0] == name,
+        "another sampling": stored["sampling"] == grid,
         "other preprocessing": stored["preprocess"] == to_dict(config.preprocess),
         "other backbone arguments": stored["backbone_arguments"] == dict(config.backbone.arguments),
     }
