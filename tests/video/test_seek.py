@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,29 @@ def test_resuming_is_bit_identical(film: Path, kind: str, seeks: list[Fraction])
             assert part.summary.end_seconds == whole.summary.end_seconds
             assert part.summary.stats.num_frames < whole.summary.stats.num_frames
             assert part.summary.problems == ()
+
+
+@pytest.mark.parametrize("frame", range(117, 126))
+def test_damage_near_a_border_is_counted_once(
+    tmp_path: Path, frame: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = Film(count=200, gop=25, b_frames=3).write(tmp_path / "film.mp4")
+    note = FrameReader._note
+
+    def note_damage(reader: FrameReader, packet: Any) -> None:
+        note(reader, packet)
+        if round(packet.pts * packet.time_base * 25) == frame:
+            reader.tally.count("num_corrupt")
+
+    monkeypatch.setattr(FrameReader, "_note", note_damage)
+    config = sampling(fps=5)
+    whole = [c.stats.num_corrupt for c in read(film, config, chunk_size=8).chunks]
+    parts = (
+        *read(film, config, chunk_size=8, stop_index=24).chunks,
+        *read(film, config, chunk_size=8, first_index=24).chunks,
+    )
+    assert sum(whole) == 1
+    assert [c.stats.num_corrupt for c in parts] == whole
 
 
 @pytest.mark.parametrize("kind", ["stride", "all", "keyframes"])

@@ -45,6 +45,7 @@ def chunked(
         path: for messages.
     """
     batch: list[Token] = []
+    stats = DecodeStats()
     skipped: Token | None = None
     before_first = True
     for token in tokens:
@@ -55,14 +56,18 @@ def chunked(
         if before_first:
             on_first(skipped)
             before_first = False
+        # What was met before a token came is its own, so that a pass that ends or begins
+        # between two chunks counts for each what a straight one does.
+        met = take_stats()
         if batch and token.index // size != batch[0].index // size:
-            yield _chunk(batch, size, wanted, take_stats(), path)
-            batch = []
+            yield _chunk(batch, size, wanted, stats, path)
+            batch, stats = [], DecodeStats()
+        stats += met
         batch.append(token)
     if before_first:
         on_first(skipped)
     if batch:
-        yield _chunk(batch, size, wanted, take_stats(), path)
+        yield _chunk(batch, size, wanted, stats + take_stats(), path)
 
 
 def _chunk(
