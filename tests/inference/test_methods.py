@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 import vtnstream
 from vtnstream import api
-from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config import HeadConfig, RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.models.vtn import VTN
@@ -72,6 +73,17 @@ def test_chunked_end_to_end_and_stored_features_agree(
         assert chunked.end_seconds == 91.5
 
 
+def test_both_combines_equal_labels_in_any_order(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
+    head = HeadConfig(labels=("a", "b", "c"), dense_labels=("c", "a", "b"))
+    other = vtnstream.create_model(replace(model.config, head=head)).eval()
+    report = vtnstream.timeline(
+        film, model=other, options=TimelineConfig(localize="both"), runtime=runtime, end=40
+    )
+    assert report.settings["tracks"] == ["combined"]
+
+
 def test_second_question_decodes_nothing(
     film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,8 +101,6 @@ def test_second_question_decodes_nothing(
 
 
 def test_batch_size_of_the_store_is_reused(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
-    from dataclasses import replace
-
     vtnstream.classify(film, model=model, runtime=runtime, end=30)
     again = vtnstream.classify(film, model=model, runtime=replace(runtime, batch_size=32))
     encoder = FrameEncoder.from_model(model, runtime)
@@ -102,8 +112,6 @@ def test_batch_size_of_the_store_is_reused(film: Path, model: VTN, runtime: Runt
 
 
 def test_without_cache_nothing_stays(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
-    from dataclasses import replace
-
     cached = vtnstream.classify(film, model=model, runtime=runtime)
     assert runtime.cache_dir is not None
     before = sorted(runtime.cache_dir.rglob("*"))
@@ -199,8 +207,6 @@ def test_no_model_is_one_line() -> None:
 def test_dtype_is_part_of_the_key_and_stored_as_float32(
     film: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
-    from dataclasses import replace
-
     full = vtnstream.classify(film, model=model, runtime=runtime, end=20)
     half = vtnstream.classify(film, model=model, runtime=replace(runtime, dtype="bfloat16"), end=20)
     assert not half.run["from_store"]

@@ -152,7 +152,7 @@ def _localize(
     classes: tuple[ClassScore, ...], timelines: list[ScoreTimeline], options: TimelineConfig
 ) -> Analysis:
     """One track for one timeline or two with equal labels, else two tracks side by side."""
-    if len(timelines) == 2 and timelines[0].labels == timelines[1].labels:
+    if len(timelines) == 2 and set(timelines[0].labels) == set(timelines[1].labels):
         timelines = [combine(timelines[0], timelines[1], out=timelines[0].scores)]
     tracks = tuple(timeline.track for timeline in timelines)
     segments = [s for timeline in timelines for s in to_segments(timeline, options)]
