@@ -1,0 +1,96 @@
+"""Crops, buckets and padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tests.training.cases import WIDTH, class_sample, dense_sample, model
+from vtnstream.training.batches import Crop, collate, epoch_batches, plan_batches, random_crop
+from vtnstream.training.targets import IGNORE
+
+
+def whole(sample) -> Crop:
+    return Crop(sample, 0, len(sample))
+
+
+def test_crops_are_all_that_fits_or_a_window_anywhere() -> None:
+    generator = np.random.default_rng(0)
+    sample = dense_sample(10, 0)
+    assert random_crop(sample, 10, generator) == Crop(sample, 0, 10)
+    starts = {random_crop(sample, 4, generator).start for _ in range(200)}
+    assert starts == set(range(7))
+
+
+def test_every_sample_goes_once_and_batches_stay_within_bounds() -> None:
+    lengths = np.random.default_rng(1).integers(1, 100, 77)
+    crops = [whole(class_sample(0, int(n), i)) for i, n in enumerate(lengths)]
+    for generator in (None, np.random.default_rng(0)):
+        batches = plan_batches(crops, 8, 256, generator)
+        assert sorted(id(c.sample) for b in batches for c in b) == sorted(
+            id(c.sample) for c in crops
+        )
+        for batch in batches:
+            assert len(batch) <= 8
+            assert len(batch) * max(map(len, batch)) <= 256
+    shuffled = plan_batches(crops, 8, 256, np.random.default_rng(0))
+    again = plan_batches(crops, 8, 256, np.random.default_rng(0))
+    other = plan_batches(crops, 8, 256, np.random.default_rng(1))
+    assert [[id(c) for c in b] for b in shuffled] == [[id(c) for c in b] for b in again]
+    assert [[id(c) for c in b] for b in shuffled] != [[id(c) for c in b] for b in other]
+
+
+def test_a_sequence_longer_than_the_bound_goes_alone() -> None:
+    crops = [whole(class_sample(0, n, n)) for n in (5, 600, 7)]
+    assert [[len(c) for c in b] for b in plan_batches(crops, 8, 256)] == [[5, 7], [600]]
+
+
+def test_padding_and_positions() -> None:
+    short, long = dense_sample(3, 1), dense_sample(9, 2)
+    batch = collate([Crop(short, 0, 3), Crop(long, 4, 9)])
+    assert batch.features.shape == (2, 5, WIDTH)
+    assert batch.padding_mask is not None and batch.targets is not None
+    assert batch.padding_mask.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
+    assert batch.indices[1].tolist() == [4, 5, 6, 7, 8]
+    assert batch.targets[0, 3:].tolist() == [IGNORE, IGNORE]
+    assert batch.targets[1].tolist() == long.targets[4:].tolist()
+    assert batch.labels is None
+    np.testing.assert_array_equal(batch.features[1].numpy(), long.features.values[4:9])
+    clipped = collate([Crop(long, 4, 9)], clip_positions=True)
+    assert clipped.indices[0].tolist() == [0, 1, 2, 3, 4]
+    assert clipped.padding_mask is None
+
+
+def test_padding_changes_no_answer() -> None:
+    vtn = model(dense=True).eval()
+    short, long = dense_sample(5, 1), dense_sample(14, 2)
+    together, alone = collate([whole(short), whole(long)]), collate([whole(short)])
+    with torch.no_grad():
+        padded = vtn.forward_features(
+            together.features, padding_mask=together.padding_mask, indices=together.indices
+        )
+        single = vtn.forward_features(alone.features, indices=alone.indices)
+    torch.testing.assert_close(
+        padded.dense_logits[0, :5], single.dense_logits[0], atol=1e-5, rtol=1e-5
+    )
+
+
+def test_an_epoch_sees_each_sample_once_in_new_crops() -> None:
+    samples = [dense_sample(20, seed) for seed in range(5)]
+    generator = np.random.default_rng(0)
+
+    def epoch() -> list[list[int]]:
+        batches = epoch_batches(
+            samples,
+            max_tokens=6,
+            batch_size=2,
+            batch_tokens=100,
+            generator=generator,
+            clip_positions=False,
+        )
+        return [row.tolist() for batch in batches for row in batch.indices]
+
+    first, second = epoch(), epoch()
+    assert len(first) == len(second) == 5
+    assert all(len(row) == 6 for row in first)
+    assert sorted(first) != sorted(second)

@@ -1,0 +1,40 @@
+"""The demo: the whole path on few short films, and in full where there is time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vtnstream.models.checkpoint import load_model
+from vtnstream.synthesis.films import LABELS, FilmConfig
+from vtnstream.training.demo import DemoConfig, run_demo
+
+
+def test_every_part_runs_and_the_models_differ_in_one_thing(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    film = FilmConfig(seconds=18, min_phase=3, max_phase=6)
+    config = DemoConfig(num_train=8, num_unseen=3, epochs=1, film=film, workers=1)
+    result = run_demo(tmp_path / "demo", seed=1, config=config)
+    assert torch.get_num_threads() == threads
+    assert result.film == tmp_path / "demo" / "films" / "film_0008.mp4"
+    assert result.annotations.is_file()
+    assert result.truth[0].start == 6.0 and result.truth[-1].end == 18.0
+    assert result.labels == LABELS
+    assert result.num_steps == 1
+    for made in (result.vtn, result.without_global_attention):
+        assert 0 <= made.accuracy <= 100
+        assert made.report.segments is not None
+    whole = load_model(result.vtn.folder).config
+    local = load_model(result.without_global_attention.folder).config
+    assert whole.temporal.global_attention and not local.temporal.global_attention
+    assert whole.head == local.head and whole.backbone == local.backbone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_the_whole_sequence_is_needed_and_read(tmp_path: Path, seed: int) -> None:
+    result = run_demo(tmp_path, seed=seed)
+    assert result.vtn.accuracy >= 95
+    assert result.without_global_attention.accuracy <= 45

@@ -1,0 +1,269 @@
+"""``vtnstream train`` from files to a model folder, and back through inference."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vtnstream import api
+from vtnstream.config import (
+    BackboneConfig,
+    DataConfig,
+    OptimConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TemporalConfig,
+    TrainConfig,
+)
+from vtnstream.errors import AnnotationError, ConfigError, OutputError, TrainingError, VideoError
+from vtnstream.models.checkpoint import load_model
+from vtnstream.progress import NullProgress
+from vtnstream.training.run import train
+from vtnstream.video.write import write_video
+
+COLOURS = {"blue": (30, 30, 220), "red": (220, 30, 30)}
+
+
+class Recorder(NullProgress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def start(self, what: str, *, total: float | None, unit: str) -> None:
+        self.started.append(what)
+
+    def advance(self, done: float, *, note: str = "") -> None:
+        self.notes.append(note)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def write_film(path: Path, parts: list[tuple[str, float]], seed: int) -> None:
+    """Plain colours with noise, 4 frames a second."""
+    rng = np.random.default_rng(seed)
+    colours = [COLOURS[name] for name, seconds in parts for _ in range(int(seconds * 4))]
+    noise = rng.integers(-25, 26, (len(colours), 32, 32, 3))
+    frames = np.clip(np.array(colours)[:, None, None] + noise, 0, 255).astype(np.uint8)
+    write_video(path, iter(frames), 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight films of a colour each, and eight that change colour, with their annotations."""
+    folder = tmp_path_factory.mktemp("films")
+    classes, segments = ["path,label,fold"], ["path,start,end,label"]
+    for number in range(8):
+        name = ("blue", "red")[number % 2]
+        other = ("blue", "red")[1 - number % 2]
+        write_film(folder / f"c{number}.mp4", [(name, 3 + number % 3)], number)
+        classes.append(f"c{number}.mp4,{name},{number // 4}")
+        write_film(folder / f"s{number}.mp4", [(name, 3), (other, 2)], 50 + number)
+        segments.append(f"s{number}.mp4,0,3,{name}")
+        if other == "red":  # blue after red is left without a label: background
+            segments.append(f"s{number}.mp4,3,5,{other}")
+    (folder / "classes.csv").write_text("\n".join(classes))
+    (folder / "segments.csv").write_text("\n".join(segments))
+    return folder
+
+
+def config(annotations: Path, output: Path, **changes: object) -> TrainConfig:
+    base = TrainConfig(
+        annotations=str(annotations),
+        output=str(output),
+        weights="random",
+        sampling=SamplingConfig(fps=Fraction(2)),
+        backbone=BackboneConfig("test_resnet"),
+        preprocess={"size": 32, "resize": 32},
+        temporal=TemporalConfig(
+            num_layers=2,
+            num_heads=2,
+            hidden_size=16,
+            intermediate_size=32,
+            attention_window=(4,),
+            attention_dropout=0.0,
+        ),
+        data=DataConfig(validation=0.25),
+        optim=OptimConfig(epochs=15, batch_size=4, learning_rate=1e-2, label_smoothing=0.0),
+    )
+    return replace(base, **changes)
+
+
+@pytest.fixture
+def runtime(folder: Path) -> RuntimeConfig:
+    return RuntimeConfig(device="cpu", cache_dir=folder / "store")
+
+
+def test_classes_of_videos(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+    progress = Recorder()
+    result = train(
+        config(folder / "classes.csv", tmp_path / "model"), runtime=runtime, progress=progress
+    )
+    assert result.task == "classification"
+    assert result.labels == ("blue", "red")
+    assert (result.num_train, result.num_validation) == (6, 2)
+    assert result.best.validation["accuracy"] == 100
+    assert progress.started == ["extracting features", "training"]
+    assert any("validation 100.0 %" in note for note in progress.notes)
+
+    lines = (tmp_path / "model" / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["epoch"] for record in records] == list(range(1, 16))
+    assert records[0]["loss"] > records[-1]["loss"]
+    summary = json.loads((tmp_path / "model" / "train.json").read_text())
+    assert summary["result"]["best"]["epoch"] == result.best.epoch
+    assert summary["config"]["sampling"]["fps"] == 2
+
+    model = load_model(tmp_path / "model")
+    assert model.config.preprocess.size == 32
+    assert model.config.feature_norm == "dataset"
+    for number in range(8):
+        report = api.classify(folder / f"c{number}.mp4", model=model, runtime=runtime)
+        assert report.classes[0].label == ("blue", "red")[number % 2]
+    assert load_model(tmp_path / "model" / "last").config == model.config
+
+
+def test_segments_with_background(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+    settings = config(folder / "segments.csv", tmp_path / "model", feature_norm="dataset")
+    settings = replace(settings, optim=replace(settings.optim, epochs=40))
+    result = train(settings, runtime=runtime)
+    assert result.task == "dense"
+    assert result.labels == ("background", "blue", "red")
+    report = api.timeline(folder / "s0.mp4", model=tmp_path / "model", runtime=runtime)
+    assert report.segments is not None
+    assert [(s.label, s.start, s.end) for s in report.segments] == [
+        ("blue", 0.0, 3.0),
+        ("red", 3.0, pytest.approx(5.0, abs=0.26)),
+    ]
+    report = api.timeline(folder / "s1.mp4", model=tmp_path / "model", runtime=runtime)
+    assert report.segments is not None
+    assert [s.label for s in report.segments] == ["red"]
+
+
+def test_segments_as_clips_of_a_class(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+    settings = config(
+        folder / "segments.csv",
+        tmp_path / "model",
+        task="classification",
+        data=DataConfig(validation=0.25, clip_tokens=3),
+    )
+    result = train(settings, runtime=runtime)
+    assert result.task == "classification"
+    assert result.num_train + result.num_validation == 12
+    model = load_model(tmp_path / "model")
+    assert model.config.temporal.window_positions == "clip"
+    report = api.timeline(folder / "s0.mp4", window=3, model=model, runtime=runtime)
+    assert report.segments is not None
+    assert [s.label for s in report.segments] == ["blue", "red"]
+
+
+def test_the_same_seed_gives_the_same_model(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    settings = config(folder / "classes.csv", tmp_path / "a")
+    settings = replace(settings, optim=replace(settings.optim, epochs=3))
+    one = train(settings, runtime=runtime)
+    two = train(replace(settings, output=str(tmp_path / "b")), runtime=runtime)
+    assert [r.loss for r in one.records] == [r.loss for r in two.records]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+    other = train(replace(settings, seed=1, output=str(tmp_path / "c")), runtime=runtime)
+    assert [r.loss for r in other.records] != [r.loss for r in one.records]
+
+
+def test_folds_are_respected(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+    settings = config(
+        folder / "classes.csv",
+        tmp_path / "model",
+        data=DataConfig(validation=0, exclude_folds=("1",)),
+        optim=OptimConfig(epochs=1),
+    )
+    result = train(settings, runtime=runtime)
+    assert (result.num_train, result.num_validation, result.split) == (4, 0, "none")
+    assert result.best.validation == {}
+
+
+def test_bad_videos_stop_or_are_skipped(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    text = (folder / "classes.csv").read_text()
+    (folder / "broken.mp4").write_bytes(b"no film")
+    broken, gone = folder / "broken.csv", folder / "gone.csv"
+    broken.write_text(f"{text}\nbroken.mp4,red,0\n")
+    gone.write_text(f"{text}\ngone.mp4,red,0\n")
+    settings = config(broken, tmp_path / "model", optim=OptimConfig(epochs=1))
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        train(settings, runtime=runtime)
+    with pytest.raises(AnnotationError, match=r"line 10 .*gone\.mp4"):
+        train(replace(settings, annotations=str(gone)), runtime=runtime)
+    skip = DataConfig(on_bad_video="skip", validation=0)
+    for file, name in ((broken, "broken.mp4"), (gone, "gone.mp4")):
+        result = train(replace(settings, annotations=str(file), data=skip), runtime=runtime)
+        assert result.num_train == 8
+        assert any(name in w and "left out" in w for w in result.warnings)
+
+
+def test_features_that_do_not_fit_into_memory_give_the_same(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    settings = config(folder / "classes.csv", tmp_path / "a", optim=OptimConfig(epochs=2))
+    data = replace(settings.data, memory_bytes=0)
+    one = train(settings, runtime=runtime)
+    two = train(replace(settings, output=str(tmp_path / "b"), data=data), runtime=runtime)
+    assert [r.loss for r in one.records] == pytest.approx([r.loss for r in two.records])
+
+
+def test_learned_positions_give_way_to_long_video(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    settings = config(folder / "classes.csv", tmp_path / "m", optim=OptimConfig(epochs=1))
+    learned = replace(settings.temporal, positions="learned", max_positions=8)
+    result = train(replace(settings, temporal=learned), runtime=runtime)
+    assert any("rotary positions instead" in warning for warning in result.warnings)
+    assert load_model(tmp_path / "m").config.temporal.positions == "rotary"
+
+
+def test_requests_that_cannot_work(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+    settings = config(folder / "classes.csv", tmp_path / "model", optim=OptimConfig(epochs=1))
+    with pytest.raises(ConfigError, match="annotations and output are needed"):
+        train(replace(settings, output=""))
+    with pytest.raises(ConfigError, match="task dense needs segments"):
+        train(replace(settings, task="dense"), runtime=runtime)
+    one_class = folder / "one.csv"
+    one_class.write_text("path,label\nc0.mp4,blue\nc2.mp4,blue\n")
+    with pytest.raises(TrainingError, match="only one class"):
+        train(replace(settings, annotations=str(one_class)), runtime=runtime)
+    outside = folder / "outside.csv"
+    outside.write_text("path,start,end,label\ns0.mp4,90,99,blue\ns1.mp4,90,99,red\n")
+    with pytest.raises(TrainingError, match="no sampled frame falls into any segment"):
+        train(replace(settings, annotations=str(outside), task="classification"), runtime=runtime)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"metrics\.jsonl"):
+        train(replace(settings, output=str(tmp_path / "file" / "m")), runtime=runtime)
+
+
+def test_a_failing_training_keeps_the_best_model(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    settings = config(folder / "classes.csv", tmp_path / "model")
+    epochs = 0
+
+    class Interrupting(NullProgress):
+        def advance(self, done: float, *, note: str = "") -> None:
+            nonlocal epochs
+            epochs += "validation" in note
+            if epochs > 8:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, runtime=runtime, progress=Interrupting())
+    model = load_model(tmp_path / "model")
+    assert model.config.head.labels == ("blue", "red")

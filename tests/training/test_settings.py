@@ -1,0 +1,82 @@
+"""TrainConfig from TOML, presets, flags and key=value."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from vtnstream.config import TrainConfig
+from vtnstream.errors import ConfigError, UsageError
+from vtnstream.training.settings import parse_assignments, train_config
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "train.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_without_a_file() -> None:
+    assert train_config() == TrainConfig()
+
+
+def test_a_table_changes_only_the_keys_it_has(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        'annotations = "labels.csv"\n[temporal]\nnum_layers = 3\n[optim]\nlearning_rate = 2e-3\n'
+        "[sampling]\nfps = '1/2'\n[preprocess]\nmean = [0.5, 0.5, 0.5]\n",
+    )
+    config = train_config(path)
+    assert config.temporal.num_layers == 3
+    assert config.temporal.hidden_size == TrainConfig().temporal.hidden_size
+    assert config.optim.learning_rate == 2e-3
+    assert config.optim.epochs == TrainConfig().optim.epochs
+    assert config.sampling.fps == Fraction(1, 2)
+    assert config.annotations == str(tmp_path / "labels.csv")
+    assert dict(config.preprocess) == {"mean": [0.5, 0.5, 0.5]}
+
+
+def test_overrides_go_last_and_none_is_not_given(tmp_path: Path) -> None:
+    path = write(tmp_path, "seed = 3\n[optim]\nepochs = 5\n")
+    config = train_config(path, {"optim.epochs": 7, "seed": None, "output": "m"})
+    assert (config.optim.epochs, config.seed, config.output) == (7, 3, "m")
+
+
+def test_a_preset_is_the_start(tmp_path: Path) -> None:
+    path = write(tmp_path, 'preset = "vtn-vit-b"\n[temporal]\nnum_layers = 1\n')
+    config = train_config(path)
+    assert config.backbone.name.startswith("vit_base_patch16_224")
+    assert config.temporal.num_heads == 12
+    assert config.temporal.num_layers == 1
+    assert config.sampling.kind == "uniform"
+    with pytest.raises(UsageError, match="did you mean 'vtn-vit-b'"):
+        train_config(None, {"preset": "vtn-vit-bb"})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch = 3", "unknown key 'epoch'"),
+        ("[optim]\nepochs = 0", "optim.epochs must be positive"),
+        ("[optim]\nschedule = 'steps'", "optim.schedule must be one of"),
+        ("[optim]\nlearning_rate = 'fast'", "learning_rate: expected float"),
+        ("[data]\nvalidation = 1.5", "share from 0 to 1"),
+        ("[head]\nlabels = ['a', 'b']", "labels come from the annotations"),
+        ("weights = 'w'\npretrained = true", "exclude each other"),
+        ("task = ", "not readable as TOML"),
+    ],
+)
+def test_mistakes_name_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        train_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_assignments_are_toml_or_text() -> None:
+    got = parse_assignments(["optim.epochs=3", "a=1e-3", "b=[1, 2]", "c=deit_tiny", "d='x=y'"])
+    assert got == {"optim.epochs": 3, "a": 1e-3, "b": [1, 2], "c": "deit_tiny", "d": "x=y"}
+    with pytest.raises(ConfigError, match="not key=value"):
+        parse_assignments(["optim.epochs"])

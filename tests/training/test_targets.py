@@ -1,0 +1,98 @@
+"""Annotations to targets: by the token's midpoint, in true time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.cases import features, times
+from vtnstream.datasets.annotations import AnnotatedVideo, Annotation
+from vtnstream.errors import AnnotationError
+from vtnstream.timecode import FrameCount
+from vtnstream.training.features import VideoFeatures
+from vtnstream.training.targets import (
+    IGNORE,
+    class_counts,
+    class_samples,
+    dense_samples,
+    dense_targets,
+)
+from vtnstream.types import Features, TokenTimes
+
+LABELS = ("background", "a", "b")
+
+
+def span(start: str, end: str, label: str, line: int = 2) -> Annotation:
+    return Annotation(label, Fraction(start), Fraction(end), line)
+
+
+def item(*annotations: Annotation, count: int = 10, rate: Fraction | None = None) -> VideoFeatures:
+    return VideoFeatures(AnnotatedVideo(Path("v.mp4"), annotations), features(count), rate)
+
+
+def test_a_token_belongs_to_the_segment_its_midpoint_lies_in() -> None:
+    tokens = times(8)  # half a second each: midpoints .25, .75 ...
+    got = dense_targets(tokens, [span("0.25", "1.25", "a"), span("1.25", "3.76", "b")], LABELS)
+    assert got.tolist() == [1, 1, 2, 2, 2, 2, 2, 2]
+    assert dense_targets(tokens, [span("0.26", "0.75", "a")], LABELS).tolist() == [0] * 8
+
+
+def test_without_a_background_class_nothing_is_learned_there() -> None:
+    got = dense_targets(times(4), [span("0.5", "1", "b")], ("a", "b"))
+    assert got.tolist() == [IGNORE, 1, IGNORE, IGNORE]
+
+
+def test_times_hold_across_gaps_and_uneven_tokens() -> None:
+    gap = times(20, missing=tuple(range(4, 16)))
+    got = dense_targets(gap, [span("1", "8.5", "a"), span("8.5", "20", "b")], LABELS)
+    assert got.tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
+    uneven = TokenTimes(
+        np.arange(3), np.arange(3), np.array([0.0, 1.0, 9.0]), np.array([1.0, 9.0, 10.0])
+    )
+    assert dense_targets(uneven, [span("0", "5", "a")], LABELS).tolist() == [1, 0, 0]
+    assert dense_targets(uneven, [span("0", "5.1", "a")], LABELS).tolist() == [1, 1, 0]
+
+
+def test_frames_are_resolved_with_the_rate() -> None:
+    framed = Annotation("a", FrameCount(60), FrameCount(90), 2)
+    samples, warnings = dense_samples([item(framed, rate=Fraction(30))], LABELS)
+    assert samples[0].targets is not None
+    assert samples[0].targets.tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 0]
+    assert not warnings
+    with pytest.raises(AnnotationError, match=r"v\.mp4: its frame rate is unknown"):
+        dense_samples([item(framed)], LABELS)
+    clash = item(framed, span("2.5", "4", "b", 3), rate=Fraction(30))
+    with pytest.raises(AnnotationError, match="lines 2 and 3 overlap"):
+        dense_samples([clash], LABELS)
+
+
+def test_segments_no_token_falls_into_are_told() -> None:
+    lost = item(span("0", "1", "a"), span("7", "9", "a", 3), span("3.3", "3.4", "b", 4))
+    _, warnings = dense_samples([lost], LABELS)
+    assert len(warnings) == 2
+    assert "line 3 lies outside the video, which ends at 5.00 s" in warnings[0]
+    assert "line 4 is too short" in warnings[1]
+    samples, again = class_samples([lost], ("a", "b"))
+    assert again == warnings
+    assert [(s.start, s.stop, s.label) for s in samples] == [(0, 2, 0)]
+
+
+def test_classes_of_whole_videos() -> None:
+    one = item(Annotation("b", line=2))
+    samples, warnings = class_samples([one], ("a", "b"))
+    assert [(s.start, s.stop, s.label) for s in samples] == [(0, 10, 1)]
+    assert not warnings
+
+
+def test_counts_of_classes() -> None:
+    dense = dense_samples([item(span("0", "1", "a"))], LABELS)[0]
+    assert class_counts(dense, 3).tolist() == [8, 2, 0]
+    ignored = [replace(dense[0], targets=np.full(10, IGNORE))]
+    assert class_counts(ignored, 3).tolist() == [0, 0, 0]
+    classes = class_samples([item(Annotation("b", line=2))] * 3, ("a", "b"))[0]
+    assert class_counts(classes, 2).tolist() == [0, 3]
+    assert isinstance(classes[0].features, Features)
