@@ -29,7 +29,7 @@ def test_library_reads_what_was_written(tmp_path: Path, features: Features) -> N
     np.testing.assert_array_equal(arrays["pts"], features.times.pts)
     assert arrays["start_seconds"].dtype == np.float64
     file = FeatureFile(path)
-    assert file.metadata == {"backbone": "vit", "fps": "2"}
+    assert {**file.metadata, "sha256": None} == {"backbone": "vit", "fps": "2", "sha256": None}
     np.testing.assert_array_equal(np.concatenate(list(file.blocks(999))), features.values)
     assert [p.name for p in tmp_path.iterdir()] == ["f.safetensors"]
 
@@ -50,6 +50,20 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"no safetensors at all")
     with pytest.raises(FeatureError, match="vtnstream extract"):
         FeatureFile(path)
+
+
+def test_flipped_bit_is_noticed(tmp_path: Path, features: Features) -> None:
+    path = tmp_path / "f.safetensors"
+    write_features(path, features, {})
+    data = bytearray(path.read_bytes())
+    for position in (-1, -len(data) // 2, 1000):
+        data[position] ^= 1
+        path.write_bytes(bytes(data))
+        with pytest.raises(FeatureError, match=r"damaged|not a feature file"):
+            FeatureFile(path)
+        data[position] ^= 1
+    path.write_bytes(bytes(data))
+    FeatureFile(path)
 
 
 def test_unwritable_place_is_one_line(tmp_path: Path, features: Features) -> None:

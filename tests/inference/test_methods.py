@@ -199,6 +199,24 @@ def test_features_of_a_range_say_what_they_lack(
         assert report.partial.reasons == ("the features hold only 0:10.00 to 0:20.00",)
 
 
+def test_features_of_another_precision_are_used_with_a_word(
+    film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
+) -> None:
+    features = tmp_path / "f.safetensors"
+    encoder = FrameEncoder.from_model(model, replace(runtime, dtype="bfloat16"))
+    api.extract(film, encoder, sampling=model.config.sampling, output=features, runtime=runtime)
+    report = vtnstream.classify(film, model=model, features=features)
+    assert any("bfloat16" in warning for warning in report.warnings)
+
+
+def test_end_to_end_refuses_what_it_cannot_honour(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
+    half = replace(runtime, dtype="bfloat16")
+    with pytest.raises(UsageError, match="float32 only"):
+        vtnstream.classify(film, model=model, runtime=half, method="end-to-end")
+
+
 def test_no_model_is_one_line() -> None:
     with pytest.raises(UsageError, match=r"demo.*train.*--model"):
         vtnstream.classify("film.mp4")

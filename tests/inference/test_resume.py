@@ -220,6 +220,7 @@ def test_killed_run_resumes_byte_identical(
         time.sleep(0.001)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
+    assert "end.json" not in stored_bytes(other_runtime), "the child was through before the kill"
     child.stdout.close()
     extracted(film, model, other_runtime)
     assert stored_bytes(other_runtime) == stored_bytes(runtime)

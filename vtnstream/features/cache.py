@@ -157,6 +157,8 @@ class FeatureCache:
         try:
             if not lock.try_acquire(exclusive=True):
                 return False
+            # The lock goes last: nobody may enter a store that is half gone.
+            _empty(directory)
             shutil.rmtree(directory)
         except OSError as error:
             raise StoreError(f"{directory}: cannot be removed ({error})") from error

@@ -8,6 +8,7 @@ file may be larger than memory.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -37,7 +38,7 @@ def write_features(
     path = Path(path)
     times = {name: getattr(features.times, name) for name in _TIMES}
     shape = (len(features.times), features.num_features)
-    header = _header({**times}, shape, metadata)
+    header = _header(times, shape, {**metadata, "sha256": _digest(times, features)})
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         try:
@@ -56,6 +57,14 @@ def write_features(
             raise
     except OSError as error:
         raise OutputError(f"{path}: features cannot be written ({error.strerror})") from error
+
+
+def _digest(times: Mapping[str, Any], features: FeatureSequence) -> str:
+    """Hex digest over the times and the features, in the file's order."""
+    digest = hashlib.sha256()
+    for array in (*times.values(), *features.blocks(_BLOCK)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _header(times: Mapping[str, Any], shape: tuple[int, int], metadata: Mapping[str, Any]) -> bytes:
@@ -77,7 +86,7 @@ class FeatureFile:
     """A :class:`vtnstream.types.FeatureSequence` read from a feature file.
 
     Raises:
-        FeatureError: not a feature file, or its arrays do not fit together.
+        FeatureError: not a feature file, or its bytes are not those that were written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -96,6 +105,8 @@ class FeatureFile:
         self.metadata: dict[str, Any] = json.loads(metadata)
         self._times = TokenTimes(**arrays)
         self._num_features = int(shape[1])
+        if self.metadata.get("sha256") != _digest(arrays, self):
+            raise FeatureError(f"{path}: the file is damaged (checksum): extract it again")
 
     def __repr__(self) -> str:
         return f"FeatureFile(({len(self._times)}, {self._num_features}), {self._times!r})"

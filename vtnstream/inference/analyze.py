@@ -57,13 +57,19 @@ def analyze(
         output: the full-sequence pass where it has been made already (end-to-end).
 
     Raises:
-        FeatureError: the features are not the model's.
+        FeatureError: the features are not the model's, or lead to scores that are no numbers.
         UsageError: the model has no head for what was asked.
     """
     check_features(model, features)
     head = model.config.head
     dense, sliding = _resolve(model, options)
     output = output or encode_sequence(model, features, dense=dense)
+    for logits in (output.logits, output.dense_logits):
+        if logits is not None and not np.isfinite(logits).all():
+            raise FeatureError(
+                f"model {model.config.name} gives scores that are not finite: check its weights "
+                "and the features"
+            )
     classes: tuple[ClassScore, ...] = ()
     if output.logits is not None:
         classes = rank(_probabilities(output.logits[None], head.multi_label)[0], head.labels)

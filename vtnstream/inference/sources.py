@@ -109,6 +109,8 @@ def open_source(
     if question.features is not None:
         yield _from_file(path, model, encoder, question, sampling, span)
     elif question.method == "end-to-end":
+        if runtime.dtype != "float32":
+            raise UsageError(f"--method end-to-end runs in float32 only, not {runtime.dtype}")
         yield _end_to_end(path, model, sampling, span, question.stream)
     else:
         with extract_features(
@@ -187,7 +189,15 @@ def _from_file(
     if not len(features.times):
         raise FeatureError(f"{file.path}: no token in the requested range")
     facts = {"tokens": len(features.times), "features": file.num_features, "from_store": True}
-    return Source(features, info, _partial_of_file(file, features, info, span), (), facts)
+    partial = _partial_of_file(file, features, info, span)
+    return Source(features, info, partial, tuple(_rounding(file, encoder)), facts)
+
+
+def _rounding(file: FeatureFile, encoder: FrameEncoder) -> Iterator[str]:
+    """One sentence where the file's features differ from the model's own by rounding."""
+    made = file.metadata["dtype"]
+    if made != encoder.dtype:
+        yield f"features of {file.path} were computed in {made}, not in {encoder.dtype}"
 
 
 def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
