@@ -19,7 +19,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vtnstream.config import (
     BackboneConfig,
@@ -37,6 +36,7 @@ from vtnstream.models.checkpoint import load_model
 from vtnstream.models.streaming import encode_sequence
 from vtnstream.progress import NullProgress
 from vtnstream.training.features import VideoFeatures, collect_features
+from vtnstream.training.probe import fit_probe, mean_pool
 from vtnstream.training.run import train
 
 
@@ -52,7 +52,11 @@ def main(arguments: list[str]) -> None:
             hits = [test_fold(replace(base, seed=seed), fold, videos, options) for fold in folds]
             by_seed.append(sum(hits) / len(videos))
             print(f"seed {seed}: VTN {by_seed[-1]:.4f}", flush=True)
-    right = sum(probe(means, targets, groups == fold) * (groups == fold).sum() for fold in folds)
+    right = 0.0
+    for fold in folds:
+        test = groups == fold
+        probe = fit_probe(means[~test], targets[~test], int(targets.max()) + 1)
+        right += probe.accuracy(means[test], targets[test]) / 100 * test.sum()
     baseline = right / len(videos)
     interval = mean_interval(by_seed)
     print(f"\n{len(videos)} videos, {len(folds)} folds, {options.seeds} seeds")
@@ -105,31 +109,9 @@ def label_of(item: VideoFeatures) -> str:
 def pooled(videos: list[VideoFeatures]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean features (V, D), class numbers (V,) and folds (V,)."""
     labels = sorted({label_of(item) for item in videos})
-    means = [np.concatenate(list(item.features.blocks(4096))).mean(0) for item in videos]
+    means = [mean_pool(item.features) for item in videos]
     targets = [labels.index(label_of(item)) for item in videos]
     return np.stack(means), np.array(targets), np.array([str(v.video.fold) for v in videos])
-
-
-def probe(means: np.ndarray, targets: np.ndarray, test: np.ndarray) -> float:
-    """Accuracy on ``test`` of logistic regression (L2, C = 1, standardised) on the rest."""
-    center, scale = means[~test].mean(0), means[~test].std(0) + 1e-6
-    x = torch.from_numpy((means - center) / scale).double()  # (V, D)
-    y = torch.from_numpy(targets)
-    weight = torch.zeros(x.shape[1] + 1, int(y.max()) + 1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight], max_iter=500, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        logits = x[~test] @ weight[:-1] + weight[-1]
-        loss = torch.nn.functional.cross_entropy(logits, y[~test], reduction="sum")
-        loss = loss + 0.5 * weight[:-1].square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    with torch.no_grad():
-        answers = (x[test] @ weight[:-1] + weight[-1]).argmax(1)
-    return float((answers == y[test]).float().mean())
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
