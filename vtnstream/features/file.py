@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from vtnstream.atomic import whole_file
 from vtnstream.errors import FeatureError, OutputError
 from vtnstream.types import FeatureSequence, FloatArray, TokenTimes
 
@@ -39,22 +39,12 @@ def write_features(
     times = {name: getattr(features.times, name) for name in _TIMES}
     shape = (len(features.times), features.num_features)
     header = _header(times, shape, {**metadata, "sha256": _digest(times, features)})
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(len(header).to_bytes(8, "little"))
-                file.write(header)
-                for array in times.values():
-                    file.write(np.ascontiguousarray(array).tobytes())
-                for block in features.blocks(_BLOCK):
-                    file.write(np.ascontiguousarray(block).tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            file.write(len(header).to_bytes(8, "little"))
+            file.write(header)
+            for array in chain(times.values(), features.blocks(_BLOCK)):
+                file.write(np.ascontiguousarray(array).tobytes())
     except OSError as error:
         raise OutputError(f"{path}: features cannot be written ({error.strerror})") from error
 
@@ -62,7 +52,7 @@ def write_features(
 def _digest(times: Mapping[str, Any], features: FeatureSequence) -> str:
     """Hex digest over the times and the features, in the file's order."""
     digest = hashlib.sha256()
-    for array in (*times.values(), *features.blocks(_BLOCK)):
+    for array in chain(times.values(), features.blocks(_BLOCK)):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

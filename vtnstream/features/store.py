@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from vtnstream.atomic import whole_file
 from vtnstream.errors import StoreError
 from vtnstream.features.chunk import StoredChunk
 from vtnstream.features.key import FeatureKey
 from vtnstream.features.lock import StoreLock
-from vtnstream.features.publish import publish
 from vtnstream.types import DecodeStats, FloatArray, TokenTimes
 
 TARGET_BYTES = 2**20
@@ -285,3 +285,19 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 def _json_digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically and durably.
+
+    Raises:
+        StoreError: no space, no permission or an I/O error; nothing is left half-written.
+    """
+    try:
+        with whole_file(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: features cannot be stored ({error.strerror or error}): "
+            "free space there or choose another place with --cache-dir"
+        ) from error

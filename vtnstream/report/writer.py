@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vtnstream.atomic import sync_directory
 from vtnstream.errors import OutputError
 from vtnstream.registry import lookup
 from vtnstream.report.naming import (
@@ -147,7 +148,9 @@ def _write_together(report: Report, files: list[tuple[Path, ReportWriter]]) -> N
             except OSError as error:
                 raise OutputError(f"{target}: cannot be replaced ({_reason(error)})") from error
             written.pop(0)
-        _sync_directory(files)
+        if files:
+            with contextlib.suppress(OSError):
+                sync_directory(files[0][0].parent)
     finally:
         for temporary, _ in written:
             with contextlib.suppress(OSError):
@@ -162,18 +165,6 @@ def _open_beside(target: Path) -> tuple[Path, BinaryIO]:
         with contextlib.suppress(FileExistsError):
             return temporary, open(temporary, "xb")
     raise AssertionError("counting ended")
-
-
-def _sync_directory(files: list[tuple[Path, ReportWriter]]) -> None:
-    """Make the new names durable where the system can (not on Windows)."""
-    if not files or not hasattr(os, "O_DIRECTORY"):
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(files[0][0].parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:

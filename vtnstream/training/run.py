@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vtnstream.atomic import whole_file
 from vtnstream.config import RuntimeConfig, TrainConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.datasets.annotations import read_annotations, refuse_missing
@@ -209,9 +209,8 @@ def _write_summary(folder: Path, config: TrainConfig, result: TrainResult) -> No
     summary["folder"] = str(result.folder)
     data = json.dumps({"schema": 1, "config": to_dict(config), "result": summary}, indent=2)
     path = folder / SUMMARY_FILE
-    part = path.with_name(f".{SUMMARY_FILE}.part")
     try:
-        part.write_text(data + "\n", encoding="utf-8")
-        os.replace(part, path)
+        with whole_file(path) as file:
+            file.write((data + "\n").encode())
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
