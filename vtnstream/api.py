@@ -34,7 +34,7 @@ from vtnstream.inference.sources import (
     open_source,
     time_range,
 )
-from vtnstream.models.checkpoint import load_model
+from vtnstream.models.checkpoint import load_model, weights_sha256
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import Report
@@ -67,6 +67,13 @@ class Analyzer:
         self.model = model if isinstance(model, VTN) else load_model(model)
         self.model.eval().to(resolve_device(self.runtime.device))
         self.encoder = FrameEncoder.from_model(self.model, self.runtime)
+        self._about = {
+            "name": self.model.config.name,
+            "source": None if isinstance(model, VTN) else os.fspath(model),
+            "weights_sha256": weights_sha256(self.model),
+            "architecture": self.model.config.architecture,
+            "backbone": self.model.config.backbone.name,
+        }
 
     def classify(
         self, path: str | Path, question: Question, *, progress: Progress | None = None
@@ -101,16 +108,8 @@ class Analyzer:
             analysis = analyze(self.model, source.features, localize, output=source.output)
             source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
             source.facts["seconds"] = round(time.perf_counter() - began, 3)
-            config = self.model.config
-            about = {
-                "name": config.name,
-                "source": getattr(self.model, "source", None),
-                "weights_sha256": getattr(self.model, "weights_sha256", None),
-                "architecture": config.architecture,
-                "backbone": config.backbone.name,
-            }
-            sampling = question.sampling or config.sampling
-            return _report(path, source, about, sampling, localize, analysis)
+            sampling = question.sampling or self.model.config.sampling
+            return _report(path, source, self._about, sampling, localize, analysis)
 
 
 def classify(
@@ -251,7 +250,7 @@ def _report(
         sampling={**sampling.key(), "description": sampling.describe()},
         settings=settings,
         run={**source.facts, **_versions()},
-        warnings=source.warnings,
+        warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
 
 

@@ -44,6 +44,9 @@ def test_train_then_classify(run: Run, films: Path) -> None:
     assert "vtnstream classify VIDEO --model mine" in outcome.err
     config = json.loads(Path("mine/config.json").read_text())
     assert config["backbone"]["arguments"] == {"img_size": 64}
+    again = run("train", films / "classes.csv", "-o", "mine", *TINY, *settings)
+    assert again.code == 2
+    assert "mine: holds a model already" in again.err and "--overwrite" in again.err
     result = json.loads(run("classify", films / "0.mp4", "-m", "mine", "--json").out)
     assert {item["label"] for item in result["classes"]} == {"even", "odd"}
 
@@ -57,6 +60,9 @@ def test_segments_train_a_dense_head(run: Run, films: Path) -> None:
     result = json.loads(outcome.out)
     assert result["task"] == "dense" and result["labels"] == ["background", "first"]
     assert json.loads(Path("mine/config.json").read_text())["sampling"]["fps"] == 1
+    outcome = run("classify", films / "0.mp4", "-m", "mine")
+    assert outcome.code == 2
+    assert "use vtnstream timeline" in outcome.err
 
 
 def test_recipe_is_under_flags_and_over_config_files(run: Run, films: Path) -> None:

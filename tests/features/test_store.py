@@ -275,6 +275,16 @@ def test_prune_removes_least_recently_used_first_and_spares_the_used(
     assert cache.entries() == []
 
 
+def test_store_that_never_got_a_chunk_leaves_no_trace(
+    cache: FeatureCache, key: FeatureKey, video: Path
+) -> None:
+    with pytest.raises(ZeroDivisionError), cache.open(key, FileState.of(video)) as store:
+        store.begin(LAYOUT)
+        raise ZeroDivisionError
+    assert not cache.entries()
+    assert not store.directory.exists()
+
+
 def test_room_is_made_when_enough_has_been_added(
     cache: FeatureCache, key: FeatureKey, video: Path
 ) -> None:

@@ -199,6 +199,17 @@ def test_features_of_a_range_say_what_they_lack(
         assert report.partial.reasons == ("the features hold only 0:10.00 to 0:20.00",)
 
 
+def test_model_without_a_class_head_says_so(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    head = replace(model.config.head, labels=())
+    dense = vtnstream.create_model(replace(model.config, head=head))
+    with pytest.raises(UsageError, match="use vtnstream timeline"):
+        vtnstream.classify(film, model=dense, runtime=runtime, end=10)
+    report = vtnstream.timeline(film, model=dense, runtime=runtime, end=10, window=8)
+    assert report.settings["tracks"] == ["dense"]
+    assert any("--window 8 is not used" in warning for warning in report.warnings)
+    assert report.model["weights_sha256"]
+
+
 def test_features_of_another_precision_are_used_with_a_word(
     film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
 ) -> None:

@@ -39,6 +39,12 @@ def test_folder_rebuilds_the_model(folder: Path) -> None:
     assert torch.equal(ours.logits, theirs.logits)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_who_may_read_the_config_may_read_the_weights(folder: Path) -> None:
+    modes = {(folder / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
+
+
 def test_loading_draws_no_random_weights(folder: Path) -> None:
     before = torch.random.get_rng_state()
     load_model(folder)

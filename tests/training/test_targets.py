@@ -81,6 +81,14 @@ def test_segments_no_token_falls_into_are_told() -> None:
     assert [(s.start, s.stop, s.label) for s in samples] == [(0, 2, 0)]
 
 
+def test_segment_that_reaches_beyond_the_video_is_told() -> None:
+    """A typing error of minutes, not the rounding of a second."""
+    assert dense_samples([item(span("0", "6", "a"))], LABELS)[1] == []
+    _, warnings = dense_samples([item(span("0", "1", "a"), span("1", "50", "b", 7))], LABELS)
+    assert len(warnings) == 1
+    assert "line 7 ends at 50.00 s, the video at 5.00 s" in warnings[0]
+
+
 def test_classes_of_whole_videos() -> None:
     one = item(Annotation("b", line=2))
     samples, warnings = class_samples([one], ("a", "b"))

@@ -70,7 +70,13 @@ class FeatureCache:
         """
         with self._locked_directory(key, state, on_wait) as (directory, lock):
             os.utime(directory / "lock")
-            yield FeatureStore(directory, key, lock)
+            store = FeatureStore(directory, key, lock)
+            try:
+                yield store
+            finally:
+                if store.directory.exists() and not store.chunk_numbers():
+                    _empty(directory)  # a video that could not be read leaves no trace
+                    shutil.rmtree(directory)
 
     @contextmanager
     def _locked_directory(

@@ -7,7 +7,7 @@ section 4). Everything works in blocks of tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,12 +33,14 @@ class Analysis:
         segments: None where no timeline was asked for.
         labels: labels of the timeline.
         tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
+        warnings: what was asked for and could not be done.
     """
 
     classes: tuple[ClassScore, ...]
     segments: tuple[Segment, ...] | None
     labels: tuple[str, ...]
     tracks: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def analyze(
@@ -85,7 +87,14 @@ def analyze(
         timelines.append(_sliding(model, features, options))
     if options is None:
         return Analysis(classes, None, (), ())
-    return _localize(classes, timelines, options)
+    analysis = _localize(classes, timelines, options)
+    if options.window is not None and not sliding:
+        unused = (
+            f"--window {options.window} is not used: model {model.config.name} localises with "
+            "its dense head alone"
+        )
+        return replace(analysis, warnings=(unused,))
+    return analysis
 
 
 def check_features(model: VTN, features: FeatureSequence) -> None:
@@ -111,9 +120,14 @@ def _resolve(model: VTN, options: TimelineConfig | None) -> tuple[bool, bool]:
     Raises:
         UsageError: the model has no head for the way asked for.
     """
-    if options is None:
-        return False, False
     head = model.config.head
+    if options is None:
+        if not head.labels:
+            raise UsageError(
+                f"model {model.config.name} has no class head, it only says what happens when: "
+                "use vtnstream timeline"
+            )
+        return False, False
     wanted = options.localize
     if wanted == "auto":
         dense = bool(head.dense_labels)

@@ -69,7 +69,7 @@ def fill_store(
     """
     facts = DecodeFacts()
     done = sum(len(chunk.times) for chunk in store.index().values())
-    progress.advance(done)
+    progress.advance(done, note=f"{done} stored before" if done else "")
     for first, stop in missing_runs(store, first_chunk, stop_chunk):
         done = _fill_run(store, job, first, stop, facts, progress, done)
     return facts

@@ -62,6 +62,8 @@ def _write(model: VTN, folder: Path) -> None:
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     config = json.dumps(to_dict(model.config), indent=2, ensure_ascii=False) + "\n"
     (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+    # The library writes for the owner alone; who may read the config may read the weights.
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         with open(folder / name, "rb") as file:
             os.fsync(file.fileno())

@@ -147,6 +147,10 @@ def class_samples(
     return samples, warnings
 
 
+BEYOND_SECONDS = 2.0
+"""How far a segment may reach beyond the last token without a word."""
+
+
 def _unseen(item: VideoFeatures, segments: Sequence[Annotation]) -> list[str]:
     warnings = []
     times = item.features.times
@@ -154,13 +158,14 @@ def _unseen(item: VideoFeatures, segments: Sequence[Annotation]) -> list[str]:
     for segment in segments:
         assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
         first, stop = tokens_inside(times, segment.start, segment.end)
-        if stop > first:
+        if stop > first and segment.end <= end + BEYOND_SECONDS:
             continue
-        why = (
-            f"lies outside the video, which ends at {end:.2f} s"
-            if segment.start >= end
-            else "is too short, or lies in a gap: no sampled frame falls into it"
-        )
+        if stop > first:
+            why = f"ends at {float(segment.end):.2f} s, the video at {end:.2f} s: is it right?"
+        elif segment.start >= end:
+            why = f"lies outside the video, which ends at {end:.2f} s"
+        else:
+            why = "is too short, or lies in a gap: no sampled frame falls into it"
         warnings.append(f"{item.video.path}: the segment of line {segment.line} {why}")
     return warnings
 

@@ -187,8 +187,8 @@ def _open_container(file: io.FileIO, path: str, max_pixels: int, fill_in: bool) 
         raise VideoOpenError(f"{path}: its header asks for too much memory") from None
     except av.error.ArgumentError:
         raise VideoOpenError(
-            f"{path}: is not one of the media formats vtnstream reads (playlists are refused); "
-            "convert it, for instance with ffmpeg -i IN OUT.mp4"
+            f"{path}: is not one of the video formats vtnstream reads (playlists are refused, "
+            "sound alone is no video); convert a video with ffmpeg -i IN OUT.mp4"
         ) from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoOpenError(

@@ -30,8 +30,8 @@ def picked_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> Picked
     ticks, last_duration = _packet_times(reader, span)
     if not len(ticks):
         raise VideoDecodeError(
-            f"{reader.video.path}: its video stream holds no frame in this range; "
-            "choose another range"
+            f"{reader.video.path}: its video stream holds no frame"
+            + ("" if span == TimeRange() else " in this range; choose another --start / --end")
         )
     picks = np.floor(np.linspace(0, len(ticks) - 1, num_frames)).astype(np.int64)
     kept, order = np.unique(picks, return_inverse=True)

@@ -247,7 +247,7 @@ def _warnings(
     if video.num_video_streams > 1:
         yield (
             f"{video.num_video_streams} video streams: stream {video.stream.index} was chosen "
-            "(another can be named)"
+            "(--stream chooses another)"
         )
     if facts.raw_rate is not None:
         yield (

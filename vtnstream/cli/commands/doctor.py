@@ -26,6 +26,11 @@ PACKAGES = ("torch", "torchvision", "timm", "transformers", "av", "numpy", "safe
 EXTRAS = {"tensorrt": "torch-tensorrt", "train": "accelerate", "ray": "ray"}
 COMPILERS = ("gcc", "g++", "clang", "nvcc")
 CPU_FLAGS = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")
+EXTRA_USES = {
+    "tensorrt": "faster backbones on NVIDIA",
+    "train": "training on several devices",
+    "ray": "clusters",
+}
 LITTLE_SPACE = 2 * 2**30
 
 EXAMPLES = """
@@ -183,7 +188,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [(name, facts[name]) for name in ("vtnstream", "python", "platform")]
     lines += [(name, found or "not installed") for name, found in facts["packages"].items()]
     lines += [
-        (f"extra {name}", found or f'not installed (pip install "vtnstream[{name}]")')
+        (f"extra {name}", found or f"not installed; for {EXTRA_USES[name]}")
         for name, found in facts["extras"].items()
     ]
     if decoding:

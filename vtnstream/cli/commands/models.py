@@ -77,7 +77,7 @@ def list_(console: Console, /, **values: Any) -> None:
         for name, kind, config in found
     ]
     print_table(console, headers, rows, right=("layers",))
-    console.say("presets have no weights: `vtnstream train` makes a model; `models show` says more")
+    console.say("a preset is untrained: `vtnstream train --preset NAME` makes a model of it")
 
 
 SHOW_EXAMPLES = """

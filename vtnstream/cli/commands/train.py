@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,6 +72,13 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
     option(
         "--output", "-o", section=_SECTION, settable=False, metavar="FOLDER", help="The new model."
     ),
+    option(
+        "--overwrite",
+        section=_SECTION,
+        settable=False,
+        is_flag=True,
+        help="Replace the model that FOLDER holds.",
+    ),
     option("--preset", section=_SECTION, metavar="NAME", help="Start from this (see models list)."),
     *(_flag(name, *about) for name, about in _FLAGS.items()),
     option(
@@ -113,6 +121,10 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     config = train_config(recipe, overrides)
     if not config.output:
         raise UsageError("no output: say where the model goes with -o FOLDER")
+    if not values["overwrite"] and (Path(config.output) / "config.json").exists():
+        raise UsageError(
+            f"{config.output}: holds a model already; name another folder with -o, or --overwrite"
+        )
     progress = make_progress(console)
     try:
         result = run_training(config, runtime=options.runtime_from(values), progress=progress)
