@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vtnstream.cli.allocator import keep_freed_memory
 from vtnstream.cli.console import Console, StandardOutputError
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.failures import exit_code_of, is_closed_pipe, message_for
@@ -59,6 +60,7 @@ def for_each(
         on_failure: also told of each failure, as (path, message).
     """
     tally = Tally()
+    keep_freed_memory()
     progress = make_progress(console)
     try:
         for number, item in enumerate(inputs.items, 1):

@@ -50,7 +50,7 @@ class SamplingConfig:
         """A few words for people: ``2 frames/s``, ``250 frames``, ``every 8th frame``."""
         rate = str(self.fps) if self.fps.denominator < 1000 else f"{float(self.fps):.3f}"
         return {
-            "rate": f"{rate} frames/s",
+            "rate": f"{rate} frame/s" if rate == "1" else f"{rate} frames/s",
             "uniform": f"{self.num_frames} frames, evenly spaced",
             "stride": f"every {self.stride}. frame",
             "all": "every frame",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import options
+from vtnstream.cli.allocator import keep_freed_memory
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
@@ -64,6 +65,7 @@ def demo(console: Console, /, **values: Any) -> None:
     """
     from vtnstream.training.demo import run_demo
 
+    keep_freed_memory()
     progress = make_progress(console)
     try:
         result = run_demo(values["output_dir"], seed=values["seed"], progress=progress)

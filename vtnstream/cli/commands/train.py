@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from vtnstream.cli import options
+from vtnstream.cli.allocator import keep_freed_memory
 from vtnstream.cli.backbone import backbone_options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
@@ -125,6 +126,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
         raise UsageError(
             f"{config.output}: holds a model already; name another folder with -o, or --overwrite"
         )
+    keep_freed_memory()
     progress = make_progress(console)
     try:
         result = run_training(config, runtime=options.runtime_from(values), progress=progress)
