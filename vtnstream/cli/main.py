@@ -25,6 +25,9 @@ def run() -> NoReturn:
 
         INTERRUPTS.install()
         try:
+            from vtnstream.cli.tuning import spin_less
+
+            spin_less()
             _open_closed_streams()
             code = main(sys.argv[1:])
         except KeyboardInterrupt:  # between the statements of main's own handling

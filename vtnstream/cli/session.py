@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtnstream.cli.allocator import keep_freed_memory
 from vtnstream.cli.console import Console, StandardOutputError
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.failures import exit_code_of, is_closed_pipe, message_for
 from vtnstream.cli.inputs import Input, InputList
 from vtnstream.cli.interrupts import INTERRUPTS
 from vtnstream.cli.progress import CommandProgress, make_progress
+from vtnstream.cli.tuning import keep_freed_memory
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial

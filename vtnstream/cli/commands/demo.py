@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import options
-from vtnstream.cli.allocator import keep_freed_memory
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.progress import make_progress
+from vtnstream.cli.tuning import keep_freed_memory
 from vtnstream.timecode import format_time
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ import click
 from click.core import ParameterSource
 
 from vtnstream.cli import options
-from vtnstream.cli.allocator import keep_freed_memory
 from vtnstream.cli.backbone import backbone_options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.progress import make_progress
 from vtnstream.cli.tables import print_facts
+from vtnstream.cli.tuning import keep_freed_memory
 from vtnstream.cli.types import AssignmentType
 from vtnstream.config import SamplingConfig, TrainConfig
 from vtnstream.config.model import FEATURE_NORMS
