@@ -17,6 +17,7 @@ from typing import Any
 import av.error
 import pytest
 
+from tests.synth import Film
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.errors import VideoError
 from vtnstream.features.cache import FeatureCache
@@ -310,3 +311,14 @@ def write_with_hole(path: Path, *, before: int, hole: int, after: int) -> None:
             frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def test_film_between_two_sampling_times_says_what_helps(
+    model: VTN, runtime: RuntimeConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "late.mkv"
+    Film(count=3, rate=25, start=0.1, audio_seconds=0.3).write(path)
+    with pytest.raises(VideoError, match=r"ends at 0\.\d+ s\).*--sample all"):
+        extracted(path, model, runtime)
+    _, result = extracted(path, model, runtime, sampling=SamplingConfig("all"))
+    assert len(result.features.times) == 3

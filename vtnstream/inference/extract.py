@@ -256,5 +256,12 @@ def _nothing(
         length = end.end_seconds if end else info.duration_from_header
         there = f"; the video ends at {float(length):.2f} s" if length is not None else ""
         return f"{path}: no frame in the requested range{there}: choose another --start / --end"
-    reason = "; ".join(end.problems) if end and end.problems else "it holds no usable frame"
+    reason = "it holds no usable frame"
+    if end and end.problems:
+        reason = "; ".join(end.problems)
+    elif end and end.end_seconds:
+        reason = (
+            f"none is on screen at a sampling time (it ends at {end.end_seconds:.2f} s): "
+            "use a higher --fps or --sample all"
+        )
     return f"{path}: no frame could be sampled at {sampling.describe()}: {reason}"
