@@ -23,7 +23,7 @@ from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
-from vtnstream.inference.analyze import Analysis, analyze
+from vtnstream.inference.analyze import Analysis, analyze, resolve_localization
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.inference.extract import extract_features
 from vtnstream.inference.sources import (
@@ -101,6 +101,7 @@ class Analyzer:
     ) -> Report:
         """The one way through: features, the temporal half, a report."""
         began = time.perf_counter()
+        resolve_localization(self.model, localize)  # before hours are decoded in vain
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:

@@ -204,6 +204,8 @@ def test_model_without_a_class_head_says_so(film: Path, model: VTN, runtime: Run
     dense = vtnstream.create_model(replace(model.config, head=head))
     with pytest.raises(UsageError, match="use vtnstream timeline"):
         vtnstream.classify(film, model=dense, runtime=runtime, end=10)
+    assert runtime.cache_dir is not None
+    assert not runtime.cache_dir.exists(), "refused before anything is decoded"
     report = vtnstream.timeline(film, model=dense, runtime=runtime, end=10, window=8)
     assert report.settings["tracks"] == ["dense"]
     assert any("--window 8 is not used" in warning for warning in report.warnings)

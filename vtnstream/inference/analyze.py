@@ -64,7 +64,7 @@ def analyze(
     """
     check_features(model, features)
     head = model.config.head
-    dense, sliding = _resolve(model, options)
+    dense, sliding = resolve_localization(model, options)
     output = output or encode_sequence(model, features, dense=dense)
     for logits in (output.logits, output.dense_logits):
         if logits is not None and not np.isfinite(logits).all():
@@ -114,7 +114,7 @@ def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
     return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
 
 
-def _resolve(model: VTN, options: TimelineConfig | None) -> tuple[bool, bool]:
+def resolve_localization(model: VTN, options: TimelineConfig | None) -> tuple[bool, bool]:
     """Which of (dense, sliding) to run.
 
     Raises:
