@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from vtnstream.cli.interrupts import INTERRUPTS
 from vtnstream.errors import OutputError
 
 PREFIX = "vtnstream: "
@@ -114,6 +115,7 @@ class Console:
             BrokenPipeError: the reader has left.
             StandardOutputError: standard output cannot be written.
         """
+        INTERRUPTS.check()
         if self.suspend is not None:
             self.suspend()
         try:

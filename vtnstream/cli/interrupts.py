@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -38,6 +39,16 @@ class Interrupts:
     def caused(self, error: BaseException) -> bool:
         """Whether ``error`` is an interrupt, whatever its type."""
         return self.signum != 0 or isinstance(error, (KeyboardInterrupt, InterruptedError))
+
+    def check(self) -> None:
+        """Stop here if a signal came that somebody swallowed, as extension modules do that
+        are being imported. Called before work starts and before a result is printed.
+
+        Raises:
+            KeyboardInterrupt: it did, and nothing is being raised for it.
+        """
+        if self.signum and sys.exc_info()[0] is None:
+            raise KeyboardInterrupt
 
     @property
     def exit_code(self) -> int:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vtnstream.cli.console import Console, visible
+from vtnstream.cli.interrupts import INTERRUPTS
 from vtnstream.progress import NullProgress
 from vtnstream.timecode import format_time
 
@@ -124,6 +125,7 @@ class PlainProgress(CommandProgress):
         self._open = False
 
     def start(self, what: str, *, total: float | None, unit: str) -> None:
+        INTERRUPTS.check()
         self._what, self._unit = what, unit
         self._pace = Pace(total, self._clock)
         self._open = True
@@ -172,6 +174,7 @@ class RichProgress(CommandProgress):
         self._pace = Pace(None)
 
     def start(self, what: str, *, total: float | None, unit: str) -> None:
+        INTERRUPTS.check()
         self.close()
         self._unit, self._pace = unit, Pace(total)
         self._bars = _bars()
