@@ -75,7 +75,7 @@ def model() -> VTN:
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> RuntimeConfig:
-    return RuntimeConfig(cache_dir=tmp_path / "cache", batch_size=8)
+    return RuntimeConfig(cache_dir=tmp_path / "cache", batch_size=8, dtype="float32")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from vtnstream.errors import ConfigError
 
 METHODS = ("chunked", "end-to-end")
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,9 @@ class RuntimeConfig:
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: compute type of the backbone; features are stored as float32 whatever it is.
+        dtype: compute type of the model; ``auto`` is what the device is fast at
+            (:func:`vtnstream.models.precision.resolve_dtype`). Features are stored as float32
+            whatever it is.
         batch_size: frames a backbone call; recorded with stored features and reused.
         cache_dir: where features are kept; None is the user's cache directory.
         use_cache: False works in a temporary store that is removed afterwards.
@@ -27,7 +29,7 @@ class RuntimeConfig:
     """
 
     device: str = "auto"
-    dtype: str = "float32"
+    dtype: str = "auto"
     batch_size: int = 32
     cache_dir: Path | None = None
     use_cache: bool = True

@@ -13,13 +13,12 @@ from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.errors import UsageError
 from vtnstream.models.backbone import num_features
 from vtnstream.models.checkpoint import weights_sha256
+from vtnstream.models.precision import TORCH_DTYPES, resolve_dtype
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.types import FloatArray
 
 if TYPE_CHECKING:
     from vtnstream.models.vtn import VTN
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 CPU_FRAMES_AT_ONCE = 4
 """A batch goes through a CPU in parts of this size: larger ones fall out of its caches and
@@ -58,6 +57,7 @@ class FrameEncoder:
     Attributes:
         config: the backbone's timm name and arguments.
         preprocess: how frames are prepared for it.
+        dtype: what it computes in, never ``auto``.
         weights_sha256: hash over its weights, independent of the file they came from.
         backend: what runs it; part of the feature key.
     """
@@ -69,19 +69,21 @@ class FrameEncoder:
         preprocess: PreprocessConfig,
         *,
         device: torch.device | str = "cpu",
-        dtype: str = "float32",
+        dtype: str = "auto",
     ) -> None:
         self.config = config
         self.preprocess = preprocess
         self.device = torch.device(device)
-        self.dtype = dtype
+        self.dtype = resolve_dtype(dtype, self.device)
         self.backend = f"eager:{self.device.type}"
         self.weights_sha256 = weights_sha256(backbone)
         self.num_features = num_features(backbone)
-        if dtype != "float32":
+        if self.dtype != "float32":
             backbone = copy.deepcopy(backbone)  # the caller's model keeps its precision
         # Convolutions run several times faster with channels last; nothing else minds.
-        backbone = backbone.to(self.device, _DTYPES[dtype], memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone = backbone.to(
+            self.device, TORCH_DTYPES[self.dtype], memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
         self._backbone: torch.nn.Module = backbone.eval()
         self._prepare = Preprocess(preprocess)
 
@@ -116,7 +118,7 @@ class FrameEncoder:
 
     @torch.inference_mode()
     def _forward(self, frames: NDArray[np.uint8]) -> FloatArray:
-        batch = self._prepare(frames, device=self.device, dtype=_DTYPES[self.dtype])
+        batch = self._prepare(frames, device=self.device, dtype=TORCH_DTYPES[self.dtype])
         batch = batch.contiguous(memory_format=torch.channels_last)  # (T, 3, H, W)
         features: FloatArray = self._backbone(batch).float().cpu().numpy()  # (T, D)
         return features

@@ -109,7 +109,7 @@ def open_source(
     if question.features is not None:
         yield _from_file(path, model, encoder, question, sampling, span)
     elif question.method == "end-to-end":
-        if runtime.dtype != "float32":
+        if runtime.dtype not in ("auto", "float32"):
             raise UsageError(f"--method end-to-end runs in float32 only, not {runtime.dtype}")
         yield _end_to_end(path, model, sampling, span, question.stream)
     else:
