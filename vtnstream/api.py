@@ -21,6 +21,7 @@ import torch
 
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
+from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
 from vtnstream.inference.analyze import Analysis, analyze, resolve_localization
@@ -102,6 +103,8 @@ class Analyzer:
         """The one way through: features, the temporal half, a report."""
         began = time.perf_counter()
         resolve_localization(self.model, localize)  # before hours are decoded in vain
+        if localize is not None and question.views is not None:
+            raise UsageError("views answer what a video is, not what happens when: use classify")
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:
@@ -124,15 +127,17 @@ def classify(
     features: str | Path | None = None,
     method: str = "chunked",
     stream: int | None = None,
+    views: str | ViewsConfig | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Say what a video is: one full-sequence pass of the model over all of it.
+    """Say what a video is: one full-sequence pass of the model over all of it, or with
+    ``views`` (``"10x3"``) the mean over clips and crops.
 
     Args:
         path: the video.
         model: needed; a model folder, a hub name, or a loaded
             :class:`vtnstream.models.vtn.VTN`. For many videos see :class:`Analyzer`.
-        sampling, start, end, features, method, stream: see
+        sampling, start, end, features, method, stream, views: see
             :class:`vtnstream.inference.sources.Question`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
@@ -143,7 +148,9 @@ def classify(
     Raises:
         VtnstreamError: one line that names the file and what to do.
     """
-    question = Question(sampling, start, end, features, method, stream)
+    if isinstance(views, str):
+        views = ViewsConfig.parse(views)
+    question = Question(sampling, start, end, features, method, stream, views)
     return Analyzer(model, runtime=runtime).classify(path, question, progress=progress)
 
 

@@ -51,6 +51,7 @@ def analyze_inputs(
         features=values["features"],
         method=values["method"],
         stream=values["stream"],
+        views=values.get("views"),
     )
     analyzer = Analyzer(values["model"], runtime=runtime)
     console.note(f"model {analyzer.model.config.name} from {values['model']}")

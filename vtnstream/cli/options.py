@@ -12,7 +12,7 @@ import click
 from vtnstream.cli.command import Option
 from vtnstream.cli.fields import attach, field, option
 from vtnstream.cli.settings import load_settings
-from vtnstream.cli.types import RateType, SizeType, TimeType, format_size
+from vtnstream.cli.types import RateType, SizeType, TimeType, ViewsType, format_size
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import METHODS
 
@@ -131,6 +131,16 @@ analysis = attach(
         default=METHODS[0],
         show_default=True,
         help="Chunked: memory does not grow with the video. End-to-end: all frames in one pass.",
+    ),
+)
+
+
+views = attach(
+    option(
+        "--views",
+        section="Model",
+        type=ViewsType(),
+        help="Mean over clips x crops (10x3) instead of one pass over the whole video.",
     ),
 )
 

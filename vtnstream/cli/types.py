@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from vtnstream.errors import UsageError
+from vtnstream.config.views import ViewsConfig
+from vtnstream.errors import ConfigError, UsageError
 from vtnstream.timecode import parse_rate, parse_time
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -59,6 +60,22 @@ class SizeType(_Type):
         if match is None:
             self.fail(f"not a size: {value!r} (write 500M or 20G)", param, ctx)
         return int(Fraction(match[1]) * 1024 ** _POWERS[match[2].lower()])
+
+
+class ViewsType(_Type):
+    """Clips x crops: ``10x3``."""
+
+    name = "clipsxcrops"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ViewsConfig:
+        if isinstance(value, ViewsConfig):
+            return value
+        try:
+            return ViewsConfig.parse(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
 
 
 class TripleType(_Type):

@@ -14,6 +14,7 @@ from typing import Any
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import METHODS
+from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile, FeatureSpan
 from vtnstream.features.key import video_identity
@@ -25,6 +26,7 @@ from vtnstream.inference.extract import (
     sampling_grid,
     span_text,
 )
+from vtnstream.inference.multi_view import run_multi_view
 from vtnstream.inference.partial import gaps, seconds_expected
 from vtnstream.models.streaming import SequenceOutput
 from vtnstream.models.vtn import VTN
@@ -48,6 +50,7 @@ class Question:
         features: a file of ``vtnstream extract`` to use instead of decoding.
         method: ``chunked`` (memory does not grow with the video) or ``end-to-end``.
         stream: index of the video stream where a file has several.
+        views: classify by clips and crops instead of one pass over the whole sequence.
 
     Raises:
         UsageError: the parts exclude each other.
@@ -59,10 +62,13 @@ class Question:
     features: str | Path | None = None
     method: str = "chunked"
     stream: int | None = None
+    views: ViewsConfig | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"method must be one of {', '.join(METHODS)}, not {self.method!r}")
+        if self.views is not None and (self.features is not None or self.method != "chunked"):
+            raise UsageError("--views excludes --features and --method end-to-end")
         if self.features is not None and self.method != "chunked":
             raise UsageError("stored features and --method end-to-end exclude each other")
 
@@ -108,6 +114,8 @@ def open_source(
     sampling = question.sampling or model.config.sampling
     if question.features is not None:
         yield _from_file(path, model, encoder, question, sampling, span)
+    elif question.views is not None:
+        yield _views(path, model, encoder, question, sampling, span, progress)
     elif question.method == "end-to-end":
         if runtime.dtype not in ("auto", "float32"):
             raise UsageError(f"--method end-to-end runs in float32 only, not {runtime.dtype}")
@@ -169,6 +177,33 @@ def _end_to_end(
         result.info.warnings + result.summary.warnings,
         facts,
         result.output,
+    )
+
+
+def _views(
+    path: str | Path,
+    model: VTN,
+    encoder: FrameEncoder,
+    question: Question,
+    sampling: SamplingConfig,
+    span: TimeRange,
+    progress: Progress,
+) -> Source:
+    views, stream = question.views, question.stream
+    assert views is not None
+    result = run_multi_view(
+        path, model, encoder, views, sampling, span=span, stream=stream, progress=progress
+    )
+    facts = {
+        "views": views.describe(),
+        "num_views": result.num_views,
+        "tokens": len(result.features.times),
+        "features": result.features.num_features,
+        "frames_decoded": result.num_frames_decoded,
+        "from_store": False,
+    }
+    return Source(
+        result.features, result.info, result.partial, result.info.warnings, facts, result.output
     )
 
 

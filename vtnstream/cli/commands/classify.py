@@ -18,6 +18,7 @@ vtnstream classify a.mp4 b.mkv recordings/ --recursive --top-k 3
 vtnstream classify match.mp4 --start 45:00 --end 1:30:00 --json
 find . -name '*.mp4' -print0 | vtnstream classify -0 - --jsonl
 vtnstream classify film.mkv --num-frames 250 -o results -f json,csv
+vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 """
 
 
@@ -25,6 +26,7 @@ vtnstream classify film.mkv --num-frames 250 -o results -f json,csv
 @options.inputs
 @options.model
 @options.analysis
+@options.views
 @options.time_range
 @options.sampling("the model's own")
 @options.results
