@@ -328,6 +328,19 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """A quantity over ``[start, end)`` in seconds of the source, drawn in equal parts.
+
+    Attributes:
+        values: the mean over each part; None where no token lies.
+    """
+
+    start: float
+    end: float
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result for one video: what every writer reads and the Python API returns."""
 
@@ -348,6 +361,9 @@ class Report:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Options that shaped the timeline (localize, window, stride, smoothing ...)."""
+    attention: Curve | None = None
+    """How much [CLS] looked at each moment in its last layer, mean over the heads, as a
+    multiple of looking everywhere alike (1); None where the model has no such attention."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """Facts of the run: tokens, seconds, rates, versions, device, cached or decoded."""
     warnings: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vtnstream.types import ClassScore, Partial, Report, Segment, VideoInfo
+from vtnstream.types import ClassScore, Curve, Partial, Report, Segment, VideoInfo
 
 VIDEO = VideoInfo(
     path="films/movie.mkv",
@@ -55,6 +55,7 @@ REPORT = Report(
     end_seconds=3600.1,
     sampling={"kind": "rate", "fps": "2", "description": "2 frames/s"},
     settings={"window": 64, "tracks": ["dense"]},
+    attention=Curve(0.0, 3600.1, (0.5, None, 1.75)),
     run={"tokens": 7200, "frames_decoded": 107892, "from_store": False, "seconds": 41.25},
     warnings=("one warning",),
 )

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from vtnstream.errors import ReportError
 from vtnstream.report.structured import SCHEMA
-from vtnstream.types import ClassScore, Partial, Report, Segment, VideoInfo
+from vtnstream.types import ClassScore, Curve, Partial, Report, Segment, VideoInfo
 
 T = TypeVar("T")
 
@@ -59,6 +59,7 @@ def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
         raise ReportError(f"{where}: holds no result: {document['error']}")
     segments = document.get("segments")
     partial = document.get("partial")
+    attention = document.get("attention")
     span = _expect(document.get("range", {}), dict, f"{where}: range")
     report = Report(
         input=_expect(document.get("input"), str, f"{where}: input"),
@@ -72,6 +73,7 @@ def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
         partial=None if partial is None else _record(Partial, partial, f"{where}: partial"),
         sampling=_expect(document.get("sampling", {}), dict, f"{where}: sampling"),
         settings=_expect(document.get("settings", {}), dict, f"{where}: settings"),
+        attention=(None if attention is None else _record(Curve, attention, f"{where}: attention")),
         run=_expect(document.get("run", {}), dict, f"{where}: run"),
         warnings=_value(tuple[str, ...], document.get("warnings", []), f"{where}: warnings"),
     )

@@ -37,6 +37,7 @@ def report_document(report: Report) -> dict[str, Any]:
     """A report as plain JSON data, ready for ``json.dumps(allow_nan=False)``."""
     segments = report.segments
     partial = None if report.partial is None else dataclasses.asdict(report.partial)
+    attention = None if report.attention is None else dataclasses.asdict(report.attention)
     document = {
         "schema": SCHEMA,
         "input": report.input,
@@ -49,6 +50,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "segments": None if segments is None else [segment_document(s) for s in segments],
         "partial": partial,
         "settings": report.settings,
+        "attention": attention,
         "run": report.run,
         "warnings": report.warnings,
     }
