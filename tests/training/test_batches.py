@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from tests.training.cases import WIDTH, class_sample, dense_sample, model
+from vtnstream.models.token_inputs import TokenInputs
 from vtnstream.training.batches import Crop, collate, epoch_batches, plan_batches, random_crop
 from vtnstream.training.targets import IGNORE
 
@@ -48,14 +49,14 @@ def test_a_sequence_longer_than_the_bound_goes_alone() -> None:
 def test_padding_and_positions() -> None:
     short, long = dense_sample(3, 1), dense_sample(9, 2)
     batch = collate([Crop(short, 0, 3), Crop(long, 4, 9)])
-    assert batch.features.shape == (2, 5, WIDTH)
+    assert batch.inputs.shape == (2, 5, WIDTH)
     assert batch.padding_mask is not None and batch.targets is not None
     assert batch.padding_mask.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
     assert batch.indices[1].tolist() == [4, 5, 6, 7, 8]
     assert batch.targets[0, 3:].tolist() == [IGNORE, IGNORE]
     assert batch.targets[1].tolist() == long.targets[4:].tolist()
     assert batch.labels is None
-    np.testing.assert_array_equal(batch.features[1].numpy(), long.features.values[4:9])
+    np.testing.assert_array_equal(batch.inputs[1].numpy(), long.features.values[4:9])
     clipped = collate([Crop(long, 4, 9)], clip_positions=True)
     assert clipped.indices[0].tolist() == [0, 1, 2, 3, 4]
     assert clipped.padding_mask is None
@@ -67,9 +68,9 @@ def test_padding_changes_no_answer() -> None:
     together, alone = collate([whole(short), whole(long)]), collate([whole(short)])
     with torch.no_grad():
         padded = vtn.forward_features(
-            together.features, padding_mask=together.padding_mask, indices=together.indices
+            together.inputs, padding_mask=together.padding_mask, indices=together.indices
         )
-        single = vtn.forward_features(alone.features, indices=alone.indices)
+        single = vtn.forward_features(alone.inputs, indices=alone.indices)
     torch.testing.assert_close(
         padded.dense_logits[0, :5], single.dense_logits[0], atol=1e-5, rtol=1e-5
     )
@@ -94,3 +95,14 @@ def test_an_epoch_sees_each_sample_once_in_new_crops() -> None:
     assert len(first) == len(second) == 5
     assert all(len(row) == 6 for row in first)
     assert sorted(first) != sorted(second)
+
+
+def test_crops_are_compared_with_the_tokens_around_them() -> None:
+    """A crop's inputs are those that the whole sequence gives its tokens."""
+    sample = dense_sample(60, 0)
+    inputs = TokenInputs("feature+difference+similarity", WIDTH, 5)
+    values = torch.tensor(sample.features.values)[None]
+    whole = inputs(values, torch.tensor(sample.features.times.indices)[None])[0]
+    for start, stop in ((0, 60), (0, 7), (20, 31), (58, 60)):
+        batch = collate([Crop(sample, start, stop)], inputs)
+        torch.testing.assert_close(batch.inputs[0], whole[start:stop])

@@ -56,8 +56,8 @@ def test_mixup_mixes_features_labels_and_masks_alike() -> None:
         share = float(soft[0, 0])
         if soft[0, 1] > 0:
             swapped = True
-            expected = share * batch.features[0] + (1 - share) * batch.features[1]
-            torch.testing.assert_close(mixed.features[0], expected)
+            expected = share * batch.inputs[0] + (1 - share) * batch.inputs[1]
+            torch.testing.assert_close(mixed.inputs[0], expected)
             assert mixed.padding_mask.all()
             assert mixed.indices[0].tolist() == list(range(7))
     assert swapped

@@ -14,6 +14,7 @@ SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
 POSITION_KINDS = ("rotary", "learned", "fixed", "none")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
 CROP_MODES = ("center", "squash", "border")
+TOKEN_INPUTS = ("feature", "feature+difference", "feature+difference+similarity")
 INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
 
 
@@ -114,7 +115,9 @@ class TemporalConfig:
     the default of new models), ``learned`` (the paper's, table of ``max_positions`` with the
     reference's modulo), ``fixed`` (sine / cosine over absolute position), ``none``.
     ``window_positions``: position indices of a sliding window stay ``absolute`` or start at
-    0 again (``clip``: models trained on clips).
+    0 again (``clip``: models trained on clips). ``token_inputs``: what the linear embedding
+    of a token sees: its feature, the difference from the token before, cosine similarities
+    to ``similarity_reach`` tokens on each side (``models/token_inputs.py``).
     """
 
     num_layers: int = 3
@@ -130,8 +133,12 @@ class TemporalConfig:
     global_attention: bool = True
     """False cuts the [CLS] token out of every other token's sight and back: the ablation
     ``vtnstream demo`` shows."""
+    token_inputs: str = "feature"
+    similarity_reach: int = 12
 
     def __post_init__(self) -> None:
+        _one_of("temporal.token_inputs", self.token_inputs, TOKEN_INPUTS)
+        _positive(similarity_reach=self.similarity_reach)
         _one_of("temporal.positions", self.positions, POSITION_KINDS)
         _one_of("temporal.window_positions", self.window_positions, ("absolute", "clip"))
         _positive(num_layers=self.num_layers, num_heads=self.num_heads)

@@ -7,18 +7,17 @@ keys and values of its surroundings, and a running softmax for [CLS]. Equal to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vtnstream.models.feature_norm import BlockNorm
 from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
 from vtnstream.models.temporal import LongformerLayer
 from vtnstream.models.vtn import VTN
-from vtnstream.types import FeatureSequence, FloatArray
+from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
 FEED_FORWARD_NUMBERS = 2**19
 """Numbers of the feed-forward's inner layer held at once (2 MB): it is several times wider
@@ -48,7 +47,6 @@ def encode_sequence(
     *,
     block_size: int | None = None,
     dense: bool = True,
-    normalized: bool = False,
 ) -> SequenceOutput:
     """Read a whole sequence: memory for its states (N, Dh) once, and O(block).
 
@@ -58,14 +56,49 @@ def encode_sequence(
         block_size: tokens worked at a time; None chooses. It changes nothing beyond
             rounding.
         dense: whether the dense head is wanted.
-        normalized: ``features`` have been through ``feature_norm`` already.
 
     Returns:
         logits of the sequence and of its tokens.
     """
     size = block_size or default_block_size(model, len(features.times))
-    normalize = _as_they_are if normalized else model.feature_norm.over(features, size)
-    encoding = _Encoding(model, features, size, normalize)
+    return encode_blocks(
+        model,
+        embed_blocks(model, features, size),
+        features.times.indices,
+        block_size=size,
+        dense=dense,
+    )
+
+
+def embed_blocks(model: VTN, features: FeatureSequence, size: int) -> Iterator[Tensor]:
+    """A sequence through ``feature_norm`` and the temporal embedding: consecutive blocks
+    (T, Dh) of about ``size`` tokens, equal to the plain pass over all of it."""
+    normalize = model.feature_norm.over(features, size)
+    device = model.cls_token.device
+    normal = (normalize(torch.tensor(block, device=device)) for block in features.blocks(size))
+    for inputs in model.token_inputs.in_blocks(normal, features.times.indices):
+        yield model.project(inputs)  # (T, Dh)
+
+
+@torch.inference_mode()
+def encode_blocks(
+    model: VTN,
+    tokens: Iterable[Tensor],
+    indices: IndexArray,
+    *,
+    block_size: int,
+    dense: bool = True,
+) -> SequenceOutput:
+    """The same from embedded tokens.
+
+    Args:
+        model: in evaluation mode.
+        tokens: consecutive blocks (T, Dh) of N tokens.
+        indices: (N,) grid positions.
+        block_size: tokens worked at a time.
+        dense: whether the dense head is wanted.
+    """
+    encoding = _Encoding(model, tokens, indices, block_size)
     wants_tokens = dense and model.dense_head is not None
     dense_logits = encoding.run(wants_tokens)
     logits = None
@@ -85,14 +118,12 @@ def default_block_size(model: VTN, num_tokens: int) -> int:
 class _Encoding:
     """One pass over one sequence."""
 
-    def __init__(
-        self, model: VTN, features: FeatureSequence, size: int, normalize: BlockNorm
-    ) -> None:
+    def __init__(self, model: VTN, tokens: Iterable[Tensor], places: IndexArray, size: int) -> None:
         self.model = model
-        self.normalize = normalize
-        self.features = features
+        self.tokens = tokens
+        self.places = places
         self.size = size
-        self.count = len(features.times)
+        self.count = len(places)
         self.encoder = model.temporal_encoder
         self.cls = self.encoder.embeddings.embed_cls(model.cls_token)  # (1, 1, Dh)
 
@@ -118,21 +149,17 @@ class _Encoding:
         return None
 
     def embed(self) -> Iterator[tuple[int, Tensor]]:
-        """Embedded features, block by block: (first token, (1, T, Dh))."""
-        like = self.model.cls_token
+        """Tokens with position and type, block by block: (first token, (1, T, Dh))."""
         start = 0
-        for values in self.features.blocks(self.size):
-            block = torch.tensor(values, device=like.device)  # (T, D) float32, a copy
-            block = self.normalize(block).to(like.dtype)[None]
-            tokens = self.model.input_projection(block)  # (1, T, Dh)
-            indices = self.indices(start, start + len(values))
-            yield start, self.encoder.embeddings(tokens, indices)
-            start += len(values)
+        for block in self.tokens:
+            stop = start + len(block)
+            yield start, self.encoder.embeddings(block[None], self.indices(start, stop))
+            start = stop
 
     def indices(self, start: int, stop: int) -> Tensor:
         """Grid positions (1, T) of tokens ``start`` to ``stop``."""
-        part = self.features.times.indices[start:stop]
-        return torch.tensor(part, device=self.model.cls_token.device)[None]
+        part = torch.tensor(self.places[start:stop], device=self.model.cls_token.device)
+        return part[None]
 
     def blocks(self, buffer: Tensor) -> Iterator[tuple[int, Tensor]]:
         """The buffer's states in blocks: (first token, (1, T, Dh))."""
@@ -188,10 +215,6 @@ class _Encoding:
             for part in range(0, len(mixed), rows):
                 emit(start + part, layer.feed_forward(mixed[part : part + rows]))
         self.cls = layer.finish(attention.end_global(running), self.cls)
-
-
-def _as_they_are(block: Tensor) -> Tensor:
-    return block
 
 
 def _update(layer: LongformerLayer, running: GlobalSoftmax, block: Tensor) -> None:

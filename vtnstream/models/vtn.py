@@ -17,6 +17,7 @@ from vtnstream.models.backbone import create_backbone, num_features
 from vtnstream.models.feature_norm import FeatureNorm
 from vtnstream.models.heads import build_dense_head, build_mlp_head
 from vtnstream.models.temporal import TemporalEncoder
+from vtnstream.models.token_inputs import TokenInputs
 
 
 class VTNOutput(NamedTuple):
@@ -49,9 +50,13 @@ class VTN(nn.Module):
         self.num_features = num_features(self.backbone)
         hidden_size = config.temporal.hidden_size or self.num_features
         self.feature_norm = FeatureNorm(config.feature_norm, self.num_features)
+        temporal = config.temporal
+        self.token_inputs = TokenInputs(
+            temporal.token_inputs, self.num_features, temporal.similarity_reach
+        )
         self.input_projection: nn.Module = nn.Identity()
-        if hidden_size != self.num_features:
-            self.input_projection = nn.Linear(self.num_features, hidden_size)
+        if self.token_inputs.size != hidden_size or self.token_inputs.compares:
+            self.input_projection = nn.Linear(self.token_inputs.size, hidden_size)
         self.cls_token = nn.Parameter(torch.randn(1, 1, hidden_size))
         self.temporal_encoder = TemporalEncoder(config.temporal, hidden_size)
         self.mlp_head = build_mlp_head(config.head, hidden_size)
@@ -76,6 +81,48 @@ class VTN(nn.Module):
         normal: Tensor = self.feature_norm(features, padding_mask)
         return normal
 
+    def embed_features(
+        self,
+        features: Tensor,
+        *,
+        padding_mask: Tensor | None = None,
+        indices: Tensor | None = None,
+    ) -> Tensor:
+        """The linear temporal embedding over the config's ``token_inputs``.
+
+        Args:
+            features: (B, T, D), after :meth:`normalize`.
+            padding_mask: (B, T) bool, True where a token is real.
+            indices: (B, T) int64 grid positions; None counts from 0.
+
+        Returns:
+            (B, T, Dh), for :meth:`encode_tokens`.
+        """
+        if indices is None:
+            indices = torch.arange(features.shape[1], device=features.device)
+            indices = indices.expand(features.shape[0], -1)
+        return self.project(self.token_inputs(features, indices, padding_mask))
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """Token inputs (..., E) to tokens (..., Dh), in the encoder's precision."""
+        tokens: Tensor = self.input_projection(inputs.to(self.cls_token.dtype))
+        return tokens
+
+    def encode_tokens(
+        self,
+        tokens: Tensor,
+        *,
+        padding_mask: Tensor | None = None,
+        indices: Tensor | None = None,
+        cls_only: bool = False,
+    ) -> Tensor:
+        """Temporal encoder over embedded tokens (B, T, Dh); else as :meth:`encode_time`."""
+        cls = self.cls_token.expand(len(tokens), -1, -1)  # (B, 1, Dh)
+        encoded: Tensor = self.temporal_encoder(
+            tokens, cls, padding_mask=padding_mask, indices=indices, cls_only=cls_only
+        )
+        return encoded
+
     def encode_time(
         self,
         features: Tensor,
@@ -95,12 +142,10 @@ class VTN(nn.Module):
         Returns:
             (B, 1 + T, Dh), [CLS] first; (B, 1, Dh) with ``cls_only``.
         """
-        tokens = self.input_projection(features)  # (B, T, Dh)
-        cls = self.cls_token.expand(len(tokens), -1, -1)  # (B, 1, Dh)
-        encoded: Tensor = self.temporal_encoder(
-            tokens, cls, padding_mask=padding_mask, indices=indices, cls_only=cls_only
+        tokens = self.embed_features(features, padding_mask=padding_mask, indices=indices)
+        return self.encode_tokens(
+            tokens, padding_mask=padding_mask, indices=indices, cls_only=cls_only
         )
-        return encoded
 
     def heads(self, tokens: Tensor) -> VTNOutput:
         """MLP head on [CLS] and dense head on the rest (section 3.3).

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError
-from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.streaming import default_block_size, embed_blocks, encode_blocks
 from vtnstream.models.vtn import VTN
-from vtnstream.types import Features, FeatureSequence, FloatArray, IndexArray, TokenTimes
+from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
 TOKENS_AT_ONCE = 256
 """Tokens of one batch. Longer windows go one by one through the blocks of a whole sequence, so
@@ -28,10 +28,10 @@ def encode_windows(
 ) -> Iterator[tuple[int, FloatArray]]:
     """Classify windows of tokens; each is equal to the plain model on that window.
 
-    ``feature_norm`` runs over the whole sequence, not over a window. Positions stay
-    absolute, or start at 0 in each window where the config says
-    ``window_positions = "clip"``. The sequence is read once, and only the tokens that a
-    waiting window needs are held.
+    ``feature_norm`` and ``token_inputs`` see the whole sequence, not a window: a window's
+    first token is compared with the one before it. Positions stay absolute, or start at 0 in
+    each window where the config says ``window_positions = "clip"``. The sequence is read
+    once, and only the tokens that a waiting window needs are held.
 
     Args:
         model: in evaluation mode, with an MLP head.
@@ -68,46 +68,44 @@ def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
     if indices.shape[1] > TOKENS_AT_ONCE:
         return np.stack([_classify_long(model, *one) for one in zip(tokens, indices, strict=True)])
     places = torch.from_numpy(indices).to(tokens.device)
-    encoded = model.encode_time(tokens, indices=places, cls_only=True)  # (B, 1, Dh)
+    encoded = model.encode_tokens(tokens, indices=places, cls_only=True)  # (B, 1, Dh)
     logits: FloatArray = model.mlp_head(encoded[:, 0]).float().cpu().numpy()
     return logits
 
 
 def _classify_long(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatArray:
-    """(W, D) normalised -> (K,) float32."""
-    nowhen = np.zeros(len(indices))
-    times = TokenTimes(indices, indices, nowhen, nowhen)
-    window = Features(tokens.float().cpu().numpy(), times)
-    logits = encode_sequence(model, window, dense=False, normalized=True).logits
+    """(W, Dh) -> (K,) float32."""
+    size = default_block_size(model, len(tokens))
+    blocks = (tokens[i : i + size] for i in range(0, len(tokens), size))
+    output = encode_blocks(model, blocks, indices, block_size=size, dense=False)
+    logits = output.logits
     assert logits is not None
     return logits
 
 
 class _Reader:
-    """Reads normalised features forward and forgets what no later window needs."""
+    """Reads embedded tokens forward and forgets what no later window needs."""
 
     def __init__(self, model: VTN, features: FeatureSequence, window: int) -> None:
-        self.like = model.cls_token
         self.window = window
         self.indices = features.times.indices
-        self.blocks = iter(features.blocks(TOKENS_AT_ONCE))
-        self.normalize = model.feature_norm.over(features, TOKENS_AT_ONCE)
+        self.blocks = embed_blocks(model, features, TOKENS_AT_ONCE)
         self.first = 0
-        self.held = self.like.new_empty(0, features.num_features)  # tokens from ``first``
+        self.held = model.cls_token.new_empty(0, model.temporal_encoder.hidden_size)
 
     def take(self, starts: Sequence[int]) -> tuple[Tensor, IndexArray]:
-        """Features (B, W, D) and grid positions (B, W) of windows of equal length."""
+        """Tokens (B, W, Dh) and grid positions (B, W) of windows of equal length."""
         length = min(self.window, len(self.indices))
         stop = starts[-1] + length
         parts = [self.held]
         end = self.first + len(self.held)
         while end < stop:
-            block = torch.tensor(next(self.blocks), device=self.like.device)
-            parts.append(self.normalize(block).to(self.like.dtype))
+            block = next(self.blocks)
+            parts.append(block)
             end += len(block)
         self.held = torch.cat(parts)[starts[0] - self.first :].clone()  # lets the rest go
         self.first = starts[0]
         rows = [slice(start - self.first, start - self.first + length) for start in starts]
-        tokens = torch.stack([self.held[row] for row in rows])  # (B, W, D)
+        tokens = torch.stack([self.held[row] for row in rows])  # (B, W, Dh)
         places = np.stack([self.indices[start : start + length] for start in starts])
         return tokens, places

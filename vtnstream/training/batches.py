@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from vtnstream.models.token_inputs import TokenInputs
 from vtnstream.training.features import read_span
 from vtnstream.training.targets import IGNORE, Sample
 
@@ -33,7 +35,8 @@ class Batch:
     """B sequences padded to T tokens.
 
     Attributes:
-        features: (B, T, D) float32, normalised.
+        inputs: (B, T, E) float32, what the temporal embedding takes: normalised features
+            and, by the model's ``token_inputs``, how they differ from their neighbours.
         indices: (B, T) int64 grid positions.
         padding_mask: (B, T) bool, True where a token is real; None where all are.
         labels: (B,) int64, or None.
@@ -41,7 +44,7 @@ class Batch:
             padding, or None.
     """
 
-    features: Tensor
+    inputs: Tensor
     indices: Tensor
     padding_mask: Tensor | None
     labels: Tensor | None
@@ -54,7 +57,7 @@ class Batch:
             return None if tensor is None else tensor.to(device)
 
         return Batch(
-            self.features.to(device),
+            self.inputs.to(device),
             self.indices.to(device),
             move(self.padding_mask),
             move(self.labels),
@@ -103,23 +106,28 @@ def plan_batches(
     return batches
 
 
-def collate(crops: Sequence[Crop], *, clip_positions: bool = False) -> Batch:
+def collate(
+    crops: Sequence[Crop],
+    token_inputs: TokenInputs | None = None,
+    *,
+    clip_positions: bool = False,
+) -> Batch:
     """Read and pad.
 
     Args:
         crops: B of them.
+        token_inputs: of the model; None takes features as they are.
         clip_positions: positions start at 0 in each crop.
     """
+    rows = [_inputs(crop, token_inputs) for crop in crops]
     longest = max(len(crop) for crop in crops)
-    count, width = len(crops), crops[0].sample.features.num_features
-    features = np.zeros((count, longest, width), np.float32)
+    count = len(crops)
     indices = np.zeros((count, longest), np.int64)
     mask = np.zeros((count, longest), bool)
     targets = np.full((count, longest), IGNORE, np.int64)
     for row, crop in enumerate(crops):
         sample, length = crop.sample, len(crop)
         first = sample.start + crop.start
-        features[row, :length] = read_span(sample.features, first, first + length)
         places = sample.features.times.indices[first : first + length]
         indices[row, :length] = places - places[0] if clip_positions else places
         mask[row, :length] = True
@@ -128,12 +136,27 @@ def collate(crops: Sequence[Crop], *, clip_positions: bool = False) -> Batch:
     labels = [crop.sample.label for crop in crops]
     dense = crops[0].sample.targets is not None
     return Batch(
-        torch.from_numpy(features),
+        pad_sequence(rows, batch_first=True),
         torch.from_numpy(indices),
         None if mask.all() else torch.from_numpy(mask),
         None if None in labels else torch.tensor(labels),
         torch.from_numpy(targets) if dense else None,
     )
+
+
+def _inputs(crop: Crop, token_inputs: TokenInputs | None) -> Tensor:
+    """(T, E) of one crop; its first and last tokens are compared with those around it."""
+    features = crop.sample.features
+    start = crop.sample.start + crop.start
+    stop = start + len(crop)
+    if token_inputs is None:
+        return torch.tensor(read_span(features, start, stop))
+    first = max(start - token_inputs.before, 0)
+    last = min(stop + token_inputs.after, len(features.times))
+    around = torch.tensor(read_span(features, first, last))[None]  # (1, S, D)
+    places = torch.tensor(features.times.indices[first:last])[None]
+    inputs: Tensor = token_inputs(around, places)[0]
+    return inputs[start - first : stop - first]
 
 
 def epoch_batches(
@@ -144,8 +167,9 @@ def epoch_batches(
     batch_tokens: int,
     generator: np.random.Generator,
     clip_positions: bool,
+    token_inputs: TokenInputs | None = None,
 ) -> Iterator[Batch]:
     """One pass over the training set in random order, each sample once, newly cropped."""
     crops = [random_crop(sample, max_tokens, generator) for sample in samples]
     for batch in plan_batches(crops, batch_size, batch_tokens, generator):
-        yield collate(batch, clip_positions=clip_positions)
+        yield collate(batch, token_inputs, clip_positions=clip_positions)

@@ -188,6 +188,7 @@ class _Trainer:
                 batch_tokens=optim.batch_tokens,
                 generator=self.order,
                 clip_positions=self.model.config.temporal.window_positions == "clip",
+                token_inputs=self.model.token_inputs,
             )
         )
         total = 0.0
@@ -212,8 +213,8 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        tokens = self.model.encode_time(
-            batch.features,
+        tokens = self.model.encode_tokens(
+            self.model.project(batch.inputs),
             padding_mask=batch.padding_mask,
             indices=batch.indices,
             cls_only=batch.targets is None,

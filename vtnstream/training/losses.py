@@ -82,10 +82,10 @@ def mixup(
         the mixed batch, and its (B, K) soft labels.
     """
     assert batch.labels is not None
-    features = batch.features
-    order = torch.from_numpy(generator.permutation(len(features))).to(features.device)
+    inputs = batch.inputs
+    order = torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device)
     share = float(generator.beta(alpha, alpha))
-    hot = functional.one_hot(batch.labels, num_classes).to(features.dtype)
+    hot = functional.one_hot(batch.labels, num_classes).to(inputs.dtype)
     mask, indices = batch.padding_mask, batch.indices
     if mask is not None:
         other = mask[order]
@@ -93,7 +93,7 @@ def mixup(
         indices = torch.where(longer, indices[order], indices)
         mask = mask | other
     mixed = Batch(
-        share * features + (1 - share) * features[order],
+        share * inputs + (1 - share) * inputs[order],
         indices,
         mask,
         batch.labels,

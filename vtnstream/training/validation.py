@@ -34,7 +34,8 @@ def validate(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> dict
     found: list[list[tuple[int, FloatArray]]] = [[] for _ in samples]
     for part in plan_batches(crops, config.optim.batch_size, config.optim.batch_tokens):
         clip_positions = model.config.temporal.window_positions == "clip"
-        rows = _score(model, collate(part, clip_positions=clip_positions))
+        batch = collate(part, model.token_inputs, clip_positions=clip_positions)
+        rows = _score(model, batch)
         for crop, row in zip(part, rows, strict=True):
             found[owners[id(crop.sample)]].append((crop.start, row[: len(crop)]))
     # Batches go by length, so the last, shorter clip of a sample may have come first.
@@ -61,8 +62,8 @@ def _crops(sample: Sample, config: TrainConfig) -> list[Crop]:
 def _score(model: VTN, batch: Batch) -> list[FloatArray]:
     """Log-probabilities of each sequence: (T, K) of its tokens, or (1, K)."""
     batch = batch.to(model.cls_token.device)
-    tokens = model.encode_time(
-        batch.features,
+    tokens = model.encode_tokens(
+        model.project(batch.inputs),
         padding_mask=batch.padding_mask,
         indices=batch.indices,
         cls_only=batch.targets is None,

@@ -1,0 +1,158 @@
+"""What the temporal embedding sees of each token: its feature, and how it differs from its
+neighbours (config ``temporal.token_inputs``).
+
+Features are those of single frames, and a short training does not teach attention to compare
+t with t - 1 (cuts found in films: F1 .14 without the difference, .80 with it). Stored features
+stay as they are; the comparison is made here, on normalised features, in float32.
+
+A neighbour is the token ``k`` grid positions on. Where there is none (before the first token,
+after the last, in a gap or across one, in padding) the token itself stands for it: difference
+0, similarity 1. A hole in a film is no sign of change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vtnstream.types import IndexArray
+
+BAND_ROWS = 64
+"""Tokens compared with their neighbours in one matrix product."""
+
+
+class TokenInputs(nn.Module):
+    """``feature``: f_t. ``feature+difference``: f_t, d_t = f_t - f_(t-1) and its absolute
+    value. ``feature+difference+similarity``: the same with cosine similarities of f_t to
+    f_(t+1) ... f_(t+r) and to f_(t-1) ... f_(t-r), and across t, of f_(t-k) to f_(t+k).
+
+    Args:
+        kind: one of the above.
+        num_features: D.
+        reach: r, tokens to each side.
+
+    Attributes:
+        size: numbers a token, D or 3 D or 3 D + 3 r.
+        before: neighbours needed before a token.
+        after: neighbours needed after it.
+    """
+
+    def __init__(self, kind: str, num_features: int, reach: int) -> None:
+        super().__init__()
+        self.compares = kind != "feature"
+        self.reach = reach if kind == "feature+difference+similarity" else 0
+        self.size = num_features * (3 if self.compares else 1) + 3 * self.reach
+        self.before = max(self.reach, 1 if self.compares else 0)
+        self.after = self.reach
+
+    def forward(
+        self, features: Tensor, indices: Tensor, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """
+        Args:
+            features: (B, T, D) normalised.
+            indices: (B, T) int64 grid positions, increasing.
+            padding_mask: (B, T) bool, True where a token is real.
+
+        Returns:
+            (B, T, size), in the dtype of ``features``.
+        """
+        if not self.compares:
+            return features
+        if not features.shape[1]:
+            return features.new_empty(len(features), 0, self.size)
+        if padding_mask is not None:  # so far off that nobody is its neighbour
+            indices = indices.masked_fill(~padding_mask, torch.iinfo(torch.int64).min // 2)
+        values = features.float()
+        known = _near(indices, 1)  # (B, T) whether t + 1 is there
+        steps = F.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0))  # (B, T, D)
+        steps = steps.masked_fill(~_later(known, 1)[..., None], 0.0)
+        parts = [values, steps, steps.abs()]
+        if self.reach:
+            parts.append(self._similarities(values, indices))
+        return torch.cat(parts, dim=-1).to(features.dtype)
+
+    def _similarities(self, values: Tensor, indices: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, 3 r)."""
+        reach = self.reach
+        ahead = _ahead(F.normalize(values, dim=-1), 2 * reach)  # (B, T, 2 r)
+        near = torch.stack([_near(indices, k) for k in range(1, 2 * reach + 1)], -1)
+        ahead = torch.where(near, ahead, 1.0)
+        forward = ahead[..., :reach]
+        backward = [_later(forward[..., k - 1], k, 1.0) for k in range(1, reach + 1)]
+        across = []
+        for k in range(1, reach + 1):
+            both = _later(ahead[..., 2 * k - 1], k, 1.0)
+            # with one neighbour missing the token itself stands for it
+            has_before, has_after = _later(near[..., k - 1], k), near[..., k - 1]
+            single = torch.where(has_after, forward[..., k - 1], backward[k - 1])
+            across.append(torch.where(has_before & has_after, both, single))
+        return torch.cat((forward, torch.stack(backward + across, -1)), -1)
+
+    def in_blocks(self, blocks: Iterable[Tensor], indices: IndexArray) -> Iterator[Tensor]:
+        """The same over a sequence in blocks, which hand each other their neighbours.
+
+        Args:
+            blocks: consecutive (T, D) of one sequence, normalised.
+            indices: (N,) grid positions of the whole sequence.
+
+        Yields:
+            consecutive (T, size); the borders need not be those of ``blocks``.
+        """
+        held: Tensor | None = None
+        first = done = made = 0  # rows at hand, given out, read
+        for block in blocks:
+            held = block if held is None else torch.cat((held, block))
+            made += len(block)
+            ready = made - self.after
+            if ready > done:
+                yield self._rows(held, first, done, ready, indices)
+                done = ready
+                drop = max(done - self.before - first, 0)
+                held = held[drop:].clone() if first + drop < made else None
+                first += drop
+        if held is not None and made > done:
+            yield self._rows(held, first, done, made, indices)
+
+    def _rows(self, held: Tensor, first: int, start: int, stop: int, indices: IndexArray) -> Tensor:
+        """Inputs of tokens ``start`` to ``stop``; ``held`` begins with token ``first``."""
+        places = torch.from_numpy(np.ascontiguousarray(indices[first : first + len(held)]))
+        made: Tensor = self(held[None], places.to(held.device)[None])[0]
+        return made[start - first : stop - first]
+
+
+def _near(indices: Tensor, lag: int) -> Tensor:
+    """(B, T) bool: whether the token ``lag`` on is there with nothing missing between."""
+    near = indices[:, lag:] - indices[:, :-lag] == lag
+    return F.pad(near, (0, indices.shape[1] - near.shape[1]))
+
+
+def _later(values: Tensor, lag: int, fill: float = 0.0) -> Tensor:
+    """(B, T) moved ``lag`` tokens on."""
+    return F.pad(values, (lag, 0), value=fill)[:, : values.shape[1]]
+
+
+def _ahead(unit: Tensor, count: int) -> Tensor:
+    """Products of each row with the ``count`` rows after it, in bands of the matrix of all.
+
+    Args:
+        unit: (B, T, D).
+        count: rows to look ahead.
+
+    Returns:
+        (B, T, count); meaningless where the row after does not exist.
+    """
+    batch, length, size = unit.shape
+    num_bands = -(-length // BAND_ROWS)
+    padded = F.pad(unit, (0, 0, 0, num_bands * BAND_ROWS + count - length))
+    spans = padded.unfold(1, BAND_ROWS + count, BAND_ROWS)  # (B, N, D, span)
+    rows = padded[:, : num_bands * BAND_ROWS].reshape(batch, num_bands, BAND_ROWS, size)
+    products = rows @ spans  # (B, N, rows, span)
+    row = torch.arange(BAND_ROWS, device=unit.device)[:, None]
+    columns = row + torch.arange(1, count + 1, device=unit.device)  # (rows, count)
+    band = products.gather(-1, columns.expand(batch, num_bands, -1, -1))
+    return band.flatten(1, 2)[:, :length]
