@@ -1,25 +1,36 @@
-"""``python -m benchmarks NAME [OPTIONS]``: each prints a table last."""
+"""``python -m benchmarks NAME [OPTIONS]``: each prints its tables as Markdown, last."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
+from vtnstream.registry import suggestion
+
 BENCHMARKS = {
-    "memory": "peak memory of extract and timeline on a ten-minute and a three-hour film",
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
+    "memory": "peak memory of extract and timeline on a ten-minute and a three-hour film",
+    "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
 }
 
 
-def main() -> None:
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
+def main(arguments: list[str]) -> int:
+    """Run the benchmark that the first argument names."""
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
     if name not in BENCHMARKS:
-        print("usage: python -m benchmarks NAME [OPTIONS]\n")
-        for known, what in BENCHMARKS.items():
-            print(f"  {known:<18}{what}")
-        sys.exit(0 if name in ("", "-h", "--help") else 2)
-    importlib.import_module(f"benchmarks.{name}").main(sys.argv[2:])
+        print(f"no benchmark {name!r}{suggestion(name, BENCHMARKS)}\n\n{usage()}", file=sys.stderr)
+        return 2
+    importlib.import_module(f"benchmarks.{name}").main(arguments[1:])
+    return 0
+
+
+def usage() -> str:
+    lines = [f"  {name:<18}{what}" for name, what in BENCHMARKS.items()]
+    return "\n".join(["usage: python -m benchmarks NAME [OPTIONS]", "", *lines])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Parameters and GFLOPs of every variant beside the numbers of the VTN paper.
+
+"paper's count" is products with weights alone, in the reference's arithmetic; "full count"
+adds the products of attention. Both are counted from the models, which hold no weights here.
+"""
+
+from __future__ import annotations
+
+from benchmarks import common
+from vtnstream.models.complexity import Products, count_parameters, count_vtn_products
+from vtnstream.models.create import create_model
+from vtnstream.models.vtn import VTN
+
+NUM_CLASSES = 400
+FULL_VIDEO, VIEW_FRAMES, VIEWS = 250, 16, 30
+
+PARAMETERS = {
+    "vtn-r50": 168,
+    "vtn-r101": 187,
+    "vtn-deit-ti": 10,
+    "vtn-vit-b-1l": 96,
+    "vtn-vit-b": 114,
+}
+"""Millions, Table 3."""
+
+GFLOPS = {
+    "vtn-r50": (1059, 2106),
+    "vtn-r101": (1989, 3895),
+    "vtn-vit-b-1l": (4214, 8095),
+    "vtn-vit-b": (4218, 8113),
+}
+"""Full video and 30 views, Table 4."""
+
+DEPTHS = {1: "vtn-vit-b-1l", 3: "vtn-vit-b", 6: "vtn-vit-b-6l", 12: "vtn-vit-b-12l"}
+"""Layers of Table 2a."""
+
+UNNUMBERED = ("vtn-deit-b", "vtn-deit-bd")
+"""Variants of Table 1 for which the paper gives neither number."""
+
+MOST_PARAMETERS_OFF, MOST_GFLOPS_OFF = 0.5, 1.0
+"""Millions, and per cent."""
+
+
+def main(arguments: list[str]) -> None:
+    options = common.parser("paper_tables", __doc__).parse_args(arguments)
+    result = common.Result("paper_tables")
+    names = [*PARAMETERS, *UNNUMBERED, *(n for n in DEPTHS.values() if n not in PARAMETERS)]
+    models = {name: variant(name) for name in names}
+    worst = add_parameters(result, models)
+    result.targets.append(
+        common.Target("parameters off by at most (M)", worst, MOST_PARAMETERS_OFF, at_most=True)
+    )
+    worst = max(
+        add_products(result, models, "full video, 250 frames", FULL_VIDEO, 1, 0),
+        add_products(result, models, "30 views of 16 frames", VIEW_FRAMES, VIEWS, 1),
+    )
+    result.targets.append(
+        common.Target("GFLOPs off by at most (%)", worst, MOST_GFLOPS_OFF, at_most=True)
+    )
+    result.deliver(options)
+
+
+def variant(name: str) -> VTN:
+    """A preset with the paper's 400 classes, without weights."""
+    return create_model(name, num_classes=NUM_CLASSES, device="meta")
+
+
+def add_parameters(result: common.Result, models: dict[str, VTN]) -> float:
+    """Tables 3 and 2a; returns by how many millions the worst row is off."""
+    table = result.table(
+        "Parameters in millions (Table 3; depths of Table 2a)",
+        *("preset", "layers", "paper", "counted", "off by"),
+    )
+    differences = []
+    for name, model in models.items():
+        counted = count_parameters(model) / 1e6
+        paper = PARAMETERS.get(name)
+        off = None if paper is None else counted - paper
+        differences += [] if off is None else [abs(off)]
+        table.add(name, model.config.temporal.num_layers, paper, counted, off)
+    return max(differences)
+
+
+def add_products(
+    result: common.Result, models: dict[str, VTN], title: str, frames: int, views: int, column: int
+) -> float:
+    """One half of Table 4; returns by how many per cent the worst row is off."""
+    table = result.table(
+        f"GFLOPs (1e9 multiply-adds), {title} (Table 4)",
+        *("preset", "layers", "paper", "paper's count", "off by %", "full count"),
+    )
+    differences = []
+    for name, model in models.items():
+        products: Products = count_vtn_products(model, frames, views=views)
+        counted = products.weights / 1e9
+        paper = GFLOPS[name][column] if name in GFLOPS else None
+        off = None if paper is None else 100 * (counted / paper - 1)
+        differences += [] if off is None else [abs(off)]
+        layers = model.config.temporal.num_layers
+        table.add(name, layers, paper, counted, off, products.full / 1e9)
+    return max(differences)
