@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from vtnstream.models.backbone import (
     native_preprocess,
     num_features,
 )
-from vtnstream.models.checkpoint import save_model
+from vtnstream.models.checkpoint import load_model, save_model
 from vtnstream.models.create import create_model
 from vtnstream.models.weights import weights_sha256
 
@@ -213,3 +214,63 @@ def test_hash_is_of_the_weights_not_of_the_file() -> None:
         same.norm.bias[0] += 1e-7
     assert weights_sha256(one) != weights_sha256(same)
     assert weights_sha256(fresh(1).half()) != weights_sha256(one)
+
+
+SMALL_NET = {"channels": [16, 32, 48, 64], "stem_width": 8}
+
+
+def inner_map(**changes: object) -> BackboneConfig:
+    """The network of the edit-structure model: stride 16 of a tiny ResNet, 2 x 3 cells."""
+    shape = {"out_index": 3, "grid": (2, 3), "projection": 0, **changes}
+    return BackboneConfig("resnet10t", SMALL_NET, **shape)  # type: ignore[arg-type]
+
+
+def test_an_inner_map_keeps_its_places() -> None:
+    torch.manual_seed(0)
+    backbone = create_backbone(inner_map()).eval()
+    frames = torch.randn(2, 3, 32, 48)
+    with torch.no_grad():
+        features = backbone(frames)
+        (found,) = backbone.body(frames)
+    assert features.shape == (2, num_features(backbone)) == (2, 48 * 2 * 3)
+    assert found.shape == (2, 48, 2, 3)
+    assert torch.equal(features, found.flatten(1)), "a map of the grid's size stays as it is"
+    with torch.no_grad():
+        assert backbone(torch.randn(1, 3, 64, 96)).shape == (1, 288), "larger ones are averaged"
+
+
+def test_a_projection_is_learned_with_the_backbone(tmp_path: Path) -> None:
+    config = replace(CONFIG, backbone=inner_map(projection=24))
+    torch.manual_seed(0)
+    model = create_model(config).eval()
+    assert model.num_features == 24
+    features = model.encode_frames(torch.randn(5, 3, 32, 48))
+    torch.testing.assert_close(features.mean(-1), torch.zeros(5), atol=1e-5, rtol=0)
+    loaded = load_model(save_model(model, tmp_path / "model"))
+    assert loaded.config == config
+    frames = torch.randn(1, 4, 3, 32, 48)
+    with torch.no_grad():
+        assert torch.equal(loaded(frames).logits, model(frames).logits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"out_index": 9}, "out_index=9"),
+        ({"out_index": None}, "need backbone.out_index"),
+        ({"out_index": None, "grid": (1, 1), "projection": 8}, "need backbone.out_index"),
+        ({"out_index": -1}, "cannot be negative"),
+        ({"grid": (2,)}, "two numbers"),
+        ({"grid": (0, 3)}, "positive"),
+    ],
+)
+def test_maps_that_are_not_there(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(VtnstreamError, match=message) as caught:
+        create_backbone(inner_map(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_feature_key_knows_the_map() -> None:
+    keys = [inner_map(**c).key() for c in ({}, {"grid": (1, 1)}, {"out_index": 2})]
+    assert len({str(key) for key in keys}) == 3
+    assert BackboneConfig("test_vit", {"img_size": 96}).key() == {"img_size": 96}

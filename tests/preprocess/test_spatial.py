@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 from timm.data import create_transform
 
 from vtnstream.config import PreprocessConfig
+from vtnstream.errors import ConfigError
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import Fit
@@ -58,3 +61,22 @@ def test_border_shows_the_whole_picture() -> None:
 def test_no_picture() -> None:
     with pytest.raises(ValueError, match="0 x 5"):
         frame_fit(PreprocessConfig())(0, 5)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_oblong_pictures_ignore_the_aspect(width: int, height: int) -> None:
+    config = PreprocessConfig(size=32, resize=32, width=48, crop="squash", interpolation="area")
+    assert frame_fit(config)(width, height) == Fit(48, 32, 0, 0, 48, 32)
+    cut = replace(config, resize=40)
+    assert frame_fit(cut)(width, height) == Fit(60, 40, 6, 4, 48, 32)
+
+
+def test_oblong_pictures_are_squashed() -> None:
+    with pytest.raises(ConfigError, match=r"crop = squash"):
+        PreprocessConfig(size=32, resize=32, width=48)
+
+
+def test_the_feature_key_knows_the_width() -> None:
+    square = PreprocessConfig(size=32, resize=32, crop="squash")
+    assert "width" not in square.key(), "keys of squares are what they were"
+    assert replace(square, width=48).key() == {**square.key(), "width": 48}

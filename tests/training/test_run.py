@@ -267,3 +267,27 @@ def test_a_failing_training_keeps_the_best_model(
         train(settings, runtime=runtime, progress=Interrupting())
     model = load_model(tmp_path / "model")
     assert model.config.head.labels == ("blue", "red")
+
+
+def test_oblong_pictures_inner_maps_and_differences(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    """The shape of the edit-structure model, from films to a timeline."""
+    shaped = config(
+        folder / "segments.csv",
+        tmp_path / "model",
+        backbone=BackboneConfig("resnet10t", {"stem_width": 8}, out_index=3, grid=(1, 2)),
+        preprocess={"size": 16, "resize": 16, "width": 32, "crop": "squash"},
+    )
+    temporal = replace(shaped.temporal, token_inputs="feature+difference+similarity")
+    train(replace(shaped, temporal=temporal), runtime=runtime)
+    model = load_model(tmp_path / "model")
+    assert model.config.temporal.token_inputs == "feature+difference+similarity"
+    assert model.num_features == 2 * model.backbone.body.feature_info.channels()[0]
+    report = api.timeline(folder / "s0.mp4", model=model, runtime=runtime)
+    again = api.timeline(folder / "s0.mp4", model=model, runtime=runtime)
+    whole = api.timeline(folder / "s0.mp4", model=model, runtime=runtime, method="end-to-end")
+    found = [(s.label, s.start, s.end) for s in report.segments]
+    assert found == [("blue", 0.0, 3.0), ("red", 3.0, 4.75)]
+    assert [(s.label, s.start, s.end) for s in whole.segments] == found
+    assert again.segments == report.segments

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vtnstream.models.vtn import VTN
 
 _SECTION = "Backbone"
-_PREPROCESS = ("mean", "std", "size", "resize", "crop", "interpolation")
+_PREPROCESS = ("mean", "std", "size", "width", "resize", "crop", "interpolation")
 _SIZE = click.IntRange(min=1)
 RANDOM_SEED = 0
 """Backbones without weights are the same in every run, so that their features can be
@@ -57,7 +57,8 @@ backbone_options = attach(
         for name, kind, metavar, text in (
             ("mean", TripleType(), "NUMBERS", "Mean of the colours [default: the backbone's own]."),
             ("std", TripleType(), "NUMBERS", "Their deviation [default: the backbone's own]."),
-            ("size", _SIZE, "PIXELS", "Side of the picture the backbone sees."),
+            ("size", _SIZE, "PIXELS", "Side of the picture the backbone sees; its height."),
+            ("width", _SIZE, "PIXELS", "Its width where that differs, with --crop squash."),
             ("resize", _SIZE, "PIXELS", "Scale to this before the crop."),
             ("crop", click.Choice(CROP_MODES), None, "How a picture becomes a square."),
             ("interpolation", click.Choice(INTERPOLATIONS), None, "How it is scaled."),

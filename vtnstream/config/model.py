@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from vtnstream.config.loading import to_dict
 from vtnstream.errors import ConfigError
 
 SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
@@ -77,6 +78,9 @@ class PreprocessConfig:
     ``center``: the short side is scaled to ``resize``, then ``size`` x ``size`` is cut from
     the centre. ``squash``: scaled to ``resize`` x ``resize`` regardless of aspect, then cut.
     ``border``: the long side is scaled to ``resize``, the rest is black, then cut.
+
+    ``width`` makes pictures of ``squash`` oblong: they are ``size`` high and ``width`` wide,
+    and ``resize`` stays the height before the cut. 0 is a square.
     """
 
     size: int = 224
@@ -85,6 +89,7 @@ class PreprocessConfig:
     interpolation: str = "bicubic"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    width: int = 0
 
     def __post_init__(self) -> None:
         _one_of("preprocess.crop", self.crop, CROP_MODES)
@@ -95,14 +100,54 @@ class PreprocessConfig:
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ConfigError("preprocess.mean and preprocess.std have three numbers each")
         _positive(std=min(self.std))
+        if self.width < 0 or (self.width and self.crop != "squash"):
+            raise ConfigError("preprocess.width is positive and needs preprocess.crop = squash")
+
+    @property
+    def frame_width(self) -> int:
+        """Pixels across; ``size`` is the height."""
+        return self.width or self.size
+
+    def key(self) -> dict[str, Any]:
+        """What decides the pictures: part of the feature key."""
+        parts = to_dict(self)
+        if not self.width:
+            del parts["width"]
+        return parts
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneConfig:
-    """A timm model by name, with the arguments ``timm.create_model`` gets."""
+    """A timm model by name, with the arguments ``timm.create_model`` gets.
+
+    ``out_index`` takes one of its inner feature maps (timm's ``features_only``, counted from
+    the largest) instead of its pooled output: averaged over a ``grid`` of rows and columns,
+    flattened to D = channels x rows x columns, so that a vector knows where in the picture
+    something is. ``projection`` puts a linear layer of so many numbers and a LayerNorm
+    behind it; 0 leaves it as it is.
+    """
 
     name: str = "vit_base_patch16_224.augreg_in21k"
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    out_index: int | None = None
+    grid: tuple[int, ...] = (1, 1)
+    projection: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.grid) != 2:
+            raise ConfigError("backbone.grid has two numbers, rows and columns")
+        _positive(grid=min(self.grid))
+        if self.out_index is None and (self.grid != (1, 1) or self.projection):
+            raise ConfigError("backbone.grid and backbone.projection need backbone.out_index")
+        if (self.out_index or 0) < 0 or self.projection < 0:
+            raise ConfigError("backbone.out_index and backbone.projection cannot be negative")
+
+    def key(self) -> dict[str, Any]:
+        """What shapes its features beside name and weights: part of the feature key."""
+        parts = dict(self.arguments)
+        if self.out_index is not None:
+            parts.update(out_index=self.out_index, grid=list(self.grid), projection=self.projection)
+        return parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.config.loading import to_dict
 from vtnstream.errors import VideoDecodeError, VideoError
 from vtnstream.features.cache import (
     FeatureCache,
@@ -139,11 +138,11 @@ def feature_key(
         video=video_identity(path),
         stream_index=info.stream_index,
         sampling=sampling_grid(sampling, span),
-        preprocess=to_dict(encoder.preprocess),
+        preprocess=encoder.preprocess.key(),
         resizer=RESIZER,
         decoder=DECODER,
         backbone=encoder.config.name,
-        backbone_arguments=dict(encoder.config.arguments),
+        backbone_arguments=encoder.config.key(),
         weights_sha256=encoder.weights_sha256,
         dtype=encoder.dtype,
         backend=encoder.backend,

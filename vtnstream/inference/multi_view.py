@@ -237,9 +237,9 @@ def _encode(
     """Logits (crops, K) of one clip and the features (T, D) of its middle crop."""
     height, width = clip.frames.shape[1:3]
     config = model.config.preprocess
-    size = config.size
+    across, down = config.frame_width, config.size
     values = [
-        encoder.encode(clip.frames[:, top : top + size, left : left + size])
+        encoder.encode(clip.frames[:, top : top + down, left : left + across])
         for left, top in crop_corners(config, width, height, num_crops)
     ]
     device = model.cls_token.device

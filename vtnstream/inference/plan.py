@@ -97,15 +97,14 @@ def plan(
     tokens = estimate_num_tokens(info, sampling, span)
     stored = _stored_tokens(path, info, encoder, sampling, span, runtime)
     rate = _measure(path, encoder, sampling, span, runtime, stream)
-    size = encoder.preprocess.size
+    pixels = encoder.preprocess.size * encoder.preprocess.frame_width
     return Plan(
         info=info,
         num_frames=_num_frames(info, span),
         num_tokens=tokens,
         num_stored_tokens=stored,
         disk_bytes=None if tokens is None else tokens * (4 * encoder.num_features + 32),
-        pipeline_bytes=_QUEUED_BATCHES * runtime.batch_size * 3 * size * size
-        + runtime.batch_size * 3 * size * size * 4,
+        pipeline_bytes=(_QUEUED_BATCHES + 4) * runtime.batch_size * 3 * pixels,
         temporal_bytes=None
         if tokens is None
         else temporal_bound_bytes(tokens, hidden_size, num_classes),

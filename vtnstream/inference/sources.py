@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import METHODS
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import FeatureError, UsageError
@@ -293,8 +292,8 @@ def _check_provenance(
         "another backbone or other weights": stored["weights_sha256"] == encoder.weights_sha256
         and stored["backbone"].partition(".")[0] == name,
         "another sampling": stored["sampling"] == grid,
-        "other preprocessing": stored["preprocess"] == to_dict(config.preprocess),
-        "other backbone arguments": stored["backbone_arguments"] == dict(config.backbone.arguments),
+        "other preprocessing": stored["preprocess"] == config.preprocess.key(),
+        "other backbone arguments": stored["backbone_arguments"] == config.backbone.key(),
     }
     wrong = [what for what, fine in fits.items() if not fine]
     if wrong:

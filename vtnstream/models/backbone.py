@@ -18,6 +18,7 @@ from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.errors import CheckpointError, ModelError
 from vtnstream.models import hub, weights
+from vtnstream.models.feature_map import FeatureMap
 from vtnstream.registry import suggestion
 
 RESERVED_ARGUMENTS = frozenset(
@@ -29,6 +30,7 @@ RESERVED_ARGUMENTS = frozenset(
         "pretrained_cfg_overlay",
         "cache_dir",
         "features_only",
+        "out_indices",
         "in_chans",
         "scriptable",
         "exportable",
@@ -60,7 +62,10 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
     import timm
 
     _check(config)
+    inner = config.out_index is not None
     arguments = {**config.arguments, "num_classes": 0}
+    if inner:
+        arguments = {**config.arguments, "features_only": True, "out_indices": [config.out_index]}
     try:
         model = timm.create_model(config.name, pretrained=pretrained, **arguments)
     except Exception as error:  # timm, its models and the hub raise all kinds
@@ -70,11 +75,15 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
                 "give a local file instead"
             ) from error
         raise ModelError(
-            f"backbone {config.name} cannot be built with {_shown(config.arguments)}: "
+            f"backbone {config.name} cannot be built with {_shown(config.key())}: "
             f"{weights.one_line(error)}"
         ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"backbone {config.name} is not a model")
+    if inner:
+        (channels,) = model.feature_info.channels()  # type: ignore[operator, union-attr]
+        rows, columns = config.grid
+        return FeatureMap(model, channels, (rows, columns), config.projection)
     return model
 
 

@@ -1,5 +1,5 @@
-"""Where a picture lands in the model's square: the geometry of timm's evaluation transform,
-to the pixel."""
+"""Where a picture lands in the model's square (or oblong, where aspect is ignored): the
+geometry of timm's evaluation transform, to the pixel."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ def frame_fit(config: PreprocessConfig) -> FrameFit:
     CenterCrop; ``border`` as timm's ResizeKeepRatio and CenterCropOrPad.
     """
     scale = {"center": _short_side, "squash": _both_sides, "border": _long_side}[config.crop]
+    across, down = config.frame_width, config.size
 
     def fit(width: int, height: int) -> Fit:
         if width < 1 or height < 1:
             raise ValueError(f"a picture of {width} x {height} pixels cannot be scaled")
         new_width, new_height = scale(width, height, config.resize)
-        left, top = _margin(new_width, config.size), _margin(new_height, config.size)
-        return Fit(new_width, new_height, left, top, config.size, config.size)
+        if across != down:  # squash only
+            new_width = round(new_height * across / down)
+        left, top = _margin(new_width, across), _margin(new_height, down)
+        return Fit(new_width, new_height, left, top, across, down)
 
     return fit
 

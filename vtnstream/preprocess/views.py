@@ -41,7 +41,7 @@ def crop_corners(
             f"several crops need preprocess.crop = center, not {config.crop}: use --views Nx1"
         )
     size = config.size
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    left, top = round((width - config.frame_width) / 2), round((height - size) / 2)
     if num_crops == 1:
         return [(left, top)]
     if width >= height:

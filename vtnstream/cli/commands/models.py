@@ -168,11 +168,14 @@ def _parameters(model: Any) -> dict[str, int]:
 def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple[str, str]]:
     prepare, time, head = config.preprocess, config.temporal, config.head
     windows = ", ".join(str(window) for window in sorted(set(time.attention_windows)))
-    arguments = ", ".join(f"{k}={v}" for k, v in config.backbone.arguments.items())
+    arguments = ", ".join(f"{k}={v}" for k, v in config.backbone.key().items())
     facts = [
         ("model", name),
         ("backbone", f"{config.backbone.name} {arguments}".rstrip()),
-        ("pictures", f"{prepare.size} x {prepare.size}, {prepare.crop}, {prepare.interpolation}"),
+        (
+            "pictures",
+            f"{prepare.frame_width} x {prepare.size}, {prepare.crop}, {prepare.interpolation}",
+        ),
         ("colours", f"mean {_numbers(prepare.mean)}, std {_numbers(prepare.std)}"),
         ("sampling", config.sampling.describe()),
         ("feature norm", config.feature_norm),
