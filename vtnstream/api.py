@@ -257,6 +257,7 @@ def _report(
         partial=source.partial,
         sampling={**sampling.key(), "description": sampling.describe()},
         settings=settings,
+        attention=analysis.attention if analysis else None,
         run={**source.facts, **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )

@@ -14,11 +14,20 @@ import numpy as np
 
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
+from vtnstream.localization.curves import relative_density, time_curve
 from vtnstream.localization.segments import to_segments
 from vtnstream.localization.windows import SlidingScores, combine, window_starts
 from vtnstream.models.streaming import SequenceOutput, encode_sequence
 from vtnstream.models.windows import encode_windows
-from vtnstream.types import ClassScore, FeatureSequence, FloatArray, ScoreTimeline, Segment
+from vtnstream.types import (
+    ClassScore,
+    Curve,
+    FeatureSequence,
+    FloatArray,
+    ScoreTimeline,
+    Segment,
+    TokenTimes,
+)
 
 if TYPE_CHECKING:
     from vtnstream.models.vtn import VTN
@@ -33,6 +42,7 @@ class Analysis:
         segments: None where no timeline was asked for.
         labels: labels of the timeline.
         tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
+        attention: what [CLS] looked at, where the pass kept it.
         warnings: what was asked for and could not be done.
     """
 
@@ -40,6 +50,7 @@ class Analysis:
     segments: tuple[Segment, ...] | None
     labels: tuple[str, ...]
     tracks: tuple[str, ...]
+    attention: Curve | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -65,7 +76,7 @@ def analyze(
     check_features(model, features)
     head = model.config.head
     dense, sliding = resolve_localization(model, options)
-    output = output or encode_sequence(model, features, dense=dense)
+    output = output or encode_sequence(model, features, dense=dense, attention=(-1,))
     for logits in (output.logits, output.dense_logits):
         if logits is not None and not np.isfinite(logits).all():
             raise FeatureError(
@@ -85,9 +96,10 @@ def analyze(
         )
     if sliding and options is not None:
         timelines.append(_sliding(model, features, options))
+    attention = attention_curve(features.times, output)
     if options is None:
-        return Analysis(classes, None, (), ())
-    analysis = _localize(classes, timelines, options)
+        return Analysis(classes, None, (), (), attention)
+    analysis = replace(_localize(classes, timelines, options), attention=attention)
     if options.window is not None and not sliding:
         unused = (
             f"--window {options.window} is not used: model {model.config.name} localises with "
@@ -95,6 +107,13 @@ def analyze(
         )
         return replace(analysis, warnings=(unused,))
     return analysis
+
+
+def attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
+    """Where [CLS] looked in the last layer that was kept, mean over its heads."""
+    if output.attention is None or not output.attention.any():
+        return None
+    return time_curve(times, relative_density(times, output.attention[-1].mean(0)))
 
 
 def check_features(model: VTN, features: FeatureSequence) -> None:

@@ -7,7 +7,7 @@ keys and values of its surroundings, and a running softmax for [CLS]. Equal to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +34,13 @@ class SequenceOutput:
     Attributes:
         logits: (K,) float32 of the whole sequence, or None without an MLP head.
         dense_logits: (N, Kd) float32 of each token, or None without a dense head.
+        attention: (layers, H, N) float32, what [CLS] gives to each token in the layers that
+            were asked for; the rest to 1 is what it gives itself.
     """
 
     logits: FloatArray | None
     dense_logits: FloatArray | None
+    attention: FloatArray | None = None
 
 
 @torch.inference_mode()
@@ -47,6 +50,7 @@ def encode_sequence(
     *,
     block_size: int | None = None,
     dense: bool = True,
+    attention: Collection[int] = (),
 ) -> SequenceOutput:
     """Read a whole sequence: memory for its states (N, Dh) once, and O(block).
 
@@ -56,6 +60,8 @@ def encode_sequence(
         block_size: tokens worked at a time; None chooses. It changes nothing beyond
             rounding.
         dense: whether the dense head is wanted.
+        attention: numbers of the layers whose [CLS] row is wanted, from 0 or, counted from
+            the last, from -1; H x N numbers each.
 
     Returns:
         logits of the sequence and of its tokens.
@@ -67,6 +73,7 @@ def encode_sequence(
         features.times.indices,
         block_size=size,
         dense=dense,
+        attention=attention,
     )
 
 
@@ -88,6 +95,7 @@ def encode_blocks(
     *,
     block_size: int,
     dense: bool = True,
+    attention: Collection[int] = (),
 ) -> SequenceOutput:
     """The same from embedded tokens.
 
@@ -97,14 +105,16 @@ def encode_blocks(
         indices: (N,) grid positions.
         block_size: tokens worked at a time.
         dense: whether the dense head is wanted.
+        attention: layers whose [CLS] row is wanted.
     """
-    encoding = _Encoding(model, tokens, indices, block_size)
+    encoding = _Encoding(model, tokens, indices, block_size, attention)
     wants_tokens = dense and model.dense_head is not None
     dense_logits = encoding.run(wants_tokens)
     logits = None
     if model.mlp_head is not None:
         logits = model.mlp_head(encoding.cls[:, 0])[0].float().cpu().numpy()  # (K,)
-    return SequenceOutput(logits, dense_logits)
+    rows = np.stack(encoding.rows) if encoding.rows else None  # (layers, H, N)
+    return SequenceOutput(logits, dense_logits, rows)
 
 
 def default_block_size(model: VTN, num_tokens: int) -> int:
@@ -118,7 +128,14 @@ def default_block_size(model: VTN, num_tokens: int) -> int:
 class _Encoding:
     """One pass over one sequence."""
 
-    def __init__(self, model: VTN, tokens: Iterable[Tensor], places: IndexArray, size: int) -> None:
+    def __init__(
+        self,
+        model: VTN,
+        tokens: Iterable[Tensor],
+        places: IndexArray,
+        size: int,
+        watched: Collection[int] = (),
+    ) -> None:
         self.model = model
         self.tokens = tokens
         self.places = places
@@ -126,6 +143,9 @@ class _Encoding:
         self.count = len(places)
         self.encoder = model.temporal_encoder
         self.cls = self.encoder.embeddings.embed_cls(model.cls_token)  # (1, 1, Dh)
+        layers = self.encoder.layers
+        self.watched = {id(layers[number]) for number in watched}
+        self.rows: list[FloatArray] = []  # (H, N) of each watched layer, in order
 
     def run(self, wants_tokens: bool) -> FloatArray | None:
         """All layers; leaves [CLS] in ``self.cls`` and returns (N, Kd) where wanted."""
@@ -168,10 +188,10 @@ class _Encoding:
 
     def look(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
         """[CLS] after one layer, nothing else: (1, 1, Dh)."""
-        running = layer.attention.self.begin_global(self.cls)
+        running = self.begin(layer)
         for _, block in states:
             _update(layer, running, block)
-        return layer.finish(layer.attention.self.end_global(running), self.cls)
+        return self.end(layer, running)
 
     def dense(self, layer: LongformerLayer, buffer: Tensor) -> FloatArray:
         """The last layer into the dense head, whose logits (N, Kd) are all that is kept."""
@@ -192,7 +212,7 @@ class _Encoding:
         every state is read before its block overwrites it, and made only once.
         """
         attention = layer.attention.self
-        running = attention.begin_global(self.cls)
+        running = self.begin(layer)
         reach = attention.window // 2
         around: KeyValue | None = None
         first = made = 0  # keys at hand are those of tokens first to made
@@ -214,7 +234,21 @@ class _Encoding:
             rows = max(FEED_FORWARD_NUMBERS // layer.intermediate.dense.out_features, 16)
             for part in range(0, len(mixed), rows):
                 emit(start + part, layer.feed_forward(mixed[part : part + rows]))
-        self.cls = layer.finish(attention.end_global(running), self.cls)
+        self.cls = self.end(layer, running)
+
+    def begin(self, layer: LongformerLayer) -> GlobalSoftmax:
+        """[CLS] starts to look."""
+        watched = id(layer) in self.watched
+        return layer.attention.self.begin_global(self.cls, keep_weights=watched)
+
+    def end(self, layer: LongformerLayer, running: GlobalSoftmax) -> Tensor:
+        """[CLS] has looked: its new state (1, 1, Dh)."""
+        if running.scores is not None:
+            row = running.weights()[0, 0, :, self.cls.shape[1] :]  # (H, N)
+            if not layer.attention.self.global_attention:
+                row = row.new_zeros(len(row), self.count)
+            self.rows.append(row.cpu().numpy())
+        return layer.finish(layer.attention.self.end_global(running), self.cls)
 
 
 def _update(layer: LongformerLayer, running: GlobalSoftmax, block: Tensor) -> None:

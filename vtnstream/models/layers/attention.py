@@ -34,15 +34,17 @@ class GlobalSoftmax:
     One object serves one layer; it also carries gradients when fed in one go.
     """
 
-    def __init__(self, folded: Tensor, dropout: float = 0.0) -> None:
+    def __init__(self, folded: Tensor, dropout: float = 0.0, *, keep_weights: bool = False) -> None:
         """
         Args:
             folded: (B, G, H, D), the scaled query of each global token and head.
             dropout: probability on the attention weights.
+            keep_weights: also keep the score of every token, for :meth:`weights`.
         """
         batch, num_globals, heads, size = folded.shape
         self.folded = folded
         self.dropout = dropout
+        self.scores: list[Tensor] | None = [] if keep_weights else None
         self.peak = folded.new_full((batch, num_globals, heads, 1), float("-inf")).float()
         self.total = folded.new_zeros((batch, num_globals, heads, 1)).float()
         self.kept = self.total
@@ -62,6 +64,8 @@ class GlobalSoftmax:
         scores = scores.view(*self.folded.shape[:3], -1)  # (B, G, H, T)
         if valid is not None:
             scores = scores.masked_fill(~valid[:, None, None, :], float("-inf"))
+        if self.scores is not None:
+            self.scores.append(scores)
         peak = torch.maximum(self.peak, scores.detach().amax(-1, keepdim=True))
         fade = torch.exp(self.peak - peak)
         weights = torch.exp(scores - peak)  # (B, G, H, T)
@@ -76,6 +80,13 @@ class GlobalSoftmax:
         """Weighted means of the states (B, G, H, D) and the weights' sums (B, G, H, 1),
         which are 1 but for dropout."""
         return self.sums / self.total, self.kept / self.total
+
+    def weights(self) -> Tensor:
+        """The attention weights themselves, without dropout: (B, G, H, G + T), the global
+        tokens' own first."""
+        if self.scores is None:
+            raise RuntimeError("weights were not kept: begin with keep_weights=True")
+        return torch.exp(torch.cat(self.scores, dim=-1) - self.peak) / self.total
 
 
 class LongformerSelfAttention(nn.Module):
@@ -166,14 +177,14 @@ class LongformerSelfAttention(nn.Module):
         )
         return attended.flatten(2)  # (B, T, D)
 
-    def begin_global(self, global_states: Tensor) -> GlobalSoftmax:
+    def begin_global(self, global_states: Tensor, *, keep_weights: bool = False) -> GlobalSoftmax:
         """Start [CLS]'s attention: (B, G, D) -> a running softmax that has seen the global
         tokens themselves."""
         query = self._heads(self.query_global(global_states))  # (B, G, H, Dh)
         query = query * query.shape[-1] ** -0.5
         weight = self._by_head(self.key_global.weight)  # (H, Dh, D)
         folded = torch.einsum("bghe,hed->bghd", query, weight)
-        running = GlobalSoftmax(folded, self._dropout)
+        running = GlobalSoftmax(folded, self._dropout, keep_weights=keep_weights)
         running.update(global_states)
         return running
 
