@@ -16,7 +16,7 @@ COMMANDS = {
     "train": ("vtnstream.cli.commands.train:train", "Make a model of your own labels."),
     "demo": ("vtnstream.cli.commands.demo:demo", "Train and try a small model in two minutes."),
     "plan": ("vtnstream.cli.commands.plan:plan", "Say what a run would cost, before it."),
-    "models": ("vtnstream.cli.commands.models:models", "List and show models."),
+    "models": ("vtnstream.cli.commands.models:models", "List, show, fetch and share models."),
     "cache": ("vtnstream.cli.commands.cache:cache", "List and prune stored features."),
     "doctor": ("vtnstream.cli.commands.doctor:doctor", "Say what this machine can do."),
 }

@@ -112,18 +112,36 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
     if not path.is_file():
         raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
     state = weights.read_tensors(path)
-    _check_depth(config, state, path)
     try:
-        with torch.device("meta"):
-            model = VTN(config)
+        model = build(config, state, path)
+    except CheckpointError:
+        raise
     except ModelError as error:
         raise ModelError(f"{folder / CONFIG_FILE}: {error}") from error
+    return model.to(device).eval()
+
+
+def build(config: ModelConfig, state: weights.State, source: Path) -> VTN:
+    """The model of a config with these weights, in training mode.
+
+    Args:
+        config: what to build.
+        state: its tensors by name; the model gets copies.
+        source: file to name in errors.
+
+    Raises:
+        CheckpointError: names, shapes or numbers do not fit.
+        ModelError: the config names no buildable model.
+    """
+    _check_depth(config, state, source)
+    with torch.device("meta"):
+        model = VTN(config)
     if untracked_buffers(model):  # computed when built, so not on the meta device
-        weights.check_names(_shapes(model), _shapes_of(state), path)
+        weights.check_names(_shapes(model), _shapes_of(state), source)
         with SkipRandomInit():
             model = VTN(config)
-    weights.load_strictly(model, state, path, assign=True)
-    return model.to(device).eval()
+    weights.load_strictly(model, state, source, assign=True)
+    return model
 
 
 def _shapes(model: VTN) -> dict[str, tuple[int, ...]]:

@@ -5,27 +5,20 @@ from __future__ import annotations
 
 import tomllib
 from functools import cache
-from pathlib import Path
 
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict
+from vtnstream.config.shipped import shipped
 from vtnstream.errors import ConfigError
 from vtnstream.registry import lookup
 
 ALIASES = {"vtn-vit-b-3l": "vtn-vit-b"}
 
 
-def _folder() -> Path:
-    """In an installed wheel beside the modules, in a checkout at its top."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "configs" / "models"
-    return installed if installed.is_dir() else package.parent / "configs" / "models"
-
-
 @cache
 def _read() -> dict[str, ModelConfig]:
     found: dict[str, ModelConfig] = {}
-    for path in sorted(_folder().glob("*.toml")):
+    for path in sorted(shipped("models").glob("*.toml")):
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,33 +47,73 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: the file is not readable, is truncated, or holds anything but
             tensors (pickles are read with ``weights_only``).
     """
+    return tensors_in(read_checkpoint(path), path)
+
+
+def read_checkpoint(path: Path) -> Any:
+    """All that a safetensors or PyTorch file holds, if it is tensors and plain data.
+
+    Raises:
+        CheckpointError: the file is not readable, is truncated, or holds code.
+    """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        _refuse_inflation(path)
+        with warnings.catch_warnings():  # torch's thoughts about odd files are not the user's
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: damaged, or holds more than tensors, which is never unpickled"
         ) from error
     except Exception as error:  # damaged and hostile files raise all kinds
         raise CheckpointError(f"{path}: not a readable weights file ({one_line(error)})") from error
-    return _tensors(path, loaded)
 
 
-def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Look into the usual nestings of a checkpoint for its dictionary of tensors."""
+def _refuse_inflation(path: Path) -> None:
+    """PyTorch stores its archives uncompressed; a packed one may fill all memory.
+
+    Raises:
+        CheckpointError: what is inside is larger than the file.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = sum(entry.file_size for entry in archive.infolist())
+        if inside > path.stat().st_size:
+            raise CheckpointError(f"{path}: a compressed archive, which PyTorch never writes")
+
+
+def tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
+    """The dictionary of tensors in what a PyTorch file holds, under the usual nestings.
+
+    Raises:
+        CheckpointError: there is none, or more than tensors is in it.
+    """
     for name in NESTINGS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
             break
     if not isinstance(loaded, Mapping) or not loaded:
         raise CheckpointError(f"{path}: no dictionary of tensors in it")
-    strange = [str(key) for key, value in loaded.items() if not isinstance(value, Tensor)]
+    strange = [str(key) for key, value in loaded.items() if not _is_plain(value)]
     if strange:
-        raise CheckpointError(f"{path}: not only tensors in it ({some(strange)})")
+        raise CheckpointError(f"{path}: not only plain tensors in it ({some(strange)})")
     return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """A tensor with numbers of its own: no sparse or quantised one, none without storage."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_meta
+        and not value.is_quantized
+    )
 
 
 def without_wrapping(state: State, *, part: str = "") -> dict[str, Tensor]:

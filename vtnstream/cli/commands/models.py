@@ -11,6 +11,7 @@ import click
 
 from vtnstream.cli import options
 from vtnstream.cli.command import Command
+from vtnstream.cli.commands.weights import import_
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.tables import print_facts, print_table
@@ -21,7 +22,10 @@ from vtnstream.errors import VtnstreamError
 
 @click.group()
 def models() -> None:
-    """List and show models: presets, trained models in folders, backbones."""
+    """List, show, fetch and hand on models: presets, published and trained ones."""
+
+
+models.add_command(import_)
 
 
 LIST_EXAMPLES = """

@@ -1,0 +1,115 @@
+"""``vtnstream models import``: weights of other programs become model folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.fields import attach, option
+from vtnstream.errors import UsageError
+
+_SECTION = "Model"
+
+IMPORT_EXAMPLES = """
+vtnstream models import VTN_VIT_B_KINETICS.pyth -o models/kinetics
+vtnstream models import checkpoint_epoch_00025.pyth -o models/mine --labels classes.txt
+"""
+
+
+@click.command("import", cls=Command, examples=IMPORT_EXAMPLES)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@attach(
+    option(
+        "--output",
+        "-o",
+        section=_SECTION,
+        settable=False,
+        required=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="The new model.",
+    ),
+    option(
+        "--overwrite",
+        section=_SECTION,
+        settable=False,
+        is_flag=True,
+        help="Replace the model that FOLDER holds.",
+    ),
+    option(
+        "--labels",
+        section=_SECTION,
+        settable=False,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Names of the classes, one a line [default for 400: Kinetics-400].",
+    ),
+    option(
+        "--backbone",
+        section=_SECTION,
+        settable=False,
+        metavar="NAME",
+        help="timm model of the backbone's weights [default: ViT-B/16].",
+    ),
+    option(
+        "--num-heads",
+        section=_SECTION,
+        settable=False,
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Heads of the temporal encoder [default: the checkpoint's, else the published].",
+    ),
+    option(
+        "--attention-window",
+        section=_SECTION,
+        settable=False,
+        type=click.IntRange(min=2),
+        metavar="N",
+        help="Its local reach in tokens [default: the same].",
+    ),
+)
+@options.speech
+@click.pass_obj
+def import_(console: Console, /, **values: Any) -> None:
+    """Turn CHECKPOINT, a VTN trained with PySlowFast, into a model folder.
+
+    Every tensor must be known and of the right shape; nothing in the file is executed.
+    """
+    from vtnstream.labels import read_labels
+    from vtnstream.models.checkpoint import save_model
+    from vtnstream.models.pyslowfast import DIFFERENCES, Choices, import_checkpoint
+
+    folder: Path = values["output"]
+    refuse_model(folder, overwrite=values["overwrite"])
+    choices = Choices(
+        name=folder.resolve().name,
+        labels=read_labels(values["labels"]) if values["labels"] else None,
+        backbone=values["backbone"],
+        num_heads=values["num_heads"],
+        attention_window=values["attention_window"],
+    )
+    imported = import_checkpoint(values["checkpoint"], choices)
+    save_model(imported.model, folder)
+    for note in imported.notes:
+        console.warn(note)
+    for difference in DIFFERENCES:
+        console.note(difference)
+    console.out(str(folder))
+    console.say(f"try it: vtnstream classify VIDEO --model {folder}")
+
+
+def refuse_model(folder: Path, *, overwrite: bool) -> None:
+    """A model that is there is replaced only on request.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if not overwrite and (folder / "config.json").exists():
+        raise UsageError(
+            f"{folder}: holds a model already; name another folder with -o, or --overwrite"
+        )

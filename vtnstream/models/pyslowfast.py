@@ -1,0 +1,253 @@
+"""Checkpoints of PySlowFast's VTN, the paper's reference code, as models of ours.
+
+The reference is the fork bomri/SlowFast (``slowfast/models/video_model_builder.py``, class
+``VTN``). Our modules bear its names, so its tensors are taken as they are; what weights do
+not say (attention window, heads, colours) comes from the config that PySlowFast stores
+beside them, or is the published model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vtnstream.config import (
+    BackboneConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessConfig,
+    SamplingConfig,
+    TemporalConfig,
+)
+from vtnstream.errors import CheckpointError, ConfigError, ModelError
+from vtnstream.labels import shipped_labels
+from vtnstream.models import weights
+from vtnstream.models.checkpoint import build
+from vtnstream.models.vtn import VTN
+
+PUBLISHED = ModelConfig(
+    name="vtn-vit-b-kinetics",
+    sampling=SamplingConfig(kind="uniform", num_frames=250),
+    preprocess=PreprocessConfig(
+        size=224, resize=256, interpolation="bilinear", mean=(0.45,) * 3, std=(0.225,) * 3
+    ),
+    backbone=BackboneConfig("vit_base_patch16_224.augreg_in21k"),
+    temporal=TemporalConfig(
+        num_layers=3,
+        num_heads=12,
+        intermediate_size=3072,
+        attention_window=(18,),
+        positions="learned",
+        max_positions=288,
+        window_positions="clip",
+    ),
+)
+"""``VTN_VIT_B_KINETICS.pyth`` after its config ``configs/Kinetics/VIT_B_VTN.yaml``: a window
+of 18 where the paper says 32. It was trained on clips, so windows count from 0."""
+
+DIFFERENCES = (
+    "The reference reads the first 10 s of a video only; here 250 frames are spread over all "
+    "of it. `--end 10` gives the reference's cut.",
+    "The reference numbers positions by decoded frame (250 frames of a clip at 30 frames/s "
+    "have numbers up to 299, modulo 286); here token k has position k. Both agree where all "
+    "250 frames of 10 s at 25 frames/s are read.",
+    "Pictures are scaled by FFmpeg's bilinear filter, which smooths when it shrinks; the "
+    "reference interpolates without smoothing.",
+)
+"""What differs from the reference's own evaluation; weights and network do not."""
+
+KINETICS = "kinetics-400"
+LARGEST_RECIPE = 2**20
+_UNUSED = "temporal_encoder.embeddings.position_ids"
+"""0, 1, 2 ..., which older versions of transformers store."""
+_FRAMES = "EVAL_NUM_FRAMES"
+_POSITIONS = "temporal_encoder.embeddings.position_embeddings.weight"
+_LAYER = "temporal_encoder.encoder.layer."
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user says where the checkpoint is silent; None leaves it to the checkpoint,
+    then to the published model."""
+
+    name: str | None = None
+    labels: tuple[str, ...] | None = None
+    backbone: str | None = None
+    num_heads: int | None = None
+    attention_window: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Imported:
+    """A model, and what the user should know of how it came about."""
+
+    model: VTN
+    notes: tuple[str, ...]
+
+
+def import_checkpoint(path: str | Path, choices: Choices | None = None) -> Imported:
+    """Read a PySlowFast checkpoint of VTN (key ``model_state``, possibly ``cfg`` and more).
+
+    Args:
+        path: the ``.pyth`` file, or its tensors as ``.safetensors``; nothing in it is
+            executed.
+        choices: what the file does not say.
+
+    Returns:
+        the model in evaluation mode.
+
+    Raises:
+        ModelError: there is no such file.
+        CheckpointError: damaged, hostile, or any tensor missing, unknown, misshapen or not
+            finite; labels that do not match the head.
+    """
+    path, choices = Path(path).expanduser(), choices or Choices()
+    if not path.is_file():
+        raise ModelError(f"{path}: no such checkpoint")
+    loaded = weights.read_checkpoint(path)
+    state = weights.without_wrapping(weights.tensors_in(loaded, path))
+    state.pop(_UNUSED, None)
+    recipe = _recipe(loaded, path)
+    notes: list[str] = []
+    if not recipe:
+        notes.append(
+            "the checkpoint holds no config: attention window, heads and colours are taken to "
+            "be those of the published model"
+        )
+    try:
+        config = _config(state, recipe, choices)
+        _check_heads(state, config.temporal.num_heads)
+        labels = _labels(state, choices, notes, path)
+        config = replace(config, head=replace(config.head, labels=labels))
+        model = build(config, state, path)
+    except CheckpointError:
+        raise
+    except (ConfigError, ModelError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Imported(model.eval(), tuple(notes))
+
+
+def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
+    """The config that PySlowFast dumps into its checkpoints as YAML, by section."""
+    import yaml
+
+    text = loaded.get("cfg") if isinstance(loaded, Mapping) else None
+    if not isinstance(text, str):
+        return {}
+    if len(text) > LARGEST_RECIPE:
+        raise CheckpointError(f"{path}: its config is too large to be one")
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = weights.one_line(error)
+        raise CheckpointError(f"{path}: its config is not readable as YAML ({reason})") from error
+    if not isinstance(data, Mapping):
+        raise CheckpointError(f"{path}: its config is no table of sections")
+    return {str(k): section for k, section in data.items() if isinstance(section, Mapping)}
+
+
+def _config(state: weights.State, recipe: Mapping[str, Any], choices: Choices) -> ModelConfig:
+    """Sizes from the tensors; the rest from the user, the recipe, the published model, in
+    this order. A tensor that is missing keeps the published size and is named later."""
+    time, prepare = PUBLISHED.temporal, PUBLISHED.preprocess
+    vtn, data = recipe.get("VTN", {}), recipe.get("DATA", {})
+    layers = {key.removeprefix(_LAYER).partition(".")[0] for key in state if _LAYER in key}
+    num_layers = len(layers) or time.num_layers
+    window = vtn.get("ATTENTION_WINDOW", time.attention_window)
+    if choices.attention_window is not None:
+        window = choices.attention_window
+    if data.get("REVERSE_INPUT_CHANNEL"):
+        raise ConfigError("it was trained on BGR pictures, which no model folder describes")
+    scales = data.get("TRAIN_JITTER_SCALES", (prepare.resize,))
+    frames = next(
+        (section[_FRAMES] for section in recipe.values() if _FRAMES in section),
+        PUBLISHED.sampling.num_frames,
+    )
+    return replace(
+        PUBLISHED,
+        name=choices.name or PUBLISHED.name,
+        sampling=SamplingConfig(kind="uniform", num_frames=_whole(frames, _FRAMES)),
+        backbone=BackboneConfig(choices.backbone or PUBLISHED.backbone.name),
+        preprocess=replace(
+            prepare,
+            size=_whole(data.get("TEST_CROP_SIZE", prepare.size), "TEST_CROP_SIZE"),
+            resize=_whole(_list(scales)[0], "TRAIN_JITTER_SCALES"),
+            mean=_numbers(data.get("MEAN", prepare.mean), "MEAN"),
+            std=_numbers(data.get("STD", prepare.std), "STD"),
+        ),
+        temporal=replace(
+            time,
+            num_layers=num_layers,
+            num_heads=choices.num_heads
+            or _whole(vtn.get("NUM_ATTENTION_HEADS", time.num_heads), "NUM_ATTENTION_HEADS"),
+            intermediate_size=_size(
+                state, f"{_LAYER}0.intermediate.dense.weight", 0, time.intermediate_size
+            ),
+            attention_window=_windows(window, num_layers),
+            max_positions=_size(state, _POSITIONS, 0, time.max_positions),
+        ),
+        head=HeadConfig(mlp_dim=_size(state, "mlp_head.1.weight", 0, 0)),
+    )
+
+
+def _check_heads(state: weights.State, num_heads: int) -> None:
+    hidden = _size(state, "cls_token", 2, num_heads)
+    if hidden % num_heads:
+        raise ConfigError(
+            f"{num_heads} heads do not divide its {hidden} numbers a token: say --num-heads N"
+        )
+
+
+def _labels(
+    state: weights.State, choices: Choices, notes: list[str], path: Path
+) -> tuple[str, ...]:
+    kinetics = shipped_labels(KINETICS)
+    count = _size(state, "mlp_head.4.weight", 0, len(kinetics))
+    if choices.labels is None and count == len(kinetics):
+        notes.append(
+            "the checkpoint names no classes: taken to be Kinetics-400 in alphabetical order, as "
+            "in PySlowFast's lists"
+        )
+        return kinetics
+    if choices.labels is None:
+        raise CheckpointError(f"{path}: its head has {count} classes: name them with --labels FILE")
+    if len(choices.labels) != count:
+        raise CheckpointError(
+            f"{path}: its head has {count} classes, but there are {len(choices.labels)} labels"
+        )
+    return choices.labels
+
+
+def _size(state: weights.State, name: str, axis: int, default: int) -> int:
+    tensor = state.get(name)
+    return int(tensor.shape[axis]) if tensor is not None and tensor.ndim > axis else default
+
+
+def _windows(window: Any, num_layers: int) -> tuple[int, ...]:
+    """One window for all layers where they are alike; PySlowFast lists one a layer, and uses
+    the first so many."""
+    windows = tuple(_whole(w, "ATTENTION_WINDOW") for w in _list(window))
+    if len(windows) > num_layers:
+        windows = windows[:num_layers]
+    return windows[:1] if len(set(windows)) == 1 else windows
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) and value else [value]
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} in its config is not a whole number")
+    return value
+
+
+def _numbers(values: Any, name: str) -> tuple[float, ...]:
+    """Three numbers; PyYAML reads ``1e-3`` as text."""
+    try:
+        numbers = tuple(float(value) for value in _list(values))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} in its config is not numbers") from error
+    return numbers
