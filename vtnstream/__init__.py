@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # type checkers take it for True; typing costs half of a 
 if TYPE_CHECKING:
     from typing import Any
 
+    from vtnstream.api import attention as attention
     from vtnstream.api import classify as classify
     from vtnstream.api import extract as extract
     from vtnstream.api import timeline as timeline
@@ -40,6 +41,7 @@ _HOMES = {
     "Segment": "vtnstream.types",
     "TimelineConfig": "vtnstream.config",
     "VtnstreamError": "vtnstream.errors",
+    "attention": "vtnstream.api",
     "classify": "vtnstream.api",
     "create_model": "vtnstream.models.create",
     "extract": "vtnstream.api",
@@ -58,6 +60,7 @@ __all__ = [
     "TimelineConfig",
     "VtnstreamError",
     "__version__",
+    "attention",
     "classify",
     "create_model",
     "extract",

@@ -24,7 +24,7 @@ from vtnstream.config.loading import to_dict
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
-from vtnstream.inference.analyze import Analysis, analyze, resolve_localization
+from vtnstream.inference.analyze import Analysis, analyze, attention_map, resolve_localization
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.inference.extract import extract_features
 from vtnstream.inference.sources import (
@@ -38,7 +38,7 @@ from vtnstream.inference.sources import (
 from vtnstream.models.checkpoint import load_model, weights_sha256
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.types import Report
+from vtnstream.types import AttentionMap, Report
 
 NO_MODEL = (
     "no model chosen: make one with `vtnstream demo` or `vtnstream train`, "
@@ -92,6 +92,21 @@ class Analyzer:
     ) -> Report:
         """As :func:`timeline`."""
         return self._run(path, options, question, progress)
+
+    def attention(
+        self, path: str | Path, question: Question, *, progress: Progress | None = None
+    ) -> tuple[Report, AttentionMap]:
+        """As :func:`attention`."""
+        if question.views is not None or question.method != "chunked":
+            raise UsageError("attention is that of one pass over the whole sequence")
+        resolve_localization(self.model, None)
+        with open_source(
+            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+        ) as source:
+            found, output = attention_map(self.model, source.features)
+            analysis = analyze(self.model, source.features, output=output)
+            sampling = question.sampling or self.model.config.sampling
+            return _report(path, source, self._about, sampling, None, analysis), found
 
     def _run(
         self,
@@ -192,6 +207,32 @@ def timeline(
         localize = replace(localize, window=window)
     question = Question(sampling, start, end, features, method, stream)
     return Analyzer(model, runtime=runtime).timeline(path, question, localize, progress=progress)
+
+
+def attention(
+    path: str | Path,
+    *,
+    model: str | Path | VTN | None = None,
+    sampling: SamplingConfig | None = None,
+    start: TimeLike | None = None,
+    end: TimeLike | None = None,
+    runtime: RuntimeConfig | None = None,
+    features: str | Path | None = None,
+    stream: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Report, AttentionMap]:
+    """Which moments of a video decided on its class: the weights of [CLS] (paper Fig. 3).
+
+    Arguments as for :func:`classify`.
+
+    Returns:
+        the report of :func:`classify` and the weights of every layer and head.
+
+    Raises:
+        VtnstreamError: one line that names the file and what to do.
+    """
+    question = Question(sampling, start, end, features, "chunked", stream)
+    return Analyzer(model, runtime=runtime).attention(path, question, progress=progress)
 
 
 def extract(

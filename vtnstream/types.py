@@ -327,6 +327,52 @@ class Partial:
     num_corrupt: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionMap:
+    """What [CLS] looked at in one video (paper Fig. 3).
+
+    Attributes:
+        weights: (L, H, N) float32 of every layer and head; with what [CLS] gives itself each
+            row sums to 1.
+        times: the N tokens.
+    """
+
+    weights: FloatArray
+    times: TokenTimes
+
+    def __post_init__(self) -> None:
+        _shape_check("weights", self.weights, np.float32, None, None, len(self.times))
+
+    def __repr__(self) -> str:
+        return f"AttentionMap({self.weights.shape}, {self.times!r})"
+
+    def row(self, layer: int | None = -1, head: int | None = None) -> FloatArray:
+        """(N,) weights of one layer and head; None is the mean over all.
+
+        Raises:
+            IndexError: there is no such layer or head.
+        """
+        layers = self.weights if layer is None else self.weights[layer][None]
+        heads = layers if head is None else layers[:, head][:, None]
+        return np.asarray(heads.mean((0, 1)), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A peak of attention.
+
+    Attributes:
+        start, end: of its token, in seconds of the source.
+        weight: share of all attention the token gets, 0 to 1.
+        multiple: the same relative to the mean over all tokens.
+    """
+
+    start: float
+    end: float
+    weight: float
+    multiple: float
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """A quantity over ``[start, end)`` in seconds of the source, drawn in equal parts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vtnstream.localization.curves import relative_density, time_curve
+from vtnstream.localization.curves import relative_weights, time_curve
 from vtnstream.types import TokenTimes
 
 
@@ -44,9 +44,7 @@ def test_against_a_fine_grid() -> None:
     np.testing.assert_allclose(curve.values, sampled, atol=5e-3)
 
 
-def test_density_is_relative_to_even_attention() -> None:
-    times = tokens([0, 1, 3], [1, 3, 7])
-    even = relative_density(times, np.array([1, 2, 4], np.float32))
-    np.testing.assert_allclose(even, 1, rtol=1e-6)
-    sharp = relative_density(times, np.array([1, 0, 0], np.float32))
-    np.testing.assert_allclose(sharp, [7, 0, 0], rtol=1e-6)
+def test_weights_are_relative_to_even_attention() -> None:
+    np.testing.assert_allclose(relative_weights(np.full(7, 0.1, np.float32)), 1, rtol=1e-6)
+    sharp = relative_weights(np.array([0.3, 0, 0], np.float32))
+    np.testing.assert_allclose(sharp, [3, 0, 0], rtol=1e-6)

@@ -12,6 +12,7 @@ from vtnstream.registry import suggestion
 COMMANDS = {
     "classify": ("vtnstream.cli.commands.classify:classify", "Say what videos show."),
     "timeline": ("vtnstream.cli.commands.timeline:timeline", "Say what happens when in videos."),
+    "attention": ("vtnstream.cli.commands.attention:attention", "Show which moments decided."),
     "extract": ("vtnstream.cli.commands.extract:extract", "Write the features of videos."),
     "train": ("vtnstream.cli.commands.train:train", "Make a model of your own labels."),
     "demo": ("vtnstream.cli.commands.demo:demo", "Train and try a small model in two minutes."),

@@ -14,12 +14,13 @@ import numpy as np
 
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
-from vtnstream.localization.curves import relative_density, time_curve
+from vtnstream.localization.curves import relative_weights, time_curve
 from vtnstream.localization.segments import to_segments
 from vtnstream.localization.windows import SlidingScores, combine, window_starts
 from vtnstream.models.streaming import SequenceOutput, encode_sequence
 from vtnstream.models.windows import encode_windows
 from vtnstream.types import (
+    AttentionMap,
     ClassScore,
     Curve,
     FeatureSequence,
@@ -113,7 +114,27 @@ def attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
     """Where [CLS] looked in the last layer that was kept, mean over its heads."""
     if output.attention is None or not output.attention.any():
         return None
-    return time_curve(times, relative_density(times, output.attention[-1].mean(0)))
+    return time_curve(times, relative_weights(output.attention[-1].mean(0)))
+
+
+def attention_map(model: VTN, features: FeatureSequence) -> tuple[AttentionMap, SequenceOutput]:
+    """What [CLS] looks at in every layer and head, and the pass it came from.
+
+    Memory: layers x heads x tokens numbers beside the pass itself.
+
+    Raises:
+        FeatureError: the features are not the model's.
+        UsageError: nothing looks at all tokens in this model.
+    """
+    check_features(model, features)
+    temporal = model.config.temporal
+    if not temporal.global_attention:
+        raise UsageError(
+            f"model {model.config.name} has no global attention: there is nothing to show"
+        )
+    output = encode_sequence(model, features, attention=range(temporal.num_layers))
+    assert output.attention is not None
+    return AttentionMap(output.attention, features.times), output
 
 
 def check_features(model: VTN, features: FeatureSequence) -> None:

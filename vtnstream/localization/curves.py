@@ -48,10 +48,7 @@ def _until(edges: SecondsArray, times: TokenTimes, amounts: SecondsArray) -> Sec
     return np.interp(edges, corners, heights)
 
 
-def relative_density(times: TokenTimes, weights: FloatArray) -> FloatArray:
-    """Attention weights (N,) as multiples of spreading their sum evenly over the tokens' time:
-    1 everywhere if every second got the same."""
-    lengths = np.maximum(times.end_seconds - times.start_seconds, 1e-9)
-    share = weights / max(float(weights.sum()), 1e-30)
-    density = share / lengths * lengths.sum()
-    return np.asarray(density, np.float32)
+def relative_weights(weights: FloatArray) -> FloatArray:
+    """Attention weights (N,) as multiples of their mean: 1 everywhere if every token got the
+    same."""
+    return np.asarray(weights / max(float(weights.mean()), 1e-30), np.float32)

@@ -1,0 +1,230 @@
+"""``vtnstream attention``: which moments decided."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.analysis import NO_MODEL
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.delivery import terminal
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, option
+from vtnstream.cli.inputs import resolve
+from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.session import for_each
+from vtnstream.errors import OutputError, UsageError
+from vtnstream.report.naming import file_name, output_names
+
+if TYPE_CHECKING:
+    from vtnstream.types import AttentionMap, FloatArray, Moment, Partial, Report
+
+EXAMPLES = """
+vtnstream attention surgery.mp4 --model models/surgery
+vtnstream attention movie.mkv --layer 1 --head 3 --top 5
+vtnstream attention match.mp4 -o pictures/
+"""
+NUM_STILLS, STILL_HEIGHT = 12, 120
+"""Frames of the picture, evenly spaced and at the strongest moments, and their height."""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.inputs
+@options.model
+@attach(
+    option(
+        "--features",
+        section="Model",
+        settable=False,
+        metavar="FILE",
+        help="Features from `vtnstream extract` instead of decoding (one input).",
+    ),
+    option(
+        "--layer",
+        section="Attention",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Layer, from 1 [default: the last].",
+    ),
+    option(
+        "--head",
+        section="Attention",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Head, from 1 [default: the mean over all].",
+    ),
+    option(
+        "--top",
+        section="Attention",
+        type=click.IntRange(min=1),
+        default=5,
+        show_default=True,
+        metavar="K",
+        help="Strongest moments to name.",
+    ),
+    option(
+        "--output-dir",
+        "-o",
+        section="Output",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Write a picture (PNG) and all weights (JSON) here.",
+    ),
+)
+@options.as_json
+@options.time_range
+@options.sampling("the model's own")
+@options.runtime
+@options.speech
+@click.pass_obj
+def attention(console: Console, /, **values: Any) -> ExitCode:
+    """Show which moments of INPUTS decided on their class: what [CLS] looked at.
+
+    A number such as 8.4x compares a moment with attention spread evenly over the video.
+    """
+    inputs = resolve(values)
+    if values["model"] is None:
+        raise UsageError(NO_MODEL)
+    if values["features"] is not None and len(inputs.items) != 1:
+        raise UsageError("--features belongs to one video: name one input")
+    from vtnstream.api import Analyzer
+    from vtnstream.inference.sources import Question
+
+    question = Question(
+        sampling=options.sampling_from(values, None),
+        start=values["start"],
+        end=values["end"],
+        features=values["features"],
+        stream=values["stream"],
+    )
+    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    temporal = analyzer.model.config.temporal
+    layer = _number(values["layer"], temporal.num_layers, "--layer", "layers")
+    head = _number(values["head"], temporal.num_heads, "--head", "heads")
+    names = output_names(item.path for item in inputs.items)
+    many = len(inputs.items) > 1
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        report, found = analyzer.attention(path, question, progress=progress)
+        row = found.row(-1 if layer is None else layer, head)
+        shown = _Shown.of(report, found, row, values["top"])
+        if values["output_dir"] is not None:
+            for file in shown.write(values["output_dir"], names[path], values["stream"]):
+                console.say(f"wrote {file}")
+        if values["json"]:
+            console.out(shown.json().rstrip("\n"))
+        else:
+            with console.writing():
+                shown.print()
+        for warning in report.warnings:
+            console.warn(f"{path}: {warning}")
+        return report.partial
+
+    if values["json"] and many:
+        raise UsageError("--json prints one document: name one input, or write files with -o DIR")
+    return for_each(inputs, work, console)
+
+
+def _number(value: int | None, count: int, flag: str, what: str) -> int | None:
+    """From 1 on the command line to from 0.
+
+    Raises:
+        UsageError: the model has fewer.
+    """
+    if value is None:
+        return None
+    if value > count:
+        raise UsageError(f"{flag} {value}: the model has {count} {what}")
+    return value - 1
+
+
+class _Shown:
+    """One video's attention, ready to be printed and written."""
+
+    def __init__(
+        self,
+        report: Report,
+        found: AttentionMap,
+        multiples: FloatArray,
+        moments: list[Moment],
+    ) -> None:
+        from vtnstream.localization.curves import time_curve
+
+        self.report, self.found = report, found
+        self.multiples, self.moments = multiples, moments
+        self.curve = time_curve(found.times, multiples)
+
+    @classmethod
+    def of(cls, report: Report, found: AttentionMap, row: FloatArray, top: int) -> _Shown:
+        from vtnstream.localization.curves import relative_weights
+        from vtnstream.localization.moments import top_moments
+
+        multiples = relative_weights(row)
+        return cls(report, found, multiples, top_moments(found.times, row, multiples, count=top))
+
+    def print(self) -> None:
+        from vtnstream.report.attention import print_attention
+        from vtnstream.report.terminal import print_report
+
+        out = terminal()
+        # The strip drawn below is the one that was asked for.
+        print_report(dataclasses.replace(self.report, attention=None), out, top_k=3)
+        out.print()
+        print_attention(self.curve, self.moments, out)
+
+    def json(self) -> str:
+        from vtnstream.report.attention import attention_json
+
+        return attention_json(self.report, self.found, self.moments)
+
+    def write(self, directory: Path, base: str, stream: int | None) -> list[Path]:
+        """The picture and the weights.
+
+        Raises:
+            OutputError: the directory or a file cannot be written.
+        """
+        from vtnstream.atomic import whole_file
+
+        contents = {
+            ".attention.png": self._picture(stream),
+            ".attention.json": self.json().encode(),
+        }
+        files = []
+        for suffix, data in contents.items():
+            target = directory / file_name(base, suffix)
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                with whole_file(target) as file:
+                    file.write(data)
+            except OSError as error:
+                raise OutputError(f"{target}: cannot be written ({error.strerror})") from error
+            files.append(target)
+        return files
+
+    def _picture(self, stream: int | None) -> bytes:
+        """Evenly spaced frames, of which those nearest to strong moments give way to them."""
+        import numpy as np
+
+        from vtnstream.video.stills import stills
+        from vtnstream.visualize.attention import attention_picture
+
+        times = self.found.times
+        middles = (times.start_seconds + times.end_seconds) / 2
+        count = min(NUM_STILLS, len(middles))
+        picks = np.linspace(0, len(middles) - 1, count).round().astype(int)
+        for moment in self.moments[: count // 2]:
+            token = int(np.abs(times.start_seconds - moment.start).argmin())
+            picks[np.abs(picks - token).argmin()] = token
+        picks = np.unique(picks)
+        seconds = [float(times.start_seconds[i]) for i in picks]
+        return attention_picture(
+            stills(self.report.input, seconds, height=STILL_HEIGHT, stream=stream),
+            seconds,
+            [float(self.multiples[i]) for i in picks],
+            self.curve,
+        )

@@ -1,0 +1,77 @@
+"""Attention over time: lines for people, and the whole of it as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from vtnstream.report.canvas import Canvas
+from vtnstream.report.facts import percent
+from vtnstream.report.heat import heat_strip
+from vtnstream.report.strip import axis
+from vtnstream.report.structured import json_line, report_document
+from vtnstream.timecode import format_time
+from vtnstream.types import AttentionMap, Curve, Moment, Report
+
+SCHEMA = "vtnstream/attention/1"
+
+
+def attention_lines(curve: Curve, moments: Sequence[Moment], canvas: Canvas) -> list[Text]:
+    """A heat strip with its axis, then the strongest moments with their times."""
+    known = [value for value in curve.values if value is not None]
+    lines = [heat_strip(curve, canvas, canvas.width)]
+    if curve.end > curve.start:
+        lines.append(axis((curve.start, curve.end), canvas.width, canvas.glyphs))
+    times = canvas.glyphs.times
+    scale = (
+        f"attention of [CLS]: cold 0{times} to warm {max(known, default=0):.1f}{times} the average"
+    )
+    lines += [canvas.cut(canvas.text(scale, "dim"), canvas.width), Text()]
+    for number, moment in enumerate(moments, 1):
+        span = f"{format_time(moment.start)} {canvas.glyphs.dash} {format_time(moment.end)}"
+        row = f"{number:>3}  {span}  {moment.multiple:6.1f}{times}  {percent(moment.weight):>7}"
+        lines.append(canvas.cut(canvas.text(row), canvas.width))
+    return lines
+
+
+def print_attention(curve: Curve, moments: Sequence[Moment], console: Console) -> None:
+    """:func:`attention_lines` on a console."""
+    for line in attention_lines(curve, moments, Canvas.of(console)):
+        console.print(line, highlight=False, overflow="ignore", crop=False)
+
+
+def attention_document(
+    report: Report, attention: AttentionMap, moments: Sequence[Moment]
+) -> dict[str, Any]:
+    """Everything as plain JSON data: ``weights`` [layer][head][token], with ``start`` and
+    ``end`` of each token in seconds."""
+    whole = report_document(report)
+    kept = ("input", "video", "model", "sampling", "range", "classes", "partial", "run")
+    return {
+        "schema": SCHEMA,
+        **{name: whole[name] for name in kept},
+        "moments": [
+            {"start": m.start, "end": m.end, "weight": m.weight, "multiple": m.multiple}
+            for m in moments
+        ],
+        "start": attention.times.start_seconds.tolist(),
+        "end": attention.times.end_seconds.tolist(),
+        "weights": [
+            [[float(f"{w:.4g}") for w in head.tolist()] for head in layer]
+            for layer in attention.weights
+        ],
+    }
+
+
+def attention_json(report: Report, attention: AttentionMap, moments: Sequence[Moment]) -> str:
+    """The document as one line of text. Weights keep four significant digits: over hours
+    each is small."""
+    import json
+
+    document = attention_document(report, attention, moments)
+    weights = document.pop("weights")
+    head = json_line(document).rstrip("\n")
+    return f'{head[:-1]}, "weights": {json.dumps(weights)}}}\n'
