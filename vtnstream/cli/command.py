@@ -9,11 +9,14 @@ from the same source are an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from click.core import ParameterSource
+
+OFFLINE_VARIABLE = "VTNSTREAM_OFFLINE"
 
 EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("fps", "num_frames", "frame_stride", "sample"),
@@ -151,8 +154,24 @@ class Command(click.Command):
             console.note(line)
         for line in ctx.meta.pop("vtnstream.warnings", ()):
             console.warn(line)
-        with console.libraries():
+        with console.libraries(), _offline(values.pop("offline", False)):
             return super().invoke(ctx)
+
+
+@contextmanager
+def _offline(asked: bool) -> Iterator[None]:
+    """While a command runs with ``--offline``, the library and child processes know of it."""
+    if not asked:
+        yield
+        return
+    before = os.environ.get(OFFLINE_VARIABLE)
+    os.environ[OFFLINE_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(OFFLINE_VARIABLE)
+        if before is not None:
+            os.environ[OFFLINE_VARIABLE] = before
 
 
 def _unset(parameter: click.Parameter) -> Any:

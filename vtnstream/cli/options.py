@@ -263,7 +263,13 @@ _RUNTIME = (
         help="Threads of the model [default: one a core].",
     ),
 )
-runtime = attach(*_RUNTIME)
+offline = option(
+    "--offline",
+    section="Run",
+    is_flag=True,
+    help="No network: models and weights from the cache or not at all.",
+)
+runtime = attach(*_RUNTIME, offline)
 
 
 def runtime_from(values: Mapping[str, Any]) -> RuntimeConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,3 +44,11 @@ class RuntimeConfig:
             raise ConfigError(f"threads must be at least 1, not {self.threads}")
         if self.batch_size < 1:
             raise ConfigError(f"batch size must be at least 1, not {self.batch_size}")
+
+
+def default_cache_dir() -> Path:
+    """``$VTNSTREAM_CACHE_DIR``, else the user's cache directory."""
+    import platformdirs
+
+    chosen = os.environ.get("VTNSTREAM_CACHE_DIR")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("vtnstream"))

@@ -10,20 +10,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
-
 from vtnstream.errors import StoreError
 from vtnstream.features.key import FeatureKey, FileState, full_sha256
 from vtnstream.features.lock import StoreLock
 from vtnstream.features.store import FeatureStore, read_json, write_json
 
 _MAX_TWINS = 64
-
-
-def default_cache_dir() -> Path:
-    """``$VTNSTREAM_CACHE_DIR``, else the user's cache directory."""
-    chosen = os.environ.get("VTNSTREAM_CACHE_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("vtnstream"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.config.runtime import default_cache_dir
 from vtnstream.errors import VideoDecodeError, VideoError
 from vtnstream.features.cache import (
     FeatureCache,
-    default_cache_dir,
     record_full_hash,
     recorded_hash,
     temporary_cache,

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.config.runtime import default_cache_dir
 from vtnstream.errors import VideoDecodeError
-from vtnstream.features.cache import FeatureCache, default_cache_dir
+from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FileState
 from vtnstream.inference.encoder import FrameEncoder, limit_threads
 from vtnstream.inference.extract import feature_key

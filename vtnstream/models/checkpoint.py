@@ -16,6 +16,7 @@ from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.errors import CheckpointError, ModelError, OutputError
 from vtnstream.models import hub, presets, weights
 from vtnstream.models.backbone import SkipRandomInit, untracked_buffers
+from vtnstream.models.published import published_models
 from vtnstream.models.vtn import VTN
 from vtnstream.models.weights import weights_sha256
 
@@ -96,8 +97,8 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
     """A trained model, in evaluation mode.
 
     Args:
-        path_or_name: a model folder, or a Hub repository as ``org/name[@rev]`` or
-            ``hf://org/name[@rev]``.
+        path_or_name: a model folder, a Hub repository as ``org/name[@rev]`` or
+            ``hf://org/name[@rev]``, or a published model that has been downloaded.
         device: where to put it.
 
     Raises:
@@ -174,6 +175,13 @@ def _find_folder(path_or_name: str | Path) -> Path:
             f"{text} is a preset, without trained weights: train it with vtnstream train, "
             "or give a model folder"
         )
+    published = published_models().get(text)
+    if published is not None:
+        if not published.is_here:
+            raise ModelError(
+                f"{text} is not here yet: `vtnstream models download {text}` fetches it"
+            )
+        return published.folder
     name = hub.parse_hub_name(text)
     if name is None:
         raise ModelError(f"{text}: no such model folder")

@@ -1,18 +1,21 @@
 """Files of the Hugging Face Hub: the only file that imports huggingface_hub.
 
-``HF_HUB_OFFLINE`` and ``HF_HOME`` are respected by that library: offline, what was fetched
-before is found in its cache.
+``HF_HOME`` and ``HF_ENDPOINT`` are respected by that library. Offline (``HF_HUB_OFFLINE``, or
+``VTNSTREAM_OFFLINE`` and ``--offline`` of ours) what was fetched before is found in its cache.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtnstream.errors import ModelError
 
+OFFLINE_VARIABLES = ("VTNSTREAM_OFFLINE", "HF_HUB_OFFLINE")
 SCHEMES = ("hf://", "hf-hub:", "hf_hub:")
 _PART = r"[A-Za-z0-9][\w.\-]*"
 _REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([\w.\-/]+))?")
@@ -49,6 +52,26 @@ def parse_hub_name(text: str, *, bare: bool = True) -> HubName | None:
     return HubName(match[1], match[2])
 
 
+def is_offline() -> bool:
+    """Whether the environment forbids the network."""
+    values = (os.environ.get(name, "") for name in OFFLINE_VARIABLES)
+    return any(value.upper() in ("1", "ON", "YES", "TRUE") for value in values)
+
+
+@contextmanager
+def offline_respected() -> Iterator[None]:
+    """While it lasts, huggingface_hub stays offline if :func:`is_offline` says so: it reads
+    its own variable only once, and ours never."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or is_offline()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def download(name: HubName, file: str) -> Path:
     """One file of a repository, from the cache where it is there.
 
@@ -57,10 +80,11 @@ def download(name: HubName, file: str) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
-    try:
-        return Path(hf_hub_download(name.repository, file, revision=name.revision))
-    except Exception as error:  # the hub's own errors and every kind of network error
-        raise ModelError(f"hf://{name}: {file} cannot be fetched ({_reason(error)})") from error
+    with offline_respected():
+        try:
+            return Path(hf_hub_download(name.repository, file, revision=name.revision))
+        except Exception as error:  # the hub's own errors and every kind of network error
+            raise ModelError(f"hf://{name}: {file} cannot be fetched ({_reason(error)})") from error
 
 
 def download_first(name: HubName, files: Sequence[str]) -> Path:

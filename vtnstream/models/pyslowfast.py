@@ -13,39 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vtnstream.config import (
-    BackboneConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessConfig,
-    SamplingConfig,
-    TemporalConfig,
-)
+from vtnstream.config import BackboneConfig, HeadConfig, ModelConfig, SamplingConfig
 from vtnstream.errors import CheckpointError, ConfigError, ModelError
 from vtnstream.labels import shipped_labels
 from vtnstream.models import weights
 from vtnstream.models.checkpoint import build
+from vtnstream.models.published import published_model
 from vtnstream.models.vtn import VTN
 
-PUBLISHED = ModelConfig(
-    name="vtn-vit-b-kinetics",
-    sampling=SamplingConfig(kind="uniform", num_frames=250),
-    preprocess=PreprocessConfig(
-        size=224, resize=256, interpolation="bilinear", mean=(0.45,) * 3, std=(0.225,) * 3
-    ),
-    backbone=BackboneConfig("vit_base_patch16_224.augreg_in21k"),
-    temporal=TemporalConfig(
-        num_layers=3,
-        num_heads=12,
-        intermediate_size=3072,
-        attention_window=(18,),
-        positions="learned",
-        max_positions=288,
-        window_positions="clip",
-    ),
-)
-"""``VTN_VIT_B_KINETICS.pyth`` after its config ``configs/Kinetics/VIT_B_VTN.yaml``: a window
-of 18 where the paper says 32. It was trained on clips, so windows count from 0."""
+PUBLISHED = "vtn-vit-b-kinetics"
+"""Whose config stands in for what a checkpoint does not say."""
 
 DIFFERENCES = (
     "The reference reads the first 10 s of a video only; here 250 frames are spread over all "
@@ -87,13 +64,16 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def import_checkpoint(path: str | Path, choices: Choices | None = None) -> Imported:
+def import_checkpoint(
+    path: str | Path, choices: Choices | None = None, *, base: ModelConfig | None = None
+) -> Imported:
     """Read a PySlowFast checkpoint of VTN (key ``model_state``, possibly ``cfg`` and more).
 
     Args:
         path: the ``.pyth`` file, or its tensors as ``.safetensors``; nothing in it is
             executed.
         choices: what the file does not say.
+        base: what neither says; by default the config of the published model.
 
     Returns:
         the model in evaluation mode.
@@ -117,7 +97,7 @@ def import_checkpoint(path: str | Path, choices: Choices | None = None) -> Impor
             "be those of the published model"
         )
     try:
-        config = _config(state, recipe, choices)
+        config = _config(state, recipe, choices, base or published_model(PUBLISHED).config)
         _check_heads(state, config.temporal.num_heads)
         labels = _labels(state, choices, notes, path)
         config = replace(config, head=replace(config.head, labels=labels))
@@ -148,10 +128,12 @@ def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
     return {str(k): section for k, section in data.items() if isinstance(section, Mapping)}
 
 
-def _config(state: weights.State, recipe: Mapping[str, Any], choices: Choices) -> ModelConfig:
-    """Sizes from the tensors; the rest from the user, the recipe, the published model, in
-    this order. A tensor that is missing keeps the published size and is named later."""
-    time, prepare = PUBLISHED.temporal, PUBLISHED.preprocess
+def _config(
+    state: weights.State, recipe: Mapping[str, Any], choices: Choices, base: ModelConfig
+) -> ModelConfig:
+    """Sizes from the tensors; the rest from the user, the recipe, ``base``, in this order. A
+    tensor that is missing keeps its size in ``base`` and is named later."""
+    time, prepare = base.temporal, base.preprocess
     vtn, data = recipe.get("VTN", {}), recipe.get("DATA", {})
     layers = {key.removeprefix(_LAYER).partition(".")[0] for key in state if _LAYER in key}
     num_layers = len(layers) or time.num_layers
@@ -163,13 +145,13 @@ def _config(state: weights.State, recipe: Mapping[str, Any], choices: Choices) -
     scales = data.get("TRAIN_JITTER_SCALES", (prepare.resize,))
     frames = next(
         (section[_FRAMES] for section in recipe.values() if _FRAMES in section),
-        PUBLISHED.sampling.num_frames,
+        base.sampling.num_frames,
     )
     return replace(
-        PUBLISHED,
-        name=choices.name or PUBLISHED.name,
+        base,
+        name=choices.name or base.name,
         sampling=SamplingConfig(kind="uniform", num_frames=_whole(frames, _FRAMES)),
-        backbone=BackboneConfig(choices.backbone or PUBLISHED.backbone.name),
+        backbone=BackboneConfig(choices.backbone or base.backbone.name),
         preprocess=replace(
             prepare,
             size=_whole(data.get("TEST_CROP_SIZE", prepare.size), "TEST_CROP_SIZE"),

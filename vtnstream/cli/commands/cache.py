@@ -102,7 +102,8 @@ def prune(console: Console, /, **values: Any) -> None:
 
 
 def _cache(values: dict[str, Any]) -> FeatureCache:
-    from vtnstream.features.cache import FeatureCache, default_cache_dir
+    from vtnstream.config.runtime import default_cache_dir
+    from vtnstream.features.cache import FeatureCache
 
     return FeatureCache(values["cache_dir"] or default_cache_dir())
 

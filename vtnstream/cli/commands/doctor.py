@@ -163,7 +163,8 @@ def _bfloat16(flags: list[str]) -> str:
 
 
 def _cache(chosen: Path | None, problems: list[str]) -> dict[str, Any]:
-    from vtnstream.features.cache import FeatureCache, default_cache_dir
+    from vtnstream.config.runtime import default_cache_dir
+    from vtnstream.features.cache import FeatureCache
 
     place = (chosen or default_cache_dir()).absolute()
     there = next(folder for folder in (place, *place.parents) if folder.exists())

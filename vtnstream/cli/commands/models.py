@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vtnstream.cli import options
 from vtnstream.cli.command import Command
-from vtnstream.cli.commands.weights import import_
+from vtnstream.cli.commands.weights import download, import_
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.tables import print_facts, print_table
+from vtnstream.cli.types import format_size
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.errors import VtnstreamError
+
+if TYPE_CHECKING:
+    from vtnstream.models.published import PublishedModel
 
 
 @click.group()
@@ -25,7 +29,8 @@ def models() -> None:
     """List, show, fetch and hand on models: presets, published and trained ones."""
 
 
-models.add_command(import_)
+for command in (import_, download):
+    models.add_command(command)
 
 
 LIST_EXAMPLES = """
@@ -50,22 +55,24 @@ vtnstream models list --backbones 'deit*patch16*'
 @options.speech
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
-    """List presets, and trained models in FOLDERS (by default here and in ./models)."""
+    """List presets, published models, and trained ones in FOLDERS (by default here and in
+    ./models)."""
     if values["backbones"] is not None:
         _list_backbones(console, values["backbones"], as_json=values["json"])
         return
     from vtnstream.models.presets import presets
+    from vtnstream.models.published import published_models
 
+    published = published_models()
     found = [(name, "preset", config) for name, config in presets().items()]
+    found += [(name, "published", model.config) for name, model in published.items()]
     for folder in _model_folders(values["folders"] or (".", "models")):
         try:
             found.append((str(folder), "trained", _read(folder)))
         except VtnstreamError as error:
             console.warn(str(error))
     if values["json"]:
-        documents = [
-            {"name": name, "kind": kind, "config": to_dict(config)} for name, kind, config in found
-        ]
+        documents = [_document(*item, published.get(item[0])) for item in found]
         console.out(json.dumps(documents, indent=2))
         return
     headers = ("model", "kind", "backbone", "layers", "sampling", "labels")
@@ -81,11 +88,41 @@ def list_(console: Console, /, **values: Any) -> None:
         for name, kind, config in found
     ]
     print_table(console, headers, rows, right=("layers",))
+    for model in published.values():
+        console.out("")
+        print_facts(console, _source_facts(model))
     console.say("a preset is untrained: `vtnstream train --preset NAME` makes a model of it")
+
+
+def _document(
+    name: str, kind: str, config: ModelConfig, published: PublishedModel | None
+) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": name, "kind": kind, "config": to_dict(config)}
+    if published is not None:
+        document |= {"source": to_dict(published.source), "here": published.is_here}
+    return document
+
+
+def _source_facts(model: PublishedModel) -> list[tuple[str, str]]:
+    """Where a published model comes from, and what is not known of it."""
+    source = model.source
+    size = format_size(source.size_bytes) if source.size_bytes else "unknown"
+    known = f"{source.sha256} ({source.sha256_from})" if source.sha256 else "unknown"
+    here = f"in {model.folder}" if model.is_here else f"no: vtnstream models download {model.name}"
+    return [
+        ("published", model.name),
+        ("here", here),
+        ("accuracy", f"top-1 {source.top1} %, top-5 {source.top5} % on {source.dataset}"),
+        ("licence", source.license),
+        ("from", source.url),
+        ("size", size),
+        ("SHA-256", known),
+    ]
 
 
 SHOW_EXAMPLES = """
 vtnstream models show vtn-vit-b
+vtnstream models show vtn-vit-b-kinetics
 vtnstream models show models/surgery --json
 """
 
@@ -93,14 +130,19 @@ vtnstream models show models/surgery --json
 @models.command("show", cls=Command, examples=SHOW_EXAMPLES)
 @click.argument("model")
 @options.as_json
+@attach(options.offline)
 @options.speech
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> None:
-    """Show a preset, or the trained model of a folder or Hub name."""
+    """Show a preset, a published model, or the trained one of a folder or Hub name."""
     from vtnstream.models.presets import is_preset, preset
+    from vtnstream.models.published import published_models
 
     name = values["model"]
     config = preset(name) if is_preset(name) else None
+    published = published_models().get(name)
+    if published is not None and not Path(name).is_dir():
+        config = published.config
     if config is not None:
         counts = _count(config)
     else:

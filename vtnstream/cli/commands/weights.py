@@ -1,4 +1,4 @@
-"""``vtnstream models import``: weights of other programs become model folders."""
+"""``vtnstream models import`` and ``download``: weights of others become model folders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vtnstream.cli import options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
+from vtnstream.cli.progress import make_progress
 from vtnstream.errors import UsageError
 
 _SECTION = "Model"
@@ -101,6 +102,34 @@ def import_(console: Console, /, **values: Any) -> None:
         console.note(difference)
     console.out(str(folder))
     console.say(f"try it: vtnstream classify VIDEO --model {folder}")
+
+
+DOWNLOAD_EXAMPLES = """
+vtnstream models download vtn-vit-b-kinetics
+vtnstream classify VIDEO --model vtn-vit-b-kinetics --offline
+"""
+
+
+@click.command("download", cls=Command, examples=DOWNLOAD_EXAMPLES)
+@click.argument("name")
+@attach(options.offline)
+@options.speech
+@click.pass_obj
+def download(console: Console, /, **values: Any) -> None:
+    """Fetch the published model NAME (see `models list`) and keep it in the user's cache.
+
+    Interrupted, the same command goes on where it stopped. Its folder is printed; from then on
+    --model NAME needs no network.
+    """
+    from vtnstream.models.download import download_model
+
+    progress = make_progress(console)
+    try:
+        folder = download_model(values["name"], progress=progress)
+    finally:
+        progress.close()
+    console.out(str(folder))
+    console.say(f"try it: vtnstream classify VIDEO --model {values['name']}")
 
 
 def refuse_model(folder: Path, *, overwrite: bool) -> None:

@@ -1,0 +1,43 @@
+"""``vtnstream models download``: a published checkpoint becomes a model folder in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from vtnstream.errors import ModelError
+from vtnstream.models import hub
+from vtnstream.models.checkpoint import save_model
+from vtnstream.models.http import Expected, fetch
+from vtnstream.models.published import published_model
+from vtnstream.models.pyslowfast import Choices, import_checkpoint
+from vtnstream.progress import NullProgress, Progress
+
+
+def download_model(name: str, *, progress: Progress | None = None) -> Path:
+    """The folder of a published model, fetched and imported unless it is there.
+
+    An interrupted download goes on where it stopped. The checkpoint itself is removed once
+    the folder stands.
+
+    Raises:
+        UsageError: no published model has this name.
+        ModelError: offline and not in the cache, or the server cannot be reached.
+        CheckpointError: what came has the wrong size, hash or tensors.
+        OutputError: the cache cannot be written.
+    """
+    model = published_model(name)
+    folder = model.folder
+    if model.is_here:
+        return folder
+    url = model.source.url
+    if hub.is_offline():
+        raise ModelError(f"{name}: offline mode is on and it is not in the cache ({folder})")
+    checkpoint = folder.with_name(PurePosixPath(urlsplit(url).path).name)
+    expected = Expected(model.source.size_bytes, model.source.sha256)
+    if not checkpoint.is_file():
+        fetch(url, checkpoint, expected, progress or NullProgress())
+    choices = Choices(name=name, labels=model.config.head.labels)
+    save_model(import_checkpoint(checkpoint, choices, base=model.config).model, folder)
+    checkpoint.unlink()
+    return folder
