@@ -13,8 +13,11 @@ BACKGROUND = "background"
 
 
 def stable_order(labels: Iterable[str], *, background: bool = False) -> tuple[str, ...]:
-    """Distinct labels in alphabetical order; ``background`` first when asked for."""
-    names = sorted(set(labels) - {BACKGROUND} if background else set(labels))
+    """Distinct labels in alphabetical order (whole numbers by size); ``background`` first when
+    asked for."""
+    distinct = set(labels) - {BACKGROUND} if background else set(labels)
+    numbers = all(label.isdecimal() for label in distinct)
+    names = sorted(distinct, key=lambda label: (int(label) if numbers else 0, label))
     return (BACKGROUND, *names) if background else tuple(names)
 
 

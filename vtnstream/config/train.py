@@ -33,6 +33,9 @@ class DataConfig:
     """Which videos are learned from, and in what pieces.
 
     Attributes:
+        format: of the annotations (:data:`vtnstream.datasets.annotations.FORMATS`); ``auto``
+            recognises it.
+        videos: folder the videos lie in; None is that of the annotations.
         validation: share of the videos (or of their groups) held out at random where the
             annotations name no split and ``validation_fold`` is not given; 0 holds out none.
         validation_fold: this fold of the annotations is the validation set.
@@ -45,6 +48,8 @@ class DataConfig:
         memory_bytes: features up to this size are held in memory, more are read from disk.
     """
 
+    format: str = "auto"
+    videos: str | None = None
     validation: float = 0.2
     validation_fold: str | None = None
     exclude_folds: tuple[str, ...] = ()
@@ -125,7 +130,7 @@ class TrainConfig:
     are learned.
 
     Attributes:
-        annotations: the CSV (see :mod:`vtnstream.datasets.annotations`).
+        annotations: a file or folder (see :mod:`vtnstream.datasets.annotations`).
         output: the model folder to write.
         task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head;
             ``auto`` is dense where the annotations are segments.

@@ -84,7 +84,12 @@ def train(
         raise ConfigError("train: annotations and output are needed")
     began = time.perf_counter()
     warnings = _Warnings(progress or NullProgress())
-    annotations = read_annotations(config.annotations, check_files=False)
+    annotations = read_annotations(
+        config.annotations,
+        format=config.data.format,
+        videos=config.data.videos,
+        check_files=False,
+    )
     if config.data.on_bad_video == "stop":
         refuse_missing(annotations)
     for message in annotations.warnings:

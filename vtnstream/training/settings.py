@@ -20,8 +20,8 @@ def train_config(
 ) -> TrainConfig:
     """Defaults, then the preset that file or overrides name, then the file, then overrides.
 
-    A table of the file changes only the keys it has. The file's ``annotations``, ``output``
-    and ``weights`` are relative to its own folder.
+    A table of the file changes only the keys it has. The file's ``annotations``, ``output``,
+    ``data.videos`` and ``weights`` are relative to its own folder.
 
     Args:
         path: a TOML file of :class:`TrainConfig`'s keys; ``preset`` may name a model to
@@ -73,6 +73,9 @@ def _read(path: Path) -> dict[str, Any]:
     for key in ("annotations", "output"):
         if isinstance(data.get(key), str):
             data[key] = str(path.parent / data[key])
+    videos = data.get("data", {}).get("videos")
+    if isinstance(videos, str):
+        data["data"]["videos"] = str(path.parent / videos)
     weights = data.get("weights")
     if isinstance(weights, str) and (path.parent / weights).exists():
         data["weights"] = str(path.parent / weights)

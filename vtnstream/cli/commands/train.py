@@ -23,6 +23,7 @@ from vtnstream.cli.types import AssignmentType
 from vtnstream.config import SamplingConfig, TrainConfig
 from vtnstream.config.model import FEATURE_NORMS
 from vtnstream.config.train import TASKS
+from vtnstream.datasets.annotations import FORMATS
 from vtnstream.errors import UsageError
 from vtnstream.timecode import format_time
 
@@ -38,6 +39,12 @@ _SECTION = "Training"
 _DEFAULTS = TrainConfig()
 _FLAGS: Mapping[str, tuple[str, Any, str]] = {
     "task": ("task", click.Choice(TASKS), "Classes of videos or of moments"),
+    "annotation_format": (
+        "data.format",
+        click.Choice(["auto", *FORMATS]),
+        "What the annotations are",
+    ),
+    "videos": ("data.videos", str, "Folder of the videos, where it is not that of the annotations"),
     "epochs": ("optim.epochs", int, "Passes over the training videos"),
     "learning_rate": ("optim.learning_rate", float, "Its highest value"),
     "feature_norm": ("feature_norm", click.Choice(FEATURE_NORMS), "How features are normalised"),
@@ -108,8 +115,10 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     """Train a model on frozen features of a backbone.
 
     ANNOTATIONS is a CSV with a header: path,label for classes of videos, or
-    path,start,end,label for segments; columns fold, scene and split are understood. RECIPE is
-    a TOML file that names the annotations and any setting; flags go over it, --set over both.
+    path,start,end,label for segments; columns fold, scene and split are understood. Lists of
+    PySlowFast, Kinetics' CSV, ActivityNet's JSON, folders of MS-TCN and Cholec80, and a folder
+    for each class are recognised too. RECIPE is a TOML file
+    that names the annotations and any setting; flags go over it, --set over both.
     """
     from vtnstream.training.run import train as run_training
     from vtnstream.training.settings import train_config

@@ -1,0 +1,189 @@
+"""Every format of annotations: recognised, read, and its mistakes named with their lines."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from vtnstream.datasets.annotations import Annotations, read_annotations, recognise
+from vtnstream.errors import AnnotationError, UsageError
+from vtnstream.timecode import FrameCount
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"video")
+
+
+def pairs(annotations: Annotations) -> list[tuple[str, str]]:
+    return [(v.path.name, a.label) for v in annotations.videos for a in v.annotations]
+
+
+def test_pyslowfast_lists(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "my film.mp4")
+    path = tmp_path / "train.csv"
+    path.write_text('a.mp4 12\n"my film.mp4" 3\n')
+    assert recognise(path) == "pyslowfast"
+    got = read_annotations(path)
+    assert pairs(got) == [("a.mp4", "12"), ("my film.mp4", "3")]
+    assert got.labels == ("3", "12")  # by size, not as words
+    (tmp_path / "labels.txt").write_text("\n".join(f"class {i}" for i in range(13)))
+    assert pairs(read_annotations(path))[0] == ("a.mp4", "class 12")
+    path.write_text("a.mp4 12\nb.mp4 1,5\n")
+    with pytest.raises(AnnotationError, match=r"line 2: several labels 1,5"):
+        read_annotations(path, format="pyslowfast")
+    path.write_text("a.mp4 13\n")
+    with pytest.raises(AnnotationError, match=r"line 1: label 13, but .* names 13"):
+        read_annotations(path)
+
+
+def test_kinetics_csv(tmp_path: Path) -> None:
+    head = "label,youtube_id,time_start,time_end,split,is_cc\n"
+    path = tmp_path / "kinetics.csv"
+    path.write_text(head + "riding a bike,abc-_1,20,30,train,0\nskiing,xyz,5,15,validate,0\n")
+    touch(tmp_path / "riding a bike" / "abc-_1_000020_000030.mp4", tmp_path / "xyz.webm")
+    with pytest.raises(AnnotationError, match=r"line 3: split 'validate' is none of"):
+        read_annotations(path)
+    path.write_text(path.read_text().replace("validate", "val"))
+    assert recognise(path) == "kinetics"
+    got = read_annotations(path)
+    assert pairs(got) == [("abc-_1_000020_000030.mp4", "riding a bike"), ("xyz.webm", "skiing")]
+    assert [v.split for v in got.videos] == ["train", "validation"]
+    path.write_text(head + "skiing,,5,15,train,0\n")
+    with pytest.raises(AnnotationError, match=r"line 2: one of .* is empty"):
+        read_annotations(path)
+
+
+def activitynet(tmp_path: Path, annotations: list[object]) -> Path:
+    path = tmp_path / "gt.json"
+    entry = {"subset": "validation", "duration": 60.0, "annotations": annotations}
+    path.write_text(json.dumps({"version": "1.3", "database": {"one": entry}}))
+    return path
+
+
+def test_activitynet_json(tmp_path: Path) -> None:
+    touch(tmp_path / "deep" / "v_one.mkv")
+    path = activitynet(
+        tmp_path,
+        [
+            {"segment": [1.5, 10.25], "label": "jump"},
+            {"segment": [5, 20], "label": "run"},
+            {"segment": [7, 7], "label": "run"},
+        ],
+    )
+    assert recognise(path) == "activitynet"
+    with pytest.raises(AnnotationError, match="overlap"):
+        read_annotations(path)
+    got = read_annotations(path, overlapping=True)
+    (video,) = got.videos
+    assert video.path == tmp_path / "deep" / "v_one.mkv"
+    assert [(a.start, a.end) for a in video.annotations] == [
+        (Fraction(3, 2), Fraction(41, 4)),
+        (Fraction(5), Fraction(20)),
+    ]
+    assert video.split == "validation"
+    assert "annotation 3: of no length" in got.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"segment": [9, 3], "label": "a"}, r"annotation 1: segment \[9, 3\] does not run forward"),
+        ({"segment": [0, "x"], "label": "a"}, "is not two numbers"),
+        ({"segment": [0, 1]}, "expected a segment"),
+        (7, "expected a segment"),
+    ],
+)
+def test_wrong_activitynet(tmp_path: Path, item: object, words: str) -> None:
+    with pytest.raises(AnnotationError, match=words):
+        read_annotations(activitynet(tmp_path, [item]))
+
+
+def test_ms_tcn_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "videos" / "rgb-01.avi", tmp_path / "videos" / "rgb-02.avi")
+    truth = tmp_path / "groundTruth"
+    truth.mkdir()
+    (tmp_path / "mapping.txt").write_text("0 background\n1 cut\n2 peel tomato\n")
+    (truth / "rgb-01.txt").write_text("background\ncut\ncut\npeel tomato\n")
+    (truth / "rgb-02.txt").write_text("cut\nbackground\ncut\n")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "test.split2.bundle").write_text("rgb-02.txt\n")
+    assert recognise(tmp_path) == "ms-tcn"
+    got = read_annotations(tmp_path)
+    assert got.labels == ("cut", "peel tomato")
+    assert [v.fold for v in got.videos] == [None, "2"]
+    assert [(a.label, a.start, a.end) for a in got.videos[0].annotations] == [
+        ("cut", FrameCount(1), FrameCount(3)),
+        ("peel tomato", FrameCount(3), FrameCount(4)),
+    ]
+    assert len(got.videos[1].annotations) == 2
+    (truth / "rgb-01.txt").write_text("background\nslice\n")
+    with pytest.raises(AnnotationError, match=r"rgb-01.txt: line 2: 'slice' is not in mapping"):
+        read_annotations(tmp_path)
+
+
+def test_cholec80_phases(tmp_path: Path) -> None:
+    touch(tmp_path / "videos" / "video07.mp4")
+    notes = tmp_path / "phase_annotations"
+    notes.mkdir()
+    rows = ["Frame\tPhase", *(f"{i}\tPreparation" for i in range(50))]
+    rows += [f"{i}\tCalotTriangleDissection" for i in range(50, 75)]
+    (notes / "video07-phase.txt").write_text("\n".join(rows))
+    assert recognise(tmp_path) == "cholec80"
+    (video,) = read_annotations(tmp_path).videos
+    assert video.path.name == "video07.mp4"
+    assert [(a.label, a.start, a.end) for a in video.annotations] == [
+        ("Preparation", FrameCount(0), FrameCount(50)),
+        ("CalotTriangleDissection", FrameCount(50), FrameCount(75)),
+    ]
+    (notes / "video07-phase.txt").write_text("Frame\tPhase\n0\tA\n0\tB\n")
+    with pytest.raises(AnnotationError, match=r"line 3: frame 0 comes twice"):
+        read_annotations(tmp_path)
+
+
+def test_class_folders_with_splits(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "train" / "run" / "1.mp4",
+        tmp_path / "train" / "jump" / "deep" / "2.MKV",
+        tmp_path / "test" / "run" / "3.mp4",
+        tmp_path / "train" / "run" / ".hidden.mp4",
+        tmp_path / "loose.mp4",
+    )
+    (tmp_path / "train" / "run" / "notes.txt").write_text("x")
+    assert recognise(tmp_path) == "folders"
+    got = read_annotations(tmp_path)
+    assert sorted(pairs(got)) == [("1.mp4", "run"), ("2.MKV", "jump"), ("3.mp4", "run")]
+    assert {v.path.name: v.split for v in got.videos} == {
+        "1.mp4": "train",
+        "2.MKV": "train",
+        "3.mp4": "test",
+    }
+    assert "1 videos outside" in got.warnings[0]
+
+
+def test_missing_videos_are_listed(tmp_path: Path) -> None:
+    path = activitynet(tmp_path, [{"segment": [0, 1], "label": "a"}])
+    with pytest.raises(AnnotationError, match=r"1 of 1 videos do not exist.*v_one\.mp4"):
+        read_annotations(path)
+
+
+def test_two_videos_of_one_name(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "one.mp4", tmp_path / "b" / "one.mp4")
+    path = activitynet(tmp_path, [{"segment": [0, 1], "label": "a"}])
+    with pytest.raises(AnnotationError, match="one may be"):
+        read_annotations(path)
+
+
+def test_unknown_formats_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'kinetics'"):
+        read_annotations(tmp_path, format="kinetic")
+    with pytest.raises(AnnotationError, match="no videos in folders"):
+        read_annotations(tmp_path)
+    with pytest.raises(AnnotationError, match="not JSON"):
+        path = tmp_path / "x.json"
+        path.write_text("{")
+        read_annotations(path)

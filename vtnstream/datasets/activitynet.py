@@ -1,0 +1,69 @@
+"""ActivityNet's and THUMOS' JSON: ``database`` -> id -> ``subset`` and ``annotations``, each
+with ``segment`` [start, end] in seconds and ``label``."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vtnstream.datasets.lines import Annotation, Line, split_named
+from vtnstream.datasets.lookup import VideoFolder, read_text
+from vtnstream.errors import AnnotationError
+
+
+def read_activitynet(path: Path, videos: Path | None = None) -> tuple[list[Line], list[str]]:
+    """Segments of all videos that have any; ``line`` counts a video's annotations from 1.
+
+    Videos are found by id, with or without ``v_`` before it.
+
+    Raises:
+        AnnotationError: not such a file, or a wrong annotation (with video and number).
+    """
+    database = _database(path)
+    folder = VideoFolder(path.parent if videos is None else videos, path)
+    lines: list[Line] = []
+    warnings: list[str] = []
+    for name, entry in database.items():
+        where = f"{path}: video {name!r}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("annotations", []), list):
+            raise AnnotationError(f"{where}: not an object with annotations")
+        split = split_named(str(entry.get("subset") or ""), where)
+        file = folder.find(f"v_{name.removeprefix('v_')}", name, name.removeprefix("v_"))
+        for number, item in enumerate(entry.get("annotations", []), 1):
+            span = _span(item, f"{where}, annotation {number}")
+            if span is None:
+                warnings.append(f"{where}, annotation {number}: of no length, left out")
+                continue
+            annotation = Annotation(str(item["label"]), *span, line=number)
+            lines.append(Line(file, annotation, split=split))
+    return lines, warnings
+
+
+def _database(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(read_text(path))
+    except ValueError as error:
+        raise AnnotationError(f"{path}: not JSON ({error})") from error
+    database = document.get("database") if isinstance(document, dict) else None
+    if not isinstance(database, dict):
+        raise AnnotationError(f'{path}: no "database" in it: not annotations of ActivityNet')
+    return database
+
+
+def _span(item: Any, where: str) -> tuple[Fraction, Fraction] | None:
+    """Start and end, None where they are equal."""
+    segment = item.get("segment") if isinstance(item, dict) else None
+    if not isinstance(segment, list) or len(segment) != 2 or "label" not in item:
+        raise AnnotationError(f"{where}: expected a segment [start, end] and a label")
+    try:
+        start, end = (float(value) for value in segment)
+    except (TypeError, ValueError) as error:
+        raise AnnotationError(f"{where}: segment {segment} is not two numbers") from error
+    if not (math.isfinite(start) and math.isfinite(end)) or start < 0 or end < start:
+        raise AnnotationError(f"{where}: segment {segment} does not run forward from 0")
+    if end == start:
+        return None
+    return tuple(Fraction(value).limit_denominator(1_000_000) for value in (start, end))  # type: ignore[return-value]

@@ -1,0 +1,175 @@
+"""Annotations in memory: which video, or which part of it, shows what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from vtnstream.errors import AnnotationError
+from vtnstream.timecode import FrameCount
+
+Time = Fraction | FrameCount
+
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+_SHOWN_MISSING = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One line: a label for the span ``[start, end)``, or for all of the video (None)."""
+
+    label: str
+    start: Time | None = None
+    end: Time | None = None
+    line: int = 0
+
+    @property
+    def is_segment(self) -> bool:
+        return self.start is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedVideo:
+    """One video and every line about it; ``fold``, ``group`` and ``split`` as in the file."""
+
+    path: Path
+    annotations: tuple[Annotation, ...]
+    fold: str | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """A whole annotation file.
+
+    Attributes:
+        source: the file.
+        videos: in order of first mention.
+        labels: all labels in alphabetical order.
+        has_segments: its lines are segments, not classes of whole videos.
+        warnings: what was read but may not be meant.
+    """
+
+    source: Path
+    videos: tuple[AnnotatedVideo, ...]
+    labels: tuple[str, ...]
+    has_segments: bool
+    warnings: tuple[str, ...] = ()
+
+    def missing(self) -> tuple[AnnotatedVideo, ...]:
+        """Videos that are no file on this machine."""
+        return tuple(video for video in self.videos if not video.path.is_file())
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of an annotation file, whatever its format."""
+
+    path: Path
+    annotation: Annotation
+    fold: str | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+def split_named(text: str | None, where: str) -> str | None:
+    """``train``, ``validation`` or ``test`` for the names that files give them.
+
+    Raises:
+        AnnotationError: no such split.
+    """
+    if not text:
+        return None
+    for name, aliases in SPLITS.items():
+        if text.lower() in aliases:
+            return name
+    raise AnnotationError(f"{where}: split {text!r} is none of {', '.join(SPLITS)}")
+
+
+def refuse_missing(annotations: Annotations) -> None:
+    """Raises:
+    AnnotationError: some videos do not exist; lists the first of them with their lines.
+    """
+    gone = annotations.missing()
+    if not gone:
+        return
+    shown = ", ".join(f"line {v.annotations[0].line} {v.path}" for v in gone[:_SHOWN_MISSING])
+    more = f" and {len(gone) - _SHOWN_MISSING} more" if len(gone) > _SHOWN_MISSING else ""
+    raise AnnotationError(
+        f"{annotations.source}: {len(gone)} of {len(annotations.videos)} videos do not exist: "
+        f"{shown}{more} (paths are relative to the folder of this file)"
+    )
+
+
+def check_overlaps(annotations: Iterable[Annotation], where: str) -> None:
+    """One label at a time: segments of a video may touch but not overlap. Frame counts and
+    seconds are compared among themselves only, until the video's rate is known.
+
+    Raises:
+        AnnotationError: two segments overlap; names both lines.
+    """
+    seconds: list[tuple[Fraction, Fraction, int]] = []
+    frames: list[tuple[Fraction, Fraction, int]] = []
+    for item in annotations:
+        if isinstance(item.start, Fraction) and isinstance(item.end, Fraction):
+            seconds.append((item.start, item.end, item.line))
+        elif isinstance(item.start, FrameCount) and isinstance(item.end, FrameCount):
+            frames.append((Fraction(item.start.frames), Fraction(item.end.frames), item.line))
+    for spans in (sorted(seconds), sorted(frames)):
+        for before, after in pairwise(spans):
+            if after[0] < before[1]:
+                first, second = sorted((before[2], after[2]))
+                raise AnnotationError(
+                    f"{where}: the segments of lines {first} and {second} overlap; "
+                    "each moment has one label"
+                )
+
+
+def gathered(
+    path: Path, lines: Sequence[Line], *, overlapping: bool = False
+) -> tuple[tuple[AnnotatedVideo, ...], tuple[str, ...]]:
+    """Lines gathered by video, in order of first mention; a repeated line counts once, a
+    contradiction is refused. Also returns a sentence for each repeated line."""
+    by_video: dict[Path, list[Line]] = {}
+    for line in lines:
+        by_video.setdefault(line.path, []).append(line)
+    warnings: list[str] = []
+    videos: list[AnnotatedVideo] = []
+    for file, group in by_video.items():
+        first = group[0]
+        for line in group[1:]:
+            if (line.fold, line.group, line.split) != (first.fold, first.group, first.split):
+                raise AnnotationError(
+                    f"{path}: line {line.annotation.line} puts {file.name} into another fold, "
+                    f"scene or split than line {first.annotation.line}"
+                )
+        kept = list(_without_repeats(path, file, group, warnings, overlapping))
+        videos.append(AnnotatedVideo(file, tuple(kept), first.fold, first.group, first.split))
+    return tuple(videos), tuple(warnings)
+
+
+def _without_repeats(
+    path: Path, file: Path, group: Sequence[Line], warnings: list[str], overlapping: bool
+) -> Iterator[Annotation]:
+    seen: dict[tuple[object, ...], Annotation] = {}
+    for line in group:
+        item = line.annotation
+        key = (item.start, item.end, *((item.label,) if overlapping else ()))
+        other = seen.setdefault(key, item)
+        if other is item:
+            yield item
+        elif other.label == item.label:
+            warnings.append(f"{path}: line {item.line} repeats line {other.line}")
+        else:
+            raise AnnotationError(
+                f"{path}: line {item.line} calls {file.name} {item.label!r}, "
+                f"line {other.line} calls it {other.label!r}: one label each"
+            )

@@ -1,0 +1,176 @@
+"""The project's own CSV of annotations, with a header, or without one where it is plain which
+column is which::
+
+    path,label[,fold][,scene][,split]             one class a video
+    path,start,end,label[,fold][,scene][,split]   labelled segments of it
+
+``start`` and ``end`` take every form of :func:`vtnstream.timecode.parse_time`; paths are
+relative to the file's own folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from vtnstream.datasets.lines import Annotation, Line, Time, split_named
+from vtnstream.errors import AnnotationError, UsageError
+from vtnstream.timecode import FrameCount, parse_time
+
+COLUMNS = {
+    "path": ("path", "video", "file", "filename", "file_name"),
+    "label": ("label", "class", "action"),
+    "start": ("start", "start_seconds", "begin"),
+    "end": ("end", "end_seconds", "stop"),
+    "fold": ("fold",),
+    "group": ("group", "scene"),
+    "split": ("split", "subset"),
+}
+"""Columns and the names a header may call them; others are left alone."""
+
+_DELIMITERS = (",", ";", "\t")
+
+
+def read_table(path: Path, videos: Path | None = None) -> tuple[list[Line], list[str]]:
+    """Lines of a CSV, and a sentence for each thing that may not be meant.
+
+    Args:
+        path: the file; comma, semicolon or tab between columns, UTF-8 with or without BOM.
+        videos: folder that paths are relative to; None is that of the file.
+
+    Raises:
+        AnnotationError: unreadable, or a wrong line (with its number).
+    """
+    rows = read_rows(path)
+    first = rows[0][1]
+    columns, warnings = _columns(path, first)
+    body = rows[1:] if _header(first) else rows
+    if not body:
+        raise AnnotationError(f"{path}: only a header, no annotation")
+    root = path.parent if videos is None else videos
+    return [_parse(path, root, number, cells, columns, len(first)) for number, cells in body], list(
+        warnings
+    )
+
+
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Lines with something in them, each with the number of its first line."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise AnnotationError(f"{path}: line {line} is not UTF-8: save it as UTF-8") from error
+    lines = list(io.StringIO(text, newline=""))  # str.splitlines knows more ends than CSV
+    reader = csv.reader(lines, delimiter=_delimiter(lines), strict=True, skipinitialspace=True)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        begin = 1
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                rows.append((begin, stripped))
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise AnnotationError(f"{path}: line {reader.line_num}: {error}") from error
+    if not rows:
+        raise AnnotationError(f"{path}: empty (expected lines of path,label)")
+    return rows
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    first = next((line for line in lines if line.strip()), "")
+    counts = {d: len(next(csv.reader([first], delimiter=d), [])) for d in _DELIMITERS}
+    return max(_DELIMITERS, key=lambda d: (counts[d], -_DELIMITERS.index(d)))
+
+
+def _header(cells: Sequence[str]) -> dict[str, int]:
+    """Known columns by position, empty where the line is no header."""
+    names = [cell.lower() for cell in cells]
+    found: dict[str, int] = {}
+    for column, aliases in COLUMNS.items():
+        position = next((names.index(alias) for alias in aliases if alias in names), None)
+        if position is not None:
+            found[column] = position
+    return found if {"path", "label"} <= set(found) else {}
+
+
+def _columns(path: Path, first: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    found = _header(first)
+    if not found:
+        return _columns_without_header(path, first), ()
+    if ("start" in found) != ("end" in found):
+        raise AnnotationError(f"{path}: line 1: columns start and end go together")
+    used = set(found.values())
+    unused = [cell for position, cell in enumerate(first) if position not in used and cell]
+    if unused:
+        return found, (f"{path}: columns not used: {', '.join(unused)}",)
+    return found, ()
+
+
+def _columns_without_header(path: Path, first: Sequence[str]) -> dict[str, int]:
+    if len(first) == 2:
+        return {"path": 0, "label": 1}
+    if len(first) == 4 and _is_time(first[1]) and _is_time(first[2]):
+        return {"path": 0, "start": 1, "end": 2, "label": 3}
+    raise AnnotationError(
+        f"{path}: line 1 is no header, and {len(first)} columns do not say which is which: "
+        "write path,label or path,start,end,label on top"
+    )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_time(text)
+    except UsageError:
+        return False
+    return True
+
+
+def _parse(
+    path: Path, root: Path, number: int, cells: Sequence[str], columns: dict[str, int], width: int
+) -> Line:
+    where = f"{path}: line {number}"
+    needed = max(columns["path"], columns["label"]) + 1
+    if not needed <= len(cells) <= width:
+        raise AnnotationError(
+            f"{where}: {len(cells)} columns instead of {width} "
+            "(a comma inside a path or label needs quotes)"
+        )
+
+    def cell(name: str) -> str:
+        position = columns.get(name)
+        return "" if position is None or position >= len(cells) else cells[position]
+
+    for name in ("path", "label"):
+        if not cell(name):
+            raise AnnotationError(f"{where}: the {name} is empty")
+    start, end = _span(where, cell("start"), cell("end"))
+    return Line(
+        path=root / cell("path"),
+        annotation=Annotation(cell("label"), start, end, number),
+        fold=cell("fold") or None,
+        group=cell("group") or None,
+        split=split_named(cell("split"), where),
+    )
+
+
+def _span(where: str, start: str, end: str) -> tuple[Time | None, Time | None]:
+    if not start and not end:
+        return None, None
+    if not start or not end:
+        raise AnnotationError(f"{where}: start and end go together, one is empty")
+    try:
+        first, last = parse_time(start), parse_time(end)
+    except UsageError as error:
+        raise AnnotationError(f"{where}: {error}") from error
+    if isinstance(first, FrameCount) != isinstance(last, FrameCount):
+        raise AnnotationError(f"{where}: start and end must both be seconds or both be frames")
+    begin = first.frames if isinstance(first, FrameCount) else first
+    stop = last.frames if isinstance(last, FrameCount) else last
+    if stop <= begin:
+        raise AnnotationError(f"{where}: end {end} does not lie after start {start}")
+    return first, last
