@@ -31,6 +31,7 @@ from vtnstream.config import (
 from vtnstream.datasets.annotations import read_annotations
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.metrics.classification import mean_interval
+from vtnstream.models.architectures import require_vtn
 from vtnstream.models.backbone import create_backbone, load_backbone_weights, native_preprocess
 from vtnstream.models.checkpoint import load_model
 from vtnstream.models.streaming import encode_sequence
@@ -92,7 +93,7 @@ def test_fold(
         data = DataConfig(validation=0, exclude_folds=(fold,))
         config = replace(config, output=directory, data=data)
         train(config, runtime=RuntimeConfig(cache_dir=options.cache_dir))
-        model = load_model(directory)
+        model = require_vtn(load_model(directory), "this benchmark")
     hits = 0
     for item in videos:
         if str(item.video.fold) == fold:

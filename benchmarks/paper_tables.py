@@ -1,4 +1,4 @@
-"""Parameters and GFLOPs of every variant beside the numbers of the VTN paper.
+"""Parameters and GFLOPs of every variant beside the numbers of the papers.
 
 "paper's count" is products with weights alone, in the reference's arithmetic; "full count"
 adds the products of attention. Both are counted from the models, which hold no weights here.
@@ -7,8 +7,15 @@ adds the products of attention. Both are counted from the models, which hold no 
 from __future__ import annotations
 
 from benchmarks import common
-from vtnstream.models.complexity import Products, count_parameters, count_vtn_products
+from vtnstream.models.architectures import require_vtn
+from vtnstream.models.complexity import (
+    Products,
+    count_parameters,
+    count_vivit_products,
+    count_vtn_products,
+)
 from vtnstream.models.create import create_model
+from vtnstream.models.vivit import ViViT
 from vtnstream.models.vtn import VTN
 
 NUM_CLASSES = 400
@@ -37,6 +44,15 @@ DEPTHS = {1: "vtn-vit-b-1l", 3: "vtn-vit-b", 6: "vtn-vit-b-6l", 12: "vtn-vit-b-1
 UNNUMBERED = ("vtn-deit-b", "vtn-deit-bd")
 """Variants of Table 1 for which the paper gives neither number."""
 
+VIVIT = {
+    "vivit-b-16x2": (88.9, 455.2),
+    "vivit-b-16x2-fe": (115.1, 284.4),
+    "vivit-b-16x2-fsa": (117.3, 372.3),
+    "vivit-b-16x2-fdp": (88.9, 277.1),
+}
+"""Millions of parameters and GFLOPs of a clip, attention products included (the ViViT paper's
+comparison of its four models)."""
+
 MOST_PARAMETERS_OFF, MOST_GFLOPS_OFF = 0.5, 1.0
 """Millions, and per cent."""
 
@@ -46,13 +62,15 @@ def main(arguments: list[str]) -> None:
     result = common.Result("paper_tables")
     names = [*PARAMETERS, *UNNUMBERED, *(n for n in DEPTHS.values() if n not in PARAMETERS)]
     models = {name: variant(name) for name in names}
-    worst = add_parameters(result, models)
+    vivit = {name: vivit_variant(name) for name in VIVIT}
+    worst = max(add_parameters(result, models), add_vivit_parameters(result, vivit))
     result.targets.append(
         common.Target("parameters off by at most (M)", worst, MOST_PARAMETERS_OFF, at_most=True)
     )
     worst = max(
         add_products(result, models, "full video, 250 frames", FULL_VIDEO, 1, 0),
         add_products(result, models, "30 views of 16 frames", VIEW_FRAMES, VIEWS, 1),
+        add_vivit_products(result, vivit),
     )
     result.targets.append(
         common.Target("GFLOPs off by at most (%)", worst, MOST_GFLOPS_OFF, at_most=True)
@@ -62,7 +80,14 @@ def main(arguments: list[str]) -> None:
 
 def variant(name: str) -> VTN:
     """A preset with the paper's 400 classes, without weights."""
-    return create_model(name, num_classes=NUM_CLASSES, device="meta")
+    return require_vtn(create_model(name, num_classes=NUM_CLASSES, device="meta"), "this table")
+
+
+def vivit_variant(name: str) -> ViViT:
+    """The same for a preset of the ViViT paper."""
+    model = create_model(name, num_classes=NUM_CLASSES, device="meta")
+    assert isinstance(model, ViViT)
+    return model
 
 
 def add_parameters(result: common.Result, models: dict[str, VTN]) -> float:
@@ -98,4 +123,33 @@ def add_products(
         differences += [] if off is None else [abs(off)]
         layers = model.config.temporal.num_layers
         table.add(name, layers, paper, counted, off, products.full / 1e9)
+    return max(differences)
+
+
+def add_vivit_parameters(result: common.Result, models: dict[str, ViViT]) -> float:
+    """ViViT's four models; returns by how many millions the worst row is off."""
+    table = result.table(
+        "Parameters of ViViT-B/16x2 in millions", "preset", "form", "paper", "counted", "off by"
+    )
+    differences = []
+    for name, model in models.items():
+        paper, counted = VIVIT[name][0], count_parameters(model) / 1e6
+        differences.append(abs(counted - paper))
+        table.add(name, model.vivit.form, paper, counted, counted - paper)
+    return max(differences)
+
+
+def add_vivit_products(result: common.Result, models: dict[str, ViViT]) -> float:
+    """The same for one clip of 32 frames, by how many per cent; this paper counts in full."""
+    table = result.table(
+        "GFLOPs (1e9 multiply-adds) of ViViT-B/16x2, one clip of 32 frames",
+        *("preset", "form", "paper", "without attention", "full count", "off by %"),
+    )
+    differences = []
+    for name, model in models.items():
+        products = count_vivit_products(model)
+        paper, counted = VIVIT[name][1], products.full / 1e9
+        off = 100 * (counted / paper - 1)
+        differences.append(abs(off))
+        table.add(name, model.vivit.form, paper, products.weights / 1e9, counted, off)
     return max(differences)

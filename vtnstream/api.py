@@ -35,8 +35,8 @@ from vtnstream.inference.sources import (
     open_source,
     time_range,
 )
+from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.checkpoint import load_model, weights_sha256
-from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import AttentionMap, Report
 
@@ -60,17 +60,19 @@ class Analyzer:
     """
 
     def __init__(
-        self, model: str | Path | VTN | None, *, runtime: RuntimeConfig | None = None
+        self, model: str | Path | VideoModel | None, *, runtime: RuntimeConfig | None = None
     ) -> None:
         if model is None:
             raise UsageError(NO_MODEL)
         self.runtime = runtime or RuntimeConfig()
-        self.model = model if isinstance(model, VTN) else load_model(model)
+        source = os.fspath(model) if isinstance(model, (str, Path)) else None
+        loaded = load_model(model) if isinstance(model, (str, Path)) else model
+        self.model = require_vtn(loaded, "inference")
         self.model.eval().to(resolve_device(self.runtime.device))
         self.encoder = FrameEncoder.from_model(self.model, self.runtime)
         self._about = {
             "name": self.model.config.name,
-            "source": None if isinstance(model, VTN) else os.fspath(model),
+            "source": source,
             "weights_sha256": weights_sha256(self.model),
             "architecture": self.model.config.architecture,
             "backbone": self.model.config.backbone.name,
@@ -134,7 +136,7 @@ class Analyzer:
 def classify(
     path: str | Path,
     *,
-    model: str | Path | VTN | None = None,
+    model: str | Path | VideoModel | None = None,
     sampling: SamplingConfig | None = None,
     start: TimeLike | None = None,
     end: TimeLike | None = None,
@@ -173,7 +175,7 @@ def timeline(
     path: str | Path,
     *,
     window: int | None = None,
-    model: str | Path | VTN | None = None,
+    model: str | Path | VideoModel | None = None,
     options: TimelineConfig | None = None,
     sampling: SamplingConfig | None = None,
     start: TimeLike | None = None,
@@ -212,7 +214,7 @@ def timeline(
 def attention(
     path: str | Path,
     *,
-    model: str | Path | VTN | None = None,
+    model: str | Path | VideoModel | None = None,
     sampling: SamplingConfig | None = None,
     start: TimeLike | None = None,
     end: TimeLike | None = None,

@@ -1,4 +1,4 @@
-"""The numbers of the VTN paper, from the models themselves."""
+"""The numbers of the papers, from the models themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_every_row_is_within_its_bound(tmp_path: Path, capsys: pytest.CaptureFix
     (saved,) = tmp_path.glob("paper_tables_*.json")
     data = json.loads(saved.read_text())
     assert [target["reached"] for target in data["targets"]] == [True, True]
-    parameters, *products = data["tables"]
+    parameters, vivit_parameters, *products, vivit_products = data["tables"]
     rows = {row[0]: row for row in parameters["rows"]}
     assert {name: rows[name][2] for name in paper_tables.PARAMETERS} == paper_tables.PARAMETERS
     assert all(abs(rows[name][4]) <= 0.5 for name in paper_tables.PARAMETERS)
@@ -27,6 +27,12 @@ def test_every_row_is_within_its_bound(tmp_path: Path, capsys: pytest.CaptureFix
             assert rows[name][2] == numbers[column]
             assert abs(rows[name][3] / numbers[column] - 1) <= 0.01
         assert all(row[5] > row[3] for row in table["rows"])  # attention is in the full count
+    for row in vivit_parameters["rows"]:
+        assert row[2] == paper_tables.VIVIT[row[0]][0] and abs(row[3] - row[2]) <= 0.5
+    for row in vivit_products["rows"]:
+        assert row[2] == paper_tables.VIVIT[row[0]][1] and abs(row[4] / row[2] - 1) <= 0.01
+        assert row[4] > row[3]  # attention is in the full count
+    assert len(vivit_parameters["rows"]) == len(vivit_products["rows"]) == 4
     assert "4,214" in shown and saved.with_suffix(".md").read_text() in shown
 
 

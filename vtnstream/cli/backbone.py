@@ -102,9 +102,10 @@ def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
         flag = "--" + own[0].replace("_", "-")
         raise UsageError(f"{flag} belongs to --backbone: a model brings its own")
     from vtnstream.inference.encoder import FrameEncoder
+    from vtnstream.models.architectures import require_vtn
     from vtnstream.models.checkpoint import load_model
 
-    model = load_model(values["model"])
+    model = require_vtn(load_model(values["model"]), "this command")
     sampling = options.sampling_from(values, model.config.sampling) or model.config.sampling
     return Encoding(FrameEncoder.from_model(model, runtime), sampling, model)
 

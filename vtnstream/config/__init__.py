@@ -11,6 +11,7 @@ from vtnstream.config.model import (
 from vtnstream.config.runtime import RuntimeConfig
 from vtnstream.config.timeline import TimelineConfig
 from vtnstream.config.train import DataConfig, OptimConfig, TrainConfig
+from vtnstream.config.vivit import ViViTConfig
 
 __all__ = [
     "BackboneConfig",
@@ -24,4 +25,5 @@ __all__ = [
     "TemporalConfig",
     "TimelineConfig",
     "TrainConfig",
+    "ViViTConfig",
 ]

@@ -9,8 +9,10 @@ from fractions import Fraction
 from typing import Any
 
 from vtnstream.config.loading import to_dict
+from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
 
+ARCHITECTURES = ("vtn", "vivit")
 SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
 POSITION_KINDS = ("rotary", "learned", "fixed", "none")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
@@ -225,7 +227,12 @@ class HeadConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Everything needed to rebuild a VTN, saved as ``config.json``."""
+    """Everything needed to rebuild a model, saved as ``config.json``.
+
+    ``architecture``: ``vtn`` reads the backbone's features of frames with the ``temporal``
+    encoder; ``vivit`` reads tubelets as its table ``vivit`` says, over the blocks of
+    ``backbone``, and has no ``temporal``.
+    """
 
     name: str = "vtn"
     architecture: str = "vtn"
@@ -237,10 +244,29 @@ class ModelConfig:
     """``none``; ``dataset``: (x - mean) / std of the training set; ``video_mean``: minus the
     mean over the whole selected range, / std; ``running_mean``: the same, causally."""
     temporal: TemporalConfig = field(default_factory=TemporalConfig)
+    vivit: ViViTConfig | None = None
     head: HeadConfig = field(default_factory=HeadConfig)
 
     def __post_init__(self) -> None:
-        _one_of("architecture", self.architecture, ("vtn",))
+        _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         if self.schema != 1:
             raise ConfigError(f"schema {self.schema} is newer than this vtnstream: update it")
+        if (self.architecture == "vivit") != (self.vivit is not None):
+            raise ConfigError('architecture "vivit" and a table [vivit] belong together')
+        if self.vivit is not None:
+            self._check_vivit(self.vivit)
+
+    def _check_vivit(self, vivit: ViViTConfig) -> None:
+        if self.temporal != TemporalConfig():
+            raise ConfigError("temporal belongs to a VTN: a ViViT is described by [vivit]")
+        if self.head.mlp_dim:
+            raise ConfigError("head.mlp_dim belongs to a VTN: a ViViT's head is one linear layer")
+        if not vivit.reads_sequences and (self.head.dense_labels or self.feature_norm != "none"):
+            what = "head.dense_labels" if self.head.dense_labels else "feature_norm"
+            raise ConfigError(
+                f"{what}: form {vivit.form!r} sees clips as a whole; only the factorised-encoder "
+                "has features of single moments"
+            )
+        if self.sampling.kind == "rate":
+            vivit.check_rate(self.sampling.fps)

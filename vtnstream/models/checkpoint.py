@@ -15,9 +15,9 @@ from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.errors import CheckpointError, ModelError, OutputError
 from vtnstream.models import hub, presets, weights
+from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import SkipRandomInit, untracked_buffers
 from vtnstream.models.published import published_models
-from vtnstream.models.vtn import VTN
 from vtnstream.models.weights import weights_sha256
 
 __all__ = ["load_model", "read_config", "save_model", "weights_sha256"]
@@ -27,7 +27,7 @@ WEIGHTS_FILE = "model.safetensors"
 LARGEST_CONFIG = 10 * 2**20
 
 
-def save_model(model: VTN, folder: str | Path) -> Path:
+def save_model(model: VideoModel, folder: str | Path) -> Path:
     """Write a model folder. Each file appears whole or not at all; a new folder too.
 
     Args:
@@ -56,7 +56,7 @@ def save_model(model: VTN, folder: str | Path) -> Path:
     return folder
 
 
-def _write(model: VTN, folder: Path) -> None:
+def _write(model: VideoModel, folder: Path) -> None:
     from safetensors.torch import save_file
 
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
@@ -93,7 +93,7 @@ def read_config(folder: str | Path) -> ModelConfig:
     return from_dict(ModelConfig, data, where=str(path))
 
 
-def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> VTN:
+def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> VideoModel:
     """A trained model, in evaluation mode.
 
     Args:
@@ -122,7 +122,7 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
     return model.to(device).eval()
 
 
-def build(config: ModelConfig, state: weights.State, source: Path) -> VTN:
+def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel:
     """The model of a config with these weights, in training mode.
 
     Args:
@@ -136,16 +136,16 @@ def build(config: ModelConfig, state: weights.State, source: Path) -> VTN:
     """
     _check_depth(config, state, source)
     with torch.device("meta"):
-        model = VTN(config)
+        model = build_model(config)
     if untracked_buffers(model):  # computed when built, so not on the meta device
         weights.check_names(_shapes(model), _shapes_of(state), source)
         with SkipRandomInit():
-            model = VTN(config)
+            model = build_model(config)
     weights.load_strictly(model, state, source, assign=True)
     return model
 
 
-def _shapes(model: VTN) -> dict[str, tuple[int, ...]]:
+def _shapes(model: VideoModel) -> dict[str, tuple[int, ...]]:
     return _shapes_of(model.state_dict())
 
 
@@ -155,12 +155,13 @@ def _shapes_of(state: weights.State) -> dict[str, tuple[int, ...]]:
 
 def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
     """Layers are built one by one: a config that asks for millions is refused before."""
-    prefix = "temporal_encoder.encoder.layer."
+    prefix, wanted = "temporal_encoder.encoder.layer.", config.temporal.num_layers
+    if config.vivit is not None:
+        prefix = "temporal_encoder.blocks."
+        wanted = config.vivit.temporal_layers if config.vivit.reads_sequences else 0
     found = {name.removeprefix(prefix).partition(".")[0] for name in state if prefix in name}
-    if len(found) != config.temporal.num_layers:
-        raise CheckpointError(
-            f"{path}: {len(found)} temporal layers, the config has {config.temporal.num_layers}"
-        )
+    if len(found) != wanted:
+        raise CheckpointError(f"{path}: {len(found)} temporal layers, the config has {wanted}")
 
 
 def _find_folder(path_or_name: str | Path) -> Path:

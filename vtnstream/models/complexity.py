@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from vtnstream.models.vivit import ViViT
 from vtnstream.models.vtn import VTN
 
 REFERENCE_PADDING = 36
@@ -102,6 +103,13 @@ def count_vtn_products(model: VTN, num_frames: int, *, views: int = 1) -> Produc
     frame = count_frame_products(model)
     head = Products(_linear_products(model.mlp_head))
     return (frame * num_frames + count_encoder_products(model, num_frames) + head) * views
+
+
+def count_vivit_products(model: ViViT) -> Products:
+    """Multiply-adds of a ViViT for one clip, as it really runs: its paper pads nothing."""
+    size, frames = model.config.preprocess.size, model.vivit.num_frames
+    clip = torch.empty(1, frames, 3, size, size, device="meta")
+    return count_products(copy.deepcopy(model).to("meta").eval(), clip)
 
 
 def count_frame_products(model: VTN) -> Products:

@@ -8,6 +8,7 @@ import torch
 
 from vtnstream.config import ModelConfig
 from vtnstream.errors import UsageError
+from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import create_backbone
 from vtnstream.models.presets import preset
 from vtnstream.models.vtn import VTN
@@ -22,7 +23,7 @@ def create_model(
     device: str | torch.device = "cpu",
     pretrained_backbone: bool = False,
     position_init: str = "sinusoidal",
-) -> VTN:
+) -> VideoModel:
     """An untrained model, in training mode.
 
     Args:
@@ -31,9 +32,9 @@ def create_model(
         labels: the same by name.
         dense_labels: classes of each token.
         device: ``meta`` builds shapes only.
-        pretrained_backbone: fetch timm's weights of the backbone's tag.
-        position_init: start of a learned position table: ``sinusoidal`` at amplitude 1, or
-            ``normal``, the paper's N(0, .02).
+        pretrained_backbone: fetch timm's weights of the backbone's tag; a ViViT inflates them.
+        position_init: start of a VTN's learned position table: ``sinusoidal`` at amplitude 1,
+            or ``normal``, the paper's N(0, .02).
 
     Raises:
         UsageError: unknown preset, or labels that do not match ``num_classes``.
@@ -43,8 +44,8 @@ def create_model(
     config = _with_labels(config, _names(num_classes, labels), dense_labels)
     with torch.device(device):
         backbone = create_backbone(config.backbone, pretrained=pretrained_backbone)
-        model = VTN(config, backbone)
-        if position_init != "sinusoidal":
+        model = build_model(config, backbone)
+        if position_init != "sinusoidal" and isinstance(model, VTN):
             model.temporal_encoder.reset_parameters(position_init)
     return model
 

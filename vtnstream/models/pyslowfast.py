@@ -17,9 +17,9 @@ from vtnstream.config import BackboneConfig, HeadConfig, ModelConfig, SamplingCo
 from vtnstream.errors import CheckpointError, ConfigError, ModelError
 from vtnstream.labels import shipped_labels
 from vtnstream.models import weights
+from vtnstream.models.architectures import VideoModel
 from vtnstream.models.checkpoint import build
 from vtnstream.models.published import published_model
-from vtnstream.models.vtn import VTN
 
 PUBLISHED = "vtn-vit-b-kinetics"
 """Whose config stands in for what a checkpoint does not say."""
@@ -60,7 +60,7 @@ class Choices:
 class Imported:
     """A model, and what the user should know of how it came about."""
 
-    model: VTN
+    model: VideoModel
     notes: tuple[str, ...]
 
 

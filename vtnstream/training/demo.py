@@ -33,6 +33,7 @@ from vtnstream.config import (
 from vtnstream.config.train import RANDOM_WEIGHTS
 from vtnstream.datasets.annotations import AnnotatedVideo, read_annotations
 from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.models.architectures import require_vtn
 from vtnstream.models.checkpoint import load_model
 from vtnstream.models.streaming import encode_sequence
 from vtnstream.progress import NullProgress, Progress
@@ -240,7 +241,7 @@ def _judge(
     progress: Progress,
 ) -> DemoModel:
     """A saved model on films it has not seen, through the code of every inference."""
-    model = load_model(folder)
+    model = require_vtn(load_model(folder), "the demo")
     encoder = FrameEncoder.from_model(model, runtime)
     right = count = 0
     with ExitStack() as stack:

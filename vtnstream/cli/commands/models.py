@@ -81,7 +81,7 @@ def list_(console: Console, /, **values: Any) -> None:
             name,
             kind,
             config.backbone.name,
-            str(config.temporal.num_layers),
+            _temporal_layers(config),
             config.sampling.describe(),
             _labels(config),
         )
@@ -186,6 +186,13 @@ def _read(folder: Path) -> ModelConfig:
     return read_config(folder)
 
 
+def _temporal_layers(config: ModelConfig) -> str:
+    vivit = config.vivit
+    if vivit is None:
+        return str(config.temporal.num_layers)
+    return str(vivit.temporal_layers) if vivit.reads_sequences else ""
+
+
 def _labels(config: ModelConfig) -> str:
     head = config.head
     parts = []
@@ -212,8 +219,7 @@ def _parameters(model: Any) -> dict[str, int]:
 
 
 def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple[str, str]]:
-    prepare, time, head = config.preprocess, config.temporal, config.head
-    windows = ", ".join(str(window) for window in sorted(set(time.attention_windows)))
+    prepare, head = config.preprocess, config.head
     arguments = ", ".join(f"{k}={v}" for k, v in config.backbone.key().items())
     facts = [
         ("model", name),
@@ -225,8 +231,7 @@ def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple
         ("colours", f"mean {_numbers(prepare.mean)}, std {_numbers(prepare.std)}"),
         ("sampling", config.sampling.describe()),
         ("feature norm", config.feature_norm),
-        ("encoder", f"{time.num_layers} layers, {time.num_heads} heads, window {windows}"),
-        ("positions", time.positions),
+        *_temporal_facts(config),
     ]
     facts += [
         (f"parameters of {part}", f"{count / 1e6:.2f} M") for part, count in counts.items() if count
@@ -235,6 +240,21 @@ def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple
         facts.append(("labels of a video", ", ".join(head.labels)))
     if head.dense_labels:
         facts.append(("labels of a moment", ", ".join(head.dense_labels)))
+    return facts
+
+
+def _temporal_facts(config: ModelConfig) -> list[tuple[str, str]]:
+    time, vivit = config.temporal, config.vivit
+    if vivit is None:
+        windows = ", ".join(str(window) for window in sorted(set(time.attention_windows)))
+        encoder = f"{time.num_layers} layers, {time.num_heads} heads, window {windows}"
+        return [("encoder", encoder), ("positions", time.positions)]
+    frames, height, width = vivit.tubelet
+    step = f"every {vivit.stride}. of {float(vivit.frame_rate):g} frames/s"
+    clip = f"{vivit.num_frames} frames, {vivit.clip_tokens} tokens, {step}"
+    facts = [("form", vivit.form), ("tubelets", f"{frames} x {height} x {width}"), ("clip", clip)]
+    if vivit.reads_sequences:
+        facts.append(("encoder", f"{vivit.temporal_layers} layers over time"))
     return facts
 
 

@@ -1,0 +1,150 @@
+"""Samples of frames to vectors: the tubelets of a sample through the blocks of an image ViT
+(Arnab et al. 2021, sections 3.2 and 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vtnstream.config import ViViTConfig
+from vtnstream.errors import ModelError
+from vtnstream.models.layers.tubelet import TubeletEmbedding, inflate_positions
+from vtnstream.models.layers.vit_block import (
+    Block,
+    FactorisedDotProductBlock,
+    FactorisedSelfAttentionBlock,
+)
+
+BLOCKS: dict[str, type[Block]] = {
+    "joint": Block,
+    "factorised-encoder": Block,
+    "factorised-self-attention": FactorisedSelfAttentionBlock,
+    "factorised-dot-product": FactorisedDotProductBlock,
+}
+"""The attention of each form. Those of the last two work on tokens by index and patch."""
+
+POOLS = ("token", "avg", "map")
+
+
+class TubeletEncoder(nn.Module):
+    """(N, F, 3, H, W) -> (N, D): a tubelet index where the form reads sequences (F = t), else
+    a whole clip (F = ``num_frames``).
+
+    Parameters keep timm's names. The factorised attentions have no [CLS], which belongs to
+    no tubelet, and average their tokens.
+
+    Args:
+        image: a timm ``VisionTransformer`` without classifier, whose parts are taken.
+        config: tubelets and form.
+
+    Raises:
+        ModelError: the image model is no plain ViT, or its patches are not the tubelets'.
+    """
+
+    num_features: int
+    num_placed: int
+    num_prefix_tokens: int
+
+    def __init__(self, image: Any, config: ViViTConfig) -> None:
+        super().__init__()
+        check_image_vit(image, config)
+        length, *_ = config.tubelet
+        self.num_frames = length if config.reads_sequences else config.num_frames
+        self.num_features = image.embed_dim
+        self.is_factorised = BLOCKS[config.form] is not Block
+        self.patch_embed = TubeletEmbedding(image.patch_embed.proj, length, config.tubelet_init)
+        self.num_prefix_tokens = 0 if self.is_factorised else image.num_prefix_tokens
+        self.cls_token = None if self.is_factorised else image.cls_token
+        self.reg_token = None if self.is_factorised else image.reg_token
+        # where [CLS] has a position of its own, it stands before those of the patches
+        placed = 0 if image.no_embed_class else image.num_prefix_tokens
+        positions = image.pos_embed.detach()[:, placed if self.is_factorised else 0 :]
+        self.num_placed = 0 if self.is_factorised else placed
+        inflated = inflate_positions(positions, self.num_placed, self.num_frames // length)
+        self.pos_embed = nn.Parameter(inflated.clone())
+        self.pos_drop = image.pos_drop
+        self.norm_pre = image.norm_pre
+        self.blocks = nn.ModuleList([BLOCKS[config.form](block) for block in image.blocks])
+        self.norm = image.norm
+        self.attn_pool = image.attn_pool
+        self.pools_token = image.global_pool == "token" and not self.is_factorised
+        self.fc_norm = image.fc_norm
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """(N, F, 3, H, W) preprocessed -> (N, D)."""
+        tokens = self.encode(self.embed(samples)).flatten(1, -2)  # (N, prefix + T * P, D)
+        if self.pools_token:
+            pooled = tokens[:, 0]
+        elif self.attn_pool is not None:
+            pooled = self.attn_pool(tokens[:, self.num_prefix_tokens :])
+        else:
+            pooled = tokens[:, self.num_prefix_tokens :].mean(1)
+        result: Tensor = self.fc_norm(pooled)
+        return result
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """All blocks and the final norm: the shape of :meth:`embed`."""
+        for block in self.blocks:
+            tokens = block(tokens)
+        normal: Tensor = self.norm(tokens)
+        return normal
+
+    def embed(self, samples: Tensor) -> Tensor:
+        """Tubelets with their positions, and [CLS] before them.
+
+        Returns:
+            (N, prefix + T * P, D), or (N, T, P, D) for the factorised attentions.
+
+        Raises:
+            ModelError: another number of tubelets than there are positions.
+        """
+        tokens = self.patch_embed(samples)  # (N, T, P, D)
+        count = tokens.shape[1] * tokens.shape[2]
+        if count != self.pos_embed.shape[1] - self.num_placed:
+            raise ModelError(
+                f"{samples.shape[1]} frames of {samples.shape[-1]} pixels give {count} tubelets, "
+                f"the model has {self.pos_embed.shape[1] - self.num_placed} positions"
+            )
+        if self.is_factorised:
+            placed = tokens + self.pos_embed.view(1, *tokens.shape[1:])
+        else:
+            placed = self._with_prefix(tokens.flatten(1, 2))
+        result: Tensor = self.norm_pre(self.pos_drop(placed))
+        return result
+
+    def _with_prefix(self, tokens: Tensor) -> Tensor:
+        """(N, T * P, D) -> (N, prefix + T * P, D), positions added."""
+        prefix = [part.expand(len(tokens), -1, -1) for part in self._prefix()]
+        if not self.num_placed:
+            return torch.cat((*prefix, tokens + self.pos_embed), dim=1)
+        return torch.cat((*prefix, tokens), dim=1) + self.pos_embed
+
+    def _prefix(self) -> Iterator[Tensor]:
+        for part in (self.cls_token, self.reg_token):
+            if part is not None:
+                yield part
+
+
+def check_image_vit(image: Any, config: ViViTConfig) -> None:
+    """Raises:
+    ModelError: a ViViT cannot be made of this model.
+    """
+    if type(image).__name__ != "VisionTransformer" or image.pos_embed is None:
+        raise ModelError("a ViViT is made of a plain vision transformer with learned positions")
+    if image.global_pool not in POOLS:
+        raise ModelError(f"it pools by {image.global_pool!r}, not by {', '.join(POOLS)}")
+    size = tuple(image.patch_embed.proj.kernel_size)
+    if size != config.tubelet[1:]:
+        raise ModelError(
+            f"its patches are {size[0]} x {size[1]} pixels, those of vivit.tubelet "
+            f"{config.tubelet[1]} x {config.tubelet[2]}"
+        )
+    extra = {"patch_drop_rate": image.patch_drop, "embed_norm_layer": image.patch_embed.norm}
+    for name, part in extra.items():
+        if not isinstance(part, nn.Identity):
+            raise ModelError(f"a ViViT knows no {name}")
+    if image.head_drop.p:
+        raise ModelError("drop_rate is head.dropout here")

@@ -1,0 +1,78 @@
+"""The factorised encoder's temporal transformer (Arnab et al. 2021, section 3.3, model 2):
+full attention over the vectors of all tubelet indices, and a [CLS] of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vtnstream.models.layers.vit_block import Block
+
+INIT_STD = 0.02
+
+
+class TemporalTransformer(nn.Module):
+    """Pre-norm blocks over (B, T, D), learned positions, [CLS] first.
+
+    Args:
+        image: a timm ViT with as many blocks as are wanted; blocks and norm are taken.
+        clip_tokens: positions, n.
+    """
+
+    def __init__(self, image: Any, clip_tokens: int) -> None:
+        super().__init__()
+        self.clip_tokens = clip_tokens
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, image.embed_dim))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + clip_tokens, image.embed_dim))
+        nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
+        self.pos_drop = image.pos_drop
+        self.blocks = nn.ModuleList([Block(block) for block in image.blocks])
+        # ViTs that average have their norm behind it
+        self.norm = image.fc_norm if isinstance(image.norm, nn.Identity) else image.norm
+
+    def forward(self, tokens: Tensor, indices: Tensor | None = None) -> Tensor:
+        """
+        Args:
+            tokens: (B, T, D).
+            indices: (B, T) int64 grid positions, increasing; None counts from 0.
+
+        Returns:
+            (B, 1 + T, D), [CLS] first.
+        """
+        if indices is None:
+            indices = torch.arange(tokens.shape[1], device=tokens.device)
+            indices = indices.expand(tokens.shape[0], -1)
+        placed = tokens + self.positions(indices, indices[:, :1], indices[:, -1:])
+        states = torch.cat((self.start().expand(len(tokens), -1, -1), placed), dim=1)
+        states = self.pos_drop(states)
+        for block in self.blocks:
+            states = block(states)
+        normal: Tensor = self.norm(states)
+        return normal
+
+    def start(self) -> Tensor:
+        """[CLS] with its position: (1, 1, D)."""
+        return self.cls_token + self.pos_embed[:, :1]
+
+    def positions(self, indices: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        """Positions of tokens in a sequence that lasts from grid position ``first`` to
+        ``last``. Within the trained length they are rows of the table; a longer sequence is
+        spread over it and reads between its rows.
+
+        Args:
+            indices: (B, T) int64.
+            first, last: (B, 1) int64.
+
+        Returns:
+            (B, T, D).
+        """
+        table = self.pos_embed[0, 1:]  # (n, D)
+        steps = (last - first).clamp(min=1).double()
+        share = ((self.clip_tokens - 1) / steps).clamp(max=1.0)
+        place = (indices - first) * share  # (B, T) float64
+        below = place.floor().long().clamp(max=self.clip_tokens - 1)
+        above = (below + 1).clamp(max=self.clip_tokens - 1)
+        weight = (place - below).to(table.dtype)[..., None]
+        return table[below] * (1 - weight) + table[above] * weight
