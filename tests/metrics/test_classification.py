@@ -8,6 +8,7 @@ import pytest
 
 from vtnstream.metrics.classification import (
     bootstrap_interval,
+    calibration_error,
     confusion_matrix,
     mean_class_accuracy,
     mean_interval,
@@ -108,3 +109,19 @@ def test_bootstrap_interval_agrees_with_t_on_many_values() -> None:
     assert one.low == pytest.approx(other.low, abs=5e-3)
     assert one.high == pytest.approx(other.high, abs=5e-3)
     assert one == bootstrap_interval(values, resamples=4000)  # the seed is fixed
+
+
+def test_calibration_against_torchmetrics() -> None:
+    import torch
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    random = np.random.default_rng(0)
+    for classes in (2, 7):
+        logits = random.normal(0, 2, (400, classes))
+        rows = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        targets = random.integers(0, classes, 400)
+        theirs = multiclass_calibration_error(
+            torch.from_numpy(rows), torch.from_numpy(targets), classes, n_bins=15, norm="l1"
+        )
+        assert calibration_error(rows, targets) == pytest.approx(float(theirs), abs=1e-6)
+    assert calibration_error(np.eye(3), np.arange(3)) == 0

@@ -15,6 +15,7 @@ COMMANDS = {
     "attention": ("vtnstream.cli.commands.attention:attention", "Show which moments decided."),
     "extract": ("vtnstream.cli.commands.extract:extract", "Write the features of videos."),
     "train": ("vtnstream.cli.commands.train:train", "Make a model of your own labels."),
+    "evaluate": ("vtnstream.cli.commands.evaluate:evaluate", "Hold a model against annotations."),
     "demo": ("vtnstream.cli.commands.demo:demo", "Train and try a small model in two minutes."),
     "plan": ("vtnstream.cli.commands.plan:plan", "Say what a run would cost, before it."),
     "models": ("vtnstream.cli.commands.models:models", "List, show, fetch and share models."),

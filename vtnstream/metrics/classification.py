@@ -160,3 +160,29 @@ def _t_mass(t: float, degrees: int) -> float:
         term *= i / (i + 1) * cosine**2
         total += term
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
+
+
+def calibration_error(
+    probabilities: NDArray[np.floating], targets: IndexArray, *, num_bins: int = 15
+) -> float:
+    """Expected calibration error: over bins of confidence, the mean distance between how sure
+    the best class was and how often it was right, weighted by videos.
+
+    Args:
+        probabilities: (N, K), rows summing to 1.
+        targets: (N,) class indices.
+        num_bins: equal bins of [0, 1].
+
+    Raises:
+        ValueError: no videos, shapes that do not fit, or values that are no probabilities.
+    """
+    if probabilities.ndim != 2 or len(probabilities) != len(targets) or not len(targets):
+        raise ValueError(f"probabilities {probabilities.shape}, targets {targets.shape}")
+    if not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():
+        raise ValueError("probabilities lie between 0 and 1")
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == targets
+    bins = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=num_bins)
+    return float(np.abs(gaps).sum() / counts.sum())

@@ -1,0 +1,77 @@
+"""``vtnstream evaluate`` of a model and of what it said before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Outcome
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def phases(tmp_path: Path, film: Path) -> Path:
+    path = tmp_path / "phases.csv"
+    path.write_text(f"path,start,end,label,split\n{film},0,20,dark,test\n{film},20,40,light,test\n")
+    return path
+
+
+def test_a_model_and_its_stored_answers_score_alike(
+    run: Run, phases: Path, film: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    asked = run("evaluate", phases, "--model", model_folder, "--phases", "--json")
+    assert asked.code == 0, asked.err
+    live = json.loads(asked.out)
+    assert run("timeline", film, "--model", model_folder, "-o", tmp_path / "said").code == 0
+    stored = json.loads(
+        run("evaluate", phases, "--predictions", tmp_path / "said", "--phases", "--json").out
+    )
+    assert live["videos"] == stored["videos"] == 1
+    assert live["metrics"] == pytest.approx(stored["metrics"], abs=1e-3)
+    assert 0 <= live["metrics"]["frame_accuracy"] <= 100
+    assert {"mAP@.5:.95", "edit", "F1@50", "phase_jaccard"} <= set(live["metrics"])
+
+
+def test_classes_in_words(run: Run, film: Path, model_folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "classes.csv"
+    table.write_text(f"path,label\n{film},calm\n")
+    outcome = run("evaluate", table, "--model", model_folder)
+    assert outcome.code == 0, outcome.err
+    assert "top1" in outcome.out
+    assert "calm" in outcome.out
+    views = run("evaluate", table, "--model", model_folder, "--order", "multi-view")
+    assert views.code == 0, views.err
+    assert "30" in views.out or "10 clips x 3 crops" in views.out
+
+
+def test_videos_without_prediction_are_said(run: Run, phases: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"results": {"other": []}}))
+    outcome = run("evaluate", phases, "--predictions", path)
+    assert outcome.code == 0
+    assert "no prediction for 1 of 1 videos" in outcome.err
+    assert "frame_accuracy" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give a model"),
+        (("--predictions", "x", "--model", "y"), "give a model"),
+        (("--model", "MODEL", "--order", "multi-view"), "these are segments"),
+        (("--model", "MODEL", "--split", "train"), "no video in that split"),
+        (("--model", "MODEL", "--split", "no"), "split 'no' is none of"),
+    ],
+)
+def test_requests_that_cannot_be(
+    run: Run, phases: Path, model_folder: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    outcome = run(
+        "evaluate", phases, *(str(model_folder) if a == "MODEL" else a for a in arguments)
+    )
+    assert outcome.code in (1, 2)
+    assert words in outcome.errors[0]

@@ -1,0 +1,135 @@
+"""Evaluation by hand: what the tables say of answers whose faults are known."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from vtnstream.datasets.lines import AnnotatedVideo, Annotation
+from vtnstream.errors import AnnotationError, ReportError
+from vtnstream.evaluation import Judged, evaluate_classes, evaluate_segments
+from vtnstream.predictions import read_predictions
+from vtnstream.report.structured import report_json, report_json_lines
+from vtnstream.timecode import FrameCount
+from vtnstream.types import ClassScore, Segment
+
+from .report.cases import report
+
+
+def clip(name: str, label: str, **scores: float) -> Judged:
+    ranked = sorted(scores.items(), key=lambda item: -item[1])
+    video = AnnotatedVideo(Path(name), (Annotation(label),))
+    return Judged(video, classes=tuple(ClassScore(k, v) for k, v in ranked))
+
+
+def test_classes() -> None:
+    got = evaluate_classes(
+        [
+            clip("1", "a", a=0.8, b=0.1, c=0.1),
+            clip("2", "a", a=0.2, b=0.5, c=0.3),
+            clip("3", "b", a=0.1, b=0.9, c=0.0),
+            clip("4", "b", a=0.1, b=0.6, c=0.3),
+        ]
+    )
+    assert got.metrics["top1"] == 75
+    assert got.metrics["top5"] == 100
+    assert got.metrics["mean_class_accuracy"] == 75
+    assert got.per_class["a"] == {"videos": 2, "accuracy": 50.0}
+    assert got.confusion["counts"][0][:2] == [1, 1]
+    low, high = got.intervals["top1"]
+    assert low < 75 < high
+    # In bins of .5, .6, .8 and .9: |0 - .5|, |1 - .6|, |1 - .8|, |1 - .9| over four videos.
+    assert got.metrics["calibration_error"] == pytest.approx(100 * (0.5 + 0.4 + 0.2 + 0.1) / 4)
+    json.dumps(got.document(), allow_nan=False)
+
+
+def test_scores_of_the_best_classes_alone_are_not_calibrated() -> None:
+    got = evaluate_classes([clip("1", "a", a=0.5)])
+    assert "calibration_error" not in got.metrics
+    assert "no calibration" in got.notes[0]
+
+
+def timeline(truth: list[tuple[float, float, str]], said: list[Segment], end: float) -> Judged:
+    items = tuple(Annotation(x, Fraction(a), Fraction(b)) for a, b, x in truth)
+    return Judged(AnnotatedVideo(Path("v.mp4"), items), None, end, (), tuple(said))
+
+
+def test_segments() -> None:
+    truth = [(0.0, 10.0, "x"), (10.0, 20.0, "y")]
+    said = [Segment(0, 12, "x", 0.9), Segment(12, 20, "y", 0.8)]
+    got = evaluate_segments([timeline(truth, said, 20.0)], phases=True)
+    assert got.metrics["frame_accuracy"] == pytest.approx(90)
+    assert got.metrics["edit"] == 100
+    assert got.metrics["F1@50"] == 100
+    assert got.metrics["mAP@0.5"] == 100
+    assert got.metrics["mAP@.5:.95"] == pytest.approx(100 * 7 / 10)  # both at most .8 and .833
+    assert got.metrics["phase_precision"] == pytest.approx((100 * 10 / 12 + 100) / 2)
+    assert got.per_class["y"]["recall"] == pytest.approx(80)
+    assert any("strict" in note for note in got.notes)
+
+
+def test_overlapping_truth_has_no_frame_wise_metrics() -> None:
+    truth = [(0.0, 10.0, "x"), (5.0, 20.0, "y")]
+    got = evaluate_segments([timeline(truth, [Segment(0, 10, "x", 1)], 20.0)])
+    assert "frame_accuracy" not in got.metrics
+    assert got.metrics["mAP@0.5"] == 50
+
+
+def test_frames_need_a_rate() -> None:
+    item = Annotation("x", FrameCount(0), FrameCount(50))
+    video = AnnotatedVideo(Path("v.mp4"), (item,))
+    said = (Segment(0, 2, "x", 1.0),)
+    judged = Judged(video, Fraction(25), 2.0, (), said)
+    assert evaluate_segments([judged]).metrics["frame_accuracy"] == 100
+    with pytest.raises(AnnotationError, match="frame rate is unknown"):
+        evaluate_segments([Judged(video, None, 2.0, (), said)])
+
+
+@pytest.mark.parametrize("kind", ["folder", "document", "array", "lines"])
+def test_our_own_results_are_read_back(tmp_path: Path, kind: str) -> None:
+    one, two = report(input="/films/one.mkv"), report(input="two.mp4", segments=())
+    if kind == "folder":
+        path = tmp_path
+        (tmp_path / "one.json").write_text(report_json(one))
+        (tmp_path / "two.json").write_text(report_json(two))
+        (tmp_path / "other.json").write_text('{"anything": 1}')
+    elif kind == "lines":
+        path = tmp_path / "all.jsonl"
+        path.write_text(report_json_lines(one) + report_json_lines(two))
+    else:
+        path = tmp_path / "all.json"
+        texts = [report_json(one)] + ([report_json(two)] if kind == "array" else [])
+        path.write_text("[" + ",".join(texts) + "]" if kind == "array" else texts[0])
+    found = read_predictions(path)
+    first = found.of(Path("/elsewhere/one.mkv"))
+    assert first is not None
+    assert first.segments == tuple(
+        Segment(s.start, s.end, s.label, round(s.score, 6)) for s in one.segments or ()
+    )
+    assert first.classes[0] == one.classes[0]
+    assert first.seconds == pytest.approx(3600.1)
+    if kind != "document":
+        second = found.of(Path("two.mp4"))
+        assert second is not None and second.segments == ()
+    assert found.of(Path("three.mp4")) is None
+
+
+def test_activitynet_results(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    item = {"label": "x", "score": 0.5, "segment": [1, 2.5]}
+    path.write_text(json.dumps({"version": "1", "results": {"abc": [item]}, "external_data": {}}))
+    said = read_predictions(path).of(Path("v_abc.mp4"))
+    assert said is not None and said.segments == (Segment(1.0, 2.5, "x", 0.5),)
+    path.write_text(json.dumps({"results": {"abc": [{"label": "x"}]}}))
+    with pytest.raises(ReportError, match="'abc'"):
+        read_predictions(path)
+
+
+def test_predictions_that_are_none(tmp_path: Path) -> None:
+    for name, text in (("a.json", "{"), ("b.json", "[]"), ("c.jsonl", "7\n")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ReportError, match=name):
+            read_predictions(tmp_path / name)

@@ -1,0 +1,271 @@
+"""``vtnstream evaluate``: a model, or stored predictions, held against annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, option
+from vtnstream.cli.inputs import Input, InputList
+from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.session import for_each
+from vtnstream.cli.tables import print_facts, print_table
+from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
+from vtnstream.errors import AnnotationError, UsageError
+
+if TYPE_CHECKING:
+    from vtnstream.evaluation import Evaluation, Judged
+    from vtnstream.types import Partial
+
+EXAMPLES = """
+vtnstream evaluate test.csv --model models/actions
+vtnstream evaluate test.csv --model vtn-vit-b-kinetics --order multi-view
+vtnstream evaluate phases.csv --model models/surgery --split test --phases
+vtnstream evaluate activity_net.v1-3.min.json --split validation --predictions results.json
+"""
+ORDERS = {
+    "full-video": "one pass over the whole of each video",
+    "multi-view": "mean over 10 clips x 3 crops",
+}
+"""Published orders of evaluation -> what they do."""
+_SECTION = "Evaluation"
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("annotations", metavar="ANNOTATIONS")
+@options.model
+@attach(
+    option(
+        "--predictions",
+        section="Model",
+        settable=False,
+        metavar="PATH",
+        help="Stored results instead of a model: reports (folder, JSON, JSONL) or ActivityNet's.",
+    ),
+    option(
+        "--order",
+        section=_SECTION,
+        type=click.Choice(list(ORDERS)),
+        default="full-video",
+        show_default=True,
+        help="Published order of evaluation of classes.",
+    ),
+    option("--split", section=_SECTION, metavar="NAME", help="Only videos of this split."),
+    option("--fold", section=_SECTION, metavar="NAME", help="Only videos of this fold."),
+    option(
+        "--annotation-format",
+        section=_SECTION,
+        type=click.Choice(["auto", *FORMATS]),
+        default="auto",
+        show_default=True,
+        help="What the annotations are.",
+    ),
+    option("--videos", section=_SECTION, metavar="DIR", help="Folder of the videos."),
+    option("--phases", section=_SECTION, is_flag=True, help="Surgical metrics of phases as well."),
+    option(
+        "--frame-rate",
+        section=_SECTION,
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="X",
+        help="Frames a second of frame-wise metrics [default: 10].",
+    ),
+)
+@options.timeline
+@options.as_json
+@options.runtime
+@options.speech
+@click.pass_obj
+def evaluate(console: Console, /, **values: Any) -> ExitCode:
+    """Hold a model, or predictions made before, against ANNOTATIONS.
+
+    Classes of videos: top-1 and top-5, per class, confusion, calibration. Segments: mAP at
+    tIoU, frame accuracy, edit, F1@{10,25,50}, and per-phase metrics, each with its protocol.
+    """
+    if (values["model"] is None) == (values["predictions"] is None):
+        raise UsageError("give a model with --model, or stored results with --predictions")
+    found = read_annotations(
+        values["annotations"],
+        format=values["annotation_format"],
+        videos=values["videos"],
+        check_files=values["model"] is not None,
+        overlapping=True,
+    )
+    videos = _selected(found, values["split"], values["fold"])
+    if values["predictions"] is not None:
+        code, judged = ExitCode.OK, _from_predictions(videos, values["predictions"], console)
+    else:
+        code, judged = _from_model(found, videos, values, console)
+    if not judged:
+        raise AnnotationError(f"{values['annotations']}: no video could be judged")
+    evaluation = _evaluation(found, judged, values)
+    left_out = len(videos) - len(judged)
+    _print(console, evaluation, len(judged), left_out, values)
+    return code
+
+
+def _selected(
+    annotations: Annotations, split: str | None, fold: str | None
+) -> list[AnnotatedVideo]:
+    """The videos to judge.
+
+    Raises:
+        AnnotationError: none is in this split or fold.
+    """
+    from vtnstream.datasets.lines import split_named
+
+    wanted = split_named(split, "--split")
+    chosen = [
+        video
+        for video in annotations.videos
+        if (wanted is None or video.split == wanted) and (fold is None or video.fold == fold)
+    ]
+    if not chosen:
+        raise AnnotationError(f"{annotations.source}: no video in that split or fold")
+    return chosen
+
+
+def _from_predictions(videos: list[AnnotatedVideo], path: str, console: Console) -> list[Judged]:
+    """Annotated videos with their predictions. A video without any counts as one of which
+    nothing was found; that is said."""
+    from vtnstream.evaluation import Judged
+    from vtnstream.predictions import Prediction, read_predictions
+
+    predictions = read_predictions(path)
+    judged, absent = [], []
+    for video in videos:
+        said = predictions.of(video.path)
+        if said is None:
+            absent.append(video.path.name)
+            if not video.annotations[0].is_segment:
+                continue
+            said = Prediction()
+        judged.append(Judged(video, said.rate, said.seconds, said.classes, said.segments or ()))
+    if absent:
+        shown = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
+        console.warn(f"{path}: no prediction for {len(absent)} of {len(videos)} videos: {shown}")
+    return judged
+
+
+def _from_model(
+    annotations: Annotations,
+    videos: list[AnnotatedVideo],
+    values: Mapping[str, Any],
+    console: Console,
+) -> tuple[ExitCode, list[Judged]]:
+    """Ask the model about every video; one that fails is left out and makes the exit code 1."""
+    from vtnstream.api import Analyzer
+    from vtnstream.config.views import ViewsConfig
+    from vtnstream.evaluation import Judged
+    from vtnstream.inference.sources import Question
+
+    views = ViewsConfig() if values["order"] == "multi-view" else None
+    if views is not None and annotations.has_segments:
+        raise UsageError("--order multi-view judges classes of videos, and these are segments")
+    question = Question(views=views)
+    localize = options.timeline_from(values) if annotations.has_segments else None
+    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    judged: list[Judged] = []
+    by_path = {str(video.path): video for video in videos}
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        if localize is None:
+            report = analyzer.classify(path, question, progress=progress)
+        else:
+            report = analyzer.timeline(path, question, localize, progress=progress)
+        length = report.video.duration_from_header
+        judged.append(
+            Judged(
+                by_path[path],
+                report.video.average_rate,
+                float(length) if length is not None else report.end_seconds,
+                report.classes,
+                report.segments or (),
+            )
+        )
+        return report.partial
+
+    inputs = InputList(tuple(Input(path) for path in by_path), single=len(by_path) == 1)
+    return for_each(inputs, work, console), judged
+
+
+def _evaluation(
+    annotations: Annotations, judged: list[Judged], values: Mapping[str, Any]
+) -> Evaluation:
+    from vtnstream.evaluation import FRAMES_PER_SECOND, evaluate_classes, evaluate_segments
+
+    if not annotations.has_segments:
+        return evaluate_classes(judged)
+    rate = values["frame_rate"] or FRAMES_PER_SECOND
+    return evaluate_segments(judged, frames_per_second=rate, phases=values["phases"])
+
+
+def _print(
+    console: Console,
+    evaluation: Evaluation,
+    count: int,
+    left_out: int,
+    values: Mapping[str, Any],
+) -> None:
+    order = ORDERS[values["order"]] if values["model"] is not None else "stored predictions"
+    if values["json"]:
+        document = {
+            "schema": "vtnstream/evaluation/1",
+            "annotations": str(Path(values["annotations"])),
+            "order": order,
+            "videos": count,
+            "left_out": left_out,
+            **evaluation.document(),
+        }
+        console.out(json.dumps(document, indent=2))
+        return
+    facts = [("videos", f"{count}" + (f", {left_out} left out" if left_out else ""))]
+    facts.append(("order", order))
+    for name, value in evaluation.metrics.items():
+        low, high = evaluation.intervals.get(name, (None, None))
+        spread = "" if low is None or high is None else f"  (95 %: {low:.1f} to {high:.1f})"
+        facts.append((name, f"{value:.1f}{spread}"))
+    print_facts(console, facts)
+    rows = evaluation.per_class
+    if rows:
+        columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+        console.out("")
+        print_table(
+            console,
+            [*columns, "class"],
+            [[*(_cell(row.get(c)) for c in columns), label] for label, row in rows.items()],
+            right=columns,
+        )
+    _print_confusion(console, evaluation)
+    for note in evaluation.notes:
+        console.say(note)
+
+
+def _cell(value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.1f}"
+
+
+def _print_confusion(console: Console, evaluation: Evaluation) -> None:
+    """The mistakes that were made, most frequent first: a whole matrix fits no screen."""
+    if not evaluation.confusion:
+        return
+    labels, counts = evaluation.confusion["labels"], evaluation.confusion["counts"]
+    mistakes = [
+        (count, labels[i], labels[j])
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    if mistakes:
+        console.out("")
+        rows = [[str(n), a, b] for n, a, b in sorted(mistakes, key=lambda m: -m[0])[:10]]
+        print_table(console, ["times", "is", "called"], rows, right=["times"])

@@ -1,0 +1,250 @@
+"""A dataset in, a table out: reports held against annotations, by the field's definitions.
+
+Classes of videos: top-1 and top-5, per class, confusion, calibration. Timelines: mAP at tIoU,
+frame accuracy, edit and F1@{10,25,50}, and surgical precision, recall and Jaccard per phase.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from vtnstream.datasets.annotations import AnnotatedVideo
+from vtnstream.errors import AnnotationError
+from vtnstream.labels import BACKGROUND
+from vtnstream.metrics.classification import (
+    bootstrap_interval,
+    calibration_error,
+    confusion_matrix,
+    mean_class_accuracy,
+    top_k_accuracy,
+)
+from vtnstream.metrics.localization import (
+    ACTIVITYNET_THRESHOLDS,
+    THUMOS_THRESHOLDS,
+    localization_scores,
+)
+from vtnstream.metrics.phases import phase_scores
+from vtnstream.metrics.segmentation import segmentation_scores
+from vtnstream.timecode import FrameCount
+from vtnstream.types import ClassScore, Segment
+
+FRAMES_PER_SECOND = 10
+"""Frames a second at which timelines are compared, where nothing else is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One video: what was annotated and what was said of it.
+
+    Attributes:
+        video: the annotated video.
+        rate: its frame rate, for annotations in frames.
+        seconds: its length, for the frames of a timeline.
+        classes: said of the whole video, best first.
+        segments: said of its parts.
+    """
+
+    video: AnnotatedVideo
+    rate: Fraction | None = None
+    seconds: float | None = None
+    classes: tuple[ClassScore, ...] = ()
+    segments: tuple[Segment, ...] = ()
+
+    def truth(self) -> list[Segment]:
+        """The annotated segments in seconds, in order of time.
+
+        Raises:
+            AnnotationError: frames are given and the video's rate is unknown.
+        """
+        found = []
+        for item in self.video.annotations:
+            assert item.start is not None and item.end is not None
+            found.append(
+                Segment(self._seconds(item.start), self._seconds(item.end), item.label, 1.0)
+            )
+        return sorted(found, key=lambda s: (s.start, s.end))
+
+    def _seconds(self, time: Fraction | FrameCount) -> float:
+        if not isinstance(time, FrameCount):
+            return float(time)
+        if not self.rate:
+            raise AnnotationError(
+                f"{self.video.path}: annotated in frames, and its frame rate is unknown"
+            )
+        return float(time.frames / self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Numbers of one evaluation.
+
+    Attributes:
+        metrics: name -> value; accuracies, F1, edit, mAP and phase scores in percent.
+        intervals: name -> (low, high), 95 %, over videos, where videos are judged one by one.
+        per_class: label -> name -> value.
+        confusion: (K, K) counts with its labels, for classes of videos.
+        notes: protocols and what was left out, in words.
+    """
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    confusion: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON data; what is no number is null."""
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Evaluation:
+    """Classes of whole videos.
+
+    Args:
+        videos: each with one annotated class and scored classes.
+        labels: all classes there are; those of the truth and of the answers are added.
+
+    Raises:
+        AnnotationError: no video, or one whose class cannot be told.
+    """
+    if not videos:
+        raise AnnotationError("no video to evaluate")
+    names = list(dict.fromkeys((*labels, *(_label(v) for v in videos))))
+    names += sorted({c.label for v in videos for c in v.classes} - set(names))
+    places = {name: number for number, name in enumerate(names)}
+    scores = np.zeros((len(videos), len(names)))
+    for row, video in enumerate(videos):
+        if not video.classes:
+            raise AnnotationError(f"{video.video.path}: no classes were predicted for it")
+        for item in video.classes:
+            scores[row, places[item.label]] = item.score
+    targets = np.array([places[_label(v)] for v in videos], np.int64)
+    predictions = scores.argmax(1).astype(np.int64)
+    confusion = confusion_matrix(targets, predictions, len(names))
+    right = (predictions == targets).astype(float)
+    span = bootstrap_interval(right.tolist())
+    whole = np.abs(scores.sum(1) - 1).max() < 1e-3
+    metrics = {
+        "top1": 100 * top_k_accuracy(scores, targets, 1),
+        "top5": 100 * top_k_accuracy(scores, targets, 5),
+        "mean_class_accuracy": 100 * mean_class_accuracy(confusion),
+    }
+    if whole:
+        metrics["calibration_error"] = 100 * calibration_error(scores, targets)
+    return Evaluation(
+        metrics=metrics,
+        intervals={"top1": (100 * span.low, 100 * span.high)},
+        per_class={
+            name: {"videos": int(count), "accuracy": 100 * float(confusion[i, i]) / count}
+            for i, name in enumerate(names)
+            if (count := int(confusion[i].sum()))
+        },
+        confusion={"labels": names, "counts": confusion.tolist()},
+        notes=() if whole else ("scores are no probabilities of all classes: no calibration",),
+    )
+
+
+def _label(judged: Judged) -> str:
+    labels = {annotation.label for annotation in judged.video.annotations}
+    if len(labels) != 1:
+        raise AnnotationError(f"{judged.video.path}: {len(labels)} classes for one video")
+    return labels.pop()
+
+
+def evaluate_segments(
+    videos: Sequence[Judged], *, frames_per_second: float = FRAMES_PER_SECOND, phases: bool = False
+) -> Evaluation:
+    """Timelines.
+
+    Args:
+        videos: each with annotated and predicted segments.
+        frames_per_second: at which frame-wise metrics look.
+        phases: surgical metrics as well.
+
+    Raises:
+        AnnotationError: no video, or no true segment.
+    """
+    if not videos or not any(v.video.annotations for v in videos):
+        raise AnnotationError("no annotated segment to evaluate")
+    pairs = [(list(v.segments), v.truth()) for v in videos]
+    activitynet = localization_scores(pairs, thresholds=ACTIVITYNET_THRESHOLDS)
+    thumos = localization_scores(pairs, thresholds=THUMOS_THRESHOLDS)
+    metrics = {
+        "mAP@.5:.95": 100 * activitynet.average,
+        "mAP@.3:.7": 100 * thumos.average,
+        **{f"mAP@{t:g}": 100 * thumos.mean[t] for t in THUMOS_THRESHOLDS},
+    }
+    per_class: dict[str, dict[str, float]] = {
+        str(label): {"AP@.5": 100 * row[0.5]} for label, row in thumos.average_precision.items()
+    }
+    notes = ["mAP as ActivityNet defines it, over the classes of the truth"]
+    if any(_overlap(truth) for _, truth in pairs):
+        notes.append("true segments overlap: no frame-wise metrics")
+        return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
+    rate = frames_per_second
+    frames = [_frames(v, *pair, rate) for v, pair in zip(videos, pairs, strict=True)]
+    segmentation = segmentation_scores(frames)
+    metrics["frame_accuracy"] = segmentation.frame_accuracy
+    metrics["edit"] = segmentation.edit
+    metrics |= {f"F1@{round(100 * t)}": value for t, value in segmentation.f1.items()}
+    notes.append(f"frame-wise metrics at {rate:g} frames/s, as MS-TCN defines them")
+    if phases:
+        notes.append(_add_phases(frames, metrics, per_class))
+    return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
+
+
+def _add_phases(
+    frames: Sequence[tuple[list[str], list[str]]],
+    metrics: dict[str, float],
+    per_class: dict[str, dict[str, float]],
+) -> str:
+    """Surgical metrics into the tables; says how they were made."""
+    found = phase_scores(frames)
+    for name in ("accuracy", "precision", "recall", "jaccard"):
+        spread = getattr(found, name)
+        metrics[f"phase_{name}"] = spread.mean
+        metrics[f"phase_{name}_deviation"] = spread.deviation
+    for label, spreads in found.per_phase.items():
+        row = per_class.setdefault(str(label), {})
+        for name, spread in zip(("precision", "recall", "jaccard"), spreads, strict=True):
+            row[name] = spread.mean
+    return f"phases: {found.protocol}"
+
+
+def _overlap(segments: Sequence[Segment]) -> bool:
+    return any(b.start < a.end - 1e-9 for a, b in pairwise(segments))
+
+
+def _frames(
+    judged: Judged, predicted: Sequence[Segment], truth: Sequence[Segment], rate: float
+) -> tuple[list[str], list[str]]:
+    """Predicted and true labels in the middle of each frame of the comparison."""
+    end = judged.seconds or max([s.end for s in (*truth, *predicted)], default=0.0)
+    times = (np.arange(max(round(end * rate), 1)) + 0.5) / rate
+    return _at(predicted, times), _at(truth, times)
+
+
+def _at(segments: Sequence[Segment], times: np.ndarray[Any, Any]) -> list[str]:
+    """The label at each time; where several lie, that of the highest score."""
+    labels = [BACKGROUND] * len(times)
+    for segment in sorted(segments, key=lambda s: s.score):
+        first, stop = np.searchsorted(times, [segment.start, segment.end], side="left")
+        labels[first:stop] = [segment.label] * int(stop - first)
+    return labels

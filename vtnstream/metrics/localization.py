@@ -1,0 +1,148 @@
+"""Mean average precision of segments at thresholds of temporal IoU, as ActivityNet defines it
+(``eval_detection.py`` of its repository).
+
+Per class over all videos: predictions in order of score, each takes the free true segment of
+its video with the highest tIoU, or the next best one that is free, as long as that reaches the
+threshold; else it is a false positive. Precision is made monotone and integrated over every
+step of recall (all points, as VOC from 2011 on). The mean goes over the classes of the truth
+alone. All values are fractions between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACTIVITYNET_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+"""tIoU .5:.05:.95, the mean over which is ActivityNet's number."""
+
+THUMOS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+class Span(Protocol):
+    """A true segment."""
+
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def end(self) -> float: ...
+
+    @property
+    def label(self) -> Hashable: ...
+
+
+class ScoredSpan(Span, Protocol):
+    """A predicted segment: :class:`vtnstream.types.Segment`."""
+
+    @property
+    def score(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizationScores:
+    """Average precisions.
+
+    Attributes:
+        average_precision: label -> threshold -> AP, for the labels of the truth.
+        mean: threshold -> mean over those labels.
+        average: mean over all thresholds.
+    """
+
+    average_precision: Mapping[Hashable, Mapping[float, float]]
+    mean: Mapping[float, float]
+    average: float
+
+
+def localization_scores(
+    videos: Sequence[tuple[Sequence[ScoredSpan], Sequence[Span]]],
+    *,
+    thresholds: Sequence[float] = ACTIVITYNET_THRESHOLDS,
+) -> LocalizationScores:
+    """mAP over videos.
+
+    Args:
+        videos: for each its predicted and its true segments. A true segment given twice or
+            of no length counts once or not at all, as peers read such files.
+        thresholds: tIoU thresholds.
+
+    Raises:
+        ValueError: no true segment at all, no threshold, or scores that are no numbers.
+    """
+    if not thresholds:
+        raise ValueError("no tIoU threshold")
+    truths = [
+        list({(s.start, s.end, s.label): s for s in truth if s.end > s.start}.values())
+        for _, truth in videos
+    ]
+    labels = sorted({s.label for truth in truths for s in truth}, key=str)
+    if not labels:
+        raise ValueError("no true segment to find")
+    found: dict[Hashable, dict[float, float]] = {}
+    for label in labels:
+        predicted = [
+            (segment.score, number, segment)
+            for number, (segments, _) in enumerate(videos)
+            for segment in segments
+            if segment.label == label
+        ]
+        if any(score != score for score, _, _ in predicted):
+            raise ValueError(f"scores of {label!r} are not all numbers")
+        predicted.sort(key=lambda item: -item[0])  # stable: equal scores keep their order
+        wanted = [[s for s in truth if s.label == label] for truth in truths]
+        values = _average_precisions([p[1:] for p in predicted], wanted, thresholds)
+        found[label] = dict(zip(thresholds, values, strict=True))
+    mean = {t: float(np.mean([found[label][t] for label in labels])) for t in thresholds}
+    return LocalizationScores(found, mean, float(np.mean(list(mean.values()))))
+
+
+def _average_precisions(
+    predicted: Sequence[tuple[int, Span]],
+    wanted: Sequence[Sequence[Span]],
+    thresholds: Sequence[float],
+) -> list[float]:
+    """AP of one class at each threshold; predictions in order of score, with the number of
+    their video."""
+    count = sum(map(len, wanted))
+    if not predicted:
+        return [0.0] * len(thresholds)
+    starts = [np.array([s.start for s in spans], np.float64) for spans in wanted]
+    ends = [np.array([s.end for s in spans], np.float64) for spans in wanted]
+    hits = np.zeros((len(thresholds), len(predicted)), bool)
+    taken = [np.zeros((len(thresholds), len(spans)), bool) for spans in wanted]
+    for place, (video, span) in enumerate(predicted):
+        if not len(starts[video]):
+            continue
+        overlap = temporal_iou(span.start, span.end, starts[video], ends[video])
+        order = np.argsort(-overlap, kind="stable")
+        for row, threshold in enumerate(thresholds):
+            for target in order:
+                if overlap[target] < threshold:
+                    break
+                if not taken[video][row, target]:
+                    taken[video][row, target] = hits[row, place] = True
+                    break
+    return [_integrated(row, count) for row in hits]
+
+
+def temporal_iou(
+    start: float, end: float, starts: NDArray[np.float64], ends: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """tIoU of one span with each of N: (N,)."""
+    shared = np.clip(np.minimum(end, ends) - np.maximum(start, starts), 0, None)
+    union = (end - start) + (ends - starts) - shared
+    return np.asarray(shared / np.where(union > 0, union, 1), np.float64)
+
+
+def _integrated(hits: NDArray[np.bool_], count: int) -> float:
+    """Area under the monotone precision-recall curve."""
+    right = np.cumsum(hits)
+    precision = np.concatenate([[0.0], right / np.arange(1, len(hits) + 1), [0.0]])
+    recall = np.concatenate([[0.0], right / count, [1.0]])
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    steps = np.flatnonzero(recall[1:] != recall[:-1])
+    return float(((recall[steps + 1] - recall[steps]) * precision[steps + 1]).sum())
