@@ -8,7 +8,9 @@ for segment in report.segments:
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import time
@@ -24,9 +26,11 @@ from vtnstream.config.loading import to_dict
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
+from vtnstream.features.key import video_identity
 from vtnstream.inference.analyze import Analysis, analyze, attention_map, resolve_localization
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.inference.extract import extract_features
+from vtnstream.inference.frame_rate import constant_frame_rate
 from vtnstream.inference.sources import (
     Question,
     Source,
@@ -74,6 +78,7 @@ class Analyzer:
             "name": self.model.config.name,
             "source": source,
             "weights_sha256": weights_sha256(self.model),
+            "config_sha256": _config_sha256(self.model),
             "architecture": self.model.config.architecture,
             "backbone": self.model.config.backbone.name,
         }
@@ -108,7 +113,8 @@ class Analyzer:
             found, output = attention_map(self.model, source.features)
             analysis = analyze(self.model, source.features, output=output)
             sampling = question.sampling or self.model.config.sampling
-            return _report(path, source, self._about, sampling, None, analysis), found
+            report = _report(path, source, self._about, self.encoder, sampling, None, analysis)
+            return report, found
 
     def _run(
         self,
@@ -130,7 +136,7 @@ class Analyzer:
             source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
             source.facts["seconds"] = round(time.perf_counter() - began, 3)
             sampling = question.sampling or self.model.config.sampling
-            return _report(path, source, self._about, sampling, localize, analysis)
+            return _report(path, source, self._about, self.encoder, sampling, localize, analysis)
 
 
 def classify(
@@ -273,13 +279,14 @@ def extract(
             "source": None,
             "weights_sha256": encoder.weights_sha256,
         }
-        return _report(path, Source.of(extracted), about, sampling, None, None)
+        return _report(path, Source.of(extracted), about, encoder, sampling, None, None)
 
 
 def _report(
     path: str | Path,
     source: Source,
     about: Mapping[str, Any],
+    encoder: FrameEncoder,
     sampling: SamplingConfig,
     localize: TimelineConfig | None,
     analysis: Analysis | None,
@@ -301,14 +308,30 @@ def _report(
         sampling={**sampling.key(), "description": sampling.describe()},
         settings=settings,
         attention=analysis.attention if analysis else None,
-        run={**source.facts, **_versions()},
+        scores=analysis.scores if analysis else (),
+        frame_rate=constant_frame_rate(times, source.info),
+        run={**source.facts, **_provenance(path, encoder), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
 
 
+def _config_sha256(model: VTN) -> str:
+    text = json.dumps(to_dict(model.config), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _provenance(path: str | Path, encoder: FrameEncoder) -> dict[str, str]:
+    """Which bytes were read, and what the numbers were computed on."""
+    return {
+        "video_blocks_sha256": video_identity(path).blocks_sha256,
+        "device": str(encoder.device),
+        "dtype": encoder.dtype,
+    }
+
+
 def _versions() -> dict[str, str]:
     return {
-        "vtnstream": importlib.metadata.version("vtnstream"),
+        **{name: importlib.metadata.version(name) for name in ("vtnstream", "av", "timm")},
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

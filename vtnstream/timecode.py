@@ -1,7 +1,9 @@
-"""Times as people write them, and back: ``90``, ``90s``, ``1:30``, ``00:01:30.5``, ``2700f``."""
+"""Times as people write them, and back: ``90``, ``90s``, ``1:30``, ``00:01:30.5``, ``2700f``;
+and as editors do: SMPTE timecode."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +13,18 @@ from vtnstream.errors import UsageError
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s?")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 _FRAMES = re.compile(r"(\d+)f")
+_SMPTE = re.compile(r"(\d{2}):([0-5]\d):([0-5]\d)([:;.,])(\d{2,3})")
+_NTSC = Fraction(1000, 1001)
+
+SMPTE_RATES = tuple(
+    sorted([*(Fraction(r) for r in (24, 25, 30, 48, 50, 60)), *(r * _NTSC for r in (24, 30, 60))])
+)
+"""Frames per second that editing programs have a timecode for."""
+
+STANDARD_RATES = tuple(
+    sorted({*SMPTE_RATES, *(Fraction(r) for r in (10, 12, 15, 20, 90, 100, 120)), 120 * _NTSC})
+)
+"""Rates that cameras, screens and films really have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +82,51 @@ def format_time(seconds: float | Fraction, *, digits: int = 1) -> str:
     hours, minutes = divmod(minutes, 60)
     tail = f"{secs:02d}" + (f".{rest:0{digits}d}" if digits else "")
     return f"{sign}{hours}:{minutes:02d}:{tail}" if hours else f"{sign}{minutes}:{tail}"
+
+
+def drops_frames(rate: Fraction) -> bool:
+    """Whether drop-frame timecode exists for a rate: 29.97 and 59.94, which would otherwise
+    lag 3.6 s an hour behind the clock."""
+    return rate in (30 * _NTSC, 60 * _NTSC)
+
+
+def format_smpte(frame: int, rate: Fraction, *, drop: bool) -> str:
+    """``hh:mm:ss:ff``, with a semicolon before the frames where numbers are dropped.
+
+    Frames are numbered by the rate rounded up to a whole number. Drop-frame skips the numbers
+    of the first 2 (at 59.94: 4) frames of every minute but each tenth (SMPTE ST 12-1).
+
+    Args:
+        frame: counted from 00:00:00:00, not negative.
+        rate: frames per second.
+        drop: drop-frame; only where :func:`drops_frames` says so.
+    """
+    base = math.ceil(rate)
+    if drop:
+        skipped = base // 15
+        per_minute, per_ten = 60 * base - skipped, 600 * base - 9 * skipped
+        tens, rest = divmod(frame, per_ten)
+        frame += 9 * skipped * tens + skipped * max(0, (rest - skipped) // per_minute)
+    seconds, frames = divmod(frame, base)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    width = len(str(base - 1)) if base > 100 else 2
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{';' if drop else ':'}{frames:0{width}d}"
+
+
+def parse_smpte(text: str, rate: Fraction) -> tuple[int, bool] | None:
+    """The frame number that a timecode stands for, and whether it is drop-frame; None where it
+    is no timecode of this rate."""
+    match = _SMPTE.fullmatch(text.strip())
+    base = math.ceil(rate)
+    if match is None or int(match[5]) >= base:
+        return None
+    hours, minutes, seconds = int(match[1]), int(match[2]), int(match[3])
+    drop = match[4] in ";,." and drops_frames(rate)
+    frame = ((hours * 60 + minutes) * 60 + seconds) * base + int(match[5])
+    if drop:
+        skipped = base // 15
+        if seconds == 0 and minutes % 10 and int(match[5]) < skipped:
+            return None
+        frame -= skipped * (60 * hours + minutes - (60 * hours + minutes) // 10)
+    return frame, drop

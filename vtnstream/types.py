@@ -68,6 +68,10 @@ class VideoInfo:
     num_frames_from_header: int | None
     has_audio: bool
     warnings: tuple[str, ...] = ()
+    first_frame_seconds: Fraction = Fraction(0)
+    """Player time of the first picture: not 0 where the sound begins earlier."""
+    start_timecode: str | None = None
+    """Timecode of the first picture as the camera or editor wrote it (``01:00:00:00``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +391,23 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreCurve(Curve):
+    """The probability of one label over time.
+
+    Attributes:
+        label: whose.
+        low: the lowest token of each part, where parts hold several; else None.
+        high: the highest.
+        track: ``dense`` or ``sliding`` where both are shown.
+    """
+
+    label: str
+    low: tuple[float | None, ...] | None = None
+    high: tuple[float | None, ...] | None = None
+    track: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result for one video: what every writer reads and the Python API returns."""
 
@@ -410,6 +431,11 @@ class Report:
     attention: Curve | None = None
     """How much [CLS] looked at each moment in its last layer, mean over the heads, as a
     multiple of looking everywhere alike (1); None where the model has no such attention."""
+    scores: tuple[ScoreCurve, ...] = ()
+    """Curves of the most prominent labels of the timeline, before smoothing."""
+    frame_rate: Fraction | None = None
+    """Pictures a second where all sampled ones lie on this grid; None where the rate varies or
+    too few were sampled to know."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """Facts of the run: tokens, seconds, rates, versions, device, cached or decoded."""
     warnings: tuple[str, ...] = ()

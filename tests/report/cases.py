@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from vtnstream.types import ClassScore, Curve, Partial, Report, Segment, VideoInfo
+from vtnstream.types import (
+    ClassScore,
+    Curve,
+    Partial,
+    Report,
+    ScoreCurve,
+    Segment,
+    VideoInfo,
+)
 
 VIDEO = VideoInfo(
     path="films/movie.mkv",
@@ -56,6 +64,13 @@ REPORT = Report(
     sampling={"kind": "rate", "fps": "2", "description": "2 frames/s"},
     settings={"window": 64, "tracks": ["dense"]},
     attention=Curve(0.0, 3600.1, (0.5, None, 1.75)),
+    scores=(
+        ScoreCurve(
+            0.0, 3600.1, (0.9, 0.2, 0.0625), "preparation", (0.7, 0.1, 0.0), (1.0, 0.4, 0.1)
+        ),
+        ScoreCurve(0.0, 3600.1, (0.0, None, 0.8), "dissection", track="dense"),
+    ),
+    frame_rate=Fraction(30000, 1001),
     run={"tokens": 7200, "frames_decoded": 107892, "from_store": False, "seconds": 41.25},
     warnings=("one warning",),
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
-from vtnstream.localization.curves import relative_weights, time_curve
+from vtnstream.localization.curves import relative_weights, score_curves, time_curve
 from vtnstream.localization.segments import to_segments
 from vtnstream.localization.windows import SlidingScores, combine, window_starts
 from vtnstream.models.streaming import SequenceOutput, encode_sequence
@@ -25,6 +25,7 @@ from vtnstream.types import (
     Curve,
     FeatureSequence,
     FloatArray,
+    ScoreCurve,
     ScoreTimeline,
     Segment,
     TokenTimes,
@@ -43,6 +44,7 @@ class Analysis:
         segments: None where no timeline was asked for.
         labels: labels of the timeline.
         tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
+        scores: curves of the most prominent labels.
         attention: what [CLS] looked at, where the pass kept it.
         warnings: what was asked for and could not be done.
     """
@@ -51,6 +53,7 @@ class Analysis:
     segments: tuple[Segment, ...] | None
     labels: tuple[str, ...]
     tracks: tuple[str, ...]
+    scores: tuple[ScoreCurve, ...] = ()
     attention: Curve | None = None
     warnings: tuple[str, ...] = ()
 
@@ -99,7 +102,7 @@ def analyze(
         timelines.append(_sliding(model, features, options))
     attention = attention_curve(features.times, output)
     if options is None:
-        return Analysis(classes, None, (), (), attention)
+        return Analysis(classes, None, (), (), attention=attention)
     analysis = replace(_localize(classes, timelines, options), attention=attention)
     if options.window is not None and not sliding:
         unused = (
@@ -215,9 +218,17 @@ def _localize(
     if len(timelines) == 2 and set(timelines[0].labels) == set(timelines[1].labels):
         timelines = [combine(timelines[0], timelines[1], out=timelines[0].scores)]
     tracks = tuple(timeline.track for timeline in timelines)
-    segments = [s for timeline in timelines for s in to_segments(timeline, options)]
-    if len(timelines) == 1:
-        segments = [Segment(s.start, s.end, s.label, s.score) for s in segments]
+    segments: list[Segment] = []
+    scores: list[ScoreCurve] = []
+    for timeline in timelines:
+        cut = to_segments(timeline, options)
+        curves = score_curves(timeline, cut)
+        if len(timelines) == 1:
+            cut = tuple(replace(segment, track=None) for segment in cut)
+        else:
+            curves = tuple(replace(curve, track=timeline.track) for curve in curves)
+        segments += cut
+        scores += curves
     labels = tuple(dict.fromkeys(label for t in timelines for label in t.labels))
     ordered = tuple(sorted(segments, key=lambda s: (s.start, s.end, s.track or "", s.label)))
-    return Analysis(classes, ordered, labels, tracks)
+    return Analysis(classes, ordered, labels, tracks, scores=tuple(scores))

@@ -241,6 +241,7 @@ def _facts(
         "decode_wait_seconds": round(facts.seconds_waiting_for_frames, 3),
         "backbone_seconds": round(facts.seconds_in_backbone, 3),
         "store": str(store.directory),
+        "video_sha256": recorded_hash(store),
     }
 
 

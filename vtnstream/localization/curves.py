@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
-from vtnstream.types import Curve, FloatArray, SecondsArray, TokenTimes
+from vtnstream.types import (
+    Curve,
+    FloatArray,
+    ScoreCurve,
+    ScoreTimeline,
+    SecondsArray,
+    Segment,
+    TokenTimes,
+)
 
 NUM_PARTS = 512
 """Parts of a curve: about the pixels a page or a terminal has for it."""
+
+MAX_SCORE_CURVES = 16
+NUM_SCORE_PARTS = 320
+"""Bounds of what a report stores: at most 16 labels of 3 x 320 numbers."""
+
+_SCORE_DIGITS = 4
 
 
 def time_curve(times: TokenTimes, values: FloatArray, *, num_parts: int = NUM_PARTS) -> Curve:
@@ -35,6 +51,51 @@ def time_curve(times: TokenTimes, values: FloatArray, *, num_parts: int = NUM_PA
     return Curve(
         start, end, tuple(float(m) if e else None for m, e in zip(means, enough, strict=True))
     )
+
+
+def score_curves(timeline: ScoreTimeline, segments: Sequence[Segment]) -> tuple[ScoreCurve, ...]:
+    """The scores of a timeline's most prominent labels in bounded size: those that have
+    segments, longest first, then those that come nearest to one.
+
+    Args:
+        timeline: (N, K) scores before smoothing.
+        segments: what was cut from it; segments of other tracks are ignored.
+
+    Returns:
+        At most :data:`MAX_SCORE_CURVES`, in the order of the timeline's labels.
+    """
+    if not timeline.scores.size:
+        return ()
+    seconds = dict.fromkeys(timeline.labels, 0.0)
+    for segment in segments:
+        if segment.track in (None, timeline.track) and segment.label in seconds:
+            seconds[segment.label] += segment.end - segment.start
+    peaks = timeline.scores.max(axis=0)
+    order = sorted(
+        range(len(timeline.labels)), key=lambda k: (-seconds[timeline.labels[k]], -peaks[k])
+    )
+    return tuple(_score_curve(timeline, k) for k in sorted(order[:MAX_SCORE_CURVES]))
+
+
+def _score_curve(timeline: ScoreTimeline, label: int) -> ScoreCurve:
+    values = np.ascontiguousarray(timeline.scores[:, label])
+    times = timeline.times
+    curve = time_curve(times, values, num_parts=NUM_SCORE_PARTS)
+    low = high = None
+    if len(times) > len(curve.values):
+        edges = np.linspace(curve.start, curve.end, len(curve.values) + 1)
+        firsts = np.searchsorted(times.end_seconds, edges[:-1], "right")
+        stops = np.searchsorted(times.start_seconds, edges[1:], "left")
+        parts = [values[a:b] for a, b in zip(firsts, stops, strict=True)]
+        low = _rounded(part.min() if len(part) else None for part in parts)
+        high = _rounded(part.max() if len(part) else None for part in parts)
+    return ScoreCurve(
+        curve.start, curve.end, _rounded(curve.values), timeline.labels[label], low, high
+    )
+
+
+def _rounded(values: Iterable[float | None]) -> tuple[float | None, ...]:
+    return tuple(None if v is None else round(float(v), _SCORE_DIGITS) for v in values)
 
 
 def _until(edges: SecondsArray, times: TokenTimes, amounts: SecondsArray) -> SecondsArray:

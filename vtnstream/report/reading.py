@@ -15,7 +15,15 @@ from typing import Any, TypeVar
 
 from vtnstream.errors import ReportError
 from vtnstream.report.structured import SCHEMA
-from vtnstream.types import ClassScore, Curve, Partial, Report, Segment, VideoInfo
+from vtnstream.types import (
+    ClassScore,
+    Curve,
+    Partial,
+    Report,
+    ScoreCurve,
+    Segment,
+    VideoInfo,
+)
 
 T = TypeVar("T")
 
@@ -74,11 +82,23 @@ def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
         sampling=_expect(document.get("sampling", {}), dict, f"{where}: sampling"),
         settings=_expect(document.get("settings", {}), dict, f"{where}: settings"),
         attention=(None if attention is None else _record(Curve, attention, f"{where}: attention")),
+        scores=_records(ScoreCurve, document.get("scores", []), f"{where}: scores"),
+        frame_rate=_frame_rate(document.get("timebase"), f"{where}: timebase"),
         run=_expect(document.get("run", {}), dict, f"{where}: run"),
         warnings=_value(tuple[str, ...], document.get("warnings", []), f"{where}: warnings"),
     )
     _check_segments(report, where)
     return report
+
+
+def _frame_rate(timebase: Any, where: str) -> Fraction | None:
+    """The rate where it is constant; frame numbers themselves are worked out anew."""
+    if timebase is None or not _expect(timebase, dict, where).get("constant"):
+        return None
+    rate = _fraction(timebase.get("rate"), f"{where}: rate")
+    if not 0 < rate <= 1000:
+        raise ReportError(f"{where}: not a rate in frames per second: {rate}")
+    return rate
 
 
 def _refuse(constant: str) -> None:

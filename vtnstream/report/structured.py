@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from vtnstream.report.timebase import Timebase
 from vtnstream.types import Report, Segment
 
 SCHEMA = "vtnstream/report/1"
@@ -38,6 +39,7 @@ def report_document(report: Report) -> dict[str, Any]:
     segments = report.segments
     partial = None if report.partial is None else dataclasses.asdict(report.partial)
     attention = None if report.attention is None else dataclasses.asdict(report.attention)
+    timebase = Timebase.of(report)
     document = {
         "schema": SCHEMA,
         "input": report.input,
@@ -45,12 +47,16 @@ def report_document(report: Report) -> dict[str, Any]:
         "model": report.model,
         "sampling": report.sampling,
         "range": {"start": report.start_seconds, "end": report.end_seconds},
+        "timebase": None if timebase is None else timebase_document(timebase),
         "classes": [{"label": c.label, "score": c.score} for c in report.classes],
         "labels": report.labels,
-        "segments": None if segments is None else [segment_document(s) for s in segments],
+        "segments": (
+            None if segments is None else [segment_document(s, timebase) for s in segments]
+        ),
         "partial": partial,
         "settings": report.settings,
         "attention": attention,
+        "scores": [dataclasses.asdict(curve) for curve in report.scores],
         "run": report.run,
         "warnings": report.warnings,
     }
@@ -58,8 +64,18 @@ def report_document(report: Report) -> dict[str, Any]:
     return plain
 
 
-def segment_document(segment: Segment) -> dict[str, Any]:
-    """One segment; ``track`` only where the report has several."""
+def timebase_document(timebase: Timebase) -> dict[str, Any]:
+    """What the frame numbers and timecodes of segments count in."""
+    return {
+        "rate": timebase.rate,
+        "constant": timebase.constant,
+        "drop_frame": timebase.drop_frame,
+    }
+
+
+def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, Any]:
+    """One segment; ``track`` only where the report has several, ``frames`` and ``timecode`` of
+    start and end only where the video has a frame rate."""
     document: dict[str, Any] = {
         "start": segment.start,
         "end": segment.end,
@@ -68,6 +84,10 @@ def segment_document(segment: Segment) -> dict[str, Any]:
     }
     if segment.track is not None:
         document["track"] = segment.track
+    if timebase is not None:
+        frames = [timebase.frame(t) for t in (segment.start, segment.end)]
+        document["frames"] = frames
+        document["timecode"] = [timebase.timecode(frame) for frame in frames]
     plain: dict[str, Any] = _plain(document)
     return plain
 
@@ -136,8 +156,9 @@ def event(kind: str, path: str, **fields: Any) -> dict[str, Any]:
 def report_events(report: Report) -> Iterator[dict[str, Any]]:
     """The events of a finished report: each segment, then ``result`` with all the rest and
     ``num_segments`` (null where no timeline was asked for)."""
+    timebase = Timebase.of(report)
     for segment in report.segments or ():
-        yield event("segment", report.input, **segment_document(segment))
+        yield event("segment", report.input, **segment_document(segment, timebase))
     document = report_document(report)
     segments = document.pop("segments")
     del document["input"]

@@ -238,7 +238,26 @@ def _info(video: OpenedVideo, facts: StreamFacts, first: Any | None) -> VideoInf
         num_frames_from_header=stream.frames or None,
         has_audio=any(s.type == "audio" for s in video.container.streams),
         warnings=tuple(_warnings(video, facts, exact, plausible)),
+        first_frame_seconds=_first_frame_seconds(facts, first),
+        start_timecode=_start_timecode(video),
     )
+
+
+def _first_frame_seconds(facts: StreamFacts, first: Any | None) -> Fraction:
+    if first is None or first.pts is None or facts.raw_rate is not None:
+        return Fraction(0)
+    seconds: Fraction = first.pts * facts.time_base - facts.start
+    return max(Fraction(0), seconds)
+
+
+def _start_timecode(video: OpenedVideo) -> str | None:
+    """What the file says its first picture is called: on the picture's stream, on the file, or
+    on the timecode track that QuickTime keeps beside it."""
+    streams = (s for s in video.container.streams if s.type in ("data", "unknown"))
+    for holder in (video.stream, video.container, *streams):
+        if text := holder.metadata.get("timecode"):
+            return str(text)
+    return None
 
 
 def _warnings(
