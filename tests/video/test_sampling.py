@@ -13,7 +13,7 @@ from tests.video.reading import Reading, read, sampling
 from vtnstream.config import SamplingConfig
 from vtnstream.types import TimeRange
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import estimate_num_tokens, index_range
+from vtnstream.video.sampling import Burst, estimate_num_tokens, index_range
 
 UNEVEN = [0, 0.1, 0.5, 0.7, 1.2, 1.3, 1.35, 2.0, 2.9, 3.0, 3.6]
 """Presentation times of a film of variable rate; the last frame stays for 0.4 s."""
@@ -98,6 +98,41 @@ def test_a_truncated_film_is_partial(tmp_path: Path, kind: str) -> None:
     assert any("header promises 0:08.00" in problem for problem in reading.summary.problems)
     assert 2 < reading.summary.end_seconds < 6
     assert reading.times.end_seconds[-1] <= reading.summary.end_seconds + 1e-9
+
+
+BURSTS = {
+    "one after the other": (Fraction(4), Burst(2, Fraction(1, 8))),
+    "apart": (Fraction(2), Burst(3, Fraction(1, 10))),
+    "rare": (Fraction(1, 2), Burst(4, Fraction(1, 25))),
+}
+
+
+@pytest.mark.parametrize("burst", BURSTS)
+@pytest.mark.parametrize("film", ["b-frames", "uneven"])
+def test_bursts_are_the_frames_on_screen_at_their_times(
+    films: dict[str, Path], film: str, burst: str
+) -> None:
+    fps, frames = BURSTS[burst]
+    times, end = FILMS[film].presentation_times(), Fraction(4 if film == "uneven" else 2)
+    points = [k / fps + i * frames.step for k in range(17) for i in range(frames.frames)]
+    points = [point for point in points if point < end]
+    assert points == sorted(points)
+    reading = read(films[film], SamplingConfig(fps=fps), burst=frames)
+    assert reading.indices == list(range(len(points)))
+    assert reading.numbers == [max(i for i, t in enumerate(times) if t <= p) for p in points]
+    assert np.allclose(reading.times.start_seconds, [float(p) for p in points], atol=2e-5)
+    assert (reading.times.end_seconds[:-1] == reading.times.start_seconds[1:]).all()
+
+
+def test_bursts_after_a_seek_are_those_of_a_straight_pass(tmp_path: Path) -> None:
+    path = Film(count=200, gop=10).write(tmp_path / "film.mp4")
+    config, burst = SamplingConfig(fps=Fraction(2)), Burst(2, Fraction(2, 25))
+    whole = read(path, config, burst=burst, chunk_size=4)
+    known = int(whole.times.pts[19])
+    part = read(path, config, burst=burst, chunk_size=4, first_index=20, known_pts=known)
+    assert part.indices == list(range(20, 32))
+    assert part.numbers == whole.numbers[20:] and part.ends == whole.ends[20:]
+    assert part.summary.stats.num_frames < whole.summary.stats.num_frames / 2
 
 
 def test_keyframes(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from vtnstream.video.decode import FrameReader, Picture, SeekUnverifiedError
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import FrameResizer
 from vtnstream.video.samplers import Grid, RateGrid, Token, Wanted, sample_frames, sample_grid
+from vtnstream.video.sampling import Burst
 from vtnstream.video.screen import Screen
 from vtnstream.video.summary import check_usable, summarize
 
@@ -46,6 +47,7 @@ class Request:
     wanted: Wanted
     span: TimeRange
     known_pts: int | None
+    burst: Burst
     max_pixels: int
 
     @property
@@ -81,7 +83,7 @@ class Pass:
         """The sampling points, None for the kinds that count frames."""
         request = self.request
         if request.sampling.kind == "rate":
-            return RateGrid(request.sampling.fps)
+            return RateGrid(request.sampling.fps, request.burst)
         if request.sampling.kind != "uniform":
             return None
         with self._opened() as video:

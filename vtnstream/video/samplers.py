@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vtnstream.types import TimeRange
 from vtnstream.video.decode import Picture
+from vtnstream.video.sampling import SINGLE, Burst
 from vtnstream.video.screen import Screen, Shown
 
 Pixels = NDArray[np.uint8]
@@ -76,23 +77,31 @@ class Grid(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RateGrid:
-    """t = k / fps from the container's start."""
+    """t = k / fps from the container's start; with a burst, ``frames`` points ``step`` apart
+    from each of them, numbered through."""
 
     fps: Fraction
+    burst: Burst = SINGLE
 
     def has(self, index: int) -> bool:
         return index >= 0
 
     def due(self, index: int) -> Fraction:
-        return index / self.fps
+        number, place = divmod(index, self.burst.frames)
+        time = number / self.fps
+        return time + place * self.burst.step if place else time
 
     start = due
 
     def end(self, index: int) -> Fraction:
-        return (index + 1) / self.fps
+        return self.due(index + 1)
 
     def first_due(self, time: Fraction) -> int:
-        return max(0, ceil(time * self.fps))
+        if self.burst.frames == 1:
+            return max(0, ceil(time * self.fps))
+        number = floor(time * self.fps)
+        place = ceil((time - number / self.fps) / self.burst.step)
+        return max(0, number * self.burst.frames + min(place, self.burst.frames))
 
     def dark_end(self, index: int, own_end: Fraction) -> Fraction:
         # The frame was on screen at the grid point: the cell is its.

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
 from vtnstream.config import SamplingConfig
 from vtnstream.types import TimeRange, VideoInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Frames that one token is made of: with a rate, so many from its time on, ``step`` seconds
+    apart. Kinds that count frames take consecutive ones of those they pick.
+
+    Frames of bursts are numbered through: token k has indices ``frames * k`` and on.
+    """
+
+    frames: int = 1
+    step: Fraction = Fraction(0)
+
+
+SINGLE = Burst()
 
 
 def estimate_num_tokens(

@@ -18,6 +18,7 @@ from vtnstream.video.passes import Pass, Request
 from vtnstream.video.probe import StreamFacts, examine
 from vtnstream.video.resize import INTERPOLATIONS
 from vtnstream.video.samplers import Wanted
+from vtnstream.video.sampling import SINGLE, Burst
 
 
 def open_video(
@@ -31,6 +32,7 @@ def open_video(
     stop_index: int | None = None,
     span: TimeRange | None = None,
     known_pts: int | None = None,
+    burst: Burst = SINGLE,
     stream: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> VideoSource:
@@ -48,6 +50,7 @@ def open_video(
             sample; with ``rate`` the indices say it all.
         known_pts: pts of the last token before ``first_index``, as an earlier run found it: a
             seek is checked against it.
+        burst: frames a token is made of; indices and chunks then count frames.
         stream: index of the video stream in the container; None chooses as ffmpeg does.
         max_pixels: larger pictures are refused.
 
@@ -69,6 +72,7 @@ def open_video(
         wanted=Wanted(first_index, stop_index),
         span=TimeRange() if span is None or sampling.kind == "rate" else span,
         known_pts=known_pts,
+        burst=burst,
         max_pixels=max_pixels,
     )
     return VideoSource(info, facts, request)
