@@ -315,7 +315,7 @@ def _report(
     )
 
 
-def _config_sha256(model: VTN) -> str:
+def _config_sha256(model: VideoModel) -> str:
     text = json.dumps(to_dict(model.config), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
