@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import statistics
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -95,6 +96,8 @@ class Result:
     tables: list[Table] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Why ours has no figure: the benchmark then fails, after its tables."""
     machine: dict[str, Any] = field(default_factory=machine.describe)
     date: str = field(default_factory=lambda: datetime.date.today().isoformat())
 
@@ -102,6 +105,17 @@ class Result:
         made = Table(title, columns, note=note)
         self.tables.append(made)
         return made
+
+    def target(
+        self,
+        what: str,
+        measured: float | None,
+        bound: float,
+        *,
+        at_most: bool = False,
+        why: str = "",
+    ) -> None:
+        self.targets.append(Target(what, measured, bound, at_most, why))
 
     def markdown(self) -> str:
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
@@ -134,12 +148,20 @@ class Result:
         }
 
     def deliver(self, options: argparse.Namespace) -> None:
-        """Print the tables; with ``--save`` write them, and the same as JSON."""
+        """Print the tables; with ``--save`` write them, and the same as JSON.
+
+        Raises:
+            SystemExit: something of ours did not run.
+        """
         print(self.markdown(), end="", flush=True)
-        if options.save is None:
-            return
-        options.save.mkdir(parents=True, exist_ok=True)
-        place = options.save / f"{self.name}_{self.date}"
+        if options.save is not None:
+            self._save(options.save)
+        if self.broken:
+            sys.exit("; ".join(self.broken))
+
+    def _save(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        place = directory / f"{self.name}_{self.date}"
         place.with_suffix(".md").write_text(self.markdown(), encoding="utf-8")
         text = json.dumps(self.data(), indent=1, default=str, ensure_ascii=False)
         place.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
@@ -175,6 +197,11 @@ def shown(cell: Cell) -> str:
         digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
         return f"{cell:,.{digits}f}"
     return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def say(text: str) -> None:
+    """How far the work is, on standard error."""
+    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def median(values: Iterable[float]) -> float:

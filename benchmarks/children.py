@@ -1,0 +1,233 @@
+"""Contenders in processes of their own, asked over pipes, so that runs can be interleaved and
+each has its own memory, imports and compiled code.
+
+A contender is a class; its public methods are called by name with JSON arguments and return
+JSON. Each call is measured inside the child: wall and CPU seconds (all threads, and processes
+it waited for) and resident memory. A contender that fails, takes too long or too much memory
+becomes a :class:`Failure` with its reason: a row of the table, never a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.child import status_bytes
+from benchmarks.common import median
+
+MEGABYTE = 2**20
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a contender has no figure."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One call.
+
+    Attributes:
+        wall: seconds.
+        cpu: seconds of all threads.
+        before: resident bytes when it began.
+        peak: largest resident bytes while it ran.
+        value: what the method returned.
+    """
+
+    wall: float
+    cpu: float
+    before: int
+    peak: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a call is stopped; None is never."""
+
+    seconds: float | None = None
+    resident_bytes: float | None = None
+
+
+class Child:
+    """A contender in its own process. A context manager; leaving it ends the process.
+
+    Args:
+        contender: ``module:Class``.
+        settings: arguments of the class.
+        environment: added to this process's own.
+    """
+
+    def __init__(
+        self,
+        contender: str,
+        settings: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.began = time.perf_counter()
+        self.peak = 0
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._failure: Failure | None = None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.child", contender, json.dumps(settings or {})],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "PYTHONPATH": _search_path(), **(environment or {})},
+        )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process. May be called twice."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                _open(pipe).close()
+        self._errors.close()
+
+    def call(
+        self, method: str, limits: Limits | None = None, **arguments: Any
+    ) -> Measurement | Failure:
+        """Run one method and measure it; after a failure every call returns it again."""
+        if self._failure is not None:
+            return self._failure
+        with self._watched(limits or Limits()) as stopped:
+            answer = self._ask({"method": method, "arguments": arguments})
+        if answer is None:
+            self._process.wait()
+            self._failure = Failure(stopped[0] if stopped else self._last_words())
+        elif "error" in answer:
+            self._failure = Failure(answer["error"])
+        else:
+            measured = Measurement(**answer)
+            self.peak = max(self.peak, measured.peak)
+            return measured
+        return self._failure
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer, or None where the process ended without one."""
+        try:
+            pipe = _open(self._process.stdin)
+            pipe.write(json.dumps(request) + "\n")
+            pipe.flush()
+        except BrokenPipeError:
+            return None
+        line = _open(self._process.stdout).readline()
+        answer: dict[str, Any] | None = json.loads(line) if line else None
+        return answer
+
+    @contextlib.contextmanager
+    def _watched(self, limits: Limits) -> Iterator[list[str]]:
+        """Kill the process when it goes beyond its limits; the list then holds the reason."""
+        stopped: list[str] = []
+        done = threading.Event()
+
+        def watch() -> None:
+            began = time.perf_counter()
+            while not done.wait(POLL_SECONDS):
+                taken = resident(self._process.pid)
+                if limits.seconds is not None and time.perf_counter() - began > limits.seconds:
+                    stopped.append(f"beyond {limits.seconds:g} s")
+                elif limits.resident_bytes is not None and taken > limits.resident_bytes:
+                    stopped.append(f"beyond {limits.resident_bytes / 2**30:.1f} GiB")
+                if stopped:
+                    self._process.kill()
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        if limits != Limits():
+            watcher.start()
+        try:
+            yield stopped
+        finally:
+            done.set()
+            if watcher.ident is not None:
+                watcher.join()
+
+    def _last_words(self) -> str:
+        """The last line a process that died wrote, or its exit code."""
+        self._errors.seek(0)
+        lines = self._errors.read().split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return last or f"the process ended with code {self._process.returncode}"
+
+
+def _search_path() -> str:
+    """Where children find this package, whatever directory they are started in."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(Path(__file__).parents[1]), *([given] if given else [])])
+
+
+def _open(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
+
+
+@dataclass(frozen=True)
+class Median:
+    """Several calls of one method in one child."""
+
+    wall: float
+    cpu: float
+    added: int
+    """Bytes of the call that took most beyond what was resident before it."""
+    values: list[Any]
+
+
+def interleave(
+    children: Mapping[str, Child],
+    runs: int,
+    method: str,
+    limits: Limits | None = None,
+    **arguments: Any,
+) -> dict[str, Median | Failure]:
+    """Ask all children in turn, ``runs`` times over, so that what the machine does meanwhile
+    falls on all of them; the median of each."""
+    found: dict[str, list[Measurement]] = {name: [] for name in children}
+    failed: dict[str, Failure] = {}
+    for _ in range(runs):
+        for name, child in children.items():
+            if name in failed:
+                continue
+            answer = child.call(method, limits, **arguments)
+            if isinstance(answer, Failure):
+                failed[name] = answer
+            else:
+                found[name].append(answer)
+    return {name: failed[name] if name in failed else _median(found[name]) for name in children}
+
+
+def _median(runs: list[Measurement]) -> Median:
+    return Median(
+        wall=median(run.wall for run in runs),
+        cpu=median(run.cpu for run in runs),
+        added=max(run.peak - run.before for run in runs),
+        values=[run.value for run in runs],
+    )
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process now, 0 where that cannot be told."""
+    return status_bytes(pid, "VmRSS:")

@@ -1,0 +1,98 @@
+"""vtnstream as a contender: the way the command goes, from the film to the feature file."""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+from vtnstream.cli.tuning import keep_freed_memory, spin_less
+
+spin_less()  # as the command does, before torch is there
+keep_freed_memory()
+
+import numpy as np  # noqa: E402
+
+from vtnstream import api  # noqa: E402
+from vtnstream.config import (  # noqa: E402
+    BackboneConfig,
+    ModelConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TemporalConfig,
+)
+from vtnstream.inference.encoder import FrameEncoder  # noqa: E402
+from vtnstream.models.architectures import require_vtn  # noqa: E402
+from vtnstream.models.backbone import load_backbone_weights, native_preprocess  # noqa: E402
+from vtnstream.models.create import create_model  # noqa: E402
+from vtnstream.preprocess.spatial import frame_fit  # noqa: E402
+from vtnstream.video.source import open_video  # noqa: E402
+
+
+class OurFeatures:
+    """``vtnstream extract`` with the model kept loaded.
+
+    Args:
+        backbone: timm name.
+        weights: a state dict of it.
+        rate: frames a second.
+        output: where features go (``.safetensors``).
+        device, dtype: as ``--device`` and ``--dtype``.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        weights: str,
+        rate: str,
+        output: str,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        config, self.output = BackboneConfig(backbone), output
+        self.sampling = SamplingConfig(fps=Fraction(rate))
+        self.runtime = RuntimeConfig(device=device, dtype=dtype)
+        model = create_model(
+            ModelConfig(
+                sampling=self.sampling,
+                backbone=config,
+                preprocess=native_preprocess(config),
+                temporal=TemporalConfig(num_layers=1, num_heads=1),  # not used here
+            )
+        ).eval()
+        load_backbone_weights(model.backbone, weights)
+        self.encoder = FrameEncoder.from_model(require_vtn(model, "this benchmark"), self.runtime)
+
+    def load(self) -> str:
+        """How the backbone computes."""
+        return f"{self.encoder.dtype}, {self.encoder.backend}"
+
+    def extract(self, video: str) -> int:
+        """From opening the film to its features in the store and in a file; returns T."""
+        with tempfile.TemporaryDirectory() as store:
+            runtime = RuntimeConfig(
+                device=self.runtime.device, dtype=self.runtime.dtype, cache_dir=Path(store)
+            )
+            report = api.extract(
+                video, self.encoder, sampling=self.sampling, output=self.output, runtime=runtime
+            )
+        return int(report.run["tokens"])
+
+    def decode(self, video: str) -> int:
+        """The film's sampled pictures alone, scaled to the model's size."""
+        preprocess = self.encoder.preprocess
+        with open_video(
+            video,
+            self.sampling,
+            fit=frame_fit(preprocess),
+            interpolation=preprocess.interpolation,
+        ) as source:
+            return sum(len(chunk.times) for chunk in source.chunks())
+
+    def backbone(self, count: int) -> int:
+        """The backbone alone, on ``count`` pictures of its size."""
+        size, batch = self.encoder.preprocess.size, self.runtime.batch_size
+        pictures = np.random.default_rng(0).integers(0, 255, (batch, size, size, 3), np.uint8)
+        for first in range(0, count, batch):
+            self.encoder.encode(pictures[: min(batch, count - first)])
+        return count

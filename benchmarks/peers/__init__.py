@@ -1,0 +1,1 @@
+"""What a user would otherwise write, each library in a file of its own kind."""

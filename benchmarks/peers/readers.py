@@ -1,0 +1,150 @@
+"""Frames of a film at a given rate, as users and experts of each library read them.
+
+A reader yields batches of pictures: lists of PIL images where users would have them, uint8
+tensors (T, 3, h, w) otherwise. Picture ``k`` is frame ``floor(k x film rate / rate)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import count, takewhile
+from typing import Any
+
+BATCH = 32
+
+Pictures = Any
+"""A list of PIL images, or a uint8 tensor (T, 3, h, w)."""
+
+
+def opencv_user(path: str, rate: Fraction) -> Iterator[Pictures]:
+    """``read`` frame by frame, keep each n-th as a PIL image."""
+    import cv2
+    from PIL import Image
+
+    def frames() -> Iterator[Any]:
+        fine, frame = capture.read()
+        while fine:
+            yield frame
+            fine, frame = capture.read()
+
+    capture = cv2.VideoCapture(path)
+    kept = _kept(frames(), _opencv_rate(capture), rate)
+    yield from _lists(Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)) for frame in kept)
+    capture.release()
+
+
+def opencv_expert(path: str, rate: Fraction) -> Iterator[Pictures]:
+    """``grab`` every frame, ``retrieve`` (convert and copy) only those that are kept."""
+    import cv2
+
+    def frames() -> Iterator[Any]:
+        while capture.grab():
+            yield capture
+
+    capture = cv2.VideoCapture(path)
+    kept = _kept(frames(), _opencv_rate(capture), rate)
+    yield from _tensors(cv2.cvtColor(at.retrieve()[1], cv2.COLOR_BGR2RGB) for at in kept)
+    capture.release()
+
+
+def _opencv_rate(capture: Any) -> Fraction:
+    import cv2
+
+    return Fraction(capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001)
+
+
+def pyav_user(path: str, rate: Fraction) -> Iterator[Pictures]:
+    """Decode every frame, keep each n-th as a PIL image."""
+    import av
+
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        kept = _kept(container.decode(stream), stream.average_rate, rate)
+        yield from _lists(frame.to_image() for frame in kept)
+
+
+def pyav_expert(path: str, rate: Fraction) -> Iterator[Pictures]:
+    """The same with all of libav's threads, and arrays instead of images."""
+    import av
+
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        kept = _kept(container.decode(stream), stream.average_rate, rate)
+        yield from _tensors(frame.to_ndarray(format="rgb24") for frame in kept)
+
+
+def torchcodec_user(path: str, rate: Fraction) -> Iterator[Pictures]:
+    """As its documentation shows: frames by their numbers, a batch at a time."""
+    from torchcodec.decoders import VideoDecoder
+
+    yield from _torchcodec(VideoDecoder(path), rate)
+
+
+def torchcodec_expert(path: str, rate: Fraction) -> Iterator[Pictures]:
+    """All of libav's threads, and no scan of the file beforehand."""
+    from torchcodec.decoders import VideoDecoder
+
+    yield from _torchcodec(VideoDecoder(path, seek_mode="approximate", num_ffmpeg_threads=0), rate)
+
+
+def torchcodec_nvdec(path: str, rate: Fraction) -> Iterator[Pictures]:
+    """Decoded on the GPU, where the pictures stay."""
+    from torchcodec.decoders import VideoDecoder
+
+    yield from _torchcodec(VideoDecoder(path, seek_mode="approximate", device="cuda"), rate)
+
+
+def _torchcodec(decoder: Any, rate: Fraction) -> Iterator[Pictures]:
+    film_rate = Fraction(decoder.metadata.average_fps).limit_denominator(1001)
+    wanted = takewhile(lambda number: number < len(decoder), _wanted(film_rate, rate))
+    for numbers in _lists(wanted):
+        yield decoder.get_frames_at(numbers).data
+
+
+def _wanted(film_rate: Fraction, rate: Fraction) -> Iterator[int]:
+    """Numbers of the frames to keep, without end."""
+    return (math.floor(k * film_rate / rate) for k in count())
+
+
+def _kept(frames: Iterable[Any], film_rate: Fraction, rate: Fraction) -> Iterator[Any]:
+    numbers = _wanted(film_rate, rate)
+    wanted = next(numbers)
+    for number, frame in enumerate(frames):
+        while number == wanted:
+            yield frame
+            wanted = next(numbers)
+
+
+def _lists(items: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    batch: list[Any] = []
+    for item in iterator:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _tensors(arrays: Iterable[Any]) -> Iterator[Any]:
+    """(h, w, 3) arrays to batches (T, 3, h, w)."""
+    import torch
+
+    for batch in _lists(arrays):
+        yield torch.stack([torch.from_numpy(array) for array in batch]).permute(0, 3, 1, 2)
+
+
+READERS = {
+    ("opencv", "user"): opencv_user,
+    ("opencv", "expert"): opencv_expert,
+    ("torchcodec", "user"): torchcodec_user,
+    ("torchcodec", "expert"): torchcodec_expert,
+    ("torchcodec", "nvdec"): torchcodec_nvdec,
+    ("pyav", "user"): pyav_user,
+    ("pyav", "expert"): pyav_expert,
+}
+"""By library and manner."""

@@ -1,0 +1,261 @@
+"""Features of one film, from opening it to the last feature on disk: ours against what users
+and experts write with OpenCV, torchcodec or PyAV and timm.
+
+Every contender has a process of its own and the same random weights. Cold counts its imports,
+the model, compiling and a first pass; warm passes of all contenders alternate, and their median
+stands in the table. ``user`` is float32 and eager; ``expert`` bf16 where the hardware has it,
+channels last, compiled where that pays, reading ahead in a thread.
+
+Share of the limit = (CPU seconds of decoding alone + of the backbone alone) / (wall x cores),
+each the least that any contender needed in this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from benchmarks import common, machine
+from benchmarks.children import MEGABYTE, Child, Failure, Measurement, Median, interleave
+from benchmarks.films import camera_film, films_directory
+from vtnstream.types import FloatArray
+
+OURS = "vtnstream"
+OURS_FLOAT32 = "vtnstream --dtype float32"
+BASELINE = ["torch", "timm"]
+"""Imports above which memory is counted."""
+
+TIMES_FASTER = {"deit_tiny_patch16_224": (3.5, 1.8), "vit_base_patch16_224": (4.0, 1.1)}
+"""Than the fastest user's float32 and the fastest expert's bf16."""
+MOST_MEMORY, LEAST_SHARE = 0.5, 0.85
+
+STAGE_FRAMES = 32
+"""Frames of the backbone alone; its seconds are scaled to the film's."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was measured of one contender."""
+
+    computes: str
+    """Its dtype and back end, in its own words."""
+    cold: float
+    warm: Median
+    decode: Median | Failure
+    backbone: Median | Failure
+    peak: int
+    features: FloatArray
+
+    @property
+    def frames(self) -> int:
+        return len(self.features)
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    directory = films_directory(options.directory)
+    video = options.video or camera_film(directory, options.seconds)
+    settings = {"film": video.name, "frames/s": options.fps, "runs": options.runs}
+    result = common.Result("throughput", settings | {"device": options.device})
+    with Child("benchmarks.child:Imports") as child:
+        child.call("load", modules=BASELINE)
+        baseline = child.peak
+    for backbone in common.split(options.backbones):
+        with tempfile.TemporaryDirectory() as scratch:
+            found = measure(backbone, str(video), options, Path(scratch))
+            report(result, backbone, found, baseline)
+    result.deliver(options)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = common.parser("throughput", __doc__)
+    parser.add_argument("--video", type=Path, help="a film of yours [a generated one of 720p]")
+    parser.add_argument("--seconds", type=float, default=45, help="length of the generated film")
+    parser.add_argument("--fps", default="2", help="sampled frames a second")
+    parser.add_argument(
+        "--backbones", default="deit_tiny_patch16_224,vit_base_patch16_224,resnet50"
+    )
+    parser.add_argument("--peers", default="opencv,torchcodec,pyav")
+    parser.add_argument("--manners", default="user,expert", help="user, expert; nvdec on a GPU")
+    parser.add_argument("--runs", type=int, default=3, help="warm passes of each contender")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--no-compile", action="store_true", help="experts compile nothing")
+    parser.add_argument("--directory", type=Path, help="where generated films are kept")
+    return parser.parse_args(arguments)
+
+
+def contenders(
+    backbone: str, scratch: Path, options: argparse.Namespace
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name -> class and its settings."""
+    shared = {"backbone": backbone, "weights": str(scratch / "weights.pt"), "rate": options.fps}
+    shared["device"] = options.device
+    ours, peer = "benchmarks.ours:OurFeatures", "benchmarks.peers.features:FeaturePeer"
+    found: dict[str, tuple[str, dict[str, Any]]] = {OURS: (ours, {})}
+    if machine.has_bf16() or options.device == "cuda":
+        found[OURS_FLOAT32] = (ours, {"dtype": "float32"})
+    for manner in common.split(options.manners):
+        for reader in common.split(options.peers):
+            if manner == "nvdec" and reader != "torchcodec":
+                continue
+            own = {"reader": reader, "manner": manner, "compiled": not options.no_compile}
+            found[f"{reader} + timm, {manner}"] = (peer, own)
+    for number, (kind, settings) in enumerate(found.values()):
+        suffix = "safetensors" if kind == ours else "npy"
+        settings.update(shared, output=str(scratch / f"{number}.{suffix}"))
+    return found
+
+
+def measure(
+    backbone: str, video: str, options: argparse.Namespace, scratch: Path
+) -> dict[str, Runs | Failure]:
+    """All passes of all contenders over one film with one backbone."""
+    with Child("benchmarks.peers.features:RandomWeights") as child:
+        made = child.call("write", backbone=backbone, path=str(scratch / "weights.pt"))
+        if isinstance(made, Failure):
+            raise SystemExit(f"{backbone}: {made.reason}")
+    every = contenders(backbone, scratch, options)
+    with contextlib.ExitStack() as stack:
+        children = {n: stack.enter_context(Child(*parts)) for n, parts in every.items()}
+        cold: dict[str, tuple[Measurement, Measurement] | Failure] = {}
+        for name, child in children.items():
+            common.say(f"{backbone}: {name}, cold")
+            cold[name] = _cold(child, video)
+        common.say(f"{backbone}: {options.runs} warm passes of each")
+        warm = interleave(children, options.runs, "extract", video=video)
+        common.say(f"{backbone}: its stages alone")
+        decode = interleave(children, options.runs, "decode", video=video)
+        stage = interleave(children, options.runs, "backbone", count=STAGE_FRAMES)
+        found: dict[str, Runs | Failure] = {}
+        for name, child in children.items():
+            first, passes = cold[name], warm[name]
+            if isinstance(first, Failure) or isinstance(passes, Failure):
+                found[name] = first if isinstance(first, Failure) else cast(Failure, passes)
+                continue
+            found[name] = Runs(
+                computes=first[0].value,
+                cold=first[0].wall + first[1].wall,
+                warm=passes,
+                decode=decode[name],
+                backbone=stage[name],
+                peak=child.peak,
+                features=read_features(Path(every[name][1]["output"])),
+            )
+        return found
+
+
+def _cold(child: Child, video: str) -> tuple[Measurement, Measurement] | Failure:
+    """Imports, model and compiling; then a first pass."""
+    ready = child.call("load")
+    first = child.call("extract", video=video)
+    if isinstance(ready, Failure):
+        return ready
+    return first if isinstance(first, Failure) else (ready, first)
+
+
+def read_features(path: Path) -> FloatArray:
+    """(T, D) of what a contender left on disk."""
+    if path.suffix == ".npy":
+        values: FloatArray = np.load(path)
+        return values
+    from safetensors.numpy import load_file
+
+    return load_file(path)["features"]
+
+
+def report(
+    result: common.Result, backbone: str, found: Mapping[str, Runs | Failure], baseline: int
+) -> None:
+    """Tables and targets of one backbone."""
+    ran = {name: runs for name, runs in found.items() if isinstance(runs, Runs)}
+    table = result.table(
+        f"{backbone}: film to features on disk",
+        *("contender", "computes in", "frames", "warm s", "CPU s", "frames/s", "cold s"),
+        *("MB above imports", "least cosine to ours", "ours is faster by"),
+        note=f"A process that imported only {' and '.join(BASELINE)}: "
+        f"{baseline / MEGABYTE:,.0f} MB.",
+    )
+    ours = ran.get(OURS)
+    for name, runs in found.items():
+        if isinstance(runs, Failure):
+            table.add(name, f"cannot run here: {runs.reason}", *[None] * 8)
+            result.broken += [f"{name}: {runs.reason}"] if name == OURS else []
+            continue
+        table.add(
+            *(name, runs.computes, runs.frames, runs.warm.wall, runs.warm.cpu),
+            *(runs.frames / runs.warm.wall, runs.cold, (runs.peak - baseline) / MEGABYTE),
+            agreement(ours, runs),
+            None if ours is None else runs.warm.wall / ours.warm.wall,
+        )
+    stages(result, backbone, ran)
+    if ours is not None:
+        add_targets(result, backbone, ours, ran, baseline)
+
+
+def agreement(ours: Runs | None, theirs: Runs) -> float | None:
+    """The least cosine of any frame's two features: whether it is the same work."""
+    if ours is None or ours.features.shape != theirs.features.shape:
+        return None
+    norms = np.linalg.norm(ours.features, axis=1) * np.linalg.norm(theirs.features, axis=1)
+    return float(((ours.features * theirs.features).sum(axis=1) / norms).min())
+
+
+def stages(result: common.Result, backbone: str, ran: Mapping[str, Runs]) -> None:
+    """CPU seconds of decoding alone and of the backbone alone, for the whole film."""
+    table = result.table(
+        f"{backbone}: stages alone, CPU seconds",
+        *("contender", "decode", "backbone"),
+        note=f"Backbone: {STAGE_FRAMES} frames, scaled to all. Ours decodes to the model's size, "
+        "peers to full pictures.",
+    )
+    for name, runs in ran.items():
+        table.add(name, *stage_seconds(runs))
+
+
+def stage_seconds(runs: Runs) -> tuple[float | None, float | None]:
+    decode = None if isinstance(runs.decode, Failure) else runs.decode.cpu
+    if isinstance(runs.backbone, Failure):
+        return decode, None
+    return decode, runs.backbone.cpu * runs.frames / STAGE_FRAMES
+
+
+def add_targets(
+    result: common.Result, backbone: str, ours: Runs, ran: Mapping[str, Runs], baseline: int
+) -> None:
+    users = {name: runs for name, runs in ran.items() if name.endswith("user")}
+    experts = {n: r for n, r in ran.items() if n.endswith(("expert", "nvdec"))}
+    for manner, rivals, index in (("user", users, 0), ("expert", experts, 1)):
+        if backbone not in TIMES_FASTER or not rivals:
+            continue
+        name, best = min(rivals.items(), key=lambda item: item[1].warm.wall)
+        faster: float | None = best.warm.wall / ours.warm.wall
+        why = "" if "bfloat16" in ours.computes else "ours computes in float32: no bf16 units"
+        if manner == "expert" and "bfloat16" not in best.computes:
+            faster, why = None, f"no bf16 units; as run in float32 {faster:.2f}"
+        what = f"{backbone}: times faster than the fastest {manner} ({name})"
+        result.target(what, faster, TIMES_FASTER[backbone][index], why=why)
+    if users:
+        name, best = min(users.items(), key=lambda item: item[1].warm.wall)
+        share = (ours.peak - baseline) / max(best.peak - baseline, 1)
+        what = f"{backbone}: memory above imports, share of the fastest user's ({name})"
+        result.target(what, share, MOST_MEMORY, at_most=True)
+    reached = limit_share(ours, ran)
+    why = "a stage alone was not measured" if reached is None else ""
+    result.target(f"{backbone}: share of the limit", reached, LEAST_SHARE, why=why)
+
+
+def limit_share(ours: Runs, ran: Mapping[str, Runs]) -> float | None:
+    """How near ours comes to the least processor time that anyone needed, on all cores."""
+    seconds = [stage_seconds(runs) for runs in ran.values()]
+    decode = [decode for decode, _ in seconds if decode is not None]
+    backbone = [backbone for _, backbone in seconds if backbone is not None]
+    if not decode or not backbone:
+        return None
+    return (min(decode) + min(backbone)) / (ours.warm.wall * machine.cores())
