@@ -17,6 +17,8 @@ import click
 from click.core import ParameterSource
 
 OFFLINE_VARIABLE = "VTNSTREAM_OFFLINE"
+NO_BARS_VARIABLE = "HF_HUB_DISABLE_PROGRESS_BARS"
+"""Of huggingface_hub, whose bars would stand beside ours."""
 
 EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("fps", "num_frames", "frame_stride", "sample"),
@@ -154,24 +156,25 @@ class Command(click.Command):
             console.note(line)
         for line in ctx.meta.pop("vtnstream.warnings", ()):
             console.warn(line)
-        with console.libraries(), _offline(values.pop("offline", False)):
+        variables = {OFFLINE_VARIABLE: "1"} if values.pop("offline", False) else {}
+        if console.verbosity < 0 or console.progress in ("plain", "none"):
+            variables[NO_BARS_VARIABLE] = "1"
+        with console.libraries(), _environment(variables):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _offline(asked: bool) -> Iterator[None]:
-    """While a command runs with ``--offline``, the library and child processes know of it."""
-    if not asked:
-        yield
-        return
-    before = os.environ.get(OFFLINE_VARIABLE)
-    os.environ[OFFLINE_VARIABLE] = "1"
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """While a command runs, libraries and child processes know of its options."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        os.environ.pop(OFFLINE_VARIABLE)
-        if before is not None:
-            os.environ[OFFLINE_VARIABLE] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _unset(parameter: click.Parameter) -> Any:

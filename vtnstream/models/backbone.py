@@ -67,7 +67,7 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
     if inner:
         arguments = {**config.arguments, "features_only": True, "out_indices": [config.out_index]}
     try:
-        with hub.offline_respected():
+        with hub.client_settings():
             model = timm.create_model(config.name, pretrained=pretrained, **arguments)
     except Exception as error:  # timm, its models and the hub raise all kinds
         if pretrained:

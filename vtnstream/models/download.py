@@ -7,10 +7,9 @@ from urllib.parse import urlsplit
 
 from vtnstream.errors import ModelError
 from vtnstream.models import hub
-from vtnstream.models.checkpoint import save_model
 from vtnstream.models.http import Expected, fetch
 from vtnstream.models.published import published_model
-from vtnstream.models.pyslowfast import Choices, import_checkpoint
+from vtnstream.models.pyslowfast import Choices, import_checkpoint, save_imported
 from vtnstream.progress import NullProgress, Progress
 
 
@@ -38,6 +37,6 @@ def download_model(name: str, *, progress: Progress | None = None) -> Path:
     if not checkpoint.is_file():
         fetch(url, checkpoint, expected, progress or NullProgress())
     choices = Choices(name=name, labels=model.config.head.labels)
-    save_model(import_checkpoint(checkpoint, choices, base=model.config).model, folder)
+    save_imported(import_checkpoint(checkpoint, choices, base=model.config), folder)
     checkpoint.unlink()
     return folder

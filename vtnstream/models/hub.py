@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from vtnstream.errors import ModelError
 
 OFFLINE_VARIABLES = ("VTNSTREAM_OFFLINE", "HF_HUB_OFFLINE")
+NOT_LOGGED_IN = "not allowed: log in with `hf auth login` or HF_TOKEN, as somebody who may"
 SCHEMES = ("hf://", "hf-hub:", "hf_hub:")
 _PART = r"[A-Za-z0-9][\w.\-]*"
 _REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([\w.\-/]+))?")
@@ -54,22 +56,34 @@ def parse_hub_name(text: str, *, bare: bool = True) -> HubName | None:
 
 def is_offline() -> bool:
     """Whether the environment forbids the network."""
-    values = (os.environ.get(name, "") for name in OFFLINE_VARIABLES)
-    return any(value.upper() in ("1", "ON", "YES", "TRUE") for value in values)
+    return any(map(_is_on, OFFLINE_VARIABLES))
+
+
+def _is_on(variable: str) -> bool:
+    return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 @contextmanager
-def offline_respected() -> Iterator[None]:
-    """While it lasts, huggingface_hub stays offline if :func:`is_offline` says so: it reads
-    its own variable only once, and ours never."""
+def client_settings() -> Iterator[None]:
+    """While it lasts, huggingface_hub stays offline if :func:`is_offline` says so, and shows
+    its bars on a terminal only: it reads its variables once, and ours never."""
     from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or is_offline()
+    before = constants.HF_HUB_OFFLINE, are_progress_bars_disabled()
+    constants.HF_HUB_OFFLINE = before[0] or is_offline()
+    if not before[1] and (_is_on("HF_HUB_DISABLE_PROGRESS_BARS") or not sys.stderr.isatty()):
+        disable_progress_bars()
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = before[0]
+        if not before[1]:
+            enable_progress_bars()
 
 
 def download(name: HubName, file: str) -> Path:
@@ -80,7 +94,7 @@ def download(name: HubName, file: str) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
-    with offline_respected():
+    with client_settings():
         try:
             return Path(hf_hub_download(name.repository, file, revision=name.revision))
         except Exception as error:  # the hub's own errors and every kind of network error
@@ -102,12 +116,66 @@ def download_first(name: HubName, files: Sequence[str]) -> Path:
     raise problem or ModelError(f"hf://{name}: nothing to fetch")
 
 
+def push(
+    name: HubName, files: Mapping[str, Path | bytes], *, private: bool, optional: Sequence[str] = ()
+) -> str:
+    """Put files into a repository as one commit; the repository is made where there is none.
+
+    Args:
+        name: where to; a revision is a branch, made where there is none.
+        files: what by which name, from a path or as bytes.
+        private: only its owner and organisation see it.
+        optional: names left alone where the repository has them.
+
+    Returns:
+        the address of the commit.
+
+    Raises:
+        ModelError: offline, not logged in, refused, or asked to be private where the
+            repository is public.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi(library_name="vtnstream")
+    with client_settings():
+        try:
+            api.create_repo(name.repository, private=private, exist_ok=True)
+            if private and not api.model_info(name.repository).private:
+                raise ModelError(f"hf://{name}: is public: make it private on the Hub first")
+            if name.revision is not None:
+                api.create_branch(name.repository, branch=name.revision, exist_ok=True)
+            there = {
+                file
+                for file in optional
+                if api.file_exists(name.repository, file, revision=name.revision)
+            }
+            additions = [
+                CommitOperationAdd(path_in_repo=file, path_or_fileobj=content)
+                for file, content in files.items()
+                if file not in there
+            ]
+            commit = api.create_commit(
+                name.repository,
+                additions,
+                commit_message="Model folder of vtnstream",
+                revision=name.revision,
+            )
+        except ModelError:
+            raise
+        except Exception as error:  # the hub's own errors and every kind of network error
+            raise ModelError(f"hf://{name}: cannot be pushed ({_reason(error)})") from error
+    return str(commit.commit_url)
+
+
 def _reason(error: Exception) -> str:
     """What went wrong, in a few words: the hub's messages run over many lines."""
     from huggingface_hub import constants, errors
 
     if constants.HF_HUB_OFFLINE or isinstance(error, errors.OfflineModeIsEnabled):
-        return "offline mode is on and it is not in the cache"
+        cached = isinstance(error, errors.LocalEntryNotFoundError)
+        return "offline mode is on" + (" and it is not in the cache" if cached else "")
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return NOT_LOGGED_IN
     if isinstance(error, errors.GatedRepoError):
         return "access is gated: accept its terms on the Hub and log in"
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -118,4 +186,7 @@ def _reason(error: Exception) -> str:
         return "no such file in it"
     if isinstance(error, errors.LocalEntryNotFoundError):
         return "the Hub cannot be reached and it is not in the cache"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403):
+        return NOT_LOGGED_IN
+    text = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

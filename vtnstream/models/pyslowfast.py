@@ -18,12 +18,14 @@ from vtnstream.errors import CheckpointError, ConfigError, ModelError
 from vtnstream.labels import shipped_labels
 from vtnstream.models import weights
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.checkpoint import build
+from vtnstream.models.card import model_card, write_card
+from vtnstream.models.checkpoint import build, save_model
 from vtnstream.models.published import published_model
 
 PUBLISHED = "vtn-vit-b-kinetics"
 """Whose config stands in for what a checkpoint does not say."""
 
+ORIGIN = "Trained with PySlowFast; imported by vtnstream."
 DIFFERENCES = (
     "The reference reads the first 10 s of a video only; here 250 frames are spread over all "
     "of it. `--end 10` gives the reference's cut.",
@@ -93,8 +95,8 @@ def import_checkpoint(
     notes: list[str] = []
     if not recipe:
         notes.append(
-            "the checkpoint holds no config: attention window, heads and colours are taken to "
-            "be those of the published model"
+            "The checkpoint holds no config: attention window, heads and colours are taken to "
+            "be those of the published model."
         )
     try:
         config = _config(state, recipe, choices, base or published_model(PUBLISHED).config)
@@ -107,6 +109,17 @@ def import_checkpoint(
     except (ConfigError, ModelError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Imported(model.eval(), tuple(notes))
+
+
+def save_imported(imported: Imported, folder: Path) -> None:
+    """Write the model folder, with a card that says what differs from the reference.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    save_model(imported.model, folder)
+    notes = (ORIGIN, *imported.notes, *DIFFERENCES)
+    write_card(folder, model_card(folder, notes=notes))
 
 
 def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
@@ -189,8 +202,8 @@ def _labels(
     count = _size(state, "mlp_head.4.weight", 0, len(kinetics))
     if choices.labels is None and count == len(kinetics):
         notes.append(
-            "the checkpoint names no classes: taken to be Kinetics-400 in alphabetical order, as "
-            "in PySlowFast's lists"
+            "The checkpoint names no classes: taken to be Kinetics-400 in alphabetical order, as "
+            "in PySlowFast's lists."
         )
         return kinetics
     if choices.labels is None:

@@ -11,6 +11,7 @@ import click
 
 from vtnstream.cli import options
 from vtnstream.cli.command import Command
+from vtnstream.cli.commands.share import card, push
 from vtnstream.cli.commands.weights import download, import_
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
@@ -29,7 +30,7 @@ def models() -> None:
     """List, show, fetch and hand on models: presets, published and trained ones."""
 
 
-for command in (import_, download):
+for command in (import_, download, card, push):
     models.add_command(command)
 
 
@@ -219,20 +220,10 @@ def _parameters(model: Any) -> dict[str, int]:
 
 
 def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple[str, str]]:
-    prepare, head = config.preprocess, config.head
-    arguments = ", ".join(f"{k}={v}" for k, v in config.backbone.key().items())
-    facts = [
-        ("model", name),
-        ("backbone", f"{config.backbone.name} {arguments}".rstrip()),
-        (
-            "pictures",
-            f"{prepare.frame_width} x {prepare.size}, {prepare.crop}, {prepare.interpolation}",
-        ),
-        ("colours", f"mean {_numbers(prepare.mean)}, std {_numbers(prepare.std)}"),
-        ("sampling", config.sampling.describe()),
-        ("feature norm", config.feature_norm),
-        *_temporal_facts(config),
-    ]
+    from vtnstream.models.facts import config_facts
+
+    head = config.head
+    facts = [("model", name), *config_facts(config)]
     facts += [
         (f"parameters of {part}", f"{count / 1e6:.2f} M") for part, count in counts.items() if count
     ]
@@ -241,22 +232,3 @@ def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple
     if head.dense_labels:
         facts.append(("labels of a moment", ", ".join(head.dense_labels)))
     return facts
-
-
-def _temporal_facts(config: ModelConfig) -> list[tuple[str, str]]:
-    time, vivit = config.temporal, config.vivit
-    if vivit is None:
-        windows = ", ".join(str(window) for window in sorted(set(time.attention_windows)))
-        encoder = f"{time.num_layers} layers, {time.num_heads} heads, window {windows}"
-        return [("encoder", encoder), ("positions", time.positions)]
-    frames, height, width = vivit.tubelet
-    step = f"every {vivit.stride}. of {float(vivit.frame_rate):g} frames/s"
-    clip = f"{vivit.num_frames} frames, {vivit.clip_tokens} tokens, {step}"
-    facts = [("form", vivit.form), ("tubelets", f"{frames} x {height} x {width}"), ("clip", clip)]
-    if vivit.reads_sequences:
-        facts.append(("encoder", f"{vivit.temporal_layers} layers over time"))
-    return facts
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return " ".join(f"{value:g}" for value in values)

@@ -82,8 +82,7 @@ def import_(console: Console, /, **values: Any) -> None:
     Every tensor must be known and of the right shape; nothing in the file is executed.
     """
     from vtnstream.labels import read_labels
-    from vtnstream.models.checkpoint import save_model
-    from vtnstream.models.pyslowfast import DIFFERENCES, Choices, import_checkpoint
+    from vtnstream.models.pyslowfast import Choices, import_checkpoint, save_imported
 
     folder: Path = values["output"]
     refuse_model(folder, overwrite=values["overwrite"])
@@ -95,11 +94,9 @@ def import_(console: Console, /, **values: Any) -> None:
         attention_window=values["attention_window"],
     )
     imported = import_checkpoint(values["checkpoint"], choices)
-    save_model(imported.model, folder)
+    save_imported(imported, folder)
     for note in imported.notes:
         console.warn(note)
-    for difference in DIFFERENCES:
-        console.note(difference)
     console.out(str(folder))
     console.say(f"try it: vtnstream classify VIDEO --model {folder}")
 
