@@ -11,6 +11,7 @@ BENCHMARKS = {
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
     "memory": "peak memory of extract and timeline on a ten-minute and a three-hour film",
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
+    "temporal": "the temporal encoder, against transformers' Longformer and full attention",
     "throughput": "film to features, against OpenCV, torchcodec and PyAV with timm",
 }
 

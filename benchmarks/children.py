@@ -70,6 +70,7 @@ class Child:
         contender: ``module:Class``.
         settings: arguments of the class.
         environment: added to this process's own.
+        limits: of every call.
     """
 
     def __init__(
@@ -77,9 +78,10 @@ class Child:
         contender: str,
         settings: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self.began = time.perf_counter()
         self.peak = 0
+        self._limits = limits or Limits()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._failure: Failure | None = None
         self._process = subprocess.Popen(
@@ -107,13 +109,11 @@ class Child:
                 _open(pipe).close()
         self._errors.close()
 
-    def call(
-        self, method: str, limits: Limits | None = None, **arguments: Any
-    ) -> Measurement | Failure:
+    def call(self, method: str, **arguments: Any) -> Measurement | Failure:
         """Run one method and measure it; after a failure every call returns it again."""
         if self._failure is not None:
             return self._failure
-        with self._watched(limits or Limits()) as stopped:
+        with self._watched(self._limits) as stopped:
             answer = self._ask({"method": method, "arguments": arguments})
         if answer is None:
             self._process.wait()
@@ -197,11 +197,7 @@ class Median:
 
 
 def interleave(
-    children: Mapping[str, Child],
-    runs: int,
-    method: str,
-    limits: Limits | None = None,
-    **arguments: Any,
+    children: Mapping[str, Child], runs: int, method: str, **arguments: Any
 ) -> dict[str, Median | Failure]:
     """Ask all children in turn, ``runs`` times over, so that what the machine does meanwhile
     falls on all of them; the median of each."""
@@ -211,7 +207,7 @@ def interleave(
         for name, child in children.items():
             if name in failed:
                 continue
-            answer = child.call(method, limits, **arguments)
+            answer = child.call(method, **arguments)
             if isinstance(answer, Failure):
                 failed[name] = answer
             else:

@@ -55,13 +55,13 @@ def test_what_cannot_be_imported_is_a_reason() -> None:
 
 
 def test_limits_of_time_and_memory_stop_a_call() -> None:
-    with Child(PATIENT) as child:
-        assert child.call("add", Limits(seconds=20), number=1) != Failure("beyond 20 s")
-        assert child.call("sleep", Limits(seconds=0.2), seconds=60) == Failure("beyond 0.2 s")
-    with Child(PATIENT) as child:
+    with Child(PATIENT, limits=Limits(seconds=0.5)) as child:
+        assert isinstance(child.call("add", number=1), Measurement)
+        assert child.call("sleep", seconds=60) == Failure("beyond 0.5 s")
+    with Child(PATIENT, limits=Limits(resident_bytes=200 * MEGABYTE)) as child:
+        assert isinstance(child.call("hold", megabytes=20), Measurement)
         child.call("hold", megabytes=300)
-        answer = child.call("sleep", Limits(resident_bytes=200 * MEGABYTE), seconds=60)
-        assert answer == Failure("beyond 0.2 GiB")
+        assert child.call("sleep", seconds=60) == Failure("beyond 0.2 GiB")
 
 
 def test_environment_and_search_path_are_given() -> None:
