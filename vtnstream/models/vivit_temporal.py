@@ -52,6 +52,11 @@ class TemporalTransformer(nn.Module):
         normal: Tensor = self.norm(states)
         return normal
 
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks in order."""
+        return list(self.blocks)  # type: ignore[arg-type]
+
     def start(self) -> Tensor:
         """[CLS] with its position: (1, 1, D)."""
         return self.cls_token + self.pos_embed[:, :1]

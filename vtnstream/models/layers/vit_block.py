@@ -27,6 +27,16 @@ def heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return attention.q_norm(query), attention.k_norm(key), value
 
 
+def queries(attention: Any, tokens: Tensor) -> Tensor:
+    """The queries alone: (..., N, D) -> (..., N, H, Dh)."""
+    qkv = attention.qkv
+    size = qkv.out_features // 3
+    bias = None if qkv.bias is None else qkv.bias[:size]
+    query: Tensor = F.linear(tokens, qkv.weight[:size], bias)
+    normal: Tensor = attention.q_norm(query.unflatten(-1, (attention.num_heads, -1)))  # type: ignore[no-untyped-call]
+    return normal
+
+
 def look(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Each query at all keys of its row: (..., M, H, Dh), (..., N, H, Dh) -> (..., M, H, Dh).
     Rows are one axis for the kernels that hold no M x N matrix."""
