@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.errors import CheckpointError, ModelError, OutputError
-from vtnstream.models import hub, presets, weights
+from vtnstream.models import hub, presets, vivit_hf, weights
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import SkipRandomInit, untracked_buffers
 from vtnstream.models.published import published_models
@@ -77,6 +77,8 @@ def read_config(folder: str | Path) -> ModelConfig:
         ModelError: there is none, or it is no JSON object.
         ConfigError: it holds unknown keys or refused values.
     """
+    if vivit_hf.recognises(folder):
+        return vivit_hf.read_config(folder)
     path = Path(folder) / CONFIG_FILE
     try:
         if path.stat().st_size > LARGEST_CONFIG:
@@ -98,7 +100,8 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
 
     Args:
         path_or_name: a model folder, a Hub repository as ``org/name[@rev]`` or
-            ``hf://org/name[@rev]``, or a published model that has been downloaded.
+            ``hf://org/name[@rev]``, or a published model that has been downloaded. Folder
+            and repository may be of transformers' ``VivitForVideoClassification``.
         device: where to put it.
 
     Raises:
@@ -108,11 +111,13 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
             are not finite.
     """
     folder = _find_folder(path_or_name)
-    config = read_config(folder)
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
-    state = weights.read_tensors(path)
+    if vivit_hf.recognises(folder):
+        config, state, path = vivit_hf.load(folder)
+    else:
+        config, path = read_config(folder), folder / WEIGHTS_FILE
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
+        state = weights.read_tensors(path)
     try:
         model = build(config, state, path)
     except CheckpointError:
@@ -188,7 +193,11 @@ def _find_folder(path_or_name: str | Path) -> Path:
         raise ModelError(f"{text}: no such model folder")
     try:
         config = hub.download(name, CONFIG_FILE)
-        hub.download(name, WEIGHTS_FILE)
+        if vivit_hf.recognises(config.parent):
+            hub.download_first(name, vivit_hf.PREPROCESS_FILES)
+            hub.download_first(name, vivit_hf.WEIGHT_FILES)
+        else:
+            hub.download(name, WEIGHTS_FILE)
     except ModelError as error:
         if text.startswith(hub.SCHEMES):
             raise

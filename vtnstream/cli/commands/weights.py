@@ -19,6 +19,7 @@ _SECTION = "Model"
 IMPORT_EXAMPLES = """
 vtnstream models import VTN_VIT_B_KINETICS.pyth -o models/kinetics
 vtnstream models import checkpoint_epoch_00025.pyth -o models/mine --labels classes.txt
+vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
 """
 
 
@@ -77,15 +78,22 @@ vtnstream models import checkpoint_epoch_00025.pyth -o models/mine --labels clas
 @options.speech
 @click.pass_obj
 def import_(console: Console, /, **values: Any) -> None:
-    """Turn CHECKPOINT, a VTN trained with PySlowFast, into a model folder.
+    """Turn CHECKPOINT, a VTN trained with PySlowFast or a folder of transformers' ViViT, into
+    a model folder.
 
     Every tensor must be known and of the right shape; nothing in the file is executed.
     """
     from vtnstream.labels import read_labels
     from vtnstream.models.pyslowfast import Choices, import_checkpoint, save_imported
+    from vtnstream.models.vivit_hf import recognises
 
     folder: Path = values["output"]
     refuse_model(folder, overwrite=values["overwrite"])
+    if recognises(values["checkpoint"]):
+        _import_vivit(values["checkpoint"], folder, values)
+        console.out(str(folder))
+        console.say(f"try it: vtnstream classify VIDEO --model {folder}")
+        return
     choices = Choices(
         name=folder.resolve().name,
         labels=read_labels(values["labels"]) if values["labels"] else None,
@@ -99,6 +107,20 @@ def import_(console: Console, /, **values: Any) -> None:
         console.warn(note)
     console.out(str(folder))
     console.say(f"try it: vtnstream classify VIDEO --model {folder}")
+
+
+def _import_vivit(source: Path, folder: Path, values: dict[str, Any]) -> None:
+    from dataclasses import replace
+
+    from vtnstream.models.checkpoint import load_model, save_model
+
+    told = [n for n in ("labels", "backbone", "num_heads", "attention_window") if values[n]]
+    if told:
+        flag = "--" + told[0].replace("_", "-")
+        raise UsageError(f"{source}: says itself what {flag} would: leave it out")
+    model = load_model(source)
+    model.config = replace(model.config, name=folder.resolve().name)
+    save_model(model, folder)
 
 
 DOWNLOAD_EXAMPLES = """
