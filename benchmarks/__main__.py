@@ -10,6 +10,7 @@ from vtnstream.registry import suggestion
 BENCHMARKS = {
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
     "memory": "peak memory of extract and timeline on a ten-minute and a three-hour film",
+    "paper": "a video's class by VTN in one pass, against SlowFast and I3D with 30 views",
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
     "temporal": "the temporal encoder, against transformers' Longformer and full attention",
     "throughput": "film to features, against OpenCV, torchcodec and PyAV with timm",
