@@ -7,7 +7,7 @@ import torch
 
 from tests.training.cases import WIDTH, class_sample, dense_sample, model
 from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.training.batches import Crop, collate, epoch_batches, plan_batches, random_crop
+from vtnstream.training.batches import Crop, collate, epoch_crops, plan_batches, random_crop
 from vtnstream.training.targets import IGNORE
 
 
@@ -81,15 +81,14 @@ def test_an_epoch_sees_each_sample_once_in_new_crops() -> None:
     generator = np.random.default_rng(0)
 
     def epoch() -> list[list[int]]:
-        batches = epoch_batches(
+        batches = epoch_crops(
             samples,
             max_tokens=6,
             batch_size=2,
             batch_tokens=100,
             generator=generator,
-            clip_positions=False,
         )
-        return [row.tolist() for batch in batches for row in batch.indices]
+        return [row.tolist() for part in batches for row in collate(part).indices]
 
     first, second = epoch(), epoch()
     assert len(first) == len(second) == 5

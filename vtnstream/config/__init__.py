@@ -10,10 +10,11 @@ from vtnstream.config.model import (
 )
 from vtnstream.config.runtime import RuntimeConfig
 from vtnstream.config.timeline import TimelineConfig
-from vtnstream.config.train import DataConfig, OptimConfig, TrainConfig
+from vtnstream.config.train import AugmentConfig, DataConfig, OptimConfig, TrainConfig
 from vtnstream.config.vivit import ViViTConfig
 
 __all__ = [
+    "AugmentConfig",
     "BackboneConfig",
     "DataConfig",
     "HeadConfig",

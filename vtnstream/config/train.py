@@ -15,9 +15,10 @@ from vtnstream.config.model import (
 )
 from vtnstream.errors import ConfigError
 
-TASKS = ("auto", "classification", "dense")
+TASKS = ("auto", "classification", "dense", "both")
+MODES = ("frozen", "end-to-end")
 SCHEDULES = ("onecycle", "cosine", "constant")
-CLASS_WEIGHTS = ("none", "balanced")
+CLASS_WEIGHTS = ("none", "balanced", "root")
 RANDOM_WEIGHTS = "random"
 ON_BAD_VIDEO = ("stop", "skip")
 WEIGHT_INITS = ("xavier", "normal")
@@ -67,6 +68,26 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """Changes to clips when training from pixels, one draw for all frames of a clip.
+
+    Attributes:
+        horizontal_flip: probability of a mirrored clip.
+        vertical_flip: probability of one upside down.
+        permute_channels: probability of red, green and blue changing places.
+    """
+
+    horizontal_flip: float = 0.5
+    vertical_flip: float = 0.0
+    permute_channels: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("horizontal_flip", "vertical_flip", "permute_channels"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"augment.{name} is a probability, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
 class OptimConfig:
     """AdamW and its schedule.
 
@@ -83,7 +104,8 @@ class OptimConfig:
         warmup: share of the steps in which the learning rate rises.
         grad_clip: largest norm of the gradient.
         label_smoothing: share of the target spread over all classes.
-        class_weights: ``balanced`` weights each class by the inverse of its frequency.
+        class_weights: ``balanced`` weights each class by the inverse of its frequency,
+            ``root`` by the inverse of its square root, for classes that are very rare.
         mixup: alpha of mixup on features (classification only); 0 is off.
         patience: stop after so many epochs without a better validation score; None never.
             Long-context tasks stand on a plateau for some epochs before they fall: under
@@ -126,14 +148,17 @@ def _small_encoder() -> TemporalConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """One training on stored features: the backbone is frozen, temporal encoder and head
-    are learned.
+    """One training.
 
     Attributes:
+        mode: ``frozen`` learns temporal encoder and heads on stored features of a backbone
+            that stays as it is; ``end-to-end`` learns the backbone with them, from pixels.
         annotations: a file or folder (see :mod:`vtnstream.datasets.annotations`).
         output: the model folder to write.
-        task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head;
-            ``auto`` is dense where the annotations are segments.
+        class_annotations: classes of whole videos (path,label) beside annotations that are
+            segments: both heads are learned.
+        task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head,
+            ``both`` both; ``auto`` is what the annotations allow.
         seed: fixes weights, order, crops and dropout.
         weights: of the backbone: a file, a folder or ``hf-hub:org/name``; ``random`` where
             untrained ones are meant (without it they are warned of).
@@ -148,12 +173,15 @@ class TrainConfig:
         weight_init: start of encoder and head: ``xavier`` follows the layers' width, so that
             narrow encoders learn too (a third of the epochs on the demo's films);
             ``normal`` is the paper's N(0, .02).
+        augment: changes to clips, end-to-end only.
         head: dropout and width of the MLP head; labels come from the annotations.
         data: which videos, in what pieces.
         optim: how they are learned.
     """
 
+    mode: str = "frozen"
     annotations: str = ""
+    class_annotations: str = ""
     output: str = ""
     task: str = "auto"
     seed: int = 0
@@ -168,8 +196,16 @@ class TrainConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        _one_of("mode", self.mode, MODES)
+        if self.mode == "end-to-end" and self.feature_norm not in ("none", "video_mean"):
+            raise ConfigError(
+                "end-to-end training changes the features while it learns: set feature_norm to none"
+            )
+        if self.mode == "end-to-end" and self.optim.mixup:
+            raise ConfigError("optim.mixup mixes stored features: it needs mode = frozen")
         _one_of("task", self.task, TASKS)
         _one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         _one_of("weight_init", self.weight_init, WEIGHT_INITS)

@@ -48,8 +48,12 @@ class Preprocess:
         if not frames.flags.writeable:  # torch would warn about it
             frames = frames.copy()
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(device)  # (T, H, W, 3)
+        return self.normalize(pixels).to(dtype)
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """(T, H, W, 3) uint8 where they are -> (T, 3, H, W) float32."""
         scaled = pixels.permute(0, 3, 1, 2).to(
             torch.float32, memory_format=torch.contiguous_format
         )  # (T, 3, H, W)
-        scaled.div_(255).sub_(self._mean.to(scaled.device)).div_(self._std.to(scaled.device))
-        return scaled.to(dtype)
+        mean, std = self._mean.to(scaled.device), self._std.to(scaled.device)
+        return scaled.div_(255).sub_(mean).div_(std)

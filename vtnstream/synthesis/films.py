@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +20,7 @@ from numpy.typing import NDArray
 
 from vtnstream.errors import ConfigError, OutputError
 from vtnstream.progress import NullProgress, Progress
+from vtnstream.synthesis.rendering import render_all
 from vtnstream.types import Segment
 from vtnstream.video.write import write_video
 
@@ -199,48 +196,11 @@ def make_films(
         raise OutputError(f"{directory}: cannot be made ({error.strerror or error})") from error
     paths = [directory / f"film_{index:04d}.mp4" for index in range(num_films)]
     work = partial(_make_numbered, seed=seed, config=config or FilmConfig())
-    progress.start("rendering films", total=num_films, unit="films")
-    try:
-        if workers > 1:
-            return _in_processes(work, paths, workers, progress)
-        films = []
-        for index, path in enumerate(paths):
-            films.append(work(index, path))
-            progress.advance(index + 1)
-        return films
-    finally:
-        progress.finish()
+    return render_all(work, paths, workers=workers, progress=progress)
 
 
 def _make_numbered(index: int, path: Path, *, seed: int, config: FilmConfig) -> Film:
     return make_film(path, (seed, index), config)
-
-
-def _in_processes(
-    work: partial[Film], paths: list[Path], workers: int, progress: Progress
-) -> list[Film]:
-    # Spawned, never forked: libav and torch may already run threads in this process. Ctrl-C
-    # reaches the whole process group, so the children leave it to this one.
-    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    films: dict[int, Film] = {}
-    try:
-        with ProcessPoolExecutor(workers, get_context("spawn"), ignore) as pool:
-            futures = {pool.submit(work, i, path): i for i, path in enumerate(paths)}
-            try:
-                for future in as_completed(futures):
-                    films[futures[future]] = future.result()
-                    progress.advance(len(films))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-    except BrokenProcessPool:
-        # A script without an importable __main__ (python - < file) cannot spawn.
-        progress.warn("no worker processes could be started: rendering in this one")
-    for index, path in enumerate(paths):
-        if index not in films:
-            films[index] = work(index, path)
-            progress.advance(len(films))
-    return [films[index] for index in range(len(paths))]
 
 
 def write_annotations(

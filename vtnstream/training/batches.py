@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from vtnstream.models.token_inputs import TokenInputs
 from vtnstream.training.features import read_span
+from vtnstream.training.frames import FrameSequence
 from vtnstream.training.targets import IGNORE, Sample
 
 BUCKET = 8
@@ -36,7 +37,8 @@ class Batch:
 
     Attributes:
         inputs: (B, T, E) float32, what the temporal embedding takes: normalised features
-            and, by the model's ``token_inputs``, how they differ from their neighbours.
+            and, by the model's ``token_inputs``, how they differ from their neighbours. When
+            training from pixels (B, T, H, W, 3) uint8 frames.
         indices: (B, T) int64 grid positions.
         padding_mask: (B, T) bool, True where a token is real; None where all are.
         labels: (B,) int64, or None.
@@ -49,6 +51,11 @@ class Batch:
     padding_mask: Tensor | None
     labels: Tensor | None
     targets: Tensor | None
+
+    @property
+    def holds_frames(self) -> bool:
+        """``inputs`` are pictures."""
+        return self.inputs.ndim == 5
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -145,10 +152,13 @@ def collate(
 
 
 def _inputs(crop: Crop, token_inputs: TokenInputs | None) -> Tensor:
-    """(T, E) of one crop; its first and last tokens are compared with those around it."""
+    """(T, E) of one crop; its first and last tokens are compared with those around it. Of a
+    sequence of frames its pictures (T, H, W, 3)."""
     features = crop.sample.features
     start = crop.sample.start + crop.start
     stop = start + len(crop)
+    if isinstance(features, FrameSequence):
+        return torch.from_numpy(features.span(start, stop))
     if token_inputs is None:
         return torch.tensor(read_span(features, start, stop))
     first = max(start - token_inputs.before, 0)
@@ -159,17 +169,15 @@ def _inputs(crop: Crop, token_inputs: TokenInputs | None) -> Tensor:
     return inputs[start - first : stop - first]
 
 
-def epoch_batches(
+def epoch_crops(
     samples: Sequence[Sample],
     *,
     max_tokens: int,
     batch_size: int,
     batch_tokens: int,
     generator: np.random.Generator,
-    clip_positions: bool,
-    token_inputs: TokenInputs | None = None,
-) -> Iterator[Batch]:
-    """One pass over the training set in random order, each sample once, newly cropped."""
+) -> list[list[Crop]]:
+    """The batches of one pass over the training set in random order, each sample once, newly
+    cropped."""
     crops = [random_crop(sample, max_tokens, generator) for sample in samples]
-    for batch in plan_batches(crops, batch_size, batch_tokens, generator):
-        yield collate(batch, token_inputs, clip_positions=clip_positions)
+    return plan_batches(crops, batch_size, batch_tokens, generator)

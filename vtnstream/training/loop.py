@@ -1,11 +1,12 @@
-"""The training loop: temporal encoder and head on normalised stored features."""
+"""The training loop: temporal encoder and heads on normalised stored features, or all of a
+model on pixels."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from vtnstream.config import TrainConfig
 from vtnstream.errors import TrainingError
 from vtnstream.models.vtn import VTN
-from vtnstream.training.batches import Batch, epoch_batches
+from vtnstream.training.augment import augment_clips
+from vtnstream.training.batches import Batch, collate, epoch_crops
+from vtnstream.training.forward import run_model
 from vtnstream.training.losses import balanced_weights, head_loss, mixup
 from vtnstream.training.targets import Sample, class_counts
 from vtnstream.training.validation import validate
@@ -48,7 +51,7 @@ class EpochRecord:
 
 @dataclass(slots=True)
 class Fit:
-    """How training went; ``best_state`` holds all weights but the backbone's."""
+    """How training went; ``best_state`` holds all weights that were learned."""
 
     records: list[EpochRecord] = field(default_factory=list)
     best: EpochRecord | None = None
@@ -78,10 +81,11 @@ def learning_rate(done: float, config: TrainConfig) -> float:
 
 
 def parameter_groups(model: VTN, weight_decay: float) -> list[dict[str, object]]:
-    """Trainable parameters with and without weight decay: matrices of linear layers have
-    it; biases, norms, [CLS] and embedding tables do not."""
-    linear = (module for module in model.modules() if isinstance(module, nn.Linear))
-    decayed = [module.weight for module in linear if module.weight.requires_grad]
+    """Trainable parameters with and without weight decay: matrices of linear layers and
+    filters of convolutions have it; biases, norms, [CLS] and embedding tables do not."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    decaying = (module for module in model.modules() if isinstance(module, kinds))
+    decayed = [module.weight for module in decaying if module.weight.requires_grad]
     known = {id(parameter) for parameter in decayed}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
     return [
@@ -91,11 +95,12 @@ def parameter_groups(model: VTN, weight_decay: float) -> list[dict[str, object]]
 
 
 def trained_state(model: VTN) -> State:
-    """A copy of all weights but the frozen backbone's."""
+    """A copy of all weights but those of a frozen backbone."""
+    frozen = not any(parameter.requires_grad for parameter in model.backbone.parameters())
     return {
         name: tensor.detach().clone()
         for name, tensor in model.state_dict().items()
-        if not name.startswith("backbone.")
+        if not (frozen and name.startswith("backbone."))
     }
 
 
@@ -108,11 +113,11 @@ def fit(
     on_step: OnStep = lambda done, loss: None,
     on_epoch: OnEpoch = lambda record, fit: None,
 ) -> Fit:
-    """Train all of a model but its backbone; the same seed gives the same losses.
+    """Train a model, its backbone only end-to-end; the same seed gives the same losses.
 
     Args:
         model: on its device; ends with the weights of the last epoch.
-        training: normalised samples.
+        training: samples of normalised features, or end-to-end of frames.
         validation: the same, held out; may be empty, then the last epoch is the best.
         config: ``seed``, ``data`` and ``optim`` are read.
         on_step: called after each step.
@@ -121,7 +126,7 @@ def fit(
     Raises:
         TrainingError: the loss is not finite.
     """
-    model.backbone.requires_grad_(False)
+    model.backbone.requires_grad_(config.mode == "end-to-end")
     trainer = _Trainer(model, training, config)
     result = Fit()
     began = time.perf_counter()
@@ -164,9 +169,10 @@ class _Trainer:
         head = model.config.head
         self.num_classes = len(head.dense_labels or head.labels)
         self.weights: Tensor | None = None
-        if config.optim.class_weights == "balanced":
+        if config.optim.class_weights != "none":
             counts = class_counts(samples, self.num_classes)
-            self.weights = balanced_weights(counts).to(self.device)
+            power = 0.5 if config.optim.class_weights == "root" else 1.0
+            self.weights = balanced_weights(counts, power).to(self.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(model, config.optim.weight_decay), lr=config.optim.learning_rate
         )
@@ -178,22 +184,28 @@ class _Trainer:
     def epoch(self, epoch: int, on_step: OnStep) -> float:
         """One pass; returns the mean loss."""
         self.model.train()
-        self.model.backbone.eval()
+        if self.config.mode == "frozen":
+            self.model.backbone.eval()
         data, optim = self.config.data, self.config.optim
-        batches = list(
-            epoch_batches(
-                self.samples,
-                max_tokens=data.clip_tokens or data.max_tokens,
-                batch_size=optim.batch_size,
-                batch_tokens=optim.batch_tokens,
-                generator=self.order,
-                clip_positions=self.model.config.temporal.window_positions == "clip",
-                token_inputs=self.model.token_inputs,
-            )
+        crops = epoch_crops(
+            self.samples,
+            max_tokens=data.clip_tokens or data.max_tokens,
+            batch_size=optim.batch_size,
+            batch_tokens=optim.batch_tokens,
+            generator=self.order,
         )
         total = 0.0
-        for number, batch in enumerate(batches):
-            done = (epoch - 1 + number / len(batches)) / optim.epochs
+        for number, part in enumerate(crops):
+            batch = collate(
+                part,
+                self.model.token_inputs,
+                clip_positions=self.model.config.temporal.window_positions == "clip",
+            )
+            if batch.holds_frames:
+                batch = replace(
+                    batch, inputs=augment_clips(batch.inputs, self.config.augment, self.order)
+                )
+            done = (epoch - 1 + number / len(crops)) / optim.epochs
             loss = self.step(batch.to(self.device), learning_rate(done, self.config))
             if not math.isfinite(loss):
                 raise TrainingError(
@@ -201,8 +213,8 @@ class _Trainer:
                     "optim.learning_rate, or look for broken features"
                 )
             total += loss
-            on_step((epoch - 1 + (number + 1) / len(batches)) / optim.epochs, loss)
-        return total / len(batches)
+            on_step((epoch - 1 + (number + 1) / len(crops)) / optim.epochs, loss)
+        return total / len(crops)
 
     def step(self, batch: Batch, rate: float) -> float:
         """One update; returns its loss."""
@@ -213,14 +225,8 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        tokens = self.model.encode_tokens(
-            self.model.project(batch.inputs),
-            padding_mask=batch.padding_mask,
-            indices=batch.indices,
-            cls_only=batch.targets is None,
-        )
         loss = head_loss(
-            self.model.heads(tokens),
+            run_model(self.model, batch),
             batch,
             class_weights=self.weights,
             label_smoothing=optim.label_smoothing,

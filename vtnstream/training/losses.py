@@ -13,19 +13,21 @@ from vtnstream.training.targets import IGNORE
 from vtnstream.types import IndexArray
 
 
-def balanced_weights(counts: IndexArray) -> Tensor:
+def balanced_weights(counts: IndexArray, power: float = 1.0) -> Tensor:
     """Weight of each class, the inverse of its frequency with mean 1 over the samples;
     classes without a sample get 0.
 
     Args:
         counts: (K,) samples or tokens of each class.
+        power: of the inverse frequency; 1/2 is between equal classes and equal samples.
 
     Returns:
         (K,) float32.
     """
     present = counts > 0
     weights = np.zeros(len(counts), np.float64)
-    weights[present] = counts.sum() / (present.sum() * counts[present])
+    weights[present] = (counts.sum() / counts[present]) ** power
+    weights /= (weights * counts).sum() / max(counts.sum(), 1)
     return torch.from_numpy(weights).float()
 
 
@@ -37,30 +39,38 @@ def head_loss(
     label_smoothing: float = 0.0,
     soft_labels: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of whichever head the batch has targets for, a scalar.
+    """Cross-entropy of the heads the batch has targets for, their sum where it has both; a
+    scalar.
 
     Args:
         output: the model's.
-        batch: with ``labels`` or ``targets``.
-        class_weights: (K,) or None.
+        batch: with ``labels``, ``targets`` or both.
+        class_weights: (K,) of the dense head, or of the MLP head where there is no other.
         label_smoothing: share of the target spread over all classes.
         soft_labels: (B, K) in place of the batch's labels (mixup).
     """
+    losses = []
     if batch.targets is not None:
         assert output.dense_logits is not None
-        return functional.cross_entropy(
-            output.dense_logits.flatten(0, 1),  # (B*T, K)
-            batch.targets.flatten(),
-            weight=class_weights,
-            label_smoothing=label_smoothing,
-            ignore_index=IGNORE,
+        losses.append(
+            functional.cross_entropy(
+                output.dense_logits.flatten(0, 1),  # (B*T, K)
+                batch.targets.flatten(),
+                weight=class_weights,
+                label_smoothing=label_smoothing,
+                ignore_index=IGNORE,
+            )
         )
-    assert output.logits is not None
     target = batch.labels if soft_labels is None else soft_labels
-    assert target is not None
-    return functional.cross_entropy(
-        output.logits, target, weight=class_weights, label_smoothing=label_smoothing
-    )
+    if target is not None:
+        assert output.logits is not None
+        weight = class_weights if batch.targets is None else None
+        losses.append(
+            functional.cross_entropy(
+                output.logits, target, weight=weight, label_smoothing=label_smoothing
+            )
+        )
+    return torch.stack(losses).sum()
 
 
 def mixup(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from vtnstream.config import HeadConfig, ModelConfig, PreprocessConfig, RuntimeConfig, TrainConfig
+from vtnstream.config import ModelConfig, PreprocessConfig, RuntimeConfig, TrainConfig
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.config.train import RANDOM_WEIGHTS
-from vtnstream.datasets.annotations import Annotations
-from vtnstream.errors import ConfigError, TrainingError
+from vtnstream.datasets.annotations import Annotations, read_annotations
+from vtnstream.errors import AnnotationError, ConfigError, TrainingError
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.labels import BACKGROUND, stable_order
 from vtnstream.models.backbone import create_backbone, load_backbone_weights, native_preprocess
@@ -26,8 +26,15 @@ from vtnstream.training.features import (
     fit_feature_norm,
     normalized,
 )
+from vtnstream.training.frames import collect_frames
 from vtnstream.training.split import Split
-from vtnstream.training.targets import Sample, class_counts, class_samples, dense_samples
+from vtnstream.training.targets import (
+    Sample,
+    class_counts,
+    class_samples,
+    dense_samples,
+    with_classes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +48,21 @@ class Prepared:
 
 
 def resolve_task(config: TrainConfig, annotations: Annotations) -> str:
-    """``classification`` or ``dense``.
+    """``classification``, ``dense`` or ``both``.
 
     Raises:
         ConfigError: a dense head is asked for, and the annotations are no segments.
     """
+    if config.class_annotations and config.task in ("classification", "dense"):
+        raise ConfigError(f"class_annotations teach both heads, task is {config.task}")
+    if config.task == "both" and not config.class_annotations:
+        raise ConfigError("task both needs class_annotations (path,label) beside the segments")
+    if config.class_annotations and not annotations.has_segments:
+        raise ConfigError(f"{annotations.source}: class_annotations go with annotated segments")
     if config.task == "dense" and not annotations.has_segments:
         raise ConfigError(f"{annotations.source}: task dense needs segments (path,start,end,label)")
+    if config.class_annotations:
+        return "both"
     if config.task == "auto":
         return "dense" if annotations.has_segments else "classification"
     return config.task
@@ -66,7 +81,7 @@ def prepare(
 
     Args:
         config: what to build and how.
-        task: ``classification`` or ``dense``.
+        task: ``classification``, ``dense`` or ``both``.
         annotations: all of the file; its labels are the model's.
         split: which of its videos are used.
         runtime: device, dtype and store of the features.
@@ -84,40 +99,29 @@ def prepare(
         {**to_dict(native_preprocess(config.backbone)), **config.preprocess},
         where="preprocess",
     )
-    encoder = FrameEncoder(
-        backbone,
-        config.backbone,
-        preprocess,
-        device=resolve_device(runtime.device),
-        dtype=runtime.dtype,
-    )
-    videos = collect_features(
-        [*split.train, *split.validation],
-        encoder,
-        config.sampling,
-        runtime,
-        data=config.data,
-        stack=stack,
-        progress=progress,
-    )
+    videos = _sequences(config, backbone, preprocess, split, runtime, progress, stack)
     held = set(split.validation)
     learned = [item for item in videos if item.video not in held]
     if not learned:
         raise TrainingError(f"{annotations.source}: none of the videos could be read")
-    dense = task == "dense"
+    dense = task != "classification"
     labels = stable_order(annotations.labels, background=dense)
-    model_config = _model_config(config, preprocess, labels, dense, videos, progress)
+    classes = _classes(config)
+    model_config = _model_config(config, preprocess, labels, dense, classes, videos, progress)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = VTN(model_config, backbone)
         if config.weight_init == "xavier":
             _start_by_width(model)
-    fit_feature_norm(model.feature_norm, learned)
-    model.to(encoder.device)
+    if config.mode == "frozen":
+        fit_feature_norm(model.feature_norm, learned)
+    model.to(resolve_device(runtime.device))
     make = dense_samples if dense else class_samples
     parts = []
     for group in (learned, [item for item in videos if item.video in held]):
-        samples, unseen = make([_through(item, model) for item in group], labels)
+        samples, unseen = make([_through(item, model, config) for item in group], labels)
+        if classes:
+            samples = with_classes(samples, classes, model.config.head.labels)
         for message in unseen:
             progress.warn(message)
         parts.append(samples)
@@ -134,7 +138,56 @@ def _start_by_width(model: VTN) -> None:
                 torch.nn.init.xavier_uniform_(module.weight)
 
 
-def _through(item: VideoFeatures, model: VTN) -> VideoFeatures:
+def _sequences(
+    config: TrainConfig,
+    backbone: torch.nn.Module,
+    preprocess: PreprocessConfig,
+    split: Split,
+    runtime: RuntimeConfig,
+    progress: Progress,
+    stack: ExitStack,
+) -> list[VideoFeatures]:
+    """What is learned from: features of the frozen backbone, or frames."""
+    videos = [*split.train, *split.validation]
+    if config.mode == "end-to-end":
+        return collect_frames(
+            videos, preprocess, config.sampling, data=config.data, progress=progress
+        )
+    encoder = FrameEncoder(
+        backbone,
+        config.backbone,
+        preprocess,
+        device=resolve_device(runtime.device),
+        dtype=runtime.dtype,
+    )
+    return collect_features(
+        videos,
+        encoder,
+        config.sampling,
+        runtime,
+        data=config.data,
+        stack=stack,
+        progress=progress,
+    )
+
+
+def _classes(config: TrainConfig) -> dict[Path, str]:
+    """Class of each whole video, where there are classes beside segments.
+
+    Raises:
+        AnnotationError: the file is wrong, or holds segments.
+    """
+    if not config.class_annotations:
+        return {}
+    found = read_annotations(config.class_annotations, videos=config.data.videos, check_files=False)
+    if found.has_segments:
+        raise AnnotationError(f"{found.source}: class_annotations are path,label, not segments")
+    return {video.path: video.annotations[0].label for video in found.videos}
+
+
+def _through(item: VideoFeatures, model: VTN, config: TrainConfig) -> VideoFeatures:
+    if config.mode == "end-to-end":
+        return item
     return dataclasses.replace(item, features=normalized(item.features, model.feature_norm))
 
 
@@ -157,6 +210,7 @@ def _model_config(
     preprocess: PreprocessConfig,
     labels: tuple[str, ...],
     dense: bool,
+    classes: Mapping[Path, str],
     videos: Sequence[VideoFeatures],
     progress: Progress,
 ) -> ModelConfig:
@@ -172,10 +226,10 @@ def _model_config(
             "rotary positions instead, which know no end"
         )
         temporal = dataclasses.replace(temporal, positions="rotary")
-    head = (
-        HeadConfig(dense_labels=labels, dropout=config.head.dropout)
-        if dense
-        else dataclasses.replace(config.head, labels=labels)
+    head = dataclasses.replace(
+        config.head,
+        labels=stable_order(classes.values()) if dense else labels,
+        dense_labels=labels if dense else (),
     )
     return ModelConfig(
         name=Path(config.output).name,

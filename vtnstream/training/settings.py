@@ -75,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not readable as TOML ({error})") from error
-    for key in ("annotations", "output"):
+    for key in ("annotations", "class_annotations", "output"):
         if isinstance(data.get(key), str):
             data[key] = str(path.parent / data[key])
     videos = data.get("data", {}).get("videos")

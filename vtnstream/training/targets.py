@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
@@ -118,6 +119,29 @@ def dense_samples(
         targets = dense_targets(times, segments, labels)
         samples.append(Sample(item.video, item.features, 0, len(times), targets=targets))
     return samples, warnings
+
+
+def with_classes(
+    samples: Sequence[Sample], classes: Mapping[Path, str], labels: Sequence[str]
+) -> list[Sample]:
+    """Dense samples that also carry the class of their whole video.
+
+    Args:
+        samples: one a video.
+        classes: class of each video.
+        labels: of the MLP head.
+
+    Raises:
+        AnnotationError: a video has no class.
+    """
+    numbers = {label: number for number, label in enumerate(labels)}
+    absent = [s.video.path for s in samples if s.video.path not in classes]
+    if absent:
+        raise AnnotationError(
+            f"{absent[0]}: has segments and no class ({len(absent)} such videos): add it to "
+            "class_annotations"
+        )
+    return [replace(s, label=numbers[classes[s.video.path]]) for s in samples]
 
 
 def class_samples(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from vtnstream.metrics.classification import top_k_accuracy
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.models.vtn import VTN
 from vtnstream.training.batches import Batch, Crop, collate, plan_batches
+from vtnstream.training.forward import run_model
 from vtnstream.training.targets import Sample
 from vtnstream.types import FloatArray
 
@@ -20,8 +22,21 @@ MAX_CLIPS = 10
 """Clips of one sample whose scores are averaged, for models trained on clips."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scores:
+    """Log-probabilities of one crop: ``tokens`` (T, Kd), ``whole`` (K,)."""
+
+    tokens: FloatArray | None
+    whole: FloatArray | None
+
+    def of_length(self, count: int) -> _Scores:
+        """Without padding."""
+        return _Scores(None if self.tokens is None else self.tokens[:count], self.whole)
+
+
 def validate(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> dict[str, float]:
-    """``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10`` ...
+    """``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10`` ...;
+    where both heads are judged, ``class_accuracy`` and ``class_loss`` of the MLP head.
 
     Args:
         model: in any mode, left in evaluation mode.
@@ -31,18 +46,23 @@ def validate(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> dict
     model.eval()
     crops = [crop for sample in samples for crop in _crops(sample, config)]
     owners = {id(sample): number for number, sample in enumerate(samples)}
-    found: list[list[tuple[int, FloatArray]]] = [[] for _ in samples]
+    found: list[list[tuple[int, _Scores]]] = [[] for _ in samples]
     for part in plan_batches(crops, config.optim.batch_size, config.optim.batch_tokens):
         clip_positions = model.config.temporal.window_positions == "clip"
         batch = collate(part, model.token_inputs, clip_positions=clip_positions)
         rows = _score(model, batch)
         for crop, row in zip(part, rows, strict=True):
-            found[owners[id(crop.sample)]].append((crop.start, row[: len(crop)]))
+            found[owners[id(crop.sample)]].append((crop.start, row.of_length(len(crop))))
     # Batches go by length, so the last, shorter clip of a sample may have come first.
     scores = [[row for _, row in sorted(rows, key=lambda pair: pair[0])] for rows in found]
+    metrics: dict[str, float] = {}
+    if samples[0].label is not None:
+        metrics = _class_metrics(samples, scores)
+        if samples[0].targets is not None:
+            metrics = {f"class_{name}": value for name, value in metrics.items()}
     if samples[0].targets is not None:
-        return _dense_metrics(model, samples, scores)
-    return _class_metrics(samples, scores)
+        metrics |= _dense_metrics(model, samples, scores)
+    return metrics
 
 
 def _crops(sample: Sample, config: TrainConfig) -> list[Crop]:
@@ -59,25 +79,21 @@ def _crops(sample: Sample, config: TrainConfig) -> list[Crop]:
 
 
 @torch.inference_mode()
-def _score(model: VTN, batch: Batch) -> list[FloatArray]:
-    """Log-probabilities of each sequence: (T, K) of its tokens, or (1, K)."""
-    batch = batch.to(model.cls_token.device)
-    tokens = model.encode_tokens(
-        model.project(batch.inputs),
-        padding_mask=batch.padding_mask,
-        indices=batch.indices,
-        cls_only=batch.targets is None,
-    )
-    output = model.heads(tokens)
-    logits = output.dense_logits if batch.targets is not None else output.logits
-    assert logits is not None
-    scores = logits.float().log_softmax(-1).cpu().numpy()
-    return [row if batch.targets is not None else row[None] for row in scores]
+def _score(model: VTN, batch: Batch) -> list[_Scores]:
+    """Log-probabilities of each sequence of a batch."""
+    output = run_model(model, batch.to(model.cls_token.device))
+    dense, whole = output.dense_logits, output.logits
+    count = len(batch.inputs)
+    rows = dense.float().log_softmax(-1).cpu().numpy() if dense is not None else [None] * count
+    means = whole.float().log_softmax(-1).cpu().numpy() if whole is not None else [None] * count
+    return [_Scores(*pair) for pair in zip(rows, means, strict=True)]
 
 
-def _class_metrics(samples: Sequence[Sample], scores: list[list[FloatArray]]) -> dict[str, float]:
+def _class_metrics(samples: Sequence[Sample], scores: list[list[_Scores]]) -> dict[str, float]:
     labels = np.array([sample.label for sample in samples], np.int64)
-    means = np.stack([np.exp(np.concatenate(rows)).mean(0) for rows in scores])
+    means = np.stack(
+        [np.mean([np.exp(r.whole) for r in rows if r.whole is not None], 0) for rows in scores]
+    )
     right = means[np.arange(len(labels)), labels]
     return {
         "accuracy": 100 * top_k_accuracy(means, labels),
@@ -86,14 +102,14 @@ def _class_metrics(samples: Sequence[Sample], scores: list[list[FloatArray]]) ->
 
 
 def _dense_metrics(
-    model: VTN, samples: Sequence[Sample], scores: list[list[FloatArray]]
+    model: VTN, samples: Sequence[Sample], scores: list[list[_Scores]]
 ) -> dict[str, float]:
     names = model.config.head.dense_labels
     videos = []
     loss = count = 0.0
     for sample, rows in zip(samples, scores, strict=True):
         assert sample.targets is not None
-        values = np.concatenate(rows)  # (T, K)
+        values = np.concatenate([r.tokens for r in rows if r.tokens is not None])  # (T, K)
         loss -= float(values[np.arange(len(values)), sample.targets].sum())
         count += len(values)
         predicted = [names[i] for i in values.argmax(-1)]

@@ -1,0 +1,121 @@
+"""Edited films: their truth is what is in them."""
+
+from __future__ import annotations
+
+import csv
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vtnstream.config import SamplingConfig
+from vtnstream.errors import UsageError
+from vtnstream.synthesis.edits import FPS, KINDS, LABELS, compose, is_new, make_edited_films
+from vtnstream.synthesis.footage import Footage, gather, unbroken
+from vtnstream.types import Fit
+from vtnstream.video.source import open_video
+from vtnstream.video.write import write_video
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two takes of moving blocks in different colours, one with a cut inside, and a photo."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("footage")
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        pictures = [random.integers(0, 255, (6, 9, 3), np.uint8) for _ in range(2)]
+        frames = [
+            np.roll(np.kron(pictures[k >= 40], np.ones((16, 16, 1), np.uint8)), k, axis=1)
+            for k in range(80)
+        ]
+        write_video(root / f"{name}.mp4", frames, Fraction(25))
+    photo = np.kron(random.integers(0, 255, (8, 12, 3), np.uint8), np.ones((20, 20, 1), np.uint8))
+    Image.fromarray(photo).save(root / "photo.png")
+    (root / "broken.mp4").write_bytes(b"no video")
+    gather(sorted(root.iterdir()), root / "raw")
+    return root / "raw"
+
+
+def test_footage_is_cut_where_it_has_cuts(folder: Path) -> None:
+    footage = Footage(folder)
+    assert sorted(t.stop - t.start for t in footage.takes) == [1, 40, 40, 40, 40]
+    assert len(footage.photos) == 1
+    assert footage.read(footage.moving[0], 5, 9).shape == (4, 96, 144, 3)
+
+
+def test_no_footage(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UsageError, match="no usable footage"):
+        gather([tmp_path / "notes.txt"], tmp_path / "raw")
+
+
+def test_unbroken_keeps_quick_motion() -> None:
+    moving = np.stack([np.full((32, 32, 3), 6 * k, np.uint8) for k in range(20)])
+    assert unbroken(moving) == [(0, 20)]
+    cut = np.concatenate((moving[:10], 255 - moving[:10]))
+    assert unbroken(cut) == [(0, 10), (10, 20)]
+
+
+def test_truth_matches_the_pictures(folder: Path) -> None:
+    """Black is black, a freeze stands still, a cut changes everything at once, a fade goes
+    through one colour."""
+    footage = Footage(folder)
+    seen: dict[str, int] = {}
+    for seed in range(40):
+        film = compose(footage, np.random.default_rng(seed))
+        frames = np.concatenate(film.frames).astype(np.int16)
+        assert len(frames) == len(film.labels)
+        seen[film.kind] = seen.get(film.kind, 0) + 1
+        for segment in film.segments():
+            first, stop = round(segment.start * FPS), round(segment.end * FPS)
+            part = frames[first:stop]
+            seen[segment.label] = seen.get(segment.label, 0) + 1
+            if segment.label == "black":
+                assert part.std() < 1
+            elif segment.label == "freeze":
+                assert not np.diff(part, axis=0).any()
+            elif segment.label == "cut":
+                assert stop - first == 1
+                assert np.abs(frames[first] - frames[first - 1]).mean() > 4
+            elif segment.label == "dissolve":
+                steps = np.abs(np.diff(part, axis=0)).mean((1, 2, 3))
+                assert steps.max() < 0.6 * np.abs(part[-1] - part[0]).mean() + 8
+        if film.kind in ("continuous take", "still"):
+            assert set(film.labels) == {"shot"}
+        if film.kind == "slow transitions":
+            assert set(film.labels) & {"dissolve", "fade", "wipe", "cut"}
+    assert set(KINDS) <= set(seen)
+    assert set(LABELS) <= set(seen)
+
+
+def test_is_new_sees_through_a_change_of_grading() -> None:
+    random = np.random.default_rng(0)
+    one, other = random.integers(0, 255, (2, 64, 96, 3), np.uint8)
+    assert is_new(one, other)
+    assert not is_new(one, (one * 0.6).astype(np.uint8))
+
+
+def test_written_films_are_the_same_on_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
+    alone = make_edited_films(tmp_path / "one", folder, 3, seed=5, workers=1)
+    many = make_edited_films(tmp_path / "two", folder, 3, seed=5, workers=2)
+    for a, b in zip(alone, many, strict=True):
+        assert a.path.read_bytes() == b.path.read_bytes()
+        assert (a.kind, a.segments) == (b.kind, b.segments)
+    with (tmp_path / "one" / "segments.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    total = sum(round(25 * (float(r["end"]) - float(r["start"]))) for r in rows)
+
+    def fit(width: int, height: int) -> Fit:
+        return Fit(32, 32, 0, 0, 32, 32)
+
+    read = 0
+    for film in alone:
+        with open_video(film.path, SamplingConfig(kind="all"), fit=fit) as source:
+            read += sum(len(chunk.times) for chunk in source.chunks())
+    assert total == read
+    kinds = (tmp_path / "one" / "classes.csv").read_text().splitlines()
+    assert kinds[0] == "path,label"
+    assert len(kinds) == 4

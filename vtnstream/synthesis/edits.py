@@ -1,0 +1,299 @@
+"""Edited films with exact truth: shots joined by cuts, dissolves, fades, wipes, black and
+freezes, the training material of the bundled model.
+
+A cut is the first frame of the shot after it. Gradual transitions are all frames in which both
+shots (or a shot and black) are mixed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtnstream.atomic import whole_file
+from vtnstream.errors import OutputError
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.synthesis.footage import Footage
+from vtnstream.synthesis.rendering import render_all
+from vtnstream.synthesis.shots import HEIGHT, WIDTH, Frames, draw_shot
+from vtnstream.types import Segment
+from vtnstream.video.write import write_video
+
+LABELS = ("shot", "cut", "dissolve", "fade", "wipe", "black", "freeze")
+KINDS = ("continuous take", "cut", "slow transitions", "slideshow", "still")
+FPS = 25
+_SHARES = (0.2, 0.4, 0.22, 0.12, 0.06)
+_GRADUAL = ("dissolve", "fade", "wipe")
+
+
+@dataclass(slots=True)
+class EditedFilm:
+    """A film as it grows: frames and the label of each."""
+
+    kind: str
+    frames: list[Frames] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+    def add(self, frames: Frames, label: str) -> None:
+        self.frames.append(frames)
+        self.labels += [label] * len(frames)
+
+    def segments(self, fps: int = FPS) -> list[Segment]:
+        """Stretches of equal labels in seconds; each cut is a stretch of its own."""
+        found: list[Segment] = []
+        start = 0
+        labels = self.labels
+        for i in range(1, len(labels) + 1):
+            if i == len(labels) or labels[i] != labels[start] or labels[start] == "cut":
+                found.append(Segment(start / fps, i / fps, labels[start], 1.0))
+                start = i
+        return found
+
+
+def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
+    """One film of 64 to 320 frames."""
+    kind = KINDS[random.choice(len(KINDS), p=_SHARES)]
+    length = int(random.integers(64, 320))
+    film = EditedFilm(kind)
+    if kind in ("continuous take", "still"):
+        still = kind == "still"
+        photo = still or bool(random.random() < 0.2)
+        film.add(draw_shot(footage, length, random, photo=photo, moving=not still), "shot")
+        return film
+    slides = kind == "slideshow"
+    shot = _next_shot(footage, None, random, slides)
+    fresh = False  # the shot before has just ended with a cut
+    while True:
+        count = _core_length(random, slides)
+        core = shot[:count]
+        if fresh:
+            film.add(core[:1], "cut")
+            core = core[1:]
+        if len(core):
+            film.add(core, "shot")
+        if len(film.labels) >= length:
+            return film
+        rest = shot[count:]
+        if not slides and random.random() < 0.06:
+            _freeze(film, random)
+        following = _next_shot(footage, film.frames[-1][-1], random, slides)
+        shot, fresh = _join(film, rest, following, _transition(kind, random), random)
+
+
+def _core_length(random: np.random.Generator, slides: bool) -> int:
+    if slides:
+        return int(random.integers(15, 70))
+    lengths = [int(random.integers(4, 16)), int(random.integers(16, 60)), 90]
+    return lengths[random.choice(3, p=[0.2, 0.6, 0.2])]
+
+
+def _next_shot(
+    footage: Footage, before: Frames | None, random: np.random.Generator, slides: bool
+) -> Frames:
+    """A shot that really looks different from the picture before it."""
+    for _ in range(8):
+        photo = slides or bool(random.random() < 0.2)
+        moving = not slides or bool(random.random() < 0.4)
+        shot = draw_shot(footage, 150, random, photo=photo, moving=moving)
+        if before is None or is_new(before, shot[0]):
+            return shot
+    return shot
+
+
+def is_new(before: Frames, after: Frames) -> bool:
+    """Whether two pictures are of two shots: by correlation of brightness, which a change of
+    grading leaves, and by how much they differ."""
+    a, b = before.mean(-1).ravel().astype(np.float64), after.mean(-1).ravel().astype(np.float64)
+    dark = max(a.mean(), b.mean()) < 50
+    difference = float(np.abs(before.astype(np.int16) - after).mean())
+    spread = float(a.std() * b.std())
+    correlation = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 1 else 0.0
+    return difference > (6 if dark else 14) and correlation < 0.7
+
+
+def _transition(kind: str, random: np.random.Generator) -> str:
+    if kind == "cut":
+        return "cut" if random.random() < 0.85 else str(random.choice(["black", *_GRADUAL]))
+    if kind == "slow transitions":
+        return str(random.choice(_GRADUAL, p=[0.45, 0.25, 0.3]))
+    return str(random.choice(["cut", "dissolve", "wipe"], p=[0.6, 0.3, 0.1]))
+
+
+def _freeze(film: EditedFilm, random: np.random.Generator) -> None:
+    last = film.frames[-1][-1:]
+    film.add(np.repeat(last, int(random.integers(10, 40)), 0), "freeze")
+
+
+def _join(
+    film: EditedFilm, rest: Frames, following: Frames, kind: str, random: np.random.Generator
+) -> tuple[Frames, bool]:
+    """Add a transition; returns what is left of the following shot, and whether its first
+    frame is a cut."""
+    if kind == "cut":
+        return following, True
+    if kind == "black":
+        film.add(_black(int(random.integers(4, 30)), random), "black")
+        return following, True
+    length = min(int(random.integers(6, 40)), len(rest), len(following) - 40)
+    if length < 5:
+        return following, True
+    if kind == "fade":
+        return _fade(film, rest[:length], following, length, random), False
+    shares = (np.arange(1, length + 1) / (length + 1)).astype(np.float32)
+    if kind == "dissolve" and random.random() < 0.3:
+        shares = shares * shares * (3 - 2 * shares)
+    a, b = rest[:length].astype(np.float32), following[:length].astype(np.float32)
+    if kind == "dissolve":
+        mixed = a + (b - a) * shares[:, None, None, None]
+    elif random.random() < 0.3:
+        mixed = _pushed(a, b, shares, random)
+    else:
+        mixed = a + (b - a) * _wipe_masks(shares, random)
+    film.add(mixed.clip(0, 255).astype(np.uint8), kind)
+    return following[length:], False
+
+
+def _black(count: int, random: np.random.Generator) -> Frames:
+    level = 245 if random.random() < 0.12 else int(random.integers(0, 18))
+    return np.full((count, HEIGHT, WIDTH, 3), level, np.uint8)
+
+
+def _fade(
+    film: EditedFilm, out: Frames, following: Frames, length: int, random: np.random.Generator
+) -> Frames:
+    """Out to black (or white), perhaps held, and in again."""
+    hold = _black(int(random.integers(0, 25)) + 1, random)
+    level = float(hold[0, 0, 0, 0])
+    down = np.linspace(1, 0, len(out) + 2)[1:-1].astype(np.float32)[:, None, None, None]
+    film.add((level + (out - level) * down).clip(0, 255).astype(np.uint8), "fade")
+    film.add(hold, "black" if len(hold) > 2 else "fade")
+    count = min(int(random.integers(6, 40)), len(following) - 40)
+    up = np.linspace(0, 1, count + 2)[1:-1].astype(np.float32)[:, None, None, None]
+    film.add((level + (following[:count] - level) * up).clip(0, 255).astype(np.uint8), "fade")
+    return following[count:]
+
+
+def _wipe_masks(shares: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Where the new shot shows, (T, 64, 96, 1): from a side, slanting, a circle, or blinds."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    x, y = x / WIDTH, y / HEIGHT
+    kind = random.integers(5)
+    if kind == 0:
+        order = x
+    elif kind == 1:
+        order = y
+    elif kind == 2:
+        order = (x + y) / 2
+    elif kind == 3:
+        order = np.hypot(x - 0.5, y - 0.5) / 0.71
+    else:
+        order = (x * random.integers(3, 8)) % 1
+    if random.random() < 0.5:
+        order = 1 - order
+    soft = random.uniform(0.01, 0.15)
+    progress = shares[:, None, None] * (1 + soft)
+    masks = np.clip((progress - order[None]) / soft, 0, 1)
+    return np.asarray(masks[..., None], np.float32)
+
+
+def _pushed(
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    shares: NDArray[np.float32],
+    random: np.random.Generator,
+) -> NDArray[np.float32]:
+    """The new shot pushes the old one out."""
+    mixed = np.empty_like(a)
+    left = random.random() < 0.5
+    for k, share in enumerate(shares):
+        shift = round(float(share) * WIDTH)
+        both = np.concatenate((a[k], b[k]) if left else (b[k], a[k]), axis=1)
+        first = shift if left else WIDTH - shift
+        mixed[k] = both[:, first : first + WIDTH]
+    return mixed
+
+
+@dataclass(frozen=True, slots=True)
+class EditedFile:
+    """One film that was written, and its truth."""
+
+    path: Path
+    kind: str
+    segments: tuple[Segment, ...]
+
+
+def make_edited_films(
+    directory: str | Path,
+    footage: str | Path,
+    num_films: int,
+    *,
+    seed: int = 0,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> list[EditedFile]:
+    """Write ``edit_00000.mp4`` ... into ``directory``, with ``segments.csv`` and
+    ``classes.csv`` beside them for ``vtnstream train``.
+
+    Args:
+        directory: where the films go.
+        footage: folder of :func:`vtnstream.synthesis.footage.gather`.
+        num_films: how many.
+        seed: of all of them.
+        workers: processes.
+        progress: told of each film.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / f"edit_{number:05d}.mp4" for number in range(num_films)]
+    work = partial(_make_numbered, footage=str(footage), seed=seed)
+    films = render_all(work, paths, workers=workers, progress=progress or NullProgress())
+    rows = [(film.path.name, s.start, s.end, s.label) for film in films for s in film.segments]
+    _write_csv(directory / "segments.csv", ("path", "start", "end", "label"), rows)
+    kinds = [(film.path.name, film.kind) for film in films]
+    _write_csv(directory / "classes.csv", ("path", "label"), kinds)
+    return films
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    try:
+        with whole_file(path) as file:
+            file.write(text.getvalue().encode())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: str) -> Footage:
+    """Once a process, however many films it makes."""
+    return Footage(folder)
+
+
+def _make_numbered(number: int, path: Path, *, footage: str, seed: int) -> EditedFile:
+    film = make_edited_film(path, _opened(footage), (seed, number))
+    return EditedFile(path, film.kind, tuple(film.segments()))
+
+
+def make_edited_film(path: Path, footage: Footage, seed: Sequence[int]) -> EditedFilm:
+    """Compose and write one film; quality and encoder speed vary from film to film."""
+    random = np.random.default_rng(list(seed))
+    film = compose(footage, random)
+    options = {
+        # From veryfast on x264 looks ahead in a thread, and bytes differ from run to run.
+        "preset": str(random.choice(["ultrafast", "superfast"])),
+        "crf": str(int(random.integers(16, 34))),
+    }
+    write_video(path, np.concatenate(film.frames), Fraction(FPS), options=options)
+    return film

@@ -1,0 +1,67 @@
+"""Many films made side by side, each from its own seed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+from vtnstream.progress import Progress
+
+T = TypeVar("T")
+
+
+def render_all(
+    work: Callable[[int, Path], T], paths: Sequence[Path], *, workers: int, progress: Progress
+) -> list[T]:
+    """``work(number, path)`` for every path, in order, the same whatever ``workers`` is.
+
+    Args:
+        work: can be pickled where there is more than one worker.
+        paths: what to make.
+        workers: processes.
+        progress: told of each film.
+    """
+    progress.start("rendering films", total=len(paths), unit="films")
+    films: dict[int, T] = {}
+    try:
+        if workers > 1:
+            _in_processes(work, paths, workers, progress, films)
+        for number, path in enumerate(paths):
+            if number not in films:
+                films[number] = work(number, path)
+                progress.advance(len(films))
+    finally:
+        progress.finish()
+    return [films[number] for number in range(len(paths))]
+
+
+def _in_processes(
+    work: Callable[[int, Path], T],
+    paths: Sequence[Path],
+    workers: int,
+    progress: Progress,
+    films: dict[int, T],
+) -> None:
+    """As far as worker processes get with it."""
+    # Spawned, never forked: libav and torch may already run threads in this process. Ctrl-C
+    # reaches the whole process group, so the children leave it to this one.
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), ignore) as pool:
+            futures = {pool.submit(work, i, path): i for i, path in enumerate(paths)}
+            try:
+                for future in as_completed(futures):
+                    films[futures[future]] = future.result()
+                    progress.advance(len(films))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        # A script without an importable __main__ (python - < file) cannot spawn.
+        progress.warn("no worker processes could be started: rendering in this one")
