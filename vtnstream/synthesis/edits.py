@@ -31,6 +31,8 @@ LABELS = ("shot", "cut", "dissolve", "fade", "wipe", "black", "freeze")
 KINDS = ("continuous take", "cut", "slow transitions", "slideshow", "still")
 FPS = 25
 _SHARES = (0.2, 0.4, 0.22, 0.12, 0.06)
+_LONGEST = 40
+"""Frames of the longest transition."""
 _GRADUAL = ("dissolve", "fade", "wipe")
 
 
@@ -69,10 +71,10 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
         film.add(draw_shot(footage, length, random, photo=photo, moving=not still), "shot")
         return film
     slides = kind == "slideshow"
-    shot = _next_shot(footage, None, random, slides)
+    count = _core_length(random, slides)
+    shot = _next_shot(footage, None, count, random, slides)
     fresh = False  # the shot before has just ended with a cut
     while True:
-        count = _core_length(random, slides)
         core = shot[:count]
         if fresh:
             film.add(core[:1], "cut")
@@ -84,7 +86,8 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
         rest = shot[count:]
         if not slides and random.random() < 0.06:
             _freeze(film, random)
-        following = _next_shot(footage, film.frames[-1][-1], random, slides)
+        count = _core_length(random, slides)
+        following = _next_shot(footage, film.frames[-1][-1], count, random, slides)
         shot, fresh = _join(film, rest, following, _transition(kind, random), random)
 
 
@@ -96,13 +99,14 @@ def _core_length(random: np.random.Generator, slides: bool) -> int:
 
 
 def _next_shot(
-    footage: Footage, before: Frames | None, random: np.random.Generator, slides: bool
+    footage: Footage, before: Frames | None, count: int, random: np.random.Generator, slides: bool
 ) -> Frames:
-    """A shot that really looks different from the picture before it."""
+    """A shot that really looks different from the picture before it, with ``count`` frames
+    between its transitions."""
     for _ in range(8):
         photo = slides or bool(random.random() < 0.2)
         moving = not slides or bool(random.random() < 0.4)
-        shot = draw_shot(footage, 150, random, photo=photo, moving=moving)
+        shot = draw_shot(footage, count + 2 * _LONGEST, random, photo=photo, moving=moving)
         if before is None or is_new(before, shot[0]):
             return shot
     return shot
@@ -142,7 +146,7 @@ def _join(
     if kind == "black":
         film.add(_black(int(random.integers(4, 30)), random), "black")
         return following, True
-    length = min(int(random.integers(6, 40)), len(rest), len(following) - 40)
+    length = min(int(random.integers(6, _LONGEST)), len(rest), len(following) - _LONGEST)
     if length < 5:
         return following, True
     if kind == "fade":
@@ -175,7 +179,7 @@ def _fade(
     down = np.linspace(1, 0, len(out) + 2)[1:-1].astype(np.float32)[:, None, None, None]
     film.add((level + (out - level) * down).clip(0, 255).astype(np.uint8), "fade")
     film.add(hold, "black" if len(hold) > 2 else "fade")
-    count = min(int(random.integers(6, 40)), len(following) - 40)
+    count = min(int(random.integers(6, _LONGEST)), len(following) - _LONGEST)
     up = np.linspace(0, 1, count + 2)[1:-1].astype(np.float32)[:, None, None, None]
     film.add((level + (following[:count] - level) * up).clip(0, 255).astype(np.uint8), "fade")
     return following[count:]
