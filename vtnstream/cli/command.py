@@ -151,6 +151,8 @@ class Command(click.Command):
             console.verbosity = -1
         console.verbosity += values.pop("verbose", 0)
         console.debug = values.pop("debug", False) or console.debug
+        if log := values.pop("log_file", None):
+            console.log_to(log)
         console.progress = values.pop("progress", console.progress)
         for line in ctx.meta.pop("vtnstream.notes", ()):
             console.note(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -9,6 +10,11 @@ from contextlib import contextmanager
 
 from vtnstream.cli.interrupts import INTERRUPTS
 from vtnstream.errors import OutputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import TextIO
 
 PREFIX = "vtnstream: "
 
@@ -52,6 +58,7 @@ class Console:
         self.above: Callable[[str], None] | None = None
         self.suspend: Callable[[], None] | None = None
         self._said: set[str] = set()
+        self._log: TextIO | None = None
         for stream in (sys.stdout, sys.stderr):
             # A file name that is not UTF-8 must not end a command that went well.
             if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
@@ -59,21 +66,53 @@ class Console:
 
     def error(self, message: str) -> None:
         """One line, always shown."""
+        self._record("error", message)
         self._line(f"{PREFIX}error: {visible(message)}")
+
+    def log_to(self, path: Path) -> None:
+        """Write every message to a file as well, with its time, whatever ``-q`` and ``-v`` say.
+
+        Raises:
+            OutputError: the file cannot be opened.
+        """
+        try:
+            self._log = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def close(self) -> None:
+        """Nothing more will be said."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _record(self, kind: str, message: str) -> None:
+        if self._log is None:
+            return
+        import datetime
+
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        with contextlib.suppress(OSError):  # a full disk under the log is no end of the work
+            self._log.write(f"{now} {kind}: {visible(message)}\n")
 
     def warn(self, message: str) -> None:
         """One line, shown once, unless ``-q``."""
-        if self.verbosity >= 0 and message not in self._said:
-            self._said.add(message)
+        if message in self._said:
+            return
+        self._said.add(message)
+        self._record("warning", message)
+        if self.verbosity >= 0:
             self._line(f"{PREFIX}warning: {visible(message)}")
 
     def say(self, message: str) -> None:
         """One line about what was done, unless ``-q``."""
+        self._record("info", message)
         if self.verbosity >= 0:
             self._line(f"{PREFIX}{visible(message)}")
 
     def note(self, message: str, *, level: int = 1) -> None:
         """One line for those who asked for it with ``-v``."""
+        self._record("note", message)
         if self.verbosity >= level:
             self._line(f"{PREFIX}{visible(message)}")
 

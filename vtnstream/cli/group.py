@@ -20,6 +20,8 @@ COMMANDS = {
     "plan": ("vtnstream.cli.commands.plan:plan", "Say what a run would cost, before it."),
     "models": ("vtnstream.cli.commands.models:models", "List, show, fetch and share models."),
     "cache": ("vtnstream.cli.commands.cache:cache", "List and prune stored features."),
+    "config": ("vtnstream.cli.commands.config:config", "Show settings and where they come from."),
+    "completion": ("vtnstream.cli.commands.completion:completion", "Complete in four shells."),
     "doctor": ("vtnstream.cli.commands.doctor:doctor", "Say what this machine can do."),
 }
 """name -> (module:attribute, line in the list of commands)."""

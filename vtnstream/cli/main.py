@@ -61,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
             )
         except BaseException as error:
             code = conclude(unwrap(error), console)
+        finally:
+            console.close()
     except BaseException as error:
         if not INTERRUPTS.caused(error):
             raise

@@ -298,6 +298,13 @@ speech = attach(
     ),
     option("--quiet", "-q", section="Run", is_flag=True, help="Only errors on standard error."),
     option("--verbose", "-v", section="Run", count=True, help="Say more; twice for still more."),
+    option(
+        "--log-file",
+        section="Run",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Append every message with its time, whatever -q and -v say.",
+    ),
     option("--debug", section="Run", is_flag=True, help="Show tracebacks."),
     Option(
         ["--config"],

@@ -43,6 +43,7 @@ def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None
         _check(path, read_config(path))
         values = _values_for(ctx, path, read_config(path))
         _overrule(merged, values)
+        ctx.meta.setdefault("vtnstream.origins", {}).update(dict.fromkeys(values, str(path)))
         ctx.meta.setdefault("vtnstream.notes", []).append(f"settings from {path}")
     ctx.default_map = merged
     warnings = [f"{name} is no option of vtnstream: ignored" for name in _strange_variables(ctx)]
@@ -97,7 +98,7 @@ def _options(command: click.Command) -> dict[str, Option]:
 
 
 @cache
-def _commands() -> dict[str, click.Command]:
+def commands() -> dict[str, click.Command]:
     """Every command by its path (``cache prune``), groups too."""
     from vtnstream.cli.group import cli
 
@@ -118,9 +119,9 @@ def _walk(
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
     """Every key must be an option of some command, every table a command's."""
-    commands = _commands()
-    general = {key for command in commands.values() for key in _options(command)}
-    tables = {name for name in commands if " " not in name}
+    known = commands()
+    general = {key for command in known.values() for key in _options(command)}
+    tables = {name for name in known if " " not in name}
     for key, value in data.items():
         if isinstance(value, dict):
             if key not in tables:
@@ -131,9 +132,9 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def _check_table(path: Path, command: str, table: Mapping[str, Any]) -> None:
-    commands = _commands()
-    inner = {name for name in commands if name.startswith(f"{command} ")}
-    known = {key for name in (command, *inner) for key in _options(commands[name])}
+    every = commands()
+    inner = {name for name in every if name.startswith(f"{command} ")}
+    known = {key for name in (command, *inner) for key in _options(every[name])}
     for key, value in table.items():
         if isinstance(value, dict) and f"{command} {key}" in inner:
             _check_table(path, f"{command} {key}", value)
@@ -194,7 +195,7 @@ def _strange_variables(ctx: click.Context) -> list[str]:
         return []
     known = {
         "_".join(["VTNSTREAM", *prefix, (option.name or "").upper()])
-        for name, command in _commands().items()
+        for name, command in commands().items()
         for option in _options(command).values()
         for prefix in ((), name.upper().split())
     }

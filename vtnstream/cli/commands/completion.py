@@ -1,0 +1,34 @@
+"""``vtnstream completion``: what a shell needs to complete commands and options."""
+
+from __future__ import annotations
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.errors import UsageError
+
+EXAMPLES = """
+vtnstream completion bash >> ~/.bashrc
+vtnstream completion zsh >> ~/.zshrc
+vtnstream completion fish > ~/.config/fish/completions/vtnstream.fish
+vtnstream completion powershell >> $PROFILE
+"""
+SHELLS = ("bash", "zsh", "fish", "powershell")
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("shell", type=click.Choice(SHELLS))
+@options.speech
+@click.pass_obj
+def completion(console: Console, /, shell: str) -> None:
+    """Print the completion script of SHELL."""
+    from click.shell_completion import get_completion_class
+
+    from vtnstream.cli.group import cli
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise UsageError(f"this click cannot complete in {shell}: pip install -U click")
+    console.out(made(cli, {}, "vtnstream", "_VTNSTREAM_COMPLETE").source().rstrip("\n"))
