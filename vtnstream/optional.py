@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from vtnstream.errors import MissingExtraError
@@ -21,3 +22,8 @@ def require(module: str, extra: str) -> ModuleType:
             f"{module} is not installed: install vtnstream with the extra '{extra}', "
             f'as in pip install "vtnstream[{extra}]" ({error})'
         ) from error
+
+
+def installed(module: str) -> bool:
+    """Whether ``module`` could be imported, without importing it."""
+    return importlib.util.find_spec(module) is not None

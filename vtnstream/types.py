@@ -408,6 +408,15 @@ class ScoreCurve(Curve):
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """A named span ``[start, end)`` of a video in exact seconds, as players list them."""
+
+    start: Fraction
+    end: Fraction
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result for one video: what every writer reads and the Python API returns."""
 

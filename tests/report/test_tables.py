@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 
 import pytest
 
-from tests.report.cases import REPORT, report
+from tests.report.cases import REPORT, VIDEO, report
+from tests.report.films import Case
 from vtnstream.report.tables import report_csv, report_tsv
 from vtnstream.types import ClassScore, Segment
 
@@ -18,30 +20,65 @@ def _rows(text: str, delimiter: str = ",") -> list[list[str]]:
 
 def test_one_row_a_segment() -> None:
     rows = _rows(report_csv(REPORT))
-    assert rows[0] == ["start", "end", "label", "score"]
-    assert rows[1] == ["0", "421.5", "preparation", "0.934568"]
-    assert rows[3] == ["1805.25", "2400", "clipping", "0.5"]
+    frames = ["start_frame", "end_frame", "start_timecode", "end_timecode"]
+    assert rows[0] == ["start", "end", "label", "score", *frames]
+    assert rows[1][:4] == ["0", "421.5", "preparation", "0.934568"]
+    assert rows[1][4:] == ["0", "12632", "00:00:00;00", "00:07:01;16"]
+    assert rows[3][:4] == ["1805.25", "2400", "clipping", "0.5"]
     assert len(rows) == 5
     assert _rows(report_tsv(REPORT), "\t") == rows
+
+
+def test_frames_are_the_pictures_own(case: Case) -> None:
+    rows = _rows(report_csv(case.report))[1:]
+    if case.rate is not None:
+        assert [(int(r[4]), int(r[5])) for r in rows] == [(a, b) for a, b, _ in case.cuts]
+    for row, (start, end, _) in zip(rows, case.spans, strict=True):
+        assert (float(row[0]), float(row[1])) == pytest.approx((start, end), abs=5e-7)
 
 
 def test_one_row_a_class_where_there_is_no_timeline() -> None:
     rows = _rows(report_csv(report(segments=None)))
     assert rows == [["label", "score"], ["cholecystectomy", "0.9731"], ["hernia repair", "0.0004"]]
-    assert _rows(report_csv(report(segments=()))) == [["start", "end", "label", "score"]]
+    assert len(_rows(report_csv(report(segments=())))) == 1
 
 
-@pytest.mark.parametrize("label", ['a,b"c', "tab\there", "two\nlines", "切开", "", "=1+1", "\r"])
-def test_any_label_reads_back(label: str) -> None:
+@pytest.mark.parametrize(
+    ("label", "cell"),
+    [
+        ('a,b"c', 'a,b"c'),
+        ("切开", "切开"),
+        ("", ""),
+        ("a=1", "a=1"),
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        (" =1", "' =1"),
+        ("\t=1", "\\t=1"),
+        ("＝1", "'＝1"),
+        ("two\nlines", "two\\nlines"),
+        ("\r", "\\r"),
+        ("\x1b]0;x\x07", "\\x1b]0;x\\x07"),
+    ],
+)
+def test_labels_are_safe_in_a_spreadsheet(label: str, cell: str) -> None:
     one = report(segments=(Segment(0, 1, label, 1.0),))
-    assert _rows(report_csv(one))[1][2] == label
-    assert _rows(report_tsv(one), "\t")[1][2] == label
+    for text, delimiter in ((report_csv(one), ","), (report_tsv(one), "\t")):
+        assert _rows(text, delimiter)[1][2] == cell
+    assert _rows(report_csv(report(segments=None, classes=(ClassScore(label, 1.0),))))[1][0] == cell
 
 
 def test_tracks_have_a_column_where_there_are_several() -> None:
     both = (Segment(0, 1, "a", 1.0, "dense"), Segment(0, 1, "a", 1.0))
     rows = _rows(report_csv(report(segments=both)))
-    assert [row[-1] for row in rows] == ["track", "dense", ""]
+    assert [row[4] for row in rows] == ["track", "dense", ""]
+
+
+def test_no_rate_no_frames() -> None:
+    unknown = dataclasses.replace(VIDEO, average_rate=None)
+    rows = _rows(report_csv(report(video=unknown, frame_rate=None)))
+    assert rows[1] == ["0", "421.5", "preparation", "0.934568", "", "", "", ""]
 
 
 def test_numbers_are_plain_decimals() -> None:

@@ -40,7 +40,7 @@ def analyze_inputs(
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
     runtime = options.runtime_from(values)
-    delivery = make_delivery(values, console, inputs)
+    delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     from vtnstream.api import Analyzer
     from vtnstream.inference.sources import Question
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from vtnstream.cli.console import Console
 from vtnstream.cli.inputs import InputList
-from vtnstream.errors import UsageError
+from vtnstream.cli.result_files import ResultFiles
+from vtnstream.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from vtnstream.types import Report
@@ -28,13 +29,13 @@ class Delivery:
         inputs: InputList,
         top_k: int | None,
         directory: Path | None,
-        formats: Sequence[str],
+        files: ResultFiles,
     ) -> None:
         self._console = console
         self._inputs = inputs
         self._top_k = top_k
         self._directory = directory
-        self._formats = formats
+        self._files = files
         self._num_printed = 0
 
     def __enter__(self) -> Self:
@@ -47,17 +48,20 @@ class Delivery:
         """Work on ``path`` starts."""
 
     def deliver(self, report: Report) -> None:
-        """Hand out one result: files first, so that what is printed is also safe."""
+        """Hand out one result: files first, so that what is printed is also safe.
+
+        Raises:
+            OutputError: a file cannot be written, or a format that was named cannot hold it.
+        """
         if self._top_k is not None:
             report = dataclasses.replace(report, classes=report.classes[: self._top_k])
+        refusal = None
         if self._directory is not None:
-            from vtnstream.report.writer import write_reports
-
             everything = [item.path for item in self._inputs.items]
-            files = write_reports(report, self._directory, self._formats, inputs=everything)
-            for path in files:
-                self._console.say(f"wrote {path}")
+            refusal = self._files.write(report, self._directory, inputs=everything)
         self._print(report)
+        if refusal is not None:
+            raise OutputError(refusal)
 
     def fail(self, path: str, message: str) -> None:
         """``path`` failed; the error line has been printed already."""
@@ -121,29 +125,29 @@ class JsonLinesDelivery(Delivery):
             self._console.out(json_line(document).rstrip("\n"))
 
 
-def make_delivery(values: Mapping[str, Any], console: Console, inputs: InputList) -> Delivery:
+def make_delivery(
+    values: Mapping[str, Any], console: Console, inputs: InputList, *, timeline: bool
+) -> Delivery:
     """The way results leave a command, as a context that ends it.
 
     Args:
         values: ``json``, ``jsonl``, ``output_dir``, ``format``, ``top_k``.
         console: where to.
         inputs: what the command line names.
+        timeline: results will have a timeline.
 
     Raises:
-        UsageError: unknown format, or formats without a directory.
+        UsageError: unknown format, formats without a directory, or without a timeline.
+        MissingExtraError: a format needs a library that is not installed.
     """
     directory, formats = values["output_dir"], values["format"]
     if formats and directory is None:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
-    chosen: tuple[str, ...] = ()
-    if directory is not None:
-        from vtnstream.report.writer import format_names
-
-        chosen = format_names(formats or DEFAULT_FORMATS)
+    files = ResultFiles.of(formats or DEFAULT_FORMATS, console, timeline=timeline)
     kind = Delivery
     if values["json"] or values["jsonl"]:
         kind = JsonDelivery if values["json"] else JsonLinesDelivery
-    return kind(console, inputs, values["top_k"], directory, chosen)
+    return kind(console, inputs, values["top_k"], directory, files)
 
 
 def terminal() -> Any:

@@ -38,11 +38,35 @@ def read_report(path: str | Path) -> Report:
     Raises:
         ReportError: the file cannot be read or is no report.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
-    return report_from_json(data, where=str(path))
+    return report_from_json(_bytes(path), where=str(path))
+
+
+def read_reports(path: str | Path) -> tuple[list[Report], list[str]]:
+    """All reports of a file, which may hold an array of them as ``--json`` prints for several
+    inputs.
+
+    Returns:
+        The reports, and one line for each document that is none.
+
+    Raises:
+        ReportError: the file cannot be read or is no JSON.
+    """
+    return reports_from_json(_bytes(path), where=str(path))
+
+
+def reports_from_json(text: str | bytes, *, where: str) -> tuple[list[Report], list[str]]:
+    """:func:`read_reports` from the text of a file."""
+    document = _parsed(text, where)
+    if not isinstance(document, list):
+        return [_report(document, where)], []
+    reports: list[Report] = []
+    problems: list[str] = []
+    for number, item in enumerate(document, 1):
+        try:
+            reports.append(_report(item, f"{where}: result {number}"))
+        except ReportError as error:
+            problems.append(str(error))
+    return reports, problems
 
 
 def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
@@ -58,10 +82,25 @@ def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
         ReportError: not JSON, not a report, of a newer version, of a failed input, or edited
             into something a report cannot be.
     """
+    return _report(_parsed(text, where), where)
+
+
+def _bytes(path: str | Path) -> bytes:
     try:
-        document = json.loads(text, parse_constant=_refuse)
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ReportError(f"{path}: cannot be read ({reason})") from error
+
+
+def _parsed(text: str | bytes, where: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{where}: not JSON ({error})") from error
+
+
+def _report(document: Any, where: str) -> Report:
     _check_schema(document, where)
     if "error" in document:
         raise ReportError(f"{where}: holds no result: {document['error']}")
@@ -81,7 +120,7 @@ def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
         partial=None if partial is None else _record(Partial, partial, f"{where}: partial"),
         sampling=_expect(document.get("sampling", {}), dict, f"{where}: sampling"),
         settings=_expect(document.get("settings", {}), dict, f"{where}: settings"),
-        attention=(None if attention is None else _record(Curve, attention, f"{where}: attention")),
+        attention=None if attention is None else _record(Curve, attention, f"{where}: attention"),
         scores=_records(ScoreCurve, document.get("scores", []), f"{where}: scores"),
         frame_rate=_frame_rate(document.get("timebase"), f"{where}: timebase"),
         run=_expect(document.get("run", {}), dict, f"{where}: run"),
@@ -117,6 +156,8 @@ def _check_schema(document: Any, where: str) -> None:
 
 def _check_segments(report: Report, where: str) -> None:
     for number, segment in enumerate(report.segments or (), 1):
+        if segment.start < 0:
+            raise ReportError(f"{where}: segment {number} starts before 0: {segment.start}")
         if segment.start > segment.end:
             raise ReportError(
                 f"{where}: segment {number} ({segment.label!r}) ends before it starts: "

@@ -60,7 +60,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "run": report.run,
         "warnings": report.warnings,
     }
-    plain: dict[str, Any] = _plain(document)
+    plain: dict[str, Any] = plain_data(document)
     return plain
 
 
@@ -88,7 +88,7 @@ def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, A
         frames = [timebase.frame(t) for t in (segment.start, segment.end)]
         document["frames"] = frames
         document["timecode"] = [timebase.timecode(frame) for frame in frames]
-    plain: dict[str, Any] = _plain(document)
+    plain: dict[str, Any] = plain_data(document)
     return plain
 
 
@@ -118,18 +118,18 @@ def _dumps(value: Any) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """JSON data: mappings, lists, strings, whole numbers, finite rounded numbers, null."""
     if value is None or isinstance(value, (bool, str, int)):
         return value
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain_data(value.item())
     if isinstance(value, float):
         return round(value, _DIGITS) + 0.0 if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_data(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain_data(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
     if isinstance(value, os.PathLike):
@@ -150,7 +150,7 @@ def event(kind: str, path: str, **fields: Any) -> dict[str, Any]:
         path: the input, as it was named.
         fields: what the event says.
     """
-    return {"event": kind, "input": path, **_plain(fields)}
+    return {"event": kind, "input": path, **plain_data(fields)}
 
 
 def report_events(report: Report) -> Iterator[dict[str, Any]]:
@@ -168,7 +168,7 @@ def report_events(report: Report) -> Iterator[dict[str, Any]]:
 
 def json_line(document: Mapping[str, Any]) -> str:
     """One line of JSON lines, with its line break."""
-    return _dumps(_plain(document)) + "\n"
+    return _dumps(plain_data(document)) + "\n"
 
 
 def report_json_lines(report: Report) -> str:

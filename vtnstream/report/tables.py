@@ -1,15 +1,23 @@
 """Reports as CSV and TSV: one row a segment, or one a class where there is no timeline.
 
 The first row names the columns. Fields are quoted where they must be (RFC 4180), lines end
-with a line feed. Labels are written as they are: a spreadsheet may take one that starts with
-``=`` for a formula.
+with a line feed. Labels are safe to open in a spreadsheet: control characters become escapes,
+and one that would be taken for a formula (``=``, ``+``, ``-``, ``@`` first) gets an apostrophe
+before it; JSON has labels as they are. Frames and timecode are empty where no frame rate is
+known.
 """
 
 from __future__ import annotations
 
 import math
 
-from vtnstream.types import Report
+from vtnstream.report.glyphs import printable
+from vtnstream.report.timebase import Timebase
+from vtnstream.types import Report, Segment
+
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_COLUMNS = ("start", "end", "label", "score")
+_FRAME_COLUMNS = ("start_frame", "end_frame", "start_timecode", "end_timecode")
 
 
 def report_csv(report: Report) -> str:
@@ -25,22 +33,33 @@ def report_tsv(report: Report) -> str:
 def _table(report: Report, delimiter: str) -> str:
     rows: list[tuple[str, ...]]
     if report.segments is None:
-        rows = [("label", "score"), *((c.label, _number(c.score)) for c in report.classes)]
+        rows = [("label", "score")]
+        rows += [(_label(c.label), _number(c.score)) for c in report.classes]
     else:
         tracks = any(s.track is not None for s in report.segments)
-        columns: tuple[str, ...] = ("start", "end", "label", "score", "track")
-        rows = [columns] + [
-            (_number(s.start), _number(s.end), s.label, _number(s.score), s.track or "")
-            for s in report.segments
-        ]
-        rows = rows if tracks else [row[:-1] for row in rows]
+        rows = [(*_COLUMNS, *(("track",) if tracks else ()), *_FRAME_COLUMNS)]
+        base = Timebase.of(report)
+        for s in report.segments:
+            row = (_number(s.start), _number(s.end), _label(s.label), _number(s.score))
+            rows.append((*row, *((s.track or "",) if tracks else ()), *_frames(s, base)))
     return "".join(delimiter.join(_field(f, delimiter) for f in row) + "\n" for row in rows)
 
 
+def _frames(segment: Segment, base: Timebase | None) -> tuple[str, ...]:
+    if base is None:
+        return ("",) * len(_FRAME_COLUMNS)
+    frames = [base.frame(segment.start), base.frame(segment.end)]
+    return (*map(str, frames), *map(base.timecode, frames))
+
+
+def _label(text: str) -> str:
+    text = printable(text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
 def _field(text: str, delimiter: str) -> str:
-    """Quoted where it must be. The csv module leaves a lone carriage return bare when lines
-    end with a line feed, and then cannot read its own file."""
-    if any(character in text for character in (delimiter, '"', "\r", "\n")):
+    """Quoted where it must be."""
+    if any(character in text for character in (delimiter, '"')):
         doubled = text.replace('"', '""')
         return f'"{doubled}"'
     return text

@@ -3,9 +3,11 @@ of the file's own clock that it stands on."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
 
+from vtnstream.errors import OutputError
 from vtnstream.timecode import (
     SMPTE_RATES,
     STANDARD_RATES,
@@ -53,10 +55,26 @@ class Timebase:
         constant = report.frame_rate is not None
         return cls(rate, constant, drop, offset, video.first_frame_seconds, Clock.of(video))
 
+    @classmethod
+    def need(cls, report: Report) -> Timebase:
+        """As :meth:`of`.
+
+        Raises:
+            OutputError: nothing is known of the frame rate.
+        """
+        base = cls.of(report)
+        if base is None:
+            raise OutputError(f"{report.input}: the frame rate of the video is not known")
+        return base
+
     def frame(self, seconds: float) -> int:
         """Number of the picture that begins at a moment, counted from the first picture."""
         exact = self.clock.exact(seconds) - self.first_seconds
         return max(0, int(exact * self.rate + _HALF))
+
+    def at(self, rate: Fraction) -> Timebase:
+        """The same moments counted at another rate."""
+        return dataclasses.replace(self, rate=rate)
 
     def timecode(self, frame: int) -> str:
         """SMPTE timecode of a picture, as the source itself counts."""

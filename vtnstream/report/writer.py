@@ -7,7 +7,7 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from typing import BinaryIO
 from vtnstream.atomic import sync_directory
 from vtnstream.errors import OutputError
 from vtnstream.registry import lookup
+from vtnstream.report.formats import WRITERS, ReportWriter, remarks
 from vtnstream.report.naming import (
     base_name,
     file_name,
@@ -22,47 +23,23 @@ from vtnstream.report.naming import (
     output_names,
     same_source,
 )
-from vtnstream.report.structured import report_json, report_json_lines
-from vtnstream.report.tables import report_csv, report_tsv
+from vtnstream.report.place import Place
 from vtnstream.types import Report
 
 
 @dataclass(frozen=True, slots=True)
-class ReportWriter:
-    """One format: the ending of its files and what writes a report into an open one."""
+class Written:
+    """What became of the formats asked for.
 
-    suffix: str
-    write: Callable[[Report, BinaryIO], None]
-
-
-def _text(render: Callable[[Report], str]) -> Callable[[Report, BinaryIO], None]:
-    def write(report: Report, file: BinaryIO) -> None:
-        # Lone surrogates (labels of a damaged config) become escapes rather than an error.
-        file.write(render(report).encode("utf-8", "backslashreplace"))
-
-    return write
-
-
-WRITERS: Mapping[str, ReportWriter] = {
-    "json": ReportWriter(".json", _text(report_json)),
-    "jsonl": ReportWriter(".jsonl", _text(report_json_lines)),
-    "csv": ReportWriter(".csv", _text(report_csv)),
-    "tsv": ReportWriter(".tsv", _text(report_tsv)),
-}
-
-
-def format_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Formats from what people write: ``json,csv``, several times, or ``all``.
-
-    Raises:
-        UsageError: an unknown format, with a suggestion.
+    Attributes:
+        files: in the order of the formats.
+        refused: formats that cannot hold this report -> why, in one sentence.
+        remarks: what a reader of the files should know, one sentence each.
     """
-    parts = [part.strip() for name in names for part in name.split(",") if part.strip()]
-    if "all" in parts:
-        return tuple(WRITERS)
-    for part in parts:
-        lookup(WRITERS, part, "format")
-    return tuple(dict.fromkeys(parts))
+
+    files: tuple[Path, ...]
+    refused: Mapping[str, str]
+    remarks: tuple[str, ...]
 
 
 def write_reports(
@@ -71,7 +48,8 @@ def write_reports(
     formats: Iterable[str],
     *,
     inputs: Collection[str] = (),
-) -> list[Path]:
+    video: str | Path | None = None,
+) -> Written:
     """Write one report in several formats.
 
     Files are complete or absent: all formats are written to the disk under other names
@@ -84,24 +62,27 @@ def write_reports(
         formats: names in :data:`WRITERS`.
         inputs: all inputs of the command, so that those with equal names are told apart
             whichever comes first.
-
-    Returns:
-        The files, in the order of the formats.
+        video: where the video lies now, where that is not ``report.input``.
 
     Raises:
         UsageError: an unknown format.
+        MissingExtraError: a format needs a library that is not installed.
         OutputError: the directory or a file cannot be written.
     """
     folder = Path(directory)
-    writers = [lookup(WRITERS, name, "format") for name in dict.fromkeys(formats)]
+    writers = {name: lookup(WRITERS, name, "format") for name in formats}
+    place = Place.of(report, folder, video)
+    answers = {name: writer.refuses(report, place) for name, writer in writers.items()}
+    refused = {name: why for name, why in answers.items() if why}
+    kept = {name: writer for name, writer in writers.items() if name not in refused}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({_reason(error)})") from error
     base = _free_base(report.input, folder, inputs)
-    targets = [folder / file_name(base, writer.suffix) for writer in writers]
-    _write_together(report, list(zip(targets, writers, strict=True)))
-    return targets
+    targets = {folder / file_name(base, writer.suffix): writer for writer in kept.values()}
+    _write_together(report, place, list(targets.items()))
+    return Written(tuple(targets), refused, remarks(report, kept))
 
 
 def _free_base(path: str, folder: Path, inputs: Collection[str]) -> str:
@@ -128,7 +109,7 @@ def _owner(target: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _write_together(report: Report, files: list[tuple[Path, ReportWriter]]) -> None:
+def _write_together(report: Report, place: Place, files: list[tuple[Path, ReportWriter]]) -> None:
     written: list[tuple[Path, Path]] = []
     try:
         for target, writer in files:
@@ -136,7 +117,7 @@ def _write_together(report: Report, files: list[tuple[Path, ReportWriter]]) -> N
                 temporary, file = _open_beside(target)
                 written.append((temporary, target))
                 with file:
-                    writer.write(report, file)
+                    writer.write(report, place, file)
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.report.films import RATES, Case, make_case
+
+
+@pytest.fixture(scope="session", params=sorted(RATES))
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A film at 23.976, 25, 29.97 and a variable rate, and a result about it."""
+    return make_case(tmp_path_factory.mktemp("rates"), request.param)

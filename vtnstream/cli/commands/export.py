@@ -1,0 +1,129 @@
+"""``vtnstream export``: stored results in other formats, without looking at the video again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, option
+from vtnstream.cli.result_files import ResultFiles
+from vtnstream.cli.stored import each_result, find_video
+from vtnstream.errors import OutputError, ReportError, UsageError
+
+if TYPE_CHECKING:
+    from vtnstream.types import Report
+
+EXAMPLES = """
+vtnstream export movie.mkv.json -f srt,otio
+vtnstream export results/*.json -f all -o exported
+vtnstream export movie.mkv.json --chapters-into movie-with-chapters.mkv
+vtnstream timeline movie.mkv --json | vtnstream export - -f edl
+vtnstream export --schema > report.schema.json
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("results", nargs=-1, metavar="RESULTS...")
+@attach(
+    option(
+        "--format",
+        "-f",
+        section="Output",
+        settable=False,
+        multiple=True,
+        metavar="NAMES",
+        help="Formats to write, such as srt,otio; all writes every one.",
+    ),
+    option(
+        "--output-dir",
+        "-o",
+        section="Output",
+        settable=False,
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Where to write them [default: beside the result].",
+    ),
+    option(
+        "--chapters-into",
+        section="Output",
+        settable=False,
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="COPY",
+        help="Copy the video to COPY (.mkv, .mp4, .mov) with the segments as chapters; "
+        "nothing is encoded again.",
+    ),
+    option(
+        "--video",
+        section="Output",
+        settable=False,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Where the video lies now (one result).",
+    ),
+    option(
+        "--schema",
+        section="Output",
+        settable=False,
+        is_flag=True,
+        help="Print the JSON Schema of results instead.",
+    ),
+)
+@options.speech
+@click.pass_obj
+def export(console: Console, /, **values: Any) -> ExitCode:
+    """Write RESULTS, JSON files that classify or timeline wrote, in other formats.
+
+    Nothing is decoded or computed; the video is needed only to copy it and to make the
+    thumbnails of an HTML page.
+    """
+    if values["schema"]:
+        return _print_schema(console)
+    if not values["format"] and values["chapters_into"] is None:
+        raise UsageError("say what to write: -f srt,otio or --chapters-into COPY.mkv")
+    for flag in ("chapters_into", "video"):
+        if values[flag] is not None and len(values["results"]) > 1:
+            raise UsageError(f"--{flag.replace('_', '-')} belongs to one result: name one")
+    files = ResultFiles.of(values["format"], console)
+
+    def work(name: str, report: Report) -> None:
+        video = find_video(report, name, values["video"], console)
+        if values["chapters_into"] is not None:
+            _copy_with_chapters(report, video, values["chapters_into"], console)
+        beside = Path(os.path.dirname(name) if name != "-" else "")
+        folder = values["output_dir"] or beside
+        # "all" must not write the result anew over itself: what it does not know would be lost.
+        own = {"json"} if files.every and os.path.abspath(folder) == os.path.abspath(beside) else {}
+        refusal = files.write(report, folder, video=video, without=own)
+        if refusal is not None:
+            raise OutputError(refusal)
+
+    return each_result(values["results"], console, work)
+
+
+def _copy_with_chapters(report: Report, video: Path | None, copy: Path, console: Console) -> None:
+    from vtnstream.report.chapters import chapters_of
+    from vtnstream.report.formats import WRITERS
+    from vtnstream.report.place import Place
+    from vtnstream.video.remux import copy_with_chapters
+
+    if video is None:
+        raise ReportError(f"{report.input}: the video is not here: say where with --video FILE")
+    if why := WRITERS["chapters"].refuses(report, Place.of(report, copy.parent)):
+        raise OutputError(f"{report.input}: no chapters: {why}")
+    for sentence in copy_with_chapters(video, copy, chapters_of(report)):
+        console.warn(f"{video}: {sentence}")
+    console.say(f"wrote {copy}")
+
+
+def _print_schema(console: Console) -> ExitCode:
+    from importlib.resources import files
+
+    console.out(files("vtnstream.report").joinpath("schema.json").read_text("utf-8").rstrip())
+    return ExitCode.OK

@@ -1,0 +1,65 @@
+"""``vtnstream show``: a stored result in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.delivery import TERMINAL_TOP_K, terminal
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, option
+from vtnstream.cli.stored import each_result
+
+if TYPE_CHECKING:
+    from vtnstream.types import Report
+
+EXAMPLES = """
+vtnstream show results/movie.mkv.json
+vtnstream show results/*.json --top-k 1 --segments 0
+ssh server cat movie.mkv.json | vtnstream show -
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@click.argument("results", nargs=-1, metavar="RESULTS...")
+@attach(
+    option(
+        "--top-k",
+        section="Output",
+        type=click.IntRange(min=1),
+        metavar="K",
+        default=TERMINAL_TOP_K,
+        show_default=True,
+        help="Classes to show.",
+    ),
+    option(
+        "--segments",
+        section="Output",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Rows of the table of segments [default: 30]; the timeline shows all.",
+    ),
+)
+@options.speech
+@click.pass_obj
+def show(console: Console, /, **values: Any) -> ExitCode:
+    """Show RESULTS, JSON files that classify or timeline wrote, as those commands do."""
+    from vtnstream.report.terminal import MAX_SEGMENTS, print_report
+
+    rows = MAX_SEGMENTS if values["segments"] is None else values["segments"]
+    num_shown = 0
+
+    def work(name: str, report: Report) -> None:
+        nonlocal num_shown
+        with console.writing():
+            if num_shown:
+                sys.stdout.write("\n")
+            print_report(report, terminal(), top_k=values["top_k"], max_segments=rows)
+        num_shown += 1
+
+    return each_result(values["results"], console, work)

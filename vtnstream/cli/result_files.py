@@ -1,0 +1,83 @@
+"""Files of results, in the formats that a command was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtnstream.cli.console import Console
+
+if TYPE_CHECKING:
+    from vtnstream.types import Report
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFiles:
+    """What ``--format`` names.
+
+    Attributes:
+        formats: names in the table of writers.
+        every: they were not named one by one but all asked for.
+        console: where to say what was written.
+    """
+
+    formats: tuple[str, ...]
+    every: bool
+    console: Console
+
+    @classmethod
+    def of(cls, names: Sequence[str], console: Console, *, timeline: bool = True) -> ResultFiles:
+        """Read ``--format``.
+
+        Args:
+            names: what people write.
+            console: where to say what cannot be written.
+            timeline: results will have a timeline.
+
+        Raises:
+            UsageError: an unknown format, or one for timelines where there is none.
+            MissingExtraError: a format that is named needs a library.
+        """
+        from vtnstream.report.formats import EXTRA, all_asked, format_names, left_out
+
+        formats = format_names(names, timeline=timeline)
+        every = all_asked(names)
+        if every and (absent := left_out()):
+            console.warn(f"all but {', '.join(absent)}: they need pip install 'vtnstream[{EXTRA}]'")
+        return cls(formats, every, console)
+
+    def write(
+        self,
+        report: Report,
+        directory: Path,
+        *,
+        inputs: Collection[str] = (),
+        video: Path | None = None,
+        without: Collection[str] = (),
+    ) -> str | None:
+        """Write one report in all formats that can hold it; arguments as those of
+        :func:`vtnstream.report.writer.write_reports`, and formats to leave out.
+
+        Returns:
+            One line about formats that were named and cannot hold it, else None.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        from vtnstream.report.writer import write_reports
+
+        formats = [name for name in self.formats if name not in without]
+        if not formats:
+            return None
+        written = write_reports(report, directory, formats, inputs=inputs, video=video)
+        for path in written.files:
+            self.console.say(f"wrote {path}")
+        for remark in written.remarks:
+            self.console.warn(f"{report.input}: {remark}")
+        reasons = "; ".join(f"no {name}: {why}" for name, why in written.refused.items())
+        if reasons and self.every:
+            self.console.say(f"{report.input}: {reasons}")
+            return None
+        return f"{report.input}: {reasons}" if reasons else None

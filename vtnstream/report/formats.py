@@ -1,0 +1,186 @@
+"""The table of formats: what each file is called, what writes it, and what it cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import filterfalse
+from typing import BinaryIO
+
+from vtnstream.errors import UsageError
+from vtnstream.optional import installed, require
+from vtnstream.registry import lookup
+from vtnstream.report.annotations import (
+    labels_that_meet,
+    report_activitynet,
+    report_fiftyone,
+    report_label_studio,
+    report_mstcn,
+)
+from vtnstream.report.chapters import report_ffmetadata
+from vtnstream.report.editing import report_edl, report_fcp7, report_otio, runs_over_a_day
+from vtnstream.report.fcpxml import report_fcpxml
+from vtnstream.report.lanes import overlapping
+from vtnstream.report.place import Place
+from vtnstream.report.structured import report_json, report_json_lines
+from vtnstream.report.subtitles import report_srt, report_vtt
+from vtnstream.report.tables import report_csv, report_tsv
+from vtnstream.report.timebase import Timebase
+from vtnstream.report.xml_annotations import report_cvat, report_eaf
+from vtnstream.types import Report
+
+EXTRA = "formats"
+_ALL = "all"
+_LAYERED = "srt, vtt, otio, fcpxml, fcp7 or eaf"
+_OTIO = "opentimelineio"
+
+Write = Callable[[Report, Place, BinaryIO], None]
+Check = Callable[[Report, Place], str | None]
+
+
+def _fits(report: Report, place: Place) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWriter:
+    """One format.
+
+    Attributes:
+        suffix: ending of its files.
+        write: writes a report into an open file.
+        timeline: it holds nothing but segments.
+        frames: it counts frames.
+        single: it has one track, which holds no two segments at a time.
+        modules: libraries of the extra :data:`EXTRA` that it is written with.
+        check: what else it cannot hold, as :meth:`refuses`.
+    """
+
+    suffix: str
+    write: Write
+    timeline: bool = True
+    frames: bool = False
+    single: bool = False
+    modules: tuple[str, ...] = ()
+    check: Check = _fits
+
+    def refuses(self, report: Report, place: Place) -> str | None:
+        """One sentence why this format cannot hold a report; None where it can."""
+        if self.timeline and report.segments is None:
+            return "it holds a timeline, and this result has none: use vtnstream timeline"
+        if self.frames and Timebase.of(report) is None:
+            return "it counts frames, and the frame rate of the video is not known"
+        if self.single and overlapping(report.segments or ()):
+            return f"segments overlap, and it holds one at a time: use {_LAYERED}, or --nms"
+        return self.check(report, place)
+
+
+def _text(render: Callable[[Report], str]) -> Write:
+    return _placed(lambda report, place: render(report))
+
+
+def _placed(render: Callable[[Report, Place], str]) -> Write:
+    def write(report: Report, place: Place, file: BinaryIO) -> None:
+        # Lone surrogates (labels of a damaged config) become escapes rather than an error.
+        file.write(render(report, place).encode("utf-8", "backslashreplace"))
+
+    return write
+
+
+def _within_a_day(report: Report, place: Place) -> str | None:
+    return "timecode starts again after 24 hours" if runs_over_a_day(report, place) else None
+
+
+WRITERS: Mapping[str, ReportWriter] = {
+    "json": ReportWriter(".json", _text(report_json), timeline=False),
+    "jsonl": ReportWriter(".jsonl", _text(report_json_lines), timeline=False),
+    "csv": ReportWriter(".csv", _text(report_csv), timeline=False),
+    "tsv": ReportWriter(".tsv", _text(report_tsv), timeline=False),
+    "srt": ReportWriter(".srt", _text(report_srt)),
+    "vtt": ReportWriter(".vtt", _text(report_vtt)),
+    "chapters": ReportWriter(".ffmetadata", _text(report_ffmetadata), single=True),
+    "otio": ReportWriter(".otio", _placed(report_otio), frames=True, modules=(_OTIO,)),
+    "edl": ReportWriter(
+        ".edl",
+        _placed(report_edl),
+        frames=True,
+        single=True,
+        modules=(_OTIO, "otio_cmx3600_adapter"),
+        check=_within_a_day,
+    ),
+    "fcp7": ReportWriter(
+        ".fcp7.xml", _placed(report_fcp7), frames=True, modules=(_OTIO, "otio_fcp_adapter")
+    ),
+    "fcpxml": ReportWriter(".fcpxml", _placed(report_fcpxml), frames=True),
+    "activitynet": ReportWriter(".activitynet.json", _text(report_activitynet)),
+    "mstcn": ReportWriter(
+        ".mstcn.txt",
+        _text(report_mstcn),
+        frames=True,
+        single=True,
+        check=lambda report, place: labels_that_meet(report),
+    ),
+    "eaf": ReportWriter(".eaf", _placed(report_eaf), modules=("pympi",)),
+    "labelstudio": ReportWriter(".labelstudio.json", _placed(report_label_studio), frames=True),
+    "cvat": ReportWriter(".cvat.xml", _text(report_cvat), frames=True),
+    "fiftyone": ReportWriter(".fiftyone.json", _text(report_fiftyone)),
+}
+
+
+def format_names(names: Iterable[str], *, timeline: bool = True) -> tuple[str, ...]:
+    """Formats from what people write: ``json,csv``, several times, or ``all``.
+
+    ``all`` is every format that can be written here; :func:`left_out` says which are not.
+
+    Args:
+        names: what people write.
+        timeline: a timeline is what will be written; else the class alone.
+
+    Raises:
+        UsageError: an unknown format, with a suggestion, or one for timelines where there is
+            none.
+        MissingExtraError: the library of a format that is named is not installed.
+    """
+    parts = _parts(names)
+    for part in parts:
+        if part == _ALL:
+            continue
+        writer = lookup({**WRITERS, _ALL: None}, part, "format")
+        assert writer is not None
+        for module in filterfalse(installed, writer.modules):
+            require(module, EXTRA)
+        if writer.timeline and not timeline:
+            raise UsageError(f"format {part} holds a timeline: use vtnstream timeline")
+    if _ALL in parts:
+        return tuple(
+            name
+            for name, writer in WRITERS.items()
+            if all(map(installed, writer.modules)) and (timeline or not writer.timeline)
+        )
+    return tuple(dict.fromkeys(parts))
+
+
+def all_asked(names: Iterable[str]) -> bool:
+    """Whether ``all`` is among what people write."""
+    return _ALL in _parts(names)
+
+
+def left_out() -> tuple[str, ...]:
+    """Formats whose libraries are not installed."""
+    return tuple(name for name, w in WRITERS.items() if not all(map(installed, w.modules)))
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    return [part.strip() for name in names for part in name.split(",") if part.strip()]
+
+
+def remarks(report: Report, names: Iterable[str]) -> tuple[str, ...]:
+    """What a reader of these formats should know of this report."""
+    base = Timebase.of(report)
+    counting = [name for name in names if WRITERS[name].frames]
+    if not counting or base is None or base.constant:
+        return ()
+    return (
+        f"{', '.join(counting)}: the frame rate varies or is not known for sure: frames are "
+        f"counted at {float(base.rate):.6g} a second",
+    )

@@ -1,0 +1,146 @@
+"""A copy of a video with chapters: packets are moved, nothing is encoded again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain, islice
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from vtnstream.errors import OutputError, VtnstreamError
+from vtnstream.types import Chapter
+from vtnstream.video.container import OpenedVideo, container_start, opened, reason_of
+from vtnstream.video.probe import interruptible
+
+CONTAINERS = {
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+}
+"""Ending -> container that keeps chapters."""
+
+_PACKETS_TO_FIRST_TIMES = 500
+_CLOCK = 1000
+_COVER = av.stream.Disposition.attached_pic
+_WRITE_ERRORS = (av.error.FFmpegError, OSError, ValueError)
+
+
+def copy_with_chapters(
+    source: str | Path, target: str | Path, chapters: Sequence[Chapter]
+) -> tuple[str, ...]:
+    """Copy a video's film, sound and subtitles as they are, with chapters instead of its own.
+
+    The copy begins at time 0 where the source begins at its own start, so that player time,
+    and with it the chapters, stay what they were.
+
+    Args:
+        source: a local video.
+        target: the copy, which must not exist; its ending chooses the container.
+        chapters: in player time, in order.
+
+    Returns:
+        What of the source is not in the copy, one sentence each.
+
+    Raises:
+        OutputError: the copy cannot be written; nothing is left of it.
+        VideoOpenError: the source cannot be opened.
+    """
+    target = Path(target)
+    kind = CONTAINERS.get(target.suffix.lower())
+    if kind is None:
+        raise OutputError(
+            f"{target}: chapters are kept in {', '.join(CONTAINERS)} files: choose one of these"
+        )
+    if target.exists():
+        raise OutputError(f"{target}: exists already: remove it, or name another file")
+    part = target.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with interruptible(), opened(source) as video:
+            left_out = _copy(video, part, kind, chapters)
+        os.replace(part, target)
+    except _WRITE_ERRORS as error:
+        if isinstance(error, VtnstreamError):
+            raise
+        own = Path(source).suffix
+        raise OutputError(
+            f"{target}: the copy cannot be written ({reason_of(error)}); "
+            f"try a copy with the ending of the source ({own}), or .mkv"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return left_out
+
+
+def _copy(
+    video: OpenedVideo, part: Path, kind: str, chapters: Sequence[Chapter]
+) -> tuple[str, ...]:
+    with av.open(os.fspath(part), "w", format=kind) as out:
+        out.metadata.update(video.container.metadata)
+        streams, left_out = _streams(video, out, kind)
+        inputs = [stream for stream in video.container.streams if stream.index in streams]
+        packets = _packets(video.container.demux(inputs))
+        early = list(islice(packets, _PACKETS_TO_FIRST_TIMES))
+        shift = _shift(video, early, kind)
+        later = container_start(video) + shift
+        out.set_chapters([_entry(n, chapter, later) for n, chapter in enumerate(chapters, 1)])
+        for packet in chain(early, packets):
+            ticks = round(shift / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+            packet.stream = streams[packet.stream.index]
+            out.mux_one(packet)
+    return tuple(left_out)
+
+
+def _streams(video: OpenedVideo, out: Any, kind: str) -> tuple[dict[int, Any], list[str]]:
+    """Index of each stream that is copied -> its copy, and what is left out."""
+    copies: dict[int, Any] = {}
+    left_out: list[str] = []
+    for stream in video.container.streams:
+        cover = stream.type == "video" and stream.disposition & _COVER
+        if stream.type not in ("video", "audio", "subtitle"):
+            left_out.append(f"stream {stream.index} ({stream.type}) is not in the copy")
+        elif cover and kind in ("matroska", "webm"):
+            left_out.append(f"stream {stream.index} (cover picture) is not in the copy")
+        else:
+            copy = out.add_stream_from_template(stream)
+            copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
+            copies[stream.index] = copy
+    return copies, left_out
+
+
+def _packets(packets: Iterable[Any]) -> Iterator[Any]:
+    """Without the empty ones that mark the end."""
+    return (packet for packet in packets if packet.size)
+
+
+def _shift(video: OpenedVideo, early: Sequence[Any], kind: str) -> Fraction:
+    """Seconds to add to every time: to begin at 0; and where a container has no times before
+    0, to move what sound has ahead of it."""
+    shift = -container_start(video)
+    if kind in ("matroska", "webm"):
+        first = min((p.pts * p.time_base for p in early if p.pts is not None), default=-shift)
+        shift = max(shift, -first)
+    return shift
+
+
+def _entry(number: int, chapter: Chapter, later: Fraction) -> dict[str, Any]:
+    """A chapter as PyAV takes it, in milliseconds, which is what MP4 keeps. Rounded up: a
+    player that jumps to it must not show the picture before."""
+    return {
+        "id": number,
+        "start": ceil((chapter.start + later) * _CLOCK),
+        "end": ceil((chapter.end + later) * _CLOCK),
+        "time_base": Fraction(1, _CLOCK),
+        "metadata": {"title": chapter.title},
+    }
