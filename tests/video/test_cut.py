@@ -1,0 +1,120 @@
+"""Cuts: the right frames, the sound with its picture, by copying and by encoding."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.synth import paint, read
+from vtnstream.errors import OutputError
+from vtnstream.types import TimeRange
+from vtnstream.video.cut import cut
+
+RATE, SECONDS, AUDIO = 25, 12, 48_000
+
+
+@pytest.fixture(scope="module")
+def clapper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbered frames with a keyframe every second, and a beep in the first tenth of each
+    even second."""
+    path = tmp_path_factory.mktemp("cut") / "clapper.mp4"
+    times = np.arange(SECONDS * AUDIO) / AUDIO
+    beep = np.sin(2 * np.pi * 440 * times) * ((times % 2) < 0.1) * 0.8
+    with av.open(str(path), "w") as out:
+        video = out.add_stream(
+            "libx264", rate=RATE, options={"g": "25", "sc_threshold": "0", "bf": "2", "crf": "18"}
+        )
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
+        sound = out.add_stream("aac", rate=AUDIO, layout="mono")
+        for number in range(SECONDS * RATE):
+            frame = av.VideoFrame.from_ndarray(paint(number), format="rgb24")
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        for first in range(0, len(beep), 1024):
+            part = np.zeros((1, 1024), np.float32)
+            chunk = beep[first : first + 1024]
+            part[0, : len(chunk)] = chunk
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = AUDIO, first
+            out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+    return path
+
+
+def pictures(path: Path) -> list[tuple[float, int]]:
+    with av.open(str(path)) as container:
+        begin = container.start_time / 1e6
+        return [
+            (float(frame.time) - begin, read(frame.to_ndarray(format="rgb24")))
+            for frame in container.decode(video=0)
+        ]
+
+
+def beeps(path: Path) -> list[float]:
+    """Player times at which sound begins after silence."""
+    with av.open(str(path)) as container:
+        begin = container.start_time / 1e6
+        found: list[float] = []
+        quiet = -1.0
+        for frame in container.decode(audio=0):
+            values = np.abs(frame.to_ndarray()).max(0)
+            for place in np.flatnonzero(values > 0.3):
+                time = float(frame.pts * frame.time_base) - begin + place / frame.sample_rate
+                if time - quiet > 0.5:
+                    found.append(time)
+                quiet = time
+        return found
+
+
+def test_encoded_parts_are_exact_and_in_sync(clapper: Path, tmp_path: Path) -> None:
+    parts = [TimeRange(Fraction("1.4"), Fraction("4.6")), TimeRange(Fraction(7), Fraction("8.52"))]
+    seconds = cut(clapper, tmp_path / "cut.mp4", parts)
+    assert seconds == pytest.approx(3.2 + 1.52, abs=0.001)
+    shown = pictures(tmp_path / "cut.mp4")
+    assert [number for _, number in shown] == [*range(35, 115), *range(175, 213)]
+    np.testing.assert_allclose([t for t, _ in shown], np.arange(118) / RATE, atol=2e-3)
+    # Beeps of the source at 2 and 4 s, and at 8 s, which is 1 s into the second part.
+    assert beeps(tmp_path / "cut.mp4") == pytest.approx([0.6, 2.6, 3.2 + 1.0], abs=0.03)
+
+
+def test_copied_parts_begin_at_keyframes_and_are_in_sync(clapper: Path, tmp_path: Path) -> None:
+    parts = [TimeRange(Fraction("1.4"), Fraction("4.6")), TimeRange(Fraction("7.5"), Fraction(9))]
+    cut(clapper, tmp_path / "copy.mp4", parts, encode=False)
+    shown = pictures(tmp_path / "copy.mp4")
+    numbers = [number for _, number in shown]
+    assert numbers[0] == 25  # the keyframe at 1 s
+    assert set(range(35, 115)) <= set(numbers)
+    second = numbers.index(175)
+    assert set(range(188, 225)) <= set(numbers[second:])
+    times = [t for t, _ in shown]
+    assert all(b > a for a, b in pairwise(times))
+    sounds = beeps(tmp_path / "copy.mp4")
+    where = {number: t for t, number in shown}
+    for source_second, heard in zip((2, 4, 8), sounds, strict=True):
+        assert heard == pytest.approx(where[source_second * RATE], abs=0.05)
+
+
+def test_mkv_and_a_video_without_sound(tmp_path: Path) -> None:
+    from tests.synth import Film
+
+    film = Film(count=100, rate=10).write(tmp_path / "mute.mkv")
+    cut(film, tmp_path / "part.mkv", [TimeRange(Fraction(2), Fraction(4))])
+    assert [n for _, n in pictures(tmp_path / "part.mkv")] == list(range(20, 40))
+
+
+def test_what_cannot_be_cut(clapper: Path, tmp_path: Path) -> None:
+    whole = [TimeRange(Fraction(0), Fraction(1))]
+    with pytest.raises(OutputError, match=r"\.mp4"):
+        cut(clapper, tmp_path / "x.avi", whole)
+    with pytest.raises(OutputError, match="no part"):
+        cut(clapper, tmp_path / "x.mp4", [])
+    with pytest.raises(OutputError, match="nothing of these times"):
+        cut(clapper, tmp_path / "x.mp4", [TimeRange(Fraction(50), Fraction(60))])
+    with pytest.raises(OutputError, match="cannot be written"):
+        cut(clapper, tmp_path / "none" / "x.mp4", whole)
+    assert list(tmp_path.iterdir()) == []
