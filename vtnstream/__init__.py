@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vtnstream.api import attention as attention
     from vtnstream.api import classify as classify
     from vtnstream.api import extract as extract
+    from vtnstream.api import summarize as summarize
     from vtnstream.api import timeline as timeline
     from vtnstream.config import ModelConfig as ModelConfig
     from vtnstream.config import RuntimeConfig as RuntimeConfig
@@ -47,6 +48,7 @@ _HOMES = {
     "extract": "vtnstream.api",
     "load_model": "vtnstream.models.checkpoint",
     "save_model": "vtnstream.models.checkpoint",
+    "summarize": "vtnstream.api",
     "timeline": "vtnstream.api",
     "train": "vtnstream.training.run",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "extract",
     "load_model",
     "save_model",
+    "summarize",
     "timeline",
     "train",
 ]

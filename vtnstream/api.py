@@ -8,6 +8,7 @@ for segment in report.segments:
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -23,7 +24,9 @@ import torch
 
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
+from vtnstream.config.summary import SummaryConfig
 from vtnstream.config.views import ViewsConfig
+from vtnstream.editing.summary import choose, joined, pieces_of
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
 from vtnstream.features.key import video_identity
@@ -115,6 +118,39 @@ class Analyzer:
             sampling = question.sampling or self.model.config.sampling
             report = _report(path, source, self._about, self.encoder, sampling, None, analysis)
             return report, found
+
+    def summarize(
+        self,
+        path: str | Path,
+        question: Question,
+        options: TimelineConfig,
+        config: SummaryConfig,
+        *,
+        progress: Progress | None = None,
+    ) -> Report:
+        """As :func:`summarize`."""
+        if question.views is not None or question.method != "chunked":
+            raise UsageError("a summary is made from one pass over the whole sequence")
+        resolve_localization(self.model, options)
+        with open_source(
+            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+        ) as source:
+            found, output = attention_map(self.model, source.features)
+            analysis = analyze(self.model, source.features, options, output=output)
+            times = source.features.times
+            span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
+            offered = pieces_of(source.features, found.row(), analysis.segments or (), span, config)
+            kept = choose(offered, config)
+            if not kept:
+                raise UsageError(
+                    f"{path}: no piece of at least {config.shortest:g} s fits a summary of "
+                    f"{config.length:g} s: give a greater --length"
+                )
+            chosen = dataclasses.replace(analysis, segments=tuple(joined(kept)))
+            sampling = question.sampling or self.model.config.sampling
+            report = _report(path, source, self._about, self.encoder, sampling, options, chosen)
+            settings = {**report.settings, "summary": to_dict(config)}
+            return dataclasses.replace(report, settings=settings)
 
     def _run(
         self,
@@ -241,6 +277,47 @@ def attention(
     """
     question = Question(sampling, start, end, features, "chunked", stream)
     return Analyzer(model, runtime=runtime).attention(path, question, progress=progress)
+
+
+def summarize(
+    path: str | Path,
+    *,
+    length: float = SummaryConfig().length,
+    model: str | Path | VideoModel | None = None,
+    config: SummaryConfig | None = None,
+    options: TimelineConfig | None = None,
+    start: TimeLike | None = None,
+    end: TimeLike | None = None,
+    runtime: RuntimeConfig | None = None,
+    stream: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Choose the moments of a video worth keeping (:mod:`vtnstream.editing.summary`).
+
+    Args:
+        path: the video.
+        length: seconds the summary may last.
+        model: as for :func:`classify`.
+        config: all other options of the choice.
+        options: of the timeline whose segments are chosen from.
+        start, end, stream: see :class:`vtnstream.inference.sources.Question`.
+        runtime: device, dtype, cache.
+        progress: told how far the work is.
+
+    Returns:
+        A report whose segments are the chosen moments, in order.
+
+    Raises:
+        VtnstreamError: one line that names the file and what to do.
+    """
+    chosen = replace(config or SummaryConfig(), length=length)
+    return Analyzer(model, runtime=runtime).summarize(
+        path,
+        Question(None, start, end, None, "chunked", stream),
+        options or TimelineConfig(),
+        chosen,
+        progress=progress,
+    )
 
 
 def extract(

@@ -13,6 +13,8 @@ COMMANDS = {
     "classify": ("vtnstream.cli.commands.classify:classify", "Say what videos show."),
     "timeline": ("vtnstream.cli.commands.timeline:timeline", "Say what happens when in videos."),
     "attention": ("vtnstream.cli.commands.attention:attention", "Show which moments decided."),
+    "summarize": ("vtnstream.cli.commands.summarize:summarize", "Choose moments worth keeping."),
+    "clips": ("vtnstream.cli.commands.clips:clips", "Cut segments of results out of videos."),
     "extract": ("vtnstream.cli.commands.extract:extract", "Write the features of videos."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),
     "export": ("vtnstream.cli.commands.export:export", "Write stored results in other formats."),

@@ -252,7 +252,7 @@ class _Sound:
             values = resampled.to_ndarray()  # (channels, samples)
             first = round((part.start - time) * _AUDIO_RATE)
             stop = round((part.end - time) * _AUDIO_RATE)
-            place = round((written + max(time - part.start, 0)) * _AUDIO_RATE)
+            place = round((written + max(time - part.start, Fraction(0))) * _AUDIO_RATE)
             self._write(values[:, max(first, 0) : max(stop, 0)], place)
             time += Fraction(values.shape[1], _AUDIO_RATE)
 

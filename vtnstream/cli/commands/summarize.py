@@ -1,0 +1,142 @@
+"""``vtnstream summarize``: the moments worth keeping, as an edit list and as a video."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import options
+from vtnstream.cli.analysis import NO_MODEL
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.delivery import terminal
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, field, option
+from vtnstream.cli.inputs import resolve
+from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.result_files import ResultFiles
+from vtnstream.cli.session import for_each
+from vtnstream.cli.types import TimeType
+from vtnstream.config.summary import SummaryConfig
+from vtnstream.errors import OutputError, UsageError
+from vtnstream.timecode import FrameCount, parse_time
+
+if TYPE_CHECKING:
+    from vtnstream.types import Partial
+
+EXAMPLES = """
+vtnstream summarize match.mp4 --length 2m --model models/match -o summary/
+vtnstream summarize surgery.mp4 --length 5:00 --model models/surgery -f edl,otio -o summary/
+vtnstream summarize movie.mkv --length 90 --render trailer.mp4
+"""
+_SECTION = "Summary"
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@options.inputs
+@options.model
+@attach(
+    option(
+        "--length",
+        section=_SECTION,
+        type=TimeType(),
+        metavar="TIME",
+        help=f"How long it may be: 90, 90s, 1:30 [default: {SummaryConfig().length:g} s].",
+    ),
+    field(SummaryConfig, "piece", section=_SECTION, metavar="SECONDS", help="Longest piece."),
+    field(SummaryConfig, "shortest", section=_SECTION, metavar="SECONDS", help="Shortest piece."),
+    field(
+        SummaryConfig,
+        "diversity",
+        section=_SECTION,
+        metavar="X",
+        help="0 to 1: how much pieces lose for looking like the rest.",
+    ),
+    option(
+        "--render",
+        section="Output",
+        settable=False,
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Also cut the video (one input): .mp4, .mkv or .mov, sound included.",
+    ),
+    option("--copy", section="Output", is_flag=True, help="Copy packets instead of encoding."),
+)
+@options.timeline
+@options.time_range
+@options.results
+@options.runtime
+@options.speech
+@click.pass_obj
+def summarize(console: Console, /, **values: Any) -> ExitCode:
+    """Choose the moments of INPUTS worth keeping: by attention, score and variety.
+
+    The result is a report whose segments are the chosen moments; -f edl,otio,fcpxml -o DIR
+    writes edit lists, --render the shortened video.
+    """
+    inputs = resolve(values)
+    if values["model"] is None:
+        raise UsageError(NO_MODEL)
+    if values["render"] is not None and len(inputs.items) != 1:
+        raise UsageError("--render makes one video: name one input")
+    config = SummaryConfig(
+        length=_seconds(values["length"]),
+        piece=values["piece"],
+        shortest=values["shortest"],
+        diversity=values["diversity"],
+    )
+    files = None
+    if values["output_dir"] is not None:
+        files = ResultFiles.of(values["format"] or ("json", "otio"), console)
+    elif values["format"]:
+        raise UsageError("--format names the files of --output-dir: say where with -o DIR")
+    from vtnstream.api import Analyzer
+    from vtnstream.inference.sources import Question
+
+    question = Question(start=values["start"], end=values["end"], stream=values["stream"])
+    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    localize = options.timeline_from(values)
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        from vtnstream.report.structured import report_json
+
+        report = analyzer.summarize(path, question, localize, config, progress=progress)
+        if files is not None:
+            everything = [item.path for item in inputs.items]
+            refusal = files.write(report, values["output_dir"], inputs=everything)
+            if refusal is not None:
+                raise OutputError(refusal)
+        if values["json"]:
+            console.out(report_json(report).rstrip("\n"))
+        else:
+            from vtnstream.report.terminal import print_report
+
+            with console.writing():
+                print_report(dataclasses.replace(report, classes=()), terminal())
+        if values["render"] is not None:
+            _render(console, path, values["render"], report.segments or (), values["copy"])
+        return report.partial
+
+    return for_each(inputs, work, console)
+
+
+def _seconds(text: str | None) -> float:
+    if text is None:
+        return SummaryConfig().length
+    parsed = parse_time(text)
+    if isinstance(parsed, FrameCount):
+        raise UsageError("--length is in seconds, not frames")
+    return float(parsed)
+
+
+def _render(console: Console, path: str, target: Path, segments: Any, copy: bool) -> None:
+    from vtnstream.types import TimeRange
+    from vtnstream.video.cut import cut
+
+    parts = [TimeRange(Fraction(s.start), Fraction(s.end)) for s in segments]
+    seconds = cut(path, target, parts, encode=not copy)
+    console.say(f"wrote {target} ({seconds:.1f} s)")

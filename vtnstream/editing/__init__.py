@@ -1,0 +1,1 @@
+"""From a result to a shorter video: which moments to keep."""

@@ -1,0 +1,181 @@
+"""Which moments of a video to keep (the paper's conclusion asks for video editing).
+
+The video is offered in pieces, cut along the segments of its timeline. A piece is worth the
+attention [CLS] gives it, times how sure the model is of its segment, less for looking like the
+rest of the video. Which pieces fit the length asked for at the highest worth is a knapsack,
+solved exactly on a grid of tenths of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtnstream.config.summary import SummaryConfig
+from vtnstream.types import FeatureSequence, FloatArray, Segment, TokenTimes
+
+_GRID = 10
+"""Parts of a second in which lengths are counted."""
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a video that may be kept.
+
+    Attributes:
+        start, end: seconds of the source.
+        label: of its segment, "" where there is none.
+        attention: share of all attention, 0 to 1.
+        score: how sure the model is of the segment.
+        novelty: 1 - mean likeness to the other pieces, 0 to 1.
+    """
+
+    start: float
+    end: float
+    label: str
+    attention: float
+    score: float
+    novelty: float = 1.0
+
+    def worth(self, diversity: float) -> float:
+        """What keeping it is worth."""
+        return self.attention * (0.5 + 0.5 * self.score) * (1 - diversity * (1 - self.novelty))
+
+
+def pieces_of(
+    features: FeatureSequence,
+    attention: FloatArray,
+    segments: Sequence[Segment],
+    span: tuple[float, float],
+    config: SummaryConfig,
+) -> list[Piece]:
+    """The video in pieces, segment by segment; what lies between segments is offered too.
+
+    Args:
+        features: N tokens, for how alike pieces look.
+        attention: (N,) weights of [CLS].
+        segments: of the timeline, in order; may be none.
+        span: seconds that are offered.
+        config: lengths of pieces.
+    """
+    times = features.times
+    borders = _borders(segments, span)
+    cut = [
+        (a, b, label, score)
+        for start, end, label, score in borders
+        for a, b in _even_parts(start, end, config.piece)
+        if b - a >= config.shortest
+    ]
+    if not cut:
+        return []
+    means = _mean_features(features, [(a, b) for a, b, _, _ in cut])
+    novelty = _novelty(means)
+    shares = attention / max(float(attention.sum()), 1e-30)
+    found = []
+    for (start, end, label, score), new in zip(cut, novelty.tolist(), strict=True):
+        first, stop = _tokens(times, start, end)
+        found.append(Piece(start, end, label, float(shares[first:stop].sum()), score, new))
+    return found
+
+
+def choose(pieces: Sequence[Piece], config: SummaryConfig) -> list[Piece]:
+    """The pieces of highest worth that fit ``config.length``, in order of time."""
+    room = round(config.length * _GRID)
+    lengths = [max(int(np.ceil((p.end - p.start) * _GRID - 1e-6)), 1) for p in pieces]
+    best = np.zeros(room + 1)
+    taken = np.zeros((len(pieces), room + 1), bool)
+    for number, (piece, length) in enumerate(zip(pieces, lengths, strict=True)):
+        if length > room:
+            continue
+        with_it = best[: room + 1 - length] + piece.worth(config.diversity)
+        better = with_it > best[length:]
+        taken[number, length:] = better
+        best[length:] = np.where(better, with_it, best[length:])
+    chosen: list[Piece] = []
+    left = room
+    for number in range(len(pieces) - 1, -1, -1):
+        if taken[number, left]:
+            chosen.append(pieces[number])
+            left -= lengths[number]
+    return chosen[::-1]
+
+
+def joined(pieces: Sequence[Piece]) -> list[Segment]:
+    """Chosen pieces as segments of an edit list; neighbours of one label become one."""
+    found: list[Segment] = []
+    for piece in pieces:
+        last = found[-1] if found else None
+        if last is not None and last.label == piece.label and abs(last.end - piece.start) < 1e-6:
+            whole = piece.end - last.start
+            score = (last.score * (last.end - last.start)
+                     + piece.score * (piece.end - piece.start)) / whole  # fmt: skip
+            found[-1] = Segment(last.start, piece.end, piece.label, score)
+        else:
+            found.append(Segment(piece.start, piece.end, piece.label, piece.score))
+    return found
+
+
+def _borders(
+    segments: Sequence[Segment], span: tuple[float, float]
+) -> list[tuple[float, float, str, float]]:
+    """Segments and the stretches between them; of overlapping ones the earlier goes on."""
+    found: list[tuple[float, float, str, float]] = []
+    at = span[0]
+    for segment in sorted(segments, key=lambda s: (s.start, s.end)):
+        start, end = max(segment.start, at), min(segment.end, span[1])
+        if end <= start:
+            continue
+        if start > at:
+            found.append((at, start, "", 0.0))
+        found.append((start, end, segment.label, segment.score))
+        at = end
+    if at < span[1]:
+        found.append((at, span[1], "", 0.0))
+    return found
+
+
+def _even_parts(start: float, end: float, longest: float) -> list[tuple[float, float]]:
+    count = max(int(np.ceil((end - start) / longest - 1e-9)), 1)
+    edges = np.linspace(start, end, count + 1).tolist()
+    return list(pairwise(edges))
+
+
+def _tokens(times: TokenTimes, start: float, end: float) -> tuple[int, int]:
+    """Tokens whose middle lies in ``[start, end)``."""
+    middle = (times.start_seconds + times.end_seconds) / 2
+    first, stop = np.searchsorted(middle, [start, end], side="left")
+    return int(first), int(stop)
+
+
+def _mean_features(
+    features: FeatureSequence, spans: Sequence[tuple[float, float]]
+) -> NDArray[np.float64]:
+    """(P, D) mean feature of each piece, reading the sequence once in blocks."""
+    ranges = [_tokens(features.times, a, b) for a, b in spans]
+    sums = np.zeros((len(spans), features.num_features))
+    place = 0
+    for block in features.blocks(_BLOCK):
+        for number, (first, stop) in enumerate(ranges):
+            low, high = max(first - place, 0), min(stop - place, len(block))
+            if high > low:
+                sums[number] += block[low:high].sum(0, dtype=np.float64)
+        place += len(block)
+    counts = np.array([max(stop - first, 1) for first, stop in ranges])
+    return np.asarray(sums / counts[:, None], np.float64)
+
+
+def _novelty(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(P,) 1 - mean cosine likeness of each piece to all others, what all share taken off."""
+    centred = means - means.mean(0)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = centred / np.where(lengths > 0, lengths, 1)
+    if len(unit) < 2:
+        return np.ones(len(unit))
+    total = unit.sum(0)
+    likeness = (unit @ total - 1) / (len(unit) - 1)  # the mean over all others
+    return np.asarray(np.clip((1 - likeness) / 2, 0, 1), np.float64)
