@@ -102,7 +102,11 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class DecodeStats:
-    """What decoding met, as counts that add up over chunks."""
+    """What decoding met, as counts that add up over chunks.
+
+    Frames that the sampling does not look at, and that no sampled frame is predicted from, are
+    not decoded: damage inside them is neither met nor counted, and touches no token.
+    """
 
     num_packets: int = 0
     num_packet_errors: int = 0
@@ -110,7 +114,7 @@ class DecodeStats:
     num_corrupt: int = 0
     """Packets or frames that libav flagged as corrupt."""
     num_frames: int = 0
-    """Frames decoded (sampled or not)."""
+    """Frames decoded, sampled or not; fewer than the video has where some were not needed."""
     num_dropped: int = 0
     """Frames left out because their time did not increase."""
 

@@ -27,7 +27,7 @@ from vtnstream.inference.extract import ExtractedFeatures, extract_features
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
-from vtnstream.video.decode import FrameReader
+from vtnstream.video.packets import PacketReader
 
 from .conftest import RATE, SECONDS, noise_frames
 
@@ -130,15 +130,15 @@ def test_a_range_beyond_the_end_does_not_shorten_the_video(
 
 def break_reading_at(seconds: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the demuxer raise ``error`` from ``seconds`` on."""
-    whole = FrameReader._demux
+    whole = PacketReader._demux
 
-    def demux(reader: FrameReader) -> Iterator[Any]:
+    def demux(reader: PacketReader) -> Iterator[Any]:
         for packet in whole(reader):
             if packet.pts * packet.time_base >= seconds:
                 raise error
             yield packet
 
-    monkeypatch.setattr(FrameReader, "_demux", demux)
+    monkeypatch.setattr(PacketReader, "_demux", demux)
 
 
 @pytest.mark.parametrize("end", [None, 120])

@@ -55,6 +55,10 @@ FORMATS = RAW_FORMATS | frozenset(_FILE_FORMATS.split())
 DECODERS = frozenset(_DECODERS.split())
 """Decoders that may run (``codec_whitelist`` does not restrict PyAV)."""
 
+# MemoryError is among libav's errors (a lying header).
+DECODE_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)
+"""What libav raises for bad data."""
+
 _NOT_A_FILM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 

@@ -54,6 +54,11 @@ class Continuity:
         """What was met so far does not count (pictures before the landing of a seek)."""
         self._damage.clear()
 
+    @property
+    def is_damaged(self) -> bool:
+        """Something was corrupt or lost so far."""
+        return bool(self._damage)
+
     def declared_until(self, time: Fraction, duration: Fraction) -> Fraction:
         """Player time up to which the file itself says that a frame stays on screen."""
         ends = [end for start, end in self._long_holds if start <= time < end]

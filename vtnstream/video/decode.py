@@ -1,5 +1,4 @@
-"""Demuxing and decoding packet by packet: damage is counted and skipped, never trusted,
-never waited for."""
+"""Decoding one stream packet by packet into pictures in presentation order."""
 
 from __future__ import annotations
 
@@ -11,44 +10,34 @@ from typing import Any
 import av.error
 
 from vtnstream.errors import VideoDecodeError
-from vtnstream.timecode import format_time
+from vtnstream.video.bitstream import classifier
 from vtnstream.video.clock import FrameClock
-from vtnstream.video.container import OpenedVideo, reason_of
+from vtnstream.video.container import DECODE_ERRORS, OpenedVideo
 from vtnstream.video.continuity import HOLDS_LONG, Continuity
+from vtnstream.video.foresight import Choice, Foresight, UnforeseenError
+from vtnstream.video.packets import CancelledError, PacketReader, SeekUnverifiedError
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import RESIZER
+from vtnstream.video.sparse import SparseDecoder, Unseen
 from vtnstream.video.tally import Tally
 
 DECODER = "software"
 """Part of the feature key: the kind of decoder."""
 
-_MAX_READ_ERRORS_IN_A_ROW = 8
-_MAX_READ_ERRORS = 200
 _MAX_REORDERED = 32
 """Frames by which a decoder may lag behind its packets."""
-
-# What libav raises for bad data. MemoryError is among its errors (a lying header).
-DECODE_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)
-
-
-class CancelledError(Exception):
-    """The consumer has left."""
-
-
-class SeekUnverifiedError(Exception):
-    """A seek did not land where it must: read the file from its start."""
 
 
 @dataclass(slots=True)
 class Picture:
-    """A decoded frame in its place.
+    """A frame in its place.
 
     Attributes:
-        frame: ``av.VideoFrame``; to be converted at once, never stored.
+        frame: ``av.VideoFrame``, to be converted at once, never stored; or an
+            :class:`~vtnstream.video.sparse.Unseen` where the choice left it undecoded.
         pts: timestamp in ticks as the file has it.
         time: player time in exact seconds.
         duration: declared by the file, in seconds; 0 where it does not say.
-        is_key: a keyframe.
         end: where it ends if nothing follows.
         aspect: sample aspect ratio of the stream, None where it does not say.
     """
@@ -57,29 +46,33 @@ class Picture:
     pts: int
     time: Fraction
     duration: Fraction
-    is_key: bool
     end: Fraction
     aspect: Fraction | None
 
 
 @dataclass(slots=True)
 class FrameReader:
-    """All frames of one video stream in presentation order."""
+    """All frames of one video stream in presentation order.
+
+    Attributes:
+        choice: the pictures that must be decoded, None for all. Where it cannot be followed
+            for certain (no times, unknown codecs), everything is decoded.
+        num_encrypted: packets that are encrypted.
+        reached_end: the file was read to its end.
+    """
 
     video: OpenedVideo
     facts: StreamFacts
     keyframes_only: bool = False
+    choice: Choice | None = None
     cancelled: Callable[[], bool] = lambda: False
     tally: Tally = field(default_factory=Tally)
     reached_end: bool = False
-    stopped: str | None = None
-    """Why reading ended before the end of the file."""
     num_encrypted: int = 0
-    others_end: Fraction | None = None
-    """Player time at which the other streams of the file end, where that was followed."""
     clock: FrameClock = field(init=False)
     continuity: Continuity = field(init=False)
-    _first_packet: Any = None
+    source: PacketReader = field(init=False)
+    _sparse: bool = False
     _landing: int | None = None
     _first_dts: int | None = None
     _lag: int | None = None
@@ -87,22 +80,19 @@ class FrameReader:
     def __post_init__(self) -> None:
         self.clock = FrameClock(self.facts)
         self.continuity = Continuity(self.facts, self.clock, self.keyframes_only)
+        self.source = PacketReader(
+            self.video, self.facts, self.tally, self.continuity, self.cancelled
+        )
         context = self.video.stream.codec_context
         # One thread: measured on damaged files, any other setting changes the pictures with the
         # number of threads, and slice threads hide the errors too (VP9: 32 errors became 0).
         context.thread_type = "NONE"
         context.thread_count = 1
-        if not self._follows_others:
-            for stream in self.video.container.streams:
-                if stream is not self.video.stream:
-                    stream.discard = av.stream.Discard.all
 
     @property
-    def _follows_others(self) -> bool:
-        """Sound that outlasts the picture may explain the container's duration."""
-        return self.facts.header_end is None and self.facts.container_end is not None
-
-    # ------------------------------------------------------------------------- seeking
+    def stopped(self) -> str | None:
+        """Why reading ended before the end of the file."""
+        return self.source.stopped
 
     def seek(self, time: Fraction) -> None:
         """Go to a keyframe at or before ``time``; to be called before anything is read.
@@ -110,49 +100,44 @@ class FrameReader:
         Raises:
             SeekUnverifiedError: no such keyframe was found where the index says.
         """
-        stream = self.video.stream
-        target = (time + self.facts.start) // self.facts.time_base
-        for seconds_back in (0, 2, 10):
-            aim = target - int(seconds_back / self.facts.time_base)
-            try:
-                self.video.container.seek(aim, stream=stream, backward=True)
-                packet = next((p for p in self._demuxed(1) if p.size), None)
-            except (av.error.FFmpegError, OSError) as error:
-                raise SeekUnverifiedError from error
-            if packet is None or packet.pts is None:
-                raise SeekUnverifiedError
-            if packet.is_keyframe and not packet.is_corrupt and packet.pts <= target:
-                self._first_packet, self._landing = packet, packet.pts
-                return
-        raise SeekUnverifiedError
+        self._landing = self.source.seek(time)
 
-    def _demuxed(self, limit: int) -> Iterator[Any]:
-        for packet in self.video.container.demux(self.video.stream):
-            yield packet
-            limit -= 1
-            if not limit:
-                return
-
-    # ------------------------------------------------------------------------- frames
+    # ------------------------------------------------------------------------- pictures
 
     def pictures(self) -> Iterator[Picture]:
         """Decode to the end of the file.
 
         Raises:
             SeekUnverifiedError: after a seek, decoding does not start cleanly at its keyframe.
+            UnforeseenError: the choice cannot be followed here; decode without one.
         """
-        for frames in self._decoded():
-            for frame in frames:
-                picture = self._place(frame)
-                if picture is not None:
-                    yield picture
+        for frame in self._frames():
+            picture = self._place(frame)
+            if picture is not None:
+                yield picture
+
+    def _frames(self) -> Iterator[Any]:
+        classify = classifier(self.video.stream.codec_context) if self.choice else None
+        if self.choice is None or classify is None or self.facts.raw_rate is not None:
+            for frames in self._decoded():
+                yield from frames
+            return
+        self._sparse = True
+        context, sought = self.video.stream.codec_context, self.source.sought
+        foresight = Foresight(self._sound_packets(), classify, self.choice, sought=sought)
+        yield from SparseDecoder(context, foresight, self._note_sound, sought=sought).frames()
+        self.reached_end = True
 
     def _place(self, frame: Any) -> Picture | None:
         if self._landing is not None and not self._has_landed(frame):
             return None
-        corrupt = bool(frame.is_corrupt)
-        self.tally.count("num_frames")
+        seen = not isinstance(frame, Unseen)
+        corrupt = seen and bool(frame.is_corrupt)
+        if seen:
+            self.tally.count("num_frames")
         placed = self.clock.place(*self._stamps(frame))
+        if self._sparse and (corrupt or placed is None or not self._is_sound):
+            raise UnforeseenError("damage, or a clock that jumps")
         if corrupt:
             self.tally.count("num_corrupt")
             self.continuity.note_damage(placed[1] if placed else None)
@@ -171,7 +156,6 @@ class FrameReader:
             pts=pts,
             time=time,
             duration=declared,
-            is_key=bool(frame.key_frame),
             end=self._end(time, declared),
             aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio,
         )
@@ -199,10 +183,11 @@ class FrameReader:
         first picture that counts is the keyframe itself, unharmed."""
         if frame.pts is not None and frame.pts < self._landing:
             return False
-        if frame.pts != self._landing or not frame.key_frame or frame.is_corrupt:
+        unseen = isinstance(frame, Unseen)
+        if frame.pts != self._landing or unseen or not frame.key_frame or frame.is_corrupt:
             raise SeekUnverifiedError
         self._landing = None
-        self.tally = Tally()
+        self.tally.forget()
         self.continuity.forget_damage()
         return True
 
@@ -219,6 +204,14 @@ class FrameReader:
 
     # ------------------------------------------------------------------------- packets
 
+    def packets(self) -> Iterator[Any]:
+        """All packets of the stream, not decoded.
+
+        Raises:
+            VideoDecodeError: the operating system cannot read the file.
+        """
+        return self.source.packets()
+
     def _decoded(self) -> Iterator[list[Any]]:
         context, alone = self.video.stream.codec_context, self.keyframes_only
         for packet in self.packets():
@@ -227,7 +220,7 @@ class FrameReader:
                 continue
             if self._is_encrypted(packet):
                 self.num_encrypted += 1
-                self._count_error()
+                self.source.count_error()
                 continue
             try:
                 frames = self._decode_alone(packet) if alone else context.decode(packet)
@@ -235,11 +228,11 @@ class FrameReader:
                 raise KeyboardInterrupt from None
             except av.error.EOFError:
                 context.flush_buffers()
-                self._count_error()
+                self.source.count_error()
             except DECODE_ERRORS:
-                self._count_error()
+                self.source.count_error()
                 if self.tally.is_hopeless:
-                    self.stopped = "almost no packet can be decoded"
+                    self.source.stopped = "almost no packet can be decoded"
                     return
             else:
                 yield frames
@@ -263,11 +256,7 @@ class FrameReader:
         try:
             yield context.decode(None)
         except DECODE_ERRORS:
-            self._count_error()
-
-    def _count_error(self) -> None:
-        self.tally.count("num_packet_errors")
-        self.continuity.note_damage()
+            self.source.count_error()
 
     def _note(self, packet: Any) -> None:
         """Book-keeping of a packet before it is decoded."""
@@ -281,56 +270,31 @@ class FrameReader:
     def _is_encrypted(self, packet: Any) -> bool:
         return self.video.is_format("mov", "mp4") and bool(packet.has_sidedata("encryption_info"))
 
-    def packets(self) -> Iterator[Any]:
-        """Packets of the stream, over read errors as far as that makes sense.
+    # ------------------------------------------------------------------------- soundness
 
-        Raises:
-            VideoDecodeError: the operating system cannot read the file.
-        """
-        if self._first_packet is not None:
-            yield self._first_packet
-            self._first_packet = None
-        in_a_row = errors = 0
-        while True:
-            try:
-                for packet in self._demux():
-                    if self.cancelled():
-                        raise CancelledError
-                    in_a_row = 0
-                    yield packet
-                return
-            except av.error.InterruptedError:
-                raise KeyboardInterrupt from None
-            except av.error.FFmpegError as error:
-                in_a_row, errors = in_a_row + 1, errors + 1
-                self._count_error()
-                if in_a_row >= _MAX_READ_ERRORS_IN_A_ROW or errors >= _MAX_READ_ERRORS:
-                    self.stopped = f"the file cannot be read further ({reason_of(error)})"
-                    return
-            except OSError as error:
-                # The disk or network failed, not the film: what is missing now may be there
-                # next time, so nothing may be concluded or stored from it.
-                place = format_time(self.continuity.last_time, digits=2)
-                raise VideoDecodeError(
-                    f"{self.video.path}: reading failed after {place} ({reason_of(error)}); check "
-                    "the disk or network and run again, or ask for what lies before with --end"
-                ) from error
-
-    def _demux(self) -> Iterator[Any]:
-        ours = self.video.stream
-        streams = [ours]
-        if self._follows_others:
-            streams += [s for s in self.video.container.streams if s.type == "audio"]
-        for packet in self.video.container.demux(*streams):
-            # An empty packet would tell the decoder that the film is over: libav's own end
-            # markers, and dropped frames of AVI.
-            if not packet.size:
-                continue
-            if packet.stream_index == ours.index:
+    def _sound_packets(self) -> Iterator[Any]:
+        """Read ahead of the plain order: whatever is wrong there is for a plain pass to find in
+        its place."""
+        try:
+            for packet in self.packets():
+                if self.tally.lifetime.num_packet_errors:
+                    break
                 yield packet
-            elif packet.pts is not None:
-                end = (packet.pts + (packet.duration or 0)) * packet.time_base - self.facts.start
-                self.others_end = end if self.others_end is None else max(self.others_end, end)
+        except VideoDecodeError as error:
+            raise UnforeseenError("the file cannot be read") from error
+        if self.tally.lifetime.num_packet_errors or self.stopped is not None:
+            raise UnforeseenError("a read failed")
+
+    def _note_sound(self, packet: Any) -> None:
+        self._note(packet)
+        if self._is_encrypted(packet) or not self._is_sound:
+            raise UnforeseenError("a packet that is damaged or encrypted")
+
+    @property
+    def _is_sound(self) -> bool:
+        """Nothing has been met whose handling depends on what was decoded."""
+        clock = self.clock
+        return not (self.continuity.is_damaged or clock.offset or clock.warnings)
 
 
 __all__ = [
@@ -340,4 +304,6 @@ __all__ = [
     "FrameReader",
     "Picture",
     "SeekUnverifiedError",
+    "UnforeseenError",
+    "Unseen",
 ]

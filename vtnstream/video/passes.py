@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange
+from vtnstream.video.choice import GridChoice, StrideChoice
 from vtnstream.video.chunks import chunked
 from vtnstream.video.container import OpenedVideo, opened
 from vtnstream.video.counting import picked_grid
-from vtnstream.video.decode import FrameReader, Picture, SeekUnverifiedError
+from vtnstream.video.decode import (
+    FrameReader,
+    Picture,
+    SeekUnverifiedError,
+    UnforeseenError,
+    Unseen,
+)
+from vtnstream.video.foresight import Choice
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import FrameResizer
 from vtnstream.video.samplers import Grid, RateGrid, Token, Wanted, sample_frames, sample_grid
@@ -49,6 +57,7 @@ class Request:
     known_pts: int | None
     burst: Burst
     max_pixels: int
+    skip: bool = True
 
     @property
     def patience(self) -> Fraction:
@@ -68,16 +77,31 @@ class Pass:
     summary: DecodeSummary | None = None
 
     def chunks(self) -> Generator[FrameChunk, None, None]:
-        """From a verified seek where one helps, else from the start of the file."""
+        """Decoding what is needed; where that cannot be told for certain, everything."""
         grid = self._grid()
+        following = 0
+        try:
+            for chunk in self._sought(grid, self._choice(grid)):
+                yield chunk
+                following = chunk.stop_index
+            return
+        except UnforeseenError:
+            pass
+        # The plain pass says what a pass over this file finds. What was handed out stands.
+        for chunk in self._sought(grid, None):
+            if chunk.first_index >= following:
+                yield chunk
+
+    def _sought(self, grid: Grid | None, choice: Choice | None) -> Iterator[FrameChunk]:
+        """From a verified seek where one helps, else from the start of the file."""
         target = self._seek_target(grid)
         if target is not None:
             try:
-                yield from self._read(grid, target)
+                yield from self._read(grid, choice, target)
                 return
             except SeekUnverifiedError:  # raised before any chunk was handed out
                 pass
-        yield from self._read(grid, None)
+        yield from self._read(grid, choice, None)
 
     def _grid(self) -> Grid | None:
         """The sampling points, None for the kinds that count frames."""
@@ -89,6 +113,17 @@ class Pass:
         with self._opened() as video:
             reader = FrameReader(video, self.facts, cancelled=self.cancelled.is_set)
             return picked_grid(reader, request.sampling.num_frames, request.span)
+
+    def _choice(self, grid: Grid | None) -> Choice | None:
+        """Which pictures must be decoded, None for all."""
+        request = self.request
+        if not request.skip:
+            return None
+        if grid is not None:
+            return GridChoice(grid, request.wanted, self.facts)
+        if request.sampling.kind == "stride" and request.sampling.stride > 1:
+            return StrideChoice(request.sampling.stride, request.span, self.facts)
+        return None
 
     def _seek_target(self, grid: Grid | None) -> Fraction | None:
         """Player time at which decoding must have started for the first token wanted."""
@@ -111,13 +146,16 @@ class Pass:
         request = self.request
         return opened(request.path, stream=request.stream_index, max_pixels=request.max_pixels)
 
-    def _read(self, grid: Grid | None, seek_to: Fraction | None) -> Iterator[FrameChunk]:
+    def _read(
+        self, grid: Grid | None, choice: Choice | None, seek_to: Fraction | None
+    ) -> Iterator[FrameChunk]:
         request = self.request
         with self._opened() as video:
             reader = FrameReader(
                 video,
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
+                choice=choice,
                 cancelled=self.cancelled.is_set,
             )
             if seek_to is not None:
@@ -162,6 +200,8 @@ class Pass:
         )
 
         def convert(picture: Picture) -> NDArray[np.uint8]:
+            if isinstance(picture.frame, Unseen):
+                raise UnforeseenError("a wanted picture was left out")
             return resize(picture.frame, picture.aspect)
 
         if grid is None:

@@ -35,6 +35,7 @@ def open_video(
     burst: Burst = SINGLE,
     stream: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    skip: bool = True,
 ) -> VideoSource:
     """Open a video for sampling.
 
@@ -53,6 +54,7 @@ def open_video(
         burst: frames a token is made of; indices and chunks then count frames.
         stream: index of the video stream in the container; None chooses as ffmpeg does.
         max_pixels: larger pictures are refused.
+        skip: leave undecoded what the sampling does not look at; False decodes everything.
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
@@ -74,6 +76,7 @@ def open_video(
         known_pts=known_pts,
         burst=burst,
         max_pixels=max_pixels,
+        skip=skip,
     )
     return VideoSource(info, facts, request)
 

@@ -108,7 +108,7 @@ def _promised_end(reader: FrameReader) -> Fraction | None:
     facts = reader.facts
     if facts.header_end is not None:
         return facts.header_end
-    promised, others = facts.container_end, reader.others_end
+    promised, others = facts.container_end, reader.source.others_end
     if promised is not None and others is not None and others + _SLACK_SECONDS >= promised:
         return None  # the sound is what lasts so long
     return promised

@@ -14,7 +14,8 @@ _COUNTS = tuple(field.name for field in fields(DecodeStats))
 class Tally:
     """Running counts of what :class:`DecodeStats` names.
 
-    ``total`` is since the last :meth:`reset`, ``lifetime`` since the beginning.
+    ``total`` is since the last :meth:`reset`, ``lifetime`` since the beginning (or
+    :meth:`forget`).
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,11 @@ class Tally:
     def reset(self) -> None:
         """Forget what came before the part that is wanted."""
         self._at_reset = self._at_take = dict(self._counts)
+
+    def forget(self) -> None:
+        """Begin anew, ``lifetime`` too."""
+        self._counts = dict.fromkeys(_COUNTS, 0)
+        self.reset()
 
     @property
     def total(self) -> DecodeStats:

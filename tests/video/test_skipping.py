@@ -1,0 +1,319 @@
+"""What is left undecoded changes nothing: same tokens, same report, on every kind of film."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.synth import Film, joined, paint, truncated
+from tests.video.reading import Reading, read, sampling
+from vtnstream.errors import VideoError
+from vtnstream.types import DecodeSummary, TimeRange
+from vtnstream.video.decode import FrameReader
+
+
+def textured(number: int, width: int, height: int) -> np.ndarray:
+    """The board over noise that moves, so that prediction has work to do."""
+    noise = np.random.default_rng(number // 7).integers(-30, 30, (height, width, 3))
+    noise = np.roll(noise, number % 7, axis=1)
+    return np.clip(paint(number, width, height) + noise, 0, 255).astype(np.uint8)
+
+
+def h264(**options: object) -> dict[str, str]:
+    params = ":".join(f"{name.replace('_', '-')}={value}" for name, value in options.items())
+    return {"preset": "veryfast", "x264-params": params}
+
+
+def h265(**options: object) -> dict[str, str]:
+    params = ":".join(f"{name.replace('_', '-')}={value}" for name, value in options.items())
+    return {"preset": "ultrafast", "x265-params": f"log-level=none:pools=1:{params}"}
+
+
+PLAIN = Film(count=130, gop=30, b_frames=3, draw=textured)
+PYRAMID = h264(bframes=3, b_pyramid="normal", keyint=30, scenecut=0)
+OPEN = h264(open_gop=1, bframes=3, b_pyramid="normal", keyint=30, scenecut=0)
+UNEVEN = [Fraction(k * k, 2000) for k in range(130)]
+HEVC = replace(PLAIN, codec="libx265")
+FAST_VP9 = {"deadline": "realtime", "cpu-used": "8"}
+
+SKIPPED = {
+    "h264.mp4": PLAIN,
+    "h264 pyramid.mkv": replace(PLAIN, options=PYRAMID),
+    "h264.ts": replace(PLAIN, options=PYRAMID),
+    "h264.flv": PLAIN,
+    "h264 one reference.mov": replace(PLAIN, options=h264(bframes=3, ref=1, keyint=30)),
+    "h264 weighted.mp4": replace(PLAIN, options=h264(bframes=3, weightp=2, direct="temporal")),
+    "h264 slices.mp4": replace(PLAIN, options=h264(bframes=3, slices=4, keyint=30)),
+    "h264 open.mp4": replace(PLAIN, options=OPEN),
+    "h264 open.ts": replace(PLAIN, options=OPEN),
+    "h264 uneven.mp4": replace(PLAIN, times=UNEVEN),
+    "h264 uneven.mkv": replace(PLAIN, times=UNEVEN),
+    "h264 offset.mp4": replace(PLAIN, start=100),
+    "h264 sound.mkv": replace(PLAIN, audio_seconds=6),
+    "h264 fragments.mp4": replace(
+        PLAIN, muxer={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    ),
+    "h264 hole.mkv": replace(PLAIN, lost=range(60, 95), count=200),
+    "hevc closed.mp4": replace(HEVC, options=h265(keyint=30, open_gop=0, bframes=3)),
+    "hevc open.mkv": replace(HEVC, options=h265(keyint=30, open_gop=1, bframes=3)),
+    "hevc.ts": replace(HEVC, options=h265(keyint=30, bframes=4, b_pyramid=1)),
+    "hevc layers.mp4": replace(HEVC, options=h265(keyint=30, bframes=3, temporal_layers=3)),
+    "mpeg2.mkv": replace(PLAIN, codec="mpeg2video", options={}, ticks=25, b_frames=2),
+    "mpeg2.ts": replace(PLAIN, codec="mpeg2video", options={}, ticks=25, b_frames=2),
+    "mpeg4.mp4": replace(PLAIN, codec="mpeg4", options={}, ticks=25, b_frames=2),
+    "vp8.webm": replace(PLAIN, codec="libvpx", options={"deadline": "realtime"}, b_frames=0),
+    "vp9.webm": replace(PLAIN, codec="libvpx-vp9", options=FAST_VP9, b_frames=0),
+    "vp9 hidden.mkv": replace(
+        PLAIN,
+        codec="libvpx-vp9",
+        options={"deadline": "good", "cpu-used": "5", "lag-in-frames": "16", "auto-alt-ref": "1"},
+        b_frames=0,
+    ),
+    "av1.mp4": replace(PLAIN, codec="libsvtav1", options={"preset": "12"}, b_frames=0),
+    "mjpeg.mov": replace(PLAIN, codec="mjpeg", options={}, pix_fmt="yuvj420p", b_frames=0),
+    "prores.mov": replace(PLAIN, codec="prores_ks", options={}, pix_fmt="yuv422p10le", b_frames=0),
+}
+"""Films of which something may be left undecoded."""
+
+NOT_SKIPPED = {
+    "mpeg4.avi": replace(PLAIN, codec="mpeg4", options={}, ticks=25, b_frames=2),
+    "h264 fields.mp4": replace(PLAIN, options=h264(bframes=3, tff=1, keyint=30)),
+    "theory.h264": replace(PLAIN, format="h264"),
+}
+"""Films that must be decoded whole: no times, or two packets for one picture."""
+
+KINDS = {
+    "rate": sampling(fps=2),
+    "slow rate": sampling(fps="1/2"),
+    "odd rate": sampling(fps="7/3"),
+    "uniform": sampling("uniform", num_frames=7),
+    "stride": sampling("stride", stride=7),
+}
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("skipping")
+
+    def path_of(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            {**SKIPPED, **NOT_SKIPPED}[name].write(path)
+        return path
+
+    return path_of
+
+
+def report(summary: DecodeSummary) -> DecodeSummary:
+    """All of it but for the number of frames decoded, which is what shrinks."""
+    return replace(summary, stats=replace(summary.stats, num_frames=0))
+
+
+def assert_same(some: Reading, other: Reading) -> None:
+    assert len(some.chunks) == len(other.chunks)
+    for a, b in zip(some.chunks, other.chunks, strict=True):
+        assert (a.first_index, a.stop_index) == (b.first_index, b.stop_index)
+        assert np.array_equal(a.frames, b.frames)
+        for name in ("indices", "pts", "start_seconds", "end_seconds"):
+            assert np.array_equal(getattr(a.times, name), getattr(b.times, name)), name
+    assert report(some.summary) == report(other.summary)
+
+
+def both(path: Path, kind: str, **options: object) -> tuple[Reading, Reading]:
+    return (
+        read(path, KINDS[kind], chunk_size=4, skip=True, **options),
+        read(path, KINDS[kind], chunk_size=4, skip=False, **options),
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SKIPPED)
+def test_skipping_changes_nothing(write: Callable[[str], Path], name: str, kind: str) -> None:
+    skipped, plain = both(write(name), kind)
+    assert_same(skipped, plain)
+    counts = skipped.summary.stats.num_frames, plain.summary.stats.num_frames
+    if kind in ("slow rate", "uniform"):
+        assert counts[0] < 0.9 * counts[1]
+    assert counts[0] <= counts[1]
+
+
+@pytest.mark.parametrize("kind", ["rate", "stride"])
+@pytest.mark.parametrize("name", NOT_SKIPPED)
+def test_where_it_is_not_sure_everything_is_decoded(
+    write: Callable[[str], Path], name: str, kind: str
+) -> None:
+    skipped, plain = both(write(name), kind)
+    assert_same(skipped, plain)
+    assert skipped.summary.stats == plain.summary.stats
+
+
+@pytest.mark.parametrize("name", ["h264 pyramid.mkv", "h264 open.mp4", "hevc open.mkv"])
+def test_a_part_is_the_same_part(write: Callable[[str], Path], name: str) -> None:
+    for kind in ("rate", "odd rate", "uniform"):
+        for first, stop in ((4, None), (4, 8), (0, 4)):
+            skipped, plain = both(write(name), kind, first_index=first, stop_index=stop)
+            assert_same(
+                replace(skipped, summary=without_packets(skipped)),
+                replace(plain, summary=without_packets(plain)),
+            )
+    span = TimeRange(Fraction(5, 2), Fraction(9, 2))
+    for kind in ("stride", "uniform"):
+        skipped, plain = both(write(name), kind, span=span)
+        assert_same(
+            replace(skipped, summary=without_packets(skipped)),
+            replace(plain, summary=without_packets(plain)),
+        )
+
+
+def without_packets(reading: Reading) -> DecodeSummary:
+    """A pass that stops early has taken as many packets as its decoder lags behind."""
+    return replace(reading.summary, stats=replace(reading.summary.stats, num_packets=0))
+
+
+def damaged(folder: Path, how: str) -> Path:
+    """A film that is no longer what it was."""
+    path = folder / f"whole.{how.split()[-1]}"
+    broken = range(60, 90) if how.startswith("broken") else ()
+    film = Film(count=200, gop=30, b_frames=3, draw=textured, options=PYRAMID, broken=broken)
+    if how.startswith("cut"):
+        film.muxer = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+        return truncated(film.write(path), 0.61, folder / f"cut{path.suffix}")
+    film.write(path)
+    if how.startswith("joined"):
+        return joined(folder / "joined.ts", path, path)
+    if how.startswith("zeros"):
+        data = bytearray(path.read_bytes())
+        third = len(data) // 3
+        data[third : third + third // 2] = bytes(third // 2)
+        path.write_bytes(data)
+    if how.startswith("hole"):
+        packets = path.read_bytes()
+        third = len(packets) // 188 // 3 * 188
+        path.write_bytes(packets[:third] + packets[third + third // 2 // 188 * 188 :])
+    if how.startswith("no index"):
+        path.write_bytes(path.read_bytes().replace(b"stss", b"free"))
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("cut mp4", "cut mkv", "cut ts", "cut flv", "joined ts", "hole ts", "no index mp4"),
+        *("broken mp4", "broken mkv", "broken ts", "zeros mp4", "zeros mkv", "zeros ts"),
+    ],
+)
+def test_a_damaged_film_gives_the_same_report(tmp_path: Path, how: str, kind: str) -> None:
+    skipped, plain = both(damaged(tmp_path, how), kind)
+    if not how.startswith(("joined", "no index")):
+        assert plain.summary.problems
+    if skipped.summary.stats.num_frames < plain.summary.stats.num_frames:
+        # Damage inside packets that nothing wanted depends on is not met, and that is all.
+        plain = replace(plain, summary=without_damaged_packets(plain))
+    assert_same(skipped, plain)
+
+
+def without_damaged_packets(reading: Reading) -> DecodeSummary:
+    summary = reading.summary
+    return replace(
+        summary,
+        stats=replace(summary.stats, num_packet_errors=0, num_corrupt=0),
+        problems=tuple(text for text in summary.problems if " packets " not in text),
+    )
+
+
+def test_a_cut_is_seen_though_the_last_picture_is_not_wanted(tmp_path: Path) -> None:
+    """Transport streams do not say how long they are: only the last packet shows the cut."""
+    whole = replace(PLAIN, options=PYRAMID).write(tmp_path / "whole.ts")
+    partial = 0
+    for share in (0.55, 0.61, 0.7, 0.83):
+        skipped, plain = both(truncated(whole, share, tmp_path / "cut.ts"), "slow rate")
+        assert_same(skipped, plain)
+        partial += bool(plain.summary.problems)
+    assert partial
+
+
+def test_damage_behind_handed_out_chunks_does_not_repeat_them(tmp_path: Path) -> None:
+    film = Film(count=400, gop=30, b_frames=3, draw=textured, broken=range(300, 330))
+    path = film.write(tmp_path / "film.mkv")
+    skipped, plain = (
+        read(path, sampling(fps=5), chunk_size=4, skip=skip) for skip in (True, False)
+    )
+    assert len(plain.chunks) > 15
+    assert_same(skipped, plain)
+    assert skipped.summary.stats == plain.summary.stats  # the plain pass was what counted
+
+
+def test_a_wrong_choice_is_noticed(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A choice that leaves out what the sampler wants costs time, never a frame."""
+    from vtnstream.video.choice import GridChoice
+
+    monkeypatch.setattr(GridChoice, "__call__", lambda self, pts, following: False)
+    skipped, plain = both(write("h264.mp4"), "rate")
+    assert_same(skipped, plain)
+    assert skipped.summary.stats == plain.summary.stats
+
+
+def test_memory_of_the_window_is_bounded(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the window is too small to see far, more is decoded, and right."""
+    from vtnstream.video import foresight
+
+    far = read(write("h264.mp4"), KINDS["slow rate"])
+    for name, limit in (("_MAX_PACKETS", 5), ("_MAX_BYTES", 3000)):
+        with monkeypatch.context() as patch:
+            patch.setattr(foresight, name, limit)
+            skipped, plain = both(write("h264.mp4"), "slow rate")
+        assert_same(skipped, plain)
+        assert far.summary.stats.num_frames < skipped.summary.stats.num_frames
+        assert skipped.summary.stats.num_frames < plain.summary.stats.num_frames
+
+
+def test_an_unreadable_place_ahead_is_met_where_a_plain_pass_meets_it(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking ahead must not make an error of what lies behind the part that is wanted."""
+    from vtnstream.video.packets import PacketReader
+
+    whole = PacketReader._demux
+
+    def demux(reader: PacketReader):  # type: ignore[no-untyped-def]
+        for packet in whole(reader):
+            if packet.pts * packet.time_base >= 3:
+                raise OSError(5, "Input/output error")
+            yield packet
+
+    monkeypatch.setattr(PacketReader, "_demux", demux)
+    path = write("h264.mp4")
+    for fps in ("1/2", "2"):
+        reading = read(path, sampling(fps=fps), stop_index=1)
+        assert reading.indices == [0]
+    with pytest.raises(VideoError, match="reading failed"):
+        read(path, KINDS["rate"])
+
+
+def test_skipping_is_asked_of_the_decoder_packet_by_packet(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one picture is sampled that was decoded while others were being passed over."""
+    seen: list[int] = []
+    place = FrameReader._place
+
+    def note(reader: FrameReader, frame: object):  # type: ignore[no-untyped-def]
+        picture = place(reader, frame)
+        if picture is not None:
+            seen.append(picture.pts)
+        return picture
+
+    monkeypatch.setattr(FrameReader, "_place", note)
+    both(write("h264 pyramid.mkv"), "slow rate")
+    half = len(seen) // 2
+    assert seen[:half] == seen[half:] == sorted(seen[:half])  # one for each packet, in order

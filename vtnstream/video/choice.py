@@ -1,0 +1,63 @@
+"""Which pictures a sampling looks at, told from their times alone.
+
+Each choice may say yes too often (a picture is then decoded for nothing), never too rarely: a
+sampler that misses a picture makes the whole pass start again without skipping.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import floor
+
+from vtnstream.types import TimeRange
+from vtnstream.video.probe import StreamFacts
+from vtnstream.video.samplers import Grid, Wanted
+
+
+class GridChoice:
+    """For :func:`vtnstream.video.samplers.sample_grid`: pictures on screen at a point whose
+    pixels are wanted. Works in whole ticks: ``(low, high]`` is the stretch of timestamps that
+    look at the same point, due at ``high``."""
+
+    def __init__(self, grid: Grid, wanted: Wanted, facts: StreamFacts) -> None:
+        self._grid = grid
+        self._wanted = wanted
+        self._facts = facts
+        self._low, self._high = 0, 0
+
+    def __call__(self, pts: int, following: int | None) -> bool:
+        if not self._low < pts <= self._high:
+            self._find(pts)
+        if self._high < pts:
+            return False
+        return following is None or self._high < following
+
+    def _find(self, pts: int) -> None:
+        grid, facts = self._grid, self._facts
+        index = max(grid.first_due(pts * facts.time_base - facts.start), self._wanted.first)
+        if not grid.has(index) or self._wanted.is_past(index):
+            self._low = self._high = pts - 1  # nothing looks this late
+            return
+        first = index == 0 or index == self._wanted.first
+        self._low = pts - 1 if first else self._tick(grid.due(index - 1))
+        self._high = self._tick(grid.due(index))
+
+    def _tick(self, time: Fraction) -> int:
+        return floor((time + self._facts.start) / self._facts.time_base)
+
+
+class StrideChoice:
+    """For :func:`vtnstream.video.samplers.sample_frames`: every n-th picture of a range."""
+
+    def __init__(self, every: int, span: TimeRange, facts: StreamFacts) -> None:
+        self._every = every
+        self._span = span
+        self._facts = facts
+        self._count = 0
+
+    def __call__(self, pts: int, following: int | None) -> bool:
+        time = pts * self._facts.time_base - self._facts.start
+        if time < self._span.start or (self._span.end is not None and time >= self._span.end):
+            return False
+        self._count += 1
+        return (self._count - 1) % self._every == 0
