@@ -70,3 +70,32 @@ class TrainingError(VtnstreamError, RuntimeError):
 
 class OutputError(VtnstreamError, OSError):
     """A result cannot be written."""
+
+
+class BatchError(VtnstreamError, RuntimeError):
+    """A batch cannot go on: its workers do not start. What was done stands."""
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, for people; bugs are called so."""
+    if isinstance(error, VtnstreamError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return "out of memory: a smaller --batch-size needs less"
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror}"
+    first = str(error).strip().split("\n", 1)[0]
+    return f"internal error: {type(error).__name__}: {first} (--debug shows where; please report)"
+
+
+def naming(path: str, message: str) -> str:
+    """``message`` with the input ``path`` in front, unless it names it already."""
+    return message if path in message else f"{path}: {message}"
+
+
+def concerns_all(error: BaseException, path: str) -> bool:
+    """Whether ``error``, met at the input ``path``, says that the request itself is wrong: it
+    would end every other input too."""
+    wrong = isinstance(error, (UsageError, MissingExtraError, ModelError))
+    return wrong and path not in str(error)

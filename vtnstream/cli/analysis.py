@@ -24,6 +24,27 @@ NO_MODEL = (
 )
 
 
+def require_model(values: Mapping[str, Any]) -> None:
+    """Raises:
+    UsageError: no model is named.
+    """
+    if values["model"] is None:
+        raise UsageError(NO_MODEL)
+
+
+def question_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that make a :class:`vtnstream.inference.sources.Question`, as its fields."""
+    return {
+        "sampling": options.sampling_from(values, None),
+        "start": values["start"],
+        "end": values["end"],
+        "features": values.get("features"),
+        "method": values["method"],
+        "stream": values["stream"],
+        "views": values.get("views"),
+    }
+
+
 def analyze_inputs(
     console: Console, values: Mapping[str, Any], localize: TimelineConfig | None
 ) -> ExitCode:
@@ -35,8 +56,7 @@ def analyze_inputs(
         localize: how to make a timeline; None for the class alone.
     """
     inputs = resolve(values)
-    if values["model"] is None:
-        raise UsageError(NO_MODEL)
+    require_model(values)
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
     runtime = options.runtime_from(values)
@@ -44,15 +64,7 @@ def analyze_inputs(
     from vtnstream.api import Analyzer
     from vtnstream.inference.sources import Question
 
-    question = Question(
-        sampling=options.sampling_from(values, None),
-        start=values["start"],
-        end=values["end"],
-        features=values["features"],
-        method=values["method"],
-        stream=values["stream"],
-        views=values.get("views"),
-    )
+    question = Question(**question_from(values))
     analyzer = Analyzer(values["model"], runtime=runtime)
     console.note(f"model {analyzer.model.config.name} from {values['model']}")
 

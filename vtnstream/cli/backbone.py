@@ -86,6 +86,7 @@ def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
         UsageError: neither is named, or options contradict each other.
         ModelError: the model or backbone cannot be built.
     """
+    require_backbone(values)
     runtime = options.runtime_from(values)
     if values["backbone"] is None:
         return _of_model(values, runtime)
@@ -94,9 +95,15 @@ def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
     return Encoding(_of_backbone(config, values, runtime, console), sampling, None)
 
 
-def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
-    if values["model"] is None:
+def require_backbone(values: Mapping[str, Any]) -> None:
+    """Raises:
+    UsageError: neither a backbone nor a model is named.
+    """
+    if values["backbone"] is None and values["model"] is None:
         raise UsageError("no backbone: name one with --backbone (any timm model) or --model")
+
+
+def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
     own = [n for n in ("backbone_arg", "weights", "pretrained", *_PREPROCESS) if values[n]]
     if own:
         flag = "--" + own[0].replace("_", "-")

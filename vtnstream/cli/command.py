@@ -1,7 +1,8 @@
 """Commands and options as vtnstream shows and reads them.
 
 An option's value comes from its flag, then ``VTNSTREAM_<COMMAND>_<OPTION>``, then
-``VTNSTREAM_<OPTION>``, then the config files, then the default of the config dataclass. Of
+``VTNSTREAM_<OPTION>``, then the config files, then the default of the config dataclass; what
+holds for ``timeline`` holds for ``batch timeline`` where nothing nearer is said. Of
 options that exclude each other (``--fps`` and ``--num-frames``) the better source wins; two
 from the same source are an error.
 """
@@ -63,8 +64,9 @@ class Option(click.Option):
             return ()
         path = [part.info_name or "" for part in _lineage(ctx)][1:]
         name = self.name.upper()
-        specific = "_".join(["VTNSTREAM", *(part.upper() for part in path), name])
-        return (specific, f"VTNSTREAM_{name}")
+        # `batch timeline` also heeds what stands for `timeline`.
+        starts = range(len(path) + 1)
+        return tuple("_".join(["VTNSTREAM", *map(str.upper, path[i:]), name]) for i in starts)
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         return next((v for name in self.variables(ctx) if (v := os.environ.get(name))), None)

@@ -9,7 +9,7 @@ import click
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.interrupts import INTERRUPTS
-from vtnstream.errors import MissingExtraError, ModelError, UsageError, VtnstreamError
+from vtnstream.errors import MissingExtraError, ModelError, UsageError, naming, one_line
 
 
 def message_of(error: BaseException) -> str:
@@ -20,21 +20,12 @@ def message_of(error: BaseException) -> str:
         return f"{text} (see {command} --help)"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if isinstance(error, VtnstreamError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory: a smaller --batch-size needs less"
-    if isinstance(error, OSError) and error.strerror:
-        name = f"{error.filename}: " if error.filename is not None else ""
-        return f"{name}{error.strerror}"
-    first = str(error).strip().split("\n", 1)[0]
-    return f"internal error: {type(error).__name__}: {first} (--debug shows where; please report)"
+    return one_line(error)
 
 
 def message_for(path: str, error: BaseException) -> str:
     """One line that names the input ``path``, once."""
-    text = message_of(error)
-    return text if path in text else f"{path}: {text}"
+    return naming(path, message_of(error))
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

@@ -18,6 +18,7 @@ COMMANDS = {
     "extract": ("vtnstream.cli.commands.extract:extract", "Write the features of videos."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),
     "export": ("vtnstream.cli.commands.export:export", "Write stored results in other formats."),
+    "batch": ("vtnstream.cli.commands.batch:batch", "Work through thousands of videos."),
     "train": ("vtnstream.cli.commands.train:train", "Make a model of your own labels."),
     "evaluate": ("vtnstream.cli.commands.evaluate:evaluate", "Hold a model against annotations."),
     "demo": ("vtnstream.cli.commands.demo:demo", "Train and try a small model in two minutes."),

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from vtnstream.cli.console import Console, StandardOutputError
 from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.failures import exit_code_of, is_closed_pipe, message_for
+from vtnstream.cli.failures import is_closed_pipe, message_for
 from vtnstream.cli.inputs import Input, InputList
 from vtnstream.cli.interrupts import INTERRUPTS
 from vtnstream.cli.progress import CommandProgress, make_progress
 from vtnstream.cli.tuning import keep_freed_memory
+from vtnstream.errors import concerns_all
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial
@@ -111,4 +112,4 @@ def _ends_command(error: Exception, path: str) -> bool:
         return True
     if isinstance(error, StandardOutputError):
         return True
-    return exit_code_of(error) == ExitCode.USAGE and path not in str(error)
+    return concerns_all(error, path)

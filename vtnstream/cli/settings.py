@@ -146,16 +146,25 @@ def _check_table(path: Path, command: str, table: Mapping[str, Any]) -> None:
 def _values_for(ctx: click.Context, path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
     """What the file says to this command, converted; narrower tables go over wider ones."""
     names = [part.info_name or "" for part in (ctx.parent, ctx) if part is not None]
+    inside_a_group = bool(ctx.parent and ctx.parent.parent)
     tables = [data]
-    for name in names if ctx.parent and ctx.parent.parent else names[-1:]:
-        inner = tables[-1].get(name, {})
-        tables.append(inner if isinstance(inner, dict) else {})
+    if inside_a_group:  # `batch timeline` also heeds [timeline]
+        tables.append(_table(data, names[-1]))
+    innermost = data
+    for name in names if inside_a_group else names[-1:]:
+        innermost = _table(innermost, name)
+        tables.append(innermost)
     values: dict[str, Any] = {}
     for table in tables:
         options = _options(ctx.command)
         own = ((options[key], value) for key, value in table.items() if key in options)
         _overrule(values, {opt.name or "": _value(ctx, path, opt, value) for opt, value in own})
     return values
+
+
+def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = data.get(name, {})
+    return found if isinstance(found, dict) else {}
 
 
 def _value(ctx: click.Context, path: Path, option: Option, value: Any) -> Any:

@@ -32,7 +32,7 @@ class StoreLock:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open(self.path, "ab+")  # noqa: SIM115 - held until release()
-            if _lock(self._file, exclusive=exclusive):
+            if lock_file(self._file, exclusive=exclusive):
                 return True
         except OSError as error:
             self.release()
@@ -68,7 +68,7 @@ class StoreLock:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: BinaryIO, *, exclusive: bool) -> bool:
+    def lock_file(file: BinaryIO, *, exclusive: bool) -> bool:
         # Windows has no shared byte locks here: readers take no lock, writers exclude each other.
         if not exclusive:
             return True
@@ -82,7 +82,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(file: BinaryIO, *, exclusive: bool) -> bool:
+    def lock_file(file: BinaryIO, *, exclusive: bool) -> bool:
         kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         try:
             fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)

@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
 MAX_NAME_BYTES = 255
-_HASH_DIGITS = 8
+_HASH_DIGITS = (8, 16, 64)
+_CUT_DIGITS = 16
+_DIRECTION_MARKS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 
 def output_names(inputs: Iterable[str]) -> dict[str, str]:
@@ -23,28 +27,35 @@ def output_names(inputs: Iterable[str]) -> dict[str, str]:
         inputs: paths or addresses, as they were named.
     """
     sources = {name: _source(name) for name in inputs}
+    bases = {name: base_name(name) for name in sources}
     owners: dict[str, set[str]] = {}
     for name, source in sources.items():
-        owners.setdefault(_folded(base_name(name)), set()).add(source)
-    return {
-        name: base_name(name) if len(owners[_folded(base_name(name))]) == 1 else hashed_name(name)
-        for name in sources
-    }
+        owners.setdefault(folded(bases[name]), set()).add(source)
+    shared = {name for name in sources if len(owners[folded(bases[name])]) > 1}
+    names = bases
+    for digits in _HASH_DIGITS:  # ten thousand equal names may share 8 digits, never 64
+        names = bases | {name: hashed_name(name, digits) for name in shared}
+        if len(set(map(folded, names.values()))) == len(set(sources.values())):
+            break
+    return names
 
 
 def base_name(path: str) -> str:
-    """The last part of a path or address; ``stdin`` for ``-``."""
+    """The last part of a path or address, ``_`` for characters that act on a terminal
+    instead of showing; ``stdin`` for ``-``."""
     if "://" in path:
         address = urlsplit(path)
         path = unquote(address.path) or address.netloc
-    name = os.path.basename(path.rstrip("/")).replace("/", "_").replace("\0", "_")
+    name = os.path.basename(path.rstrip("/"))
+    if not (name.isascii() and name.isprintable()):
+        name = "".join("_" if _unseen(character) else character for character in name)
     return {"-": "stdin", "": "video", ".": "video", "..": "video"}.get(name, name)
 
 
-def hashed_name(path: str) -> str:
+def hashed_name(path: str, digits: int = _HASH_DIGITS[0]) -> str:
     """The base name followed by a short hash of the absolute path."""
     digest = hashlib.sha256(os.fsencode(_source(path))).hexdigest()
-    return f"{base_name(path)}.{digest[:_HASH_DIGITS]}"
+    return f"{base_name(path)}.{digest[:digits]}"
 
 
 def file_name(base: str, suffix: str) -> str:
@@ -53,7 +64,7 @@ def file_name(base: str, suffix: str) -> str:
     encoded = os.fsencode(base)
     if len(encoded) <= room:
         return base + suffix
-    mark = f"~{hashlib.sha256(encoded).hexdigest()[:_HASH_DIGITS]}"
+    mark = f"~{hashlib.sha256(encoded).hexdigest()[:_CUT_DIGITS]}"
     cut = base
     while len(os.fsencode(cut)) > room - len(mark):
         cut = cut[:-1]
@@ -69,6 +80,10 @@ def _source(path: str) -> str:
     return path if "://" in path or path == "-" else os.path.abspath(path)
 
 
-def _folded(name: str) -> str:
-    """Names that some file system takes for the same."""
+def folded(name: str) -> str:
+    """Equal for names that some file system takes for the same."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def _unseen(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _DIRECTION_MARKS

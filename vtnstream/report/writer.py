@@ -49,6 +49,7 @@ def write_reports(
     *,
     inputs: Collection[str] = (),
     video: str | Path | None = None,
+    base: str | None = None,
 ) -> Written:
     """Write one report in several formats.
 
@@ -63,6 +64,7 @@ def write_reports(
         inputs: all inputs of the command, so that those with equal names are told apart
             whichever comes first.
         video: where the video lies now, where that is not ``report.input``.
+        base: the name without a format's ending, where the caller has settled it.
 
     Raises:
         UsageError: an unknown format.
@@ -79,7 +81,7 @@ def write_reports(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({_reason(error)})") from error
-    base = _free_base(report.input, folder, inputs)
+    base = base or _free_base(report.input, folder, inputs)
     targets = {folder / file_name(base, writer.suffix): writer for writer in kept.values()}
     _write_together(report, place, list(targets.items()))
     return Written(tuple(targets), refused, remarks(report, kept))

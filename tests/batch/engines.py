@@ -1,0 +1,132 @@
+"""An engine without torch for tests of what happens around it. A worker that runs it is a real
+process; what the name of a video asks for really happens in it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vtnstream.batch.engine import EngineFacts, Result
+from vtnstream.batch.outcome import Task
+from vtnstream.config import TimelineConfig
+from vtnstream.errors import UsageError, VideoDecodeError
+from vtnstream.progress import Progress
+from vtnstream.types import Partial
+
+SLOW_SECONDS = 0.3
+
+
+def _grow() -> None:
+    held = []
+    while True:
+        held.append(bytearray(os.urandom(1) * 2**20 * 16))
+        time.sleep(0.01)
+
+
+def _hold_the_interpreter() -> None:
+    ctypes.PyDLL(None).sleep(600)  # like native code that never comes back
+
+
+def _chatter() -> None:
+    print("not a message of ours")
+    os.write(1, b"nor is this\n" * 1000)
+
+
+def _refuse() -> None:
+    raise UsageError("this cannot be asked of any video")
+
+
+def _fail() -> None:
+    raise VideoDecodeError("nothing could be decoded")
+
+
+def _bug() -> None:
+    raise ZeroDivisionError("a\nb")
+
+
+DEEDS: dict[str, Callable[[], object]] = {
+    "segfault": lambda: ctypes.string_at(0),
+    "abort": os.abort,
+    "exit": lambda: os._exit(3),
+    "quit": lambda: sys.exit(4),
+    "sleep": lambda: time.sleep(600),
+    "stuck": _hold_the_interpreter,
+    "grow": _grow,
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stopped": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "chatter": _chatter,
+    "refuse": _refuse,
+    "fail": _fail,
+    "bug": _bug,
+    "slow": lambda: time.sleep(SLOW_SECONDS),
+}
+
+
+class Engine:
+    """Writes the number of its process as the result of each video, and a line into the
+    diary; ``once`` in a name does the deed at the first attempt only."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.facts = EngineFacts(key="settings", about="an engine of tests")
+
+    def run(self, task: Task, progress: Progress) -> Result:
+        name = Path(task.path).stem
+        diary = self.output / "diary"
+        seen = diary.exists() and f" {name}\n" in diary.read_text()
+        with open(diary, "a") as file:
+            file.write(f"{os.getpid()} {name}\n")
+        deed = DEEDS.get(name.split("-")[0])
+        if deed is not None and not (seen and name.endswith("-once")):
+            deed()
+        target = self.output / f"{task.name}.txt"
+        target.write_text(str(os.getpid()))
+        partial = Partial(("a hole",), 3.0, 5.0) if name.startswith("partial") else None
+        return Result([target], partial)
+
+
+def make_engine(output: Path) -> Engine:
+    return Engine(output)
+
+
+def refuse_to_start(output: Path) -> Engine:
+    raise UsageError("there is no such model")
+
+
+def break_at_start(output: Path) -> Engine:
+    raise RuntimeError("out of luck")
+
+
+def crash_at_start(output: Path) -> Engine:
+    os.abort()
+
+
+def engine_of_settings(key: str, output: Path) -> Engine:
+    """An engine that answers under these settings."""
+    engine = Engine(output)
+    engine.facts = EngineFacts(key=key, about="an engine of tests")
+    return engine
+
+
+def changing_engine(output: Path) -> Engine:
+    """Every worker finds another model."""
+    return engine_of_settings(str(os.getpid()), output)
+
+
+def engine_of_command(
+    values: Mapping[str, Any],
+    localize: TimelineConfig | None,
+    formats: Sequence[str],
+    every: bool,
+) -> Engine:
+    """In the place of :func:`vtnstream.cli.batch.make_analysis_engine`; notes what the options
+    came to."""
+    output = Path(values["output_dir"])
+    (output / "settings").write_text(repr(localize))
+    return Engine(output)

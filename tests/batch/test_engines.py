@@ -1,0 +1,181 @@
+"""The real engines: what they write, and what makes their results others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vtnstream.batch.engine import Refused, attempt
+from vtnstream.batch.engines import AnalysisEngine, ExtractEngine
+from vtnstream.batch.outcome import Outcome, Task
+from vtnstream.config import (
+    BackboneConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TemporalConfig,
+    TimelineConfig,
+)
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.models.checkpoint import load_model, save_model
+from vtnstream.models.create import create_model
+from vtnstream.progress import NullProgress
+from vtnstream.video.write import write_video
+
+PREPROCESS = PreprocessConfig(size=64, resize=64, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        sampling=SamplingConfig(fps=Fraction(2)),
+        preprocess=PREPROCESS,
+        backbone=BackboneConfig("test_vit", {"img_size": 64}),
+        temporal=TemporalConfig(num_layers=1, num_heads=4, attention_window=(8,)),
+        head=HeadConfig(labels=("calm", "wild")),
+    )
+    return str(save_model(create_model(config), tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> str:
+    def frames() -> Iterator[np.ndarray]:
+        random = np.random.default_rng(0)
+        for _ in range(40):
+            yield random.integers(0, 255, (64, 64, 3), np.uint8)
+
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    write_video(path, frames(), Fraction(10))
+    return str(path)
+
+
+def analysis(model: str, folder: Path, **changes: Any) -> AnalysisEngine:
+    question = {key: changes.pop(key) for key in ("sampling", "start", "end") if key in changes}
+    settings = {
+        "localize": TimelineConfig(),
+        "formats": ("json",),
+        "every": False,
+        "top_k": None,
+        "runtime": RuntimeConfig(cache_dir=folder / "cache"),
+        "output": folder / "out",
+    }
+    return AnalysisEngine(model, question, **{**settings, **changes})
+
+
+def do(engine: AnalysisEngine | ExtractEngine, path: str) -> Outcome:
+    return attempt(engine, Task(path, "name"), NullProgress())
+
+
+def test_reports_are_written_under_the_given_name(model: str, film: str, tmp_path: Path) -> None:
+    outcome = do(analysis(model, tmp_path, formats=("json", "csv")), film)
+    assert (outcome.status, outcome.code, outcome.error) == ("done", "ok", None)
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
+    assert outcome.outputs == sizes and set(sizes) == {"name.json", "name.csv"}
+    assert outcome.file is not None
+    assert outcome.file["size_bytes"] == os.stat(film).st_size
+
+
+@pytest.mark.parametrize(
+    ("data", "code"), [(None, "open"), (b"", "open"), (b"text" * 1000, "open")]
+)
+def test_failures_have_codes(data: bytes | None, code: str, model: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    if data is not None:
+        path.write_bytes(data)
+    outcome = do(analysis(model, tmp_path), str(path))
+    assert (outcome.status, outcome.code) == ("failed", code)
+    assert outcome.error is not None and str(path) in outcome.error
+    assert outcome.traceback is not None and "VideoOpenError" in outcome.traceback
+
+
+def test_a_fifo_does_not_stop_a_worker(model: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    outcome = do(analysis(model, tmp_path), str(tmp_path / "pipe.mp4"))
+    assert (outcome.status, outcome.file) == ("failed", None)
+
+
+def test_a_range_beyond_the_video_is_its_failure_alone(
+    model: str, film: str, tmp_path: Path
+) -> None:
+    outcome = do(analysis(model, tmp_path, start="1:00:00"), film)
+    assert outcome.code == "decode"
+    assert outcome.error is not None and "the video ends at" in outcome.error
+
+
+def test_a_request_that_fits_no_video_is_refused(model: str, film: str, tmp_path: Path) -> None:
+    engine = analysis(model, tmp_path, localize=TimelineConfig(localize="dense"))
+    with pytest.raises(Refused, match="dense"):
+        do(engine, film)
+
+
+def test_a_place_that_is_full_is_no_fault_of_the_video(
+    model: str, film: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    assert do(analysis(model, tmp_path, output=tmp_path / "file"), film).code == "output"
+    runtime = RuntimeConfig(cache_dir=tmp_path / "file")
+    assert do(analysis(model, tmp_path, runtime=runtime), film).code == "store"
+
+
+def test_whatever_decides_results_is_in_the_key(model: str, tmp_path: Path) -> None:
+    make = partial(analysis, model, tmp_path)
+    plain = make().facts.key
+    runtime = RuntimeConfig(batch_size=3, threads=None, cache_dir=tmp_path / "other")
+    assert make(runtime=runtime, output=tmp_path / "elsewhere").facts.key == plain
+    other = load_model(model)
+    with torch.no_grad():
+        next(other.mlp_head.parameters()).view(-1)[0] += 1
+    save_model(other, tmp_path / "trained")
+    changed = [
+        make(localize=None),
+        make(localize=TimelineConfig(window=8)),
+        make(sampling=SamplingConfig(fps=Fraction(1))),
+        make(start="1"),
+        make(end="1"),
+        make(formats=("json", "csv")),
+        make(top_k=1),
+        make(runtime=RuntimeConfig(dtype="bfloat16")),
+        analysis(str(tmp_path / "trained"), tmp_path),
+    ]
+    keys = {engine.facts.key for engine in changed}
+    assert len(keys) == len(changed) and plain not in keys
+
+
+def test_features_and_what_decides_them(film: str, tmp_path: Path) -> None:
+    def extraction(seed: int = 0, **changes: Any) -> ExtractEngine:
+        torch.manual_seed(seed)
+        config = BackboneConfig("test_vit", {"img_size": 64})
+        from vtnstream.models.backbone import create_backbone
+
+        encoder = FrameEncoder(create_backbone(config), config, PREPROCESS)
+        settings = {
+            "sampling": SamplingConfig(fps=Fraction(2)),
+            "start": None,
+            "end": None,
+            "stream": None,
+            "runtime": RuntimeConfig(cache_dir=tmp_path / "cache"),
+            "output": tmp_path,
+        }
+        return ExtractEngine(encoder, **{**settings, **changes})
+
+    outcome = do(extraction(), film)
+    assert outcome.outputs == {"name.safetensors": (tmp_path / "name.safetensors").stat().st_size}
+    changed = [
+        extraction(),
+        extraction(seed=1),
+        extraction(sampling=SamplingConfig(fps=Fraction(1))),
+        extraction(start="1"),
+    ]
+    assert len({engine.facts.key for engine in changed}) == 4
+    assert changed[0].facts.key == extraction(output=tmp_path / "x").facts.key

@@ -1,0 +1,268 @@
+"""Workers that crash, hang, grow and end: one video fails, everything else goes on."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.batch import engines
+from vtnstream.batch.engine import MakeEngine
+from vtnstream.batch.local import LocalPool
+from vtnstream.batch.outcome import Outcome, Task
+from vtnstream.batch.process import Event, WorkerProcess, describe_end
+from vtnstream.config.batch import BatchConfig
+from vtnstream.errors import BatchError, UsageError
+
+MB = 2**20
+
+
+def pool(output: Path, make_engine: object = engines.make_engine, **config: object) -> LocalPool:
+    settings = BatchConfig(**{"workers": 1, "retries": 0, **config})  # type: ignore[arg-type]
+    made: MakeEngine = partial(make_engine, output)  # type: ignore[arg-type]
+    return LocalPool(made, settings)
+
+
+def work(pool: LocalPool, folder: Path, *names: str) -> dict[str, Outcome]:
+    """Outcomes by name, in the order in which they came."""
+    tasks = []
+    for name in names:
+        (folder / f"{name}.mp4").write_bytes(b"film")
+        tasks.append(Task(str(folder / f"{name}.mp4"), name))
+    with pool:
+        pool.start()
+        outcomes = list(pool.run(tasks, lambda share, note: None))
+    assert Counter(o.path for o in outcomes) == Counter(task.path for task in tasks)
+    assert not workers_left()
+    return {Path(outcome.path).stem: outcome for outcome in outcomes}
+
+
+def workers_left() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if p.is_running()]
+
+
+def test_results_outputs_and_identity(tmp_path: Path) -> None:
+    done = work(pool(tmp_path), tmp_path, "a", "partial", "b")
+    assert [o.status for o in done.values()] == ["done", "partial", "done"]
+    assert list(done) == ["a", "partial", "b"], "one worker keeps the order"
+    assert done["a"].outputs == {"a.txt": len((tmp_path / "a.txt").read_text())}
+    assert done["a"].file is not None and done["a"].file["size_bytes"] == 4
+    assert done["partial"].partial == {
+        "reasons": ["a hole"],
+        "seconds_read": 3.0,
+        "seconds_expected": 5.0,
+    }
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "b.txt").read_text(), "one process"
+    assert (tmp_path / "a.txt").read_text() != str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("deed", "code", "message"),
+    [
+        ("segfault", "crash", "crashed (SIGSEGV)"),
+        ("abort", "crash", "crashed (SIGABRT)"),
+        ("killed", "crash", "was killed (SIGKILL; the system may be out of memory)"),
+        ("exit", "crash", "ended by itself (code 3)"),
+        ("quit", "crash", "ended by itself (code 4)"),
+        ("fail", "decode", "nothing could be decoded"),
+        ("bug", "internal", "internal error: ZeroDivisionError: a (--debug"),
+    ],
+)
+def test_a_failure_is_one_line_and_one_video(
+    deed: str, code: str, message: str, tmp_path: Path
+) -> None:
+    done = work(pool(tmp_path), tmp_path, "before", deed, "after")
+    failed = done[deed]
+    assert (failed.status, failed.code) == ("failed", code)
+    assert failed.error is not None and message in failed.error and "\n" not in failed.error
+    assert failed.error.startswith(failed.path)
+    assert [done[name].status for name in ("before", "after")] == ["done", "done"]
+    replaced = (tmp_path / "before.txt").read_text() != (tmp_path / "after.txt").read_text()
+    assert replaced == (code == "crash")
+
+
+@pytest.mark.parametrize("deed", ["sleep", "stuck"])
+def test_a_hang_ends_at_the_timeout_even_where_python_cannot_run(deed: str, tmp_path: Path) -> None:
+    done = work(pool(tmp_path, timeout=1.0), tmp_path, deed, "after")
+    assert done[deed].code == "timeout" and "--timeout" in (done[deed].error or "")
+    assert 1.0 <= done[deed].seconds < 5.0
+    assert done["after"].status == "done"
+
+
+def test_growth_beyond_the_limit_ends_the_video(tmp_path: Path) -> None:
+    done = work(pool(tmp_path, memory_limit_bytes=300 * MB), tmp_path, "grow", "after")
+    assert done["grow"].code == "memory" and "300 MB are allowed" in (done["grow"].error or "")
+    assert done["after"].status == "done"
+
+
+def test_a_limit_that_is_too_low_for_any_worker_is_said(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BatchError, match="--memory-limit"),
+        pool(tmp_path, memory_limit_bytes=MB) as workers,
+    ):
+        workers.start()
+    assert not workers_left()
+
+
+def test_a_crash_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
+    done = work(pool(tmp_path, retries=2), tmp_path, "abort-once", "abort", "after")
+    assert (done["abort-once"].status, done["abort-once"].attempts) == ("done", 2)
+    assert (done["abort"].status, done["abort"].attempts) == ("failed", 3)
+    tries = Counter(line.split()[1] for line in (tmp_path / "diary").read_text().splitlines())
+    assert tries == {"abort-once": 2, "abort": 3, "after": 1}
+
+
+def test_a_worker_that_somebody_stops_is_no_fault_of_its_video(tmp_path: Path) -> None:
+    done = work(pool(tmp_path), tmp_path, "stopped-once", "stopped")
+    assert (done["stopped-once"].status, done["stopped-once"].attempts) == ("done", 2)
+    assert (done["stopped"].status, done["stopped"].attempts) == ("failed", 4), "not for ever"
+
+
+def test_workers_are_replaced_after_so_many_videos(tmp_path: Path) -> None:
+    work(pool(tmp_path, recycle=2), tmp_path, *"abcde")
+    processes = [(tmp_path / f"{name}.txt").read_text() for name in "abcde"]
+    assert [processes.count(one) for one in dict.fromkeys(processes)] == [2, 2, 1]
+
+
+def test_several_workers_share_the_work(tmp_path: Path) -> None:
+    names = [f"slow-{i}" for i in range(6)]
+    work(pool(tmp_path, workers=3), tmp_path, *names)
+    processes = Counter((tmp_path / f"{name}.txt").read_text() for name in names)
+    assert len(processes) == 3
+
+
+def test_what_libraries_print_is_no_message(tmp_path: Path) -> None:
+    done = work(pool(tmp_path), tmp_path, "chatter", "after")
+    assert [o.status for o in done.values()] == ["done", "done"]
+
+
+def test_a_request_that_is_wrong_for_every_video_ends_the_batch(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be asked of any video"):
+        work(pool(tmp_path), tmp_path, "refuse", "after")
+    assert not (tmp_path / "after.txt").exists()
+    assert not workers_left()
+
+
+@pytest.mark.parametrize(
+    ("make_engine", "error", "message"),
+    [
+        (engines.refuse_to_start, UsageError, "there is no such model"),
+        (engines.break_at_start, BatchError, "RuntimeError: out of luck"),
+        (engines.crash_at_start, BatchError, "crashed \\(SIGABRT\\)"),
+    ],
+)
+def test_workers_that_do_not_start_end_the_batch(
+    make_engine: object, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message), pool(tmp_path, make_engine) as workers:
+        workers.start()
+    assert not workers_left()
+
+
+def test_a_model_that_changes_in_mid_run_ends_the_batch(tmp_path: Path) -> None:
+    with pytest.raises(BatchError, match="changed while the batch ran"):
+        work(pool(tmp_path, engines.changing_engine, recycle=1), tmp_path, "a", "b")
+    assert not workers_left()
+
+
+def test_leaving_the_pool_ends_its_workers_at_once(tmp_path: Path) -> None:
+    (tmp_path / "stuck.mp4").write_bytes(b"film")
+    with pool(tmp_path) as workers:
+        workers.start()
+        outcomes = workers.run([Task(str(tmp_path / "stuck.mp4"), "stuck")], lambda s, n: None)
+        threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(outcomes)
+        began = time.monotonic()
+    assert time.monotonic() - began < 1.0
+    assert not workers_left()
+
+
+ORPHANS = """
+import os, signal, sys, threading, time
+from functools import partial
+from pathlib import Path
+from tests.batch import engines
+from vtnstream.batch.local import LocalPool
+from vtnstream.batch.outcome import Task
+from vtnstream.config.batch import BatchConfig
+
+folder = Path(sys.argv[1])
+tasks = [Task(str(folder / f"{name}.mp4"), name) for name in ("stuck", "sleep")]
+with LocalPool(partial(engines.make_engine, folder), BatchConfig(workers=2)) as pool:
+    pool.start()
+    for outcome in pool.run(tasks, lambda share, note: None):
+        pass
+"""
+
+
+def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    for name in ("stuck", "sleep"):
+        (tmp_path / f"{name}.mp4").write_bytes(b"film")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHANS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    diary = tmp_path / "diary"
+    deadline = time.monotonic() + 30
+    while not diary.exists() or len(diary.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.05)
+    workers = [int(line.split()[0]) for line in diary.read_text().splitlines()]
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while any(_lives(pid) for pid in workers):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_threads_and_devices_of_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vtnstream.batch.machine.num_cores", lambda: 9)
+    assert pool(tmp_path, workers=4).threads == 2
+    assert pool(tmp_path, workers=20).threads == 1
+    monkeypatch.setattr("vtnstream.batch.machine.memory_bytes", lambda: 8 * 2**30)
+    assert pool(tmp_path, workers=None).num_workers == 2, "memory for two, cores for four"
+    assert pool(tmp_path, workers=2).memory_limit == int(8 * 2**30 * 0.9 / 2)
+
+
+def test_ends_are_described() -> None:
+    assert describe_end(-signal.SIGFPE) == "crashed (SIGFPE)"
+    assert describe_end(-signal.SIGTERM) == "was ended (SIGTERM)"
+    assert describe_end(1) == "ended by itself (code 1)"
+
+
+def test_workers_see_no_module_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(99)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    worker = WorkerProcess(
+        partial(engines.make_engine, tmp_path),
+        slot=0,
+        environment={},
+        scratch=tmp_path / "scratch",
+        events=events,
+    )
+    assert events.get(timeout=30).kind == "ready"
+    worker.end()
+    worker.reap()

@@ -1,0 +1,177 @@
+"""The engines of the three commands: a model asked about videos, or a backbone extracting."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtnstream.batch.engine import EngineFacts, Result, settings_key
+from vtnstream.batch.outcome import Task
+from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config.loading import to_dict
+from vtnstream.errors import ReportError
+from vtnstream.progress import Progress
+from vtnstream.report.naming import file_name
+
+if TYPE_CHECKING:
+    from vtnstream.inference.encoder import FrameEncoder
+
+FEATURES_SUFFIX = ".safetensors"
+
+
+class AnalysisEngine:
+    """``classify`` and ``timeline``.
+
+    Args:
+        model: a model folder or a name on the Hub.
+        question: fields of :class:`vtnstream.inference.sources.Question`.
+        localize: how to make a timeline; None for the class alone.
+        formats, top_k: what is written of a report.
+        every: formats that cannot hold a report are left out with a remark; else they are an
+            error, as they were named.
+        runtime: device, dtype, cache.
+        output: folder of the results.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        question: Mapping[str, Any],
+        localize: TimelineConfig | None,
+        *,
+        formats: Sequence[str],
+        every: bool,
+        top_k: int | None,
+        runtime: RuntimeConfig,
+        output: Path,
+    ) -> None:
+        from vtnstream.api import Analyzer
+        from vtnstream.inference.sources import Question
+        from vtnstream.models.checkpoint import weights_sha256
+        from vtnstream.report.structured import SCHEMA
+
+        self._analyzer = Analyzer(model, runtime=runtime)
+        self._question = Question(**question)
+        self._localize = localize
+        self._formats, self._every, self._top_k = formats, every, top_k
+        self.output = output
+        config = self._analyzer.model.config
+        self.sampling = self._question.sampling or config.sampling
+        settings = {
+            "command": "classify" if localize is None else "timeline",
+            "schema": SCHEMA,
+            "model": to_dict(config),
+            "weights": weights_sha256(self._analyzer.model),
+            "question": to_dict(self._question),
+            "localize": None if localize is None else to_dict(localize),
+            "formats": list(formats),
+            "top_k": top_k,
+        }
+        self.facts = engine_facts(settings, self.encoder, runtime, f"model {config.name}")
+
+    @property
+    def encoder(self) -> FrameEncoder:
+        return self._analyzer.encoder
+
+    @property
+    def runtime(self) -> RuntimeConfig:
+        return self._analyzer.runtime
+
+    @runtime.setter
+    def runtime(self, runtime: RuntimeConfig) -> None:
+        self._analyzer.runtime = runtime
+
+    def run(self, task: Task, progress: Progress) -> Result:
+        from vtnstream.report.writer import write_reports
+
+        if self._localize is None:
+            report = self._analyzer.classify(task.path, self._question, progress=progress)
+        else:
+            report = self._analyzer.timeline(
+                task.path, self._question, self._localize, progress=progress
+            )
+        if self._top_k is not None:
+            report = dataclasses.replace(report, classes=report.classes[: self._top_k])
+        written = write_reports(report, self.output, self._formats, base=task.name)
+        if written.refused and not self._every:
+            reasons = "; ".join(f"no {name}: {why}" for name, why in written.refused.items())
+            raise ReportError(f"{task.path}: {reasons}")
+        return Result(written.files, report.partial, (*report.warnings, *written.remarks))
+
+
+class ExtractEngine:
+    """``extract``.
+
+    Args:
+        encoder, sampling: what turns frames into features, and which frames.
+        start, end, stream: the part of each video, as for
+            :class:`vtnstream.inference.sources.Question`.
+        runtime: device, dtype, cache.
+        output: folder of the feature files.
+        warnings: what to tell once, of the backbone.
+    """
+
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        sampling: SamplingConfig,
+        *,
+        start: str | None,
+        end: str | None,
+        stream: int | None,
+        runtime: RuntimeConfig,
+        output: Path,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self.encoder, self.sampling = encoder, sampling
+        self.runtime, self.output = runtime, output
+        self._range: dict[str, Any] = {"start": start, "end": end, "stream": stream}
+        settings = {
+            "command": "extract",
+            "backbone": to_dict(encoder.config),
+            "preprocess": to_dict(encoder.preprocess),
+            "weights": encoder.weights_sha256,
+            "sampling": to_dict(sampling),
+            "range": self._range,
+        }
+        about = f"backbone {encoder.config.name}"
+        self.facts = engine_facts(settings, encoder, runtime, about, warnings)
+
+    def run(self, task: Task, progress: Progress) -> Result:
+        from vtnstream import api
+
+        target = self.output / file_name(task.name, FEATURES_SUFFIX)
+        report = api.extract(
+            task.path,
+            self.encoder,
+            sampling=self.sampling,
+            output=target,
+            runtime=self.runtime,
+            progress=progress,
+            **self._range,
+        )
+        return Result([target], report.partial, report.warnings)
+
+
+def engine_facts(
+    settings: Mapping[str, Any],
+    encoder: FrameEncoder,
+    runtime: RuntimeConfig,
+    about: str,
+    warnings: Sequence[str] = (),
+) -> EngineFacts:
+    """What an engine with these settings tells its batch. Beside the settings, what computes
+    (``eager``) and in what precision decide results; where it does only rounds otherwise."""
+    import torch
+
+    kind = encoder.device.type
+    backend = encoder.backend.partition(":")[0]
+    return EngineFacts(
+        key=settings_key({**settings, "dtype": encoder.dtype, "backend": backend}),
+        about=f"{about} on {encoder.device} in {encoder.dtype}",
+        device=runtime.device if ":" in runtime.device else kind,
+        num_devices=torch.cuda.device_count() if kind == "cuda" else 1,
+        warnings=tuple(warnings),
+    )

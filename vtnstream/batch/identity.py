@@ -1,0 +1,55 @@
+"""Whether a file is still the one that was worked on."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import asdict
+from typing import Any
+
+from vtnstream.errors import VideoOpenError
+from vtnstream.features.key import video_identity
+
+
+def file_identity(path: str) -> dict[str, Any]:
+    """What tells a file from a changed one: its size, times and sampled content.
+
+    Raises:
+        VideoOpenError: it cannot be read.
+    """
+    stamps = _stamps(path)
+    return {**stamps, **asdict(video_identity(path))}
+
+
+def unchanged(path: str, known: dict[str, Any] | None) -> bool:
+    """Whether ``path`` still is the file that had the identity ``known``.
+
+    Size and time of change decide. A file whose inode alone was touched (renamed, given
+    other rights, restored by a backup that sets times) is compared by its content.
+    """
+    if known is None:
+        return False
+    try:
+        stamps = _stamps(path)
+        if any(stamps[name] != known.get(name) for name in ("size_bytes", "mtime_ns")):
+            return False
+        if stamps["ctime_ns"] == known.get("ctime_ns"):
+            return True
+        same: bool = video_identity(path).blocks_sha256 == known.get("blocks_sha256")
+        return same
+    except VideoOpenError:
+        return False
+
+
+def _stamps(path: str) -> dict[str, Any]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise VideoOpenError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):  # opening a fifo would wait for its other end
+        raise VideoOpenError(f"{path}: not a regular file")
+    return {
+        "size_bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+    }

@@ -1,0 +1,281 @@
+"""A pool of processes on this machine. A worker that crashes, hangs or grows fails one video
+and is replaced by a fresh one."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from vtnstream.batch import machine
+from vtnstream.batch.engine import EngineFacts, MakeEngine
+from vtnstream.batch.outcome import Outcome, Task
+from vtnstream.batch.pool import Silence, Tell, Voice
+from vtnstream.batch.process import OUTSIDE, Event, WorkerProcess
+from vtnstream.config.batch import BatchConfig
+from vtnstream.errors import BatchError, UsageError
+
+WORKER_BYTES = 3 * 2**30
+"""What a worker wants of memory, torch and a model included, when we choose their number."""
+
+_MEMORY_SHARE = 0.9
+"""Of the memory of the machine, for all workers together."""
+
+_POLL_SECONDS = 0.1
+_TELL_SECONDS = 0.5
+_MAX_FALSE_STARTS = 3
+_MAX_STOPS = 3
+"""A worker ended from outside is no fault of its video, this often."""
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """What was tried on one video so far."""
+
+    crashes: int = 0
+    stops: int = 0
+    seconds: float = 0.0
+
+    @property
+    def count(self) -> int:
+        return self.crashes + self.stops + 1
+
+
+class LocalPool:
+    """Worker processes of this machine (see :class:`vtnstream.batch.pool.Pool`).
+
+    Args:
+        make_engine: makes what works on videos, in each worker.
+        config: how many workers, and their limits.
+        threads: of torch in each worker; None shares the processor's cores out.
+        voice: hears of the workers.
+    """
+
+    def __init__(
+        self,
+        make_engine: MakeEngine,
+        config: BatchConfig,
+        *,
+        threads: int | None = None,
+        voice: Voice | None = None,
+    ) -> None:
+        self._make_engine = make_engine
+        self._config = config
+        self._voice = voice or Silence()
+        self.num_workers = config.workers or _num_workers()
+        self.threads = threads or max(1, machine.num_cores() // self.num_workers)
+        self._facts: EngineFacts | None = None
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._workers: list[WorkerProcess] = []
+        self._attempts: dict[Task, _Attempts] = {}
+        self._num_started = 0
+        self._false_starts = 0
+
+    def __enter__(self) -> Self:
+        self._scratch = Path(tempfile.mkdtemp(prefix="vtnstream-batch-"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.end()
+        for worker in self._workers:
+            worker.reap()
+        self._workers.clear()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes a worker may hold."""
+        if self._config.memory_limit_bytes is not None:
+            return self._config.memory_limit_bytes
+        total = machine.memory_bytes()
+        return None if total is None else int(total * _MEMORY_SHARE / self.num_workers)
+
+    def start(self) -> EngineFacts:
+        self._add_worker()
+        while self._facts is None:
+            self._handle(self._next_event(), deque())
+            tuple(self._watch())
+        if self._config.workers is None and self._facts.device.startswith("cuda"):
+            self.num_workers = 1 if ":" in self._facts.device else self._facts.num_devices
+        return self._facts
+
+    def run(self, tasks: Sequence[Task], tell: Tell) -> Generator[Outcome, None, None]:
+        waiting = deque(tasks)
+        told = 0.0
+        while waiting or any(worker.task for worker in self._workers):
+            self._assign(waiting)
+            for outcome in (self._handle(self._next_event(), waiting), *self._watch()):
+                if outcome is not None:
+                    yield outcome
+            if time.monotonic() - told >= _TELL_SECONDS:
+                told = time.monotonic()
+                tell(*self._state())
+
+    # ---------------------------------------------------------------------------- workers
+
+    def _assign(self, waiting: deque[Task]) -> None:
+        for worker in self._workers:
+            if waiting and worker.ready and worker.task is None:
+                worker.give(waiting.popleft())
+        free = sum(worker.task is None for worker in self._workers)
+        while free < len(waiting) and len(self._workers) < self.num_workers:
+            self._add_worker()
+            free += 1
+
+    def _add_worker(self) -> None:
+        taken = {worker.slot for worker in self._workers}
+        slot = next(i for i in range(self.num_workers) if i not in taken)
+        self._num_started += 1
+        worker = WorkerProcess(
+            self._make_engine,
+            slot=slot,
+            environment=self._environment(slot),
+            scratch=self._scratch / f"worker-{self._num_started}",
+            events=self._events,
+        )
+        self._workers.append(worker)
+
+    def _environment(self, slot: int) -> dict[str, str]:
+        variables = {"OMP_NUM_THREADS": str(self.threads)}
+        if self._facts is not None and self._facts.device == "cuda":
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            devices = visible.split(",") if visible else range(self._facts.num_devices)
+            variables["CUDA_VISIBLE_DEVICES"] = str(devices[slot % len(devices)])
+        return variables
+
+    def _remove(self, worker: WorkerProcess, *, dead: bool = False) -> str:
+        """End a worker and tidy up behind it; says how it ended."""
+        self._workers.remove(worker)
+        if not dead:
+            worker.end()
+        how = worker.reap()
+        shutil.rmtree(worker.scratch, ignore_errors=True)
+        return how
+
+    # ----------------------------------------------------------------------------- events
+
+    def _next_event(self) -> Event | None:
+        try:
+            return self._events.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            return None
+
+    def _handle(self, event: Event | None, waiting: deque[Task]) -> Outcome | None:
+        if event is None or event.worker not in self._workers:
+            return None
+        worker, fields = event.worker, event.fields
+        match event.kind:
+            case "ready":
+                self._ready(worker, EngineFacts.from_dict(fields))
+            case "progress":
+                worker.share = fields["share"]
+            case "warning":
+                self._voice.warn(fields["message"])
+            case "refused" if worker.ready or self._facts is None:
+                raise UsageError(fields["error"])
+            case "refused" | "broken":
+                worker.problem = fields["error"]
+            case "outcome":
+                return self._finished(worker, fields["outcome"])
+            case "ended":
+                return self._died(worker, waiting)
+        return None
+
+    def _ready(self, worker: WorkerProcess, facts: EngineFacts) -> None:
+        if self._facts is None:
+            self._facts = facts
+            self._voice.note(facts.about)
+            for warning in facts.warnings:
+                self._voice.warn(warning)
+        elif facts.key != self._facts.key:
+            raise BatchError("the model or its weights changed while the batch ran: run it again")
+        worker.ready, self._false_starts = True, 0
+
+    def _finished(self, worker: WorkerProcess, data: dict[str, Any]) -> Outcome:
+        task = worker.task
+        assert task is not None
+        worker.finish()
+        if worker.num_done >= self._config.recycle:
+            self._remove(worker)
+        outcome = Outcome.from_dict(data)
+        before = self._attempts.pop(task, None)
+        if before is None:
+            return outcome
+        seconds = before.seconds + outcome.seconds
+        return replace(outcome, seconds=seconds, attempts=before.count)
+
+    def _died(self, worker: WorkerProcess, waiting: deque[Task]) -> Outcome | None:
+        """A worker has ended without being told to."""
+        task, seconds, words = worker.task, worker.seconds, worker.last_words()
+        how = self._remove(worker, dead=True)
+        self._voice.debug(words)
+        if task is None:
+            self._false_starts += not worker.ready
+            if self._false_starts >= _MAX_FALSE_STARTS or self._facts is None:
+                problem = worker.problem or f"one {how} (--debug shows more)"
+                raise BatchError(f"workers do not start: {problem}")
+            return None
+        attempts = self._attempts.setdefault(task, _Attempts())
+        attempts.seconds += seconds
+        if worker.returncode is not None and -worker.returncode in OUTSIDE:
+            if attempts.stops < _MAX_STOPS:
+                attempts.stops += 1
+                waiting.appendleft(task)
+                return None
+        elif attempts.crashes < self._config.retries:
+            attempts.crashes += 1
+            waiting.append(task)  # at the end: by then the machine may have more room
+            return None
+        return self._failed(task, "crash", f"its worker {how}")
+
+    def _watch(self) -> Iterator[Outcome]:
+        """End what takes too long or too much."""
+        for worker in tuple(self._workers):
+            held, limit = worker.memory(), self.memory_limit
+            if held is not None and limit is not None and held > limit:
+                yield self._too_large(worker, held, limit)
+            elif worker.task is not None and self._too_long(worker):
+                task, seconds = worker.task, worker.seconds
+                self._remove(worker)
+                message = f"stopped after {seconds:.0f} s (--timeout)"
+                yield self._failed(task, "timeout", message, seconds)
+
+    def _too_long(self, worker: WorkerProcess) -> bool:
+        return self._config.timeout is not None and worker.seconds > self._config.timeout
+
+    def _too_large(self, worker: WorkerProcess, held: int, limit: int) -> Outcome:
+        task, seconds = worker.task, worker.seconds
+        self._remove(worker)
+        size = f"at {held / 2**20:,.0f} MB of memory, {limit / 2**20:,.0f} MB are allowed"
+        if task is None:
+            raise BatchError(f"a worker was stopped before it began, {size}: see --memory-limit")
+        return self._failed(task, "memory", f"stopped {size} (--memory-limit)", seconds)
+
+    def _failed(self, task: Task, code: str, message: str, seconds: float = 0.0) -> Outcome:
+        before = self._attempts.pop(task, _Attempts())
+        return Outcome.failure(
+            task.path,
+            code,
+            f"{task.path}: {message}",
+            seconds=before.seconds + seconds,
+            attempts=before.count,
+        )
+
+    def _state(self) -> tuple[float, str]:
+        busy = [worker for worker in self._workers if worker.task is not None]
+        return sum(worker.share for worker in busy), f"{len(busy)} at work"
+
+
+def _num_workers() -> int:
+    """One for two cores, as decoder and model keep one each busy, as far as memory reaches."""
+    memory = machine.memory_bytes()
+    by_memory = machine.num_cores() if memory is None else memory // WORKER_BYTES
+    return max(1, min(machine.num_cores() // 2, by_memory))

@@ -1,0 +1,75 @@
+"""What this machine, or the control group we run in, lets us use, and what a process does use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_GROUPS = Path("/sys/fs/cgroup")
+_UNLIMITED = 2**60
+"""Older kernels spell "no limit" as a number near 2**63."""
+
+
+def num_cores() -> int:
+    """Processor cores we may use: by affinity, and by the quota of a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quotas = [
+        -(-int(parts[0]) // int(parts[1]))
+        for text in _group_values("cpu.max")
+        if (parts := text.split())[0] != "max"
+    ]
+    return max(1, min([cores or 1, *quotas]))
+
+
+def memory_bytes() -> int | None:
+    """Memory we may use: that of the machine or the limit of a container or Slurm job; None
+    where the system does not tell."""
+    found = [
+        int(text)
+        for name in ("memory.max", "memory/memory.limit_in_bytes")
+        for text in _group_values(name)
+        if text.isdigit() and int(text) < _UNLIMITED
+    ]
+    with suppress(AttributeError, ValueError, OSError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(found, default=None)
+
+
+def _group_values(name: str) -> Iterator[str]:
+    """A limit as our control group and those above it state it."""
+    if sys.platform != "linux":
+        return
+    folders = {_GROUPS}
+    try:
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            own = _GROUPS / line.rpartition(":")[2].lstrip("/")
+            folders |= {own, *own.parents}
+    except OSError:
+        pass
+    for folder in folders:
+        if folder == _GROUPS or _GROUPS in folder.parents:
+            try:
+                yield (folder / name).read_text().strip()
+            except OSError:
+                continue
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Memory of a process that cannot be dropped: without the pages of mapped files, such as
+    weights, that the system reads again when needed. None where it cannot be told (the
+    process is gone, or this is not Linux)."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    sizes = {
+        name: int(value.split()[0]) * 1024
+        for name, _, value in (line.partition(":") for line in text.splitlines())
+        if name in ("RssAnon", "RssShmem", "VmRSS") and value
+    }
+    if "RssAnon" in sizes:
+        return sizes["RssAnon"] + sizes.get("RssShmem", 0)
+    return sizes.get("VmRSS")

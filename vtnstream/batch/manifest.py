@@ -1,0 +1,166 @@
+"""From names to the videos they stand for: the one list every command works on.
+
+Files, directories, globs (for shells that do not expand them), lists and ``-`` (names on
+standard input). Names are taken byte for byte: a leading dash, blanks, colons and bytes that
+are not UTF-8 mean nothing here. What cannot be found becomes an input with an error, so that
+one wrong name does not stop the others.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from vtnstream.errors import UsageError
+from vtnstream.suffixes import VIDEO_SUFFIXES
+
+_DIGEST_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One video to work on, or one name that led to none."""
+
+    path: str
+    error: str | None = None
+
+    @property
+    def absolute(self) -> str:
+        """The same from whatever directory it was named."""
+        return os.path.abspath(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class InputList:
+    """What a command works on.
+
+    Attributes:
+        items: in the order of the command line, each once.
+        single: the command line can only mean one video, so ``--json`` is one document.
+    """
+
+    items: tuple[Input, ...]
+    single: bool
+
+    def digest(self) -> str:
+        """Hex name of the set of inputs, whatever their order."""
+        paths = sorted(os.fsencode(item.absolute) for item in self.items)
+        return hashlib.sha256(b"\0".join(paths)).hexdigest()[:_DIGEST_DIGITS]
+
+
+def read_manifest(
+    arguments: Sequence[str],
+    *,
+    files_from: str | None = None,
+    null: bool = False,
+    recursive: bool = False,
+) -> InputList:
+    """The inputs that a command line names.
+
+    Args:
+        arguments: files, directories, globs, and ``-`` for names on standard input.
+        files_from: a file of names, one a line; ``-`` is standard input.
+        null: names in lists end with NUL instead.
+        recursive: descend into directories.
+
+    Raises:
+        UsageError: nothing is named, or the list of names cannot be read.
+    """
+    if null and files_from is None and "-" not in arguments:
+        raise UsageError("-0 belongs to --files-from or -: there is no list of names to read")
+    if not arguments and files_from is None:
+        raise UsageError("no input: name a video, a directory, --files-from LIST, or - for stdin")
+    if files_from == "-" and "-" in arguments:
+        raise UsageError("standard input cannot be read twice: give - or --files-from -")
+    names = list(_names(arguments, files_from, null=null))
+    if not names:
+        raise UsageError("the list of names is empty")
+    items = _unique(item for name in names for item in _expand(name, recursive=recursive))
+    plain = files_from is None and len(arguments) == 1 and arguments[0] != "-"
+    single = plain and [item.path for item in items] == [arguments[0]]
+    return InputList(items, single)
+
+
+def _unique(items: Iterable[Input]) -> tuple[Input, ...]:
+    found: dict[str, Input] = {}
+    for item in items:
+        found.setdefault(item.absolute, item)
+    return tuple(found.values())
+
+
+def _names(arguments: Sequence[str], listed: str | None, *, null: bool) -> Iterator[str]:
+    for argument in arguments:
+        if argument == "-":
+            yield from _split(sys.stdin.buffer.read(), null=null)
+        else:
+            yield argument
+    if listed == "-":
+        yield from _split(sys.stdin.buffer.read(), null=null)
+    elif listed is not None:
+        try:
+            with open(listed, "rb") as file:
+                yield from _split(file.read(), null=null)
+        except OSError as error:
+            raise UsageError(f"{listed}: the list cannot be read ({error.strerror})") from error
+
+
+def _split(data: bytes, *, null: bool) -> Iterator[str]:
+    if null:
+        parts = data.split(b"\0")
+    else:
+        # Lists made by other systems: a byte order mark first, CR before each line feed.
+        parts = [
+            line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        ]
+    yield from (os.fsdecode(part) for part in parts if part)
+
+
+def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
+    if "\0" in name:
+        yield Input(name, "not a file name (it contains NUL: is -0 missing?)")
+    elif os.path.isdir(name):
+        yield from _directory(name, recursive=recursive)
+    elif os.path.lexists(name) or not glob.has_magic(name):
+        yield Input(name)
+    else:
+        yield from _glob(name, recursive=recursive)
+
+
+def _glob(pattern: str, *, recursive: bool) -> Iterator[Input]:
+    found = sorted(glob.iglob(pattern, recursive=True))
+    if not found:
+        yield Input(pattern, "no file matches this pattern")
+    for name in found:
+        if os.path.isdir(name):
+            if recursive:
+                yield from _directory(name, recursive=True)
+        else:
+            yield Input(name)
+
+
+def _directory(name: str, *, recursive: bool) -> Iterator[Input]:
+    errors: list[Input] = []
+
+    def unreadable(error: OSError) -> None:
+        place = os.fsdecode(error.filename) if error.filename is not None else name
+        errors.append(Input(place, f"the directory cannot be read ({error.strerror})"))
+
+    found, deeper = 0, False
+    for folder, folders, files in os.walk(name, onerror=unreadable):
+        # Hidden entries are other programs' (a Mac leaves ._name.mp4 beside each name.mp4).
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        deeper = deeper or bool(folders)
+        for file in sorted(files):
+            if not file.startswith(".") and os.path.splitext(file)[1].lower() in VIDEO_SUFFIXES:
+                found += 1
+                yield Input(os.path.join(folder, file))
+        if not recursive:
+            break
+    yield from errors
+    if not found and not errors:
+        hint = " (--recursive looks into its directories)" if deeper and not recursive else ""
+        yield Input(name, f"no video in this directory{hint}")

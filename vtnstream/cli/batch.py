@@ -1,0 +1,273 @@
+"""What the commands of ``vtnstream batch`` share: their options, and one way through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.batch.engines import AnalysisEngine, ExtractEngine
+from vtnstream.batch.local import LocalPool
+from vtnstream.batch.outcome import FAILED, PARTIAL, Outcome
+from vtnstream.batch.run import Batch, run_batch
+from vtnstream.batch.shard import parse_shard
+from vtnstream.batch.status import StatusLine, Summary, open_log
+from vtnstream.batch.storage import open_storage
+from vtnstream.cli import options
+from vtnstream.cli.analysis import question_from
+from vtnstream.cli.backbone import prepare_encoding
+from vtnstream.cli.command import Command
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import field, option
+from vtnstream.cli.inputs import resolve
+from vtnstream.cli.progress import make_progress
+from vtnstream.cli.tuning import keep_freed_memory
+from vtnstream.cli.types import SecondsType, SizeType
+from vtnstream.config import RuntimeConfig, TimelineConfig
+from vtnstream.config.batch import BatchConfig
+
+if TYPE_CHECKING:
+    from vtnstream.batch.engine import MakeEngine
+
+_REPLACED = ("features", "json", "jsonl", "output_dir", "output", "threads")
+"""Options of the commands for single videos that have no place or another meaning here."""
+
+_SECTION = "Batch"
+_OPTIONS = (
+    option(
+        "--output-dir",
+        "-o",
+        section="Output",
+        required=True,
+        metavar="OUT",
+        help="Results and status.jsonl go here.",
+    ),
+    option("--jsonl", section="Output", is_flag=True, help="Print the status lines too."),
+    field(
+        BatchConfig,
+        "workers",
+        section=_SECTION,
+        help="Processes side by side [default: one a GPU, else one for two cores].",
+    ),
+    field(
+        BatchConfig,
+        "timeout",
+        section=_SECTION,
+        type=SecondsType(),
+        metavar="TIME",
+        help="Give a video up after this: 90, 1:30:00.",
+    ),
+    field(
+        BatchConfig,
+        "memory_limit_bytes",
+        "--memory-limit",
+        section=_SECTION,
+        type=SizeType(),
+        metavar="SIZE",
+        help="End a worker that holds more [default: its share of the machine].",
+    ),
+    field(BatchConfig, "recycle", section=_SECTION, help="Videos until a worker is replaced."),
+    field(BatchConfig, "retries", section=_SECTION, help="Further attempts after a crash."),
+    field(BatchConfig, "retry_failed", section=_SECTION, help="Do again what failed before."),
+    field(BatchConfig, "overwrite", section=_SECTION, help="Do again what is complete."),
+    field(BatchConfig, "fail_fast", section=_SECTION, help="Stop at the first failure."),
+    option(
+        "--shard",
+        section=_SECTION,
+        settable=False,
+        metavar="I/N",
+        help="The I-th of N shares of INPUTS; auto in Slurm arrays, auto/N in indexed jobs.",
+    ),
+    field(
+        RuntimeConfig,
+        "threads",
+        section="Run",
+        help="Threads of each worker [default: cores / workers].",
+    ),
+)
+
+
+def batch_command(
+    group: click.Group, single: click.Command, examples: str
+) -> Callable[[Any], Command]:
+    """A decorator that puts a command into ``group`` with the options of ``single`` and those
+    of batches, so that what is new there is also new here."""
+
+    def decorate(function: Any) -> Command:
+        params = [param for param in single.params if param.name not in _REPLACED]
+        command = Command(
+            single.name,
+            callback=click.pass_obj(function),
+            params=[*params, *_OPTIONS],
+            help=function.__doc__,
+            examples=examples,
+        )
+        group.add_command(command)
+        return command
+
+    return decorate
+
+
+def config_from(values: Mapping[str, Any]) -> BatchConfig:
+    """The batch options as their dataclass."""
+    return BatchConfig(
+        workers=values["workers"],
+        timeout=values["timeout"],
+        memory_limit_bytes=values["memory_limit"],
+        recycle=values["recycle"],
+        retries=values["retries"],
+        retry_failed=values["retry_failed"],
+        overwrite=values["overwrite"],
+        fail_fast=values["fail_fast"],
+    )
+
+
+# ------------------------------------------------------------------------- in the worker
+
+
+def make_analysis_engine(
+    values: Mapping[str, Any],
+    localize: TimelineConfig | None,
+    formats: tuple[str, ...],
+    every: bool,
+) -> AnalysisEngine:
+    """What works for ``batch classify`` and ``batch timeline``."""
+    keep_freed_memory()
+    return AnalysisEngine(
+        values["model"],
+        question_from(values),
+        localize,
+        formats=formats,
+        every=every,
+        top_k=values["top_k"],
+        runtime=options.runtime_from(values),
+        output=Path(values["output_dir"]),
+    )
+
+
+def make_extract_engine(values: Mapping[str, Any]) -> ExtractEngine:
+    """What works for ``batch extract``."""
+    keep_freed_memory()
+    notes = _Notes()
+    encoding = prepare_encoding(values, notes)
+    return ExtractEngine(
+        encoding.encoder,
+        encoding.sampling,
+        start=values["start"],
+        end=values["end"],
+        stream=values["stream"],
+        runtime=options.runtime_from(values),
+        output=Path(values["output_dir"]),
+        warnings=notes.warnings,
+    )
+
+
+class _Notes(Console):
+    """Keeps warnings instead of printing them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+# ------------------------------------------------------------------------- in the parent
+
+
+def run(
+    console: Console, values: dict[str, Any], make_engine: MakeEngine, suffixes: tuple[str, ...]
+) -> ExitCode:
+    """Work the inputs off and say how it went.
+
+    Args:
+        console: where to.
+        values: the command's options.
+        make_engine: makes the engine in each worker.
+        suffixes: endings of the files a video gives.
+    """
+    config = config_from(values)
+    inputs = resolve(values)
+    shard = None if values["shard"] is None else parse_shard(values["shard"])
+    storage = open_storage(values["output_dir"])
+    speaker = _Speaker(console, lines=values["jsonl"])
+    pool = LocalPool(
+        make_engine,
+        config,
+        threads=values["threads"] or _threads_of_environment(),
+        voice=speaker,
+    )
+    progress = make_progress(console)
+    with open_log(storage, shard) as log:
+        batch = Batch(inputs, suffixes, storage, log, shard, config)
+        try:
+            summary = run_batch(batch, pool, speaker.hear, progress=progress)
+        finally:
+            progress.close()
+    speaker.conclude(summary)
+    return exit_code(summary)
+
+
+def exit_code(summary: Summary) -> ExitCode:
+    """0 all done, 1 some failed, 3 some partial; earlier runs count."""
+    if summary.num_failed:
+        return ExitCode.FAILED
+    return ExitCode.PARTIAL if summary.num_partial else ExitCode.OK
+
+
+def _threads_of_environment() -> int | None:
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdigit() and int(text) else None
+
+
+class _Speaker:
+    """Says what became of each video."""
+
+    def __init__(self, console: Console, *, lines: bool) -> None:
+        self._console = console
+        self._lines = lines
+        self._num_failed_before = 0
+
+    def hear(self, line: StatusLine, outcome: Outcome | None) -> None:
+        if outcome is None:
+            self._num_failed_before += line.status == FAILED
+        else:
+            self._tell(line, outcome)
+        if self._lines:
+            self._console.out(line.as_json(skipped=outcome is None))
+
+    def _tell(self, line: StatusLine, outcome: Outcome) -> None:
+        for warning in outcome.warnings:
+            self._console.warn(f"{line.input}: {warning}")
+        if line.error is not None:
+            self.debug(outcome.traceback or "")
+            self._console.error(line.error)
+        elif line.status == PARTIAL and line.partial is not None:
+            reasons = "; ".join(line.partial["reasons"])
+            self._console.warn(f"{line.input}: partial result: {reasons}")
+        else:
+            self._console.note(f"{line.input}: done in {line.seconds:.1f} s")
+
+    def warn(self, message: str) -> None:
+        self._console.warn(message)
+
+    def note(self, message: str) -> None:
+        self._console.note(message)
+
+    def debug(self, text: str) -> None:
+        if self._console.debug:
+            for row in text.splitlines():
+                self._console.note(row, level=-1)
+
+    def conclude(self, summary: Summary) -> None:
+        self._console.say(summary.describe())
+        if self._num_failed_before:
+            self._console.say(
+                f"{self._num_failed_before} of them failed in an earlier run: --retry-failed "
+                "does them again"
+            )

@@ -1,0 +1,136 @@
+"""``vtnstream batch``: thousands of videos, one status line each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import partial
+from typing import Any
+
+import click
+
+from vtnstream.batch.engines import FEATURES_SUFFIX
+from vtnstream.batch.outcome import FAILED
+from vtnstream.batch.status import Summary, latest, open_log
+from vtnstream.batch.storage import open_storage
+from vtnstream.cli import batch as shared
+from vtnstream.cli import options
+from vtnstream.cli.analysis import require_model
+from vtnstream.cli.backbone import require_backbone
+from vtnstream.cli.batch import batch_command
+from vtnstream.cli.command import Command
+from vtnstream.cli.commands.classify import classify as classify_one
+from vtnstream.cli.commands.extract import extract as extract_one
+from vtnstream.cli.commands.timeline import timeline as timeline_one
+from vtnstream.cli.console import Console, visible
+from vtnstream.cli.delivery import DEFAULT_FORMATS
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, option
+from vtnstream.cli.result_files import ResultFiles
+from vtnstream.config import TimelineConfig
+
+
+@click.group()
+def batch() -> None:
+    """Work through thousands of videos, overnight or on several machines.
+
+    Each video ends as one line of OUT/status.jsonl, whatever happens to it. The same command
+    again does what is missing, and nothing else.
+    """
+
+
+TIMELINE_EXAMPLES = """
+vtnstream batch timeline recordings/ --recursive --model models/surgery -o results
+vtnstream batch timeline --files-from list.txt -o results -f json,csv --workers 4 --timeout 2:00:00
+vtnstream batch timeline recordings/ -r -o results --retry-failed --jsonl | jq .status
+sbatch --array=0-9 --wrap 'vtnstream batch timeline recordings/ -r -o results --shard auto'
+"""
+CLASSIFY_EXAMPLES = """
+vtnstream batch classify recordings/ --recursive --model models/surgery -o results --top-k 3
+find /archive -name '*.mp4' -print0 | vtnstream batch classify -0 - -o results
+"""
+EXTRACT_EXAMPLES = """
+vtnstream batch extract recordings/ --recursive --model models/surgery -o features
+vtnstream batch extract recordings/ -r --backbone resnet50 --pretrained --shard 3/10 -o features
+"""
+STATUS_EXAMPLES = """
+vtnstream batch status results
+vtnstream batch status results --failed
+vtnstream batch status results --jsonl | jq -r 'select(.code == "timeout").path'
+"""
+
+
+def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig | None) -> ExitCode:
+    from vtnstream.report.formats import WRITERS
+
+    require_model(values)
+    files = ResultFiles.of(
+        values["format"] or DEFAULT_FORMATS, console, timeline=localize is not None
+    )
+    make_engine = partial(shared.make_analysis_engine, values, localize, files.formats, files.every)
+    suffixes = tuple(WRITERS[name].suffix for name in files.formats)
+    return shared.run(console, values, make_engine, suffixes)
+
+
+@batch_command(batch, timeline_one, TIMELINE_EXAMPLES)
+def timeline(console: Console, /, **values: Any) -> ExitCode:
+    """Say what happens when in each of INPUTS, and leave the results in OUT.
+
+    What is complete with the same settings and model is not done again. A video that crashes,
+    hangs or fills the memory of its worker fails alone.
+    """
+    return _analyze(console, values, options.timeline_from(values))
+
+
+@batch_command(batch, classify_one, CLASSIFY_EXAMPLES)
+def classify(console: Console, /, **values: Any) -> ExitCode:
+    """Say what each of INPUTS shows, and leave the results in OUT.
+
+    What is complete with the same settings and model is not done again. A video that crashes,
+    hangs or fills the memory of its worker fails alone.
+    """
+    return _analyze(console, values, None)
+
+
+@batch_command(batch, extract_one, EXTRACT_EXAMPLES)
+def extract(console: Console, /, **values: Any) -> ExitCode:
+    """Write the features of each of INPUTS to a file in OUT.
+
+    What is complete with the same settings and weights is not done again. A video that
+    crashes, hangs or fills the memory of its worker fails alone.
+    """
+    require_backbone(values)
+    make_engine = partial(shared.make_extract_engine, values)
+    return shared.run(console, values, make_engine, (FEATURES_SUFFIX,))
+
+
+@batch.command(cls=Command, examples=STATUS_EXAMPLES)
+@click.argument("out")
+@attach(
+    option("--failed", section="Output", is_flag=True, settable=False, help="Failures only."),
+    option("--jsonl", section="Output", is_flag=True, help="The last status line of each video."),
+)
+@options.as_json
+@options.speech
+@click.pass_obj
+def status(console: Console, /, **values: Any) -> ExitCode:
+    """Sum up the status lines in OUT, of all runs and shards together.
+
+    Ends with the code that one run over all of it would have had.
+    """
+    log = open_log(open_storage(values["out"]), None)
+    lines = sorted(latest(log.lines()).values(), key=lambda line: line.path)
+    summary = Summary.of(lines)
+    shown = [line for line in lines if line.status == FAILED or not values["failed"]]
+    if values["json"]:
+        facts = {**dataclasses.asdict(summary), "total": summary.total}
+        console.out(json.dumps(facts, indent=2))
+    elif values["jsonl"]:
+        for line in shown:
+            console.out(line.as_json())
+    else:
+        for line in shown:
+            if line.error is not None:
+                console.out(f"{line.code}: {visible(line.error)}")
+        console.out(summary.describe())
+    return shared.exit_code(summary)
