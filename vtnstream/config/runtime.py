@@ -9,6 +9,7 @@ from pathlib import Path
 from vtnstream.errors import ConfigError
 
 METHODS = ("chunked", "end-to-end")
+EXPORT_FORMATS = ("pt2", "onnx")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 

@@ -61,13 +61,22 @@ def _write(model: VideoModel, folder: Path) -> None:
 
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    config = json.dumps(to_dict(model.config), indent=2, ensure_ascii=False) + "\n"
-    (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+    write_config(model.config, folder)
     # The library writes for the owner alone; who may read the config may read the weights.
     (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         with open(folder / name, "rb") as file:
             os.fsync(file.fileno())
+
+
+def write_config(config: ModelConfig, folder: Path) -> None:
+    """Write ``config.json`` alone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = json.dumps(to_dict(config), indent=2, ensure_ascii=False) + "\n"
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def read_config(folder: str | Path) -> ModelConfig:

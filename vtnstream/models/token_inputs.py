@@ -64,7 +64,7 @@ class TokenInputs(nn.Module):
         if not self.compares:
             return features
         if not features.shape[1]:
-            return features.new_empty(len(features), 0, self.size)
+            return features.new_empty(features.shape[0], 0, self.size)
         if padding_mask is not None:  # so far off that nobody is its neighbour
             indices = indices.masked_fill(~padding_mask, torch.iinfo(torch.int64).min // 2)
         values = features.float()

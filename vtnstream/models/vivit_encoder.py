@@ -117,7 +117,7 @@ class TubeletEncoder(nn.Module):
 
     def _with_prefix(self, tokens: Tensor) -> Tensor:
         """(N, T * P, D) -> (N, prefix + T * P, D), positions added."""
-        prefix = [part.expand(len(tokens), -1, -1) for part in self._prefix()]
+        prefix = [part.expand(tokens.shape[0], -1, -1) for part in self._prefix()]
         if not self.num_placed:
             return torch.cat((*prefix, tokens + self.pos_embed), dim=1)
         return torch.cat((*prefix, tokens), dim=1) + self.pos_embed

@@ -45,7 +45,7 @@ class TemporalTransformer(nn.Module):
             indices = torch.arange(tokens.shape[1], device=tokens.device)
             indices = indices.expand(tokens.shape[0], -1)
         placed = tokens + self.positions(indices, indices[:, :1], indices[:, -1:])
-        states = torch.cat((self.start().expand(len(tokens), -1, -1), placed), dim=1)
+        states = torch.cat((self.start().expand(tokens.shape[0], -1, -1), placed), dim=1)
         states = self.pos_drop(states)
         for block in self.blocks:
             states = block(states)

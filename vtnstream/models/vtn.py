@@ -117,7 +117,7 @@ class VTN(nn.Module):
         cls_only: bool = False,
     ) -> Tensor:
         """Temporal encoder over embedded tokens (B, T, Dh); else as :meth:`encode_time`."""
-        cls = self.cls_token.expand(len(tokens), -1, -1)  # (B, 1, Dh)
+        cls = self.cls_token.expand(tokens.shape[0], -1, -1)  # (B, 1, Dh)
         encoded: Tensor = self.temporal_encoder(
             tokens, cls, padding_mask=padding_mask, indices=indices, cls_only=cls_only
         )

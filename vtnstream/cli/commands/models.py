@@ -11,7 +11,7 @@ import click
 
 from vtnstream.cli import options
 from vtnstream.cli.command import Command
-from vtnstream.cli.commands.share import card, push
+from vtnstream.cli.commands.share import card, export, push
 from vtnstream.cli.commands.weights import download, import_
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
@@ -30,7 +30,7 @@ def models() -> None:
     """List, show, fetch and hand on models: presets, published and trained ones."""
 
 
-for command in (import_, download, card, push):
+for command in (import_, download, card, push, export):
     models.add_command(command)
 
 

@@ -1,7 +1,9 @@
-"""``vtnstream models card`` and ``push``: handing a model on."""
+"""``vtnstream models card``, ``push`` and ``export``: handing a model on."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from vtnstream.cli import options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
+from vtnstream.cli.progress import make_progress
+from vtnstream.config.runtime import EXPORT_FORMATS
 from vtnstream.errors import UsageError
 
 _FOLDER = click.Path(path_type=Path)
@@ -78,3 +82,72 @@ def push(console: Console, /, **values: Any) -> None:
     url = push_model(values["folder"], name, private=values["private"], license=values["license"])
     console.out(url)
     console.say(f"try it: vtnstream timeline VIDEO --model {name}")
+
+
+EXPORT_EXAMPLES = """
+vtnstream models export models/surgery -o exported --format onnx
+vtnstream models export my-org/surgery -o exported
+"""
+
+
+@click.command("export", cls=Command, examples=EXPORT_EXAMPLES)
+@click.argument("model")
+@attach(
+    option(
+        "--output",
+        "-o",
+        section="Export",
+        settable=False,
+        required=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Where the programs go.",
+    ),
+    option(
+        "--format",
+        section="Export",
+        type=click.Choice(EXPORT_FORMATS),
+        default=EXPORT_FORMATS[0],
+        show_default=True,
+        help="torch.export (pt2), or ONNX (needs the extra 'export').",
+    ),
+    option(
+        "--overwrite",
+        section="Export",
+        settable=False,
+        is_flag=True,
+        help="Replace programs of this format in DIR.",
+    ),
+    options.offline,
+)
+@options.as_json
+@options.speech
+@click.pass_obj
+def export(console: Console, /, **values: Any) -> None:
+    """Write MODEL (a folder, or a name on the Hub) as two programs for other runtimes:
+    `backbone`, frames to features, and `temporal`, features to logits.
+
+    Any batch and any length; both are compared with the model before they are kept.
+    """
+    folder: Path = values["output"]
+    written = [folder / f"{part}.{values['format']}" for part in ("backbone", "temporal")]
+    there = [path for path in written if path.exists()]
+    if there and not values["overwrite"]:
+        raise UsageError(f"{there[0]}: is there already; name another -o DIR, or --overwrite")
+    from vtnstream.models.checkpoint import load_model
+    from vtnstream.models.export import export_model
+
+    model = load_model(values["model"])
+    progress = make_progress(console)
+    try:
+        programs = export_model(model, folder, format=values["format"], progress=progress)
+    finally:
+        progress.close()
+    if values["json"]:
+        documents = [{**dataclasses.asdict(p), "path": str(p.path)} for p in programs]
+        console.out(json.dumps(documents, indent=2))
+        return
+    for program in programs:
+        inputs, outputs = ", ".join(program.inputs), ", ".join(program.outputs)
+        console.out(f"{program.path}: {inputs} -> {outputs}")
+        console.note(f"{program.path.name}: differs from the model by {program.difference:.1e}")
