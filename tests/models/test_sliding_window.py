@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vtnstream.models.layers import banded_flash
 from vtnstream.models.layers.positions import rotate, rotation
 from vtnstream.models.layers.sliding_window import sliding_window_attention
 
@@ -36,13 +37,25 @@ def plain(
     return torch.einsum("bhts,bshd->bthd", scores.softmax(-1), value)
 
 
-@pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 64, 150])
-@pytest.mark.parametrize("window", [2, 8, 64, 600])
+@pytest.fixture(params=["flash", "blocks"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test goes both ways: torch's kernel over strided views, and public operators."""
+    if request.param == "blocks":
+        monkeypatch.setattr(banded_flash, "_KERNEL", None)
+    else:
+        assert banded_flash.serves(torch.zeros(1)), "this torch lacks the kernel"
+    return str(request.param)
+
+
+@pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 64, 150, 400])
+@pytest.mark.parametrize("window", [2, 8, 64, 160, 600])
 @pytest.mark.parametrize("num_globals", [0, 1, 3])
-def test_is_banded_softmax(length: int, window: int, num_globals: int) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_is_banded_softmax(length: int, window: int, num_globals: int, padded: bool) -> None:
     query, key, value = (heads(2, length, seed) for seed in range(3))
     valid = torch.ones(2, length, dtype=torch.bool)
-    valid[1, length // 2 :] = False
+    if padded:
+        valid[1, length // 2 :] = False
     shared = None
     if num_globals:
         shared = (heads(2, num_globals, 4), heads(2, num_globals, 5), query)
@@ -51,7 +64,7 @@ def test_is_banded_softmax(length: int, window: int, num_globals: int) -> None:
         key,
         value,
         window=window,
-        valid=valid,
+        valid=valid if padded else None,
         global_key=shared[0] if shared else None,
         global_value=shared[1] if shared else None,
     )
@@ -99,11 +112,12 @@ def test_half_precision_keeps_the_global_scores() -> None:
     assert error <= 2 * (direct.float() - exact).abs().max() + 1e-3
 
 
-@pytest.mark.parametrize("start", [0, 5, 40])
-def test_queries_inside_a_longer_run_of_keys(start: int) -> None:
-    query, key, value = (heads(1, 100, seed) for seed in range(3))
+@pytest.mark.parametrize("start", [0, 5, 40, 300])
+@pytest.mark.parametrize("count", [37, 96, 200])
+def test_queries_inside_a_longer_run_of_keys(start: int, count: int) -> None:
+    query, key, value = (heads(1, 500, seed) for seed in range(3))
     whole = sliding_window_attention(query, key, value, window=20)
-    stop = start + 37
+    stop = min(start + count, 500)
     first, last = max(start - 10, 0), stop + 10
     part = sliding_window_attention(
         query[:, start:stop],

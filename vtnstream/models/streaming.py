@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
+from vtnstream.models.layers.attention import GlobalSoftmax
+from vtnstream.models.layers.positions import Rotation
+from vtnstream.models.surroundings import Surroundings
 from vtnstream.models.temporal import LongformerLayer
 from vtnstream.models.vtn import VTN
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
-FEED_FORWARD_NUMBERS = 2**19
-"""Numbers of the feed-forward's inner layer held at once (2 MB): it is several times wider
-than the states, and would be the largest thing in memory on short sequences."""
+FEED_FORWARD_NUMBERS = 2**20
+"""Numbers of the feed-forward's inner layer held at once (4 MB), or a block of four times the
+states' width: it may be much wider than they are, and the largest thing in memory then."""
 
 Emit = Callable[[int, Tensor], None]
 """Takes the first token's number and the block's new states (T, Dh)."""
@@ -118,11 +120,11 @@ def encode_blocks(
 
 
 def default_block_size(model: VTN, num_tokens: int) -> int:
-    """Large on an accelerator. On a CPU 256 tokens are within a tenth of full speed, and
-    more are taken only as they stay small beside the states of the whole sequence."""
+    """Large on an accelerator. On a CPU matrix products are at full speed from about 1,024 rows
+    on; more are taken only as they stay small beside the states of the whole sequence."""
     if model.cls_token.is_cuda:
         return 8192
-    return min(max(num_tokens // 64 // 64 * 64, 256), 2048)
+    return min(max(num_tokens // 64 // 64 * 64, 1024), 2048)
 
 
 class _Encoding:
@@ -206,32 +208,21 @@ class _Encoding:
         return logits
 
     def advance(self, layer: LongformerLayer, buffer: Tensor, emit: Emit) -> None:
-        """One layer over all tokens and [CLS].
-
-        Keys and values are made ``window / 2`` tokens ahead and kept as long behind, so
-        every state is read before its block overwrites it, and made only once.
-        """
-        attention = layer.attention.self
+        """One layer over all tokens and [CLS]. Keys and values are made ahead of the block and
+        kept behind it, so every state is read before its block overwrites it."""
         running = self.begin(layer)
-        reach = attention.window // 2
-        around: KeyValue | None = None
-        first = made = 0  # keys at hand are those of tokens first to made
+
+        def read(first: int, last: int) -> tuple[Tensor, Rotation | None]:
+            return buffer[None, first:last], self.encoder.rotation(self.indices(first, last))
+
+        around = Surroundings(layer.attention.self, self.count, self.size, read)
+        most = max(FEED_FORWARD_NUMBERS, 4 * self.encoder.hidden_size * self.size)
+        rows = max(most // layer.intermediate.dense.out_features, 16)
         for start in range(0, self.count, self.size):
             stop = min(start + self.size, self.count)
-            ahead = min(stop + reach, self.count)
-            if ahead > made:
-                turn = self.encoder.rotation(self.indices(made, ahead))
-                new = attention.keys_values(buffer[None, made:ahead], turn)
-                keep = max(start - reach, 0)
-                around = _joined(around, new, keep - first)
-                first, made = keep, ahead
-            assert around is not None
             block = buffer[None, start:stop]  # (1, T, Dh)
             _update(layer, running, block)
-            turn = self.encoder.rotation(self.indices(start, stop))
-            attended = attention.local(block, around, self.cls, turn=turn, offset=start - first)
-            mixed = layer.attention.output(attended, block)[0]  # (T, Dh)
-            rows = max(FEED_FORWARD_NUMBERS // layer.intermediate.dense.out_features, 16)
+            mixed = self.mix(layer, around, start, block)  # (T, Dh)
             for part in range(0, len(mixed), rows):
                 emit(start + part, layer.feed_forward(mixed[part : part + rows]))
         self.cls = self.end(layer, running)
@@ -250,17 +241,18 @@ class _Encoding:
             self.rows.append(row.cpu().numpy())
         return layer.finish(layer.attention.self.end_global(running), self.cls)
 
+    def mix(
+        self, layer: LongformerLayer, around: Surroundings, start: int, block: Tensor
+    ) -> Tensor:
+        """The attention half of a layer for a block (1, T, Dh) -> (T, Dh)."""
+        stop = start + block.shape[1]
+        near, offset = around.move(start, stop)
+        turn = self.encoder.rotation(self.indices(start, stop))
+        attended = layer.attention.self.local(block, near, self.cls, turn=turn, offset=offset)
+        mixed: Tensor = layer.attention.output(attended, block)[0]
+        return mixed
+
 
 def _update(layer: LongformerLayer, running: GlobalSoftmax, block: Tensor) -> None:
     if layer.attention.self.global_attention:
         running.update(block)
-
-
-def _joined(old: KeyValue | None, new: KeyValue, drop: int) -> KeyValue:
-    """``old`` without its first ``drop`` tokens, then ``new``."""
-    if old is None:
-        return new
-    return KeyValue(
-        torch.cat((old.key[:, drop:], new.key), dim=1),
-        torch.cat((old.value[:, drop:], new.value), dim=1),
-    )

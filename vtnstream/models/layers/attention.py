@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtnstream.errors import ModelError
+from vtnstream.models.layers.overwriting import may_overwrite
 from vtnstream.models.layers.positions import Rotation, rotate
 from vtnstream.models.layers.sliding_window import sliding_window_attention
 
@@ -197,6 +198,13 @@ class LongformerSelfAttention(nn.Module):
         return (mixed + kept.to(weight.dtype) * bias).flatten(2)  # (B, G, D)
 
 
+def add_residual(branch: Tensor, states: Tensor) -> Tensor:
+    """``branch + states``, in the memory of ``branch`` where that is allowed."""
+    if may_overwrite() and branch.dtype == states.dtype:
+        return branch.add_(states)
+    return branch + states
+
+
 class AttentionOutput(nn.Module):
     """Output projection, dropout, residual, LayerNorm (post-norm, as BERT)."""
 
@@ -208,7 +216,7 @@ class AttentionOutput(nn.Module):
 
     def forward(self, attended: Tensor, states: Tensor) -> Tensor:
         """(B, T, D) attended and the layer's input (B, T, D) -> (B, T, D)."""
-        result: Tensor = self.LayerNorm(self.dropout(self.dense(attended)) + states)
+        result: Tensor = self.LayerNorm(add_residual(self.dropout(self.dense(attended)), states))
         return result
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vtnstream.models.layers.attention import LAYER_NORM_EPS
+from vtnstream.models.layers.attention import LAYER_NORM_EPS, add_residual
+from vtnstream.models.layers.overwriting import may_overwrite
 
 INIT_STD = 0.02
 """Temporal encoder and heads start from N(0, .02) (paper section 4.1)."""
@@ -20,7 +21,10 @@ class Intermediate(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, FFN)."""
-        return F.gelu(self.dense(states))
+        inner: Tensor = self.dense(states)
+        if may_overwrite():  # the widest tensor of all is not held twice
+            return F.gelu(inner, out=inner)  # type: ignore[call-arg]
+        return F.gelu(inner)
 
 
 class FeedForwardOutput(nn.Module):
@@ -34,7 +38,7 @@ class FeedForwardOutput(nn.Module):
 
     def forward(self, inner: Tensor, states: Tensor) -> Tensor:
         """(B, T, FFN) and the residual (B, T, D) -> (B, T, D)."""
-        result: Tensor = self.LayerNorm(self.dropout(self.dense(inner)) + states)
+        result: Tensor = self.LayerNorm(add_residual(self.dropout(self.dense(inner)), states))
         return result
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vtnstream.models.layers.overwriting import may_overwrite
+
 BASE = 10_000.0
 """Longest period of the sinusoids is ``2 pi BASE`` tokens."""
 
@@ -109,5 +111,11 @@ def rotate(heads: Tensor, by: Rotation) -> Tensor:
     """
     cosine, sine = by
     first, second = heads.chunk(2, dim=-1)  # 2 x (B, T, H, Dh/2)
-    turned = (first * cosine - second * sine, second * cosine + first * sine)
-    return torch.cat(turned, dim=-1).to(heads.dtype)
+    if not may_overwrite() or heads.dtype != cosine.dtype:
+        turned = (first * cosine - second * sine, second * cosine + first * sine)
+        return torch.cat(turned, dim=-1).to(heads.dtype)
+    result = torch.empty_like(heads)
+    left, right = result.chunk(2, dim=-1)
+    torch.mul(first, cosine, out=left).addcmul_(second, sine, value=-1)
+    torch.mul(second, cosine, out=right).addcmul_(first, sine)
+    return result

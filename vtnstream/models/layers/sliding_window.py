@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vtnstream.models.layers import banded_flash
+
 MIN_BLOCK, MAX_BLOCK = 32, 256
 """Queries a block. Smaller blocks waste calls, larger ones keys outside the band; measured
 best at 32 for w = 32 and at 256 for w = 512."""
@@ -51,6 +53,13 @@ def sliding_window_attention(
     head_dim = query.shape[-1]
     if query.shape[1] == 0:
         return query
+    if valid is None and not dropout and banded_flash.serves(query, key, value):
+        local = banded_flash.banded_attention(query, key, value, reach=window // 2, offset=offset)
+        if global_key is None or global_value is None:
+            return local[0]
+        asking = query if global_query is None else global_query
+        scores = torch.einsum("bthd,bghd->bthg", asking.float(), global_key.float())
+        return banded_flash.merge_global(local, scores * head_dim**-0.5, global_value)
     shared = None
     if global_key is not None and global_value is not None:
         if global_query is not None:
