@@ -31,6 +31,7 @@ from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
 from vtnstream.features.key import video_identity
 from vtnstream.inference.analyze import Analysis, analyze, attention_map, resolve_localization
+from vtnstream.inference.clip_scores import clip_layout
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.inference.extract import extract_features
 from vtnstream.inference.frame_rate import constant_frame_rate
@@ -44,6 +45,7 @@ from vtnstream.inference.sources import (
 )
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.checkpoint import load_model, weights_sha256
+from vtnstream.models.vivit import ViViT
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import AttentionMap, Report
 
@@ -74,7 +76,7 @@ class Analyzer:
         self.runtime = runtime or RuntimeConfig()
         source = os.fspath(model) if isinstance(model, (str, Path)) else None
         loaded = load_model(model) if isinstance(model, (str, Path)) else model
-        self.model = require_vtn(loaded, "inference")
+        self.model = loaded
         self.model.eval().to(resolve_device(self.runtime.device))
         self.encoder = FrameEncoder.from_model(self.model, self.runtime)
         self._about = {
@@ -109,12 +111,13 @@ class Analyzer:
         """As :func:`attention`."""
         if question.views is not None or question.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
+        model = require_vtn(self.model, "attention")
         resolve_localization(self.model, None)
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:
-            found, output = attention_map(self.model, source.features)
-            analysis = analyze(self.model, source.features, output=output)
+            found, output = attention_map(model, source.features)
+            analysis = analyze(model, source.features, output=output)
             sampling = question.sampling or self.model.config.sampling
             report = _report(path, source, self._about, self.encoder, sampling, None, analysis)
             return report, found
@@ -131,12 +134,13 @@ class Analyzer:
         """As :func:`summarize`."""
         if question.views is not None or question.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
-        resolve_localization(self.model, options)
+        model = require_vtn(self.model, "a summary")
+        resolve_localization(model, options)
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:
-            found, output = attention_map(self.model, source.features)
-            analysis = analyze(self.model, source.features, options, output=output)
+            found, output = attention_map(model, source.features)
+            analysis = analyze(model, source.features, options, output=output)
             times = source.features.times
             span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
             offered = pieces_of(source.features, found.row(), analysis.segments or (), span, config)
@@ -164,15 +168,34 @@ class Analyzer:
         resolve_localization(self.model, localize)  # before hours are decoded in vain
         if localize is not None and question.views is not None:
             raise UsageError("views answer what a video is, not what happens when: use classify")
+        encoder = self._encoder_for(localize, question)
         with open_source(
-            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+            path, self.model, encoder, question, self.runtime, progress or NullProgress()
         ) as source:
             middle = time.perf_counter()
-            analysis = analyze(self.model, source.features, localize, output=source.output)
+            analysis = analyze(
+                self.model, source.features, localize, output=source.output, whole=question.whole
+            )
             source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
             source.facts["seconds"] = round(time.perf_counter() - began, 3)
             sampling = question.sampling or self.model.config.sampling
-            return _report(path, source, self._about, self.encoder, sampling, localize, analysis)
+            return _report(path, source, self._about, encoder, sampling, localize, analysis)
+
+    def _encoder_for(self, localize: TimelineConfig | None, question: Question) -> FrameEncoder:
+        """The encoder, with clips where the question wants them.
+
+        Raises:
+            UsageError: the model cannot be asked so.
+        """
+        if not isinstance(self.model, ViViT):
+            return self.encoder
+        layout = clip_layout(self.model, localize)
+        if not self.model.vivit.reads_sequences and question.whole:
+            raise UsageError(
+                f"model {self.model.config.name} ({self.model.vivit.form}) sees clips, not whole "
+                "videos: leave --whole out"
+            )
+        return self.encoder.with_hop(layout.hop) if self.encoder.shape.clip else self.encoder
 
 
 def classify(
@@ -187,6 +210,7 @@ def classify(
     method: str = "chunked",
     stream: int | None = None,
     views: str | ViewsConfig | None = None,
+    whole: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Say what a video is: one full-sequence pass of the model over all of it, or with
@@ -196,7 +220,7 @@ def classify(
         path: the video.
         model: needed; a model folder, a hub name, or a loaded
             :class:`vtnstream.models.vtn.VTN`. For many videos see :class:`Analyzer`.
-        sampling, start, end, features, method, stream, views: see
+        sampling, start, end, features, method, stream, views, whole: see
             :class:`vtnstream.inference.sources.Question`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
@@ -209,7 +233,7 @@ def classify(
     """
     if isinstance(views, str):
         views = ViewsConfig.parse(views)
-    question = Question(sampling, start, end, features, method, stream, views)
+    question = Question(sampling, start, end, features, method, stream, views, whole)
     return Analyzer(model, runtime=runtime).classify(path, question, progress=progress)
 
 
@@ -226,6 +250,7 @@ def timeline(
     features: str | Path | None = None,
     method: str = "chunked",
     stream: int | None = None,
+    whole: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Say what happens when: the class of a video and its labelled segments.
@@ -235,7 +260,7 @@ def timeline(
         window: tokens of the sliding window; asking for one adds sliding localisation.
         model: as for :func:`classify`.
         options: all other options of localisation.
-        sampling, start, end, features, method, stream: see
+        sampling, start, end, features, method, stream, whole: see
             :class:`vtnstream.inference.sources.Question`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
@@ -249,7 +274,7 @@ def timeline(
     localize = options or TimelineConfig()
     if window is not None:
         localize = replace(localize, window=window)
-    question = Question(sampling, start, end, features, method, stream)
+    question = Question(sampling, start, end, features, method, stream, whole=whole)
     return Analyzer(model, runtime=runtime).timeline(path, question, localize, progress=progress)
 
 
@@ -340,6 +365,11 @@ def extract(
     Raises:
         VtnstreamError: one line that names the file and what to do.
     """
+    if encoder.shape.clip:
+        raise UsageError(
+            "this model sees clips and has no features of single moments to extract: use one "
+            "of form factorised-encoder"
+        )
     with extract_features(
         path,
         encoder,
@@ -369,6 +399,7 @@ def _report(
     analysis: Analysis | None,
 ) -> Report:
     times = source.features.times
+    read = analysis.facts if analysis else {}
     settings = {} if localize is None else to_dict(localize)
     if analysis is not None and localize is not None:
         settings["tracks"] = list(analysis.tracks)
@@ -382,12 +413,16 @@ def _report(
         start_seconds=float(times.start_seconds[0]),
         end_seconds=float(times.end_seconds[-1]),
         partial=source.partial,
-        sampling={**sampling.key(), "description": sampling.describe()},
+        sampling={
+            **sampling.key(),
+            **encoder.shape.key(),
+            "description": encoder.shape.describe(sampling),
+        },
         settings=settings,
         attention=analysis.attention if analysis else None,
         scores=analysis.scores if analysis else (),
         frame_rate=constant_frame_rate(times, source.info),
-        run={**source.facts, **_provenance(path, encoder), **_versions()},
+        run={**source.facts, **read, **_provenance(path, encoder), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
 

@@ -192,11 +192,13 @@ class FrameChunk:
     stop_index)``, which is one batch of the backbone.
 
     Attributes:
-        frames: (T, h, w, 3) uint8 RGB, upright, scaled and cropped to the model's size.
+        frames: (T, h, w, 3) uint8 RGB, upright, scaled and cropped to the model's size; where
+            a token is made of several, they stand one below the other.
         times: their T :class:`TokenTimes`; T may be 0 where the grid lies in a gap.
         first_index: first grid position this chunk answers for, a multiple of the chunk size.
         stop_index: one past the last.
         stats: what decoding met since the chunk before.
+        rows: the tokens that have a frame where not all have (clips begin at some only).
     """
 
     frames: NDArray[np.uint8]
@@ -204,9 +206,19 @@ class FrameChunk:
     first_index: int
     stop_index: int
     stats: DecodeStats
+    rows: IndexArray | None = None
 
     def __post_init__(self) -> None:
-        _shape_check("frames", self.frames, np.uint8, len(self.times), None, None, 3)
+        count = len(self.times) if self.rows is None else len(self.rows)
+        _shape_check("frames", self.frames, np.uint8, count, None, None, 3)
+
+    def spread(self, values: FloatArray) -> FloatArray:
+        """What was computed of the frames, for all T tokens: zeros where there is no frame."""
+        if self.rows is None:
+            return values
+        spread = np.zeros((len(self.times), values.shape[1]), np.float32)
+        spread[self.rows] = values
+        return spread
 
     def __repr__(self) -> str:
         return f"FrameChunk({self.frames.shape}, grid {self.first_index}:{self.stop_index})"

@@ -93,7 +93,7 @@ def test_second_question_decodes_nothing(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("vtnstream.inference.decoding.open_video", refuse)
+    monkeypatch.setattr("vtnstream.inference.decoding.open_samples", refuse)
     for window in (8, 32):
         report = vtnstream.timeline(film, window=window, model=model, runtime=runtime)
         assert report.run["from_store"]

@@ -42,6 +42,7 @@ def question_from(values: Mapping[str, Any]) -> dict[str, Any]:
         "method": values["method"],
         "stream": values["stream"],
         "views": values.get("views"),
+        "whole": values["whole"],
     }
 
 

@@ -24,7 +24,7 @@ from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
     from vtnstream.inference.encoder import FrameEncoder
-    from vtnstream.models.vtn import VTN
+    from vtnstream.models.architectures import VideoModel
 
 _SECTION = "Backbone"
 _PREPROCESS = ("mean", "std", "size", "width", "resize", "crop", "interpolation")
@@ -76,7 +76,7 @@ class Encoding:
 
     encoder: FrameEncoder
     sampling: SamplingConfig
-    model: VTN | None
+    model: VideoModel | None
 
 
 def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
@@ -109,10 +109,9 @@ def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
         flag = "--" + own[0].replace("_", "-")
         raise UsageError(f"{flag} belongs to --backbone: a model brings its own")
     from vtnstream.inference.encoder import FrameEncoder
-    from vtnstream.models.architectures import require_vtn
     from vtnstream.models.checkpoint import load_model
 
-    model = require_vtn(load_model(values["model"]), "this command")
+    model = load_model(values["model"])
     sampling = options.sampling_from(values, model.config.sampling) or model.config.sampling
     return Encoding(FrameEncoder.from_model(model, runtime), sampling, model)
 

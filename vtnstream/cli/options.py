@@ -132,6 +132,12 @@ analysis = attach(
         show_default=True,
         help="Chunked: memory does not grow with the video. End-to-end: all frames in one pass.",
     ),
+    option(
+        "--whole",
+        section="Model",
+        is_flag=True,
+        help="A ViViT with a factorised encoder reads the video as one sequence, not in clips.",
+    ),
 )
 
 

@@ -7,17 +7,22 @@ section 4). Everything works in blocks of tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
+from vtnstream.inference.clip_scores import clip_layout, score_clips
+from vtnstream.inference.probabilities import probabilities
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
 from vtnstream.localization.segments import to_segments
 from vtnstream.localization.windows import SlidingScores, combine, window_starts
 from vtnstream.models.streaming import SequenceOutput, encode_sequence
+from vtnstream.models.vivit import ViViT
+from vtnstream.models.vivit_sequence import encode_whole
 from vtnstream.models.windows import encode_windows
 from vtnstream.types import (
     AttentionMap,
@@ -32,6 +37,7 @@ from vtnstream.types import (
 )
 
 if TYPE_CHECKING:
+    from vtnstream.models.architectures import VideoModel
     from vtnstream.models.vtn import VTN
 
 
@@ -46,6 +52,7 @@ class Analysis:
         tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
         scores: curves of the most prominent labels.
         attention: what [CLS] looked at, where the pass kept it.
+        facts: how the video was read, for the report's account of its run.
         warnings: what was asked for and could not be done.
     """
 
@@ -56,14 +63,16 @@ class Analysis:
     scores: tuple[ScoreCurve, ...] = ()
     attention: Curve | None = None
     warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def analyze(
-    model: VTN,
+    model: VideoModel,
     features: FeatureSequence,
     options: TimelineConfig | None = None,
     *,
     output: SequenceOutput | None = None,
+    whole: bool = False,
 ) -> Analysis:
     """Classify a video and, with ``options``, cut it into labelled segments.
 
@@ -72,6 +81,8 @@ def analyze(
         features: T tokens of D features from the model's own backbone.
         options: how to localise; None for the class alone.
         output: the full-sequence pass where it has been made already (end-to-end).
+        whole: a ViViT that can reads the video as one sequence instead of in clips (a VTN
+            always does).
 
     Raises:
         FeatureError: the features are not the model's, or lead to scores that are no numbers.
@@ -80,30 +91,32 @@ def analyze(
     check_features(model, features)
     head = model.config.head
     dense, sliding = resolve_localization(model, options)
-    output = output or encode_sequence(model, features, dense=dense, attention=(-1,))
-    for logits in (output.logits, output.dense_logits):
-        if logits is not None and not np.isfinite(logits).all():
-            raise FeatureError(
-                f"model {model.config.name} gives scores that are not finite: check its weights "
-                "and the features"
-            )
+    if isinstance(model, ViViT):
+        read = _read_clips(model, features, options, output, whole)
+    else:
+        read = _read_sequence(model, features, options, output)
+    output = read.output
+    _check_finite(model, output)
     classes: tuple[ClassScore, ...] = ()
     if output.logits is not None:
-        classes = rank(_probabilities(output.logits[None], head.multi_label)[0], head.labels)
+        classes = rank(probabilities(output.logits[None], head.multi_label)[0], head.labels)
+    attention = attention_curve(features.times, output)
+    if options is None:
+        return Analysis(classes, None, (), (), attention=attention, facts=read.facts)
     timelines = []
     if dense:
         if output.dense_logits is None:
             raise AssertionError("a model with dense labels gave no dense logits")
-        scores = _probabilities(output.dense_logits, head.multi_label)
+        scores = probabilities(output.dense_logits, head.multi_label)
         timelines.append(
             ScoreTimeline(scores, features.times, head.dense_labels, head.multi_label, "dense")
         )
-    if sliding and options is not None:
-        timelines.append(_sliding(model, features, options))
-    attention = attention_curve(features.times, output)
-    if options is None:
-        return Analysis(classes, None, (), (), attention=attention)
-    analysis = replace(_localize(classes, timelines, options), attention=attention)
+    if read.sliding is not None:
+        timelines.append(
+            ScoreTimeline(read.sliding, features.times, head.labels, head.multi_label, "sliding")
+        )
+    analysis = _localize(classes, timelines, options)
+    analysis = replace(analysis, attention=attention, facts=read.facts)
     if options.window is not None and not sliding:
         unused = (
             f"--window {options.window} is not used: model {model.config.name} localises with "
@@ -111,6 +124,69 @@ def analyze(
         )
         return replace(analysis, warnings=(unused,))
     return analysis
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reading:
+    """``output`` of the whole video (its dense logits of each token), ``sliding`` (N, K)
+    probabilities where they were asked for, and how the video was read."""
+
+    output: SequenceOutput
+    sliding: FloatArray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _read_sequence(
+    model: VTN,
+    features: FeatureSequence,
+    options: TimelineConfig | None,
+    output: SequenceOutput | None,
+) -> _Reading:
+    """A VTN: one pass over the whole sequence, and its sliding windows."""
+    dense, sliding = resolve_localization(model, options)
+    output = output or encode_sequence(model, features, dense=dense, attention=(-1,))
+    if not sliding or options is None:
+        return _Reading(output)
+    _check_finite(model, output)  # before the windows are read for nothing
+    return _Reading(output, _sliding(model, features, options))
+
+
+def _read_clips(
+    model: ViViT,
+    features: FeatureSequence,
+    options: TimelineConfig | None,
+    output: SequenceOutput | None,
+    whole: bool,
+) -> _Reading:
+    """A ViViT: sliding clips, whose mean is the video's class unless ``whole`` asks for one
+    pass over all of it."""
+    dense, sliding = resolve_localization(model, options)
+    one_pass = whole or output is not None
+    if output is None and (whole or dense):
+        output = encode_whole(model, features, dense=dense)
+    facts: dict[str, Any] = {"class_from": "one pass over the whole video"} if whole else {}
+    if not sliding and (one_pass or not model.config.head.labels):
+        assert output is not None
+        return _Reading(output, facts=facts)
+    layout = clip_layout(model, options)
+    scores = score_clips(model, features, layout, timeline=sliding)
+    facts |= {"clips": scores.num_clips, "clip_tokens": layout.size, "clip_stride": layout.hop}
+    if not one_pass or output is None:
+        facts["class_from"] = "the mean of the clips' logits"
+        output = SequenceOutput(scores.logits, output.dense_logits if output else None)
+    return _Reading(output, scores.probabilities, facts)
+
+
+def _check_finite(model: VideoModel, output: SequenceOutput) -> None:
+    """Raises:
+    FeatureError: scores that are no numbers.
+    """
+    for logits in (output.logits, output.dense_logits):
+        if logits is not None and not np.isfinite(logits).all():
+            raise FeatureError(
+                f"model {model.config.name} gives scores that are not finite: check its weights "
+                "and the features"
+            )
 
 
 def attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
@@ -140,7 +216,7 @@ def attention_map(model: VTN, features: FeatureSequence) -> tuple[AttentionMap, 
     return AttentionMap(output.attention, features.times), output
 
 
-def check_features(model: VTN, features: FeatureSequence) -> None:
+def check_features(model: VideoModel, features: FeatureSequence) -> None:
     """Raises:
     FeatureError: another number of features than the model's backbone gives.
     """
@@ -157,7 +233,7 @@ def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
     return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
 
 
-def resolve_localization(model: VTN, options: TimelineConfig | None) -> tuple[bool, bool]:
+def resolve_localization(model: VideoModel, options: TimelineConfig | None) -> tuple[bool, bool]:
     """Which of (dense, sliding) to run.
 
     Raises:
@@ -187,28 +263,16 @@ def resolve_localization(model: VTN, options: TimelineConfig | None) -> tuple[bo
     return wanted != "sliding", wanted != "dense"
 
 
-def _probabilities(logits: FloatArray, multi_label: bool) -> FloatArray:
-    """Softmax (or sigmoid) over the last axis, in place: a timeline may be large."""
-    if multi_label:
-        np.negative(logits, out=logits)
-        np.exp(np.clip(logits, -80, 80, out=logits), out=logits)
-        logits += 1
-        return np.reciprocal(logits, out=logits)
-    logits -= logits.max(axis=-1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=-1, keepdims=True)
-    return logits
-
-
-def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> ScoreTimeline:
+def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> FloatArray:
+    """(N, K) probabilities."""
     head = model.config.head
     num_tokens = len(features.times)
     window = min(options.num_window_tokens, num_tokens)
     starts = window_starts(num_tokens, window, min(options.num_stride_tokens, window))
     scores = SlidingScores(num_tokens, len(head.labels), window)
     for start, logits in encode_windows(model, features, starts=starts, window=window):
-        scores.add(start, _probabilities(logits[None], head.multi_label)[0])
-    return ScoreTimeline(scores.result(), features.times, head.labels, head.multi_label, "sliding")
+        scores.add(start, probabilities(logits[None], head.multi_label)[0])
+    return scores.result()
 
 
 def _localize(

@@ -15,6 +15,8 @@ from vtnstream.config import SamplingConfig
 from vtnstream.features.chunk import StoredChunk, persistent_stats
 from vtnstream.features.store import EndRecord, FeatureStore
 from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.sample_source import SampleSource, open_samples
+from vtnstream.localization.runs import gap_free_runs
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.progress import Progress
 from vtnstream.types import (
@@ -26,7 +28,7 @@ from vtnstream.types import (
     TokenTimes,
 )
 from vtnstream.video.prefetch import prefetch
-from vtnstream.video.source import VideoSource, open_video
+from vtnstream.video.source import VideoSource
 
 QUEUE_DEPTH = 2
 """Batches the decoder may run ahead; it waits when they are full, so memory stays flat."""
@@ -130,22 +132,34 @@ def _fill_run(
     return done
 
 
-def _open_source(store: FeatureStore, job: DecodeJob, first: int, stop: int | None) -> VideoSource:
+def _open_source(
+    store: FeatureStore, job: DecodeJob, first: int, stop: int | None
+) -> VideoSource | SampleSource:
     layout = store.require_layout()
     known_pts, seekable = _landmark(store, first)
     first_index = first * layout.chunk_tokens if seekable else 0
-    return open_video(
+    return open_samples(
         job.path,
         job.sampling,
+        job.encoder.shape,
         fit=frame_fit(job.encoder.preprocess),
         interpolation=job.encoder.preprocess.interpolation,
         chunk_size=layout.batch_size,
         first_index=first_index,
         stop_index=None if stop is None else stop * layout.chunk_tokens,
+        before=_stretch_before(store, first) if first_index else None,
         span=job.span,
         known_pts=known_pts,
         stream=job.stream,
     )
+
+
+def _stretch_before(store: FeatureStore, first: int) -> TokenTimes:
+    """The stored tokens without a gap that lead up to chunk ``first``."""
+    stored = [chunk.times for number, chunk in sorted(store.index().items()) if number < first]
+    times = TokenTimes.concatenate(stored)
+    runs = gap_free_runs(times)
+    return times[runs[-1]] if runs else times
 
 
 def _landmark(store: FeatureStore, first: int) -> tuple[int | None, bool]:
@@ -202,7 +216,7 @@ def _assemble(
         stats = DecodeStats()
         for batch in group:
             began = time.perf_counter()
-            values.append(encoder.encode(batch.frames))
+            values.append(batch.spread(encoder.encode(batch.frames)))
             facts.seconds_in_backbone += time.perf_counter() - began
             times.append(batch.times)
             stats += batch.stats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +12,17 @@ from numpy.typing import NDArray
 
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.errors import UsageError
+from vtnstream.inference.samples import FRAMES, SampleShape, sample_shape
 from vtnstream.models.backbone import num_features
 from vtnstream.models.checkpoint import weights_sha256
 from vtnstream.models.precision import TORCH_DTYPES, resolve_dtype
+from vtnstream.models.vivit import ViViT
+from vtnstream.models.vivit_encoder import StackedFrames
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.types import FloatArray
 
 if TYPE_CHECKING:
-    from vtnstream.models.vtn import VTN
+    from vtnstream.models.architectures import VideoModel
 
 CPU_FRAMES_AT_ONCE = 4
 """A batch goes through a CPU in parts of this size: larger ones fall out of its caches and
@@ -57,6 +61,7 @@ class FrameEncoder:
     Attributes:
         config: the backbone's timm name and arguments.
         preprocess: how frames are prepared for it.
+        shape: what of a video it sees at once.
         dtype: what it computes in, never ``auto``.
         weights_sha256: hash over its weights, independent of the file they came from.
         backend: what runs it; part of the feature key.
@@ -70,8 +75,10 @@ class FrameEncoder:
         *,
         device: torch.device | str = "cpu",
         dtype: str = "auto",
+        shape: SampleShape = FRAMES,
     ) -> None:
         self.config = config
+        self.shape = shape
         self.preprocess = preprocess
         self.device = torch.device(device)
         self.dtype = resolve_dtype(dtype, self.device)
@@ -80,33 +87,42 @@ class FrameEncoder:
         self.num_features = num_features(backbone)
         if self.dtype != "float32":
             backbone = copy.deepcopy(backbone)  # the caller's model keeps its precision
-        # Convolutions run several times faster with channels last; nothing else minds.
-        backbone = backbone.to(
-            self.device, TORCH_DTYPES[self.dtype], memory_format=torch.channels_last
-        )  # type: ignore[call-overload]
+        backbone = backbone.to(self.device, TORCH_DTYPES[self.dtype])
+        if all(parameter.ndim < 5 for parameter in backbone.parameters()):
+            # Convolutions run several times faster with channels last; nothing else minds.
+            backbone = backbone.to(memory_format=torch.channels_last)
         self._backbone: torch.nn.Module = backbone.eval()
         self._prepare = Preprocess(preprocess)
 
     @classmethod
-    def from_model(cls, model: VTN, runtime: RuntimeConfig) -> FrameEncoder:
+    def from_model(cls, model: VideoModel, runtime: RuntimeConfig) -> FrameEncoder:
         """The encoder inside a model."""
         return cls(
-            model.backbone,
+            StackedFrames(model.backbone) if isinstance(model, ViViT) else model.backbone,
             model.config.backbone,
             model.config.preprocess,
             device=resolve_device(runtime.device),
             dtype=runtime.dtype,
+            shape=sample_shape(model.config),
         )
 
+    def with_hop(self, hop: int) -> FrameEncoder:
+        """The same for clips ``hop`` tokens apart."""
+        other = copy.copy(self)
+        other.shape = dataclasses.replace(self.shape, hop=hop)
+        return other
+
     def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
-        """One batch of frames (T, h, w, 3) uint8 to features (T, D) float32.
+        """One batch of frames (T, h, w, 3) uint8 to features (T, D) float32; where a sample is
+        several frames, they stand one below the other.
 
         T may be 0. Rows do not depend on each other beyond the rounding that a batch's
         shape causes, which is why the store reuses its first batch size.
         """
         if not len(frames):
             return np.empty((0, self.num_features), np.float32)
-        step = CPU_FRAMES_AT_ONCE if self.device.type == "cpu" else len(frames)
+        at_once = max(1, CPU_FRAMES_AT_ONCE // self.shape.frames_at_once)
+        step = at_once if self.device.type == "cpu" else len(frames)
         parts = [self._forward(frames[i : i + step]) for i in range(0, len(frames), step)]
         features = np.concatenate(parts)  # (T, D)
         if not np.isfinite(features).all():

@@ -1,23 +1,29 @@
 """End-to-end inference (paper section 3.4, first method): all frames through the whole model
-in one pass. Memory grows with the video; it is the plain way the others are tested against.
+in one pass; clips of a ViViT are cut out of all of them. Memory grows with the video; it is
+the plain way the others are tested against.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vtnstream.config import SamplingConfig
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.chunk import persistent_stats
+from vtnstream.inference.clip_scores import ClipLayout
 from vtnstream.inference.decoding import end_record
 from vtnstream.inference.partial import partial_result
+from vtnstream.inference.sample_source import SampleSource, open_samples
+from vtnstream.inference.samples import FRAMES, SampleShape
+from vtnstream.models.architectures import VideoModel
 from vtnstream.models.streaming import SequenceOutput
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vivit import ViViT
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import (
@@ -30,18 +36,18 @@ from vtnstream.types import (
     VideoInfo,
 )
 from vtnstream.video.sampling import index_range
-from vtnstream.video.source import VideoSource, open_video
+from vtnstream.video.source import VideoSource
 
 _CHUNK = 32
 
 
 @dataclass(frozen=True, slots=True)
 class EndToEnd:
-    """One pass: ``features`` (T, D) with their times, logits of the model's heads, and what
-    decoding met."""
+    """One pass: ``features`` (T, D) with their times, logits of the model's heads (None where
+    clips are still to be read), and what decoding met."""
 
     features: Features
-    output: SequenceOutput
+    output: SequenceOutput | None
     info: VideoInfo
     summary: DecodeSummary
     partial: Partial | None
@@ -49,32 +55,44 @@ class EndToEnd:
 
 def run_end_to_end(
     path: str | Path,
-    model: VTN,
+    model: VideoModel,
     sampling: SamplingConfig,
     *,
+    shape: SampleShape = FRAMES,
+    whole: bool = False,
     span: TimeRange | None = None,
     stream: int | None = None,
 ) -> EndToEnd:
-    """All frames of a video through the whole model at once.
+    """All frames of a video through the whole model at once; of a ViViT, through its encoder.
+
+    Args:
+        path: the video.
+        model: in evaluation mode.
+        sampling: which frames.
+        shape: what its encoder sees at once.
+        whole: a ViViT that can reads all of it as one sequence, too.
+        span, stream: which part.
 
     Raises:
         VideoError: the video cannot be opened, or nothing of the range could be decoded.
     """
     span = span or TimeRange()
-    frames, times, source = _decode_all(path, model, sampling, span, stream)
+    shape.check(sampling)
+    frames, times, source = _decode_all(path, model, sampling, shape, span, stream)
     device = next(model.parameters()).device
     prepare = Preprocess(model.config.preprocess)
     with torch.inference_mode():
-        batch = prepare(frames, device=device, dtype=torch.float32)  # (T, 3, H, W)
-        features = model.encode_frames(batch)  # (T, D)
-        output = model.forward_features(
-            features[None], indices=torch.from_numpy(times.indices)[None].to(device)
-        )
+        pictures = prepare(frames, device=device, dtype=torch.float32)  # (T, 3, t * H, W)
+        features = encode_pictures(model, pictures, times, shape)  # (T, D)
+        output = None
+        if whole or not isinstance(model, ViViT):
+            indices = torch.from_numpy(times.indices)[None].to(device)
+            output = model.forward_features(features[None], indices=indices)
     summary = source.summary
     stop = int(times.indices[-1]) + 1
     return EndToEnd(
         Features(features.cpu().numpy(), times),
-        SequenceOutput(_first(output.logits), _first(output.dense_logits)),
+        output and SequenceOutput(_first(output.logits), _first(output.dense_logits)),
         source.info,
         summary,
         partial_result(
@@ -88,24 +106,47 @@ def run_end_to_end(
     )
 
 
+def encode_pictures(
+    model: VideoModel, pictures: Tensor, times: TokenTimes, shape: SampleShape
+) -> Tensor:
+    """Features (T, D) of tokens (T, 3, t * H, W), frames of one below the other. Where the
+    model sees clips, a token at which one begins has its feature, the others have zeros."""
+    if not isinstance(model, ViViT):
+        return model.encode_frames(pictures)
+    count = shape.burst.frames
+    size, colours, height, width = pictures.shape
+    frames = pictures.reshape(size, colours, count, height // count, width).transpose(1, 2)
+    if not shape.clip:
+        return model.encode_frames(frames)
+    features = pictures.new_zeros(len(pictures), model.num_features)
+    for stretch in ClipLayout(shape.clip, shape.hop).spans(times):
+        for clip in stretch:
+            own = frames[clip.first : clip.stop].flatten(0, 1)
+            missing = shape.clip * count - len(own)
+            own = torch.cat((own, own[-1:].expand(missing, -1, -1, -1)))
+            features[clip.first] = model.encode_frames(own[None])[0]
+    return features
+
+
 def _first(batch: torch.Tensor | None) -> FloatArray | None:
     return None if batch is None else batch[0].cpu().numpy()
 
 
 def _decode_all(
     path: str | Path,
-    model: VTN,
+    model: VideoModel,
     sampling: SamplingConfig,
+    shape: SampleShape,
     span: TimeRange,
     stream: int | None,
-) -> tuple[NDArray[np.uint8], TokenTimes, VideoSource]:
-    """Every sampled frame of a range: (T, h, w, 3) uint8 with their times, and the exhausted
-    source."""
+) -> tuple[NDArray[np.uint8], TokenTimes, VideoSource | SampleSource]:
+    """Every token of a range: (T, h, w, 3) uint8 with their times, and the exhausted source."""
     first, stop = index_range(sampling, span)
     preprocess = model.config.preprocess
-    with open_video(
+    with open_samples(
         path,
         sampling,
+        replace(shape, clip=0),
         fit=frame_fit(preprocess),
         interpolation=preprocess.interpolation,
         chunk_size=_CHUNK,

@@ -27,6 +27,7 @@ from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures, St
 from vtnstream.inference.decoding import DecodeFacts, DecodeJob, fill_store
 from vtnstream.inference.encoder import FrameEncoder, limit_threads
 from vtnstream.inference.partial import partial_result
+from vtnstream.inference.samples import FRAMES, SampleShape
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 from vtnstream.video.decode import DECODER, RESIZER
@@ -81,6 +82,7 @@ def extract_features(
     """
     span = span or TimeRange()
     runtime = runtime or RuntimeConfig()
+    encoder.shape.check(sampling)
     limit_threads(runtime)
     progress = progress or NullProgress()
     began = time.perf_counter()
@@ -137,7 +139,7 @@ def feature_key(
     return FeatureKey(
         video=video_identity(path),
         stream_index=info.stream_index,
-        sampling=sampling_grid(sampling, span),
+        sampling=sampling_grid(sampling, span, encoder.shape),
         preprocess=encoder.preprocess.key(),
         resizer=RESIZER,
         decoder=DECODER,
@@ -149,11 +151,13 @@ def feature_key(
     )
 
 
-def sampling_grid(sampling: SamplingConfig, span: TimeRange) -> dict[str, Any]:
+def sampling_grid(
+    sampling: SamplingConfig, span: TimeRange, shape: SampleShape = FRAMES
+) -> dict[str, Any]:
     """What decides the grid of a range. With a rate every range shares one grid; for the
-    other kinds the range decides the grid and so belongs to it."""
-    grid = sampling.key()
-    if sampling.kind != "rate" and span != TimeRange():
+    other kinds, and for clips, which stay within it, the range belongs to it."""
+    grid = {**sampling.key(), **shape.key()}
+    if (sampling.kind != "rate" or shape.clip) and span != TimeRange():
         grid["span"] = span_text(span)
     return grid
 
@@ -172,12 +176,14 @@ def _fill(
     progress: Progress,
 ) -> DecodeFacts:
     """Bring the store to hold the job's range, hashing the file beside the decoding."""
-    expected = estimate_num_tokens(info, job.sampling, job.span)
+    shape = job.encoder.shape
+    expected = shape.count_tokens(estimate_num_tokens(info, job.sampling, job.span), job.sampling)
     seconds = info.duration_from_header
     rate = expected / float(seconds) if expected and seconds and job.span == TimeRange() else None
     if job.sampling.kind == "rate":
         rate = float(job.sampling.fps)
-    layout = store.begin(StoreLayout.plan(job.encoder.num_features, runtime.batch_size, rate))
+    batch_size = max(1, runtime.batch_size // shape.burst.frames)
+    layout = store.begin(StoreLayout.plan(job.encoder.num_features, batch_size, rate))
     first, stop = index_range(job.sampling, job.span)
     first_chunk = first // layout.chunk_tokens
     stop_chunk = None if stop is None else -(-stop // layout.chunk_tokens)

@@ -19,11 +19,11 @@ from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FileState
 from vtnstream.inference.encoder import FrameEncoder, limit_threads
 from vtnstream.inference.extract import feature_key
+from vtnstream.inference.sample_source import open_samples
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import TimeRange, VideoInfo
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling import estimate_num_tokens, index_range
-from vtnstream.video.source import open_video
 
 _QUEUED_BATCHES = 5
 """Two in the queue, one each in the decoder's and the backbone's hands, one being joined."""
@@ -95,7 +95,8 @@ def plan(
     runtime = runtime or RuntimeConfig()
     limit_threads(runtime)
     info = probe(path, stream=stream)
-    tokens = estimate_num_tokens(info, sampling, span)
+    encoder.shape.check(sampling)
+    tokens = encoder.shape.count_tokens(estimate_num_tokens(info, sampling, span), sampling)
     stored = _stored_tokens(path, info, encoder, sampling, span, runtime)
     rate = _measure(path, encoder, sampling, span, runtime, stream)
     pixels = encoder.preprocess.size * encoder.preprocess.frame_width
@@ -154,13 +155,13 @@ def _measure(
 ) -> float:
     """Tokens a second of the slower of decoder and backbone, which overlap."""
     first, _ = index_range(sampling, span)
-    batch_size = runtime.batch_size
+    batch_size = max(1, runtime.batch_size // encoder.shape.burst.frames)
     first -= first % batch_size
     began = time.perf_counter()
-    frames = []
-    with open_video(
+    with open_samples(
         path,
         sampling,
+        encoder.shape,
         fit=frame_fit(encoder.preprocess),
         interpolation=encoder.preprocess.interpolation,
         chunk_size=batch_size,
@@ -169,14 +170,16 @@ def _measure(
         span=span,
         stream=stream,
     ) as source:
-        frames = [chunk.frames for chunk in source.chunks() if len(chunk.frames)]
+        chunks = [chunk for chunk in source.chunks() if len(chunk.times)]
     decode_seconds = time.perf_counter() - began
+    frames = [chunk.frames for chunk in chunks if len(chunk.frames)]
     if not frames:
         raise VideoDecodeError(f"{path}: no frame could be decoded to plan with")
     batch = np.concatenate(frames)[:batch_size]
     encoder.encode(batch)  # the first call allocates and is not counted
     began = time.perf_counter()
     encoder.encode(batch)
-    backbone_seconds = time.perf_counter() - began
-    num_frames = sum(len(part) for part in frames)
-    return 1 / max(decode_seconds / num_frames, backbone_seconds / len(batch))
+    backbone_seconds = (time.perf_counter() - began) / len(batch)
+    tokens = sum(len(chunk.times) for chunk in chunks)
+    samples = sum(len(part) for part in frames)
+    return tokens / max(decode_seconds, backbone_seconds * samples)

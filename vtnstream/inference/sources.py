@@ -27,8 +27,9 @@ from vtnstream.inference.extract import (
 )
 from vtnstream.inference.multi_view import run_multi_view
 from vtnstream.inference.partial import gaps, seconds_expected
+from vtnstream.inference.samples import SampleShape
+from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.streaming import SequenceOutput
-from vtnstream.models.vtn import VTN
 from vtnstream.progress import Progress
 from vtnstream.timecode import FrameCount, format_time, parse_time
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
@@ -50,6 +51,7 @@ class Question:
         method: ``chunked`` (memory does not grow with the video) or ``end-to-end``.
         stream: index of the video stream where a file has several.
         views: classify by clips and crops instead of one pass over the whole sequence.
+        whole: a ViViT that can reads the video as one sequence instead of in sliding clips.
 
     Raises:
         UsageError: the parts exclude each other.
@@ -62,12 +64,15 @@ class Question:
     method: str = "chunked"
     stream: int | None = None
     views: ViewsConfig | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"method must be one of {', '.join(METHODS)}, not {self.method!r}")
         if self.views is not None and (self.features is not None or self.method != "chunked"):
             raise UsageError("--views excludes --features and --method end-to-end")
+        if self.views is not None and self.whole:
+            raise UsageError("--views and --whole exclude each other")
         if self.features is not None and self.method != "chunked":
             raise UsageError("stored features and --method end-to-end exclude each other")
 
@@ -98,7 +103,7 @@ class Source:
 @contextmanager
 def open_source(
     path: str | Path,
-    model: VTN,
+    model: VideoModel,
     encoder: FrameEncoder,
     question: Question,
     runtime: RuntimeConfig,
@@ -118,7 +123,7 @@ def open_source(
     elif question.method == "end-to-end":
         if runtime.dtype not in ("auto", "float32"):
             raise UsageError(f"--method end-to-end runs in float32 only, not {runtime.dtype}")
-        yield _end_to_end(path, model, sampling, span, question.stream)
+        yield _end_to_end(path, model, encoder.shape, question, sampling, span)
     else:
         with extract_features(
             path,
@@ -160,9 +165,16 @@ def _seconds(path: str | Path, value: TimeLike, stream: int | None) -> Fraction:
 
 
 def _end_to_end(
-    path: str | Path, model: VTN, sampling: SamplingConfig, span: TimeRange, stream: int | None
+    path: str | Path,
+    model: VideoModel,
+    shape: SampleShape,
+    question: Question,
+    sampling: SamplingConfig,
+    span: TimeRange,
 ) -> Source:
-    result = run_end_to_end(path, model, sampling, span=span, stream=stream)
+    result = run_end_to_end(
+        path, model, sampling, shape=shape, whole=question.whole, span=span, stream=question.stream
+    )
     facts = {
         "tokens": len(result.features.times),
         "features": result.features.num_features,
@@ -181,7 +193,7 @@ def _end_to_end(
 
 def _views(
     path: str | Path,
-    model: VTN,
+    model: VideoModel,
     encoder: FrameEncoder,
     question: Question,
     sampling: SamplingConfig,
@@ -191,7 +203,14 @@ def _views(
     views, stream = question.views, question.stream
     assert views is not None
     result = run_multi_view(
-        path, model, encoder, views, sampling, span=span, stream=stream, progress=progress
+        path,
+        require_vtn(model, "--views"),
+        encoder,
+        views,
+        sampling,
+        span=span,
+        stream=stream,
+        progress=progress,
     )
     facts = {
         "views": views.describe(),
@@ -208,7 +227,7 @@ def _views(
 
 def _from_file(
     path: str | Path,
-    model: VTN,
+    model: VideoModel,
     encoder: FrameEncoder,
     question: Question,
     sampling: SamplingConfig,
@@ -218,7 +237,9 @@ def _from_file(
     grid's."""
     file = FeatureFile(question.features or "")
     info = probe(path, stream=question.stream)
-    _check_provenance(file, path, info, model, encoder, sampling_grid(sampling, span))
+    _check_provenance(
+        file, path, info, model, encoder, sampling_grid(sampling, span, encoder.shape)
+    )
     features = FeatureSpan(file, *index_range(sampling, span))
     if not len(features.times):
         raise FeatureError(f"{file.path}: no token in the requested range")
@@ -280,7 +301,7 @@ def _check_provenance(
     file: FeatureFile,
     path: str | Path,
     info: VideoInfo,
-    model: VTN,
+    model: VideoModel,
     encoder: FrameEncoder,
     grid: dict[str, Any],
 ) -> None:

@@ -128,6 +128,24 @@ class TubeletEncoder(nn.Module):
                 yield part
 
 
+class StackedFrames(nn.Module):
+    """A sample encoder behind pictures in which the frames of a sample stand one below the
+    other: (N, 3, F * H, W) -> (N, D)."""
+
+    def __init__(self, encoder: TubeletEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.num_features = encoder.num_features
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Unstack and encode."""
+        size, colours, height, width = pictures.shape
+        frames = self.encoder.num_frames
+        samples = pictures.reshape(size, colours, frames, height // frames, width).transpose(1, 2)
+        features: Tensor = self.encoder(samples)
+        return features
+
+
 def check_image_vit(image: Any, config: ViViTConfig) -> None:
     """Raises:
     ModelError: a ViViT cannot be made of this model.

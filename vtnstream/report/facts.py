@@ -29,7 +29,12 @@ def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
     tokens = _number(report, "tokens")
     if tokens is not None:
         sampling = report.sampling.get("description")
-        facts.append(f"{tokens:,} frames" + (f" at {sampling}" if sampling else ""))
+        several = report.sampling.get("frames")  # a token is made of several frames
+        what = "tokens" if several else "frames"
+        facts.append(f"{tokens:,} {what}" + (f" at {sampling}" if sampling else ""))
+    clips = _number(report, "clips")
+    if clips:
+        facts.append(f"{clips:,} clips" if clips > 1 else "1 clip")
     facts += [_origin(report), _speed(report, glyphs)]
     name = report.model.get("name")
     return [fact for fact in (*facts, str(name) if name else "") if fact]

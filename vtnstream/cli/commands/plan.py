@@ -71,8 +71,10 @@ def _plan(path: str, encoding: Encoding, values: dict[str, Any]) -> Plan:
     if model is not None:
         head = model.config.head
         state = model.state_dict().values()
+        hidden_size = model.config.temporal.hidden_size or encoding.encoder.num_features
         sizes = {
-            "hidden_size": model.config.temporal.hidden_size or encoding.encoder.num_features,
+            # a ViViT reads clips one by one and holds no states of the whole video
+            "hidden_size": 0 if model.config.vivit is not None else hidden_size,
             "num_classes": len(head.dense_labels or head.labels),
             "weights_bytes": sum(tensor.nbytes for tensor in state),
         }

@@ -1,0 +1,106 @@
+"""What a ViViT says of a video: sliding clips, or for a factorised encoder the whole of it.
+
+The logits of the clips give the timeline, their mean gives the class (as the paper's views).
+No clip reaches across a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtnstream.config import TimelineConfig
+from vtnstream.errors import UsageError
+from vtnstream.inference.probabilities import probabilities
+from vtnstream.localization.runs import gap_free_runs
+from vtnstream.localization.windows import SlidingScores, window_starts
+from vtnstream.models.vivit import ViViT
+from vtnstream.models.vivit_sequence import ClipSpan, encode_clips
+from vtnstream.types import FeatureSequence, FloatArray, TokenTimes
+
+
+@dataclass(frozen=True, slots=True)
+class ClipLayout:
+    """Tokens of a clip, and from one clip to the next."""
+
+    size: int
+    hop: int
+
+    def spans(self, times: TokenTimes) -> list[list[ClipSpan]]:
+        """The clips of each stretch of tokens without a gap; a stretch shorter than a clip is
+        one."""
+        clips = []
+        for run in gap_free_runs(times):
+            count = run.stop - run.start
+            size = min(self.size, count)
+            starts = window_starts(count, size, min(self.hop, size))
+            first = [run.start + start for start in starts]
+            clips.append([ClipSpan(start, start + size) for start in first])
+        return clips
+
+
+def clip_layout(model: ViViT, options: TimelineConfig | None = None) -> ClipLayout:
+    """The model's clip, half a clip apart, unless options say otherwise.
+
+    Raises:
+        UsageError: clips of another length than the model sees, or tokens between clips.
+    """
+    size = model.vivit.clip_tokens
+    window, stride = (None, None) if options is None else (options.window, options.stride)
+    if window is not None and window != size and not model.vivit.reads_sequences:
+        raise UsageError(
+            f"model {model.config.name} sees clips of {size} tokens, nothing else: "
+            "leave --window out"
+        )
+    size = window or size
+    if stride is not None and stride > size:
+        raise UsageError(f"stride {stride} is larger than the clip of {size} tokens")
+    return ClipLayout(size, stride or max(1, size // 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipScores:
+    """Sliding clips of one video.
+
+    Attributes:
+        logits: (K,) float32, the mean over all clips.
+        probabilities: (N, K) float32 of each token, the mean over the clips that hold it with
+            triangular weights; None where it was not asked for.
+        num_clips: how many.
+    """
+
+    logits: FloatArray
+    probabilities: FloatArray | None
+    num_clips: int
+
+
+def score_clips(
+    model: ViViT, features: FeatureSequence, layout: ClipLayout, *, timeline: bool
+) -> ClipScores:
+    """Every clip of a video through the model.
+
+    Args:
+        model: in evaluation mode, with a class head.
+        features: of its encoder, read once.
+        layout: where clips lie; in forms that see clips alone, where they were encoded.
+        timeline: whether scores of tokens are wanted.
+    """
+    stretches = layout.spans(features.times)
+    clips = [clip for stretch in stretches for clip in stretch]
+    labels, multi_label = len(model.config.head.labels), model.config.head.multi_label
+    total = np.zeros(labels, np.float64)
+    tables: list[FloatArray] = []
+    logits = encode_clips(model, features, clips)
+    for stretch in stretches:
+        first, stop = stretch[0].first, stretch[-1].stop
+        scores = SlidingScores(stop - first, labels, stretch[0].stop - first) if timeline else None
+        for clip in stretch:
+            row = next(logits)
+            total += row
+            if scores is not None:
+                scores.add(clip.first - first, probabilities(row[None], multi_label)[0])
+        if scores is not None:
+            tables.append(scores.result())
+    mean = (total / len(clips)).astype(np.float32)
+    return ClipScores(mean, np.concatenate(tables) if timeline else None, len(clips))

@@ -1,0 +1,20 @@
+"""Logits to probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vtnstream.types import FloatArray
+
+
+def probabilities(logits: FloatArray, multi_label: bool) -> FloatArray:
+    """Softmax (or sigmoid) over the last axis, in place: a timeline may be large."""
+    if multi_label:
+        np.negative(logits, out=logits)
+        np.exp(np.clip(logits, -80, 80, out=logits), out=logits)
+        logits += 1
+        return np.reciprocal(logits, out=logits)
+    logits -= logits.max(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-1, keepdims=True)
+    return logits

@@ -1,0 +1,132 @@
+"""A video as a stream of samples: as :mod:`vtnstream.video.source`, with tokens for frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from vtnstream.config import SamplingConfig
+from vtnstream.inference.cutting import ClipCutter
+from vtnstream.inference.samples import SampleShape, grouped
+from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, TokenTimes, VideoInfo
+from vtnstream.video.sampling import index_range
+from vtnstream.video.source import ChunkIterator, VideoSource, open_video
+
+
+def open_samples(
+    path: str | Path,
+    sampling: SamplingConfig,
+    shape: SampleShape,
+    *,
+    fit: FrameFit,
+    interpolation: str,
+    chunk_size: int,
+    first_index: int = 0,
+    stop_index: int | None = None,
+    before: TokenTimes | None = None,
+    span: TimeRange | None = None,
+    known_pts: int | None = None,
+    stream: int | None = None,
+) -> VideoSource | SampleSource:
+    """As :func:`vtnstream.video.source.open_video`, with tokens for frames.
+
+    Args:
+        before: the gap-free stretch of tokens that an earlier pass read up to ``first_index``.
+    """
+    size = shape.burst.frames
+    low, high = index_range(sampling, span or TimeRange())
+    until = stop_index
+    if stop_index is not None and shape.clip:  # clips that begin before it end behind it
+        until = stop_index + shape.clip
+        until = until if high is None else max(stop_index, min(until, high))
+    source = open_video(
+        path,
+        sampling,
+        fit=fit,
+        interpolation=interpolation,
+        chunk_size=chunk_size * size,
+        first_index=first_index * size,
+        stop_index=None if until is None else until * size,
+        span=span,
+        known_pts=known_pts,
+        burst=shape.burst,
+        stream=stream,
+    )
+    if shape.is_single:
+        return source
+    clips = None
+    if shape.clip:
+        earlier = before or TokenTimes.empty()
+        clips = partial(ClipCutter, shape, low, high, stop_index, earlier)
+    return SampleSource(source, size, clips)
+
+
+class SampleSource:
+    """Samples of one video; used as a :class:`vtnstream.video.source.VideoSource`."""
+
+    def __init__(
+        self, source: VideoSource, size: int, clips: Callable[[], ClipCutter] | None
+    ) -> None:
+        self._source = source
+        self._size = size
+        self._clips = clips
+        self._cutter: ClipCutter | None = None
+
+    def __enter__(self) -> SampleSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._source.close()
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the header says."""
+        return self._source.info
+
+    @property
+    def summary(self) -> DecodeSummary:
+        """What the pass came to, once it is through. Where clips looked beyond the last token
+        asked for, the end they may have met is not that of the tokens."""
+        summary = self._source.summary
+        if self._cutter is not None and self._cutter.has_passed_stop:
+            return replace(summary, reached_end=False)
+        return summary
+
+    def chunks(self) -> SampleIterator:
+        """Decode and group; errors are those of the source."""
+        frames = self._source.chunks()
+        samples = (grouped(chunk, self._size) for chunk in frames)
+        if self._clips is None:
+            return SampleIterator(frames, samples)
+        self._cutter = self._clips()
+        return SampleIterator(frames, self._cutter.cut(samples))
+
+
+class SampleIterator:
+    """Iterator over chunks of samples that can be stopped from any thread."""
+
+    def __init__(self, frames: ChunkIterator, samples: Iterator[FrameChunk]) -> None:
+        self._frames = frames
+        self._samples = samples
+
+    def __iter__(self) -> SampleIterator:
+        return self
+
+    def __next__(self) -> FrameChunk:
+        return next(self._samples)
+
+    def cancel(self) -> None:
+        """Make the iteration end at the next packet."""
+        self._frames.cancel()
+
+    def close(self) -> None:
+        """Stop and close the file."""
+        self._frames.close()
