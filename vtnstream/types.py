@@ -424,6 +424,14 @@ class ScoreCurve(Curve):
 
 
 @dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small picture of a video: a JPEG and the player time at which it is shown."""
+
+    seconds: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Chapter:
     """A named span ``[start, end)`` of a video in exact seconds, as players list them."""
 
@@ -461,6 +469,8 @@ class Report:
     frame_rate: Fraction | None = None
     """Pictures a second where all sampled ones lie on this grid; None where the rate varies or
     too few were sampled to know."""
+    thumbnails: tuple[Thumbnail | None, ...] = ()
+    """One for each segment, or none at all; only pages show them, nothing stores them."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """Facts of the run: tokens, seconds, rates, versions, device, cached or decoded."""
     warnings: tuple[str, ...] = ()

@@ -139,6 +139,24 @@ def test_the_video_is_found_where_it_lies_and_no_other_is_taken_for_it(
     assert run(*arguments).code == 0
 
 
+def test_a_page_has_thumbnails_and_the_video_where_it_is_at_hand(
+    run: Run, film: Path, model_folder: Path, result: Path
+) -> None:
+    segments = json.loads(result.read_text())["segments"]
+    assert run("export", result, "-f", "html").code == 0
+    page = Path("results/film one.mp4.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == len(segments)
+    source = os.path.relpath(film, "results").replace(" ", "%20")
+    assert f'<video id="video" src="./{source}"' in page
+    outcome = run("timeline", film, "-m", model_folder, "-o", "out", "-f", "html")
+    assert outcome.code == 0
+    assert "data:image/jpeg" in Path("out/film one.mp4.html").read_text()
+    document = json.loads(result.read_text()) | {"input": "gone.mp4"}
+    result.write_text(json.dumps(document))
+    assert run("export", result, "-f", "html").code == 0
+    assert "No thumbnails" in Path("results/gone.mp4.html").read_text()
+
+
 def test_the_schema_is_printed_and_holds(run: Run, result: Path) -> None:
     outcome = run("export", "--schema")
     schema = json.loads(outcome.out)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtnstream.cli.console import Console
+from vtnstream.errors import VtnstreamError
 
 if TYPE_CHECKING:
     from vtnstream.types import Report
@@ -71,6 +73,8 @@ class ResultFiles:
         formats = [name for name in self.formats if name not in without]
         if not formats:
             return None
+        if "html" in formats:
+            report = self._illustrated(report, video or Path(report.input))
         written = write_reports(report, directory, formats, inputs=inputs, video=video)
         for path in written.files:
             self.console.say(f"wrote {path}")
@@ -81,3 +85,17 @@ class ResultFiles:
             self.console.say(f"{report.input}: {reasons}")
             return None
         return f"{report.input}: {reasons}" if reasons else None
+
+    def _illustrated(self, report: Report, video: Path) -> Report:
+        """The report with a thumbnail of each segment, where the video is at hand."""
+        if not report.segments or report.thumbnails or not video.is_file():
+            return report
+        from vtnstream.video.thumbnails import thumbnails
+
+        spans = [(segment.start, segment.end) for segment in report.segments]
+        try:
+            found = thumbnails(video, spans, stream=report.video.stream_index)
+        except VtnstreamError as error:
+            self.console.warn(f"no thumbnails: {error}")
+            return report
+        return dataclasses.replace(report, thumbnails=found)

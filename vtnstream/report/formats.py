@@ -21,6 +21,7 @@ from vtnstream.report.chapters import report_ffmetadata
 from vtnstream.report.editing import report_edl, report_fcp7, report_otio, runs_over_a_day
 from vtnstream.report.fcpxml import report_fcpxml
 from vtnstream.report.lanes import overlapping
+from vtnstream.report.page.render import report_page
 from vtnstream.report.place import Place
 from vtnstream.report.structured import report_json, report_json_lines
 from vtnstream.report.subtitles import report_srt, report_vtt
@@ -96,6 +97,7 @@ WRITERS: Mapping[str, ReportWriter] = {
     "jsonl": ReportWriter(".jsonl", _text(report_json_lines), timeline=False),
     "csv": ReportWriter(".csv", _text(report_csv), timeline=False),
     "tsv": ReportWriter(".tsv", _text(report_tsv), timeline=False),
+    "html": ReportWriter(".html", _placed(report_page), timeline=False),
     "srt": ReportWriter(".srt", _text(report_srt)),
     "vtt": ReportWriter(".vtt", _text(report_vtt)),
     "chapters": ReportWriter(".ffmetadata", _text(report_ffmetadata), single=True),

@@ -16,7 +16,7 @@ from vtnstream.types import Segment
 NOTHING = -1
 GAP = -2
 
-_STEPS = (
+STEPS = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
     *(60 * m for m in (1, 2, 5, 10, 15, 30)),
     *(3600 * h for h in (1, 2, 3, 6, 12, 24, 48, 96, 240)),
@@ -125,7 +125,7 @@ def axis(span: tuple[float, float], width: int, glyphs: Glyphs) -> Text:
     start, end = span
     cells = [" "] * width
     room = len(format_time(end, digits=0)) + 4
-    step = next((s for s in _STEPS if s / (end - start) * width >= room), _STEPS[-1])
+    step = next((s for s in STEPS if s / (end - start) * width >= room), STEPS[-1])
     digits = 1 if step < 1 else 0
     free = 0
     for number in range(int(np.ceil(start / step - 1e-9)), int(end / step + 1e-9) + 1):

@@ -1,0 +1,190 @@
+"""What a page says: the variables of its template."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vtnstream.report.facts import percent, run_facts, video_facts
+from vtnstream.report.glyphs import UNICODE, printable
+from vtnstream.report.page.timeline import Scale, colors_of, curves, gaps, legend, rows, ticks
+from vtnstream.report.place import Place
+from vtnstream.report.timebase import Timebase
+from vtnstream.timecode import format_time
+from vtnstream.types import Partial, Report, Segment
+
+MAX_CLASSES = 10
+_HIDDEN_FACTS = frozenset({"store", "description"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table that can be sorted by."""
+
+    key: str
+    name: str
+    kind: str = ""
+
+
+def contents(report: Report, place: Place) -> dict[str, Any]:
+    """Plain values, to be escaped by the template."""
+    scale, colors = Scale.of(report), colors_of(report)
+    segments = report.segments or ()
+    hrefs = [_href(segment, place) for segment in segments]
+    lanes, more_rows = rows(report, scale, colors, hrefs) if segments else ([], 0)
+    drawn = curves(report, scale, colors)
+    return {
+        "name": printable(place.name),
+        "video_facts": [printable(fact) for fact in video_facts(report, UNICODE)],
+        "run_facts": [printable(fact) for fact in run_facts(report, UNICODE)],
+        "partial": _partial(report.partial) if report.partial else [],
+        "warnings": [printable(line) for line in report.warnings],
+        "video": place.relative,
+        "no_video": "No player: the video does not lie where this page was written for it.",
+        **_classes(report),
+        "timeline": lanes or drawn or report.segments is not None,
+        "rows": lanes,
+        "more_rows": more_rows,
+        "scale": scale,
+        "legend": legend(report, scale, colors),
+        "gaps": gaps(report, scale),
+        "ticks": ticks(scale),
+        "curves": drawn,
+        "num_scores": len(report.scores),
+        **_table(report, colors, hrefs),
+        "facts": _facts(report),
+    }
+
+
+def _classes(report: Report) -> dict[str, Any]:
+    shown = report.classes[:MAX_CLASSES]
+    return {
+        "classes": [
+            {"label": printable(c.label), "percent": percent(c.score), "share": _share(c.score)}
+            for c in shown
+        ],
+        "more_classes": len(report.classes) - len(shown),
+    }
+
+
+def _table(
+    report: Report, colors: Mapping[str, str], hrefs: Sequence[str | None]
+) -> dict[str, Any]:
+    segments = report.segments or ()
+    base = Timebase.of(report)
+    pictures = report.thumbnails if len(report.thumbnails) == len(segments) else ()
+    tracks = any(s.track for s in segments)
+    columns = [
+        Column("start", "start", "number"),
+        Column("end", "end", "number"),
+        Column("length", "length", "number"),
+        Column("label", "label"),
+        Column("score", "score"),
+    ]
+    columns += [Column("track", "track")] if tracks else []
+    columns += [Column("start", "timecode", "number code")] if base else []
+    digits = 2 if max((s.end for s in segments), default=0) < 60 else 1
+    items = []
+    for number, (segment, href) in enumerate(zip(segments, hrefs, strict=True), 1):
+        picture = pictures[number - 1] if pictures else None
+        items.append(
+            {
+                "number": number,
+                "href": href,
+                "start": segment.start,
+                "end": segment.end,
+                "length": round(segment.end - segment.start, 6),
+                "start_text": format_time(segment.start, digits=digits),
+                "end_text": format_time(segment.end, digits=digits),
+                "length_text": format_time(segment.end - segment.start, digits=digits),
+                "label": printable(segment.label),
+                "color": colors[segment.label],
+                "score": segment.score if segment.score == segment.score else -1,
+                "percent": percent(segment.score),
+                "share": _share(segment.score),
+                "track": printable(segment.track or ""),
+                "timecode": base.timecode(base.frame(segment.start)) if base else "",
+                "picture": _data_url(picture.jpeg) if picture else "",
+                "picture_time": format_time(picture.seconds, digits=2) if picture else "",
+            }
+        )
+    return {
+        "segments": items,
+        "columns": columns,
+        "tracks": tracks,
+        "timecodes": base is not None,
+        "thumbnails": any(pictures),
+        "thumbnail_note": _thumbnail_note(report),
+    }
+
+
+def _thumbnail_note(report: Report) -> str:
+    count, total = sum(one is not None for one in report.thumbnails), len(report.segments or ())
+    if count == total:
+        return ""
+    if not count:
+        return "No thumbnails: the video was not at hand, or cannot be sought in."
+    return f"Thumbnails for {count:,} of {total:,} segments, the longest first."
+
+
+def _href(segment: Segment, place: Place) -> str | None:
+    """The video at that time, for browsers without JavaScript too (media fragments)."""
+    if place.relative is None:
+        return None
+    return f"{place.relative}#t={segment.start:.3f},{segment.end:.3f}"
+
+
+def _data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+def _share(score: float) -> float:
+    """Percent of a bar."""
+    return round(100 * min(max(score, 0.0), 1.0), 2) if score == score else 0.0
+
+
+def _partial(partial: Partial) -> list[str]:
+    lines = [printable(reason) for reason in partial.reasons]
+    read = f"Read {format_time(partial.seconds_read)}"
+    if partial.seconds_expected:
+        share = min(1.0, partial.seconds_read / partial.seconds_expected)
+        read += f" of {format_time(partial.seconds_expected)} ({percent(share)})"
+    return [*lines, f"{read}."]
+
+
+def _facts(report: Report) -> list[dict[str, Any]]:
+    """Everything a result says of how it came about, in groups."""
+    video = {
+        "file": report.input,
+        "container": report.video.format_name,
+        "codec": report.video.codec_name,
+        "profile": report.video.profile,
+        "pixels": f"{report.video.coded_width} × {report.video.coded_height}",
+        "rotation": report.video.rotation or None,
+        "time base": report.video.time_base,
+        "starts at": report.video.start_seconds or None,
+        "timecode": report.video.start_timecode,
+        "frame rate": report.frame_rate or "not constant",
+    }
+    groups = {
+        "Model": report.model,
+        "Video": video,
+        "Sampling": {**report.sampling, "from": report.start_seconds, "to": report.end_seconds},
+        "Timeline": report.settings,
+        "Run": report.run,
+    }
+    return [
+        {"name": name, "items": items}
+        for name, values in groups.items()
+        if (items := list(_items(values.items())))
+    ]
+
+
+def _items(values: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, str]]:
+    for key, value in values:
+        if value is None or value == "" or key in _HIDDEN_FACTS:
+            continue
+        text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        yield printable(key).replace("_", " "), printable(text)

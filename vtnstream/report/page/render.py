@@ -1,0 +1,67 @@
+"""A result as one HTML page that needs nothing else: no other file but the video, no other
+host, and no JavaScript to be read.
+
+Everything that comes from a result is escaped by the template. The page's own policy forbids
+whatever it does not contain: scripts and styles but these two (by their hashes), pictures but
+those inside, and connections of any kind but to the video beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from vtnstream.report.page.contents import contents
+from vtnstream.report.place import Place
+from vtnstream.types import Report
+
+
+def report_page(report: Report, place: Place) -> str:
+    """The page. The video plays in it where ``place`` knows a way there from the page."""
+    from markupsafe import Markup
+
+    style, script = _part("page.css"), _part("page.js")
+    page: str = _template().render(
+        **contents(report, place),
+        style=Markup(style),
+        script=Markup(script),
+        policy=content_policy(style, script),
+    )
+    return f"{page.rstrip()}\n"
+
+
+def content_policy(style: str, script: str) -> str:
+    """The Content-Security-Policy of a page with this style and script. A page opened from a
+    disk has no origin of its own, so the video beside it is ``file:``."""
+    rules = {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{_hash(style)}'",
+        "script-src": f"'sha256-{_hash(script)}'",
+        "img-src": "data:",
+        "media-src": "'self' file:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {sources}" for name, sources in rules.items())
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+@functools.cache
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+@functools.cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_part("page.html"))

@@ -1,0 +1,118 @@
+"""A small picture of each segment, by seeking: cheap, bounded, and never of another segment."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from vtnstream.errors import VideoDecodeError
+from vtnstream.types import Fit, Thumbnail
+from vtnstream.video.container import DEFAULT_MAX_PIXELS, opened
+from vtnstream.video.decode import FrameReader, Picture, SeekUnverifiedError
+from vtnstream.video.probe import StreamFacts, examine
+from vtnstream.video.resize import FrameResizer
+
+MAX_THUMBNAILS = 200
+MAX_PICTURES = 4000
+"""Pictures decoded for all thumbnails together: about half a minute of full HD."""
+
+_PATIENCE = 400
+"""Pictures decoded for one thumbnail before it is given up: longer than most groups."""
+
+_ROUNDING = Fraction(1, 1_000_000)
+"""Seconds by which stored times may be off the picture's own."""
+
+_SIDE = 160
+_QUALITY = {"qmin": "3", "qmax": "8"}
+
+
+def thumbnails(
+    path: str | Path, spans: Sequence[tuple[float, float]], *, stream: int | None = None
+) -> tuple[Thumbnail | None, ...]:
+    """One picture of each span of time, the longest spans first while the bounds last.
+
+    The keyframe before the middle is taken where it lies in the span, for it costs one
+    picture; else the first picture of the span.
+
+    Args:
+        path: a local video.
+        spans: ``[start, end)`` in player time.
+        stream: index of the video stream.
+
+    Returns:
+        For each span a thumbnail, at most 160 pixels wide and high, upright; None where the
+        bounds were reached, nothing could be decoded, or the file cannot be sought in.
+
+    Raises:
+        VideoOpenError, NoVideoStreamError: the file cannot be used.
+    """
+    info, facts = examine(path, stream=stream)
+    found: list[Thumbnail | None] = [None] * len(spans)
+    if not facts.seekable:
+        return tuple(found)
+    resize = FrameResizer(str(path), _fit, max_pixels=DEFAULT_MAX_PIXELS)
+    longest = sorted(range(len(spans)), key=lambda i: spans[i][0] - spans[i][1])
+    left = MAX_PICTURES
+    for number in sorted(longest[:MAX_THUMBNAILS]):
+        if left <= 0:
+            break
+        start, end = (Fraction(seconds) - _ROUNDING for seconds in spans[number])
+        for picture in _pictures(path, facts, info.stream_index, start, end):
+            left -= 1
+            if picture.time >= start:
+                # A picture of the neighbour would be no picture of this.
+                found[number] = _thumbnail(picture, resize) if picture.time < end else None
+                break
+            if left <= 0:
+                break
+    return tuple(found)
+
+
+def _pictures(
+    path: str | Path, facts: StreamFacts, stream: int, start: Fraction, end: Fraction
+) -> Iterator[Picture]:
+    """Pictures from the keyframe before the middle of a span on; none where seeking fails."""
+    with (
+        contextlib.suppress(SeekUnverifiedError, VideoDecodeError),
+        opened(path, stream=stream) as video,
+    ):
+        reader = FrameReader(video, facts)
+        reader.seek((start + end) / 2)
+        for count, picture in enumerate(reader.pictures()):
+            if count == _PATIENCE:
+                return
+            yield picture
+
+
+def _thumbnail(picture: Picture, resize: FrameResizer) -> Thumbnail | None:
+    try:
+        return Thumbnail(float(picture.time), jpeg(resize(picture.frame, picture.aspect)))
+    except (VideoDecodeError, av.error.FFmpegError):
+        return None
+
+
+def _fit(width: int, height: int) -> Fit:
+    scale = _SIDE / max(width, height)
+    # Even sides: the chroma of a JPEG has half as many.
+    across, down = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
+    return Fit(across, down, 0, 0, across, down)
+
+
+def jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """A (h, w, 3) uint8 RGB picture with even sides as a JPEG."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    frame = frame.reformat(format="yuvj420p", dst_color_range="JPEG")
+    frame.pts, frame.time_base = 0, Fraction(1, 25)
+    encoder: Any = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.options = _QUALITY
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
