@@ -416,7 +416,7 @@ def _report(
         sampling={
             **sampling.key(),
             **encoder.shape.key(),
-            "description": encoder.shape.describe(sampling),
+            "description": sampling.describe(encoder.shape.burst.frames),
         },
         settings=settings,
         attention=analysis.attention if analysis else None,

@@ -32,7 +32,7 @@ def vivit_config(form: str, *, dense: bool = False, **changes: Any) -> ModelConf
     return ModelConfig(
         name="small-vivit",
         architecture="vivit",
-        sampling=SamplingConfig(fps=Fraction(25, 4)),
+        sampling=changes.pop("sampling", SamplingConfig(fps=Fraction(25, 4))),
         preprocess=PreprocessConfig(size=SIZE, resize=SIZE, mean=(0.5,) * 3, std=(0.5,) * 3),
         backbone=changes.pop("backbone", BACKBONE),
         vivit=replace(VIVIT, form=form, **changed),

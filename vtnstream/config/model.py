@@ -50,16 +50,23 @@ class SamplingConfig:
         _one_of("sampling.kind", self.kind, SAMPLING_KINDS)
         _positive(fps=float(self.fps), num_frames=self.num_frames, stride=self.stride)
 
-    def describe(self) -> str:
-        """A few words for people: ``2 frames/s``, ``250 frames``, ``every 8th frame``."""
+    def describe(self, frames: int = 1) -> str:
+        """A few words for people: ``2 frames/s``, ``250 frames``, ``every 8th frame``.
+
+        Args:
+            frames: that a token is made of (``6.25 times 2 frames/s``).
+        """
+        if self.kind == "rate" and frames > 1:
+            return f"{float(self.fps):g} times {frames} frames/s"
         rate = str(self.fps) if self.fps.denominator < 1000 else f"{float(self.fps):.3f}"
-        return {
+        text = {
             "rate": f"{rate} frame/s" if rate == "1" else f"{rate} frames/s",
             "uniform": f"{self.num_frames} frames, evenly spaced",
             "stride": f"every {self.stride}. frame",
             "all": "every frame",
             "keyframes": "keyframes",
         }[self.kind]
+        return f"{text}, {frames} to a token" if frames > 1 else text
 
     def key(self) -> dict[str, Any]:
         """Only what decides the grid: part of the feature key."""
@@ -256,6 +263,11 @@ class ModelConfig:
             raise ConfigError('architecture "vivit" and a table [vivit] belong together')
         if self.vivit is not None:
             self._check_vivit(self.vivit)
+
+    @property
+    def frames_per_token(self) -> int:
+        """1 in a VTN, t in a ViViT."""
+        return 1 if self.vivit is None else self.vivit.tubelet[0]
 
     def _check_vivit(self, vivit: ViViTConfig) -> None:
         if self.temporal != TemporalConfig():

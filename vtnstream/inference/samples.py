@@ -52,14 +52,6 @@ class SampleShape:
         parts: dict[str, Any] = {"frames": frames, "step": step, "form": self.form}
         return parts | ({"clip": self.clip, "hop": self.hop} if self.clip else {})
 
-    def describe(self, sampling: SamplingConfig) -> str:
-        """``6.25 times 2 frames/s``, or what the sampling says of itself."""
-        if self.is_single:
-            return sampling.describe()
-        if sampling.kind == "rate":
-            return f"{float(sampling.fps):g} times {self.burst.frames} frames/s"
-        return f"{sampling.describe()}, {self.burst.frames} to a token"
-
     def check(self, sampling: SamplingConfig) -> None:
         """Raises:
         UsageError: with this rate a token would begin before the one before it has ended.

@@ -18,7 +18,7 @@ def config_facts(config: ModelConfig) -> list[tuple[str, str]]:
             f"{prepare.frame_width} x {prepare.size}, {prepare.crop}, {prepare.interpolation}",
         ),
         ("colours", f"mean {_numbers(prepare.mean)}, std {_numbers(prepare.std)}"),
-        ("sampling", config.sampling.describe()),
+        ("sampling", config.sampling.describe(config.frames_per_token)),
         ("feature norm", config.feature_norm),
         *_temporal_facts(config),
     ]

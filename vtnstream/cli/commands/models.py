@@ -83,7 +83,7 @@ def list_(console: Console, /, **values: Any) -> None:
             kind,
             config.backbone.name,
             _temporal_layers(config),
-            config.sampling.describe(),
+            config.sampling.describe(config.frames_per_token),
             _labels(config),
         )
         for name, kind, config in found
