@@ -8,12 +8,15 @@ import sys
 from vtnstream.registry import suggestion
 
 BENCHMARKS = {
+    "cuda": "on a GPU: backbones against its ceiling, NVDEC, an hour of 1080p",
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
-    "memory": "peak memory of extract and timeline on a ten-minute and a three-hour film",
+    "memory": "peak memory of extract and timeline against the length of the film",
     "paper": "a video's class by VTN in one pass, against SlowFast and I3D with 30 views",
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
+    "startup": "what --help and imports cost, and that inference needs no transformers",
     "temporal": "the temporal encoder, against transformers' Longformer and full attention",
     "throughput": "film to features, against OpenCV, torchcodec and PyAV with timm",
+    "timeline": "an hour-long film: the first run, and the second from stored features",
 }
 
 

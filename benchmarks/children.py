@@ -69,7 +69,7 @@ class Child:
     Args:
         contender: ``module:Class``.
         settings: arguments of the class.
-        environment: added to this process's own.
+        extra: environment variables added to this process's own.
         limits: of every call.
     """
 
@@ -77,7 +77,7 @@ class Child:
         self,
         contender: str,
         settings: Mapping[str, Any] | None = None,
-        environment: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.peak = 0
@@ -90,7 +90,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": _search_path(), **(environment or {})},
+            env=environment(extra),
         )
 
     def __enter__(self) -> Child:
@@ -174,10 +174,11 @@ class Child:
         return last or f"the process ended with code {self._process.returncode}"
 
 
-def _search_path() -> str:
-    """Where children find this package, whatever directory they are started in."""
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's own, in which children find this package wherever they are started."""
     given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(Path(__file__).parents[1]), *([given] if given else [])])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *([given] if given else [])])
+    return {**os.environ, "PYTHONPATH": path, **(extra or {})}
 
 
 def _open(pipe: IO[str] | None) -> IO[str]:

@@ -31,12 +31,12 @@ def test_time_and_memory_are_those_of_the_call(child: Child) -> None:
     after = child.call("sleep", seconds=0)
     for answer in (slept, worked, held, taken, after):
         assert isinstance(answer, Measurement)
-    assert slept.wall >= 0.3 > 0.15 > slept.cpu  # type: ignore[union-attr]
-    assert 0.2 <= worked.cpu < 0.4  # type: ignore[union-attr]
-    assert 45 < (held.peak - held.before) / MEGABYTE < 70  # type: ignore[union-attr]
-    assert 75 < (taken.peak - taken.before) / MEGABYTE < 100  # type: ignore[union-attr]
-    assert (after.peak - after.before) / MEGABYTE < 20  # type: ignore[union-attr]
-    assert child.peak == taken.peak  # type: ignore[union-attr]
+    assert slept.wall >= 0.3 > 0.15 > slept.cpu
+    assert 0.2 <= worked.cpu < 0.4
+    assert 45 < (held.peak - held.before) / MEGABYTE < 70
+    assert 75 < (taken.peak - taken.before) / MEGABYTE < 100
+    assert (after.peak - after.before) / MEGABYTE < 20
+    assert child.peak == taken.peak
 
 
 def test_an_error_is_a_reason_and_stays(child: Child) -> None:
@@ -65,7 +65,7 @@ def test_limits_of_time_and_memory_stop_a_call() -> None:
 
 
 def test_environment_and_search_path_are_given() -> None:
-    with Child(PATIENT, environment={"SPECIAL": "1"}) as child:
+    with Child(PATIENT, extra={"SPECIAL": "1"}) as child:
         answer = child.call("environment", name="SPECIAL")
         assert isinstance(answer, Measurement) and answer.value == "1"
 
