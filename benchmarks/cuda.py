@@ -124,14 +124,14 @@ def add_decoders(result: common.Result, film: Path, options: argparse.Namespace)
 
 def add_hour(result: common.Result, film: Path, options: argparse.Namespace) -> None:
     """From opening the film to its features on disk, cold and warm."""
-    minutes = options.part * options.times / 60
+    minutes, backbone = options.part * options.times / 60, options.hour_backbone
     table = result.table(
-        f"{minutes:g} minutes of 1080p25 H.264 through {options.hour_backbone} at {options.fps} frames/s",
+        f"{minutes:g} minutes of 1080p25 H.264 through {backbone} at {options.fps} frames/s",
         *("pass", "seconds", "CPU s", "frames", "peak MB"),
     )
     with (
         tempfile.TemporaryDirectory() as scratch,
-        _features(options.hour_backbone, scratch, options) as ours,
+        _features(backbone, scratch, options) as ours,
     ):
         ours.call("load")
         timed = None
