@@ -21,7 +21,7 @@ from vtnstream.video.orientation import (
     plausible_aspect,
 )
 from vtnstream.video.probe import probe
-from vtnstream.video.resize import crop
+from vtnstream.video.resize import cropped
 
 ONE = 1 << 16
 MATRICES = {
@@ -226,10 +226,11 @@ def test_interlaced_pictures_are_scaled_as_frames(tmp_path: Path) -> None:
 
 def test_crop_boxes() -> None:
     picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
-    inside = crop(picture, Fit(6, 4, 1, 1, 3, 2))
+    planes = [picture[..., channel] for channel in range(3)]
+    inside = cropped(planes, Fit(6, 4, 1, 1, 3, 2))
     assert np.array_equal(inside, picture[1:3, 1:4])
     assert inside.base is None
-    around = crop(picture, Fit(6, 4, -1, -2, 8, 8))
+    around = cropped(planes, Fit(6, 4, -1, -2, 8, 8))
     assert np.array_equal(around[2:6, 1:7], picture)
     assert around.sum() == picture.sum()
 

@@ -310,7 +310,7 @@ def test_skipping_is_asked_of_the_decoder_packet_by_packet(
     def note(reader: FrameReader, frame: object):  # type: ignore[no-untyped-def]
         picture = place(reader, frame)
         if picture is not None:
-            seen.append(picture.pts)
+            seen.append(picture.place.pts)
         return picture
 
     monkeypatch.setattr(FrameReader, "_place", note)

@@ -176,7 +176,7 @@ def placed(
 ) -> tuple[list[float | None], FrameClock]:
     clock = FrameClock(facts)
     places = [clock.place(stamp, None) for stamp in stamps]
-    return [None if p is None else round(float(p[1]), 4) for p in places], clock
+    return [None if p is None else round(float(p.time), 4) for p in places], clock
 
 
 def test_clock_subtracts_the_start() -> None:

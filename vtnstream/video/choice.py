@@ -7,7 +7,6 @@ sampler that misses a picture makes the whole pass start again without skipping.
 from __future__ import annotations
 
 from fractions import Fraction
-from math import floor
 
 from vtnstream.types import TimeRange
 from vtnstream.video.probe import StreamFacts
@@ -34,7 +33,7 @@ class GridChoice:
 
     def _find(self, pts: int) -> None:
         grid, facts = self._grid, self._facts
-        index = max(grid.first_due(pts * facts.time_base - facts.start), self._wanted.first)
+        index = max(grid.first_due(facts.player_time(pts)), self._wanted.first)
         if not grid.has(index) or self._wanted.is_past(index):
             self._low = self._high = pts - 1  # nothing looks this late
             return
@@ -43,7 +42,7 @@ class GridChoice:
         self._high = self._tick(grid.due(index))
 
     def _tick(self, time: Fraction) -> int:
-        return floor((time + self._facts.start) / self._facts.time_base)
+        return self._facts.ticks_in(time + self._facts.start)
 
 
 class StrideChoice:
@@ -56,7 +55,7 @@ class StrideChoice:
         self._count = 0
 
     def __call__(self, pts: int, following: int | None) -> bool:
-        time = pts * self._facts.time_base - self._facts.start
+        time = self._facts.player_time(pts)
         if time < self._span.start or (self._span.end is not None and time >= self._span.end):
             return False
         self._count += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import floor
 
 from vtnstream.timecode import format_time
 from vtnstream.video.probe import StreamFacts
@@ -20,7 +21,59 @@ _JUMP_AHEAD = Fraction(24 * 3600)
 _SHOWN_AGAIN = Fraction(2)
 """Seconds within which a stream is taken to go on with the clock it had before."""
 
+HOLDS_LONG = Fraction(1)
+"""Seconds from which a frame's own duration matters to its neighbours."""
+
 _MAX_WARNINGS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a frame stands on the timeline. Whole ticks inside; exact seconds are worked out
+    where somebody asks, for most frames of a film nobody does.
+
+    Attributes:
+        pts: timestamp in ticks as the file has it.
+        tick: ticks of the timeline, increasing from frame to frame.
+        facts: of the stream.
+        declared: ticks that the file says it lasts, 0 where it does not.
+        step: ticks since the frame before, 0 where that is not known.
+    """
+
+    pts: int
+    tick: int
+    facts: StreamFacts
+    declared: int = 0
+    step: int = 0
+
+    @property
+    def time(self) -> Fraction:
+        """Player time."""
+        return self.facts.time_of(self.tick)
+
+    @property
+    def duration(self) -> Fraction:
+        """Declared seconds."""
+        return self.declared * self.facts.time_base
+
+    @property
+    def end(self) -> Fraction:
+        """Where the frame ends if nothing follows."""
+        time, declared = self.time, self.duration
+        usual = usual_seconds(self.facts, self.step)
+        if not declared:
+            return time + usual
+        header_end = self.facts.header_end
+        if declared > HOLDS_LONG and header_end is not None and time < header_end:
+            # Durations are stored in decoding order: a neighbour's may stand here.
+            return min(time + declared, max(header_end, time + usual))
+        return time + declared
+
+
+def usual_seconds(facts: StreamFacts, step: int) -> Fraction:
+    """Duration of a frame that does not declare one: the last step, else the rate's."""
+    seconds = step * facts.time_base
+    return seconds if 0 < seconds <= 1 else facts.frame_seconds
 
 
 @dataclass(slots=True)
@@ -37,6 +90,7 @@ class FrameClock:
     facts: StreamFacts
     warnings: list[str] = field(default_factory=list)
     num_jumps: int = 0
+    _shown_again: int = field(init=False)
     _offset: int = 0
     _other_offset: int | None = None
     _last: int | None = None
@@ -44,42 +98,37 @@ class FrameClock:
     _counted: int = 0
     _warned_missing: bool = False
 
-    def place(self, pts: int | None, dts: int | None) -> tuple[int, Fraction] | None:
-        """Player time of the next frame in output order.
+    def __post_init__(self) -> None:
+        self._shown_again = floor(_SHOWN_AGAIN / self.facts.time_base)
+
+    def place(self, pts: int | None, dts: int | None, duration: int = 0) -> Place | None:
+        """Place of the next frame in output order.
 
         Args:
             pts, dts: of the frame in ticks of the stream's time base.
+            duration: of the frame, likewise; 0 where it is not known.
 
         Returns:
-            (timestamp in ticks as the file has it, exact player time in seconds), or None
-            where the frame must be left out.
+            None where the frame must be left out.
         """
-        if self.facts.raw_rate is not None:
-            time = self._counted / self.facts.raw_rate
+        facts = self.facts
+        declared = duration if facts.declared else 0
+        if facts.raw_rate is not None:
+            number = self._counted
             self._counted += 1
-            return round(time / self.facts.time_base), time
+            return Place(round(facts.time_of(number) / facts.time_base), number, facts, declared)
         stamp = pts if pts is not None else dts
         if pts is None:
             self._warn_missing(dts is not None)
         if stamp is None:
             stamp = self._expected() - self._offset
-        value = self._monotone(stamp + self._offset, from_pts=pts is not None)
-        if value is None:
+        tick = self._monotone(stamp + self._offset, from_pts=pts is not None)
+        if tick is None:
             return None
         if self._last is not None:
-            self._step = value - self._last
-        self._last = value
-        return stamp, self.time_of(value)
-
-    def time_of(self, value: int) -> Fraction:
-        """Player time of a placed timestamp."""
-        return value * self.facts.time_base - self.facts.start
-
-    @property
-    def usual_seconds(self) -> Fraction:
-        """Duration of a frame that does not declare one: the last step, else the rate's."""
-        step = self._step * self.facts.time_base
-        return step if 0 < step <= 1 else self.facts.frame_seconds
+            self._step = tick - self._last
+        self._last = tick
+        return Place(stamp, tick, facts, declared, self._step)
 
     @property
     def offset(self) -> int:
@@ -90,15 +139,15 @@ class FrameClock:
         tick = self.facts.time_base
         if self._last is None:
             return round(self.facts.start / tick)
-        return self._last + max(1, round(self.usual_seconds / tick))
+        return self._last + max(1, round(usual_seconds(self.facts, self._step) / tick))
 
     def _monotone(self, value: int, *, from_pts: bool) -> int | None:
         if self._last is None:
             return value
         value = self._unwrap(value)
-        delta = (value - self._last) * self.facts.time_base
-        if 0 < delta <= _SHOWN_AGAIN:
+        if 0 < value - self._last <= self._shown_again:
             return value
+        delta = (value - self._last) * self.facts.time_base
         if (again := self._on_other_clock(value)) is not None:
             return again
         if delta > _JUMP_AHEAD:
@@ -135,7 +184,7 @@ class FrameClock:
         target = self._expected()
         self.num_jumps += 1
         if self.num_jumps <= _MAX_WARNINGS:
-            place = format_time(self.time_of(self._last), digits=2)
+            place = format_time(self.facts.time_of(self._last), digits=2)
             self.warnings.append(
                 f"the clock jumps {direction} by {format_time(size, digits=2)} at {place}: "
                 "times go on from there"

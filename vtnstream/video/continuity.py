@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
-from vtnstream.video.clock import FrameClock
+from vtnstream.video.clock import HOLDS_LONG, FrameClock
 from vtnstream.video.probe import StreamFacts
-
-HOLDS_LONG = Fraction(1)
-"""Seconds from which a packet's own duration matters to its neighbours."""
 
 _DAMAGE_NEAR = Fraction(1)
 """Seconds by which the timestamp of a damaged packet may miss the frames it spoils."""
@@ -21,30 +19,50 @@ _DAMAGE_NEAR = Fraction(1)
 class Continuity:
     """Remembers of the packets just read what the gap rule asks for; memory is bounded.
 
-    Attributes:
-        packets_end: player time at which the packets read so far end, where that is followed.
-        last_time: player time of the last packet.
+    Places are kept in ticks of the file and become seconds where somebody asks.
     """
 
     facts: StreamFacts
     clock: FrameClock
     keyframes_only: bool
-    packets_end: Fraction | None = None
-    last_time: Fraction = Fraction(0)
-    _long_holds: deque[tuple[Fraction, Fraction]] = field(default_factory=lambda: deque(maxlen=64))
+    _patience: int | None = field(init=False)
+    _holds_long: int = field(init=False)
+    _last: int | None = None
+    _packets_end: int | None = None
+    _long_holds: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=64))
     _damage: deque[Fraction] = field(default_factory=lambda: deque(maxlen=256))
+
+    def __post_init__(self) -> None:
+        patience = None
+        if self.facts.chained:
+            patience = self.facts.frame_seconds / 2
+        elif self.keyframes_only:
+            patience = max(HOLDS_LONG, 5 * self.facts.frame_seconds)
+        tick = self.facts.time_base
+        self._patience = None if patience is None else floor(patience / tick)
+        self._holds_long = ceil(HOLDS_LONG / tick)
+
+    @property
+    def packets_end(self) -> Fraction | None:
+        """Player time at which the packets read so far end, where that is followed."""
+        return None if self._packets_end is None else self.facts.player_time(self._packets_end)
+
+    @property
+    def last_time(self) -> Fraction:
+        """Player time of the last packet."""
+        return Fraction(0) if self._last is None else self.facts.player_time(self._last)
 
     def note(self, packet: Any) -> None:
         """A packet was read."""
-        stamp = packet.pts if packet.pts is not None else packet.dts
+        pts, dts, offset = packet.pts, packet.dts, self.clock.offset
+        stamp = pts if pts is not None else dts
         if stamp is not None:
-            self.last_time = self._time(stamp)
+            self._last = stamp + offset
         if packet.is_corrupt:
             self.note_damage()
         if self.facts.declared and stamp is not None and packet.duration:
             # In decoding order a duration stands at the decoding time.
-            start = self._time(packet.dts if packet.dts is not None else packet.pts)
-            self._note_span(start, packet.duration * self.facts.time_base)
+            self._note_span((dts if dts is not None else stamp) + offset, packet.duration)
 
     def note_damage(self, time: Fraction | None = None) -> None:
         """Something was corrupt or lost, at the last packet if not said otherwise."""
@@ -61,25 +79,21 @@ class Continuity:
 
     def declared_until(self, time: Fraction, duration: Fraction) -> Fraction:
         """Player time up to which the file itself says that a frame stays on screen."""
-        ends = [end for start, end in self._long_holds if start <= time < end]
+        of = self.facts.player_time
+        ends = [of(end) for start, end in self._long_holds if of(start) <= time < of(end)]
         return max([time + duration, *ends])
 
     def was_damaged_between(self, start: Fraction, end: Fraction) -> bool:
         """Packets were corrupt or lost around this span."""
         return any(start - _DAMAGE_NEAR <= time <= end + _DAMAGE_NEAR for time in self._damage)
 
-    def _note_span(self, start: Fraction, seconds: Fraction) -> None:
-        if seconds >= HOLDS_LONG:
-            self._long_holds.append((start, start + seconds))
-        patience = self.facts.frame_seconds / 2
-        if self.keyframes_only and not self.facts.chained:
-            patience = max(HOLDS_LONG, 5 * self.facts.frame_seconds)
-        elif not self.facts.chained:
+    def _note_span(self, start: int, duration: int) -> None:
+        if duration >= self._holds_long:
+            self._long_holds.append((start, start + duration))
+        if self._patience is None:
             return
-        if self.packets_end is not None and start - self.packets_end > patience:
+        end = self._packets_end
+        if end is not None and start - end > self._patience:
             # A fragment, or a stretch of packets, is missing here.
-            self._damage += (self.packets_end, start)
-        self.packets_end = max(start + seconds, self.packets_end or start)
-
-    def _time(self, stamp: int) -> Fraction:
-        return self.clock.time_of(stamp + self.clock.offset)
+            self._damage += (self.facts.player_time(end), self.facts.player_time(start))
+        self._packets_end = start + duration if end is None else max(start + duration, end)

@@ -35,17 +35,11 @@ def picked_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> Picked
         )
     picks = np.floor(np.linspace(0, len(ticks) - 1, num_frames)).astype(np.int64)
     kept, order = np.unique(picks, return_inverse=True)
-    times = [_time(int(ticks[i]), facts) for i in kept]
+    times = [facts.time_of(int(ticks[i])) for i in kept]
     # The last frame picked ends where the next frame starts.
     after = int(kept[-1]) + 1
-    end = _time(int(ticks[after]), facts) if after < len(ticks) else times[-1] + last_duration
+    end = facts.time_of(int(ticks[after])) if after < len(ticks) else times[-1] + last_duration
     return PickedGrid(times, end, order.astype(np.int64))
-
-
-def _time(tick: int, facts: StreamFacts) -> Fraction:
-    if facts.raw_rate is not None:
-        return tick / facts.raw_rate
-    return tick * facts.time_base - facts.start
 
 
 def _packet_times(reader: FrameReader, span: TimeRange) -> tuple[NDArray[np.int64], Fraction]:
@@ -67,12 +61,9 @@ def _packet_times(reader: FrameReader, span: TimeRange) -> tuple[NDArray[np.int6
     found = np.unique(np.frombuffer(ticks, np.int64)) if ticks else np.empty(0, np.int64)
     if span == TimeRange():
         return found, last_duration
-    inside = [
-        i
-        for i, tick in enumerate(found.tolist())
-        if _time(tick, facts) >= span.start and (span.end is None or _time(tick, facts) < span.end)
-    ]
-    return found[inside], last_duration
+    first = np.searchsorted(found, facts.first_tick(span.start))
+    stop = None if span.end is None else np.searchsorted(found, facts.first_tick(span.end))
+    return found[first:stop], last_duration
 
 
 def _tick(packet: Any, clock: FrameClock, facts: StreamFacts, count: int) -> int:
@@ -83,5 +74,5 @@ def _tick(packet: Any, clock: FrameClock, facts: StreamFacts, count: int) -> int
     placed = clock.place(packet.dts if packet.dts is not None else packet.pts, None)
     stamp = packet.pts if packet.pts is not None else packet.dts
     if stamp is None:
-        stamp = placed[0] if placed else count
+        stamp = placed.pts if placed else count
     return int(stamp) + clock.offset

@@ -11,9 +11,9 @@ import av.error
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.video.bitstream import classifier
-from vtnstream.video.clock import FrameClock
+from vtnstream.video.clock import FrameClock, Place
 from vtnstream.video.container import DECODE_ERRORS, OpenedVideo
-from vtnstream.video.continuity import HOLDS_LONG, Continuity
+from vtnstream.video.continuity import Continuity
 from vtnstream.video.foresight import Choice, Foresight, UnforeseenError
 from vtnstream.video.packets import CancelledError, PacketReader, SeekUnverifiedError
 from vtnstream.video.probe import StreamFacts
@@ -35,18 +35,12 @@ class Picture:
     Attributes:
         frame: ``av.VideoFrame``, to be converted at once, never stored; or an
             :class:`~vtnstream.video.sparse.Unseen` where the choice left it undecoded.
-        pts: timestamp in ticks as the file has it.
-        time: player time in exact seconds.
-        duration: declared by the file, in seconds; 0 where it does not say.
-        end: where it ends if nothing follows.
+        place: its time, and how long it lasts.
         aspect: sample aspect ratio of the stream, None where it does not say.
     """
 
     frame: Any
-    pts: int
-    time: Fraction
-    duration: Fraction
-    end: Fraction
+    place: Place
     aspect: Fraction | None
 
 
@@ -135,30 +129,20 @@ class FrameReader:
         corrupt = seen and bool(frame.is_corrupt)
         if seen:
             self.tally.count("num_frames")
-        placed = self.clock.place(*self._stamps(frame))
-        if self._sparse and (corrupt or placed is None or not self._is_sound):
+        place = self.clock.place(*self._stamps(frame), max(0, frame.duration))
+        if self._sparse and (corrupt or place is None or not self._is_sound):
             raise UnforeseenError("damage, or a clock that jumps")
         if corrupt:
             self.tally.count("num_corrupt")
-            self.continuity.note_damage(placed[1] if placed else None)
-        if placed is None:
+            self.continuity.note_damage(place.time if place else None)
+        if place is None:
             self.tally.count("num_dropped")
             return None
         if self.keyframes_only and not frame.key_frame:
             return None
-        pts, time = placed
-        declared = Fraction(0)
-        if self.facts.declared and frame.duration > 0:
-            declared = frame.duration * self.facts.time_base
         stream = self.video.stream
-        return Picture(
-            frame=frame,
-            pts=pts,
-            time=time,
-            duration=declared,
-            end=self._end(time, declared),
-            aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio,
-        )
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        return Picture(frame, place, aspect)
 
     def _stamps(self, frame: Any) -> tuple[int | None, int | None]:
         """pts and dts of a frame in output order.
@@ -190,17 +174,6 @@ class FrameReader:
         self.tally.forget()
         self.continuity.forget_damage()
         return True
-
-    def _end(self, time: Fraction, declared: Fraction) -> Fraction:
-        """Where a frame ends if nothing follows."""
-        usual = self.clock.usual_seconds
-        if not declared:
-            return time + usual
-        header_end = self.facts.header_end
-        if declared > HOLDS_LONG and header_end is not None and time < header_end:
-            # Durations are stored in decoding order: a neighbour's may stand here.
-            return min(time + declared, max(header_end, time + usual))
-        return time + declared
 
     # ------------------------------------------------------------------------- packets
 

@@ -28,7 +28,7 @@ class Orientation:
         return self.rotation in (90, 270)
 
     def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn a (h, w, 3) picture; a view, nothing is copied."""
+        """Turn a (h, w) plane or (h, w, 3) picture; a view, nothing is copied."""
         if self.mirrored:
             picture = picture[:, ::-1]
         return np.rot90(picture, -self.rotation // 90) if self.rotation else picture

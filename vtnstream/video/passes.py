@@ -139,7 +139,7 @@ class Pass:
             # One point earlier: the token before the first one is what proves the seek.
             target = grid.due(first - 1)
             if request.known_pts is not None:
-                target = min(target, request.known_pts * facts.time_base - facts.start)
+                target = min(target, facts.player_time(request.known_pts))
         return target if target > _WORTH_SEEKING else None
 
     def _opened(self) -> AbstractContextManager[OpenedVideo]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,27 @@ class StreamFacts:
     seekable: bool
     header_end: Fraction | None
     container_end: Fraction | None
+
+    def player_time(self, ticks: int) -> Fraction:
+        """Player time of a timestamp: ``ticks * time_base - start``, several times faster."""
+        base, start = self.time_base, self.start
+        return Fraction(
+            ticks * base.numerator * start.denominator - start.numerator * base.denominator,
+            base.denominator * start.denominator,
+        )
+
+    def time_of(self, tick: int) -> Fraction:
+        """Player time of a place on the timeline, whose ticks are those of the file; they count
+        frames where the file has no times."""
+        return self.player_time(tick) if self.raw_rate is None else tick / self.raw_rate
+
+    def ticks_in(self, seconds: Fraction) -> int:
+        """Whole ticks of the timeline within so many seconds."""
+        return floor(seconds * (self.raw_rate or 1 / self.time_base))
+
+    def first_tick(self, time: Fraction) -> int:
+        """The first tick of the timeline at or after a player time."""
+        return -self.ticks_in(-time - self.start)
 
 
 @contextmanager

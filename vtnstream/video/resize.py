@@ -49,7 +49,8 @@ class FrameResizer:
     ) -> None:
         self._path = path
         self._fit = fit
-        self._flags = f"{lookup(INTERPOLATIONS, interpolation, 'interpolation')}+{_FLAGS}"
+        self._interpolation = lookup(INTERPOLATIONS, interpolation, "interpolation")
+        self._flags = f"{self._interpolation}+{_FLAGS}"
         self._max_pixels = max_pixels
         self._graph: Any = None
         self._graph_key: tuple[Any, ...] = ()
@@ -78,13 +79,13 @@ class FrameResizer:
                 f"{fit.width} x {fit.height}; its shape is too extreme, crop or pad the video first"
             )
         try:
-            scaled = self._scaled(frame, fit, orientation)
+            planes = self._scaled(frame, fit, orientation)
         except av.error.FFmpegError as error:
             raise VideoDecodeError(
                 f"{self._path}: pictures in the format {frame.format.name} cannot be converted to "
                 f"RGB ({error.strerror}); convert the video to yuv420p first"
             ) from None
-        return crop(orientation.apply(scaled), fit)
+        return cropped([orientation.apply(plane) for plane in planes], fit)
 
     def _orientation(self, frame: Any) -> Orientation:
         """Asking a frame for its side data ties it into a reference cycle that only the
@@ -96,8 +97,8 @@ class FrameResizer:
             self._turn_key = key
         return self._turn
 
-    def _scaled(self, frame: Any, fit: Fit, orientation: Orientation) -> NDArray[np.uint8]:
-        """(h, w, 3) RGB in the coded orientation; a view of libav's memory."""
+    def _scaled(self, frame: Any, fit: Fit, orientation: Orientation) -> list[NDArray[np.uint8]]:
+        """(h, w) planes red, green, blue in the coded orientation; views of libav's memory."""
         size = (fit.height, fit.width) if orientation.transposed else (fit.width, fit.height)
         key = (
             frame.width,
@@ -110,9 +111,15 @@ class FrameResizer:
         if key != self._graph_key:
             self._graph, self._graph_key = self._build(frame, *size), key
         self._graph.push(frame)
-        plane = self._graph.pull().planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(size[1], plane.line_size)
-        return rows[:, : size[0] * 3].reshape(size[1], size[0], 3)
+        scaled = self._graph.pull()
+        rows = [
+            np.frombuffer(plane, np.uint8).reshape(size[1], plane.line_size)
+            for plane in scaled.planes
+        ]
+        if scaled.format.name == "gbrp":
+            green, blue, red = (plane[:, : size[0]] for plane in rows)
+            return [red, green, blue]
+        return [rows[0][:, c : size[0] * 3 : 3] for c in range(3)]
 
     def _build(self, frame: Any, width: int, height: int) -> Any:
         graph = Graph()
@@ -124,7 +131,7 @@ class FrameResizer:
             time_base=Fraction(1, 1000),
         )
         scale = graph.add("scale", f"{width}:{height}:flags={self._flags}:interl=0")
-        rgb = graph.add("format", "rgb24")
+        rgb = graph.add("format", self._output(frame, width, height))
         sink = graph.add("buffersink")
         source.link_to(scale)
         scale.link_to(rgb)
@@ -132,17 +139,25 @@ class FrameResizer:
         graph.configure()
         return graph
 
+    def _output(self, frame: Any, width: int, height: int) -> str:
+        """Planes come out of swscale in half the time of packed pixels (720p to 256 lines: 0.9
+        against 2.1 ms), and are the same bits wherever its filter has more than two taps up and
+        down; where it has less, packed pixels are computed apart."""
+        if (width, height) == (frame.width, frame.height):
+            return "rgb24"
+        long_filter = self._interpolation in ("bicubic", "lanczos") or 2 * height <= frame.height
+        return "gbrp" if long_filter else "rgb24"
 
-def crop(picture: NDArray[np.uint8], fit: Fit) -> NDArray[np.uint8]:
-    """Cut the box of ``fit`` out of a (h, w, 3) picture; what lies outside is black."""
-    height, width = picture.shape[:2]
+
+def cropped(planes: list[NDArray[np.uint8]], fit: Fit) -> NDArray[np.uint8]:
+    """The box of ``fit`` cut out of (h, w) planes, as one (crop_height, crop_width, 3) picture
+    of its own memory; what lies outside is black."""
+    height, width = planes[0].shape
     left, top = fit.left, fit.top
-    right, bottom = left + fit.crop_width, top + fit.crop_height
-    if left >= 0 and top >= 0 and right <= width and bottom <= height:
-        # A copy: the picture belongs to libav and must not outlive this call.
-        return picture[top:bottom, left:right].copy()
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + fit.crop_width, width), min(top + fit.crop_height, height)
     box = np.zeros((fit.crop_height, fit.crop_width, 3), np.uint8)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if x1 > x0 and y1 > y0:
-        box[y0 - top : y1 - top, x0 - left : x1 - left] = picture[y0:y1, x0:x1]
+        for channel, plane in enumerate(planes):
+            box[y0 - top : y1 - top, x0 - left : x1 - left, channel] = plane[y0:y1, x0:x1]
     return box

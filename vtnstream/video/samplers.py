@@ -171,9 +171,9 @@ def sample_grid(
     pending: _Pending | None = None
     index = -1
     for shown in screen:
-        time = shown.picture.time
-        due_from = time - grace if index < 0 else time
-        index = max(index, grid.first_due(due_from))
+        if index < 0 or (grid.has(index) and grid.due(index) < shown.time):
+            due_from = shown.time - grace if index < 0 else shown.time
+            index = max(index, grid.first_due(due_from))
         pixels: Pixels | None = None
         while grid.has(index) and _is_on(shown, grid.due(index)):
             start = grid.start(index)
@@ -183,7 +183,7 @@ def sample_grid(
                 return
             if index >= wanted.first and pixels is None:
                 pixels = convert(shown.picture)
-            token = Token(index, shown.picture.pts, start, start, pixels)
+            token = Token(index, shown.picture.place.pts, start, start, pixels)
             pending = _Pending(token, _last_end(grid, index, shown))
             index += 1
         if shown.hold is not None and pending is not None:
@@ -196,7 +196,7 @@ def sample_grid(
 
 
 def _is_on(shown: Shown, due: Fraction) -> bool:
-    if due <= shown.picture.time:  # a frame picked by its own time, or by grace
+    if due <= shown.time:  # a frame picked by its own time, or by grace
         return True
     return due < shown.end and (shown.hold is None or due <= shown.hold)
 
@@ -204,7 +204,7 @@ def _is_on(shown: Shown, due: Fraction) -> bool:
 def _last_end(grid: Grid, index: int, shown: Shown) -> Fraction:
     """Where the token ends if no other follows: with its frame, of which tokens of the same
     frame after it take their part."""
-    if grid.has(index + 1) and grid.due(index + 1) <= shown.picture.time:
+    if grid.has(index + 1) and grid.due(index + 1) <= shown.time:
         return grid.end(index)
     return max(shown.own_end, grid.start(index))
 
@@ -226,20 +226,20 @@ def sample_frames(
     pending: _Pending | None = None
     index = count = 0
     for shown in screen:
-        picture = shown.picture
-        if picture.time < span.start:
+        time = shown.time
+        if time < span.start:
             continue
-        if span.end is not None and picture.time >= span.end:
+        if span.end is not None and time >= span.end:
             if pending is not None:
-                yield pending.ending(picture.time)
+                yield pending.ending(time)
             return
         if count % every == 0:
             if pending is not None:
-                yield pending.ending(picture.time)
+                yield pending.ending(time)
             if wanted.is_past(index):
                 return
-            pixels = convert(picture) if index >= wanted.first else None
-            token = Token(index, picture.pts, picture.time, picture.time, pixels)
+            pixels = convert(shown.picture) if index >= wanted.first else None
+            token = Token(index, shown.picture.place.pts, time, time, pixels)
             pending = _Pending(token, shown.own_end)
             index += 1
         count += 1

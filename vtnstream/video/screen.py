@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from vtnstream.video.clock import Place
 from vtnstream.video.decode import FrameReader, Picture
 
 _LONGEST_HOLD = Fraction(24 * 3600)
@@ -21,18 +22,21 @@ class Shown:
         end: player time at which the next frame appears, or the video ends.
         hold: last moment at which a token may still show it, None up to ``end``. A number
             means that a gap follows.
-        is_last: nothing follows in the file.
     """
 
     picture: Picture
     end: Fraction
     hold: Fraction | None = None
-    is_last: bool = False
+
+    @property
+    def time(self) -> Fraction:
+        """Player time at which the picture appears."""
+        return self.picture.place.time
 
     @property
     def own_end(self) -> Fraction:
         """End of the frame itself, apart from what follows."""
-        return self.end if self.hold is None else min(self.picture.end, self.end)
+        return self.end if self.hold is None else min(self.picture.place.end, self.end)
 
 
 @dataclass(slots=True)
@@ -47,42 +51,45 @@ class Screen:
     reader: FrameReader
     patience: Fraction
     gaps: list[tuple[Fraction, Fraction]] = field(default_factory=list)
-    end: Fraction = Fraction(0)
-    """Player time at which the last frame that was decoded ends."""
+    _latest: Place | None = None
+
+    @property
+    def end(self) -> Fraction:
+        """Player time at which the last frame so far ends."""
+        if self._latest is None:
+            return Fraction(0)
+        time, end = self._latest.time, self._latest.end
+        return end if end - time <= _LONGEST_HOLD else time + self.reader.facts.frame_seconds
 
     def __iter__(self) -> Iterator[Shown]:
         current: Picture | None = None
+        patience = self.reader.facts.ticks_in(self.patience)
         for picture in self.reader.pictures():
-            self.end = picture.end
+            self._latest = place = picture.place
             if current is not None:
-                yield self._shown(current, picture.time)
+                is_brief = place.tick - current.place.tick <= patience
+                yield Shown(current, place.time) if is_brief else self._long(current, place.time)
             current = picture
         if current is not None:
-            end = current.end
-            if end - current.time > _LONGEST_HOLD:
-                end = current.time + self.reader.facts.frame_seconds
-            self.end = end
-            yield Shown(current, end, is_last=True)
+            yield Shown(current, self.end)
 
-    def _shown(self, picture: Picture, following: Fraction) -> Shown:
-        hold = self._hold(picture, following)
+    def _long(self, picture: Picture, following: Fraction) -> Shown:
+        """A picture that was on screen for longer than ``patience``."""
+        hold = self._hold(picture.place, following)
         if hold is not None:
-            self.gaps.append((min(picture.end, following), following))
+            self.gaps.append((min(picture.place.end, following), following))
         return Shown(picture, following, hold)
 
-    def _hold(self, picture: Picture, following: Fraction) -> Fraction | None:
-        age = following - picture.time
-        if age <= self.patience:
-            return None
+    def _hold(self, place: Place, following: Fraction) -> Fraction | None:
         reader, facts, continuity = self.reader, self.reader.facts, self.reader.continuity
         # Frames left out on purpose make durations say nothing about their keyframe.
-        declared = picture.duration > 0 and not reader.keyframes_only
+        declared = place.declared > 0 and not reader.keyframes_only
         if (facts.chained or not declared) and not continuity.was_damaged_between(
-            picture.time, following
+            place.time, following
         ):
             return None
         allowed = self.patience
         if declared:
-            until = continuity.declared_until(picture.time, picture.duration)
-            allowed = max(allowed, until - picture.time)
-        return None if age <= allowed else picture.time + allowed
+            until = continuity.declared_until(place.time, place.duration)
+            allowed = max(allowed, until - place.time)
+        return None if following - place.time <= allowed else place.time + allowed
