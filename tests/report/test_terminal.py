@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tests.report.cases import PARTIAL, REPORT, SEGMENTS, many_segments, report
 from vtnstream.report.terminal import print_report
-from vtnstream.types import ClassScore, Partial, Report, Segment
+from vtnstream.types import ClassScore, Curve, Partial, Report, Segment
 
 ODD_LABELS = ("切开", "[red]x", "a very long label " * 8, "b\x1b[31mad\n", ":smile:", "\udcff")
 REPORTS = {
@@ -153,7 +153,8 @@ def test_the_partial_panel_wraps_and_loses_no_word(width: int) -> None:
 
 
 def test_bars_are_in_proportion() -> None:
-    one = report(segments=None, classes=(ClassScore("a", 0.5), ClassScore("b", 0.25)))
+    classes = (ClassScore("a", 0.5), ClassScore("b", 0.25))
+    one = report(segments=None, attention=None, classes=classes)
     first, second = (
         line.count("━") + line.count("╸") / 2 for line in _shown(one).splitlines()[-2:]
     )
@@ -269,3 +270,28 @@ def test_ticks_stand_at_their_times() -> None:
                 for part in tick[1].split(":"):
                     seconds = 60 * seconds + float(part)
                 assert abs(tick.start() - seconds / end * width) <= 1
+
+
+# -------------------------------------------------------------------------- attention
+
+
+@pytest.mark.parametrize("color", [None, "truecolor"])
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_attention_is_a_heat_strip_to_scale_below_the_timeline(
+    width: int, color: str | None
+) -> None:
+    values = tuple(8.0 if 300 <= k < 320 else 0.5 for k in range(400))
+    one = report(attention=Curve(0.0, 3600.1, values))
+    lines = _without_codes(_shown(one, width, color=color)).splitlines()
+    heat = next(i for i, line in enumerate(lines) if set(line) <= set("▁▂▃▄▅▆▇█") and line)
+    assert cell_len(lines[heat]) == width
+    assert lines[heat].index("█") == pytest.approx(0.75 * width, abs=1)
+    assert "╵0:00" in lines[heat + 1] and "attention of [CLS]" in lines[heat + 2]
+    assert next(i for i, line in enumerate(lines) if "╵" in line) < heat
+
+
+def test_no_attention_no_strip_and_no_rows_where_none_are_wanted() -> None:
+    assert "attention" not in _shown(report(attention=None))
+    assert "attention" in _shown(report(segments=None))
+    text = _shown(REPORT, max_segments=0)
+    assert "length" not in text and "attention" in text and "dissection" in text

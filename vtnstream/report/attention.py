@@ -19,17 +19,24 @@ from vtnstream.types import AttentionMap, Curve, Moment, Report
 SCHEMA = "vtnstream/attention/1"
 
 
-def attention_lines(curve: Curve, moments: Sequence[Moment], canvas: Canvas) -> list[Text]:
-    """A heat strip with its axis, then the strongest moments with their times."""
+def attention_strip(curve: Curve, canvas: Canvas) -> list[Text]:
+    """A heat strip with its axis and its scale."""
     known = [value for value in curve.values if value is not None]
     lines = [heat_strip(curve, canvas, canvas.width)]
     if curve.end > curve.start:
         lines.append(axis((curve.start, curve.end), canvas.width, canvas.glyphs))
     times = canvas.glyphs.times
     scale = (
-        f"attention of [CLS]: cold 0{times} to warm {max(known, default=0):.1f}{times} the average"
+        "attention of [CLS]:",
+        f"cold 0{times} to warm {max(known, default=0):.1f}{times} the average",
     )
-    lines += [canvas.cut(canvas.text(scale, "dim"), canvas.width), Text()]
+    return [*lines, *canvas.flow([canvas.text(part, "dim") for part in scale], " ")]
+
+
+def attention_lines(curve: Curve, moments: Sequence[Moment], canvas: Canvas) -> list[Text]:
+    """:func:`attention_strip`, then the strongest moments with their times."""
+    lines = [*attention_strip(curve, canvas), Text()]
+    times = canvas.glyphs.times
     for number, moment in enumerate(moments, 1):
         span = f"{format_time(moment.start)} {canvas.glyphs.dash} {format_time(moment.end)}"
         row = f"{number:>3}  {span}  {moment.multiple:6.1f}{times}  {percent(moment.weight):>7}"

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from vtnstream.report.attention import attention_strip
 from vtnstream.report.canvas import Canvas
 from vtnstream.report.drawing import timeline_lines
 from vtnstream.report.facts import percent, run_facts, video_facts
@@ -38,7 +39,7 @@ def print_report(
     top_k: int | None = None,
     max_segments: int = MAX_SEGMENTS,
 ) -> None:
-    """Print a report: facts, classes, timeline, segments, and what is missing.
+    """Print a report: facts, classes, timeline, attention, segments, and what is missing.
 
     Nothing is wider than the console and nothing wraps but the sentences of the partial
     panel. Without colour (``NO_COLOR``, no terminal) labels are told apart by letters.
@@ -68,11 +69,13 @@ def render_report(
     items: list[Text | Panel] = list(_header(report, canvas))
     if report.classes:
         items += [Text(), *_classes(report, canvas, top_k or 10)]
+    legend = Legend.of(report, canvas)
     if report.segments is not None:
-        legend = Legend.of(report, canvas)
         items += [Text(), *timeline_lines(report, legend, canvas)]
-        if report.segments:
-            items += [Text(), *_segments(report.segments, legend, canvas, max_segments)]
+    if report.attention is not None:
+        items += [Text(), *attention_strip(report.attention, canvas)]
+    if report.segments and max_segments:
+        items += [Text(), *_segments(report.segments, legend, canvas, max_segments)]
     if report.partial is not None:
         items += [Text(), _partial(report.partial, canvas)]
     return items
