@@ -24,6 +24,7 @@ import torch
 
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
+from vtnstream.config.runtime import default_cache_dir
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.editing.summary import choose, joined, pieces_of
@@ -45,7 +46,9 @@ from vtnstream.inference.sources import (
 )
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.checkpoint import load_model, weights_sha256
+from vtnstream.models.precision import TORCH_DTYPES
 from vtnstream.models.vivit import ViViT
+from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import AttentionMap, Report
 
@@ -79,6 +82,11 @@ class Analyzer:
         self.model = loaded
         self.model.eval().to(resolve_device(self.runtime.device))
         self.encoder = FrameEncoder.from_model(self.model, self.runtime)
+        self._temporal = loaded
+        if isinstance(loaded, VTN):
+            self._temporal = loaded.in_precision(TORCH_DTYPES[self.encoder.dtype])
+        cache = self.runtime.cache_dir or default_cache_dir()
+        self._scratch = cache / "states" if self.runtime.use_cache else None
         self._about = {
             "name": self.model.config.name,
             "source": source,
@@ -111,12 +119,12 @@ class Analyzer:
         """As :func:`attention`."""
         if question.views is not None or question.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
-        model = require_vtn(self.model, "attention")
+        model = require_vtn(self._temporal, "attention")
         resolve_localization(self.model, None)
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:
-            found, output = attention_map(model, source.features)
+            found, output = attention_map(model, source.features, scratch=self._scratch)
             analysis = analyze(model, source.features, output=output)
             sampling = question.sampling or self.model.config.sampling
             report = _report(path, source, self._about, self.encoder, sampling, None, analysis)
@@ -134,12 +142,12 @@ class Analyzer:
         """As :func:`summarize`."""
         if question.views is not None or question.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
-        model = require_vtn(self.model, "a summary")
+        model = require_vtn(self._temporal, "a summary")
         resolve_localization(model, options)
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:
-            found, output = attention_map(model, source.features)
+            found, output = attention_map(model, source.features, scratch=self._scratch)
             analysis = analyze(model, source.features, options, output=output)
             times = source.features.times
             span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
@@ -174,7 +182,12 @@ class Analyzer:
         ) as source:
             middle = time.perf_counter()
             analysis = analyze(
-                self.model, source.features, localize, output=source.output, whole=question.whole
+                self._temporal,
+                source.features,
+                localize,
+                output=source.output,
+                whole=question.whole,
+                scratch=self._scratch,
             )
             source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
             source.facts["seconds"] = round(time.perf_counter() - began, 3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,7 @@ def analyze(
     *,
     output: SequenceOutput | None = None,
     whole: bool = False,
+    scratch: Path | None = None,
 ) -> Analysis:
     """Classify a video and, with ``options``, cut it into labelled segments.
 
@@ -83,6 +85,7 @@ def analyze(
         output: the full-sequence pass where it has been made already (end-to-end).
         whole: a ViViT that can reads the video as one sequence instead of in clips (a VTN
             always does).
+        scratch: folder for states of the temporal encoder that outgrow memory.
 
     Raises:
         FeatureError: the features are not the model's, or lead to scores that are no numbers.
@@ -94,7 +97,7 @@ def analyze(
     if isinstance(model, ViViT):
         read = _read_clips(model, features, options, output, whole)
     else:
-        read = _read_sequence(model, features, options, output)
+        read = _read_sequence(model, features, options, output, scratch)
     output = read.output
     _check_finite(model, output)
     classes: tuple[ClassScore, ...] = ()
@@ -141,10 +144,13 @@ def _read_sequence(
     features: FeatureSequence,
     options: TimelineConfig | None,
     output: SequenceOutput | None,
+    scratch: Path | None,
 ) -> _Reading:
     """A VTN: one pass over the whole sequence, and its sliding windows."""
     dense, sliding = resolve_localization(model, options)
-    output = output or encode_sequence(model, features, dense=dense, attention=(-1,))
+    output = output or encode_sequence(
+        model, features, dense=dense, attention=(-1,), scratch=scratch
+    )
     if not sliding or options is None:
         return _Reading(output)
     _check_finite(model, output)  # before the windows are read for nothing
@@ -196,7 +202,9 @@ def attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
     return time_curve(times, relative_weights(output.attention[-1].mean(0)))
 
 
-def attention_map(model: VTN, features: FeatureSequence) -> tuple[AttentionMap, SequenceOutput]:
+def attention_map(
+    model: VTN, features: FeatureSequence, *, scratch: Path | None = None
+) -> tuple[AttentionMap, SequenceOutput]:
     """What [CLS] looks at in every layer and head, and the pass it came from.
 
     Memory: layers x heads x tokens numbers beside the pass itself.
@@ -211,7 +219,7 @@ def attention_map(model: VTN, features: FeatureSequence) -> tuple[AttentionMap, 
         raise UsageError(
             f"model {model.config.name} has no global attention: there is nothing to show"
         )
-    output = encode_sequence(model, features, attention=range(temporal.num_layers))
+    output = encode_sequence(model, features, attention=range(temporal.num_layers), scratch=scratch)
     assert output.attention is not None
     return AttentionMap(output.attention, features.times), output
 

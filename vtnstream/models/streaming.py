@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from vtnstream.models.layers.attention import GlobalSoftmax
 from vtnstream.models.layers.positions import Rotation
+from vtnstream.models.states import state_buffer
 from vtnstream.models.surroundings import Surroundings
 from vtnstream.models.temporal import LongformerLayer
 from vtnstream.models.vtn import VTN
@@ -53,6 +55,7 @@ def encode_sequence(
     block_size: int | None = None,
     dense: bool = True,
     attention: Collection[int] = (),
+    scratch: Path | None = None,
 ) -> SequenceOutput:
     """Read a whole sequence: memory for its states (N, Dh) once, and O(block).
 
@@ -64,9 +67,14 @@ def encode_sequence(
         dense: whether the dense head is wanted.
         attention: numbers of the layers whose [CLS] row is wanted, from 0 or, counted from
             the last, from -1; H x N numbers each.
+        scratch: folder for states of more than
+            :data:`~vtnstream.models.states.STATES_IN_MEMORY` bytes.
 
     Returns:
         logits of the sequence and of its tokens.
+
+    Raises:
+        StoreError: such states have no room on disk.
     """
     size = block_size or default_block_size(model, len(features.times))
     return encode_blocks(
@@ -76,6 +84,7 @@ def encode_sequence(
         block_size=size,
         dense=dense,
         attention=attention,
+        scratch=scratch,
     )
 
 
@@ -98,6 +107,7 @@ def encode_blocks(
     block_size: int,
     dense: bool = True,
     attention: Collection[int] = (),
+    scratch: Path | None = None,
 ) -> SequenceOutput:
     """The same from embedded tokens.
 
@@ -108,13 +118,14 @@ def encode_blocks(
         block_size: tokens worked at a time.
         dense: whether the dense head is wanted.
         attention: layers whose [CLS] row is wanted.
+        scratch: folder for states that outgrow memory.
     """
     encoding = _Encoding(model, tokens, indices, block_size, attention)
     wants_tokens = dense and model.dense_head is not None
-    dense_logits = encoding.run(wants_tokens)
+    dense_logits = encoding.run(wants_tokens, scratch)
     logits = None
     if model.mlp_head is not None:
-        logits = model.mlp_head(encoding.cls[:, 0])[0].float().cpu().numpy()  # (K,)
+        logits = model.class_logits(encoding.cls[:, 0])[0].float().cpu().numpy()  # (K,)
     rows = np.stack(encoding.rows) if encoding.rows else None  # (layers, H, N)
     return SequenceOutput(logits, dense_logits, rows)
 
@@ -144,31 +155,33 @@ class _Encoding:
         self.size = size
         self.count = len(places)
         self.encoder = model.temporal_encoder
-        self.cls = self.encoder.embeddings.embed_cls(model.cls_token)  # (1, 1, Dh)
+        self.cls = self.encoder.embed_cls(model.cls_token)  # (1, 1, Dh)
         layers = self.encoder.layers
+        self.of_cls = dict(zip(map(id, layers), self.encoder.cls_layers, strict=True))
         self.watched = {id(layers[number]) for number in watched}
         self.rows: list[FloatArray] = []  # (H, N) of each watched layer, in order
 
-    def run(self, wants_tokens: bool) -> FloatArray | None:
+    def run(self, wants_tokens: bool, scratch: Path | None) -> FloatArray | None:
         """All layers; leaves [CLS] in ``self.cls`` and returns (N, Kd) where wanted."""
         *layers, last = self.encoder.layers
-        states = self.embed()
-        buffer = None
-        if layers or wants_tokens:
-            buffer = self.model.cls_token.new_empty(self.count, self.encoder.hidden_size)
-            for start, block in states:
-                buffer[start : start + block.shape[1]] = block[0]
+        if not layers and not wants_tokens:
+            self.cls = self.look(last, self.embed())
+            return None
+        size = self.encoder.hidden_size
+        like = self.encoder.embeddings.LayerNorm.weight
+        with state_buffer(like, self.count, size, scratch) as buffer:
 
             def store(start: int, block: Tensor) -> None:
                 buffer[start : start + len(block)] = block
 
+            for start, block in self.embed():
+                store(start, block[0])
             for layer in layers:
                 self.advance(layer, buffer, store)
-            states = self.blocks(buffer)
-        if buffer is not None and wants_tokens:
-            return self.dense(last, buffer)
-        self.cls = self.look(last, states)
-        return None
+            if wants_tokens:
+                return self.dense(last, buffer)
+            self.cls = self.look(last, self.blocks(buffer))
+            return None
 
     def embed(self) -> Iterator[tuple[int, Tensor]]:
         """Tokens with position and type, block by block: (first token, (1, T, Dh))."""
@@ -202,7 +215,8 @@ class _Encoding:
         logits = np.empty((self.count, head.out_features), np.float32)
 
         def classify(start: int, block: Tensor) -> None:
-            logits[start : start + len(block)] = head(block).float().cpu().numpy()
+            made = self.model.token_logits(block)
+            logits[start : start + len(block)] = made.float().cpu().numpy()
 
         self.advance(layer, buffer, classify)
         return logits
@@ -230,7 +244,8 @@ class _Encoding:
     def begin(self, layer: LongformerLayer) -> GlobalSoftmax:
         """[CLS] starts to look."""
         watched = id(layer) in self.watched
-        return layer.attention.self.begin_global(self.cls, keep_weights=watched)
+        attention = self.of_cls[id(layer)].attention.self
+        return attention.begin_global(self.cls, keep_weights=watched)
 
     def end(self, layer: LongformerLayer, running: GlobalSoftmax) -> Tensor:
         """[CLS] has looked: its new state (1, 1, Dh)."""
@@ -239,6 +254,7 @@ class _Encoding:
             if not layer.attention.self.global_attention:
                 row = row.new_zeros(len(row), self.count)
             self.rows.append(row.cpu().numpy())
+        layer = self.of_cls[id(layer)]
         return layer.finish(layer.attention.self.end_global(running), self.cls)
 
     def mix(

@@ -6,6 +6,8 @@ without its word embeddings and pooler, and equal to it on the same weights.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -156,6 +158,9 @@ class TemporalEncoder(nn.Module):
     def __init__(self, config: TemporalConfig, hidden_size: int) -> None:
         super().__init__()
         self.config = config
+        self.cls_encoder: TemporalEncoder | None = None
+        """Where this one works tokens in half precision, the one that works [CLS]: a single
+        row, from which the answer is read."""
         self.hidden_size = hidden_size
         self.head_dim = hidden_size // config.num_heads
         self.embeddings = Embeddings(config, hidden_size)
@@ -179,6 +184,26 @@ class TemporalEncoder(nn.Module):
         :meth:`Embeddings.reset_positions`."""
         init_linear_weights(self)
         self.embeddings.reset_positions(positions)
+
+    def in_precision(self, dtype: torch.dtype) -> TemporalEncoder:
+        """A copy that works tokens in ``dtype``; this one goes on working [CLS]."""
+        twin = copy.deepcopy(self).to(dtype)
+        twin.cls_encoder = self
+        return twin
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What tokens are worked in."""
+        return self.embeddings.LayerNorm.weight.dtype
+
+    @property
+    def cls_layers(self) -> list[LongformerLayer]:
+        """The layers that [CLS] goes through, in order."""
+        return (self.cls_encoder or self).layers
+
+    def embed_cls(self, cls: Tensor) -> Tensor:
+        """As :meth:`Embeddings.embed_cls`, in the precision of [CLS]."""
+        return (self.cls_encoder or self).embeddings.embed_cls(cls)
 
     def rotation(self, indices: Tensor) -> Rotation | None:
         """Rotary angles of (B, T) grid positions, or None for other kinds of position."""
@@ -209,12 +234,12 @@ class TemporalEncoder(nn.Module):
             indices = indices.expand(tokens.shape[0], -1)
         turn = self.rotation(indices)
         tokens = self.embeddings(tokens, indices, padding_mask)  # (B, T, D)
-        cls = self.embeddings.embed_cls(cls)  # (B, 1, D)
+        cls = self.embed_cls(cls)  # (B, 1, D)
         last = len(self.layers) - 1
-        for number, layer in enumerate(self.layers):
-            after = layer.forward_cls(tokens, cls, padding_mask)
+        for number, (layer, of_cls) in enumerate(zip(self.layers, self.cls_layers, strict=True)):
+            after = of_cls.forward_cls(tokens, cls, padding_mask)
             if number == last and cls_only:
                 return after
             tokens = layer.forward_tokens(tokens, cls, turn, padding_mask)
             cls = after
-        return torch.cat((cls, tokens), dim=1)
+        return torch.cat((cls, tokens.to(cls.dtype)), dim=1)

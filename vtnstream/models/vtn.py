@@ -6,6 +6,7 @@ Attributes carry the published checkpoint's names: ``backbone``, ``cls_token``,
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -105,7 +106,7 @@ class VTN(nn.Module):
 
     def project(self, inputs: Tensor) -> Tensor:
         """Token inputs (..., E) to tokens (..., Dh), in the encoder's precision."""
-        tokens: Tensor = self.input_projection(inputs.to(self.cls_token.dtype))
+        tokens: Tensor = self.input_projection(inputs.to(self.temporal_encoder.dtype))
         return tokens
 
     def encode_tokens(
@@ -153,9 +154,35 @@ class VTN(nn.Module):
         Args:
             tokens: (B, 1 + T, Dh).
         """
-        logits = self.mlp_head(tokens[:, 0]) if self.mlp_head is not None else None  # (B, K)
-        dense = self.dense_head(tokens[:, 1:]) if self.dense_head is not None else None
+        logits = self.class_logits(tokens[:, 0]) if self.mlp_head is not None else None
+        dense = self.token_logits(tokens[:, 1:]) if self.dense_head is not None else None
         return VTNOutput(logits, dense)  # (B, K), (B, T, Kd)
+
+    def class_logits(self, cls: Tensor) -> Tensor:
+        """The MLP head, which a model must have: (B, Dh) -> (B, K), in the head's precision."""
+        assert self.mlp_head is not None
+        logits: Tensor = self.mlp_head(cls.to(next(self.mlp_head.parameters()).dtype))
+        return logits
+
+    def token_logits(self, tokens: Tensor) -> Tensor:
+        """The dense head, which a model must have: (..., Dh) -> (..., Kd)."""
+        assert self.dense_head is not None
+        logits: Tensor = self.dense_head(tokens.to(self.dense_head.weight.dtype))
+        return logits
+
+    def in_precision(self, dtype: torch.dtype) -> VTN:
+        """This model with a temporal encoder that works tokens in ``dtype``.
+
+        Everything else is shared and keeps its precision: backbone, ``feature_norm``, token
+        inputs, heads and the row of [CLS], one against all tokens.
+        """
+        if dtype == self.temporal_encoder.dtype:
+            return self
+        twin = copy.copy(self)
+        twin._modules = dict(self._modules)
+        twin.temporal_encoder = self.temporal_encoder.in_precision(dtype)
+        twin.input_projection = copy.deepcopy(self.input_projection).to(dtype)
+        return twin
 
     def forward_features(
         self,

@@ -61,7 +61,6 @@ def encode_windows(
 @torch.inference_mode()
 def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
     """(B windows) -> (B, K) float32."""
-    assert model.mlp_head is not None
     tokens, indices = reader.take(starts)  # (B, W, D), (B, W)
     if model.config.temporal.window_positions == "clip":
         indices = indices - indices[:, :1]
@@ -69,7 +68,7 @@ def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
         return np.stack([_classify_long(model, *one) for one in zip(tokens, indices, strict=True)])
     places = torch.from_numpy(indices).to(tokens.device)
     encoded = model.encode_tokens(tokens, indices=places, cls_only=True)  # (B, 1, Dh)
-    logits: FloatArray = model.mlp_head(encoded[:, 0]).float().cpu().numpy()
+    logits: FloatArray = model.class_logits(encoded[:, 0]).float().cpu().numpy()
     return logits
 
 
@@ -91,7 +90,9 @@ class _Reader:
         self.indices = features.times.indices
         self.blocks = embed_blocks(model, features, TOKENS_AT_ONCE)
         self.first = 0
-        self.held = model.cls_token.new_empty(0, model.temporal_encoder.hidden_size)
+        self.held = model.cls_token.new_empty(
+            0, model.temporal_encoder.hidden_size, dtype=model.temporal_encoder.dtype
+        )
 
     def take(self, starts: Sequence[int]) -> tuple[Tensor, IndexArray]:
         """Tokens (B, W, Dh) and grid positions (B, W) of windows of equal length."""

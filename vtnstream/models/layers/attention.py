@@ -38,7 +38,7 @@ class GlobalSoftmax:
     def __init__(self, folded: Tensor, dropout: float = 0.0, *, keep_weights: bool = False) -> None:
         """
         Args:
-            folded: (B, G, H, D), the scaled query of each global token and head.
+            folded: (B, G, H, D) float32, the scaled query of each global token and head.
             dropout: probability on the attention weights.
             keep_weights: also keep the score of every token, for :meth:`weights`.
         """
@@ -60,6 +60,7 @@ class GlobalSoftmax:
         """
         if states.shape[1] == 0:
             return
+        states = states.float()  # one row against all tokens: its precision costs nothing
         flat = self.folded.flatten(1, 2)  # (B, G*H, D)
         scores = torch.matmul(flat, states.transpose(1, 2)).float()  # (B, G*H, T)
         scores = scores.view(*self.folded.shape[:3], -1)  # (B, G, H, T)
@@ -73,7 +74,7 @@ class GlobalSoftmax:
         self.total = self.total * fade + weights.sum(-1, keepdim=True)
         weights = F.dropout(weights, self.dropout, training=self.dropout > 0)
         self.kept = self.kept * fade + weights.sum(-1, keepdim=True)
-        sums = torch.matmul(weights.flatten(1, 2).to(states.dtype), states)  # (B, G*H, D)
+        sums = torch.matmul(weights.flatten(1, 2), states)  # (B, G*H, D)
         self.sums = self.sums * fade + sums.view(self.folded.shape).float()
         self.peak = peak
 
@@ -154,7 +155,8 @@ class LongformerSelfAttention(nn.Module):
         Args:
             states: (B, T, D) the tokens that ask.
             around: keys and values (B, S, ...) of them and of their neighbours.
-            global_states: (B, G, D) [CLS]; it has no place in time and is not turned.
+            global_states: (B, G, D) [CLS], in any precision; it has no place in time and is
+                not turned.
             turn: rotation of the T tokens.
             valid: (B, S) bool, False for padding.
             offset: where in ``around`` the first token stands.
@@ -163,7 +165,9 @@ class LongformerSelfAttention(nn.Module):
             (B, T, D), before the output projection.
         """
         query = self._heads(self.query(states))  # (B, T, H, Dh)
-        shared = self.keys_values(global_states) if self.global_attention else None
+        shared = None
+        if self.global_attention:
+            shared = self.keys_values(global_states.to(states.dtype))
         attended = sliding_window_attention(
             query if turn is None else rotate(query, turn),
             around.key,
@@ -181,9 +185,9 @@ class LongformerSelfAttention(nn.Module):
     def begin_global(self, global_states: Tensor, *, keep_weights: bool = False) -> GlobalSoftmax:
         """Start [CLS]'s attention: (B, G, D) -> a running softmax that has seen the global
         tokens themselves."""
-        query = self._heads(self.query_global(global_states))  # (B, G, H, Dh)
+        query = self._heads(self.query_global(global_states)).float()  # (B, G, H, Dh)
         query = query * query.shape[-1] ** -0.5
-        weight = self._by_head(self.key_global.weight)  # (H, Dh, D)
+        weight = self._by_head(self.key_global.weight).float()  # (H, Dh, D)
         folded = torch.einsum("bghe,hed->bghd", query, weight)
         running = GlobalSoftmax(folded, self._dropout, keep_weights=keep_weights)
         running.update(global_states)
@@ -192,10 +196,10 @@ class LongformerSelfAttention(nn.Module):
     def end_global(self, running: GlobalSoftmax) -> Tensor:
         """The global tokens' attention output (B, G, D), before the output projection."""
         means, kept = running.result()
-        weight = self._by_head(self.value_global.weight)  # (H, Dh, D)
-        bias = self.value_global.bias.view(self.num_heads, -1)  # (H, Dh)
-        mixed = torch.einsum("bghd,hed->bghe", means.to(weight.dtype), weight)
-        return (mixed + kept.to(weight.dtype) * bias).flatten(2)  # (B, G, D)
+        weight = self._by_head(self.value_global.weight).float()  # (H, Dh, D)
+        bias = self.value_global.bias.view(self.num_heads, -1).float()  # (H, Dh)
+        mixed = torch.einsum("bghd,hed->bghe", means, weight) + kept * bias
+        return mixed.flatten(2).to(self.value_global.weight.dtype)  # (B, G, D)
 
 
 def add_residual(branch: Tensor, states: Tensor) -> Tensor:

@@ -1,0 +1,97 @@
+"""States that outgrow memory: the same answer from a file that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.models.small import sequence, small_vtn
+from vtnstream.errors import StoreError
+from vtnstream.models import states
+from vtnstream.models.states import state_buffer
+from vtnstream.models.streaming import encode_sequence
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_states_on_disk_change_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dense: bool
+) -> None:
+    model, features = small_vtn(num_layers=3), sequence(300)
+    expected = encode_sequence(model, features, block_size=64, dense=dense)
+    made: list[Path | None] = []
+    real = states._file
+
+    def watched(folder: Path | None, num_bytes: int) -> object:
+        made.append(folder)
+        return real(folder, num_bytes)
+
+    monkeypatch.setattr(states, "_file", watched)
+    monkeypatch.setattr(states, "STATES_IN_MEMORY", 0)
+    found = encode_sequence(model, features, block_size=64, dense=dense, scratch=tmp_path / "deep")
+    assert made == [tmp_path / "deep"]
+    np.testing.assert_array_equal(found.logits, expected.logits)
+    if dense:
+        np.testing.assert_array_equal(found.dense_logits, expected.dense_logits)
+    assert os.listdir(tmp_path / "deep") == []
+
+
+def test_small_states_touch_no_disk(tmp_path: Path) -> None:
+    with state_buffer(torch.zeros(1), 10, 4, tmp_path / "absent") as buffer:
+        assert buffer.shape == (10, 4)
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_file_serves_as_memory(tmp_path: Path, dtype: torch.dtype) -> None:
+    values = torch.randn(1000, 8).to(dtype)
+    with state_buffer(torch.zeros(1, dtype=dtype), 1000, 8, tmp_path, 0) as buffer:
+        buffer[:] = values
+        assert buffer.dtype == dtype and torch.equal(buffer, values)
+    kept = buffer[3].clone()  # a tensor that outlives the context does no harm
+    assert torch.equal(kept, values[3])
+    assert os.listdir(tmp_path) == []
+
+
+def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        state_buffer(torch.zeros(1), 1000, 8, tmp_path, 0) as buffer,
+    ):
+        buffer.zero_()
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of POSIX")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    import signal
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with (
+            pytest.raises(StoreError, match=r"no room for .* GB .*--cache-dir") as caught,
+            state_buffer(torch.zeros(1), 1000, 8, tmp_path, 0),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StoreError, match="no room"),
+        state_buffer(torch.zeros(1), 1000, 8, tmp_path / "file", 0),
+    ):
+        pass

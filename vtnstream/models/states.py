@@ -1,0 +1,73 @@
+"""Room for the states of all tokens: in memory, or on disk where they outgrow it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from vtnstream.errors import StoreError
+
+STATES_IN_MEMORY = 2 * 2**30
+"""Bytes of states held in memory at most (700,000 tokens of 768 float32 numbers, four days at
+2 frames/s); more lie in a file that the system reads and writes as they are worked."""
+
+
+@contextmanager
+def state_buffer(
+    like: Tensor, num_tokens: int, size: int, folder: Path | None, most: int | None = None
+) -> Iterator[Tensor]:
+    """(N, size) uninitialised numbers, valid while the context lasts.
+
+    Args:
+        like: whose dtype and device they have; only those on a CPU go to disk.
+        num_tokens: N.
+        size: numbers a token.
+        folder: where the file is made; None is the system's place for temporary files. It has
+            no name there where the system allows that, and is gone whatever ends the process.
+        most: bytes to hold in memory; None is :data:`STATES_IN_MEMORY`.
+
+    Raises:
+        StoreError: there is no room on disk, or the folder cannot be written.
+    """
+    num_bytes = num_tokens * size * like.element_size()
+    most = STATES_IN_MEMORY if most is None else most
+    if like.device.type != "cpu" or num_bytes <= most:
+        yield like.new_empty(num_tokens, size)
+        return
+    with _file(folder, num_bytes) as file:
+        # Closed when the last tensor lets go of it, which may be after the file.
+        mapped = mmap.mmap(file.fileno(), num_bytes)
+        yield torch.frombuffer(mapped, dtype=like.dtype).view(num_tokens, size)
+
+
+@contextmanager
+def _file(folder: Path | None, num_bytes: int) -> Iterator[IO[bytes]]:
+    """A temporary file of this size whose room is taken: a full disk would otherwise end the
+    process when a page is written."""
+    place = folder or Path(tempfile.gettempdir())
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=place, prefix="states-")  # noqa: SIM115
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+            else:
+                file.truncate(num_bytes)
+        except BaseException:
+            file.close()
+            raise
+    except OSError as error:
+        raise StoreError(
+            f"{place}: no room for {num_bytes / 1e9:.1f} GB of the temporal encoder's states "
+            f"({error.strerror or error}); --cache-dir names another place"
+        ) from error
+    with file:
+        yield file
