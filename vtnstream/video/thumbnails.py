@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import Fit, Thumbnail
 from vtnstream.video.container import DEFAULT_MAX_PIXELS, opened
-from vtnstream.video.decode import FrameReader, Picture, SeekUnverifiedError
+from vtnstream.video.decode import FrameReader, Picture
+from vtnstream.video.packets import SeekUnverifiedError
 from vtnstream.video.probe import StreamFacts, examine
 from vtnstream.video.resize import FrameResizer
 
@@ -67,9 +68,9 @@ def thumbnails(
         start, end = (Fraction(seconds) - _ROUNDING for seconds in spans[number])
         for picture in _pictures(path, facts, info.stream_index, start, end):
             left -= 1
-            if picture.time >= start:
+            if picture.place.time >= start:
                 # A picture of the neighbour would be no picture of this.
-                found[number] = _thumbnail(picture, resize) if picture.time < end else None
+                found[number] = _thumbnail(picture, resize) if picture.place.time < end else None
                 break
             if left <= 0:
                 break
@@ -94,7 +95,7 @@ def _pictures(
 
 def _thumbnail(picture: Picture, resize: FrameResizer) -> Thumbnail | None:
     try:
-        return Thumbnail(float(picture.time), jpeg(resize(picture.frame, picture.aspect)))
+        return Thumbnail(float(picture.place.time), jpeg(resize(picture.frame, picture.aspect)))
     except (VideoDecodeError, av.error.FFmpegError):
         return None
 
