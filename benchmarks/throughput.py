@@ -86,7 +86,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--manners", default="user,expert", help="user, expert; nvdec on a GPU")
     parser.add_argument("--runs", type=int, default=3, help="warm passes of each contender")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--no-compile", action="store_true", help="experts compile nothing")
+    parser.add_argument("--no-compile", action="store_true", help="nobody compiles anything")
     parser.add_argument("--directory", type=Path, help="where generated films are kept")
     return parser.parse_args(arguments)
 
@@ -98,14 +98,15 @@ def contenders(
     shared = {"backbone": backbone, "weights": str(scratch / "weights.pt"), "rate": options.fps}
     shared["device"] = options.device
     ours, peer = "benchmarks.ours:OurFeatures", "benchmarks.peers.features:FeaturePeer"
-    found: dict[str, tuple[str, dict[str, Any]]] = {OURS: (ours, {})}
+    compiled = {"compiled": not options.no_compile}
+    found: dict[str, tuple[str, dict[str, Any]]] = {OURS: (ours, {**compiled})}
     if machine.has_bf16() or options.device == "cuda":
-        found[OURS_FLOAT32] = (ours, {"dtype": "float32"})
+        found[OURS_FLOAT32] = (ours, {"dtype": "float32", **compiled})
     for manner in common.split(options.manners):
         for reader in common.split(options.peers):
             if manner == "nvdec" and reader != "torchcodec":
                 continue
-            own = {"reader": reader, "manner": manner, "compiled": not options.no_compile}
+            own = {"reader": reader, "manner": manner, **compiled}
             found[f"{reader} + timm, {manner}"] = (peer, own)
     for number, (kind, settings) in enumerate(found.values()):
         suffix = "safetensors" if kind == ours else "npy"

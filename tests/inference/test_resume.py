@@ -188,18 +188,25 @@ def test_damaged_chunk_is_computed_again(film: Path, model: VTN, runtime: Runtim
 
 
 CHILD = """
-import sys
+import sys, time
 from vtnstream.config import RuntimeConfig
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.extract import extract_features
 from vtnstream.models.checkpoint import load_model
+from vtnstream.progress import NullProgress
 from pathlib import Path
+
+class Stuck(NullProgress):
+    def advance(self, done, *, note=""):
+        if done > 200:  # behind the first chunk, before the end
+            time.sleep(600)
+
 film, folder, cache = sys.argv[1:]
 runtime = RuntimeConfig(cache_dir=Path(cache), batch_size=8)
 model = load_model(folder)
 print("ready", flush=True)
 with extract_features(film, FrameEncoder.from_model(model, runtime), model.config.sampling,
-                      runtime=runtime):
+                      runtime=runtime, progress=Stuck()):
     print("done", flush=True)
 """
 

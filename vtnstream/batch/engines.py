@@ -162,14 +162,13 @@ def engine_facts(
     about: str,
     warnings: Sequence[str] = (),
 ) -> EngineFacts:
-    """What an engine with these settings tells its batch. Beside the settings, what computes
-    (``eager``) and in what precision decide results; where it does only rounds otherwise."""
+    """What an engine with these settings tells its batch. Beside the settings, what is asked
+    to compute and in what precision decide results; where it does only rounds otherwise."""
     import torch
 
     kind = encoder.device.type
-    backend = encoder.backend.partition(":")[0]
     return EngineFacts(
-        key=settings_key({**settings, "dtype": encoder.dtype, "backend": backend}),
+        key=settings_key({**settings, "dtype": encoder.dtype, "backend": runtime.backend}),
         about=f"{about} on {encoder.device} in {encoder.dtype}",
         device=runtime.device if ":" in runtime.device else kind,
         num_devices=torch.cuda.device_count() if kind == "cuda" else 1,

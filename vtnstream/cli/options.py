@@ -242,8 +242,24 @@ _RUNTIME = (
     field(
         RuntimeConfig, "device", section="Run", metavar="NAME", help="auto, cpu, cuda or cuda:N."
     ),
-    field(RuntimeConfig, "dtype", section="Run", help="Compute type of the backbone."),
-    field(RuntimeConfig, "batch_size", section="Run", help="Frames a backbone call."),
+    field(
+        RuntimeConfig,
+        "dtype",
+        section="Run",
+        help="Compute type; auto is bfloat16 where the device is fast at it, else float32.",
+    ),
+    field(
+        RuntimeConfig,
+        "backend",
+        section="Run",
+        help="What runs the backbone; auto compiles it where that pays.",
+    ),
+    field(
+        RuntimeConfig,
+        "batch_size",
+        section="Run",
+        help="Frames a backbone call [default: what is fast here].",
+    ),
     cache_dir,
     field(
         RuntimeConfig,
@@ -266,7 +282,7 @@ _RUNTIME = (
         RuntimeConfig,
         "threads",
         section="Run",
-        help="Threads of the model [default: one a core].",
+        help="Processor cores for the model [default: all].",
     ),
 )
 offline = option(
@@ -283,6 +299,7 @@ def runtime_from(values: Mapping[str, Any]) -> RuntimeConfig:
     return RuntimeConfig(
         device=values["device"],
         dtype=values["dtype"],
+        backend=values["backend"],
         batch_size=values["batch_size"],
         cache_dir=values["cache_dir"],
         use_cache=values["cache"],

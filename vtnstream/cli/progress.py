@@ -82,7 +82,7 @@ class Pace:
     def rate_text(self, unit: str) -> str:
         """``31.2 frames/s``, ``4.1 s/epoch`` where it is slow, or nothing yet."""
         rate = self.rate
-        if rate is None:
+        if rate is None or unit == "s":  # seconds a second say nothing
             return ""
         if rate < 1:
             return f"{1 / rate:,.1f} s/{unit.removesuffix('s')}"

@@ -13,7 +13,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 _LARGEST_KEPT = 32 * 2**20
 """Bytes; glibc allows no higher threshold. A backbone's tensors are smaller in batches of
-:data:`vtnstream.inference.encoder.CPU_FRAMES_AT_ONCE`."""
+:func:`vtnstream.inference.encoder.default_batch_size`."""
 
 _KEPT_ON_TOP = 256 * 2**20
 

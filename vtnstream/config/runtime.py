@@ -10,6 +10,7 @@ from vtnstream.errors import ConfigError
 
 METHODS = ("chunked", "end-to-end")
 EXPORT_FORMATS = ("pt2", "onnx")
+BACKENDS = ("auto", "eager", "inductor", "tensorrt")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -22,17 +23,21 @@ class RuntimeConfig:
         dtype: compute type of the model; ``auto`` is what the device is fast at
             (:func:`vtnstream.models.precision.resolve_dtype`). Features are stored as float32
             whatever it is.
-        batch_size: frames a backbone call; recorded with stored features and reused.
+        backend: what runs the backbone; ``auto`` is what is fast on the device and worth its
+            making (:meth:`vtnstream.inference.engines.Engines.choose`).
+        batch_size: frames a backbone call, recorded with stored features and reused; None
+            leaves the choice to vtnstream.
         cache_dir: where features are kept; None is the user's cache directory.
         use_cache: False works in a temporary store that is removed afterwards.
-        threads: torch's threads in this process; None leaves them as they are. The decoder
+        threads: processor cores for the model; None leaves torch's number as it is. The decoder
             always has one of its own: with more, damaged files decode differently.
         cache_limit_bytes: least recently used features go when the store grows beyond.
     """
 
     device: str = "auto"
     dtype: str = "auto"
-    batch_size: int = 32
+    backend: str = "auto"
+    batch_size: int | None = None
     cache_dir: Path | None = None
     use_cache: bool = True
     cache_limit_bytes: int = 20 * 2**30
@@ -41,9 +46,12 @@ class RuntimeConfig:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if self.backend not in BACKENDS:
+            names = ", ".join(BACKENDS)
+            raise ConfigError(f"backend must be one of {names}, not {self.backend!r}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, not {self.threads}")
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch size must be at least 1, not {self.batch_size}")
 
 

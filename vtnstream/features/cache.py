@@ -102,9 +102,9 @@ class FeatureCache:
                 lock.release()
         raise StoreError(f"{base}: too many videos share this key; run vtnstream cache prune --all")
 
-    def holds(self, key: FeatureKey) -> bool:
-        """Whether anything was ever stored under ``key``; makes nothing."""
-        return (self.root / key.digest[:2] / key.digest / "store.json").exists()
+    def num_chunks(self, key: FeatureKey) -> int:
+        """Chunks stored under ``key``, whole or not; makes nothing."""
+        return len(list((self.root / key.digest[:2] / key.digest).glob("*.safetensors")))
 
     def entries(self) -> list[CacheEntry]:
         """All stores, least recently used first."""

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vtnstream.config import SamplingConfig
+from vtnstream.config import PreprocessConfig, SamplingConfig
 from vtnstream.features.chunk import StoredChunk, persistent_stats
 from vtnstream.features.store import EndRecord, FeatureStore
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.runner import EncodedBatch, Encoding, Runner, Team
 from vtnstream.inference.sample_source import SampleSource, open_samples
+from vtnstream.inference.samples import SampleShape
 from vtnstream.localization.runs import gap_free_runs
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.progress import Progress
@@ -30,8 +31,9 @@ from vtnstream.types import (
 from vtnstream.video.prefetch import prefetch
 from vtnstream.video.source import VideoSource
 
-QUEUE_DEPTH = 2
-"""Batches the decoder may run ahead; it waits when they are full, so memory stays flat."""
+_FRAMES_AHEAD = 32
+"""Frames the decoder may run ahead, and two batches at least; then it waits, so memory stays
+flat."""
 
 
 @dataclass(slots=True)
@@ -49,10 +51,23 @@ class DecodeJob:
     """One video to encode under one setting."""
 
     path: str | Path
-    encoder: FrameEncoder
+    preprocess: PreprocessConfig
+    shape: SampleShape
     sampling: SamplingConfig
     span: TimeRange
     stream: int | None
+    run: Runner
+    team: Team
+
+
+def frames_held(batch_size: int, team: Team) -> int:
+    """Most frames that are in memory at once: ahead of the backbone, in its hands, and one
+    batch each with the decoder and on its way."""
+    return (_depth(batch_size) + 2 * team.workers + 2) * batch_size
+
+
+def _depth(batch_size: int) -> int:
+    return max(2, _FRAMES_AHEAD // batch_size)
 
 
 def fill_store(
@@ -108,18 +123,20 @@ def _fill_run(
     progress: Progress,
     done: int,
 ) -> int:
-    chunk_tokens = store.require_layout().chunk_tokens
+    layout = store.require_layout()
     with _open_source(store, job, first, stop) as source:
-        batches = prefetch(source.chunks(), depth=QUEUE_DEPTH)
-        with closing(batches):
+        batches = prefetch(source.chunks(), depth=_depth(layout.batch_size))
+        with closing(batches), Encoding(job.run, job.team, layout.num_features) as encoding:
             # A run that had to start before its first missing chunk meets stored ones again.
-            fresh = (b for b in _timed(batches, facts) if b.first_index >= first * chunk_tokens)
-            told = _told(fresh, progress, done)
+            start = first * layout.chunk_tokens
+            fresh = (b for b in _timed(batches, facts) if b.first_index >= start)
+            told = _told(encoding.results(fresh), progress, done)
             before = done
-            for chunk in _assemble(store, job.encoder, told, first, facts):
+            for chunk in _assemble(store, told, first):
                 store.append(chunk)
                 facts.num_tokens += len(chunk.times)
                 done += len(chunk.times)
+        facts.seconds_in_backbone += encoding.busy_seconds
         summary = source.summary
         facts.num_frames_decoded += summary.stats.num_frames
         if summary.reached_end:
@@ -141,9 +158,9 @@ def _open_source(
     return open_samples(
         job.path,
         job.sampling,
-        job.encoder.shape,
-        fit=frame_fit(job.encoder.preprocess),
-        interpolation=job.encoder.preprocess.interpolation,
+        job.shape,
+        fit=frame_fit(job.preprocess),
+        interpolation=job.preprocess.interpolation,
         chunk_size=layout.batch_size,
         first_index=first_index,
         stop_index=None if stop is None else stop * layout.chunk_tokens,
@@ -190,7 +207,7 @@ def _timed(batches: Iterator[FrameChunk], facts: DecodeFacts) -> Iterator[FrameC
         yield batch
 
 
-def _told(batches: Iterator[FrameChunk], progress: Progress, done: int) -> Iterator[FrameChunk]:
+def _told(batches: Iterator[EncodedBatch], progress: Progress, done: int) -> Iterator[EncodedBatch]:
     """Whoever watches hears of each batch that is through: a chunk may take minutes."""
     for batch in batches:
         yield batch
@@ -199,11 +216,7 @@ def _told(batches: Iterator[FrameChunk], progress: Progress, done: int) -> Itera
 
 
 def _assemble(
-    store: FeatureStore,
-    encoder: FrameEncoder,
-    batches: Iterator[FrameChunk],
-    first: int,
-    facts: DecodeFacts,
+    store: FeatureStore, batches: Iterator[EncodedBatch], first: int
 ) -> Iterator[StoredChunk]:
     """Join backbone batches to chunks of the store. However long a gap, it is one empty chunk."""
     chunk_tokens = store.require_layout().chunk_tokens
@@ -215,9 +228,7 @@ def _assemble(
         times: list[TokenTimes] = []
         stats = DecodeStats()
         for batch in group:
-            began = time.perf_counter()
-            values.append(batch.spread(encoder.encode(batch.frames)))
-            facts.seconds_in_backbone += time.perf_counter() - began
+            values.append(batch.values)
             times.append(batch.times)
             stats += batch.stats
         yield StoredChunk(

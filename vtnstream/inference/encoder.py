@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.errors import UsageError
+from vtnstream.inference.runner import Runner
 from vtnstream.inference.samples import FRAMES, SampleShape, sample_shape
 from vtnstream.models.backbone import num_features
 from vtnstream.models.checkpoint import weights_sha256
+from vtnstream.models.compile.backend import Engine
+from vtnstream.models.frame_network import FrameNetwork
 from vtnstream.models.precision import TORCH_DTYPES, resolve_dtype
 from vtnstream.models.vivit import ViViT
 from vtnstream.models.vivit_encoder import StackedFrames
-from vtnstream.preprocess.pipeline import Preprocess
+from vtnstream.preprocess.pipeline import Normalize
 from vtnstream.types import FloatArray
 
 if TYPE_CHECKING:
     from vtnstream.models.architectures import VideoModel
 
-CPU_FRAMES_AT_ONCE = 4
-"""A batch goes through a CPU in parts of this size: larger ones fall out of its caches and
-make the allocator return and fetch memory all the time (MobileNetV2, frames a CPU-second:
-98 by 4, 62 by 8, 44 by 32), and they cost memory."""
+_BATCH_SIZES = {"cpu": 4, "cuda": 32}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -49,6 +49,12 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def default_batch_size(device: torch.device, shape: SampleShape = FRAMES) -> int:
+    """Samples a backbone call where nothing was measured. On a CPU larger batches fall out of
+    its caches and cost memory (MobileNetV2, frames a CPU-second: 72 by 4, 61 by 16, 41 by 32)."""
+    return max(1, _BATCH_SIZES[device.type] // shape.frames_at_once)
+
+
 def limit_threads(runtime: RuntimeConfig) -> None:
     """Give torch the number of threads that was asked for, where one was."""
     if runtime.threads is not None:
@@ -62,9 +68,15 @@ class FrameEncoder:
         config: the backbone's timm name and arguments.
         preprocess: how frames are prepared for it.
         shape: what of a video it sees at once.
+        device: where it computes.
         dtype: what it computes in, never ``auto``.
+        network: pixels to features, uncompiled: what every engine must equal.
         weights_sha256: hash over its weights, independent of the file they came from.
-        backend: what runs it; part of the feature key.
+        num_features: D.
+        engines: compiled ones that were checked, by backend and batch size (kept by
+            :class:`vtnstream.inference.engines.Engines`).
+        refused: backends whose engine cannot be used, and why.
+        num_encoded: frames encoded so far.
     """
 
     def __init__(
@@ -82,7 +94,6 @@ class FrameEncoder:
         self.preprocess = preprocess
         self.device = torch.device(device)
         self.dtype = resolve_dtype(dtype, self.device)
-        self.backend = f"eager:{self.device.type}"
         self.weights_sha256 = weights_sha256(backbone)
         self.num_features = num_features(backbone)
         if self.dtype != "float32":
@@ -91,8 +102,11 @@ class FrameEncoder:
         if all(parameter.ndim < 5 for parameter in backbone.parameters()):
             # Convolutions run several times faster with channels last; nothing else minds.
             backbone = backbone.to(memory_format=torch.channels_last)
-        self._backbone: torch.nn.Module = backbone.eval()
-        self._prepare = Preprocess(preprocess)
+        network = FrameNetwork(Normalize(preprocess), backbone, TORCH_DTYPES[self.dtype])
+        self.network = network.to(self.device).eval()
+        self.engines: dict[tuple[str, int], Any] = {}
+        self.refused: dict[str, str] = {}
+        self.num_encoded = 0
 
     @classmethod
     def from_model(cls, model: VideoModel, runtime: RuntimeConfig) -> FrameEncoder:
@@ -112,29 +126,23 @@ class FrameEncoder:
         other.shape = dataclasses.replace(self.shape, hop=hop)
         return other
 
+    def runner(self, batch_size: int, engine: Engine | None = None) -> Runner:
+        """An engine as the pipeline calls it, with ``batch_size`` samples at once; without one
+        the uncompiled network."""
+        name = f"{self.config.name} in {self.dtype}"
+        fixed = engine is not None
+        return Runner(engine or self.network, self.device, batch_size, fixed=fixed, name=name)
+
     def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
-        """One batch of frames (T, h, w, 3) uint8 to features (T, D) float32; where a sample is
-        several frames, they stand one below the other.
+        """Samples (T, h, w, 3) uint8 to features (T, D) float32, uncompiled, in this thread.
+        Where a sample is several frames, they stand one below the other.
 
         T may be 0. Rows do not depend on each other beyond the rounding that a batch's
-        shape causes, which is why the store reuses its first batch size.
+        shape causes.
+
+        Raises:
+            UsageError: features that are not finite.
         """
         if not len(frames):
             return np.empty((0, self.num_features), np.float32)
-        at_once = max(1, CPU_FRAMES_AT_ONCE // self.shape.frames_at_once)
-        step = at_once if self.device.type == "cpu" else len(frames)
-        parts = [self._forward(frames[i : i + step]) for i in range(0, len(frames), step)]
-        features = np.concatenate(parts)  # (T, D)
-        if not np.isfinite(features).all():
-            raise UsageError(
-                f"backbone {self.config.name} gives values that are not finite in {self.dtype}: "
-                "use --dtype float32, or check its weights"
-            )
-        return np.ascontiguousarray(features, np.float32)
-
-    @torch.inference_mode()
-    def _forward(self, frames: NDArray[np.uint8]) -> FloatArray:
-        batch = self._prepare(frames, device=self.device, dtype=TORCH_DTYPES[self.dtype])
-        batch = batch.contiguous(memory_format=torch.channels_last)  # (T, 3, H, W)
-        features: FloatArray = self._backbone(batch).float().cpu().numpy()  # (T, D)
-        return features
+        return self.runner(default_batch_size(self.device, self.shape))(frames)

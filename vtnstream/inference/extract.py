@@ -22,17 +22,17 @@ from vtnstream.features.cache import (
     recorded_hash,
     temporary_cache,
 )
-from vtnstream.features.key import FeatureKey, FileState, full_sha256, video_identity
-from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures, StoreLayout
-from vtnstream.inference.decoding import DecodeFacts, DecodeJob, fill_store
+from vtnstream.features.key import FileState, full_sha256
+from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures
+from vtnstream.inference.decoding import DecodeFacts, fill_store
 from vtnstream.inference.encoder import FrameEncoder, limit_threads
+from vtnstream.inference.engines import Engines
+from vtnstream.inference.opening import Opened, Opening
 from vtnstream.inference.partial import partial_result
-from vtnstream.inference.samples import FRAMES, SampleShape
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
-from vtnstream.video.decode import DECODER, RESIZER
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import estimate_num_tokens, index_range
+from vtnstream.video.sampling import index_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +88,18 @@ def extract_features(
     began = time.perf_counter()
     state = FileState.of(path)
     info = probe(path, stream=stream)
-    key = feature_key(path, info, encoder, sampling, span)
+    engines = Engines(encoder, runtime, progress)
     with ExitStack() as stack:
         cache = (
             FeatureCache(runtime.cache_dir or default_cache_dir())
             if runtime.use_cache
             else stack.enter_context(temporary_cache())
         )
-        waiting = f"{path}: another vtnstream process is reading it, waiting"
-        store = stack.enter_context(cache.open(key, state, on_wait=lambda: progress.warn(waiting)))
-        job = DecodeJob(path, encoder, sampling, span, stream)
-        facts = _fill(store, job, info, state, runtime, progress)
+        opening = Opening(path, state, info, sampling, span, stream, cache, engines)
+        opened = stack.enter_context(opening.opened())
+        store = opened.store
+        facts = _fill(opened, state, progress)
+        engines.note_run(opened.facts["backend"], facts.num_tokens, facts.seconds_in_backbone)
         first, stop = index_range(sampling, span)
         features = store.sequence(first, stop)
         end = store.end()
@@ -117,9 +118,12 @@ def extract_features(
             end_seconds=end.end_seconds if end else None,
             partial=partial_result(features.times, features.stats, info, sampling, span, end),
             warnings=info.warnings + (end.warnings if end else ()),
-            facts=_facts(facts, features, store, time.perf_counter() - began),
+            facts={
+                **_facts(facts, features, store, time.perf_counter() - began),
+                "runtime": opened.facts,
+            },
             provenance={
-                **key.as_dict(),
+                **store.key.as_dict(),
                 "time_base": str(info.time_base),
                 "start_seconds": str(info.start_seconds),
                 "video_sha256": recorded_hash(store),
@@ -128,69 +132,13 @@ def extract_features(
         )
 
 
-def feature_key(
-    path: str | Path,
-    info: VideoInfo,
-    encoder: FrameEncoder,
-    sampling: SamplingConfig,
-    span: TimeRange,
-) -> FeatureKey:
-    """The key under which this video's features are stored."""
-    return FeatureKey(
-        video=video_identity(path),
-        stream_index=info.stream_index,
-        sampling=sampling_grid(sampling, span, encoder.shape),
-        preprocess=encoder.preprocess.key(),
-        resizer=RESIZER,
-        decoder=DECODER,
-        backbone=encoder.config.name,
-        backbone_arguments=encoder.config.key(),
-        weights_sha256=encoder.weights_sha256,
-        dtype=encoder.dtype,
-        backend=encoder.backend,
-    )
-
-
-def sampling_grid(
-    sampling: SamplingConfig, span: TimeRange, shape: SampleShape = FRAMES
-) -> dict[str, Any]:
-    """What decides the grid of a range. With a rate every range shares one grid; for the
-    other kinds, and for clips, which stay within it, the range belongs to it."""
-    grid = {**sampling.key(), **shape.key()}
-    if (sampling.kind != "rate" or shape.clip) and span != TimeRange():
-        grid["span"] = span_text(span)
-    return grid
-
-
-def span_text(span: TimeRange) -> list[str | None]:
-    """A range as JSON data."""
-    return [str(span.start), None if span.end is None else str(span.end)]
-
-
-def _fill(
-    store: FeatureStore,
-    job: DecodeJob,
-    info: VideoInfo,
-    state: FileState,
-    runtime: RuntimeConfig,
-    progress: Progress,
-) -> DecodeFacts:
+def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:
     """Bring the store to hold the job's range, hashing the file beside the decoding."""
-    shape = job.encoder.shape
-    expected = shape.count_tokens(estimate_num_tokens(info, job.sampling, job.span), job.sampling)
-    seconds = info.duration_from_header
-    rate = expected / float(seconds) if expected and seconds and job.span == TimeRange() else None
-    if job.sampling.kind == "rate":
-        rate = float(job.sampling.fps)
-    batch_size = max(1, runtime.batch_size // shape.burst.frames)
-    layout = store.begin(StoreLayout.plan(job.encoder.num_features, batch_size, rate))
-    first, stop = index_range(job.sampling, job.span)
-    first_chunk = first // layout.chunk_tokens
-    stop_chunk = None if stop is None else -(-stop // layout.chunk_tokens)
+    store, job = opened.store, opened.job
     hashing = _FullHash(job.path) if recorded_hash(store) is None else None
-    progress.start(Path(job.path).name, total=expected, unit="frames")
+    progress.start(Path(job.path).name, total=opened.num_expected, unit="frames")
     try:
-        facts = fill_store(store, job, first_chunk, stop_chunk, progress)
+        facts = fill_store(store, job, opened.first_chunk, opened.stop_chunk, progress)
     finally:
         progress.finish()
     _check_unchanged(store, job.path, state, hashing)

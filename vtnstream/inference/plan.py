@@ -9,25 +9,29 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FileState
+from vtnstream.inference.decoding import frames_held
 from vtnstream.inference.encoder import FrameEncoder, limit_threads
-from vtnstream.inference.extract import feature_key
+from vtnstream.inference.engines import Choice, Engines
+from vtnstream.inference.measuring import measure_rate
+from vtnstream.inference.opening import Opening
 from vtnstream.inference.sample_source import open_samples
 from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange, VideoInfo
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import estimate_num_tokens, index_range
+from vtnstream.video.sampling import index_range
 
-_QUEUED_BATCHES = 5
-"""Two in the queue, one each in the decoder's and the backbone's hands, one being joined."""
-_SAMPLED_BATCHES = 2
+_SAMPLED_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ class Plan:
         temporal_bytes: the bound on what the temporal encoder and the timeline add.
         weights_bytes: parameters and buffers.
         frames_per_second: tokens a second through decoder and backbone, measured.
-        seconds: time for the tokens not stored yet; None where tokens are unknown.
+        seconds: time for the tokens not stored yet, compiling included; None where tokens
+            are unknown.
+        runtime: device, precision, backend and why, batch size, workers.
     """
 
     info: VideoInfo
@@ -57,6 +63,7 @@ class Plan:
     weights_bytes: int
     frames_per_second: float
     seconds: float | None
+    runtime: dict[str, Any]
 
 
 def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) -> int:
@@ -94,25 +101,33 @@ def plan(
     span = span or TimeRange()
     runtime = runtime or RuntimeConfig()
     limit_threads(runtime)
-    info = probe(path, stream=stream)
     encoder.shape.check(sampling)
-    tokens = encoder.shape.count_tokens(estimate_num_tokens(info, sampling, span), sampling)
-    stored = _stored_tokens(path, info, encoder, sampling, span, runtime)
-    rate = _measure(path, encoder, sampling, span, runtime, stream)
+    info = probe(path, stream=stream)
+    cache = FeatureCache(runtime.cache_dir or default_cache_dir())
+    engines = Engines(encoder, runtime, NullProgress())
+    state = FileState.of(path)
+    opening = Opening(path, state, info, sampling, span, stream, cache, engines)
+    tokens, choice = opening.num_expected, opening.choose()
+    batch_size = engines.batch_size(tokens, opening.first_frames)
+    stored = _stored_tokens(opening, choice) if runtime.use_cache else 0
+    rate, compiling = _measure(opening, choice, batch_size)
+    missing = None if tokens is None else max(0, tokens - stored)
     pixels = encoder.preprocess.size * encoder.preprocess.frame_width
+    held = frames_held(batch_size, engines.team) + 4 * batch_size * engines.team.workers
     return Plan(
         info=info,
         num_frames=_num_frames(info, span),
         num_tokens=tokens,
         num_stored_tokens=stored,
         disk_bytes=None if tokens is None else tokens * (4 * encoder.num_features + 32),
-        pipeline_bytes=(_QUEUED_BATCHES + 4) * runtime.batch_size * 3 * pixels,
+        pipeline_bytes=held * 3 * pixels,
         temporal_bytes=None
         if tokens is None
         else temporal_bound_bytes(tokens, hidden_size, num_classes),
         weights_bytes=weights_bytes,
         frames_per_second=rate,
-        seconds=None if tokens is None else max(0, tokens - stored) / rate,
+        seconds=None if missing is None else missing / rate + (compiling if missing else 0.0),
+        runtime=engines.facts(choice, batch_size, None),
     )
 
 
@@ -125,61 +140,51 @@ def _num_frames(info: VideoInfo, span: TimeRange) -> int | None:
     return max(0, round((stop - span.start) * info.average_rate))
 
 
-def _stored_tokens(
-    path: str | Path,
-    info: VideoInfo,
-    encoder: FrameEncoder,
-    sampling: SamplingConfig,
-    span: TimeRange,
-    runtime: RuntimeConfig,
-) -> int:
-    if not runtime.use_cache:
+def _stored_tokens(opening: Opening, choice: Choice) -> int:
+    key = opening.key(choice.backend)
+    if not opening.cache.num_chunks(key):
         return 0
-    cache = FeatureCache(runtime.cache_dir or default_cache_dir())
-    key = feature_key(path, info, encoder, sampling, span)
-    if not cache.holds(key):
-        return 0
-    with cache.open(key, FileState.of(path)) as store:
+    with opening.cache.open(key, opening.state) as store:
         if store.layout is None:
             return 0
-        return len(store.sequence(*index_range(sampling, span)).times)
+        return len(store.sequence(*index_range(opening.sampling, opening.span)).times)
 
 
-def _measure(
-    path: str | Path,
-    encoder: FrameEncoder,
-    sampling: SamplingConfig,
-    span: TimeRange,
-    runtime: RuntimeConfig,
-    stream: int | None,
-) -> float:
-    """Tokens a second of the slower of decoder and backbone, which overlap."""
-    first, _ = index_range(sampling, span)
-    batch_size = max(1, runtime.batch_size // encoder.shape.burst.frames)
-    first -= first % batch_size
+def _measure(opening: Opening, choice: Choice, batch_size: int) -> tuple[float, float]:
+    """Tokens a second of decoder and backbone together, and seconds of compiling first."""
+    engines = opening.engines
+    samples, per_token, decode_seconds = _decode(opening)
+    size = engines.samples_a_call(batch_size)
+    expected = engines.expected(choice.backend, size)
+    rate = expected.frames_per_second
+    if rate is None:
+        rate = expected.gain * measure_rate(engines.encoder, engines.team, samples, size)
+    device = engines.encoder.device
+    return engines.team.rate(decode_seconds, per_token / rate, device), expected.compile_seconds
+
+
+def _decode(opening: Opening) -> tuple[NDArray[np.uint8], float, float]:
+    """Some samples, how many there are a token, and the decoder's seconds for a token."""
+    encoder = opening.engines.encoder
+    first, _ = index_range(opening.sampling, opening.span)
+    first -= first % _SAMPLED_TOKENS
     began = time.perf_counter()
     with open_samples(
-        path,
-        sampling,
+        opening.path,
+        opening.sampling,
         encoder.shape,
         fit=frame_fit(encoder.preprocess),
         interpolation=encoder.preprocess.interpolation,
-        chunk_size=batch_size,
+        chunk_size=_SAMPLED_TOKENS,
         first_index=first,
-        stop_index=first + _SAMPLED_BATCHES * batch_size,
-        span=span,
-        stream=stream,
+        stop_index=first + _SAMPLED_TOKENS,
+        span=opening.span,
+        stream=opening.stream,
     ) as source:
-        chunks = [chunk for chunk in source.chunks() if len(chunk.times)]
-    decode_seconds = time.perf_counter() - began
-    frames = [chunk.frames for chunk in chunks if len(chunk.frames)]
-    if not frames:
-        raise VideoDecodeError(f"{path}: no frame could be decoded to plan with")
-    batch = np.concatenate(frames)[:batch_size]
-    encoder.encode(batch)  # the first call allocates and is not counted
-    began = time.perf_counter()
-    encoder.encode(batch)
-    backbone_seconds = (time.perf_counter() - began) / len(batch)
+        chunks = [chunk for chunk in source.chunks() if len(chunk.frames)]
+    seconds = time.perf_counter() - began
+    if not chunks:
+        raise VideoDecodeError(f"{opening.path}: no frame could be decoded to plan with")
     tokens = sum(len(chunk.times) for chunk in chunks)
-    samples = sum(len(part) for part in frames)
-    return tokens / max(decode_seconds, backbone_seconds * samples)
+    samples = sum(len(chunk.frames) for chunk in chunks)
+    return chunks[0].frames, samples / tokens, seconds / tokens

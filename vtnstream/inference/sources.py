@@ -22,10 +22,9 @@ from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.extract import (
     ExtractedFeatures,
     extract_features,
-    sampling_grid,
-    span_text,
 )
 from vtnstream.inference.multi_view import run_multi_view
+from vtnstream.inference.opening import sampling_grid, span_text
 from vtnstream.inference.partial import gaps, seconds_expected
 from vtnstream.inference.samples import SampleShape
 from vtnstream.models.architectures import VideoModel, require_vtn

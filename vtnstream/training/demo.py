@@ -157,7 +157,7 @@ def _one_thread() -> Iterator[None]:
 
 def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> DemoResult:
     began = time.perf_counter()
-    runtime = RuntimeConfig(device="cpu", batch_size=64, cache_dir=directory / "features")
+    runtime = RuntimeConfig(device="cpu", cache_dir=directory / "features")
     films = make_films(
         directory / "films",
         config.num_train + config.num_unseen,

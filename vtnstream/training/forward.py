@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vtnstream.models.vtn import VTN, VTNOutput
-from vtnstream.preprocess.pipeline import Preprocess
+from vtnstream.preprocess.pipeline import Normalize
 from vtnstream.training.batches import Batch
 
 
@@ -15,11 +15,11 @@ def run_model(model: VTN, batch: Batch) -> VTNOutput:
         batch: of features or of frames.
     """
     if batch.holds_frames:
-        prepare = Preprocess(model.config.preprocess)
         frames = batch.inputs  # (B, T, H, W, 3)
-        pixels = prepare.normalize(frames.flatten(0, 1))  # (B*T, 3, H, W)
+        normalize = Normalize(model.config.preprocess).to(frames.device)
+        pixels = normalize(frames.flatten(0, 1))  # (B*T, 3, H, W)
         output: VTNOutput = model(
-            pixels.view(*frames.shape[:2], *pixels.shape[1:]),
+            pixels.unflatten(0, frames.shape[:2]),
             padding_mask=batch.padding_mask,
             indices=batch.indices,
         )

@@ -18,6 +18,7 @@ from vtnstream.config import RuntimeConfig
 
 if TYPE_CHECKING:
     from vtnstream.features.cache import CacheEntry, FeatureCache
+    from vtnstream.inference.engine_cache import EngineCache
 
 
 @click.group()
@@ -61,6 +62,9 @@ def list_(console: Console, /, **values: Any) -> None:
         print_table(console, headers, rows, right=("size", "chunks"))
     total = sum(entry.size_bytes for entry in entries)
     console.say(f"{len(entries)} feature stores, {format_size(total)}, in {_cache(values).root}")
+    engines = _engines(values).entries()
+    size = sum(size for _, size, _ in engines)
+    console.say(f"{len(engines)} compiled engines, {format_size(size)}")
 
 
 @cache.command(
@@ -82,7 +86,7 @@ def list_(console: Console, /, **values: Any) -> None:
         section="Prune",
         is_flag=True,
         settable=False,
-        help="Remove all, whatever the limit.",
+        help="Remove all, whatever the limit, and compiled engines.",
     ),
 )
 @options.as_json
@@ -94,6 +98,8 @@ def prune(console: Console, /, **values: Any) -> None:
     cache_ = _cache(values)
     removed = cache_.prune(-1 if values["all"] else values["limit"])
     freed, kept = sum(entry.size_bytes for entry in removed), len(cache_.entries())
+    if values["all"]:
+        freed += _engines(values).prune(-1)
     if values["json"]:
         document = {"removed": [_plain(e) for e in removed], "freed_bytes": freed, "kept": kept}
         console.out(json.dumps(document, indent=2))
@@ -106,6 +112,13 @@ def _cache(values: dict[str, Any]) -> FeatureCache:
     from vtnstream.features.cache import FeatureCache
 
     return FeatureCache(values["cache_dir"] or default_cache_dir())
+
+
+def _engines(values: dict[str, Any]) -> EngineCache:
+    from vtnstream.config.runtime import default_cache_dir
+    from vtnstream.inference.engine_cache import EngineCache
+
+    return EngineCache(values["cache_dir"] or default_cache_dir())
 
 
 def _plain(entry: CacheEntry) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def _document(path: str, plan: Plan) -> dict[str, Any]:
         "temporal_bytes": plan.temporal_bytes,
         "weights_bytes": plan.weights_bytes,
         "tokens_per_second": plan.frames_per_second,
+        "runtime": plan.runtime,
         "seconds": plan.seconds,
     }
 
@@ -117,6 +118,8 @@ def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:
         (plan.temporal_bytes, "tokens and scores"),
     ]
     memory = ", ".join(f"{format_size(size)} {what}" for size, what in parts if size)
+    runtime = plan.runtime
+    backbone = f"{runtime['backend']}, {runtime['dtype']} on {runtime['device']}"
     rate = f"at {plan.frames_per_second:,.1f} frames/s"
     return [
         ("video", path),
@@ -124,6 +127,7 @@ def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:
         ("frames", unknown if plan.num_frames is None else f"{plan.num_frames:,}"),
         ("tokens", tokens),
         ("memory", memory),
+        ("backbone", f"{backbone}; {runtime['reason']}"),
         ("disk", unknown if plan.disk_bytes is None else format_size(plan.disk_bytes)),
         ("time", rate if plan.seconds is None else f"{format_time(plan.seconds, digits=0)} {rate}"),
     ]

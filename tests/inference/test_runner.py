@@ -1,0 +1,161 @@
+"""Batches through a team of workers: the same rows whoever works them, in their order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from vtnstream.config import BackboneConfig, PreprocessConfig
+from vtnstream.errors import UsageError, VideoDecodeError
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.runner import MOST_WORKERS, Encoding, Runner, Team
+from vtnstream.models.backbone import create_backbone
+from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FrameEncoder:
+    torch.manual_seed(0)
+    config = BackboneConfig("test_vit", {"img_size": 64})
+    preprocess = PreprocessConfig(size=64, resize=64)
+    return FrameEncoder(create_backbone(config), config, preprocess, dtype="float32")
+
+
+def frames(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), np.uint8)
+
+
+def chunk(first: int, count: int) -> FrameChunk:
+    indices = np.arange(first, first + count)
+    seconds = indices.astype(np.float64)
+    times = TokenTimes(indices, indices, seconds, seconds + 1)
+    stats = DecodeStats(num_frames=count)
+    return FrameChunk(frames(count, first), times, first, first + BATCH, stats)
+
+
+def encoded(run: Runner, team: Team, total: int) -> np.ndarray:
+    starts = range(0, total, BATCH)
+    batches = (chunk(first, min(BATCH, total - first)) for first in starts)
+    with Encoding(run, team, 64) as encoding:
+        results = list(encoding.results(batches))
+    assert [result.first_index for result in results] == list(starts)
+    assert sum(result.stats.num_frames for result in results) == total
+    assert encoding.busy_seconds > 0
+    return np.concatenate([result.values for result in results])
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+def test_rows_do_not_depend_on_the_number_of_workers(encoder: FrameEncoder, workers: int) -> None:
+    run = encoder.runner(BATCH)
+    alone = encoded(run, Team(1, 1), 30)
+    assert alone.dtype == np.float32 and alone.shape == (30, encoder.num_features)
+    np.testing.assert_array_equal(encoded(run, Team(workers, 1), 30), alone)
+
+
+def test_a_fixed_engine_gets_full_batches_and_gives_the_rows_asked_for(
+    encoder: FrameEncoder,
+) -> None:
+    shapes = []
+
+    def engine(pixels: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(pixels.shape))
+        return encoder.network(pixels)
+
+    run = encoder.runner(BATCH, engine)
+    whole, part = frames(BATCH), frames(BATCH)[:3]
+    assert run(part).shape == (3, encoder.num_features)
+    np.testing.assert_array_equal(run(part), run(whole)[:3])
+    assert set(shapes) == {(BATCH, 64, 64, 3)}
+
+
+def test_what_was_decoded_before_a_failure_is_given_first(encoder: FrameEncoder) -> None:
+    def failing() -> Iterator[FrameChunk]:
+        for first in range(0, 20, BATCH):
+            yield chunk(first, BATCH)
+        raise VideoDecodeError("film.mp4: gone")
+
+    seen = []
+    team = Team(3, 1)
+    with (
+        Encoding(encoder.runner(BATCH), team, 64) as encoding,
+        pytest.raises(VideoDecodeError, match="gone"),
+    ):
+        for result in encoding.results(failing()):
+            seen.append(result.first_index)
+    assert seen == list(range(0, 20, BATCH))
+
+
+def test_never_more_than_twice_the_workers_in_hand(encoder: FrameEncoder) -> None:
+    started, most, lock, release = 0, 0, threading.Lock(), threading.Event()
+
+    def slow(pixels: torch.Tensor) -> torch.Tensor:
+        release.wait(10)
+        return encoder.network(pixels)
+
+    def batches() -> Iterator[FrameChunk]:
+        nonlocal started
+        for first in range(0, 40 * BATCH, BATCH):
+            with lock:
+                started += 1
+            yield chunk(first, BATCH)
+
+    team = Team(2, 1)
+    with Encoding(encoder.runner(BATCH, slow), team, 64) as encoding:
+        results = encoding.results(batches())
+        taker = threading.Thread(target=lambda: next(results))
+        taker.start()
+        time.sleep(0.3)
+        most = started  # the first result is not there, so nothing more may be taken
+        release.set()
+        taker.join()
+        assert len(list(results)) == 39
+    assert most == 2 * team.workers
+
+
+def test_threads_of_torch_are_as_before(encoder: FrameEncoder) -> None:
+    before = torch.get_num_threads()
+    encoded(encoder.runner(BATCH), Team(2, 1), 8)
+    assert torch.get_num_threads() == before
+    seen: list[int] = []
+    new = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    new.start()
+    new.join()
+    assert seen == [before], "new threads begin as before, too"
+
+
+def test_features_that_are_no_numbers_are_refused(encoder: FrameEncoder) -> None:
+    def engine(pixels: torch.Tensor) -> torch.Tensor:
+        return encoder.network(pixels) * float("nan")
+
+    with pytest.raises(UsageError, match=r"test_vit in float32.*not finite.*--dtype"):
+        encoder.runner(BATCH, engine)(frames(2))
+
+
+@pytest.mark.parametrize(
+    ("cores", "team"),
+    [
+        (1, Team(1, 1)),
+        (2, Team(2, 1)),
+        (MOST_WORKERS, Team(MOST_WORKERS, 1)),
+        (64, Team(MOST_WORKERS, 4)),
+    ],
+)
+def test_teams_of_small_and_large_machines(
+    cores: int, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert Team.of(torch.device("cpu")) == team
+
+
+def test_decoder_and_workers_share_the_cores() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert Team(2, 1).rate(0.01, 0.03, cpu) == pytest.approx(50)
+    assert Team(8, 1).rate(0.01, 0.03, cpu) == pytest.approx(100), "the decoder has one thread"
+    assert Team(2, 1).rate(0.01, 0.001, cuda) == pytest.approx(100)

@@ -1,0 +1,228 @@
+"""Compilers of the frame network: the real AOTInductor, and torch-tensorrt up to the library
+itself, for which a stand-in with the same functions is put."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vtnstream.config import BackboneConfig, PreprocessConfig
+from vtnstream.config.runtime import BACKENDS as NAMES
+from vtnstream.errors import MissingExtraError, UsageError
+from vtnstream.models.backbone import create_backbone
+from vtnstream.models.compile import child
+from vtnstream.models.compile.backend import BACKENDS, EngineError, get_backend
+from vtnstream.models.compile.inductor import Inductor
+from vtnstream.models.compile.tensorrt import TensorRT
+from vtnstream.models.frame_network import FrameNetwork
+from vtnstream.preprocess.pipeline import Normalize
+
+CPU = torch.device("cpu")
+
+
+def network(dtype: torch.dtype = torch.float32) -> FrameNetwork:
+    torch.manual_seed(0)
+    backbone = create_backbone(BackboneConfig("test_vit", {"img_size": 32})).eval()
+    normalize = Normalize(PreprocessConfig(size=32, resize=32))
+    made = FrameNetwork(normalize, backbone.to(dtype), dtype).eval()
+    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def pixels(count: int = 2) -> torch.Tensor:
+    random = np.random.default_rng(0)
+    return torch.from_numpy(random.integers(0, 256, (count, 32, 32, 3), np.uint8))
+
+
+def built(name: str, folder: Path, net: FrameNetwork) -> Path:
+    folder.mkdir(mode=0o700)
+    waits: list[float] = []
+    program = get_backend(name).export(net, pixels())
+    seconds = child.compile_in_child(name, program, folder, threads=1, on_wait=waits.append)
+    assert waits == sorted(waits) and waits[-1] <= seconds
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing else is left"
+    return folder
+
+
+def test_every_name_of_the_option_is_in_the_table() -> None:
+    assert {*BACKENDS, "auto", "eager"} == set(NAMES)
+    for name in BACKENDS:
+        assert get_backend(name).missing(CPU) is None or name != "inductor"
+    with pytest.raises(UsageError, match="did you mean 'inductor'"):
+        get_backend("indcutor")
+
+
+# --------------------------------------------------------------------------- inductor
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The engine of the small network, really compiled: half a minute."""
+    if shutil.which("g++") is None and not os.environ.get("CI"):
+        pytest.skip("no C++ compiler")
+    return built("inductor", tmp_path_factory.mktemp("inductor") / "engine", network())
+
+
+def test_inductor_equals_the_network(library: Path) -> None:
+    net = network()
+    engine = Inductor().load(library, net, CPU, 2)
+    with torch.inference_mode():
+        expected = net(pixels())
+    found = engine(pixels())
+    assert found.dtype == torch.float32 and found.shape == expected.shape
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-5)
+    assert not torch.equal(engine(255 - pixels()), found)
+
+
+def test_inductor_lets_others_work_meanwhile(library: Path) -> None:
+    """The interpreter's lock is free while it computes, and several threads may call it."""
+    engine = Inductor().load(library, network(), CPU, 3)
+    expected = engine(pixels())
+    calls, wrong, stop = [0] * 3, [], threading.Event()
+
+    def call(number: int) -> None:
+        while not stop.is_set():
+            if not torch.equal(engine(pixels()), expected):
+                wrong.append(number)
+            calls[number] += 1
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong and min(calls) > 0
+
+
+def test_what_is_no_library_is_no_engine(tmp_path: Path) -> None:
+    (tmp_path / "model.so").write_bytes(b"not a library")
+    with pytest.raises(EngineError, match=r"model\.so: cannot be loaded"):
+        Inductor().load(tmp_path, network(), CPU, 1)
+
+
+# ----------------------------------------------------------------- tensorrt, stand-in
+
+STAND_IN = '''
+"""Has the functions of torch-tensorrt 2.14 that are called, with its signatures."""
+import os, pathlib, sys, time, types
+import torch
+
+def compile(exported_program, inputs=None, *, arg_inputs=None, device=None,
+            cache_built_engines=False, reuse_cached_engines=False):
+    what = os.environ.get("STAND_IN", "")
+    if what == "fail":
+        raise RuntimeError("no kernel for this GPU")
+    if what == "crash":
+        os.abort()
+    if what == "hang":
+        pathlib.Path(os.environ["STAND_IN_FILE"]).write_text(str(os.getpid()))
+        time.sleep(600)
+    assert len(arg_inputs) == 1 and arg_inputs[0].is_contiguous() and arg_inputs[0].ndim == 4
+    assert not cache_built_engines and not reuse_cached_engines
+    return exported_program.module()
+
+def save(module, file_path="", *, output_format="exported_program", arg_inputs=None,
+         pickle_protocol=2):
+    assert output_format == "exported_program"
+    torch.export.save(torch.export.export(module, tuple(arg_inputs)), file_path)
+
+def load(file_path=""):
+    return torch.export.load(file_path)
+
+dynamo = types.SimpleNamespace(compile=compile)
+'''
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "torch_tensorrt.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(folder)
+    yield
+    sys.modules.pop("torch_tensorrt", None)
+
+
+def test_tensorrt_from_export_to_engine(stand_in: None, tmp_path: Path) -> None:
+    net = network(torch.bfloat16)
+    (tmp_path / "engines").mkdir()
+    folder = built("tensorrt", tmp_path / "engines" / "engine", net)
+    assert [path.name for path in folder.iterdir()] == ["model.pt2"]
+    engine = TensorRT().load(folder, net, CPU, 2)
+    with torch.inference_mode():
+        expected = net(pixels())
+        found = engine(pixels())
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0.02, atol=0.02)
+
+
+def test_tensorrt_of_another_version_is_no_engine(stand_in: None, tmp_path: Path) -> None:
+    (tmp_path / "model.pt2").write_bytes(b"not a program")
+    with pytest.raises(EngineError, match=r"model\.pt2: cannot be loaded"):
+        TensorRT().load(tmp_path, network(), CPU, 1)
+
+
+def test_tensorrt_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cuda = torch.device("cuda")
+    assert "NVIDIA GPU" in (TensorRT().missing(CPU) or "")
+    if TensorRT().missing(cuda) is None:
+        pytest.skip("torch-tensorrt is installed")
+    assert 'pip install "vtnstream[tensorrt]"' in (TensorRT().missing(cuda) or "")
+    with pytest.raises(MissingExtraError, match="the extra 'tensorrt'"):
+        TensorRT().load(tmp_path, network(), cuda, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("fail", "no kernel for this GPU"), ("crash", "ended by signal 6")],
+)
+def test_a_compiler_that_fails_is_one_line(
+    stand_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, message: str
+) -> None:
+    monkeypatch.setenv("STAND_IN", how)
+    (tmp_path / "engines").mkdir()
+    with pytest.raises(EngineError, match=message) as caught:
+        built("tensorrt", tmp_path / "engines" / "engine", network())
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "engines").iterdir()] == ["engine"]
+
+
+def test_an_interrupt_ends_the_compiler(
+    stand_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN", "hang")
+    monkeypatch.setenv("STAND_IN_FILE", str(tmp_path / "pid"))
+    folder = tmp_path / "engine"
+    folder.mkdir()
+
+    def interrupted(seconds: float) -> None:
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            raise KeyboardInterrupt
+
+    program = TensorRT().export(network(), pixels())
+    with pytest.raises(KeyboardInterrupt):
+        child.compile_in_child("tensorrt", program, folder, threads=1, on_wait=interrupted)
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not (tmp_path / "engine.work").exists()
+
+
+def test_compilers_keep_out_of_the_shared_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/torchinductor_somebody")
+    environment: dict[str, Any] = child._environment(tmp_path)
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TMPDIR"):
+        assert Path(environment[name]).is_relative_to(tmp_path)

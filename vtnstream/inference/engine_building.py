@@ -1,0 +1,161 @@
+"""One engine from nothing to trusted: exported, compiled, loaded, compared and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vtnstream.errors import UsageError
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.engine_cache import EngineCache, EngineKey, hardware
+from vtnstream.inference.measuring import filled, seconds_of
+from vtnstream.inference.runner import Runner, Team
+from vtnstream.models.compile.backend import EngineError, get_backend
+from vtnstream.models.compile.child import compile_in_child
+from vtnstream.preprocess.pipeline import pixels_of
+from vtnstream.progress import Progress
+
+TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2, "float16": 1e-2}
+"""Largest relative distance |engine - eager| / |eager| of a feature vector. Torch itself lets
+CUDA convolutions round float32 to 10 bits (TF32), and compilers keep more digits of bfloat16
+between layers than eager does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A runner that may be used, and what the report says of it: seconds of compiling, the
+    difference from the uncompiled network, frames a second of one worker with both."""
+
+    run: Runner
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineBuilder:
+    """Builds engines of one encoder.
+
+    Attributes:
+        encoder: whose network is compiled.
+        team: who will call the engine.
+        cache: where engines are kept.
+        progress: told of compilations.
+    """
+
+    encoder: FrameEncoder
+    team: Team
+    cache: EngineCache
+    progress: Progress
+
+    def key(self, backend: str, batch_size: int) -> EngineKey:
+        """All that an engine depends on."""
+        encoder = self.encoder
+        return EngineKey(
+            backend=backend,
+            versions={"torch": torch.__version__, **get_backend(backend).versions()},
+            hardware=hardware(encoder.device),
+            weights_sha256=encoder.weights_sha256,
+            backbone=encoder.config.name,
+            arguments={**encoder.config.key(), **encoder.shape.key()},
+            preprocess=encoder.preprocess.key(),
+            dtype=encoder.dtype,
+            batch_size=batch_size,
+            threads=self.team.threads,
+        )
+
+    def prepare(
+        self, backend: str, batch_size: int, frames: Callable[[], NDArray[np.uint8]]
+    ) -> Prepared:
+        """The engine from the cache, or compiled now; compared with the uncompiled network on
+        real frames in either case.
+
+        Args:
+            backend: its name.
+            batch_size: samples of a call.
+            frames: gives some, (n, h, w, 3).
+
+        Raises:
+            EngineError: it cannot be made or trusted, or its features differ.
+        """
+        compiler, encoder = get_backend(backend), self.encoder
+        shown = frames()
+        pixels = pixels_of(filled(shown, batch_size)).to(encoder.device)
+
+        def make(folder: Path) -> dict[str, float]:
+            return {"compile_seconds": self._compile(backend, pixels, folder)}
+
+        key = self.key(backend, batch_size)
+        waiting = f"another vtnstream process is compiling {encoder.config.name}, waiting"
+        with self.cache.obtain(key, make, on_wait=lambda: self.progress.warn(waiting)) as record:
+            engine = compiler.load(
+                record.folder, encoder.network, encoder.device, self.team.workers
+            )
+        run = encoder.runner(batch_size, engine)
+        difference = check(run, encoder, shown[:batch_size])
+        facts = {**record.facts, "max_difference": float(f"{difference:.2g}")}
+        if "frames_per_second" not in facts:
+            facts |= self._compared(run, shown)
+            self.cache.note(key, facts)
+        return Prepared(run, facts)
+
+    def _compile(self, backend: str, pixels: torch.Tensor, folder: Path) -> float:
+        name = self.encoder.config.name
+        self.progress.start(f"compiling {name} ({backend})", total=None, unit="s")
+        try:
+            try:
+                program = get_backend(backend).export(self.encoder.network, pixels)
+            except Exception as error:  # torch.export raises all kinds
+                first = str(error).strip().partition("\n")[0]
+                raise EngineError(f"{name} cannot be exported ({first})") from error
+            seconds = compile_in_child(
+                backend,
+                program,
+                folder,
+                threads=self.team.threads,
+                on_wait=lambda seconds: self.progress.advance(int(seconds)),
+            )
+        finally:
+            self.progress.finish()
+        return round(seconds, 1)
+
+    def _compared(self, run: Runner, frames: NDArray[np.uint8]) -> dict[str, float]:
+        """Frames a second of one worker, with and without the engine."""
+        batch, plain = filled(frames, run.batch_size), self.encoder.runner(run.batch_size)
+        seconds = {
+            name: seconds_of(partial(one, batch), self.team, run.device, rounds=2)
+            for name, one in (("frames_per_second", run), ("eager_frames_per_second", plain))
+        }
+        return {name: float(f"{run.batch_size / each:.4g}") for name, each in seconds.items()}
+
+
+def check(run: Runner, encoder: FrameEncoder, frames: NDArray[np.uint8]) -> float:
+    """Compare an engine with the uncompiled network on real frames (n, h, w, 3).
+
+    Returns:
+        The largest relative distance of a feature vector.
+
+    Raises:
+        EngineError: it is beyond :data:`TOLERANCE`, or not a number.
+    """
+    expected = encoder.encode(frames)
+    try:
+        values = run(frames)
+    except UsageError as error:  # not finite, where eager's are
+        raise EngineError(str(error)) from error
+    if values.shape != expected.shape:
+        raise EngineError(f"its features have the shape {values.shape}, not {expected.shape}")
+    scale = np.maximum(np.linalg.norm(expected, axis=1), np.finfo(np.float32).tiny)
+    difference = float((np.linalg.norm(values - expected, axis=1) / scale).max())
+    allowed = TOLERANCE[encoder.dtype]
+    if not difference <= allowed:
+        raise EngineError(
+            f"its features differ from the uncompiled network's by {difference:.1%}, more than "
+            f"{allowed:.1%}"
+        )
+    return difference

@@ -1,0 +1,265 @@
+"""Which engine runs the backbone of one encoder, and why; made, checked and kept ready.
+
+An engine is used only after its features of real frames equal those of the uncompiled
+network; otherwise that one goes on, with a warning and a word in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtnstream.config import RuntimeConfig
+from vtnstream.config.runtime import default_cache_dir
+from vtnstream.errors import UsageError
+from vtnstream.inference.encoder import FrameEncoder, default_batch_size
+from vtnstream.inference.engine_building import EngineBuilder, Prepared
+from vtnstream.inference.engine_cache import EngineCache, EngineRecord
+from vtnstream.inference.measuring import Measured, Measurements, measure_batch_size, measure_rate
+from vtnstream.inference.runner import Team
+from vtnstream.models.compile.backend import EAGER, EngineError, get_backend
+from vtnstream.progress import Progress
+
+AUTO = "auto"
+PREFERRED = {"cuda": ("tensorrt", "inductor"), "cpu": ("inductor",)}
+"""What ``auto`` considers, best first."""
+
+FEW_FRAMES = 64
+"""A run over fewer says little of the next one."""
+WORTH_MEASURING, WORTH_TRYING_BATCHES = 512, 4096
+"""Frames to come of which a measurement takes a hundredth or two."""
+EXPECTED_GAIN = 1.25
+"""Of a compiled backbone on a CPU before it is known: 1.0 (ViT-B) to 2.2 (MobileNetV3)."""
+EXPECTED_COMPILE_SECONDS = 40.0
+"""Before the first compilation on this machine."""
+_FASTER = 1.02
+_ENDLESS = 10**12
+
+Frames = Callable[[], NDArray[np.uint8]]
+"""The first frames of a video, (n, h, w, 3), decoded when first asked for."""
+
+
+class SlowerError(EngineError):
+    """The engine is right and no faster than the uncompiled network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend's name and one clause that says why. ``on_trial``: eager takes its place
+    where it turns out to be no faster."""
+
+    backend: str
+    reason: str
+    on_trial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Frames a second of one worker where they are known, else the gain over the uncompiled
+    network; and seconds that making it still takes."""
+
+    frames_per_second: float | None
+    gain: float
+    compile_seconds: float
+
+
+class Engines:
+    """The engines of one encoder.
+
+    Args:
+        encoder: whose network is run.
+        runtime: backend, batch size, cache.
+        progress: told of compilations and warnings.
+    """
+
+    def __init__(self, encoder: FrameEncoder, runtime: RuntimeConfig, progress: Progress) -> None:
+        self.encoder = encoder
+        self.runtime = runtime
+        self.progress = progress
+        self.team = Team.of(encoder.device)
+        root = runtime.cache_dir or default_cache_dir()
+        self.cache = EngineCache(root, keep=runtime.use_cache)
+        self.measurements = Measurements(root, keep=runtime.use_cache)
+        self._builder = EngineBuilder(encoder, self.team, self.cache, progress)
+
+    # ------------------------------------------------------------------------ choosing
+
+    def candidates(self) -> tuple[str, ...]:
+        """Backends whose stored features answer the request."""
+        if self.runtime.backend != AUTO:
+            return (self.runtime.backend,)
+        return (*PREFERRED[self.encoder.device.type], EAGER)
+
+    def choose(self, num_frames: int | None, frames: Frames) -> Choice:
+        """The backend for a video that has no stored features.
+
+        Args:
+            num_frames: to come, None where unknown.
+            frames: for what must be measured.
+
+        Raises:
+            UsageError: the backend asked for cannot run here.
+        """
+        device, refused = self.encoder.device, self.encoder.refused
+        if self.runtime.backend == EAGER:
+            return Choice(EAGER, "asked for")
+        if self.runtime.backend in refused:
+            return Choice(EAGER, refused[self.runtime.backend])
+        if self.runtime.backend != AUTO:
+            missing = get_backend(self.runtime.backend).missing(device)
+            if missing:
+                raise UsageError(f"--backend {self.runtime.backend}: {missing}")
+            return Choice(self.runtime.backend, "asked for")
+        reasons = []
+        for name in PREFERRED[device.type]:
+            missing = refused.get(name) or get_backend(name).missing(device)
+            if missing is None:
+                if device.type == "cuda":
+                    return Choice(name, "the fastest of what is installed")
+                return self._worth(name, num_frames, frames)
+            reasons.append(f"{name}: {missing}")
+        return Choice(EAGER, "; ".join(reasons))
+
+    def _worth(self, name: str, num_frames: int | None, frames: Frames) -> Choice:
+        """Whether a compiled engine pays on this CPU: it is there and faster, or the frames
+        to come and those that went before repay its making."""
+        batch_size = self.samples_a_call(self.batch_size(num_frames, frames))
+        if (name, batch_size) in self.encoder.engines:
+            return Choice(name, "in use already")
+        record = self._record(name, batch_size)
+        if record is not None:
+            return _by_facts(name, record.facts)
+        if num_frames is None:
+            return Choice(EAGER, "the number of frames to come is unknown")
+        num_frames += self.encoder.num_encoded
+        measured = self.measurements.get(self.encoder, self.team)
+        if measured is None and num_frames < WORTH_MEASURING:
+            return Choice(EAGER, f"{num_frames} frames do not repay compiling")
+        if measured is None:
+            rate = measure_rate(self.encoder, self.team, frames(), batch_size)
+            measured = self.measurements.note(self.encoder, self.team, Measured(rate))
+        seconds = num_frames / (measured.frames_per_second * self.team.workers)
+        compiling = self.cache.mean_fact("compile_seconds", name) or EXPECTED_COMPILE_SECONDS
+        sums = f"{num_frames} frames take {seconds:.0f} s, compiling about {compiling:.0f} s"
+        if seconds * (1 - 1 / EXPECTED_GAIN) < compiling:
+            return Choice(EAGER, f"{name} would not repay its making ({sums})")
+        return Choice(name, f"it repays its making ({sums})", on_trial=True)
+
+    def batch_size(self, num_frames: int | None, frames: Frames) -> int:
+        """Tokens of a batch: as many frames as were asked for, what was measured here before,
+        or is measured now where a long video repays it."""
+        encoder, shape = self.encoder, self.encoder.shape
+        if self.runtime.batch_size is not None:
+            return max(1, self.runtime.batch_size // shape.burst.frames)
+        if shape.clip:
+            return default_batch_size(encoder.device)
+        known = self.measurements.get(self.encoder, self.team)
+        if known is None or known.batch_size is None:
+            if (num_frames or 0) < WORTH_TRYING_BATCHES:
+                return default_batch_size(encoder.device, shape)
+            known = measure_batch_size(encoder, self.team, frames())
+            self.measurements.note(encoder, self.team, known)
+        assert known.batch_size is not None
+        return known.batch_size
+
+    def samples_a_call(self, batch_size: int) -> int:
+        """Of a batch of so many tokens: each is a sample of its own, or a clip is several."""
+        return max(1, batch_size // max(1, self.encoder.shape.clip))
+
+    def make_best(self, frames: Frames) -> Choice:
+        """Make what ``auto`` takes for the longest videos, so that short ones find it.
+
+        Args:
+            frames: what it is measured and compared on.
+        """
+        choice = self.choose(_ENDLESS, frames)
+        try:
+            self.prepare(choice, self.samples_a_call(self.batch_size(_ENDLESS, frames)), frames)
+        except EngineError as error:
+            self.encoder.refused[choice.backend] = str(error)
+            return Choice(EAGER, str(error))
+        return choice
+
+    def expected(self, backend: str, batch_size: int) -> Expected:
+        """What is known of a backend before it is made."""
+        if backend == EAGER:
+            measured = self.measurements.get(self.encoder, self.team)
+            return Expected(measured.frames_per_second if measured else None, 1.0, 0.0)
+        record = self._record(backend, batch_size)
+        if record is not None:
+            return Expected(record.facts.get("frames_per_second"), EXPECTED_GAIN, 0.0)
+        seconds = self.cache.mean_fact("compile_seconds", backend) or EXPECTED_COMPILE_SECONDS
+        return Expected(None, EXPECTED_GAIN, seconds)
+
+    def note_run(self, backend: str, num_frames: int, seconds: float) -> None:
+        """Learn from a run of the uncompiled network what the next one may expect.
+
+        Args:
+            backend: what ran.
+            num_frames: encoded.
+            seconds: of each worker.
+        """
+        self.encoder.num_encoded += num_frames
+        if backend == EAGER and num_frames >= FEW_FRAMES:
+            rate = num_frames / (seconds * self.team.workers)
+            self.measurements.note(self.encoder, self.team, Measured(rate))
+
+    # ------------------------------------------------------------------------- making
+
+    def prepare(self, choice: Choice, batch_size: int, frames: Frames) -> Prepared:
+        """The runner of a backend: from this process, from the cache, or compiled now.
+
+        Args:
+            choice: of :meth:`choose`.
+            batch_size: samples of a call.
+            frames: what the engine is compared on.
+
+        Raises:
+            EngineError: it cannot be made or trusted, or its features differ.
+            SlowerError: it was on trial, and is no faster.
+        """
+        backend = choice.backend
+        if backend == EAGER:
+            return Prepared(self.encoder.runner(batch_size))
+        known: Prepared | None = self.encoder.engines.get((backend, batch_size))
+        if known is None:
+            known = self._builder.prepare(backend, batch_size, frames)
+            measured = _by_facts(backend, known.facts)
+            if choice.on_trial and measured.backend == EAGER:
+                raise SlowerError(measured.reason)
+            self.encoder.engines[backend, batch_size] = known
+        return known
+
+    def _record(self, backend: str, batch_size: int) -> EngineRecord | None:
+        try:
+            return self.cache.find(self._builder.key(backend, batch_size))
+        except EngineError as error:
+            self.progress.warn(str(error))
+            return None
+
+    def facts(self, choice: Choice, batch_size: int, prepared: Prepared | None) -> dict[str, Any]:
+        """How features were computed, for the report."""
+        return {
+            "device": str(self.encoder.device),
+            "dtype": self.encoder.dtype,
+            "backend": choice.backend,
+            "reason": choice.reason,
+            "batch_size": batch_size,
+            "workers": self.team.workers,
+            **(prepared.facts if prepared else {}),
+        }
+
+
+def _by_facts(name: str, facts: dict[str, Any]) -> Choice:
+    """Engine or eager, by what was measured of both."""
+    ours, plain = facts.get("frames_per_second"), facts.get("eager_frames_per_second")
+    if ours is None or plain is None:
+        return Choice(name, "compiled before")
+    rates = f"{ours:g} frames/s a core, {plain:g} without"
+    if ours < _FASTER * plain:
+        return Choice(EAGER, f"{name} is no faster here ({rates})")
+    return Choice(name, f"it is faster here ({rates})")

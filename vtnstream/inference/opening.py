@@ -1,0 +1,259 @@
+"""Opening the feature store of one question: under which key its features stand, how the
+store is cut, and which engine will fill what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtnstream.config import SamplingConfig
+from vtnstream.errors import VideoDecodeError
+from vtnstream.features.cache import FeatureCache
+from vtnstream.features.key import FeatureKey, FileState, video_identity
+from vtnstream.features.store import FeatureStore, StoreLayout
+from vtnstream.inference.decoding import DecodeJob, missing_runs
+from vtnstream.inference.encoder import default_batch_size
+from vtnstream.inference.engine_building import Prepared
+from vtnstream.inference.engines import Choice, Engines, SlowerError
+from vtnstream.inference.sample_source import open_samples
+from vtnstream.inference.samples import FRAMES, SampleShape
+from vtnstream.models.compile.backend import EAGER, EngineError
+from vtnstream.models.precision import is_slow
+from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.types import TimeRange, VideoInfo
+from vtnstream.video.decode import DECODER, RESIZER
+from vtnstream.video.sampling import estimate_num_tokens, index_range
+
+_FIRST_FRAMES = 2
+"""That an engine is compared and timed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store, held while the context that opened it is, and what it takes to fill it.
+
+    Attributes:
+        store: of the chosen backend's features.
+        job: what to decode and encode.
+        first_chunk, stop_chunk: chunks of the question; None is the end of the video.
+        num_expected: tokens of the question by the header, None where it does not say.
+        facts: device, precision, backend and why, for the report.
+    """
+
+    store: FeatureStore
+    job: DecodeJob
+    first_chunk: int
+    stop_chunk: int | None
+    num_expected: int | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One question about one video.
+
+    Attributes:
+        path: the video, in the ``state`` it was found in.
+        info: its header.
+        sampling, span, stream: which frames.
+        cache: where stores are.
+        engines: what can run the backbone.
+    """
+
+    path: str | Path
+    state: FileState
+    info: VideoInfo
+    sampling: SamplingConfig
+    span: TimeRange
+    stream: int | None
+    cache: FeatureCache
+    engines: Engines
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        """The store of the best backend, ready to be filled. An engine that cannot be
+        trusted is refused with a warning, and the uncompiled network takes its place.
+
+        Raises:
+            UsageError: the backend asked for cannot run here.
+            VideoError: the first frames, where an engine needs them, cannot be decoded.
+            StoreError: the store cannot be opened.
+        """
+        with ExitStack() as stack:
+            yield self._open_best(stack)
+
+    def _open_best(self, stack: ExitStack) -> Opened:
+        choice = self.choose()
+        with ExitStack() as attempt:
+            try:
+                opened = self._open(attempt, choice)
+                stack.push(attempt.pop_all())
+                return opened
+            except EngineError as error:
+                choice = self._refuse(choice, error)
+        return self._open(stack, choice)
+
+    def choose(self) -> Choice:
+        """The backend: the one whose features of this video are stored already, so that no
+        two are mixed, else what is worth it."""
+        engines = self.engines
+        chunks = {name: self.cache.num_chunks(self.key(name)) for name in engines.candidates()}
+        most = max(chunks, key=lambda name: chunks[name])
+        if engines.runtime.backend == "auto" and chunks[most]:
+            return Choice(most, "features of it are stored")
+        if chunks[most]:
+            return Choice(most, "asked for")
+        try:
+            return engines.choose(self.num_expected, self.first_frames)
+        except VideoDecodeError:  # the run itself will say it better
+            return Choice(EAGER, "its first frames cannot be decoded")
+
+    def key(self, backend: str) -> FeatureKey:
+        """The key under which a backend's features of this video are stored."""
+        return replace(self._any_key, backend=f"{backend}:{self.engines.encoder.device.type}")
+
+    @cached_property
+    def _any_key(self) -> FeatureKey:
+        """With the file looked at once for all backends."""
+        encoder = self.engines.encoder
+        return FeatureKey(
+            video=video_identity(self.path),
+            stream_index=self.info.stream_index,
+            sampling=sampling_grid(self.sampling, self.span, encoder.shape),
+            preprocess=encoder.preprocess.key(),
+            resizer=RESIZER,
+            decoder=DECODER,
+            backbone=encoder.config.name,
+            backbone_arguments=encoder.config.key(),
+            weights_sha256=encoder.weights_sha256,
+            dtype=encoder.dtype,
+            backend="",
+        )
+
+    @cached_property
+    def num_expected(self) -> int | None:
+        """Tokens of the question by the header, None where it does not say."""
+        picked = estimate_num_tokens(self.info, self.sampling, self.span)
+        return self.engines.encoder.shape.count_tokens(picked, self.sampling)
+
+    def first_frames(self) -> NDArray[np.uint8]:
+        """The first frames of the range, (n, h, w, 3), n at least 1.
+
+        Raises:
+            VideoError: there are none.
+        """
+        return self._first_frames
+
+    @cached_property
+    def _first_frames(self) -> NDArray[np.uint8]:
+        encoder = self.engines.encoder
+        first, stop = index_range(self.sampling, self.span)
+        with (
+            open_samples(
+                self.path,
+                self.sampling,
+                encoder.shape,
+                fit=frame_fit(encoder.preprocess),
+                interpolation=encoder.preprocess.interpolation,
+                chunk_size=_FIRST_FRAMES,
+                first_index=first - first % _FIRST_FRAMES,
+                stop_index=stop,
+                span=self.span,
+                stream=self.stream,
+            ) as source,
+            closing(source.chunks()) as chunks,
+        ):
+            for chunk in chunks:
+                if len(chunk.frames):
+                    return chunk.frames
+        raise VideoDecodeError(f"{self.path}: no frame could be decoded in the requested range")
+
+    def _open(self, stack: ExitStack, choice: Choice) -> Opened:
+        """Raises:
+        EngineError: the engine is refused.
+        """
+        engines, encoder = self.engines, self.engines.encoder
+        waiting = f"{self.path}: another vtnstream process is reading it, waiting"
+        store = stack.enter_context(
+            self.cache.open(
+                self.key(choice.backend),
+                self.state,
+                on_wait=lambda: engines.progress.warn(waiting),
+            )
+        )
+        layout = store.layout or store.begin(self._plan_layout())
+        first, stop = index_range(self.sampling, self.span)
+        first_chunk = first // layout.chunk_tokens
+        stop_chunk = None if stop is None else -(-stop // layout.chunk_tokens)
+        size = engines.samples_a_call(layout.batch_size)
+        prepared: Prepared | None = None
+        if missing_runs(store, first_chunk, stop_chunk):
+            prepared = engines.prepare(choice, size, self.first_frames)
+            self._warn_if_slow()
+        job = DecodeJob(
+            path=self.path,
+            preprocess=encoder.preprocess,
+            shape=encoder.shape,
+            sampling=self.sampling,
+            span=self.span,
+            stream=self.stream,
+            run=prepared.run if prepared else encoder.runner(size),
+            team=engines.team,
+        )
+        facts = engines.facts(choice, layout.batch_size, prepared)
+        return Opened(store, job, first_chunk, stop_chunk, self.num_expected, facts)
+
+    def _plan_layout(self) -> StoreLayout:
+        """How a new store is cut."""
+        encoder = self.engines.encoder
+        seconds = self.info.duration_from_header
+        rate = None
+        if self.num_expected and seconds and self.span == TimeRange():
+            rate = self.num_expected / float(seconds)
+        if self.sampling.kind == "rate":
+            rate = float(self.sampling.fps)
+        try:
+            batch_size = self.engines.batch_size(self.num_expected, self.first_frames)
+        except VideoDecodeError:
+            batch_size = default_batch_size(encoder.device, encoder.shape)
+        return StoreLayout.plan(encoder.num_features, batch_size, rate)
+
+    def _refuse(self, choice: Choice, error: EngineError) -> Choice:
+        encoder = self.engines.encoder
+        if not isinstance(error, SlowerError):
+            self.engines.progress.warn(
+                f"{choice.backend} is not used for {encoder.config.name}: {error}"
+            )
+        encoder.refused[choice.backend] = str(error)
+        return Choice(EAGER, f"{choice.backend} is not used: {error}")
+
+    def _warn_if_slow(self) -> None:
+        encoder = self.engines.encoder
+        if is_slow(encoder.dtype, encoder.device) and not encoder.num_encoded:
+            self.engines.progress.warn(
+                f"{encoder.dtype} is emulated on this {encoder.device.type.upper()} and slow: "
+                "--dtype float32 is faster"
+            )
+
+
+def sampling_grid(
+    sampling: SamplingConfig, span: TimeRange, shape: SampleShape = FRAMES
+) -> dict[str, Any]:
+    """What decides the grid of a range. With a rate every range shares one grid; for the
+    other kinds, and for clips, which stay within it, the range belongs to it."""
+    grid = {**sampling.key(), **shape.key()}
+    if (sampling.kind != "rate" or shape.clip) and span != TimeRange():
+        grid["span"] = span_text(span)
+    return grid
+
+
+def span_text(span: TimeRange) -> list[str | None]:
+    """A range as JSON data."""
+    return [str(span.start), None if span.end is None else str(span.end)]

@@ -1,0 +1,200 @@
+"""Frames on the host to features on the host: one engine, several threads.
+
+On a CPU each thread works a batch of its own with one thread of torch: nobody waits at the
+end of each layer for the slowest of a team, the decoder takes its share of the processor
+from whoever has it, and the numbers do not depend on how many threads there are. On CUDA two
+threads with a stream each let copies run beside the backbone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vtnstream.errors import UsageError
+from vtnstream.models.compile.backend import Engine
+from vtnstream.preprocess.pipeline import pixels_of
+from vtnstream.types import DecodeStats, FloatArray, FrameChunk, TokenTimes
+
+MOST_WORKERS = 16
+"""Threads with a batch in their hands; beyond, each gets several of torch's threads, so that
+memory stays bounded and a short video still uses a large machine."""
+_CUDA_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """How many batches are worked at once, each by how many of torch's threads."""
+
+    workers: int
+    threads: int
+
+    @classmethod
+    def of(cls, device: torch.device) -> Team:
+        """A team for the threads torch may use here (``--threads``)."""
+        if device.type == "cuda":
+            return cls(_CUDA_WORKERS, 1)
+        cores = torch.get_num_threads()
+        workers = min(cores, MOST_WORKERS)
+        return cls(workers, cores // workers)
+
+    def rate(self, decode_seconds: float, backbone_seconds: float, device: torch.device) -> float:
+        """Frames a second, from the seconds a frame takes in the decoder's one thread and in
+        one worker: on a CPU the two share the cores."""
+        if device.type == "cuda":
+            return 1 / max(decode_seconds, backbone_seconds)
+        shared = (decode_seconds + backbone_seconds) / self.workers
+        return 1 / max(decode_seconds, shared)
+
+
+class Runner:
+    """One engine as the pipeline calls it.
+
+    Args:
+        engine: what computes.
+        device: where.
+        batch_size: samples of a call.
+        fixed: the engine takes full batches only: a smaller one is filled up, and what was
+            filled in is cut off again. Rows do not depend on each other.
+        name: backbone and precision, for messages.
+    """
+
+    def __init__(
+        self, engine: Engine, device: torch.device, batch_size: int, *, fixed: bool, name: str
+    ) -> None:
+        self.engine = engine
+        self.device = device
+        self.batch_size = batch_size
+        self.fixed = fixed
+        self._name = name
+        self._own = threading.local()
+
+    def __call__(self, frames: NDArray[np.uint8]) -> FloatArray:
+        """Samples (T, H, W, 3) uint8, at least one, to features (T, D) float32.
+
+        Raises:
+            UsageError: features that are not finite.
+        """
+        size = self.batch_size
+        parts = [self._call(frames[i : i + size]) for i in range(0, len(frames), size)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _call(self, frames: NDArray[np.uint8]) -> FloatArray:
+        pixels = pixels_of(frames)
+        if self.fixed and len(pixels) < self.batch_size:
+            rest = pixels.new_zeros(self.batch_size - len(pixels), *pixels.shape[1:])
+            pixels = torch.cat([pixels, rest])
+        with torch.inference_mode():
+            features = self._on_cuda(pixels) if self.device.type == "cuda" else self.engine(pixels)
+        values = np.ascontiguousarray(features[: len(frames)].numpy(), np.float32)
+        if not np.isfinite(values).all():
+            raise UsageError(
+                f"backbone {self._name} gives values that are not finite: use --dtype float32, "
+                "or check its weights"
+            )
+        return values
+
+    def _on_cuda(self, pixels: Tensor) -> Tensor:
+        """In this thread's stream, through page-locked memory: the copies of one thread run
+        beside the backbone of the other."""
+        own = self._own
+        if not hasattr(own, "stream"):
+            own.stream, own.pinned = torch.cuda.Stream(self.device), None  # type: ignore[no-untyped-call]
+        if own.pinned is None or own.pinned.shape != pixels.shape:
+            own.pinned = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+        own.pinned.copy_(pixels)
+        with torch.cuda.stream(own.stream):
+            features = self.engine(own.pinned.to(self.device, non_blocking=True))
+            # Waits for this stream alone; then the page-locked frames are free again, too.
+            return features.cpu()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedBatch:
+    """A decoded batch with features (T, D) in place of its frames."""
+
+    first_index: int
+    values: FloatArray
+    times: TokenTimes
+    stats: DecodeStats
+
+
+class Encoding:
+    """A team at work on batches, results in their order. A context manager.
+
+    Args:
+        run: the engine.
+        team: how many work at once.
+        num_features: D.
+
+    Attributes:
+        busy_seconds: time the workers spent in the backbone, over the number of workers.
+    """
+
+    def __init__(self, run: Runner, team: Team, num_features: int) -> None:
+        self._run = run
+        self._num_features = num_features
+        self._team = team
+        self.busy_seconds = 0.0
+
+    def __enter__(self) -> Encoding:
+        self._threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(
+            self._team.workers,
+            thread_name_prefix="vtnstream-backbone",
+            initializer=torch.set_num_threads,
+            initargs=(self._team.threads,),
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        # The number is each thread's own, but the last one set is what new threads begin with.
+        torch.set_num_threads(self._threads)
+
+    def results(self, batches: Iterator[FrameChunk]) -> Iterator[EncodedBatch]:
+        """Encode ``batches``; at most twice as many as there are workers are in hand. Where
+        ``batches`` fail, what came before is given first.
+
+        Raises:
+            UsageError: features that are not finite.
+        """
+        pending: deque[tuple[FrameChunk, Future[tuple[FloatArray, float]]]] = deque()
+        failure: Exception | None = None
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:  # what was decoded before is worth keeping
+                failure = error
+                break
+            if batch is None:
+                break
+            pending.append((batch, self._pool.submit(self._work, batch.frames)))
+            del batch
+            while pending and (len(pending) >= 2 * self._team.workers or pending[0][1].done()):
+                yield self._finished(*pending.popleft())
+        while pending:
+            yield self._finished(*pending.popleft())
+        if failure is not None:
+            raise failure
+
+    def _work(self, frames: NDArray[np.uint8]) -> tuple[FloatArray, float]:
+        began = time.perf_counter()
+        values = self._run(frames) if len(frames) else np.empty((0, self._num_features), np.float32)
+        return values, time.perf_counter() - began
+
+    def _finished(
+        self, batch: FrameChunk, future: Future[tuple[FloatArray, float]]
+    ) -> EncodedBatch:
+        values, seconds = future.result()
+        self.busy_seconds += seconds / self._team.workers
+        return EncodedBatch(batch.first_index, batch.spread(values), batch.times, batch.stats)

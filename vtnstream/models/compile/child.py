@@ -1,0 +1,120 @@
+"""Compiling in a child process: its memory is gone afterwards, a crash of the compiler is a
+message, and an interrupt takes the compiler's own children along."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from vtnstream.models.compile.backend import EngineError, get_backend
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+_POLL_SECONDS = 0.1
+_PROGRAM = "program.pt2"
+_CODE = "from vtnstream.models.compile.child import main; main()"
+
+
+def compile_in_child(
+    backend: str,
+    program: ExportedProgram,
+    folder: Path,
+    *,
+    threads: int,
+    on_wait: Callable[[float], None],
+) -> float:
+    """Run :meth:`Backend.build` in a process of its own.
+
+    Args:
+        backend: its name.
+        program: what to compile.
+        folder: private and empty; holds the engine's files afterwards, and nothing else.
+        threads: see :meth:`Backend.build`.
+        on_wait: told of the seconds gone by, several times a second.
+
+    Returns:
+        Seconds it took.
+
+    Raises:
+        EngineError: the compiler failed; one line says how.
+    """
+    began = time.perf_counter()
+    working = folder.with_name(f"{folder.name}.work")
+    working.mkdir(mode=0o700)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.export.save(program, working / _PROGRAM)
+        arguments = [sys.executable, "-c", _CODE, backend, str(working), str(folder), str(threads)]
+        with open(working / "log", "w+b") as log:
+            child = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(working),
+                start_new_session=True,
+            )
+            try:
+                while child.poll() is None:
+                    on_wait(time.perf_counter() - began)
+                    time.sleep(_POLL_SECONDS)
+            finally:
+                _end(child)
+            if child.returncode:
+                log.seek(0)
+                raise EngineError(_reason(log.read(), child.returncode))
+    except OSError as error:
+        raise EngineError(f"{folder}: cannot be compiled there ({error})") from error
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    return time.perf_counter() - began
+
+
+def _environment(working: Path) -> dict[str, str]:
+    """Everything the compilers write and load again stays in our own directory: their
+    defaults lie in the system's temporary one, where others may have been before."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
+        "TORCHINDUCTOR_CACHE_DIR": str(working / "inductor"),
+        "TRITON_CACHE_DIR": str(working / "triton"),
+        "TMPDIR": str(working),
+    }
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Nothing of a child that still runs is left behind."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError, AttributeError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
+        child.wait()
+
+
+def _reason(log: bytes, code: int) -> str:
+    if code < 0:
+        return f"the compiler was ended by signal {-code}"
+    lines = log.decode(errors="replace").split("\n")
+    told = [line.strip() for line in lines if line.strip()]
+    return f"the compiler failed ({told[-1][:300] if told else f'code {code}'})"
+
+
+def main() -> None:
+    """The child: ``backend working-folder engine-folder threads``."""
+    backend, working, folder, threads = sys.argv[1:]
+    warnings.simplefilter("ignore")
+    program = torch.export.load(Path(working) / _PROGRAM)
+    get_backend(backend).build(program, Path(folder), int(threads))

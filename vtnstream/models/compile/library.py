@@ -1,0 +1,68 @@
+"""Calls a shared library of AOTInductor through its C interface.
+
+Torch's Python binding of the same library holds the interpreter's lock while it computes:
+the decoder would get one packet through per batch, and two threads would take turns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vtnstream.models.compile.backend import EngineError
+
+_new_capsule = ctypes.pythonapi.PyCapsule_New
+_new_capsule.restype = ctypes.py_object
+_new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype = ctypes.c_void_p
+_capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+class CompiledLibrary:
+    """One input tensor to one output tensor; up to ``workers`` threads at once.
+
+    Args:
+        path: the library. Loading it runs its code: the caller trusts it.
+        device: as it was compiled for.
+        workers: instances of the model in it; they share the weights.
+
+    Raises:
+        EngineError: it cannot be loaded.
+    """
+
+    def __init__(self, path: Path, device: torch.device, workers: int) -> None:
+        self._device = device
+        self._handle = ctypes.c_void_p()
+        try:
+            self._library = ctypes.CDLL(str(path))
+            self._tensors = torch._C._aoti
+            create = self._library.AOTInductorModelContainerCreateWithDevice
+            self._run = self._library.AOTInductorModelContainerRun
+        except (OSError, AttributeError) as error:
+            raise EngineError(f"{path}: cannot be loaded ({error})") from error
+        where = str(device).encode()
+        if create(ctypes.byref(self._handle), ctypes.c_size_t(workers), where, None):
+            raise EngineError(f"{path}: cannot be loaded")
+
+    def __call__(self, example: Tensor) -> Tensor:
+        """Raises:
+        EngineError: the library reports an error.
+        """
+        # The library takes the input's handle over, and hands the output's to us.
+        capsule = self._tensors.unsafe_alloc_void_ptr_from_tensor(example)
+        inputs = (ctypes.c_void_p * 1)(_capsule_pointer(capsule, None))
+        outputs = (ctypes.c_void_p * 1)()
+        stream = None
+        if self._device.type == "cuda":
+            stream = ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
+        one = ctypes.c_size_t(1)
+        if self._run(self._handle, inputs, one, outputs, one, stream, None):
+            raise EngineError("the compiled backbone failed: use --backend eager")
+        result: Tensor = self._tensors.alloc_tensor_by_stealing_from_void_ptr(
+            _new_capsule(outputs[0], None, None)
+        )
+        return result

@@ -1,0 +1,103 @@
+"""TensorRT through torch-tensorrt (the extra ``tensorrt``): the backbone as an engine for one
+kind of NVIDIA GPU, built ahead of time with ``torch_tensorrt.dynamo.compile``. Its other way,
+``torch.compile(backend="tensorrt")``, makes nothing that could be kept.
+
+Preprocessing stays in torch: it is a thousandth of the work, and bytes are no type of
+TensorRT's layers.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vtnstream.models.compile.backend import Engine, EngineError, export_quietly
+from vtnstream.models.frame_network import FrameNetwork
+from vtnstream.optional import require
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+PROGRAM = "model.pt2"
+EXTRA = "tensorrt"
+_DISTRIBUTIONS = ("torch-tensorrt", "tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+
+
+class TensorRT:
+    """Written against torch-tensorrt 2.14, where a network's own types are the layers'."""
+
+    def missing(self, device: torch.device) -> str | None:
+        if device.type != "cuda":
+            return "it needs an NVIDIA GPU (--device cuda)"
+        for module in ("torch_tensorrt", "tensorrt"):
+            if importlib.util.find_spec(module) is None:
+                return f'{module} is not installed: pip install "vtnstream[{EXTRA}]"'
+        return None
+
+    def versions(self) -> dict[str, str]:
+        found = {}
+        for name in _DISTRIBUTIONS:
+            try:
+                found[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return found
+
+    def export(self, network: FrameNetwork, pixels: Tensor) -> ExportedProgram:
+        with torch.no_grad():
+            example = _input(network, pixels)
+        return export_quietly(network.backbone, example)
+
+    def build(self, program: ExportedProgram, folder: Path, threads: int) -> None:
+        torch_tensorrt = require("torch_tensorrt", EXTRA)
+        assert program.example_inputs is not None
+        examples, _ = program.example_inputs
+        # Its own caches stay off (they are the default's temporary folder): ours holds whole
+        # programs, and knows more of what they depend on.
+        compiled = torch_tensorrt.dynamo.compile(
+            program,
+            arg_inputs=list(examples),
+            device=examples[0].device,
+            cache_built_engines=False,
+            reuse_cached_engines=False,
+        )
+        torch_tensorrt.save(
+            compiled,
+            str(folder / PROGRAM),
+            output_format="exported_program",
+            arg_inputs=list(examples),
+            pickle_protocol=4,  # engines beyond 4 GB
+        )
+
+    def load(
+        self, folder: Path, network: FrameNetwork, device: torch.device, workers: int
+    ) -> Engine:
+        torch_tensorrt = require("torch_tensorrt", EXTRA)
+        try:
+            backbone = torch_tensorrt.load(str(folder / PROGRAM)).module()
+        except Exception as error:  # a library of another version raises all kinds
+            first = str(error).strip().partition("\n")[0]
+            raise EngineError(f"{folder / PROGRAM}: cannot be loaded ({first})") from error
+        turn = threading.Lock()
+
+        def run(pixels: Tensor) -> Tensor:
+            batch = _input(network, pixels)
+            # One execution context: it must be done in one stream before it begins in another.
+            with turn:
+                features: Tensor = backbone(batch)  # (N, D)
+                if device.type == "cuda":
+                    torch.cuda.current_stream(device).synchronize()
+            return features.float()
+
+        return run
+
+
+def _input(network: FrameNetwork, pixels: Tensor) -> Tensor:
+    """What the engine takes: (N, 3, H, W), channels first in memory, too."""
+    return network.prepare(pixels).contiguous()
