@@ -119,7 +119,8 @@ class FrameReader:
         self._sparse = True
         context, sought = self.video.stream.codec_context, self.source.sought
         foresight = Foresight(self._sound_packets(), classify, self.choice, sought=sought)
-        yield from SparseDecoder(context, foresight, self._note_sound, sought=sought).frames()
+        decoder = SparseDecoder(context, foresight, self._note_sound, sought=sought)
+        yield from decoder.frames()
         self.reached_end = True
 
     def _place(self, frame: Any) -> Picture | None:
@@ -140,9 +141,12 @@ class FrameReader:
             return None
         if self.keyframes_only and not frame.key_frame:
             return None
+        return Picture(frame, place, self._aspect() if seen else None)
+
+    def _aspect(self) -> Fraction | None:
         stream = self.video.stream
-        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-        return Picture(frame, place, aspect)
+        ratio: Fraction | None = stream.sample_aspect_ratio
+        return ratio or stream.codec_context.sample_aspect_ratio
 
     def _stamps(self, frame: Any) -> tuple[int | None, int | None]:
         """pts and dts of a frame in output order.
@@ -241,7 +245,7 @@ class FrameReader:
         self.continuity.note(packet)
 
     def _is_encrypted(self, packet: Any) -> bool:
-        return self.video.is_format("mov", "mp4") and bool(packet.has_sidedata("encryption_info"))
+        return self.facts.chained and bool(packet.has_sidedata("encryption_info"))
 
     # ------------------------------------------------------------------------- soundness
 
@@ -258,9 +262,9 @@ class FrameReader:
         if self.tally.lifetime.num_packet_errors or self.stopped is not None:
             raise UnforeseenError("a read failed")
 
-    def _note_sound(self, packet: Any) -> None:
+    def _note_sound(self, packet: Any, *, decoded: bool) -> None:
         self._note(packet)
-        if self._is_encrypted(packet) or not self._is_sound:
+        if not self._is_sound or (decoded and self._is_encrypted(packet)):
             raise UnforeseenError("a packet that is damaged or encrypted")
 
     @property

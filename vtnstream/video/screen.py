@@ -19,19 +19,16 @@ class Shown:
 
     Attributes:
         picture: the decoded frame; valid until the next one is asked for.
+        time: player time at which it appears.
         end: player time at which the next frame appears, or the video ends.
         hold: last moment at which a token may still show it, None up to ``end``. A number
             means that a gap follows.
     """
 
     picture: Picture
+    time: Fraction
     end: Fraction
     hold: Fraction | None = None
-
-    @property
-    def time(self) -> Fraction:
-        """Player time at which the picture appears."""
-        return self.picture.place.time
 
     @property
     def own_end(self) -> Fraction:
@@ -63,24 +60,22 @@ class Screen:
 
     def __iter__(self) -> Iterator[Shown]:
         current: Picture | None = None
+        appears = Fraction(0)
         patience = self.reader.facts.ticks_in(self.patience)
         for picture in self.reader.pictures():
             self._latest = place = picture.place
+            time = place.time
             if current is not None:
-                is_brief = place.tick - current.place.tick <= patience
-                yield Shown(current, place.time) if is_brief else self._long(current, place.time)
-            current = picture
+                hold = None
+                if place.tick - current.place.tick > patience:
+                    hold = self._hold(current.place, time)
+                yield Shown(current, appears, time, hold)
+            current, appears = picture, time
         if current is not None:
-            yield Shown(current, self.end)
-
-    def _long(self, picture: Picture, following: Fraction) -> Shown:
-        """A picture that was on screen for longer than ``patience``."""
-        hold = self._hold(picture.place, following)
-        if hold is not None:
-            self.gaps.append((min(picture.place.end, following), following))
-        return Shown(picture, following, hold)
+            yield Shown(current, appears, self.end)
 
     def _hold(self, place: Place, following: Fraction) -> Fraction | None:
+        """How long a frame holds that was on screen for more than ``patience``."""
         reader, facts, continuity = self.reader, self.reader.facts, self.reader.continuity
         # Frames left out on purpose make durations say nothing about their keyframe.
         declared = place.declared > 0 and not reader.keyframes_only
@@ -92,4 +87,7 @@ class Screen:
         if declared:
             until = continuity.declared_until(place.time, place.duration)
             allowed = max(allowed, until - place.time)
-        return None if following - place.time <= allowed else place.time + allowed
+        if following - place.time <= allowed:
+            return None
+        self.gaps.append((min(place.end, following), following))
+        return place.time + allowed

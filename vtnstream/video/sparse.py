@@ -9,9 +9,9 @@ very sequence that decoding everything would give. Whatever does not fit raises
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import av.error
 
@@ -22,6 +22,12 @@ _MAX_PENDING = 2000
 _PROOFS = 16
 """Pictures that must come out in the order of their times before any is left out: files whose
 times disagree with their bit stream, or decoders that guess the delay, show it at once."""
+
+
+class Note(Protocol):
+    """Book-keeping of a packet."""
+
+    def __call__(self, packet: Any, *, decoded: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,11 @@ class SparseDecoder:
     Args:
         context: ``av.VideoCodecContext``, fresh or flushed.
         foresight: says what becomes of each packet.
-        note: called with each packet before it is decoded.
+        note: called with each packet, and whether it goes to the decoder now.
         sought: reading begins in the middle of the file.
     """
 
-    def __init__(
-        self, context: Any, foresight: Foresight, note: Callable[[Any], None], *, sought: bool
-    ) -> None:
+    def __init__(self, context: Any, foresight: Foresight, note: Note, *, sought: bool) -> None:
         self._context = context
         self._foresight = foresight
         self._note = note
@@ -66,7 +70,7 @@ class SparseDecoder:
             UnforeseenError: what comes out is not what was foreseen.
         """
         for foreseen, action in self._foresight.steps():
-            self._note(foreseen.packet)
+            self._note(foreseen.packet, decoded=action is not Action.OMIT)
             if action is Action.OMIT:
                 yield from self._omit(foreseen)
                 continue
