@@ -125,7 +125,7 @@ def test_a_long_wait_between_tokens_can_be_cancelled(tmp_path: Path) -> None:
     """One token in many thousand frames: the consumer must not wait for the next one."""
     film = Film(count=4000, rate=100, size=(320, 240), gop=250, draw=still)
     path = film.write(tmp_path / "film.mp4")
-    source = open_video(path, sampling(fps="1/30"), fit=whole(32), chunk_size=1)
+    source = open_video(path, sampling(fps="1/30"), fit=whole(32), chunk_size=1, skip=False)
     items = prefetch(source.chunks())
     threading.Timer(0.05, source.close).start()
     began = time.perf_counter()
