@@ -41,6 +41,8 @@ class ReferenceVTN(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from transformers import LongformerConfig, LongformerModel
+            from transformers.utils import logging
+        logging.set_verbosity_error()  # its handler keeps the stream of whichever test came first
         self.size = size
         self.backbone = timm.create_model(size.backbone, num_classes=0)
         self.cls_token = nn.Parameter(torch.randn(1, 1, size.hidden))

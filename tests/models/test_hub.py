@@ -12,8 +12,10 @@ from huggingface_hub import constants
 
 from tests.models.fake_hub import TOKEN, Hub, fake_hub
 from tests.models.small import small_vtn
+from tests.models.test_vivit_hf import preprocessor, their_model
 from vtnstream.cli.main import main
-from vtnstream.models.checkpoint import load_model, save_model, weights_sha256
+from vtnstream.config.loading import to_dict
+from vtnstream.models.checkpoint import load_model, read_config, save_model, weights_sha256
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Use 'content=:DeprecationWarning"  # the client's own, towards its HTTP library
@@ -119,6 +121,21 @@ def test_branches_and_the_repository_s_own_card(run: Run, hub: Hub, folder: Path
     for name, data in repository.branches["next"].items():
         (loaded / name).write_bytes(data)
     assert weights_sha256(load_model(loaded)) == weights_sha256(small_vtn(seed=5))
+
+
+def test_a_folder_of_transformers_is_pushed_as_ours(run: Run, hub: Hub, tmp_path: Path) -> None:
+    """Its processor's settings must not be lost on the way."""
+    theirs = tmp_path / "theirs"
+    their_model().save_pretrained(theirs)
+    preprocessor(image_mean=[0.1, 0.2, 0.3]).save_pretrained(theirs)
+    assert run("models", "push", theirs, "org/vivit").code == 0
+    files = hub.repositories["org/vivit"].branches["main"]
+    plain = tmp_path / "plain"
+    their_model().save_pretrained(plain)
+    expected = json.loads(json.dumps(to_dict(read_config(theirs))))
+    assert json.loads(files["config.json"]) == expected
+    assert expected["preprocess"]["mean"] != to_dict(read_config(plain))["preprocess"]["mean"]
+    assert sorted(files) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_refusals_are_one_line(run: Run, hub: Hub, folder: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def model_card(
         folder: a model folder.
         hub_name: ``org/name`` where it will be found; the examples use it.
         license: SPDX identifier, such as ``cc-by-4.0``.
-        notes: sentences on where it comes from.
+        notes: sentences on where it comes from, in Markdown.
 
     Returns:
         Markdown with the Hub's metadata in front.
@@ -66,7 +66,7 @@ def model_card(
     parts = [
         f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---\n\n# {_plain(config.name)}",
         _ARCHITECTURES[config.architecture],
-        *(_plain(note) for note in notes),
+        *notes,
         _section("Use", _use(hub_name or "FOLDER", config)),
         _section("Model", _table(_facts(config))),
         *_labels(config),

@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtnstream.models.architectures import VideoModel
+from vtnstream.models.layers.sliding_window import block_size
 from vtnstream.models.vivit import ViViT
 from vtnstream.models.vtn import VTN, VTNOutput
 
 BLOCK = 64
-"""Tokens that sequences are padded to whole multiples of: a multiple of the blocks that
-inner loops work in. Where the attention window is wide its reach is added."""
+"""Tokens that sequences are padded to whole multiples of, or more where attention works in
+larger blocks: a multiple of all blocks that inner loops work in. The attention's reach is
+added, so that it never depends on the length."""
 
 SAMPLES = ((2,), (1,), (5,))
 SEQUENCES = ((2, 45), (1, 1), (1, 2), (3, 31), (2, 32), (1, 64), (1, 65), (2, 129), (1, 300))
@@ -97,12 +99,14 @@ class _PaddedTemporal(nn.Module):
     def __init__(self, model: VTN) -> None:
         super().__init__()
         self.model = model
-        reach = max(model.config.temporal.attention_windows)
-        self.more = BLOCK * (1 + -(-reach // BLOCK))
+        windows = model.config.temporal.attention_windows
+        self.block = max(BLOCK, *map(block_size, windows))
+        self.more = self.block * (1 + -(-max(windows) // self.block))
 
     def forward(self, features: Tensor, indices: Tensor) -> tuple[Tensor, ...]:
         length = features.shape[1]
-        padding = BLOCK * ((length + BLOCK - 1) // BLOCK) + self.more - length
+        whole = self.block * ((length + self.block - 1) // self.block)
+        padding = whole + self.more - length
         real = F.pad(torch.ones_like(indices, dtype=torch.bool), (0, padding), value=False)
         output = self.model.forward_features(
             F.pad(features, (0, 0, 0, padding)),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from vtnstream.errors import ModelError
-from vtnstream.models import hub
+from vtnstream.models import hub, vivit_hf
 from vtnstream.models.card import CARD_FILE, has_card, model_card
-from vtnstream.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_model
+from vtnstream.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_model, save_model
 
 
 def push_model(
@@ -30,12 +31,15 @@ def push_model(
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model folder")
-    load_model(folder)  # what does not load here is of no use to others
+    model = load_model(folder)  # what does not load here is of no use to others
     card = model_card(folder, hub_name=str(name), license=license)
-    files: dict[str, Path | bytes] = {
-        CONFIG_FILE: folder / CONFIG_FILE,
-        WEIGHTS_FILE: folder / WEIGHTS_FILE,
-        CARD_FILE: card.encode(),
-    }
     optional = () if has_card(folder) else (CARD_FILE,)
-    return hub.push(name, files, private=private, optional=optional)
+    with tempfile.TemporaryDirectory(prefix="vtnstream-push-") as made:
+        if vivit_hf.recognises(folder):  # pushed as what we made of it
+            folder = save_model(model, Path(made) / "model")
+        files: dict[str, Path | bytes] = {
+            CONFIG_FILE: folder / CONFIG_FILE,
+            WEIGHTS_FILE: folder / WEIGHTS_FILE,
+            CARD_FILE: card.encode(),
+        }
+        return hub.push(name, files, private=private, optional=optional)

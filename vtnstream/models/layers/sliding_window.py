@@ -17,6 +17,13 @@ MIN_BLOCK, MAX_BLOCK = 32, 256
 best at 32 for w = 32 and at 256 for w = 512."""
 
 
+def block_size(window: int) -> int:
+    """Queries a block of long sequences: a power of two, so that one padding fits the layers
+    of all windows (exported programs rest on it)."""
+    wanted = max(MIN_BLOCK, min(window // 2, MAX_BLOCK))
+    return 1 << (wanted - 1).bit_length()
+
+
 def sliding_window_attention(
     query: Tensor,
     key: Tensor,
@@ -86,7 +93,7 @@ def _in_blocks(
     """The same for operands of any head size E: (B, T, H, E)."""
     batch, length, heads, size_of_head = query.shape
     reach = min(window // 2, max(key.shape[1] - 1, 1))
-    size = min(max(MIN_BLOCK, min(reach, MAX_BLOCK)), length)
+    size = min(block_size(window), length)
     blocks = -(-length // size)
     keys = _spans(key, length, offset, size, reach)  # (B*N, H, span, E)
     values = _spans(value, length, offset, size, reach)
