@@ -149,7 +149,7 @@ def test_in_an_object_store_each_video_is_one_object() -> None:
         log.append(LINE)
         log.append(replace(LINE, path="/films/\udcff.mp4"))
         assert latest(log.lines())["/films/a.mp4"] == LINE
-    assert len(storage.names("status")) == 2
+    assert len(storage.sizes("status")) == 2
 
 
 def test_a_summary_counts_what_earlier_runs_did() -> None:

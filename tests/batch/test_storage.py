@@ -17,18 +17,34 @@ from vtnstream.errors import OutputError, UsageError
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     place = str(tmp_path / "run") if request.param == "folder" else "memory://bucket/run"
     yield open_storage(place)
-    fsspec.filesystem("memory").store.clear()
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
 
 
 def test_objects_are_put_read_listed_and_replaced(storage: Storage) -> None:
-    assert storage.read("a.json") is None and storage.size("a.json") is None
-    assert storage.names() == [] and storage.names("deep/er") == []
+    assert storage.read("a.json") is None
+    assert storage.sizes() == {} and storage.sizes("deep/er") == {}
+    assert list(storage.read_folder("deep")) == []
     storage.write("a.json", b"one")
     storage.write("deep/er/b.json", b"other")
     storage.write("a.json", b"three")
-    assert storage.read("a.json") == b"three" and storage.size("a.json") == 5
+    assert storage.read("a.json") == b"three" and storage.sizes()["a.json"] == 5
     assert storage.read("deep/er/b.json") == b"other"
-    assert storage.names() == ["a.json", "deep"] and storage.names("deep/er") == ["b.json"]
+    assert list(storage.sizes()) == ["a.json", "deep"]
+    assert storage.sizes("deep/er") == {"b.json": 5}
+    assert list(storage.read_folder("deep/er")) == [b"other"]
+    storage.write("deep/er/c.json", b"third")
+    assert sorted(storage.read_folder("deep/er")) == [b"other", b"third"]
+    storage.delete("deep/er/c.json")
+    storage.delete("deep/er/c.json")
+    assert storage.sizes("deep/er") == {"b.json": 5}
+
+
+def test_files_are_put_there_whole(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(3 * 2**20))
+    storage.put("results/large.bin", tmp_path / "large")
+    assert storage.sizes("results") == {"large.bin": 3 * 2**20}
 
 
 def test_names_that_are_not_utf8(storage: Storage) -> None:
@@ -36,7 +52,8 @@ def test_names_that_are_not_utf8(storage: Storage) -> None:
     for number, name in enumerate(names):
         storage.write(name, str(number).encode())
     assert [storage.read(name) for name in names] == [b"0", b"1", b"2", b"3"]
-    assert len(storage.names()) == 4
+    assert set(storage.sizes()) == {storage.stored(name) for name in names}
+    assert len(storage.sizes()) == 4
 
 
 def test_an_address_chooses_the_kind(tmp_path: Path) -> None:
@@ -67,13 +84,15 @@ def test_errors_of_an_object_store_are_one_line(monkeypatch: pytest.MonkeyPatch)
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("503\nslow down")
 
-    for name in ("pipe_file", "cat_file", "info", "ls"):
+    for name in ("pipe_file", "cat_file", "put_file", "rm_file", "ls"):
         monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, name, fail)
     for call in (
         lambda: storage.write("a", b""),
         lambda: storage.read("a"),
-        lambda: storage.size("a"),
-        lambda: storage.names(),
+        lambda: list(storage.read_folder("a")),
+        lambda: storage.put("a", Path("nowhere")),
+        lambda: storage.delete("a"),
+        lambda: storage.sizes(),
     ):
         with pytest.raises(OutputError, match=r"^memory://bucket.*503 slow down\)$"):
             call()

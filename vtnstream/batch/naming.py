@@ -43,7 +43,7 @@ def settle_names(
     suffixes = tuple(suffixes)
     known = _recorded(storage)
     owners = {folded(file_name(base, s)): path for path, base in known.items() for s in suffixes}
-    there = {folded(name) for name in storage.names()}
+    there = {folded(name) for name in storage.sizes()}
     given = output_names(item.path for item in inputs.items)
     names: dict[str, str] = {}
     # All, in an order of their own, so that every shard comes to the same names.
@@ -81,7 +81,7 @@ def _free(
 def _recorded(storage: Storage) -> dict[str, str]:
     """Absolute path -> base name, as all shards and runs have recorded them."""
     known: dict[str, str] = {}
-    for name in storage.names():
+    for name in storage.sizes():
         if name.startswith(".names") and name.endswith(".json"):
             known.update(_parse(storage.read(name)))
     return known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -116,9 +116,10 @@ def _not_complete(
 ) -> Iterable[Input]:
     """Inputs to do; of the others an earlier run's line is passed on."""
     known = latest(batch.log.lines())
+    sizes = batch.storage.sizes() if known else {}
     for item in items:
         line = known.get(item.absolute)
-        if line is None or line.key != key or not _stands(line, item, batch):
+        if line is None or line.key != key or not _stands(line, item, batch, sizes):
             yield item
         else:
             line = replace(line, input=item.path)
@@ -126,13 +127,15 @@ def _not_complete(
             hear(line, None)
 
 
-def _stands(line: StatusLine, item: Input, batch: Batch) -> bool:
-    """Whether a line of an earlier run with the same settings spares the work."""
+def _stands(line: StatusLine, item: Input, batch: Batch, sizes: Mapping[str, int]) -> bool:
+    """Whether a line of an earlier run with the same settings spares the work; ``sizes`` are
+    those of the results that are there."""
     if batch.config.overwrite or not unchanged(item.path, line.file):
         return False
     if line.status == FAILED:
         return not batch.config.retry_failed and line.code not in PASSING
-    return all(batch.storage.size(name) == size for name, size in line.outputs.items())
+    stored = batch.storage.stored
+    return all(sizes.get(stored(name)) == size for name, size in line.outputs.items())
 
 
 def _with_identity(outcome: Outcome) -> Outcome:

@@ -236,8 +236,8 @@ class StatusObjects:
         self._storage.write(f"{_OBJECTS}/{name}.json", line.as_json().encode() + b"\n")
 
     def lines(self) -> Iterator[StatusLine]:
-        for name in self._storage.names(_OBJECTS):
-            line = StatusLine.from_json(self._storage.read(f"{_OBJECTS}/{name}") or b"")
+        for data in self._storage.read_folder(_OBJECTS):
+            line = StatusLine.from_json(data)
             if line is not None:
                 yield line
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
 from vtnstream.atomic import whole_file
@@ -25,14 +28,26 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes | None:
         """The object, None where there is none."""
 
+    def read_folder(self, folder: str) -> Iterator[bytes]:
+        """Every object right in a folder."""
+        ...
+
     def write(self, name: str, data: bytes) -> None:
         """Put the object there, over an older one."""
 
-    def size(self, name: str) -> int | None:
-        """Its bytes, None where there is none."""
+    def put(self, name: str, path: Path) -> None:
+        """Put a local file there, however large."""
 
-    def names(self, folder: str = "") -> list[str]:
-        """What lies right in a folder, sorted."""
+    def delete(self, name: str) -> None:
+        """Remove the object, if it is there."""
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Name -> bytes of what lies right in a folder, folders included."""
+        ...
+
+    def stored(self, name: str) -> str:
+        """What ``name`` is called there."""
+        ...
 
 
 def open_storage(place: str) -> Storage:
@@ -57,35 +72,46 @@ class FolderStorage:
         _make(folder)
 
     def read(self, name: str) -> bytes | None:
-        try:
+        with _reading(self.folder / name), suppress(FileNotFoundError):
             return (self.folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise OutputError(f"{self.folder / name}: cannot be read ({_reason(error)})") from error
+        return None
+
+    def read_folder(self, folder: str) -> Iterator[bytes]:
+        for name in self.sizes(folder):
+            data = self.read(f"{folder}/{name}")
+            if data is not None:
+                yield data
 
     def write(self, name: str, data: bytes) -> None:
+        with self._writing(name) as file:
+            file.write(data)
+
+    def put(self, name: str, path: Path) -> None:
+        with self._writing(name) as file, open(path, "rb") as source:
+            shutil.copyfileobj(source, file)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[BinaryIO]:
         target = self.folder / name
         _make(target.parent)
-        try:
-            with whole_file(target) as file:
-                file.write(data)
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written ({_reason(error)})") from error
+        with _failing(f"{target}: cannot be written"), whole_file(target) as file:
+            yield file
 
-    def size(self, name: str) -> int | None:
-        try:
-            return (self.folder / name).stat().st_size
-        except OSError:
-            return None
+    def delete(self, name: str) -> None:
+        with _failing(f"{self.folder / name}: cannot be removed"):
+            (self.folder / name).unlink(missing_ok=True)
 
-    def names(self, folder: str = "") -> list[str]:
-        try:
-            return sorted(path.name for path in (self.folder / folder).iterdir())
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be read ({_reason(error)})") from error
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        found: dict[str, int] = {}
+        with _reading(self.folder / folder), suppress(FileNotFoundError):
+            with os.scandir(self.folder / folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # gone while we looked
+                        found[entry.name] = entry.stat().st_size
+        return dict(sorted(found.items()))
+
+    def stored(self, name: str) -> str:
+        return name
 
 
 class ObjectStorage:
@@ -100,58 +126,76 @@ class ObjectStorage:
         self._root = root.rstrip("/")
 
     def read(self, name: str) -> bytes | None:
-        try:
+        with _reading(f"{self.place}/{name}"), suppress(FileNotFoundError):
             data: bytes = self._system.cat_file(self._key(name))
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # each store has its own
-            raise OutputError(f"{self.place}/{name}: cannot be read ({_reason(error)})") from error
-        return data
+            return data
+        return None
+
+    def read_folder(self, folder: str) -> Iterator[bytes]:
+        keys = [f"{self._key(folder)}/{name}" for name in self.sizes(folder)]
+        with _reading(f"{self.place}/{folder}"):
+            # Many at a time: one by one, thousands of small objects take minutes.
+            yield from (
+                self._system.cat(keys).values()
+                if len(keys) > 1
+                else map(self._system.cat_file, keys)
+            )
 
     def write(self, name: str, data: bytes) -> None:
-        try:
+        with _failing(f"{self.place}/{name}: cannot be written"):
             self._system.pipe_file(self._key(name), data)
-        except Exception as error:
-            raise OutputError(
-                f"{self.place}/{name}: cannot be written ({_reason(error)})"
-            ) from error
 
-    def size(self, name: str) -> int | None:
-        try:
-            found: Any = self._system.info(self._key(name))["size"]
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            raise OutputError(f"{self.place}/{name}: cannot be read ({_reason(error)})") from error
-        return int(found)
+    def put(self, name: str, path: Path) -> None:
+        with _failing(f"{self.place}/{name}: cannot be written"):
+            self._system.put_file(os.fspath(path), self._key(name))
 
-    def names(self, folder: str = "") -> list[str]:
-        try:
+    def delete(self, name: str) -> None:
+        with (
+            _failing(f"{self.place}/{name}: cannot be removed"),
+            suppress(FileNotFoundError),
+        ):
+            self._system.rm_file(self._key(name))
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        found: dict[str, int] = {}
+        with _reading(f"{self.place}/{folder}"), suppress(FileNotFoundError):
             # What other machines wrote counts, so nothing is taken from a cached listing.
             self._system.invalidate_cache()
-            found = self._system.ls(self._key(folder), detail=False)
-        except FileNotFoundError:
-            return []
-        except Exception as error:
-            raise OutputError(f"{self.place}: cannot be read ({_reason(error)})") from error
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+            for entry in self._system.ls(self._key(folder), detail=True):
+                name = entry["name"].rstrip("/").rpartition("/")[2]
+                found[name] = int(entry.get("size") or 0)
+        return dict(sorted(found.items()))
 
-    def _key(self, name: str) -> str:
+    def stored(self, name: str) -> str:
         try:
             name.encode()
         except UnicodeEncodeError:  # bytes of a file name; keys are UTF-8
             data = os.fsencode(name)
-            name = f"{quote(data, safe='/ ')}.{hashlib.sha256(data).hexdigest()[:16]}"
-        return f"{self._root}/{name}" if name else self._root
+            return f"{quote(data, safe='/ ')}.{hashlib.sha256(data).hexdigest()[:16]}"
+        return name
+
+    def _key(self, name: str) -> str:
+        return f"{self._root}/{self.stored(name)}" if name else self._root
 
 
 def _make(folder: Path) -> None:
-    try:
+    with _failing(f"{folder}: cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({_reason(error)})") from error
 
 
-def _reason(error: Exception) -> str:
-    found = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return found or type(error).__name__
+def _reading(place: object) -> AbstractContextManager[None]:
+    return _failing(f"{place}: cannot be read")
+
+
+@contextmanager
+def _failing(what: str) -> Iterator[None]:
+    """Errors inside, of whatever kind a store has, become one line.
+
+    Raises:
+        OutputError: ``what`` and why.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OutputError(f"{what} ({reason or type(error).__name__})") from error
