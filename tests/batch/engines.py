@@ -72,6 +72,8 @@ class Engine:
     """Writes the number of its process as the result of each video, and a line into the
     diary; ``once`` in a name does the deed at the first attempt only."""
 
+    splits = False
+
     def __init__(self, output: Path) -> None:
         self.output = output
         self.facts = EngineFacts(key="settings", about="an engine of tests")

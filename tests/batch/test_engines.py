@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vtnstream.batch.engine import Refused, attempt
-from vtnstream.batch.engines import AnalysisEngine, ExtractEngine
+from vtnstream.batch.engines import AnalysisEngine, ExtractEngine, Part
 from vtnstream.batch.outcome import Outcome, Task
 from vtnstream.config import (
     BackboneConfig,
@@ -161,9 +161,7 @@ def test_features_and_what_decides_them(film: str, tmp_path: Path) -> None:
         encoder = FrameEncoder(create_backbone(config), config, PREPROCESS)
         settings = {
             "sampling": SamplingConfig(fps=Fraction(2)),
-            "start": None,
-            "end": None,
-            "stream": None,
+            "part": Part(),
             "runtime": RuntimeConfig(cache_dir=tmp_path / "cache"),
             "output": tmp_path,
         }
@@ -175,7 +173,7 @@ def test_features_and_what_decides_them(film: str, tmp_path: Path) -> None:
         extraction(),
         extraction(seed=1),
         extraction(sampling=SamplingConfig(fps=Fraction(1))),
-        extraction(start="1"),
+        extraction(part=Part(start="1")),
     ]
     assert len({engine.facts.key for engine in changed}) == 4
     assert changed[0].facts.key == extraction(output=tmp_path / "x").facts.key

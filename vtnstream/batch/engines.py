@@ -1,9 +1,14 @@
-"""The engines of the three commands: a model asked about videos, or a backbone extracting."""
+"""The engines of the three commands: a model asked about videos, or a backbone extracting.
+
+Beside what an engine does, they tell what a cluster must know to cut a video into ranges:
+``encoder``, ``sampling``, ``part``, and ``splits``, whether features of ranges will do.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +16,7 @@ from vtnstream.batch.engine import EngineFacts, Result, settings_key
 from vtnstream.batch.outcome import Task
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
+from vtnstream.config.runtime import METHODS
 from vtnstream.errors import ReportError
 from vtnstream.progress import Progress
 from vtnstream.report.naming import file_name
@@ -19,6 +25,15 @@ if TYPE_CHECKING:
     from vtnstream.inference.encoder import FrameEncoder
 
 FEATURES_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of each video that is asked about, in the user's words."""
+
+    start: Any = None
+    end: Any = None
+    stream: int | None = None
 
 
 class AnalysisEngine:
@@ -76,6 +91,14 @@ class AnalysisEngine:
         return self._analyzer.encoder
 
     @property
+    def part(self) -> Part:
+        return Part(self._question.start, self._question.end, self._question.stream)
+
+    @property
+    def splits(self) -> bool:
+        return self._question.method == METHODS[0] and self._question.views is None
+
+    @property
     def runtime(self) -> RuntimeConfig:
         return self._analyzer.runtime
 
@@ -106,8 +129,7 @@ class ExtractEngine:
 
     Args:
         encoder, sampling: what turns frames into features, and which frames.
-        start, end, stream: the part of each video, as for
-            :class:`vtnstream.inference.sources.Question`.
+        part: of each video.
         runtime: device, dtype, cache.
         output: folder of the feature files.
         warnings: what to tell once, of the backbone.
@@ -118,23 +140,21 @@ class ExtractEngine:
         encoder: FrameEncoder,
         sampling: SamplingConfig,
         *,
-        start: str | None,
-        end: str | None,
-        stream: int | None,
+        part: Part,
         runtime: RuntimeConfig,
         output: Path,
         warnings: Sequence[str] = (),
     ) -> None:
         self.encoder, self.sampling = encoder, sampling
         self.runtime, self.output = runtime, output
-        self._range: dict[str, Any] = {"start": start, "end": end, "stream": stream}
+        self.part, self.splits = part, True
         settings = {
             "command": "extract",
             "backbone": to_dict(encoder.config),
             "preprocess": to_dict(encoder.preprocess),
             "weights": encoder.weights_sha256,
             "sampling": to_dict(sampling),
-            "range": self._range,
+            "part": dataclasses.asdict(part),
         }
         about = f"backbone {encoder.config.name}"
         self.facts = engine_facts(settings, encoder, runtime, about, warnings)
@@ -150,7 +170,9 @@ class ExtractEngine:
             output=target,
             runtime=self.runtime,
             progress=progress,
-            **self._range,
+            start=self.part.start,
+            end=self.part.end,
+            stream=self.part.stream,
         )
         return Result([target], report.partial, report.warnings)
 

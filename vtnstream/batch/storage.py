@@ -103,11 +103,11 @@ class FolderStorage:
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         found: dict[str, int] = {}
-        with _reading(self.folder / folder), suppress(FileNotFoundError):
-            with os.scandir(self.folder / folder) as entries:
-                for entry in entries:
-                    with suppress(FileNotFoundError):  # gone while we looked
-                        found[entry.name] = entry.stat().st_size
+        place = self.folder / folder
+        with _reading(place), suppress(FileNotFoundError), os.scandir(place) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone while we looked
+                    found[entry.name] = entry.stat().st_size
         return dict(sorted(found.items()))
 
     def stored(self, name: str) -> str:

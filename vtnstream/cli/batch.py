@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.batch.engines import AnalysisEngine, ExtractEngine
+from vtnstream.batch.engines import AnalysisEngine, ExtractEngine, Part
 from vtnstream.batch.local import LocalPool
 from vtnstream.batch.outcome import FAILED, PARTIAL, Outcome
 from vtnstream.batch.run import Batch, run_batch
 from vtnstream.batch.shard import parse_shard
 from vtnstream.batch.status import StatusLine, Summary, open_log
-from vtnstream.batch.storage import open_storage
+from vtnstream.batch.storage import FolderStorage, Storage, open_storage
 from vtnstream.cli import options
 from vtnstream.cli.analysis import question_from
 from vtnstream.cli.backbone import prepare_encoding
@@ -29,9 +29,11 @@ from vtnstream.cli.tuning import keep_freed_memory
 from vtnstream.cli.types import SecondsType, SizeType
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.batch import BatchConfig
+from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
     from vtnstream.batch.engine import MakeEngine
+    from vtnstream.batch.pool import Pool
 
 _REPLACED = ("features", "json", "jsonl", "output_dir", "output", "threads")
 """Options of the commands for single videos that have no place or another meaning here."""
@@ -75,6 +77,18 @@ _OPTIONS = (
     field(BatchConfig, "retry_failed", section=_SECTION, help="Do again what failed before."),
     field(BatchConfig, "overwrite", section=_SECTION, help="Do again what is complete."),
     field(BatchConfig, "fail_fast", section=_SECTION, help="Stop at the first failure."),
+    option(
+        "--ray",
+        section=_SECTION,
+        metavar="ADDRESS",
+        help="Actors of a Ray cluster do the work: its address, auto, or local for one of its own.",
+    ),
+    field(
+        BatchConfig,
+        "range_seconds",
+        section=_SECTION,
+        help="Ray: videos are cut into parts of this length.",
+    ),
     option(
         "--shard",
         section=_SECTION,
@@ -123,6 +137,7 @@ def config_from(values: Mapping[str, Any]) -> BatchConfig:
         retry_failed=values["retry_failed"],
         overwrite=values["overwrite"],
         fail_fast=values["fail_fast"],
+        range_seconds=values["range_seconds"],
     )
 
 
@@ -157,9 +172,7 @@ def make_extract_engine(values: Mapping[str, Any]) -> ExtractEngine:
     return ExtractEngine(
         encoding.encoder,
         encoding.sampling,
-        start=values["start"],
-        end=values["end"],
-        stream=values["stream"],
+        part=Part(values["start"], values["end"], values["stream"]),
         runtime=options.runtime_from(values),
         output=Path(values["output_dir"]),
         warnings=notes.warnings,
@@ -196,12 +209,7 @@ def run(
     shard = None if values["shard"] is None else parse_shard(values["shard"])
     storage = open_storage(values["output_dir"])
     speaker = _Speaker(console, lines=values["jsonl"])
-    pool = LocalPool(
-        make_engine,
-        config,
-        threads=values["threads"] or _threads_of_environment(),
-        voice=speaker,
-    )
+    pool = _pool(values, make_engine, config, storage, speaker)
     progress = make_progress(console)
     with open_log(storage, shard) as log:
         batch = Batch(inputs, suffixes, storage, log, shard, config)
@@ -211,6 +219,33 @@ def run(
             progress.close()
     speaker.conclude(summary)
     return exit_code(summary)
+
+
+def _pool(
+    values: Mapping[str, Any],
+    make_engine: MakeEngine,
+    config: BatchConfig,
+    storage: Storage,
+    speaker: _Speaker,
+) -> Pool:
+    if values["ray"] is None:
+        if not isinstance(storage, FolderStorage):
+            raise UsageError(f"{storage.place}: results go there with --ray; else name a folder")
+        threads = values["threads"] or _threads_of_environment()
+        return LocalPool(make_engine, config, threads=threads, voice=speaker)
+    from vtnstream.batch.cluster import RayPool
+
+    place = os.path.abspath(storage.folder) if isinstance(storage, FolderStorage) else storage.place
+    device = values["device"]
+    return RayPool(
+        make_engine,
+        config,
+        place=place,
+        address=values["ray"],
+        gpus=None if device == "auto" else device.startswith("cuda"),
+        threads=values["threads"],
+        voice=speaker,
+    )
 
 
 def exit_code(summary: Summary) -> ExitCode:

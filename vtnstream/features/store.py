@@ -114,7 +114,7 @@ class FeatureStore:
         return self.layout
 
     def chunk_path(self, number: int) -> Path:
-        return self.directory / f"{number:08d}.safetensors"
+        return self.directory / chunk_name(number)
 
     def chunk_numbers(self) -> list[int]:
         """Chunks that have a file, whole or not."""
@@ -259,6 +259,11 @@ class StoredFeatures:
                     block, filled = np.empty_like(block), 0
         if filled:
             yield block[:filled]
+
+
+def chunk_name(number: int) -> str:
+    """What the file of a chunk is called."""
+    return f"{number:08d}.safetensors"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,321 @@
+"""A pool of Ray actors, one warm model each: the only file that imports ray.
+
+Ray is told to restart nothing by itself. An actor that dies is replaced here, and what it was
+doing is done again a few times at most, so that one poisoned video cannot keep a cluster busy
+for ever. Nothing large passes through Ray: features and results go to the storage.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from vtnstream.batch.actor import VideoActor
+from vtnstream.batch.engine import EngineFacts, MakeEngine
+from vtnstream.batch.outcome import PASSING, Outcome, Task
+from vtnstream.batch.pool import Silence, Tell, Voice
+from vtnstream.config.batch import BatchConfig
+from vtnstream.errors import BatchError, UsageError
+from vtnstream.optional import require
+
+LOCAL = "local"
+CORES_PER_ACTOR = 2
+"""Decoder and model keep one busy each."""
+
+_POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 30.0
+_MAX_FALSE_STARTS = 3
+
+
+@dataclass(eq=False, slots=True)
+class _Video:
+    """How far a video is."""
+
+    task: Task
+    plan: dict[str, Any] | None = None
+    num_ranges: int = 0
+    num_left: int = 0
+    deaths: int = 0
+    failures: int = 0
+    began: float | None = None
+    closed: bool = False
+
+    @property
+    def attempts(self) -> int:
+        return self.deaths + self.failures + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One call of an actor for a video: ``plan``, ``fill`` or ``finish``."""
+
+    video: _Video
+    method: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class _Actor:
+    """An actor and the one call it is at."""
+
+    handle: Any
+    call: Any
+    job: _Job | None = None
+    ready: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+
+class RayPool:
+    """Actors of a Ray cluster (see :class:`vtnstream.batch.pool.Pool`).
+
+    Args:
+        make_engine: makes what works on videos, in each actor.
+        config: how many actors, timeouts, second attempts, length of ranges.
+        place: where results go; every machine must reach it.
+        address: of the cluster; ``auto`` finds the one of this machine, ``local`` starts one
+            that ends with the batch.
+        gpus: whether actors want a GPU each; None: where the cluster has some.
+        threads: cores of each actor.
+        voice: hears of the actors.
+    """
+
+    def __init__(
+        self,
+        make_engine: MakeEngine,
+        config: BatchConfig,
+        *,
+        place: str,
+        address: str = LOCAL,
+        gpus: bool | None = None,
+        threads: int | None = None,
+        voice: Voice | None = None,
+    ) -> None:
+        self._config, self._address, self._wants_gpus = config, address, gpus
+        self._arguments = (pickle.dumps(make_engine), place, os.getcwd())
+        self._cores = threads or CORES_PER_ACTOR
+        self._voice = voice or Silence()
+        self._facts: EngineFacts | None = None
+        self._actors: list[_Actor] = []
+        self._false_starts = 0
+        self._problem = ""
+
+    def __enter__(self) -> Self:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray = self._ray = require("ray", "ray")
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if self._address == LOCAL:
+            options["include_dashboard"] = False
+        try:
+            # "local" to Ray: a new cluster, even where another one runs.
+            ray.init(address=self._address, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"no Ray cluster at {self._address}: {reason}") from error
+        finally:
+            for number, handler in handlers.items():  # Ray puts its own in their place
+                with suppress(ValueError):  # not in the main thread
+                    signal.signal(number, handler)
+        self._measure(ray.cluster_resources())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for actor in self._actors:
+            with suppress(Exception):
+                self._ray.kill(actor.handle)
+        self._actors.clear()
+        self._ray.shutdown()
+
+    def _measure(self, resources: dict[str, float]) -> None:
+        """How many actors, and what each gets."""
+        gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        self._gpus = 1 if (gpus > 0 if self._wants_gpus is None else self._wants_gpus) else 0
+        self._cores = max(1, min(self._cores, cores))
+        number = gpus if self._gpus else cores // self._cores
+        self.num_workers = self._config.workers or max(1, number)
+
+    # ----------------------------------------------------------------------------- the work
+
+    def start(self) -> EngineFacts:
+        self._add_actor()
+        began, warned = time.monotonic(), False
+        while self._facts is None:
+            self._collect(deque())
+            if not warned and time.monotonic() - began > _PATIENCE_SECONDS:
+                warned = True
+                wants = f"{self._gpus} GPU and " if self._gpus else ""
+                self._voice.warn(f"waiting for {wants}{self._cores} cores of the cluster")
+        return self._facts
+
+    def run(self, tasks: Sequence[Task], tell: Tell) -> Generator[Outcome, None, None]:
+        videos = {task: _Video(task) for task in tasks}
+        jobs = deque(
+            _Job(video, "plan", (self._config.range_seconds,)) for video in videos.values()
+        )
+        while jobs or any(actor.job for actor in self._actors):
+            self._assign(jobs)
+            yield from self._collect(jobs)
+            self._tell(videos, tell)
+
+    def _tell(self, videos: dict[Task, _Video], tell: Tell) -> None:
+        cut = [v for v in videos.values() if v.num_ranges and not v.closed]
+        share = sum(1 - v.num_left / v.num_ranges for v in cut)
+        busy = sum(actor.job is not None for actor in self._actors)
+        tell(share, f"{busy} of {len(self._actors)} actors at work")
+
+    def _assign(self, jobs: deque[_Job]) -> None:
+        for actor in self._actors:
+            while jobs and jobs[0].video.closed:
+                jobs.popleft()
+            if jobs and actor.ready and actor.job is None:
+                job = actor.job = jobs.popleft()
+                actor.began = time.monotonic()
+                if job.video.began is None:
+                    job.video.began = actor.began
+                method = getattr(actor.handle, job.method)
+                actor.call = method.remote(asdict(job.video.task), *job.arguments)
+        free = sum(actor.job is None for actor in self._actors)
+        while free < len(jobs) and len(self._actors) < self.num_workers:
+            self._add_actor()
+            free += 1
+
+    def _add_actor(self) -> None:
+        made = self._ray.remote(VideoActor).options(
+            num_cpus=self._cores,
+            num_gpus=self._gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self._cores)}},
+        )
+        handle = made.remote(*self._arguments)
+        self._actors.append(_Actor(handle, handle.facts.remote()))
+
+    def _collect(self, jobs: deque[_Job]) -> list[Outcome]:
+        """Answers that have come, and what they lead to."""
+        calls = {a.call: a for a in self._actors if a.job is not None or not a.ready}
+        outcomes: list[Outcome | None] = []
+        done, _ = self._ray.wait(list(calls), timeout=_POLL_SECONDS) if calls else ([], [])
+        for call in done:
+            actor = calls[call]
+            job, actor.job = actor.job, None
+            try:
+                answer = self._ray.get(call)
+            except self._ray.exceptions.RayError as error:
+                self._remove(actor)
+                outcomes.append(self._died(job, error, jobs))
+                continue
+            if job is None:
+                self._ready(actor, answer)
+            else:
+                outcomes.append(self._answered(job, answer, jobs))
+        outcomes += [self._timed_out(actor) for actor in tuple(self._actors) if self._late(actor)]
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    # ----------------------------------------------------------------------------- answers
+
+    def _ready(self, actor: _Actor, answer: dict[str, Any]) -> None:
+        if "facts" not in answer:
+            if self._facts is None and "refused" in answer:
+                raise UsageError(answer["refused"])
+            self._problem = next(iter(answer.values()))
+            self._remove(actor)
+            self._false_start()
+            return
+        facts = EngineFacts.from_dict(answer["facts"])
+        if self._facts is None:
+            self._facts = facts
+            self._voice.note(f"{facts.about}, {self.num_workers} actors of {self._cores} cores")
+            for warning in facts.warnings:
+                self._voice.warn(warning)
+        elif facts.key != self._facts.key:
+            raise BatchError("an actor has another model or other weights: run the batch again")
+        actor.ready, self._false_starts = True, 0
+
+    def _false_start(self) -> None:
+        self._false_starts += 1
+        if self._facts is None or self._false_starts >= _MAX_FALSE_STARTS:
+            raise BatchError(f"actors do not start: {self._problem}")
+
+    def _answered(self, job: _Job, answer: Any, jobs: deque[_Job]) -> Outcome | None:
+        video = job.video
+        if video.closed:
+            return None
+        if job.method == "plan":
+            video.plan = answer.get("plan")
+            ranges = video.plan["ranges"] if video.plan else ()
+            video.num_ranges = video.num_left = len(ranges)
+            # To the front: what is begun is finished before more is begun.
+            jobs.extendleft(
+                _Job(video, "fill", (video.plan, first, stop)) for first, stop in reversed(ranges)
+            )
+        elif job.method == "fill":
+            video.num_left -= 1
+        else:
+            return self._finished(video, answer, jobs)
+        if not video.num_left:
+            jobs.appendleft(_Job(video, "finish", (video.plan,)))
+        return None
+
+    def _finished(self, video: _Video, answer: dict[str, Any], jobs: deque[_Job]) -> Outcome | None:
+        if "refused" in answer:
+            raise UsageError(answer["refused"])
+        outcome = Outcome.from_dict(answer["outcome"])
+        if outcome.code in PASSING and video.failures < self._config.retries:
+            video.failures += 1
+            jobs.append(_Job(video, "finish", (video.plan,)))
+            return None
+        return self._close(video, outcome)
+
+    def _died(self, job: _Job | None, error: Exception, jobs: deque[_Job]) -> Outcome | None:
+        """An actor is gone: its process, its node, or its memory."""
+        reason = " ".join(str(error).split())
+        self._voice.debug(str(error))
+        if job is None:
+            self._problem = reason
+            self._false_start()
+            return None
+        if job.video.closed:
+            return None
+        if job.video.deaths < self._config.retries:
+            job.video.deaths += 1
+            jobs.append(job)
+            return None
+        name = type(error).__name__
+        return self._fail(job.video, "crash", f"its actor died ({name})")
+
+    def _late(self, actor: _Actor) -> bool:
+        limit = self._config.timeout
+        return (
+            limit is not None and actor.job is not None and time.monotonic() - actor.began > limit
+        )
+
+    def _timed_out(self, actor: _Actor) -> Outcome | None:
+        job = actor.job
+        self._ray.kill(actor.handle)
+        self._remove(actor)
+        if job is None or job.video.closed:
+            return None
+        return self._fail(job.video, "timeout", "stopped (--timeout)")
+
+    def _remove(self, actor: _Actor) -> None:
+        self._actors.remove(actor)
+        with suppress(Exception):
+            self._ray.kill(actor.handle)
+
+    def _fail(self, video: _Video, code: str, message: str) -> Outcome:
+        path = video.task.path
+        return self._close(video, Outcome.failure(path, code, f"{path}: {message}"))
+
+    def _close(self, video: _Video, outcome: Outcome) -> Outcome:
+        video.closed = True
+        seconds = time.monotonic() - (video.began or time.monotonic())
+        return replace(outcome, attempts=video.attempts, seconds=seconds)
