@@ -1,0 +1,8 @@
+"""For every test: one thread for each process, or workers side by side would fight for cores
+(``pytest -n auto`` runs one worker a core)."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
