@@ -104,4 +104,4 @@ class _Finishing:
 
 def _plan(data: dict[str, Any]) -> RangePlan:
     ranges = tuple((int(first), int(stop)) for first, stop in data["ranges"])
-    return RangePlan(data["sha256"], data["folder"], ranges)
+    return RangePlan(**{**data, "ranges": ranges})

@@ -23,15 +23,15 @@ from vtnstream.batch.engine import Result
 from vtnstream.batch.engines import AnalysisEngine, ExtractEngine
 from vtnstream.batch.outcome import Task
 from vtnstream.batch.storage import Storage
+from vtnstream.config import RuntimeConfig
 from vtnstream.errors import StoreError, VideoError
 from vtnstream.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
     from vtnstream.features.cache import FeatureCache
     from vtnstream.features.chunk import StoredChunk
-    from vtnstream.features.key import FeatureKey, FileState
-    from vtnstream.features.store import FeatureStore, StoreLayout
-    from vtnstream.types import VideoInfo
+    from vtnstream.features.store import FeatureStore
+    from vtnstream.inference.opening import Opened
 
 RangeEngine = AnalysisEngine | ExtractEngine
 
@@ -46,39 +46,51 @@ class RangePlan:
         sha256: of the whole file; features of another film are never met.
         folder: where its chunks lie in the storage.
         ranges: chunk numbers ``[first, stop)`` to be computed, those that are there left out.
+        backend, batch_size: what was chosen for it, the same for every range: batches of
+            another size round otherwise.
     """
 
     sha256: str
     folder: str
     ranges: tuple[tuple[int, int], ...]
+    backend: str
+    batch_size: int
+
+    def pin(self, runtime: RuntimeConfig) -> RuntimeConfig:
+        """``runtime`` with nothing left to choose."""
+        return dataclasses.replace(runtime, backend=self.backend, batch_size=self.batch_size)
 
 
-@dataclass(frozen=True, slots=True)
-class _Video:
-    """A video under the settings of an engine."""
+@contextmanager
+def _opened(
+    engine: RangeEngine, path: str, cache: FeatureCache, plan: RangePlan | None = None
+) -> Iterator[Opened]:
+    """The store of a whole video under the settings of an engine. With a plan its backend and
+    batches are those of the plan, and so is the hash of the file.
 
-    info: VideoInfo
-    key: FeatureKey
-    state: FileState
-    layout: StoreLayout
-
-    @classmethod
-    def examine(cls, engine: RangeEngine, path: str) -> _Video:
-        """Raises:
+    Raises:
         VideoError: it cannot be opened.
-        """
-        from vtnstream.features.key import FileState
-        from vtnstream.features.store import StoreLayout
-        from vtnstream.inference.extract import feature_key
-        from vtnstream.types import TimeRange
-        from vtnstream.video.probe import probe
+        StoreError: the store cannot be.
+    """
+    from vtnstream.features.cache import record_full_hash
+    from vtnstream.features.key import FileState
+    from vtnstream.inference.encoder import limit_threads
+    from vtnstream.inference.engines import Engines
+    from vtnstream.inference.opening import Opening
+    from vtnstream.types import TimeRange
+    from vtnstream.video.probe import probe
 
-        state = FileState.of(path)
-        info = probe(path, stream=engine.part.stream)
-        key = feature_key(path, info, engine.encoder, engine.sampling, TimeRange())
-        rate = float(engine.sampling.fps)
-        layout = StoreLayout.plan(engine.encoder.num_features, engine.runtime.batch_size, rate)
-        return cls(info, key, state, layout)
+    runtime = engine.runtime if plan is None else plan.pin(engine.runtime)
+    limit_threads(runtime)
+    state = FileState.of(path)
+    stream = engine.part.stream
+    engines = Engines(engine.encoder, runtime, NullProgress())
+    info = probe(path, stream=stream)
+    opening = Opening(path, state, info, engine.sampling, TimeRange(), stream, cache, engines)
+    with opening.opened() as opened:
+        if plan is not None:
+            record_full_hash(opened.store, state, plan.sha256)
+        yield opened
 
 
 def plan_ranges(
@@ -89,39 +101,58 @@ def plan_ranges(
     Raises:
         VtnstreamError: it cannot be opened, or the range asked for is none.
     """
+    from vtnstream.features.cache import temporary_cache
     from vtnstream.features.key import full_sha256
     from vtnstream.features.store import chunk_name
 
-    if not engine.splits or engine.sampling.kind != "rate":
+    if not engine.splits or engine.sampling.kind != "rate" or engine.encoder.shape.clip:
         return None
-    video = _Video.examine(engine, path)
-    chunks = _chunks(engine, path, video)
-    seconds = video.layout.chunk_tokens / engine.sampling.fps
-    step = max(1, round(Fraction(range_seconds) / seconds))
-    cuts = [*range(chunks.start, chunks.stop, step), chunks.stop]
+    if not _lasts(engine, path, range_seconds):
+        return None
+    with temporary_cache() as cache, _opened(engine, path, cache) as opened:
+        key, layout = opened.store.key, opened.store.require_layout()
+    cuts = _cuts(engine, path, layout.chunk_tokens, range_seconds)
     if len(cuts) <= 2:
         return None
     sha256 = full_sha256(path)
-    folder = f"features/{video.key.digest}-{sha256[:16]}"
+    folder = f"features/{key.digest}-{sha256[:16]}"
     there = storage.sizes(folder)
     ranges = [
         (first, stop)
         for first, stop in pairwise(cuts)
         if _END not in there and any(chunk_name(n) not in there for n in range(first, stop))
     ]
-    return RangePlan(sha256, folder, tuple(ranges))
+    batch_frames = layout.batch_size * engine.encoder.shape.burst.frames
+    backend = key.backend.partition(":")[0]
+    return RangePlan(sha256, folder, tuple(ranges), backend, batch_frames)
 
 
-def _chunks(engine: RangeEngine, path: str, video: _Video) -> range:
-    """Numbers of the chunks of the part that is asked for, by the header's word."""
+def _lasts(engine: RangeEngine, path: str, range_seconds: float) -> bool:
+    """Whether the header promises more than one range: only then it is looked at closer."""
     from vtnstream.inference.sources import time_range
+    from vtnstream.video.probe import probe
+
+    part = engine.part
+    span = time_range(path, part.start, part.end, part.stream)
+    until = span.end or probe(path, stream=part.stream).duration_from_header
+    return until is not None and until - span.start > range_seconds
+
+
+def _cuts(engine: RangeEngine, path: str, chunk_tokens: int, range_seconds: float) -> list[int]:
+    """Numbers of the chunks between which the part that is asked for is cut, its end included;
+    by the header's word."""
+    from vtnstream.inference.sources import time_range
+    from vtnstream.video.probe import probe
     from vtnstream.video.sampling import estimate_num_tokens, index_range
 
-    span = time_range(path, engine.part.start, engine.part.end, engine.part.stream)
+    part = engine.part
+    span = time_range(path, part.start, part.end, part.stream)
     first, _ = index_range(engine.sampling, span)
-    tokens = estimate_num_tokens(video.info, engine.sampling, span) or 0
-    size = video.layout.chunk_tokens
-    return range(first // size, ceil((first + tokens) / size))
+    info = probe(path, stream=part.stream)
+    tokens = estimate_num_tokens(info, engine.sampling, span) or 0
+    stop = ceil((first + tokens) / chunk_tokens)
+    step = max(1, round(Fraction(range_seconds) * engine.sampling.fps / chunk_tokens))
+    return [*range(first // chunk_tokens, stop, step), stop]
 
 
 def fill_range(
@@ -136,17 +167,17 @@ def fill_range(
     """
     from vtnstream.features.cache import temporary_cache
     from vtnstream.features.key import FileState
-    from vtnstream.inference.decoding import DecodeJob, fill_store
-    from vtnstream.types import TimeRange
+    from vtnstream.inference.decoding import fill_store
 
     first, stop = numbers
     try:
-        video = _Video.examine(engine, path)
-        with temporary_cache() as cache, _open(cache, video, plan) as store:
-            part = engine.part
-            job = DecodeJob(path, engine.encoder, engine.sampling, TimeRange(), part.stream)
-            fill_store(store, job, first, stop, NullProgress())
-            if FileState.of(path) != video.state:
+        state = FileState.of(path)
+        with temporary_cache() as cache, _opened(engine, path, cache, plan) as opened:
+            store = opened.store
+            if not plan.folder.startswith(f"features/{store.key.digest}-"):
+                return  # another file by now, or an engine that was refused here
+            fill_store(store, opened.job, first, stop, NullProgress())
+            if FileState.of(path) != state:
                 return
             for number in store.chunk_numbers():
                 if first <= number < stop:
@@ -166,12 +197,15 @@ def finish(
     """
     from vtnstream.features.cache import temporary_cache
 
-    video = _Video.examine(engine, task.path)
     runtime = engine.runtime
+    taken: Mapping[str, int] = {}
     with temporary_cache() as cache:
-        with _open(cache, video, plan) as store:
-            taken = _pull(store, plan, storage)
-        engine.runtime = dataclasses.replace(runtime, use_cache=True, cache_dir=cache.root.parent)
+        with _opened(engine, task.path, cache, plan) as opened:
+            if plan.folder.startswith(f"features/{opened.store.key.digest}-"):
+                taken = _pull(opened.store, plan, storage)
+        engine.runtime = dataclasses.replace(
+            plan.pin(runtime), use_cache=True, cache_dir=cache.root.parent
+        )
         try:
             result = engine.run(task, progress)
         finally:
@@ -179,21 +213,10 @@ def finish(
         if not runtime.use_cache:
             for name in storage.sizes(plan.folder):
                 storage.delete(f"{plan.folder}/{name}")
-        elif cache.holds(video.key):
-            with cache.open(video.key, video.state) as store:
-                _push(store, plan, storage, taken)
+        elif taken:
+            with _opened(engine, task.path, cache, plan) as opened:
+                _push(opened.store, plan, storage, taken)
     return result
-
-
-@contextmanager
-def _open(cache: FeatureCache, video: _Video, plan: RangePlan) -> Iterator[FeatureStore]:
-    """A store of this video, whose hash is known."""
-    from vtnstream.features.cache import record_full_hash
-
-    with cache.open(video.key, video.state) as store:
-        record_full_hash(store, video.state, plan.sha256)
-        store.begin(video.layout)
-        yield store
 
 
 def _pull(store: FeatureStore, plan: RangePlan, storage: Storage) -> Mapping[str, int]:
