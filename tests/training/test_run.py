@@ -291,3 +291,16 @@ def test_oblong_pictures_inner_maps_and_differences(
     assert found == [("blue", 0.0, 3.0), ("red", 3.0, 4.75)]
     assert [(s.label, s.start, s.end) for s in whole.segments] == found
     assert again.segments == report.segments
+
+
+@pytest.mark.parametrize("kind", ["full", "transformers:BertModel"])
+def test_other_temporal_encoders(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig, kind: str
+) -> None:
+    shaped = config(folder / "classes.csv", tmp_path / "model")
+    positions = "learned" if kind.startswith("transformers") else "rotary"
+    temporal = replace(shaped.temporal, kind=kind, positions=positions)
+    result = train(replace(shaped, temporal=temporal), runtime=runtime)
+    assert result.best.validation["accuracy"] == 100
+    report = api.classify(folder / "c0.mp4", model=tmp_path / "model", runtime=runtime)
+    assert report.classes[0].label == "blue"

@@ -80,3 +80,14 @@ def test_assignments_are_toml_or_text() -> None:
     assert got == {"optim.epochs": 3, "a": 1e-3, "b": [1, 2], "c": "deit_tiny", "d": "x=y"}
     with pytest.raises(ConfigError, match="not key=value"):
         parse_assignments(["optim.epochs"])
+
+
+def test_a_kind_of_encoder_in_place_of_its_table(tmp_path: Path) -> None:
+    path = write(tmp_path, 'temporal = "transformers:BertModel"\n')
+    temporal = train_config(path).temporal
+    assert temporal.transformers_class == "BertModel" and temporal.positions == "learned"
+    assert temporal.hidden_size == TrainConfig().temporal.hidden_size
+    flags = train_config(None, {"temporal": "full", "temporal.num_layers": 1}).temporal
+    assert (flags.kind, flags.num_layers) == ("full", 1)
+    with pytest.raises(ConfigError, match=r"temporal\.kind must be longformer, full or"):
+        train_config(None, {"temporal": "lstm"})

@@ -6,9 +6,9 @@ from vtnstream.config.model import (
     ModelConfig,
     PreprocessConfig,
     SamplingConfig,
-    TemporalConfig,
 )
 from vtnstream.config.runtime import RuntimeConfig
+from vtnstream.config.temporal import TemporalConfig
 from vtnstream.config.timeline import TimelineConfig
 from vtnstream.config.train import AugmentConfig, DataConfig, OptimConfig, TrainConfig
 from vtnstream.config.vivit import ViViTConfig

@@ -66,6 +66,8 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
             return None
         return _convert(next(o for o in options if o is not type(None)), value, where=where)
     if dataclasses.is_dataclass(hint):
+        if isinstance(value, str) and hasattr(hint, "from_text"):
+            return hint.from_text(value)
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a table, got {value!r}")
         return from_dict(typing.cast(type[Any], hint), value, where=where)

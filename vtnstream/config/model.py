@@ -8,28 +8,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from vtnstream.config.checks import one_of, positive
 from vtnstream.config.loading import to_dict
+from vtnstream.config.temporal import TemporalConfig
 from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
 
 ARCHITECTURES = ("vtn", "vivit")
 SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
-POSITION_KINDS = ("rotary", "learned", "fixed", "none")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
 CROP_MODES = ("center", "squash", "border")
-TOKEN_INPUTS = ("feature", "feature+difference", "feature+difference+similarity")
 INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if value <= 0:
-            raise ConfigError(f"{name} must be positive, not {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +36,8 @@ class SamplingConfig:
     stride: int = 8
 
     def __post_init__(self) -> None:
-        _one_of("sampling.kind", self.kind, SAMPLING_KINDS)
-        _positive(fps=float(self.fps), num_frames=self.num_frames, stride=self.stride)
+        one_of("sampling.kind", self.kind, SAMPLING_KINDS)
+        positive(fps=float(self.fps), num_frames=self.num_frames, stride=self.stride)
 
     def describe(self, frames: int = 1) -> str:
         """A few words for people: ``2 frames/s``, ``250 frames``, ``every 8th frame``.
@@ -101,14 +90,14 @@ class PreprocessConfig:
     width: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("preprocess.crop", self.crop, CROP_MODES)
-        _one_of("preprocess.interpolation", self.interpolation, INTERPOLATIONS)
-        _positive(size=self.size, resize=self.resize)
+        one_of("preprocess.crop", self.crop, CROP_MODES)
+        one_of("preprocess.interpolation", self.interpolation, INTERPOLATIONS)
+        positive(size=self.size, resize=self.resize)
         if self.size > self.resize:
             raise ConfigError(f"preprocess.resize {self.resize} is smaller than size {self.size}")
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ConfigError("preprocess.mean and preprocess.std have three numbers each")
-        _positive(std=min(self.std))
+        positive(std=min(self.std))
         if self.width < 0 or (self.width and self.crop != "squash"):
             raise ConfigError("preprocess.width is positive and needs preprocess.crop = squash")
 
@@ -145,7 +134,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         if len(self.grid) != 2:
             raise ConfigError("backbone.grid has two numbers, rows and columns")
-        _positive(grid=min(self.grid))
+        positive(grid=min(self.grid))
         if self.out_index is None and (self.grid != (1, 1) or self.projection):
             raise ConfigError("backbone.grid and backbone.projection need backbone.out_index")
         if (self.out_index or 0) < 0 or self.projection < 0:
@@ -157,57 +146,6 @@ class BackboneConfig:
         if self.out_index is not None:
             parts.update(out_index=self.out_index, grid=list(self.grid), projection=self.projection)
         return parts
-
-
-@dataclass(frozen=True, slots=True)
-class TemporalConfig:
-    """The Longformer over the tokens (paper section 3.2).
-
-    ``hidden_size`` 0 means the backbone's D; another value puts a linear projection before
-    the encoder. ``attention_window`` is the local reach w (w / 2 to each side, even): one
-    number for all layers or one a layer. ``positions``: ``rotary`` (relative, extrapolates:
-    the default of new models), ``learned`` (the paper's, table of ``max_positions`` with the
-    reference's modulo), ``fixed`` (sine / cosine over absolute position), ``none``.
-    ``window_positions``: position indices of a sliding window stay ``absolute`` or start at
-    0 again (``clip``: models trained on clips). ``token_inputs``: what the linear embedding
-    of a token sees: its feature, the difference from the token before, cosine similarities
-    to ``similarity_reach`` tokens on each side (``models/token_inputs.py``).
-    """
-
-    num_layers: int = 3
-    num_heads: int = 12
-    hidden_size: int = 0
-    intermediate_size: int = 3072
-    attention_window: tuple[int, ...] = (32,)
-    positions: str = "rotary"
-    max_positions: int = 288
-    window_positions: str = "absolute"
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    global_attention: bool = True
-    """False cuts the [CLS] token out of every other token's sight and back: the ablation
-    ``vtnstream demo`` shows."""
-    token_inputs: str = "feature"
-    similarity_reach: int = 12
-
-    def __post_init__(self) -> None:
-        _one_of("temporal.token_inputs", self.token_inputs, TOKEN_INPUTS)
-        _positive(similarity_reach=self.similarity_reach)
-        _one_of("temporal.positions", self.positions, POSITION_KINDS)
-        _one_of("temporal.window_positions", self.window_positions, ("absolute", "clip"))
-        _positive(num_layers=self.num_layers, num_heads=self.num_heads)
-        _positive(intermediate_size=self.intermediate_size, max_positions=self.max_positions - 2)
-        if len(self.attention_window) not in (1, self.num_layers):
-            raise ConfigError("temporal.attention_window: one number, or one for each layer")
-        if any(w <= 0 or w % 2 for w in self.attention_window):
-            raise ConfigError("temporal.attention_window must be even and positive")
-
-    @property
-    def attention_windows(self) -> tuple[int, ...]:
-        """One window a layer."""
-        if len(self.attention_window) == 1:
-            return self.attention_window * self.num_layers
-        return self.attention_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +193,8 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
 
     def __post_init__(self) -> None:
-        _one_of("architecture", self.architecture, ARCHITECTURES)
-        _one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
+        one_of("architecture", self.architecture, ARCHITECTURES)
+        one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         if self.schema != 1:
             raise ConfigError(f"schema {self.schema} is newer than this vtnstream: update it")
         if (self.architecture == "vivit") != (self.vivit is not None):

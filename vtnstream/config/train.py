@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vtnstream.config.checks import one_of
 from vtnstream.config.model import (
     FEATURE_NORMS,
     BackboneConfig,
     HeadConfig,
     SamplingConfig,
-    TemporalConfig,
 )
+from vtnstream.config.temporal import TemporalConfig
 from vtnstream.errors import ConfigError
 
 TASKS = ("auto", "classification", "dense", "both")
@@ -22,11 +23,6 @@ CLASS_WEIGHTS = ("none", "balanced", "root")
 RANDOM_WEIGHTS = "random"
 ON_BAD_VIDEO = ("stop", "skip")
 WEIGHT_INITS = ("xavier", "normal")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class DataConfig:
     memory_bytes: int = 2 * 2**30
 
     def __post_init__(self) -> None:
-        _one_of("data.on_bad_video", self.on_bad_video, ON_BAD_VIDEO)
+        one_of("data.on_bad_video", self.on_bad_video, ON_BAD_VIDEO)
         if not 0 <= self.validation < 1:
             raise ConfigError(f"data.validation is a share from 0 to 1, not {self.validation}")
         if self.max_tokens < 1 or self.clip_tokens < 0:
@@ -126,8 +122,8 @@ class OptimConfig:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of("optim.schedule", self.schedule, SCHEDULES)
-        _one_of("optim.class_weights", self.class_weights, CLASS_WEIGHTS)
+        one_of("optim.schedule", self.schedule, SCHEDULES)
+        one_of("optim.class_weights", self.class_weights, CLASS_WEIGHTS)
         for name in ("epochs", "batch_size", "batch_tokens", "learning_rate", "grad_clip"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"optim.{name} must be positive, not {getattr(self, name)}")
@@ -199,16 +195,16 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        _one_of("mode", self.mode, MODES)
+        one_of("mode", self.mode, MODES)
         if self.mode == "end-to-end" and self.feature_norm not in ("none", "video_mean"):
             raise ConfigError(
                 "end-to-end training changes the features while it learns: set feature_norm to none"
             )
         if self.mode == "end-to-end" and self.optim.mixup:
             raise ConfigError("optim.mixup mixes stored features: it needs mode = frozen")
-        _one_of("task", self.task, TASKS)
-        _one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
-        _one_of("weight_init", self.weight_init, WEIGHT_INITS)
+        one_of("task", self.task, TASKS)
+        one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
+        one_of("weight_init", self.weight_init, WEIGHT_INITS)
         if self.head.labels or self.head.dense_labels:
             raise ConfigError("head: labels come from the annotations, leave them out")
         if self.head.multi_label:

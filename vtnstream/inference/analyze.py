@@ -215,6 +215,11 @@ def attention_map(
     """
     check_features(model, features)
     temporal = model.config.temporal
+    if temporal.transformers_class is not None:
+        raise UsageError(
+            f"model {model.config.name} reads time with {temporal.kind}, which does not tell what "
+            "it looks at"
+        )
     if not temporal.global_attention:
         raise UsageError(
             f"model {model.config.name} has no global attention: there is nothing to show"

@@ -173,6 +173,10 @@ def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
     if config.vivit is not None:
         prefix = "temporal_encoder.blocks."
         wanted = config.vivit.temporal_layers if config.vivit.reads_sequences else 0
+    if config.temporal.transformers_class is not None:
+        if wanted > len(state):
+            raise CheckpointError(f"{path}: {len(state)} tensors cannot be {wanted} layers")
+        return
     found = {name.removeprefix(prefix).partition(".")[0] for name in state if prefix in name}
     if len(found) != wanted:
         raise CheckpointError(f"{path}: {len(found)} temporal layers, the config has {wanted}")

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from vtnstream.errors import UsageError
+from vtnstream.models.layers.attention import LongformerSelfAttention
+from vtnstream.models.temporal import TemporalEncoder
 from vtnstream.models.vivit import ViViT
 from vtnstream.models.vtn import VTN
 
@@ -124,15 +127,33 @@ def count_encoder_products(model: VTN, num_frames: int) -> Products:
     the tokens that exist: their windows, their look at [CLS], and its look at all."""
     tokens = 1 + num_frames
     padded = -(-tokens // REFERENCE_PADDING) * REFERENCE_PADDING
-    size = model.temporal_encoder.hidden_size
+    encoder = model.temporal_encoder
+    if not isinstance(encoder, TemporalEncoder):
+        raise UsageError(f"products of {model.config.temporal.kind} are not counted by formula")
+    size = encoder.hidden_size
     total = Products(_linear_products(model.input_projection) * num_frames)
-    for layer in model.temporal_encoder.layers:
-        alone = _linear_products(layer.attention.self.query_global)
+    for layer in encoder.layers:
+        attention = layer.attention.self
+        alone = 0
+        if attention.window is not None:
+            alone = _linear_products(attention.query_global)
         total += Products((_linear_products(layer) - alone) * padded + alone)
-        pairs = _pairs_in_band(num_frames, layer.attention.self.window // 2)
-        pairs += num_frames + tokens  # tokens to [CLS], [CLS] to all
-        total += Products(attention=2 * size * pairs)
+        pairs = _pairs_seen(attention, num_frames) + num_frames + tokens  # and [CLS]'s
+        total += Products(attention=int(2 * size * pairs))
     return total
+
+
+def _pairs_seen(attention: LongformerSelfAttention, num_tokens: int) -> float:
+    """Pairs of tokens that see each other, a mean over the heads: tokens ``step`` apart are
+    sequences of their own."""
+    if attention.window is None:
+        return num_tokens**2
+    reach = attention.window // 2
+    counts = [
+        sum(_pairs_in_band(len(range(first, num_tokens, step)), reach) for first in range(step))
+        for step in attention.dilation
+    ]
+    return sum(counts) / len(counts)
 
 
 def _pairs_in_band(num_tokens: int, reach: int) -> int:

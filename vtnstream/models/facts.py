@@ -27,9 +27,7 @@ def config_facts(config: ModelConfig) -> list[tuple[str, str]]:
 def _temporal_facts(config: ModelConfig) -> list[tuple[str, str]]:
     time, vivit = config.temporal, config.vivit
     if vivit is None:
-        windows = ", ".join(str(window) for window in sorted(set(time.attention_windows)))
-        encoder = f"{time.num_layers} layers, {time.num_heads} heads, window {windows}"
-        return [("encoder", encoder), ("positions", time.positions)]
+        return [("encoder", time.describe()), ("positions", time.positions)]
     frames, height, width = vivit.tubelet
     step = f"every {vivit.stride}. of {float(vivit.frame_rate):g} frames/s"
     clip = f"{vivit.num_frames} frames, {vivit.clip_tokens} tokens, {step}"

@@ -19,7 +19,8 @@ from vtnstream.models.layers.attention import GlobalSoftmax
 from vtnstream.models.layers.positions import Rotation
 from vtnstream.models.states import state_buffer
 from vtnstream.models.surroundings import Surroundings
-from vtnstream.models.temporal import LongformerLayer
+from vtnstream.models.temporal import LongformerLayer, TemporalEncoder
+from vtnstream.models.transformers_encoder import TransformersEncoder
 from vtnstream.models.vtn import VTN
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
@@ -57,7 +58,8 @@ def encode_sequence(
     attention: Collection[int] = (),
     scratch: Path | None = None,
 ) -> SequenceOutput:
-    """Read a whole sequence: memory for its states (N, Dh) once, and O(block).
+    """Read a whole sequence: memory for its states (N, Dh) once, and O(block); of ``kind =
+    "full"`` keys and values too (3 N Dh). A class of ``transformers`` is given all at once.
 
     Args:
         model: in evaluation mode (dropout would differ from block to block).
@@ -120,14 +122,34 @@ def encode_blocks(
         attention: layers whose [CLS] row is wanted.
         scratch: folder for states that outgrow memory.
     """
-    encoding = _Encoding(model, tokens, indices, block_size, attention)
     wants_tokens = dense and model.dense_head is not None
+    encoder = model.temporal_encoder
+    if isinstance(encoder, TransformersEncoder):
+        return _encode_at_once(model, tokens, indices, wants_tokens)
+    encoding = _Encoding(model, encoder, tokens, indices, block_size, attention)
     dense_logits = encoding.run(wants_tokens, scratch)
     logits = None
     if model.mlp_head is not None:
         logits = model.class_logits(encoding.cls[:, 0])[0].float().cpu().numpy()  # (K,)
     rows = np.stack(encoding.rows) if encoding.rows else None  # (layers, H, N)
     return SequenceOutput(logits, dense_logits, rows)
+
+
+def _encode_at_once(
+    model: VTN, tokens: Iterable[Tensor], indices: IndexArray, wants_tokens: bool
+) -> SequenceOutput:
+    """A class of ``transformers``, which sees the sequence whole."""
+    parts = list(tokens)
+    like = model.cls_token.new_empty(0, model.temporal_encoder.hidden_size)
+    whole = torch.cat(parts) if parts else like  # (N, Dh)
+    places = torch.tensor(indices, device=whole.device)[None]
+    encoded = model.encode_tokens(whole[None], indices=places, cls_only=not wants_tokens)
+    logits = dense_logits = None
+    if model.mlp_head is not None:
+        logits = model.class_logits(encoded[:, 0])[0].float().cpu().numpy()
+    if wants_tokens:
+        dense_logits = model.token_logits(encoded[0, 1:]).float().cpu().numpy()
+    return SequenceOutput(logits, dense_logits)
 
 
 def default_block_size(model: VTN, num_tokens: int) -> int:
@@ -144,6 +166,7 @@ class _Encoding:
     def __init__(
         self,
         model: VTN,
+        encoder: TemporalEncoder,
         tokens: Iterable[Tensor],
         places: IndexArray,
         size: int,
@@ -154,8 +177,8 @@ class _Encoding:
         self.places = places
         self.size = size
         self.count = len(places)
-        self.encoder = model.temporal_encoder
-        self.cls = self.encoder.embed_cls(model.cls_token)  # (1, 1, Dh)
+        self.encoder = encoder
+        self.cls = self.encoder.embed_cls(model.all_global_tokens())  # (1, G, Dh)
         layers = self.encoder.layers
         self.of_cls = dict(zip(map(id, layers), self.encoder.cls_layers, strict=True))
         self.watched = {id(layers[number]) for number in watched}

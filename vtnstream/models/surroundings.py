@@ -29,7 +29,7 @@ class Surroundings:
     ) -> None:
         self.attention = attention
         self.count = count
-        self.reach = attention.window // 2
+        self.reach = min(attention.reach(count), count)
         self.read = read
         like = attention.query.weight
         rows = min(size + 2 * self.reach, count)

@@ -69,7 +69,7 @@ class Embeddings(nn.Module):
         return self._finish(tokens, FRAME_TYPE)
 
     def embed_cls(self, cls: Tensor) -> Tensor:
-        """(B, 1, D) -> (B, 1, D)."""
+        """(B, G, D) -> (B, G, D)."""
         if self.positions == "learned":
             cls = cls + self.position_embeddings.weight[-NUM_RESERVED]
         return self._finish(cls, CLS_TYPE)
@@ -97,15 +97,17 @@ class Embeddings(nn.Module):
 class LongformerLayer(nn.Module):
     """One layer in two halves, tokens and [CLS], so that tokens can be worked in blocks."""
 
-    def __init__(self, config: TemporalConfig, hidden_size: int, window: int) -> None:
+    def __init__(self, config: TemporalConfig, hidden_size: int, number: int) -> None:
         super().__init__()
         self.attention = LongformerAttention(
             LongformerSelfAttention(
                 hidden_size,
                 config.num_heads,
-                window,
+                config.attention_windows[number] if config.kind == "longformer" else None,
+                dilation=config.dilations[number],
                 dropout=config.attention_dropout,
                 global_attention=config.global_attention,
+                uniform=config.attention == "uniform",
             ),
             AttentionOutput(hidden_size, config.dropout),
         )
@@ -124,14 +126,14 @@ class LongformerLayer(nn.Module):
     def forward_tokens(
         self, tokens: Tensor, cls: Tensor, turn: Rotation | None, valid: Tensor | None
     ) -> Tensor:
-        """All tokens at once: (B, T, D) with [CLS] (B, 1, D) -> (B, T, D)."""
+        """All tokens at once: (B, T, D) with [CLS] (B, G, D) -> (B, T, D)."""
         attention = self.attention.self
         around = attention.keys_values(tokens, turn)
         attended = attention.local(tokens, around, cls, turn=turn, valid=valid)
         return self.finish(attended, tokens)
 
     def forward_cls(self, tokens: Tensor, cls: Tensor, valid: Tensor | None) -> Tensor:
-        """[CLS] (B, 1, D) after looking at all tokens (B, T, D) -> (B, 1, D)."""
+        """[CLS] (B, G, D) after looking at all tokens (B, T, D) -> (B, G, D)."""
         attention = self.attention.self
         running = attention.begin_global(cls)
         if attention.global_attention:
@@ -148,7 +150,8 @@ class LayerStack(nn.Module):
 
 
 class TemporalEncoder(nn.Module):
-    """Longformer: sliding windows for tokens, global attention for [CLS].
+    """Longformer: sliding windows for tokens, global attention for [CLS] (and more global
+    tokens, where there are some). With ``kind = "full"`` the windows reach over everything.
 
     Raises:
         ModelError: ``hidden_size`` does not divide into the heads, or rotary positions meet
@@ -165,7 +168,7 @@ class TemporalEncoder(nn.Module):
         self.head_dim = hidden_size // config.num_heads
         self.embeddings = Embeddings(config, hidden_size)
         self.encoder = LayerStack(
-            [LongformerLayer(config, hidden_size, w) for w in config.attention_windows]
+            [LongformerLayer(config, hidden_size, n) for n in range(config.num_layers)]
         )
         if config.positions == "rotary" and self.head_dim % 2:
             raise ModelError(
@@ -221,7 +224,7 @@ class TemporalEncoder(nn.Module):
         """
         Args:
             tokens: (B, T, D).
-            cls: (B, 1, D).
+            cls: (B, G, D), [CLS] and the other global tokens.
             padding_mask: (B, T) bool, True where a token is real.
             indices: (B, T) int64 grid positions; None counts from 0.
             cls_only: leave the last layer's tokens out; nothing else changes.
@@ -239,7 +242,7 @@ class TemporalEncoder(nn.Module):
         for number, (layer, of_cls) in enumerate(zip(self.layers, self.cls_layers, strict=True)):
             after = of_cls.forward_cls(tokens, cls, padding_mask)
             if number == last and cls_only:
-                return after
+                return after[:, :1]
             tokens = layer.forward_tokens(tokens, cls, turn, padding_mask)
             cls = after
-        return torch.cat((cls, tokens.to(cls.dtype)), dim=1)
+        return torch.cat((cls[:, :1], tokens.to(cls.dtype)), dim=1)

@@ -12,13 +12,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vtnstream.config import ModelConfig
+from vtnstream.config import ModelConfig, TemporalConfig
 from vtnstream.errors import ModelError
 from vtnstream.models.backbone import create_backbone, num_features
 from vtnstream.models.feature_norm import FeatureNorm
 from vtnstream.models.heads import build_dense_head, build_mlp_head
 from vtnstream.models.temporal import TemporalEncoder
 from vtnstream.models.token_inputs import TokenInputs
+from vtnstream.models.transformers_encoder import TransformersEncoder
+
+Encoder = TemporalEncoder | TransformersEncoder
 
 
 class VTNOutput(NamedTuple):
@@ -59,7 +62,10 @@ class VTN(nn.Module):
         if self.token_inputs.size != hidden_size or self.token_inputs.compares:
             self.input_projection = nn.Linear(self.token_inputs.size, hidden_size)
         self.cls_token = nn.Parameter(torch.randn(1, 1, hidden_size))
-        self.temporal_encoder = TemporalEncoder(config.temporal, hidden_size)
+        if temporal.num_global_tokens > 1:
+            more = torch.randn(1, temporal.num_global_tokens - 1, hidden_size)
+            self.global_tokens = nn.Parameter(more)
+        self.temporal_encoder: Encoder = _temporal_encoder(temporal, hidden_size)
         self.mlp_head = build_mlp_head(config.head, hidden_size)
         self.dense_head = build_dense_head(config.head, hidden_size)
 
@@ -109,6 +115,12 @@ class VTN(nn.Module):
         tokens: Tensor = self.input_projection(inputs.to(self.temporal_encoder.dtype))
         return tokens
 
+    def all_global_tokens(self) -> Tensor:
+        """[CLS], then what else is global: (1, G, Dh)."""
+        if self.config.temporal.num_global_tokens == 1:
+            return self.cls_token
+        return torch.cat((self.cls_token, self.global_tokens), dim=1)
+
     def encode_tokens(
         self,
         tokens: Tensor,
@@ -118,7 +130,7 @@ class VTN(nn.Module):
         cls_only: bool = False,
     ) -> Tensor:
         """Temporal encoder over embedded tokens (B, T, Dh); else as :meth:`encode_time`."""
-        cls = self.cls_token.expand(tokens.shape[0], -1, -1)  # (B, 1, Dh)
+        cls = self.all_global_tokens().expand(tokens.shape[0], -1, -1)  # (B, G, Dh)
         encoded: Tensor = self.temporal_encoder(
             tokens, cls, padding_mask=padding_mask, indices=indices, cls_only=cls_only
         )
@@ -221,3 +233,11 @@ class VTN(nn.Module):
             padding_mask=padding_mask,
             indices=indices,
         )
+
+
+def _temporal_encoder(config: TemporalConfig, hidden_size: int) -> Encoder:
+    """Our own layers, or a class of ``transformers``, which has the same interface but for
+    being worked in blocks."""
+    if config.transformers_class is None:
+        return TemporalEncoder(config, hidden_size)
+    return TransformersEncoder(config, hidden_size)

@@ -221,11 +221,12 @@ def _model_config(
     longest = max(int(item.features.times.indices[-1]) + 1 for item in videos)
     room = temporal.max_positions - 2
     if temporal.positions == "learned" and longest > room and not config.data.clip_tokens:
-        progress.warn(
-            f"learned positions reach {room} tokens and a video has {longest}: training with "
-            "rotary positions instead, which know no end"
-        )
-        temporal = dataclasses.replace(temporal, positions="rotary")
+        short = f"learned positions reach {room} tokens and a video has {longest}: "
+        if temporal.transformers_class is not None:
+            progress.warn(f"{short}they repeat; raise temporal.max_positions")
+        else:
+            progress.warn(f"{short}training with rotary positions instead, which know no end")
+            temporal = dataclasses.replace(temporal, positions="rotary")
     head = dataclasses.replace(
         config.head,
         labels=stable_order(classes.values()) if dense else labels,

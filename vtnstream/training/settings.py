@@ -9,6 +9,7 @@ from typing import Any
 
 from vtnstream.config import TrainConfig
 from vtnstream.config.loading import from_dict, to_dict
+from vtnstream.config.temporal import table_of
 from vtnstream.errors import ConfigError
 from vtnstream.models.presets import preset
 
@@ -94,6 +95,8 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 
 def _merge(data: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
+        if key == "temporal" and isinstance(value, str):
+            value = table_of(value)
         if isinstance(value, Mapping) and isinstance(data.get(key), dict):
             _merge(data[key], value)
         else:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtnstream.errors import ModelError
+from vtnstream.models.layers.full_attention import full_attention
 from vtnstream.models.layers.overwriting import may_overwrite
 from vtnstream.models.layers.positions import Rotation, rotate
 from vtnstream.models.layers.sliding_window import sliding_window_attention
@@ -93,16 +96,32 @@ class GlobalSoftmax:
 
 class LongformerSelfAttention(nn.Module):
     """The six projections and how they are used, by the plain pass and by the blocks of
-    :mod:`vtnstream.models.streaming` alike."""
+    :mod:`vtnstream.models.streaming` alike.
+
+    Args:
+        hidden_size: D.
+        num_heads: H, which divides D.
+        window: w; None lets every token see every other, and global tokens use the ordinary
+            projections then, as in BERT.
+        dilation: tokens in a step of the window, for all heads or for each.
+        dropout: probability on attention weights.
+        global_attention: whether global tokens see the others and are seen.
+        uniform: every token that may be seen has the same weight (paper figure 4).
+
+    Raises:
+        ModelError: the heads do not divide D.
+    """
 
     def __init__(
         self,
         hidden_size: int,
         num_heads: int,
-        window: int,
+        window: int | None,
         *,
+        dilation: Sequence[int] = (1,),
         dropout: float = 0.0,
         global_attention: bool = True,
+        uniform: bool = False,
     ) -> None:
         super().__init__()
         if hidden_size % num_heads:
@@ -113,14 +132,30 @@ class LongformerSelfAttention(nn.Module):
         self.num_heads = num_heads
         self.head_dim = hidden_size // num_heads
         self.window = window
+        self.dilation = tuple(dilation)
         self.dropout = dropout
         self.global_attention = global_attention
+        self.uniform = uniform
         self.query = nn.Linear(hidden_size, hidden_size)
         self.key = nn.Linear(hidden_size, hidden_size)
         self.value = nn.Linear(hidden_size, hidden_size)
-        self.query_global = nn.Linear(hidden_size, hidden_size)
-        self.key_global = nn.Linear(hidden_size, hidden_size)
-        self.value_global = nn.Linear(hidden_size, hidden_size)
+        if window is not None:
+            self.query_global = nn.Linear(hidden_size, hidden_size)
+            self.key_global = nn.Linear(hidden_size, hidden_size)
+            self.value_global = nn.Linear(hidden_size, hidden_size)
+
+    def reach(self, num_tokens: int) -> int:
+        """How far to each side a token of a sequence sees."""
+        if self.window is None:
+            return num_tokens
+        return self.window // 2 * max(self.dilation)
+
+    @property
+    def _of_globals(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """Query, key and value projections of the global tokens' look at all."""
+        if self.window is None:
+            return self.query, self.key, self.value
+        return self.query_global, self.key_global, self.value_global
 
     @property
     def _dropout(self) -> float:
@@ -165,15 +200,23 @@ class LongformerSelfAttention(nn.Module):
             (B, T, D), before the output projection.
         """
         query = self._heads(self.query(states))  # (B, T, H, Dh)
+        if self.uniform:
+            query = torch.zeros_like(query)
         shared = None
         if self.global_attention:
             shared = self.keys_values(global_states.to(states.dtype))
-        attended = sliding_window_attention(
+        attend: Callable[..., Tensor] = full_attention
+        if self.window is not None:
+            attend = partial(
+                sliding_window_attention,
+                window=self.window,
+                offset=offset,
+                dilation=self.dilation,
+            )
+        attended = attend(
             query if turn is None else rotate(query, turn),
             around.key,
             around.value,
-            window=self.window,
-            offset=offset,
             valid=valid,
             global_key=shared.key if shared else None,
             global_value=shared.value if shared else None,
@@ -185,9 +228,10 @@ class LongformerSelfAttention(nn.Module):
     def begin_global(self, global_states: Tensor, *, keep_weights: bool = False) -> GlobalSoftmax:
         """Start [CLS]'s attention: (B, G, D) -> a running softmax that has seen the global
         tokens themselves."""
-        query = self._heads(self.query_global(global_states)).float()  # (B, G, H, Dh)
-        query = query * query.shape[-1] ** -0.5
-        weight = self._by_head(self.key_global.weight).float()  # (H, Dh, D)
+        ask, key, _ = self._of_globals
+        query = self._heads(ask(global_states)).float()  # (B, G, H, Dh)
+        query = query * (0.0 if self.uniform else query.shape[-1] ** -0.5)
+        weight = self._by_head(key.weight).float()  # (H, Dh, D)
         folded = torch.einsum("bghe,hed->bghd", query, weight)
         running = GlobalSoftmax(folded, self._dropout, keep_weights=keep_weights)
         running.update(global_states)
@@ -196,10 +240,11 @@ class LongformerSelfAttention(nn.Module):
     def end_global(self, running: GlobalSoftmax) -> Tensor:
         """The global tokens' attention output (B, G, D), before the output projection."""
         means, kept = running.result()
-        weight = self._by_head(self.value_global.weight).float()  # (H, Dh, D)
-        bias = self.value_global.bias.view(self.num_heads, -1).float()  # (H, Dh)
+        value = self._of_globals[2]
+        weight = self._by_head(value.weight).float()  # (H, Dh, D)
+        bias = value.bias.view(self.num_heads, -1).float()  # (H, Dh)
         mixed = torch.einsum("bghd,hed->bghe", means, weight) + kept * bias
-        return mixed.flatten(2).to(self.value_global.weight.dtype)  # (B, G, D)
+        return mixed.flatten(2).to(value.weight.dtype)  # (B, G, D)
 
 
 def add_residual(branch: Tensor, states: Tensor) -> Tensor:

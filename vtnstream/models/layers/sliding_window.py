@@ -6,6 +6,9 @@ keys through ``scaled_dot_product_attention``. Time and memory are linear in the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,8 +39,9 @@ def sliding_window_attention(
     global_value: Tensor | None = None,
     global_query: Tensor | None = None,
     dropout: float = 0.0,
+    dilation: Sequence[int] = (1,),
 ) -> Tensor:
-    """Each query attends to the keys within ``window / 2`` on either side, and to all
+    """Each query attends to the keys within ``window / 2`` steps on either side, and to all
     global keys, in one softmax.
 
     Args:
@@ -53,10 +57,83 @@ def sliding_window_attention(
         global_query: (B, T, H, Dh) queries for the global keys where they differ from
             ``query`` (rotary positions turn local queries only).
         dropout: probability on the attention weights.
+        dilation: tokens in a step, one number for all heads or one a head (Longformer's
+            dilated sliding window: w tokens of the sequence, ``dilation`` apart).
 
     Returns:
         (B, T, H, Dh).
     """
+    steps = set(dilation)
+    if len(steps) == 1:
+        (step,) = steps
+        return _dilated(
+            Band(query, key, value, valid, global_key, global_value, global_query),
+            window,
+            offset,
+            dropout,
+            step,
+        )
+    result = torch.empty_like(query)
+    for step in sorted(steps):
+        heads = [head for head, own in enumerate(dilation) if own == step]
+        band = Band(query, key, value, valid, global_key, global_value, global_query).of(heads)
+        result[:, :, heads] = _dilated(band, window, offset, dropout, step)
+    return result
+
+
+class Band(NamedTuple):
+    """What :func:`sliding_window_attention` is given."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    valid: Tensor | None
+    global_key: Tensor | None
+    global_value: Tensor | None
+    global_query: Tensor | None
+
+    def of(self, heads: list[int]) -> Band:
+        """Some heads only."""
+
+        def some(each: Tensor | None) -> Tensor | None:
+            return None if each is None else each[:, :, heads]
+
+        return Band(
+            self.query[:, :, heads],
+            self.key[:, :, heads],
+            self.value[:, :, heads],
+            self.valid,
+            some(self.global_key),
+            some(self.global_value),
+            some(self.global_query),
+        )
+
+    def every(self, step: int, first_query: int, first_key: int) -> Band:
+        """Every ``step``-th query and key, from these on."""
+        asking, seen = slice(first_query, None, step), slice(first_key, None, step)
+        return self._replace(
+            query=self.query[:, asking],
+            key=self.key[:, seen],
+            value=self.value[:, seen],
+            valid=None if self.valid is None else self.valid[:, seen],
+            global_query=None if self.global_query is None else self.global_query[:, asking],
+        )
+
+
+def _dilated(band: Band, window: int, offset: int, dropout: float, step: int) -> Tensor:
+    """Tokens ``step`` apart are a sequence of their own, and there are ``step`` of these."""
+    if step == 1:
+        return _undilated(band, window, offset, dropout)
+    result = torch.empty_like(band.query)
+    for first in range(min(step, band.query.shape[1])):
+        place = offset + first
+        part = band.every(step, first, place % step)
+        result[:, first::step] = _undilated(part, window, place // step, dropout)
+    return result
+
+
+def _undilated(band: Band, window: int, offset: int, dropout: float) -> Tensor:
+    query, key, value, valid, global_key, global_value, global_query = band
     head_dim = query.shape[-1]
     if query.shape[1] == 0:
         return query
@@ -71,7 +148,7 @@ def sliding_window_attention(
     if global_key is not None and global_value is not None:
         if global_query is not None:
             scores = torch.einsum("bthd,bghd->bthg", global_query, global_key)
-            query, key, value, global_key, global_value = _with_score_columns(
+            query, key, value, global_key, global_value = with_score_columns(
                 query, key, value, scores, global_value
             )
         shared = (global_key, global_value)
@@ -152,7 +229,7 @@ def _visible_keys(
     return band & (inside | (ahead == reach))
 
 
-def _with_score_columns(
+def with_score_columns(
     query: Tensor, key: Tensor, value: Tensor, scores: Tensor, global_value: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Carry ready-made global scores through one softmax with the local ones.

@@ -1,0 +1,179 @@
+"""The config of a temporal encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vtnstream.config.checks import one_of, positive
+from vtnstream.errors import ConfigError
+from vtnstream.registry import suggestion
+
+KINDS = ("longformer", "full")
+TRANSFORMERS = "transformers:"
+"""A kind may also be this and the name of a class, such as ``transformers:BertModel``."""
+
+POSITION_KINDS = ("rotary", "learned", "fixed", "none")
+TOKEN_INPUTS = ("feature", "feature+difference", "feature+difference+similarity")
+ATTENTIONS = ("learned", "uniform")
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalConfig:
+    """The encoder over the tokens (paper section 3.2).
+
+    Attributes:
+        num_layers: layers.
+        num_heads: attention heads; they divide ``hidden_size``.
+        hidden_size: 0 means the backbone's D; another value puts a linear projection before
+            the encoder.
+        intermediate_size: width of the feed-forward's inner layer.
+        attention_window: local reach w (w / 2 to each side, even): one number for all layers
+            or one a layer.
+        positions: ``rotary`` (relative, extrapolates: the default of new models), ``learned``
+            (the paper's, table of ``max_positions`` with the reference's modulo), ``fixed``
+            (sine / cosine over absolute position), ``none``.
+        max_positions: rows of the learned table.
+        window_positions: position indices of a sliding window stay ``absolute`` or start at 0
+            again (``clip``: models trained on clips).
+        dropout: of states.
+        attention_dropout: of attention weights.
+        global_attention: False cuts the [CLS] token out of every other token's sight and back:
+            the ablation ``vtnstream demo`` shows.
+        token_inputs: what the linear embedding of a token sees: its feature, the difference
+            from the token before, cosine similarities (``models/token_inputs.py``).
+        similarity_reach: tokens to each side that a token is compared with.
+        kind: ``longformer`` (sliding windows and global tokens), ``full`` (every token sees
+            every other: time grows with the square of the length) or ``transformers:CLASS``,
+            any encoder of the ``transformers`` library that takes ``inputs_embeds``.
+        dilation: steps between the tokens of a window: one row for all layers or one a layer,
+            each with one number for all heads or one a head, as [[1], [1, 1, 2, 4]].
+        num_global_tokens: tokens that see and are seen by all; [CLS] is the first, the others
+            are learned beside it.
+        attention: ``learned``, or ``uniform``: every token a token may see has the same
+            weight (paper figure 4).
+        arguments: more arguments for the config of a ``transformers`` class.
+    """
+
+    num_layers: int = 3
+    num_heads: int = 12
+    hidden_size: int = 0
+    intermediate_size: int = 3072
+    attention_window: tuple[int, ...] = (32,)
+    positions: str = "rotary"
+    max_positions: int = 288
+    window_positions: str = "absolute"
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    global_attention: bool = True
+    token_inputs: str = "feature"
+    similarity_reach: int = 12
+    kind: str = "longformer"
+    dilation: tuple[tuple[int, ...], ...] = ((1,),)
+    num_global_tokens: int = 1
+    attention: str = "learned"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        one_of("temporal.token_inputs", self.token_inputs, TOKEN_INPUTS)
+        one_of("temporal.positions", self.positions, POSITION_KINDS)
+        one_of("temporal.window_positions", self.window_positions, ("absolute", "clip"))
+        one_of("temporal.attention", self.attention, ATTENTIONS)
+        positive(num_layers=self.num_layers, num_heads=self.num_heads)
+        positive(intermediate_size=self.intermediate_size, max_positions=self.max_positions - 2)
+        positive(similarity_reach=self.similarity_reach, num_global_tokens=self.num_global_tokens)
+        if len(self.attention_window) not in (1, self.num_layers):
+            raise ConfigError("temporal.attention_window: one number, or one for each layer")
+        if any(w <= 0 or w % 2 for w in self.attention_window):
+            raise ConfigError("temporal.attention_window must be even and positive")
+        if self.hidden_size and self.hidden_size % self.num_heads:
+            raise ConfigError(
+                f"temporal.hidden_size {self.hidden_size} cannot be split into {self.num_heads} "
+                "heads: choose temporal.num_heads that divides it"
+            )
+        self._check_dilation()
+        self._check_kind()
+
+    def _check_dilation(self) -> None:
+        if len(self.dilation) not in (1, self.num_layers):
+            raise ConfigError("temporal.dilation: one row, or one for each layer")
+        if any(len(row) not in (1, self.num_heads) for row in self.dilation):
+            raise ConfigError("temporal.dilation: a row has one number, or one for each head")
+        if any(step < 1 for row in self.dilation for step in row):
+            raise ConfigError("temporal.dilation must be 1 or more")
+
+    def _check_kind(self) -> None:
+        if self.transformers_class is not None:
+            self._check_transformers()
+            return
+        if self.kind not in KINDS:
+            raise ConfigError(
+                f"temporal.kind must be {', '.join(KINDS)} or {TRANSFORMERS}CLASS, not "
+                f"{self.kind!r}{suggestion(self.kind, KINDS)}"
+            )
+        if self.arguments:
+            raise ConfigError(f"temporal.arguments belongs to a kind {TRANSFORMERS}CLASS")
+        if self.kind == "full" and self.dilation != ((1,),):
+            raise ConfigError("temporal.dilation belongs to the kind longformer")
+
+    def _check_transformers(self) -> None:
+        """What only our own layers know is refused, lest it be ignored in silence."""
+        ours = {
+            "dilation": self.dilation != ((1,),),
+            "attention": self.attention != "learned",
+            "global_attention": not self.global_attention,
+            "positions": self.positions != "learned",
+        }
+        for name, given in ours.items():
+            if given:
+                hint = " (write positions = learned)" if name == "positions" else ""
+                raise ConfigError(f"temporal.{name}: {self.kind} has its own{hint}")
+
+    @property
+    def transformers_class(self) -> str | None:
+        """The class of ``transformers`` that is named, or None."""
+        return self.kind.removeprefix(TRANSFORMERS) if self.kind.startswith(TRANSFORMERS) else None
+
+    @property
+    def attention_windows(self) -> tuple[int, ...]:
+        """One window a layer."""
+        if len(self.attention_window) == 1:
+            return self.attention_window * self.num_layers
+        return self.attention_window
+
+    @property
+    def dilations(self) -> tuple[tuple[int, ...], ...]:
+        """One row a layer, one number a head."""
+        rows = self.dilation * (self.num_layers if len(self.dilation) == 1 else 1)
+        return tuple(row * (self.num_heads if len(row) == 1 else 1) for row in rows)
+
+    def describe(self) -> str:
+        """A few words for people: ``3 layers, 12 heads, window 32``."""
+        parts = [f"{self.num_layers} layers", f"{self.num_heads} heads"]
+        if self.kind == "longformer":
+            parts.append(f"window {', '.join(map(str, sorted(set(self.attention_windows))))}")
+        else:
+            parts.insert(0, self.kind)
+        steps = sorted({step for row in self.dilation for step in row})
+        if steps != [1]:
+            parts.append(f"dilation {', '.join(map(str, steps))}")
+        if self.num_global_tokens > 1:
+            parts.append(f"{self.num_global_tokens} global tokens")
+        if self.attention != "learned":
+            parts.append(f"{self.attention} attention")
+        if self.token_inputs != "feature":
+            parts.append(self.token_inputs)
+        return ", ".join(parts)
+
+    @classmethod
+    def from_text(cls, text: str) -> TemporalConfig:
+        """``temporal = "transformers:BertModel"``: a kind in place of a table."""
+        return cls(**table_of(text))
+
+
+def table_of(kind: str) -> dict[str, Any]:
+    """The table that a kind alone stands for."""
+    if kind.startswith(TRANSFORMERS):
+        return {"kind": kind, "positions": "learned"}
+    return {"kind": kind}
