@@ -14,6 +14,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from vtnstream import api  # noqa: E402
+from vtnstream.analyzer import Analyzer  # noqa: E402
 from vtnstream.config import (  # noqa: E402
     BackboneConfig,
     ModelConfig,
@@ -131,7 +132,7 @@ class OurClass:
 
     def __init__(self, preset: str, dtype: str = "auto", device: str = "auto") -> None:
         runtime = RuntimeConfig(device=device, dtype=dtype, use_cache=False)
-        self.analyzer = api.Analyzer(create_model(preset, num_classes=400), runtime=runtime)
+        self.analyzer = Analyzer(create_model(preset, num_classes=400), runtime=runtime)
 
     def load(self) -> None:
         """Building has loaded it."""

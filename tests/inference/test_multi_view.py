@@ -127,7 +127,7 @@ def test_views_that_cannot_be(text: str) -> None:
 def test_views_and_timelines_exclude_each_other(
     wide: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
-    from vtnstream.api import Analyzer
+    from vtnstream.analyzer import Analyzer
     from vtnstream.config import TimelineConfig
     from vtnstream.inference.sources import Question
 

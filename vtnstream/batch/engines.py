@@ -62,7 +62,7 @@ class AnalysisEngine:
         runtime: RuntimeConfig,
         output: Path,
     ) -> None:
-        from vtnstream.api import Analyzer
+        from vtnstream.analyzer import Analyzer
         from vtnstream.inference.sources import Question
         from vtnstream.models.checkpoint import weights_sha256
         from vtnstream.report.structured import SCHEMA

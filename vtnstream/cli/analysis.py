@@ -62,7 +62,7 @@ def analyze_inputs(
         raise UsageError("--features belongs to one video: name one input")
     runtime = options.runtime_from(values)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
-    from vtnstream.api import Analyzer
+    from vtnstream.analyzer import Analyzer
     from vtnstream.inference.sources import Question
 
     question = Question(**question_from(values))

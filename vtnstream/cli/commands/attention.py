@@ -92,7 +92,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
         raise UsageError(NO_MODEL)
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
-    from vtnstream.api import Analyzer
+    from vtnstream.analyzer import Analyzer
     from vtnstream.inference.sources import Question
 
     question = Question(

@@ -161,7 +161,7 @@ def _from_model(
     console: Console,
 ) -> tuple[ExitCode, list[Judged]]:
     """Ask the model about every video; one that fails is left out and makes the exit code 1."""
-    from vtnstream.api import Analyzer
+    from vtnstream.analyzer import Analyzer
     from vtnstream.config.views import ViewsConfig
     from vtnstream.evaluation import Judged
     from vtnstream.inference.sources import Question

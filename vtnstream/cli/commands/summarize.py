@@ -94,7 +94,7 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         files = ResultFiles.of(values["format"] or ("json", "otio"), console)
     elif values["format"]:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
-    from vtnstream.api import Analyzer
+    from vtnstream.analyzer import Analyzer
     from vtnstream.inference.sources import Question
 
     question = Question(start=values["start"], end=values["end"], stream=values["stream"])

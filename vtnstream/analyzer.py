@@ -1,0 +1,185 @@
+"""A model made ready once, asked about many videos."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+from vtnstream.config import RuntimeConfig, TimelineConfig
+from vtnstream.config.loading import to_dict
+from vtnstream.config.runtime import default_cache_dir
+from vtnstream.config.summary import SummaryConfig
+from vtnstream.editing.summary import choose, joined, pieces_of
+from vtnstream.errors import UsageError
+from vtnstream.inference.analyze import analyze, attention_map, resolve_localization
+from vtnstream.inference.clip_scores import clip_layout
+from vtnstream.inference.encoder import FrameEncoder, resolve_device
+from vtnstream.inference.reporting import config_sha256, report_of
+from vtnstream.inference.sources import Question, open_source
+from vtnstream.models.architectures import VideoModel, require_vtn
+from vtnstream.models.checkpoint import load_model, weights_sha256
+from vtnstream.models.precision import TORCH_DTYPES
+from vtnstream.models.vivit import ViViT
+from vtnstream.models.vtn import VTN
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.types import AttentionMap, Report
+
+NO_MODEL = (
+    "no model chosen: make one with `vtnstream demo` or `vtnstream train`, "
+    "and name it with --model or VTNSTREAM_MODEL"
+)
+
+
+class Analyzer:
+    """A model made ready once and asked about many videos.
+
+    Args:
+        model: a model folder, a hub name, or a loaded model, which is put into evaluation
+            mode on the runtime's device.
+        runtime: device, dtype, cache.
+
+    Raises:
+        ModelError: the model cannot be used.
+        UsageError: no model is named, or the device is not there.
+    """
+
+    def __init__(
+        self, model: str | Path | VideoModel | None, *, runtime: RuntimeConfig | None = None
+    ) -> None:
+        if model is None:
+            raise UsageError(NO_MODEL)
+        self.runtime = runtime or RuntimeConfig()
+        source = os.fspath(model) if isinstance(model, (str, Path)) else None
+        loaded = load_model(model) if isinstance(model, (str, Path)) else model
+        self.model = loaded
+        self.model.eval().to(resolve_device(self.runtime.device))
+        self.encoder = FrameEncoder.from_model(self.model, self.runtime)
+        self._temporal = loaded
+        if isinstance(loaded, VTN):
+            self._temporal = loaded.in_precision(TORCH_DTYPES[self.encoder.dtype])
+        cache = self.runtime.cache_dir or default_cache_dir()
+        self._scratch = cache / "states" if self.runtime.use_cache else None
+        self._about = {
+            "name": self.model.config.name,
+            "source": source,
+            "weights_sha256": weights_sha256(self.model),
+            "config_sha256": config_sha256(self.model),
+            "architecture": self.model.config.architecture,
+            "backbone": self.model.config.backbone.name,
+        }
+
+    def classify(
+        self, path: str | Path, question: Question, *, progress: Progress | None = None
+    ) -> Report:
+        """As :func:`vtnstream.classify`."""
+        return self._run(path, None, question, progress)
+
+    def timeline(
+        self,
+        path: str | Path,
+        question: Question,
+        options: TimelineConfig,
+        *,
+        progress: Progress | None = None,
+    ) -> Report:
+        """As :func:`vtnstream.timeline`."""
+        return self._run(path, options, question, progress)
+
+    def attention(
+        self, path: str | Path, question: Question, *, progress: Progress | None = None
+    ) -> tuple[Report, AttentionMap]:
+        """As :func:`vtnstream.attention`."""
+        if question.views is not None or question.method != "chunked":
+            raise UsageError("attention is that of one pass over the whole sequence")
+        model = require_vtn(self._temporal, "attention")
+        resolve_localization(self.model, None)
+        with open_source(
+            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+        ) as source:
+            found, output = attention_map(model, source.features, scratch=self._scratch)
+            analysis = analyze(model, source.features, output=output)
+            sampling = question.sampling or self.model.config.sampling
+            report = report_of(path, source, self._about, self.encoder, sampling, None, analysis)
+            return report, found
+
+    def summarize(
+        self,
+        path: str | Path,
+        question: Question,
+        options: TimelineConfig,
+        config: SummaryConfig,
+        *,
+        progress: Progress | None = None,
+    ) -> Report:
+        """As :func:`vtnstream.summarize`."""
+        if question.views is not None or question.method != "chunked":
+            raise UsageError("a summary is made from one pass over the whole sequence")
+        model = require_vtn(self._temporal, "a summary")
+        resolve_localization(model, options)
+        with open_source(
+            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+        ) as source:
+            found, output = attention_map(model, source.features, scratch=self._scratch)
+            analysis = analyze(model, source.features, options, output=output)
+            times = source.features.times
+            span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
+            offered = pieces_of(source.features, found.row(), analysis.segments or (), span, config)
+            kept = choose(offered, config)
+            if not kept:
+                raise UsageError(
+                    f"{path}: no piece of at least {config.shortest:g} s fits a summary of "
+                    f"{config.length:g} s: give a greater --length"
+                )
+            chosen = dataclasses.replace(analysis, segments=tuple(joined(kept)))
+            sampling = question.sampling or self.model.config.sampling
+            report = report_of(path, source, self._about, self.encoder, sampling, options, chosen)
+            settings = {**report.settings, "summary": to_dict(config)}
+            return dataclasses.replace(report, settings=settings)
+
+    def _run(
+        self,
+        path: str | Path,
+        localize: TimelineConfig | None,
+        question: Question,
+        progress: Progress | None,
+    ) -> Report:
+        """The one way through: features, the temporal half, a report."""
+        began = time.perf_counter()
+        resolve_localization(self.model, localize)  # before hours are decoded in vain
+        if localize is not None and question.views is not None:
+            raise UsageError("views answer what a video is, not what happens when: use classify")
+        encoder = self._encoder_for(localize, question)
+        with open_source(
+            path, self.model, encoder, question, self.runtime, progress or NullProgress()
+        ) as source:
+            middle = time.perf_counter()
+            analysis = analyze(
+                self._temporal,
+                source.features,
+                localize,
+                output=source.output,
+                whole=question.whole,
+                scratch=self._scratch,
+            )
+            source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
+            source.facts["seconds"] = round(time.perf_counter() - began, 3)
+            sampling = question.sampling or self.model.config.sampling
+            return report_of(path, source, self._about, encoder, sampling, localize, analysis)
+
+    def _encoder_for(self, localize: TimelineConfig | None, question: Question) -> FrameEncoder:
+        """The encoder, with clips where the question wants them.
+
+        Raises:
+            UsageError: the model cannot be asked so.
+        """
+        if not isinstance(self.model, ViViT):
+            return self.encoder
+        layout = clip_layout(self.model, localize)
+        if not self.model.vivit.reads_sequences and question.whole:
+            raise UsageError(
+                f"model {self.model.config.name} ({self.model.vivit.form}) sees clips, not whole "
+                "videos: leave --whole out"
+            )
+        return self.encoder.with_hop(layout.hop) if self.encoder.shape.clip else self.encoder

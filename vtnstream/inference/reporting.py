@@ -1,0 +1,88 @@
+"""The report of one video, put together from what was read and what the model said."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vtnstream.config import SamplingConfig, TimelineConfig
+from vtnstream.config.loading import to_dict
+from vtnstream.features.key import video_identity
+from vtnstream.inference.analyze import Analysis
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.frame_rate import constant_frame_rate
+from vtnstream.inference.sources import Source
+from vtnstream.models.architectures import VideoModel
+from vtnstream.types import Report
+
+
+def report_of(
+    path: str | Path,
+    source: Source,
+    about: Mapping[str, Any],
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    localize: TimelineConfig | None,
+    analysis: Analysis | None,
+) -> Report:
+    """The report of ``path`` by the model ``about``; ``analysis`` is None where only features
+    were asked for, ``localize`` where no timeline was."""
+    times = source.features.times
+    read = analysis.facts if analysis else {}
+    settings = {} if localize is None else to_dict(localize)
+    if analysis is not None and localize is not None:
+        settings["tracks"] = list(analysis.tracks)
+    return Report(
+        input=os.fspath(path),
+        video=source.info,
+        model=about,
+        classes=analysis.classes if analysis else (),
+        segments=analysis.segments if analysis else None,
+        labels=analysis.labels if analysis else (),
+        start_seconds=float(times.start_seconds[0]),
+        end_seconds=float(times.end_seconds[-1]),
+        partial=source.partial,
+        sampling={
+            **sampling.key(),
+            **encoder.shape.key(),
+            "description": sampling.describe(encoder.shape.burst.frames),
+        },
+        settings=settings,
+        attention=analysis.attention if analysis else None,
+        scores=analysis.scores if analysis else (),
+        frame_rate=constant_frame_rate(times, source.info),
+        run={**source.facts, **read, **_provenance(path, encoder), **_versions()},
+        warnings=source.warnings + (analysis.warnings if analysis else ()),
+    )
+
+
+def config_sha256(model: VideoModel) -> str:
+    """Hash of everything a model's config says."""
+    text = json.dumps(to_dict(model.config), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _provenance(path: str | Path, encoder: FrameEncoder) -> dict[str, str]:
+    """Which bytes were read, and what the numbers were computed on."""
+    return {
+        "video_blocks_sha256": video_identity(path).blocks_sha256,
+        "device": str(encoder.device),
+        "dtype": encoder.dtype,
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        **{name: importlib.metadata.version(name) for name in ("vtnstream", "av", "timm")},
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }

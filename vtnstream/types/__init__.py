@@ -1,0 +1,53 @@
+"""The nouns that travel through vtnstream, in the order data meets them.
+
+path -> VideoInfo -> FrameChunk* -> (backbone) -> FeatureSequence -> (temporal encoder)
+-> Prediction and ScoreTimeline -> Segment* -> Report.
+
+Arrays are numpy here; dataclasses that hold arrays compare by identity (``eq=False``) and
+show shapes, not numbers.
+"""
+
+from __future__ import annotations
+
+from vtnstream.types.arrays import FloatArray, IndexArray, SecondsArray
+from vtnstream.types.features import Features, FeatureSequence
+from vtnstream.types.frames import DecodeStats, DecodeSummary, FrameChunk, TokenTimes
+from vtnstream.types.results import (
+    AttentionMap,
+    ClassScore,
+    Curve,
+    Moment,
+    Partial,
+    Report,
+    ScoreCurve,
+    ScoreTimeline,
+    Segment,
+)
+from vtnstream.types.video import Chapter, Fit, FrameFit, Thumbnail, TimeRange, VideoInfo
+
+__all__ = [
+    "AttentionMap",
+    "Chapter",
+    "ClassScore",
+    "Curve",
+    "DecodeStats",
+    "DecodeSummary",
+    "FeatureSequence",
+    "Features",
+    "Fit",
+    "FloatArray",
+    "FrameChunk",
+    "FrameFit",
+    "IndexArray",
+    "Moment",
+    "Partial",
+    "Report",
+    "ScoreCurve",
+    "ScoreTimeline",
+    "SecondsArray",
+    "Segment",
+    "Thumbnail",
+    "TimeRange",
+    "TokenTimes",
+    "VideoInfo",
+]
