@@ -48,7 +48,12 @@ def test_doctor_tells_the_facts(run: Run) -> None:
     assert facts["problems"] == []
     assert facts["packages"]["torch"] and facts["decoding"]["ffmpeg"]
     assert facts["devices"]["cpu"]["cores"] >= 1 and facts["cache"]["free_bytes"] > 0
-    assert "h264" in run("doctor").out
+    backbone = facts["devices"]["cpu"]["backbone"]
+    assert backbone["dtype"] in ("float32", "bfloat16")
+    assert "NVIDIA GPU" in backbone["missing"]["tensorrt"]
+    assert (backbone["backend"] == "inductor") == ("inductor" not in backbone["missing"])
+    text = run("doctor").out
+    assert "h264" in text and f"long videos by {backbone['backend']}" in text
 
 
 def test_doctor_finds_an_unwritable_cache(run: Run) -> None:

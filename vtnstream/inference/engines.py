@@ -21,13 +21,10 @@ from vtnstream.inference.engine_building import EngineBuilder, Prepared
 from vtnstream.inference.engine_cache import EngineCache, EngineRecord
 from vtnstream.inference.measuring import Measured, Measurements, measure_batch_size, measure_rate
 from vtnstream.inference.runner import Team
-from vtnstream.models.compile.backend import EAGER, EngineError, get_backend
+from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
 from vtnstream.progress import Progress
 
 AUTO = "auto"
-PREFERRED = {"cuda": ("tensorrt", "inductor"), "cpu": ("inductor",)}
-"""What ``auto`` considers, best first."""
-
 FEW_FRAMES = 64
 """A run over fewer says little of the next one."""
 WORTH_MEASURING, WORTH_TRYING_BATCHES = 512, 4096

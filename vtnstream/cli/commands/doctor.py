@@ -121,6 +121,7 @@ def _devices(problems: list[str]) -> dict[str, Any]:
             "capability": torch.backends.cpu.get_cpu_capability(),
             "flags": flags,
             "bfloat16": _bfloat16(flags),
+            "backbone": _backbone("cpu"),
         }
     }
     for index in range(torch.cuda.device_count()):
@@ -131,8 +132,27 @@ def _devices(problems: list[str]) -> dict[str, Any]:
             "capability": f"{properties.major}.{properties.minor}",
             "bfloat16": "fast" if properties.major >= 8 else "slow",
             "float16": "fast" if properties.major >= 7 else "slow",
+            "backbone": _backbone(f"cuda:{index}"),
         }
     return devices
+
+
+def _backbone(name: str) -> dict[str, Any]:
+    """What `--dtype auto` and `--backend auto` come to for a long video on a device, and what
+    keeps each other backend from running there."""
+    import torch
+
+    from vtnstream.models.compile.backend import BACKENDS, EAGER, PREFERRED, get_backend
+    from vtnstream.models.precision import resolve_dtype
+
+    device = torch.device(name)
+    missing = {backend: get_backend(backend).missing(device) for backend in BACKENDS}
+    able = [backend for backend in PREFERRED[device.type] if missing[backend] is None]
+    return {
+        "dtype": resolve_dtype("auto", device),
+        "backend": able[0] if able else EAGER,
+        "missing": {backend: why for backend, why in missing.items() if why},
+    }
 
 
 def _cpu_flags() -> list[str]:
@@ -201,6 +221,9 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         size = f"{device['cores']} cores" if memory is None else format_size(memory)
         lines.append((name, f"{device['name']}, {size}, {device['capability']}"))
         lines.append((f"{name} bfloat16", device["bfloat16"]))
+        chosen = device["backbone"]
+        lines.append((f"{name} backbone", f"{chosen['dtype']}, long videos by {chosen['backend']}"))
+        lines += [(f"{name} without", f"{what}: {why}") for what, why in chosen["missing"].items()]
     found = facts["compilers"]
     lines.append(("compilers", ", ".join(found) or "none (torch.compile needs one)"))
     used = f"{cache['stores']} stores, {format_size(cache['used_bytes'])}"

@@ -27,6 +27,9 @@ BACKENDS: Mapping[str, str] = {
 }
 """Name -> ``module:class``. Eager is no compiler and not here."""
 
+PREFERRED = {"cuda": ("tensorrt", "inductor"), "cpu": ("inductor",)}
+"""What ``--backend auto`` considers on a device, best first."""
+
 Engine = Callable[[Tensor], Tensor]
 """Pixels (N, H, W, 3) uint8 to features (N, D) float32, both on the engine's device, N as
 compiled. Any number of threads may call it, up to the number it was loaded for."""

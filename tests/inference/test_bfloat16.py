@@ -1,0 +1,72 @@
+"""What bfloat16 does to features and scores, on real architectures; emulated where the processor
+has no such instructions, with the same roundings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vtnstream
+from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.models.backbone import create_backbone
+from vtnstream.models.vtn import VTN
+
+from .conftest import noise_frames
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("deit_tiny_patch16_224", {"img_size": 96}), ("resnet18", {}), ("mobilenetv3_small_050", {})],
+)
+def test_features_keep_their_direction(name: str, arguments: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    config = BackboneConfig(name, arguments)
+    backbone, preprocess = create_backbone(config), PreprocessConfig(size=96, resize=96)
+    blocks = np.stack(list(noise_frames(count=6)))
+    frames = np.pad(blocks, ((0, 0), (16, 16), (16, 16), (0, 0)), mode="reflect")
+    exact, half = (
+        FrameEncoder(backbone, config, preprocess, dtype=dtype).encode(frames)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert half.dtype == np.float32 and not np.array_equal(exact, half)
+    norms = np.linalg.norm(exact, axis=1)
+    assert (np.linalg.norm(half - exact, axis=1) / norms).max() < 0.03
+    cosines = (exact * half).sum(1) / (norms * np.linalg.norm(half, axis=1))
+    assert cosines.min() > 0.999
+
+
+def test_scores_move_by_hundredths(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    """Of a model whose untrained heads were sharpened until tokens differ."""
+    exact, half = (
+        vtnstream.classify(film, model=model, runtime=replace(runtime, dtype=dtype))
+        for dtype in ("float32", "bfloat16")
+    )
+    expected = {score.label: score.score for score in exact.classes}
+    assert {score.label: score.score for score in half.classes} == pytest.approx(expected, abs=0.05)
+
+
+def test_what_is_emulated_is_said_once(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    from vtnstream.inference.extract import extract_features
+    from vtnstream.models.precision import is_slow
+    from vtnstream.progress import NullProgress
+
+    told: list[str] = []
+
+    class Listener(NullProgress):
+        def warn(self, message: str) -> None:
+            told.append(message)
+
+    half = replace(runtime, dtype="float16", use_cache=False)
+    encoder = FrameEncoder.from_model(model, half)
+    for _ in range(2):
+        with extract_features(
+            film, encoder, model.config.sampling, runtime=half, progress=Listener()
+        ):
+            pass
+    assert len(told) == is_slow("float16", encoder.device)
+    assert all("float16 is emulated on this CPU and slow" in message for message in told)

@@ -1,0 +1,40 @@
+"""Engines on a CUDA device: run with ``-m gpu`` where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vtnstream.config import RuntimeConfig
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.engine_building import TOLERANCE
+from vtnstream.inference.extract import extract_features
+from vtnstream.models.compile.backend import get_backend
+from vtnstream.models.vtn import VTN
+
+pytestmark = pytest.mark.gpu
+
+
+def features(film: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:
+    encoder = FrameEncoder.from_model(model, runtime)
+    with extract_features(film, encoder, model.config.sampling, runtime=runtime) as found:
+        return np.concatenate(list(found.features.blocks(100))), found.facts["runtime"]["backend"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("backend", ["eager", "inductor", "tensorrt"])
+def test_every_backend_equals_eager(
+    film: Path, model: VTN, runtime: RuntimeConfig, backend: str, dtype: str
+) -> None:
+    cuda = replace(runtime, device="cuda", dtype=dtype)
+    if backend != "eager" and get_backend(backend).missing(torch.device("cuda")):
+        pytest.skip(f"{backend} is not installed")
+    expected, _ = features(film, model, replace(cuda, backend="eager"))
+    values, used = features(film, model, replace(cuda, backend=backend, use_cache=False))
+    assert used == backend
+    distance = np.linalg.norm(values - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert distance.max() <= TOLERANCE[dtype]
