@@ -48,6 +48,16 @@ def test_classes_in_words(run: Run, film: Path, model_folder: Path, tmp_path: Pa
     assert "30" in views.out or "10 clips x 3 crops" in views.out
 
 
+def test_frames_in_random_order(run: Run, phases: Path, model_folder: Path, tmp_path: Path) -> None:
+    outcome = run("evaluate", phases, "--model", model_folder, "--shuffle", "0", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "frames shuffled (seed 0)" in json.loads(outcome.out)["order"]
+    plain = run("evaluate", phases, "--model", model_folder, "--json")
+    assert json.loads(plain.out)["metrics"] != json.loads(outcome.out)["metrics"]
+    outcome = run("evaluate", phases, "--predictions", tmp_path, "--shuffle", "0")
+    assert outcome.code == 2 and "asks a model" in outcome.errors[0]
+
+
 def test_videos_without_prediction_are_said(run: Run, phases: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"results": {"other": []}}))

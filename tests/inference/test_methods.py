@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import vtnstream
 from vtnstream import api
 from vtnstream.config import HeadConfig, RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
+from vtnstream.features.file import FeatureFile
+from vtnstream.features.shuffling import shuffled
 from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.sources import Question
+from vtnstream.models.streaming import encode_sequence
 from vtnstream.models.vtn import VTN
 from vtnstream.types import Report
 from vtnstream.video.write import write_video
@@ -245,3 +250,40 @@ def test_dtype_is_part_of_the_key_and_stored_as_float32(
     assert scores(half) == pytest.approx(scores(full), abs=0.2)
     assert next(model.backbone.parameters()).dtype.is_floating_point
     assert str(next(model.backbone.parameters()).dtype) == "torch.float32"
+
+
+def test_a_window_longer_than_the_video_is_one_line(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
+    ask = {"model": model, "runtime": runtime, "options": TimelineConfig("sliding")}
+    with pytest.raises(UsageError, match="--window 9000 is longer than the video, which has"):
+        vtnstream.timeline(film, window=9000, **ask)
+    assert vtnstream.timeline(film, end=4, **ask).segments, "the default window fits itself in"
+
+
+def test_shuffled_frames_move_and_times_stay(
+    film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
+) -> None:
+    analyzer = api.Analyzer(model, runtime=runtime)
+    plain, mixed, same = (
+        analyzer.timeline(film, Question(end=30, shuffle=seed), TimelineConfig())
+        for seed in (None, 3, 3)
+    )
+    file = tmp_path / "f.safetensors"
+    api.extract(
+        film,
+        analyzer.encoder,
+        sampling=model.config.sampling,
+        output=file,
+        end=30,
+        runtime=runtime,
+    )
+    expected = encode_sequence(model, shuffled(FeatureFile(file), 3)).logits
+    assert expected is not None
+    wanted = torch.from_numpy(expected).softmax(0).tolist()
+    assert [scores(mixed)[x] for x in model.config.head.labels] == pytest.approx(wanted, abs=1e-5)
+    assert mixed.segments != plain.segments
+    assert_same(mixed, same)
+    assert mixed.end_seconds == plain.end_seconds
+    with pytest.raises(UsageError, match="one pass over the whole video"):
+        Question(shuffle=0, method="end-to-end")

@@ -17,6 +17,7 @@ from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile, FeatureSpan
 from vtnstream.features.key import video_identity
+from vtnstream.features.shuffling import shuffled
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.extract import (
@@ -51,6 +52,8 @@ class Question:
         stream: index of the video stream where a file has several.
         views: classify by clips and crops instead of one pass over the whole sequence.
         whole: a ViViT that can reads the video as one sequence instead of in sliding clips.
+        shuffle: seed of a random order of the frames, each at another's time; None leaves
+            them in order.
 
     Raises:
         UsageError: the parts exclude each other.
@@ -64,6 +67,7 @@ class Question:
     stream: int | None = None
     views: ViewsConfig | None = None
     whole: bool = False
+    shuffle: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -74,6 +78,8 @@ class Question:
             raise UsageError("--views and --whole exclude each other")
         if self.features is not None and self.method != "chunked":
             raise UsageError("stored features and --method end-to-end exclude each other")
+        if self.shuffle is not None and (self.views is not None or self.method != "chunked"):
+            raise UsageError("frames are shuffled for one pass over the whole video, chunked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,17 @@ def open_source(
     Raises:
         VtnstreamError: the video, the features or the range cannot be used.
     """
+    if question.shuffle is not None:
+        if encoder.shape.clip:
+            raise UsageError(
+                f"model {model.config.name} sees clips and has no features of single moments to "
+                "shuffle"
+            )
+        plain = dataclasses.replace(question, shuffle=None)
+        with open_source(path, model, encoder, plain, runtime, progress) as source:
+            features = shuffled(source.features, question.shuffle)
+            yield dataclasses.replace(source, features=features)
+        return
     span = time_range(path, question.start, question.end, question.stream)
     sampling = question.sampling or model.config.sampling
     if question.features is not None:

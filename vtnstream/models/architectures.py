@@ -40,6 +40,7 @@ def require_vtn(model: VideoModel, what: str) -> VTN:
     """
     if not isinstance(model, VTN):
         raise UsageError(
-            f"model {model.config.name} is a {model.config.architecture}: {what} works with a vtn"
+            f"model {model.config.name} is a {model.config.architecture}: {what} works with a vtn "
+            "(classify, timeline, extract, evaluate and plan with both)"
         )
     return model

@@ -29,6 +29,7 @@ EXAMPLES = """
 vtnstream evaluate test.csv --model models/actions
 vtnstream evaluate test.csv --model vtn-vit-b-kinetics --order multi-view
 vtnstream evaluate phases.csv --model models/surgery --split test --phases
+vtnstream evaluate test.csv --model models/actions --shuffle 0
 vtnstream evaluate activity_net.v1-3.min.json --split validation --predictions results.json
 """
 ORDERS = {
@@ -57,6 +58,14 @@ _SECTION = "Evaluation"
         default="full-video",
         show_default=True,
         help="Published order of evaluation of classes.",
+    ),
+    option(
+        "--shuffle",
+        section=_SECTION,
+        settable=False,
+        type=click.IntRange(min=0),
+        metavar="SEED",
+        help="Frames in random order: what the model makes of time.",
     ),
     option("--split", section=_SECTION, metavar="NAME", help="Only videos of this split."),
     option("--fold", section=_SECTION, metavar="NAME", help="Only videos of this fold."),
@@ -91,6 +100,8 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
     """
     if (values["model"] is None) == (values["predictions"] is None):
         raise UsageError("give a model with --model, or stored results with --predictions")
+    if values["shuffle"] is not None and values["model"] is None:
+        raise UsageError("--shuffle asks a model: name it with --model")
     found = read_annotations(
         values["annotations"],
         format=values["annotation_format"],
@@ -169,7 +180,7 @@ def _from_model(
     views = ViewsConfig() if values["order"] == "multi-view" else None
     if views is not None and annotations.has_segments:
         raise UsageError("--order multi-view judges classes of videos, and these are segments")
-    question = Question(views=views)
+    question = Question(views=views, shuffle=values["shuffle"])
     localize = options.timeline_from(values) if annotations.has_segments else None
     analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
     judged: list[Judged] = []
@@ -215,6 +226,8 @@ def _print(
     values: Mapping[str, Any],
 ) -> None:
     order = ORDERS[values["order"]] if values["model"] is not None else "stored predictions"
+    if values["shuffle"] is not None:
+        order += f", frames shuffled (seed {values['shuffle']})"
     if values["json"]:
         document = {
             "schema": "vtnstream/evaluation/1",

@@ -6,14 +6,14 @@ keys through ``scaled_dot_product_attention``. Time and memory are linear in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vtnstream.models.layers import banded_flash
+from vtnstream.models.layers import banded_flash, banded_flex
 
 MIN_BLOCK, MAX_BLOCK = 32, 256
 """Queries a block. Smaller blocks waste calls, larger ones keys outside the band; measured
@@ -137,8 +137,9 @@ def _undilated(band: Band, window: int, offset: int, dropout: float) -> Tensor:
     head_dim = query.shape[-1]
     if query.shape[1] == 0:
         return query
-    if valid is None and not dropout and banded_flash.serves(query, key, value):
-        local = banded_flash.banded_attention(query, key, value, reach=window // 2, offset=offset)
+    way = _whole(query, key, value) if valid is None and not dropout else None
+    if way is not None:
+        local = way(query, key, value, reach=window // 2, offset=offset)
         if global_key is None or global_value is None:
             return local[0]
         asking = query if global_query is None else global_query
@@ -154,6 +155,13 @@ def _undilated(band: Band, window: int, offset: int, dropout: float) -> Tensor:
         shared = (global_key, global_value)
     attended = _in_blocks(query, key, value, shared, window, offset, valid, dropout, head_dim**-0.5)
     return attended[..., :head_dim]  # (B, T, H, Dh)
+
+
+def _whole(*operands: Tensor) -> Callable[..., banded_flash.Attended] | None:
+    """The way that works a whole band at once on this device, or None for blocks."""
+    if banded_flash.serves(*operands):
+        return banded_flash.banded_attention
+    return banded_flex.banded_attention if banded_flex.serves(*operands) else None
 
 
 def _in_blocks(

@@ -1,0 +1,196 @@
+"""Kinds of position, trained on short sequences and asked about sequences ten times longer.
+
+Two tasks on made-up features, each unanswerable without order. *near*: every token is labelled
+with what was shown three tokens before it (dense head). *far*: two marks stand anywhere in the
+sequence; which comes first (class head). "shuffled" asks about the training length with the
+frames in random order (paper Table 2b), where no kind should know more than chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from benchmarks import common
+from vtnstream.config import HeadConfig, ModelConfig, TemporalConfig
+from vtnstream.features.shuffling import shuffled
+from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.vtn import VTN
+from vtnstream.types import Features, TokenTimes
+
+SYMBOLS, LAG = 4, 3
+SIZE = 32
+LONGER = 10
+KINDS = {
+    "rotary": ("rotary", 1),
+    "fixed": ("fixed", 1),
+    "learned, repeating": ("learned", 1),
+    "learned, room for all": ("learned", LONGER),
+    "none": ("none", 1),
+}
+"""Name -> kind of position, and how many training lengths its table has rows for."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """How sequences are made, and what chance would score in per cent.
+
+    ``make`` gives features (B, T, SIZE) and targets, (B, T) for a dense head with -100 where
+    nothing is asked, or (B,) for a class head.
+    """
+
+    name: str
+    chance: float
+    make: Callable[[np.random.Generator, int, int], tuple[np.ndarray, np.ndarray]]
+
+
+def near(random: np.random.Generator, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """What was shown three tokens ago."""
+    symbols = random.integers(0, SYMBOLS, (count, length))
+    targets = np.full((count, length), -100)
+    targets[:, LAG:] = symbols[:, :-LAG]
+    return _drawn(random, symbols), targets
+
+
+def far(random: np.random.Generator, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of two marks, at least a quarter of the sequence apart, comes first."""
+    symbols = np.zeros((count, length), np.int64)
+    first = random.integers(0, length // 2, count)
+    second = first + random.integers(length // 4, length // 2, count)
+    swap = random.integers(0, 2, count)
+    rows = np.arange(count)
+    symbols[rows, first], symbols[rows, second] = 1 + swap, 2 - swap
+    return _drawn(random, symbols), swap
+
+
+def _drawn(random: np.random.Generator, symbols: np.ndarray) -> np.ndarray:
+    """Symbols as features: a fixed direction each, and noise."""
+    directions = np.random.default_rng(0).standard_normal((SYMBOLS, SIZE))
+    noise = 0.3 * random.standard_normal((*symbols.shape, SIZE))
+    return np.asarray(directions[symbols] + noise, np.float32)
+
+
+TASKS = (Task("near", 100 / SYMBOLS, near), Task("far", 50.0, far))
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    result = common.Result("positions", settings={"seeds": options.seeds, "steps": options.steps})
+    for task in TASKS:
+        table = result.table(
+            f"{task.name}: per cent right (chance {task.chance:.0f})",
+            *("positions", f"{options.length} tokens", f"{LONGER * options.length} tokens"),
+            "shuffled",
+            note=f"Trained on {options.length} tokens; mean over {options.seeds} seeds.",
+        )
+        for name in KINDS:
+            scores = [measure(task, name, seed, options) for seed in range(options.seeds)]
+            table.add(name, *np.mean(scores, axis=0).tolist())
+            common.say(f"{task.name}, {name}: {np.round(scores, 1).tolist()}")
+    result.deliver(options)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = common.parser("positions", __doc__)
+    parser.add_argument("--length", type=int, default=64, help="tokens trained on [64]")
+    parser.add_argument("--steps", type=int, default=600, help="of training [600]")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind [3]")
+    parser.add_argument("--tests", type=int, default=50, help="sequences asked about [50]")
+    return parser.parse_args(arguments)
+
+
+def measure(
+    task: Task, kind: str, seed: int, options: argparse.Namespace
+) -> tuple[float, float, float]:
+    """Per cent right at the training length, ten times longer, and shuffled."""
+    model = train(task, kind, seed, options)
+    random = np.random.default_rng([seed, 1])
+    short = list(sequences(task, random, options.tests, options.length))
+    long = list(sequences(task, random, options.tests, LONGER * options.length))
+    mixed = [(shuffled(features, n), target) for n, (features, target) in enumerate(short)]
+    return score(model, short), score(model, long), score(model, mixed)
+
+
+def train(task: Task, kind: str, seed: int, options: argparse.Namespace) -> VTN:
+    """A small model, in evaluation mode."""
+    torch.manual_seed(seed)
+    model = build(task, kind, options.length).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.steps)
+    random = np.random.default_rng([seed, 0])
+    for _ in range(options.steps):
+        features, targets = task.make(random, 16, options.length)
+        output = model.forward_features(torch.from_numpy(features))
+        wanted = torch.from_numpy(targets)
+        if wanted.ndim == 2:
+            assert output.dense_logits is not None
+            loss = functional.cross_entropy(output.dense_logits.flatten(0, 1), wanted.flatten())
+        else:
+            assert output.logits is not None
+            loss = functional.cross_entropy(output.logits, wanted)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def build(task: Task, kind: str, length: int) -> VTN:
+    """Two layers over features that are there already."""
+    positions, room = KINDS[kind]
+    labels = tuple(map(str, range(SYMBOLS))) if task.make is near else ("first", "second")
+    head = HeadConfig(dense_labels=labels) if task.make is near else HeadConfig(labels=labels)
+    temporal = TemporalConfig(
+        num_layers=2,
+        num_heads=4,
+        hidden_size=64,
+        intermediate_size=128,
+        attention_window=(16,),
+        positions=positions,
+        max_positions=room * length + 2,
+        dropout=0.0,
+        attention_dropout=0.0,
+    )
+    model = VTN(ModelConfig(temporal=temporal, head=head), NoBackbone())
+    for part in (model.temporal_encoder, model.mlp_head, model.dense_head):
+        for module in part.modules() if part is not None else ():
+            if isinstance(module, torch.nn.Linear):  # N(0, .02) is too small for 64 numbers
+                torch.nn.init.xavier_uniform_(module.weight)
+    return model
+
+
+class NoBackbone(torch.nn.Module):
+    """Stands where features are there already."""
+
+    num_features = SIZE
+
+
+def sequences(
+    task: Task, random: np.random.Generator, count: int, length: int
+) -> Iterator[tuple[Features, np.ndarray]]:
+    """Test sequences with their targets."""
+    for _ in range(count):
+        features, targets = task.make(random, 1, length)
+        indices = np.arange(length)
+        seconds = indices / 2.0
+        yield Features(features[0], TokenTimes(indices, indices, seconds, seconds + 0.5)), targets
+
+
+def score(model: VTN, asked: list[tuple[Features, np.ndarray]]) -> float:
+    """Per cent right, through the inference of every command."""
+    right = count = 0
+    for features, targets in asked:
+        output = encode_sequence(model, features)
+        found = output.logits if output.dense_logits is None else output.dense_logits
+        assert found is not None
+        answers = np.atleast_2d(found.argmax(-1))
+        real = targets.reshape(answers.shape) >= 0
+        right += int(((answers == targets.reshape(answers.shape)) & real).sum())
+        count += int(real.sum())
+    return 100 * right / count

@@ -1,0 +1,69 @@
+"""FlexAttention's band against the way every CPU goes; compiled on a GPU where there is one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
+
+from vtnstream.models.layers import banded_flash, banded_flex
+from vtnstream.models.layers.sliding_window import sliding_window_attention
+
+
+def operands(queries: int, keys: int, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(queries)
+    made = (torch.randn(2, count, 3, 16) for count in (queries, keys, keys))
+    query, key, value = (each.to(device) for each in made)
+    return query, key, value
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(
+    ("queries", "keys", "offset"), [(1, 1, 0), (130, 130, 0), (300, 300, 0), (200, 500, 130)]
+)
+@pytest.mark.parametrize("reach", [1, 16, 256])
+def test_the_mask_is_the_band(queries: int, keys: int, offset: int, reach: int) -> None:
+    if offset and reach > offset:
+        pytest.skip("blocks inside a sequence have their whole band")
+    query, key, value = operands(queries, keys)
+    mask = banded_flex.band_mask(queries, keys, reach, offset, query.device)
+    out, log_sum = banded_flex.attend(flex_attention, query, key, value, mask)
+    expected, expected_sum = banded_flash.banded_attention(
+        query, key, value, reach=reach, offset=offset
+    )
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(log_sum, expected_sum, rtol=1e-5, atol=1e-5)
+
+
+def test_every_pair_of_the_band_lies_in_a_tile_of_the_mask() -> None:
+    """What the compiled kernel skips must be outside the band: tiles are checked one by one."""
+    queries, keys, reach, offset = 700, 1500, 200, 410
+    mask = banded_flex.band_mask(queries, keys, reach, offset, torch.device("cpu"))
+    tiles = torch.zeros(-(-queries // banded_flex.TILE), -(-keys // banded_flex.TILE), dtype=bool)
+    counts, columns = mask.kv_num_blocks[0, 0], mask.kv_indices[0, 0]
+    for row, count in enumerate(counts.tolist()):
+        assert columns[row, :count].unique().numel() == count
+        tiles[row, columns[row, :count].long()] = True
+    assert not tiles.all(), "far tiles are skipped"
+    for query in range(queries):
+        seen = torch.arange(max(query + offset - reach, 0), min(query + offset + reach + 1, keys))
+        assert tiles[query // banded_flex.TILE, seen // banded_flex.TILE].all()
+
+
+def test_it_is_off_until_it_was_measured() -> None:
+    assert not banded_flex.ENABLED
+    assert not banded_flex.serves(torch.zeros(1))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_on_a_gpu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = (each.to(dtype) for each in operands(3000, 3000, "cuda"))
+    shared = {"global_key": key[:, :1], "global_value": value[:, :1]}
+    with torch.inference_mode():
+        blocks = sliding_window_attention(query, key, value, window=512, **shared)
+        monkeypatch.setattr(banded_flex, "ENABLED", True)
+        flex = sliding_window_attention(query, key, value, window=512, **shared)
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(flex, blocks, rtol=tolerance, atol=tolerance)
