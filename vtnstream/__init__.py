@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vtnstream.models.checkpoint import load_model as load_model
     from vtnstream.models.checkpoint import save_model as save_model
     from vtnstream.models.create import create_model as create_model
+    from vtnstream.models.online import OnlineModel as OnlineModel
     from vtnstream.training.run import train as train
     from vtnstream.types import Report as Report
     from vtnstream.types import Segment as Segment
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ModelConfig": "vtnstream.config",
+    "OnlineModel": "vtnstream.models.online",
     "Report": "vtnstream.types",
     "RuntimeConfig": "vtnstream.config",
     "SamplingConfig": "vtnstream.config",
@@ -55,6 +57,7 @@ _HOMES = {
 
 __all__ = [
     "ModelConfig",
+    "OnlineModel",
     "Report",
     "RuntimeConfig",
     "SamplingConfig",

@@ -304,3 +304,16 @@ def test_other_temporal_encoders(
     assert result.best.validation["accuracy"] == 100
     report = api.classify(folder / "c0.mp4", model=tmp_path / "model", runtime=runtime)
     assert report.classes[0].label == "blue"
+
+
+def test_a_causal_model_for_online_use(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    shaped = config(folder / "segments.csv", tmp_path / "model", feature_norm="running_mean")
+    temporal = replace(shaped.temporal, causal=True, token_inputs="feature+difference")
+    optim = replace(shaped.optim, epochs=40)
+    train(replace(shaped, temporal=temporal, optim=optim), runtime=runtime)
+    model = load_model(tmp_path / "model")
+    assert model.config.temporal.causal
+    report = api.timeline(folder / "s0.mp4", model=model, runtime=runtime)
+    assert [(s.label, s.start) for s in report.segments or ()] == [("blue", 0.0), ("red", 3.0)]

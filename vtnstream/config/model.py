@@ -10,7 +10,7 @@ from typing import Any
 
 from vtnstream.config.checks import one_of, positive
 from vtnstream.config.loading import to_dict
-from vtnstream.config.temporal import TemporalConfig
+from vtnstream.config.temporal import TemporalConfig, check_causal_norm
 from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
 
@@ -195,6 +195,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         one_of("architecture", self.architecture, ARCHITECTURES)
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
+        check_causal_norm(self.temporal, self.feature_norm)
         if self.schema != 1:
             raise ConfigError(f"schema {self.schema} is newer than this vtnstream: update it")
         if (self.architecture == "vivit") != (self.vivit is not None):

@@ -53,6 +53,8 @@ class TemporalConfig:
             are learned beside it.
         attention: ``learned``, or ``uniform``: every token a token may see has the same
             weight (paper figure 4).
+        causal: for online use: a token sees the w / 2 tokens before it and the [CLS] of its own
+            moment, nothing later (``models/causal.py``).
         arguments: more arguments for the config of a ``transformers`` class.
     """
 
@@ -73,6 +75,7 @@ class TemporalConfig:
     dilation: tuple[tuple[int, ...], ...] = ((1,),)
     num_global_tokens: int = 1
     attention: str = "learned"
+    causal: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,20 @@ class TemporalConfig:
             )
         self._check_dilation()
         self._check_kind()
+        if self.causal:
+            self._check_causal()
+
+    def _check_causal(self) -> None:
+        """What cannot be had without the future, or in constant memory."""
+        if self.kind != "longformer":
+            raise ConfigError(f"temporal.causal needs kind longformer, not {self.kind!r}")
+        if self.dilation != ((1,),):
+            raise ConfigError("temporal.causal and temporal.dilation exclude each other")
+        if self.token_inputs == TOKEN_INPUTS[2]:
+            raise ConfigError(
+                f"temporal.causal: token_inputs {self.token_inputs} compare a token with later "
+                f"ones, take {TOKEN_INPUTS[1]}"
+            )
 
     def _check_dilation(self) -> None:
         if len(self.dilation) not in (1, self.num_layers):
@@ -160,6 +177,8 @@ class TemporalConfig:
             parts.append(f"dilation {', '.join(map(str, steps))}")
         if self.num_global_tokens > 1:
             parts.append(f"{self.num_global_tokens} global tokens")
+        if self.causal:
+            parts.append("causal")
         if self.attention != "learned":
             parts.append(f"{self.attention} attention")
         if self.token_inputs != "feature":
@@ -170,6 +189,17 @@ class TemporalConfig:
     def from_text(cls, text: str) -> TemporalConfig:
         """``temporal = "transformers:BertModel"``: a kind in place of a table."""
         return cls(**table_of(text))
+
+
+def check_causal_norm(temporal: TemporalConfig, feature_norm: str) -> None:
+    """
+    Raises:
+        ConfigError: a causal encoder behind a normalisation that reads the whole video.
+    """
+    if temporal.causal and feature_norm == "video_mean":
+        raise ConfigError(
+            "temporal.causal: feature_norm video_mean needs the whole video, take running_mean"
+        )
 
 
 def table_of(kind: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vtnstream.config.model import (
     HeadConfig,
     SamplingConfig,
 )
-from vtnstream.config.temporal import TemporalConfig
+from vtnstream.config.temporal import TemporalConfig, check_causal_norm
 from vtnstream.errors import ConfigError
 
 TASKS = ("auto", "classification", "dense", "both")
@@ -205,6 +205,7 @@ class TrainConfig:
         one_of("task", self.task, TASKS)
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         one_of("weight_init", self.weight_init, WEIGHT_INITS)
+        check_causal_norm(self.temporal, self.feature_norm)
         if self.head.labels or self.head.dense_labels:
             raise ConfigError("head: labels come from the annotations, leave them out")
         if self.head.multi_label:

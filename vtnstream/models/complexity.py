@@ -130,6 +130,8 @@ def count_encoder_products(model: VTN, num_frames: int) -> Products:
     encoder = model.temporal_encoder
     if not isinstance(encoder, TemporalEncoder):
         raise UsageError(f"products of {model.config.temporal.kind} are not counted by formula")
+    if encoder.config.causal:
+        raise UsageError("products of a causal encoder are not counted by formula")
     size = encoder.hidden_size
     total = Products(_linear_products(model.input_projection) * num_frames)
     for layer in encoder.layers:

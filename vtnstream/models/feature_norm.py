@@ -92,13 +92,23 @@ class FeatureNorm(nn.Module):
         Returns:
             a function from consecutive blocks (T, D) to (T, D).
         """
+        if self.kind == "video_mean":
+            center = torch.from_numpy(_mean(features, block_size)).to(self.mean)
+            return lambda block: self._scale(block, center)
+        return self.in_order()
+
+    def in_order(self) -> BlockNorm:
+        """The same for a sequence whose end is not known yet.
+
+        Raises:
+            ModelError: ``video_mean`` needs the end.
+        """
         if self.kind == "none":
             return lambda block: block
         if self.kind == "dataset":
             return lambda block: self._scale(block, self.mean)
         if self.kind == "video_mean":
-            center = torch.from_numpy(_mean(features, block_size)).to(self.mean)
-            return lambda block: self._scale(block, center)
+            raise ModelError("feature_norm video_mean needs the whole video")
         return _RunningMean(self._scale)
 
 

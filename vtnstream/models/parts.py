@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vtnstream.errors import ModelError
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.layers.sliding_window import block_size
 from vtnstream.models.vivit import ViViT
@@ -56,7 +57,15 @@ class Part:
 
 
 def parts_of(model: VideoModel) -> tuple[Part, Part]:
-    """``backbone`` and ``temporal`` of a model in evaluation mode."""
+    """``backbone`` and ``temporal`` of a model in evaluation mode.
+
+    Raises:
+        ModelError: a causal model: its tokens come one after another, not as one program.
+    """
+    if model.config.temporal.causal:
+        raise ModelError(
+            f"model {model.config.name} is causal: it is used online, and is not exported"
+        )
     return _backbone(model), _temporal(model)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vtnstream.models.causal import encode_causally
 from vtnstream.models.layers.attention import GlobalSoftmax
 from vtnstream.models.layers.positions import Rotation
 from vtnstream.models.states import state_buffer
@@ -126,6 +127,12 @@ def encode_blocks(
     encoder = model.temporal_encoder
     if isinstance(encoder, TransformersEncoder):
         return _encode_at_once(model, tokens, indices, wants_tokens)
+    if encoder.config.causal:
+        return SequenceOutput(
+            *encode_causally(
+                model, encoder, tokens, indices, dense=wants_tokens, attention=attention
+            )
+        )
     encoding = _Encoding(model, encoder, tokens, indices, block_size, attention)
     dense_logits = encoding.run(wants_tokens, scratch)
     logits = None

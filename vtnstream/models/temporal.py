@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vtnstream.config import TemporalConfig
 from vtnstream.errors import ModelError
+from vtnstream.models.causal import CausalPass
 from vtnstream.models.layers.attention import (
     LAYER_NORM_EPS,
     AttentionOutput,
@@ -212,6 +213,13 @@ class TemporalEncoder(nn.Module):
         """Rotary angles of (B, T) grid positions, or None for other kinds of position."""
         return rotation(indices, self.head_dim) if self.config.positions == "rotary" else None
 
+    def without_tokens(self, cls: Tensor) -> Tensor:
+        """[CLS] of a sequence of no token: (B, G, D), not yet embedded, -> (B, G, D)."""
+        cls = self.embed_cls(cls)
+        for layer in self.cls_layers:
+            cls = layer.forward_cls(cls[:, :0], cls, None)
+        return cls
+
     def forward(
         self,
         tokens: Tensor,
@@ -235,6 +243,11 @@ class TemporalEncoder(nn.Module):
         if indices is None:
             indices = torch.arange(tokens.shape[1], device=tokens.device)
             indices = indices.expand(tokens.shape[0], -1)
+        if self.config.causal and tokens.shape[1]:
+            running = CausalPass(self, cls)
+            _, made = running.advance(tokens, indices, padding_mask, cls_only=cls_only)
+            first = running.cls[:, :1]  # padding adds nothing: this is the last real token's
+            return first if made is None else torch.cat((first, made.to(first.dtype)), dim=1)
         turn = self.rotation(indices)
         tokens = self.embeddings(tokens, indices, padding_mask)  # (B, T, D)
         cls = self.embed_cls(cls)  # (B, 1, D)

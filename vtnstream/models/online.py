@@ -1,0 +1,63 @@
+"""A causal model on a stream: features in as they come, what they are out at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vtnstream.errors import ModelError
+from vtnstream.models.causal import CausalPass
+from vtnstream.models.temporal import TemporalEncoder
+from vtnstream.models.vtn import VTN, VTNOutput
+
+
+class OnlineModel:
+    """A causal model that is told of features as they come and says at once what they are.
+
+    Equal to ``model.forward_features`` on all of them, up to rounding; what it holds does not
+    grow with the stream.
+
+    Args:
+        model: in evaluation mode, with ``temporal.causal``.
+
+    Raises:
+        ModelError: the model sees the future.
+    """
+
+    def __init__(self, model: VTN) -> None:
+        if not model.config.temporal.causal:
+            raise ModelError(
+                f"model {model.config.name} sees the future: online use needs one that was "
+                "trained with temporal.causal"
+            )
+        self.model = model
+        self._normalize = model.feature_norm.in_order()
+        assert isinstance(model.temporal_encoder, TemporalEncoder)
+        self._pass = CausalPass(model.temporal_encoder, model.all_global_tokens())
+        self._before: tuple[Tensor, Tensor] | None = None
+
+    @torch.inference_mode()
+    def push(self, features: Tensor, indices: Tensor) -> VTNOutput:
+        """The next tokens of the stream.
+
+        Args:
+            features: (T, D) of the backbone, T at least 1.
+            indices: (T,) int64 grid positions, increasing from call to call.
+
+        Returns:
+            logits (T, K) of everything up to each token, and dense logits (T, Kd).
+        """
+        model = self.model
+        normal = self._normalize(features)
+        held, places = normal, indices
+        if self._before is not None:
+            held = torch.cat((self._before[0], normal))
+            places = torch.cat((self._before[1], indices))
+        inputs = model.token_inputs(held[None], places[None])[0, len(held) - len(normal) :]
+        self._before = (normal[-1:].clone(), indices[-1:].clone())
+        cls_only = model.dense_head is None
+        cls, tokens = self._pass.advance(
+            model.project(inputs)[None], indices[None], cls_only=cls_only
+        )
+        logits = model.class_logits(cls[0, :, 0]) if model.mlp_head is not None else None
+        return VTNOutput(logits, None if tokens is None else model.token_logits(tokens[0]))
