@@ -78,9 +78,9 @@ def seeks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Fraction]]:
     times: list[Fraction] = []
     original = FrameReader.seek
 
-    def seek(self: FrameReader, time: Fraction) -> None:
+    def seek(self: FrameReader, time: Fraction, **options: bool) -> None:
         times.append(time)
-        original(self, time)
+        original(self, time, **options)
 
     monkeypatch.setattr(FrameReader, "seek", seek)
     yield times
@@ -147,7 +147,7 @@ def test_a_span_is_bit_identical(
     sought = read(film, config, span=span, chunk_size=8)
     assert len(seeks) == 1
 
-    def refuse(self: FrameReader, time: Fraction) -> None:
+    def refuse(self: FrameReader, time: Fraction, **options: bool) -> None:
         raise SeekUnverifiedError
 
     monkeypatch.setattr(FrameReader, "seek", refuse)

@@ -28,6 +28,7 @@ from vtnstream.types import (
     TimeRange,
     TokenTimes,
 )
+from vtnstream.video.parallel import frames_waiting
 from vtnstream.video.prefetch import prefetch
 from vtnstream.video.source import VideoSource
 
@@ -62,8 +63,9 @@ class DecodeJob:
 
 def frames_held(batch_size: int, team: Team) -> int:
     """Most frames that are in memory at once: ahead of the backbone, in its hands, and one
-    batch each with the decoder and on its way."""
-    return (_depth(batch_size) + 2 * team.workers + 2) * batch_size
+    batch each with the decoder and on its way; and what further decoders have ready."""
+    ahead = (_depth(batch_size) + 2 * team.workers + 2) * batch_size
+    return ahead + frames_waiting(batch_size, team.decoders)
 
 
 def _depth(batch_size: int) -> int:
@@ -168,6 +170,7 @@ def _open_source(
         span=job.span,
         known_pts=known_pts,
         stream=job.stream,
+        decoders=job.team.decoders,
     )
 
 

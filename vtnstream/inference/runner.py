@@ -38,6 +38,12 @@ class Team:
     workers: int
     threads: int
 
+    @property
+    def decoders(self) -> int:
+        """Decoders that one file may keep busy where all wait for frames: one a core, until
+        what they have ready would fill the memory."""
+        return min(torch.get_num_threads(), MOST_WORKERS)
+
     @classmethod
     def of(cls, device: torch.device) -> Team:
         """A team for the threads torch may use here (``--threads``)."""

@@ -30,6 +30,7 @@ def open_samples(
     span: TimeRange | None = None,
     known_pts: int | None = None,
     stream: int | None = None,
+    decoders: int = 1,
 ) -> VideoSource | SampleSource:
     """As :func:`vtnstream.video.source.open_video`, with tokens for frames.
 
@@ -54,6 +55,7 @@ def open_samples(
         known_pts=known_pts,
         burst=shape.burst,
         stream=stream,
+        decoders=decoders,
     )
     if shape.is_single:
         return source

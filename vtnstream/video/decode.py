@@ -88,13 +88,22 @@ class FrameReader:
         """Why reading ended before the end of the file."""
         return self.source.stopped
 
-    def seek(self, time: Fraction) -> None:
+    def seek(self, time: Fraction, *, certain: bool = False) -> None:
         """Go to a keyframe at or before ``time``; to be called before anything is read.
+
+        Args:
+            certain: by the bit stream too, what is shown from there on needs nothing before it.
 
         Raises:
             SeekUnverifiedError: no such keyframe was found where the index says.
         """
-        self._landing = self.source.seek(time)
+        packet = self.source.seek(time)
+        if certain:
+            classify = classifier(self.video.stream.codec_context)
+            kind = classify(packet) if classify is not None else None
+            if kind is None or not kind.restart:
+                raise SeekUnverifiedError
+        self._landing = packet.pts
 
     # ------------------------------------------------------------------------- pictures
 

@@ -198,7 +198,9 @@ class Foresight:
         if horizon is None and self._latest is not None:
             # Where a file was cut, its last packet shows it.
             self._choice(self._latest.pts, None)
-            self._latest.wanted = self._window[-1].wanted = True
+            self._latest.wanted = True
+            if self._window:
+                self._window[-1].wanted = True
 
     def _is_wanted(self, entry: Foreseen) -> bool:
         while entry.wanted is None:

@@ -62,11 +62,11 @@ class PacketReader:
         """Sound that outlasts the picture may explain the container's duration."""
         return self.facts.header_end is None and self.facts.container_end is not None
 
-    def seek(self, time: Fraction) -> int:
+    def seek(self, time: Fraction) -> Any:
         """Go to a keyframe at or before ``time``; to be called before anything is read.
 
         Returns:
-            The keyframe's pts.
+            The keyframe's packet, which will be the first to be read.
 
         Raises:
             SeekUnverifiedError: no such keyframe was found where the index says.
@@ -84,7 +84,7 @@ class PacketReader:
                 raise SeekUnverifiedError
             if packet.is_keyframe and not packet.is_corrupt and packet.pts <= target:
                 self._first, self.sought = packet, True
-                return int(packet.pts)
+                return packet
         raise SeekUnverifiedError
 
     def _demuxed(self, limit: int) -> Iterator[Any]:

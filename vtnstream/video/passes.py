@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,65 +68,86 @@ class Request:
 
 @dataclass(slots=True)
 class Pass:
-    """Reads one file once; ``summary`` is there when ``chunks`` has ended."""
+    """Reads one file once; ``summary`` is there when ``chunks`` has ended.
+
+    Attributes:
+        plainly: decode everything, whatever the request says.
+        following: chunks before this index have been handed out already.
+        grid: the sampling points once they are known, None for the kinds that count frames.
+        before: the last token before the first one wanted, once that was met.
+    """
 
     request: Request
     facts: StreamFacts
-    cancelled: Event
+    cancelled: Callable[[], bool]
+    plainly: bool = False
+    following: int = 0
+    grid: Grid | None = None
+    before: Token | None = None
     summary: DecodeSummary | None = None
 
     def chunks(self) -> Generator[FrameChunk, None, None]:
         """Decoding what is needed; where that cannot be told for certain, everything."""
-        grid = self._grid()
-        following = 0
         try:
-            for chunk in self._sought(grid, self._choice(grid)):
-                yield chunk
-                following = chunk.stop_index
+            yield from self._fresh(self._sought())
             return
         except UnforeseenError:
-            pass
+            self.plainly = True
         # The plain pass says what a pass over this file finds. What was handed out stands.
-        for chunk in self._sought(grid, None):
-            if chunk.first_index >= following:
+        yield from self._fresh(self._sought())
+
+    def piece(self) -> Generator[FrameChunk, None, None]:
+        """As :meth:`chunks`, with nothing to fall back on.
+
+        Raises:
+            SeekUnverifiedError: the part cannot be read for itself.
+            UnforeseenError: the file must be decoded plainly.
+        """
+        yield from self._read(self._seek_target(), certain=True)
+
+    def _fresh(self, chunks: Iterator[FrameChunk]) -> Iterator[FrameChunk]:
+        for chunk in chunks:
+            if chunk.first_index >= self.following:
+                self.following = chunk.stop_index
                 yield chunk
 
-    def _sought(self, grid: Grid | None, choice: Choice | None) -> Iterator[FrameChunk]:
+    def _sought(self) -> Iterator[FrameChunk]:
         """From a verified seek where one helps, else from the start of the file."""
-        target = self._seek_target(grid)
+        self.find_grid()
+        target = self._seek_target()
         if target is not None:
             try:
-                yield from self._read(grid, choice, target)
+                yield from self._read(target)
                 return
             except SeekUnverifiedError:  # raised before any chunk was handed out
                 pass
-        yield from self._read(grid, choice, None)
+        yield from self._read(None)
 
-    def _grid(self) -> Grid | None:
-        """The sampling points, None for the kinds that count frames."""
+    def find_grid(self) -> Grid | None:
+        """The sampling points; for ``uniform``, a first look at all packets of the file."""
         request = self.request
-        if request.sampling.kind == "rate":
-            return RateGrid(request.sampling.fps, request.burst)
-        if request.sampling.kind != "uniform":
-            return None
-        with self._opened() as video:
-            reader = FrameReader(video, self.facts, cancelled=self.cancelled.is_set)
-            return picked_grid(reader, request.sampling.num_frames, request.span)
+        if self.grid is None and request.sampling.kind == "rate":
+            self.grid = RateGrid(request.sampling.fps, request.burst)
+        elif self.grid is None and request.sampling.kind == "uniform":
+            with self._opened() as video:
+                reader = FrameReader(video, self.facts, cancelled=self.cancelled)
+                self.grid = picked_grid(reader, request.sampling.num_frames, request.span)
+        return self.grid
 
-    def _choice(self, grid: Grid | None) -> Choice | None:
+    def _choice(self) -> Choice | None:
         """Which pictures must be decoded, None for all."""
         request = self.request
-        if not request.skip:
+        if self.plainly or not request.skip:
             return None
-        if grid is not None:
-            return GridChoice(grid, request.wanted, self.facts)
+        if self.grid is not None:
+            return GridChoice(self.grid, request.wanted, self.facts)
         if request.sampling.kind == "stride" and request.sampling.stride > 1:
             return StrideChoice(request.sampling.stride, request.span, self.facts)
         return None
 
-    def _seek_target(self, grid: Grid | None) -> Fraction | None:
+    def _seek_target(self) -> Fraction | None:
         """Player time at which decoding must have started for the first token wanted."""
-        request, facts = self.request, self.facts
+        request, facts, grid = self.request, self.facts, self.grid
         if not facts.seekable:
             return None
         if grid is None:
@@ -146,20 +166,18 @@ class Pass:
         request = self.request
         return opened(request.path, stream=request.stream_index, max_pixels=request.max_pixels)
 
-    def _read(
-        self, grid: Grid | None, choice: Choice | None, seek_to: Fraction | None
-    ) -> Iterator[FrameChunk]:
+    def _read(self, seek_to: Fraction | None, *, certain: bool = False) -> Iterator[FrameChunk]:
         request = self.request
         with self._opened() as video:
             reader = FrameReader(
                 video,
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
-                choice=choice,
-                cancelled=self.cancelled.is_set,
+                choice=self._choice(),
+                cancelled=self.cancelled,
             )
             if seek_to is not None:
-                reader.seek(seek_to)
+                reader.seek(seek_to, certain=certain)
             screen = Screen(reader, request.patience)
 
             def on_skipped(token: Token) -> None:
@@ -167,11 +185,12 @@ class Pass:
                 screen.gaps.clear()
 
             def on_first(before: Token | None) -> None:
+                self.before = before
                 if seek_to is not None:
                     self._verify(before)
 
             yield from chunked(
-                self._tokens(screen, grid),
+                self._tokens(screen),
                 request.chunk_size,
                 request.wanted,
                 take_stats=lambda: reader.tally.take(),
@@ -190,8 +209,8 @@ class Pass:
         if known is not None and (before is None or before.pts != known):
             raise SeekUnverifiedError
 
-    def _tokens(self, screen: Screen, grid: Grid | None) -> Iterator[Token]:
-        request = self.request
+    def _tokens(self, screen: Screen) -> Iterator[Token]:
+        request, grid = self.request, self.grid
         resize = FrameResizer(
             request.path,
             request.fit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -22,31 +22,60 @@ class _Failed:
 _END = object()
 
 
-def prefetch(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """Run ``iterable`` in a thread of its own, at most ``depth`` items ahead.
-
-    Exceptions of the iterable are raised here. When the consumer leaves early (``close``,
-    an exception, Ctrl-C), the iterable's ``cancel`` method is called if it has one, it is
-    closed in its own thread, and the thread is joined.
+class Ahead(Generic[T]):
+    """An iterable that from now on runs in a thread of its own, at most ``depth`` items ahead.
 
     Args:
         iterable: consumed in the thread; its iterator's ``close`` is called there.
         depth: items that may wait in the queue (one more is in the thread's hands).
     """
-    items: queue.Queue[T | _Failed | object] = queue.Queue(maxsize=max(1, depth))
-    stop = threading.Event()
-    worker = threading.Thread(
-        target=_work, args=(iterable, items, stop), name="vtnstream-prefetch", daemon=True
-    )
-    worker.start()
-    try:
-        yield from _received(items)
-    finally:
-        stop.set()
-        cancel = getattr(iterable, "cancel", None)
+
+    def __init__(self, iterable: Iterable[T], depth: int) -> None:
+        self._iterable = iterable
+        self._items: queue.Queue[T | _Failed | object] = queue.Queue(maxsize=max(1, depth))
+        self._stop = threading.Event()
+        self._worker = threading.Thread(
+            target=_work,
+            args=(iterable, self._items, self._stop),
+            name="vtnstream-prefetch",
+            daemon=True,
+        )
+        self._worker.start()
+
+    def __iter__(self) -> Iterator[T]:
+        """The items in order; exceptions of the iterable are raised here."""
+        return _received(self._items)
+
+    @property
+    def is_working(self) -> bool:
+        """The iterable has not come to its end."""
+        return self._worker.is_alive()
+
+    def close(self) -> None:
+        """Stop: the iterable's ``cancel`` method is called if it has one, it is closed in its
+        own thread, and the thread is joined."""
+        self._stop.set()
+        cancel = getattr(self._iterable, "cancel", None)
         if cancel is not None:
             cancel()
-        worker.join()
+        self._worker.join()
+
+
+def prefetch(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
+    """Run ``iterable`` in a thread of its own, at most ``depth`` items ahead.
+
+    Exceptions of the iterable are raised here. When the consumer leaves early (``close``,
+    an exception, Ctrl-C), it is stopped as :meth:`Ahead.close` does.
+
+    Args:
+        iterable: consumed in the thread; its iterator's ``close`` is called there.
+        depth: items that may wait in the queue (one more is in the thread's hands).
+    """
+    ahead = Ahead(iterable, depth)
+    try:
+        yield from ahead
+    finally:
+        ahead.close()
 
 
 def _received(

@@ -14,6 +14,7 @@ from vtnstream.registry import lookup
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, VideoInfo
 from vtnstream.video.container import DEFAULT_MAX_PIXELS
 from vtnstream.video.decode import CancelledError
+from vtnstream.video.parallel import ParallelPass
 from vtnstream.video.passes import Pass, Request
 from vtnstream.video.probe import StreamFacts, examine
 from vtnstream.video.resize import INTERPOLATIONS
@@ -36,6 +37,7 @@ def open_video(
     stream: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     skip: bool = True,
+    decoders: int = 1,
 ) -> VideoSource:
     """Open a video for sampling.
 
@@ -55,11 +57,16 @@ def open_video(
         stream: index of the video stream in the container; None chooses as ffmpeg does.
         max_pixels: larger pictures are refused.
         skip: leave undecoded what the sampling does not look at; False decodes everything.
+        decoders: stretches of the file that may be decoded side by side, each in a thread of
+            its own; the chunks are the same and come in the same order. Up to four chunks a
+            stretch then wait in memory.
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
-        ValueError: ``first_index`` is no multiple of ``chunk_size``.
+        ValueError: ``first_index`` is no multiple of ``chunk_size``, or ``decoders`` below 1.
     """
+    if decoders < 1:
+        raise ValueError(f"decoders must be at least 1, not {decoders}")
     if chunk_size < 1 or first_index < 0 or first_index % chunk_size:
         raise ValueError(f"first_index {first_index} is no multiple of chunk_size {chunk_size}")
     lookup(INTERPOLATIONS, interpolation, "interpolation")
@@ -78,7 +85,7 @@ def open_video(
         max_pixels=max_pixels,
         skip=skip,
     )
-    return VideoSource(info, facts, request)
+    return VideoSource(info, facts, request, decoders)
 
 
 class VideoSource:
@@ -88,11 +95,14 @@ class VideoSource:
         info: what the header says.
     """
 
-    def __init__(self, info: VideoInfo, facts: StreamFacts, request: Request) -> None:
+    def __init__(
+        self, info: VideoInfo, facts: StreamFacts, request: Request, decoders: int = 1
+    ) -> None:
         self.info = info
         self._facts = facts
         self._request = request
-        self._last_pass: Pass | None = None
+        self._decoders = decoders
+        self._last_pass: Pass | ParallelPass | None = None
         # Weak: an iterator that nobody holds any more closes its file at once.
         self._iterators: weakref.WeakSet[ChunkIterator] = weakref.WeakSet()
 
@@ -133,7 +143,11 @@ class VideoSource:
             VideoOpenError: the file is gone.
         """
         cancelled = threading.Event()
-        self._last_pass = Pass(self._request, self._facts, cancelled)
+        request, facts, left = self._request, self._facts, cancelled.is_set
+        if self._decoders > 1:
+            self._last_pass = ParallelPass(request, facts, left, self._decoders)
+        else:
+            self._last_pass = Pass(request, facts, left)
         iterator = ChunkIterator(self._last_pass.chunks(), cancelled)
         self._iterators.add(iterator)
         return iterator

@@ -1,0 +1,33 @@
+"""The decode benchmark on a small film: fewer frames decoded, and different frames noticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import decode
+from tests.synth import Film
+
+
+def test_less_is_decoded_and_the_frames_are_the_same(tmp_path: Path) -> None:
+    film = Film(count=200, gop=25, b_frames=3).write(tmp_path / "film.mp4")
+    decode.main([str(film), "--runs", "1", "--sparse", "1/4", "--save", str(tmp_path)])
+    (saved,) = tmp_path.glob("decode_*.json")
+    tables = json.loads(saved.read_text())["tables"]
+    assert [table["title"] for table in tables] == [
+        "film.mp4 at 2 frames/s",
+        "film.mp4 at 1/4 frames/s",
+    ]
+    for table in tables:
+        plain, needed, _ = table["rows"]
+        assert plain[1] == needed[1] > 0
+        assert needed[2] < plain[2] == 200
+
+
+def test_ways_that_differ_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = Film(count=50, gop=25).write(tmp_path / "film.mp4")
+    monkeypatch.setattr(decode, "contents", lambda film, fps, way: way.name)
+    with pytest.raises(SystemExit, match="different frames"):
+        decode.main([str(film), "--runs", "1"])

@@ -1,0 +1,229 @@
+"""Stretches decoded side by side come out as one pass would give them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.synth import Film, truncated, whole
+from tests.video.reading import Reading, read, sampling
+from tests.video.test_seek import FILMS, same, textured
+from vtnstream.config import SamplingConfig
+from vtnstream.types import DecodeSummary, FrameChunk
+from vtnstream.video import parallel
+from vtnstream.video.parallel import ParallelPass
+from vtnstream.video.passes import Pass
+from vtnstream.video.source import open_video
+
+KINDS = {
+    "rate": sampling(fps=5),
+    "odd rate": sampling(fps="7/3"),
+    "uniform": sampling("uniform", num_frames=60),
+}
+NOT_CERTAIN = ("open", "open mkv", "intra refresh")
+"""Films whose keyframes do not stand on their own by the bit stream."""
+
+
+@pytest.fixture(autouse=True)
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_USUAL_SECONDS", Fraction(1))
+    monkeypatch.setattr(parallel, "_MIN_SECONDS", Fraction(0))
+    monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: float(cores))
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What was begun: pieces, and passes over the whole."""
+    begun: list[str] = []
+    for name in ("piece", "chunks"):
+        original = getattr(Pass, name)
+
+        def begin(self: Pass, name: str = name, original: Any = original) -> Any:
+            begun.append(name)
+            return original(self)
+
+        monkeypatch.setattr(Pass, name, begin)
+    yield begun
+
+
+@pytest.fixture(scope="module", params=FILMS)
+def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    film, suffix = FILMS[request.param]
+    film.draw = textured
+    name = request.param.replace(" ", "_")
+    return film.write(tmp_path_factory.mktemp("parallel") / f"{name}.{suffix}")
+
+
+def counted(summary: DecodeSummary) -> DecodeSummary:
+    """All of it but for packets and frames, which pieces meet twice where they overlap."""
+    return replace(summary, stats=replace(summary.stats, num_packets=0, num_frames=0))
+
+
+def both(path: Path, config: SamplingConfig, **options: Any) -> tuple[Reading, Reading]:
+    options.setdefault("chunk_size", 4)
+    return read(path, config, decoders=3, **options), read(path, config, **options)
+
+
+def assert_same(some: Reading, other: Reading) -> None:
+    assert same(some.chunks, other.chunks)
+    assert counted(some.summary) == counted(other.summary)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_side_by_side_is_the_same(film: Path, kind: str, passes: list[str]) -> None:
+    together, alone = both(film, KINDS[kind])
+    assert_same(together, alone)
+    if film.stem in [name.replace(" ", "_") for name in NOT_CERTAIN]:
+        assert passes.count("chunks") == 2
+    else:
+        assert passes.count("piece") >= 3
+        assert passes.count("chunks") == 1  # the pass alone
+
+
+def test_a_part_is_the_same_part(tmp_path: Path, passes: list[str]) -> None:
+    path = Film(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
+    straight = read(path, KINDS["rate"], chunk_size=4)
+    known = int(straight.times.pts[15])
+    for first, stop, pts in ((0, 40, None), (16, None, None), (16, 48, known), (56, None, None)):
+        passes.clear()
+        together, alone = both(
+            path, KINDS["rate"], first_index=first, stop_index=stop, known_pts=pts
+        )
+        assert_same(together, alone)
+        assert together.indices[0] == first
+    together, alone = both(path, KINDS["rate"], skip=False)
+    assert_same(together, alone)
+
+
+@pytest.mark.parametrize("how", ["broken", "lost", "cut", "header"])
+@pytest.mark.parametrize("skip", [True, False])
+def test_damage_gives_the_report_of_one_pass(tmp_path: Path, how: str, skip: bool) -> None:
+    film = Film(count=300, gop=25, b_frames=3, draw=textured)
+    if how == "broken":
+        film.broken = range(150, 170)
+    if how == "lost":
+        film.lost = range(150, 230)
+    if how == "header":
+        film.muxer = {"movflags": "faststart"}
+    path = film.write(tmp_path / ("film.mp4" if how == "header" else "film.mkv"))
+    if how in ("cut", "header"):
+        path = truncated(path, 0.6, tmp_path / f"cut{path.suffix}")
+    together, alone = both(path, KINDS["rate"], skip=skip)
+    assert_same(together, alone)
+    assert alone.summary.problems
+    if how in ("broken", "lost"):
+        assert together.summary.stats == alone.summary.stats  # one pass was what counted
+
+
+def test_pieces_that_do_not_meet_are_given_up(
+    tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Film(count=300, gop=25, draw=textured).write(tmp_path / "film.mp4")
+    check = ParallelPass._check
+
+    def forget(self: ParallelPass, current: Any, chunk: Any) -> None:
+        check(self, current, chunk)
+        if self._landmark is not None and self._landmark[0] > 30:
+            self._landmark = (self._landmark[0], -1)
+
+    monkeypatch.setattr(ParallelPass, "_check", forget)
+    together, alone = both(path, KINDS["rate"])
+    assert_same(together, alone)
+    assert passes.count("chunks") == 2
+
+
+@pytest.mark.parametrize("name", ["film.ts", "film.avi"])
+def test_formats_that_cannot_be_trusted_are_read_in_one_pass(
+    tmp_path: Path, name: str, passes: list[str]
+) -> None:
+    path = Film(count=200, gop=25).write(tmp_path / name)
+    together, alone = both(path, KINDS["rate"])
+    assert_same(together, alone)
+    assert "piece" not in passes
+
+
+def test_short_pieces_do_not_pay(
+    tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    path = Film(count=200, gop=25).write(tmp_path / "film.mp4")
+    assert_same(*both(path, KINDS["rate"]))
+    assert "piece" not in passes
+
+
+def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that does not come stops every decoder."""
+    path = Film(count=1500, gop=25, size=(64, 48)).write(tmp_path / "film.mp4")
+    made: list[int] = []
+    original = Pass.piece
+
+    def piece(self: Pass) -> Iterator[FrameChunk]:
+        for chunk in original(self):
+            made.append(chunk.first_index)
+            yield chunk
+
+    monkeypatch.setattr(Pass, "piece", piece)
+    with open_video(path, sampling(fps=5), fit=whole(32), chunk_size=4, decoders=2) as source:
+        chunks = source.chunks()
+        taken = [next(chunks) for _ in range(10)]
+        time.sleep(0.5)
+        # Pieces of one chunk: what was asked for, the one that is handed out next, the one its
+        # end is checked with, and one for each decoder.
+        assert len(made) <= len(taken) + 1 + 3
+        assert len(list(chunks)) == 75 - len(taken)
+    assert sorted(made) == list(range(0, 300, 4))
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_decoders_are_added_where_cores_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    """While the consumer is busy one decoder goes on, in ever longer pieces."""
+    monkeypatch.undo()
+    monkeypatch.setattr(parallel, "_USUAL_SECONDS", Fraction(2))
+    monkeypatch.setattr(parallel, "_MIN_SECONDS", Fraction(0))
+    most, started = 0, []
+    start = ParallelPass._start
+
+    def watch(self: ParallelPass, *arguments: Any) -> None:
+        nonlocal most
+        start(self, *arguments)
+        most = max(most, self._working)
+        started.extend(run for run in self._running if run not in started)
+
+    monkeypatch.setattr(ParallelPass, "_start", watch)
+    path = Film(count=600, gop=25, size=(96, 64)).write(tmp_path / "film.mp4")
+    with open_video(path, sampling(fps=5), fit=whole(32), chunk_size=4, decoders=3) as source:
+        for _chunk in source.chunks():
+            time.sleep(0.05 if slow else 0)
+    assert (most == 1) == slow
+    assert (len(started) <= 4) == slow  # pieces of 2, 4, 8 and 10 seconds
+
+
+def test_leaving_early_closes_everything(tmp_path: Path) -> None:
+    path = Film(count=500, gop=25).write(tmp_path / "film.mp4")
+
+    def num_open() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before, threads = num_open(), threading.active_count()
+    for _ in range(3):
+        with open_video(path, sampling(fps=5), fit=whole(32), chunk_size=4, decoders=3) as source:
+            for _chunk in source.chunks():
+                break
+    assert num_open() == before
+    assert threading.active_count() == threads
+
+
+def test_decoders_must_be_some(tmp_path: Path) -> None:
+    path = Film(count=5).write(tmp_path / "film.mp4")
+    with pytest.raises(ValueError, match="decoders"):
+        read(path, decoders=0)
