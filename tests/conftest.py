@@ -6,3 +6,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
+
+from tests.faults.tally import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]

@@ -32,6 +32,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     sync_directory(path.parent)
 
 
+def remove_unfinished(directory: Path) -> None:
+    """Remove what killed writers left in a directory where nobody else is writing."""
+    for path in directory.glob(".vtnstream-*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames in a directory survive a power cut (POSIX only; elsewhere directories do
     not open)."""

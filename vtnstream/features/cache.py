@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vtnstream.atomic import remove_unfinished
 from vtnstream.errors import StoreError
 from vtnstream.features.key import FeatureKey, FileState, full_sha256
 from vtnstream.features.lock import StoreLock
@@ -84,6 +85,7 @@ class FeatureCache:
                 while not lock.still_there():
                     lock.release()
                     lock.acquire(exclusive=True, on_wait=on_wait)
+                remove_unfinished(directory)
                 known = _Identity.read(directory)
                 if known is not None and not known.has_seen(state):
                     checked = checked or full_sha256(state.path)

@@ -1,0 +1,43 @@
+"""A film, a small model, and commands that can be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+
+from tests.faults.tally import Cases
+from tests.faults.warm import WarmCommand
+from tests.faults.work import Work
+from tests.inference.conftest import model, noise_frames
+from vtnstream.models.checkpoint import save_model
+from vtnstream.models.vtn import VTN
+from vtnstream.video.write import write_video
+
+__all__ = ["model"]
+
+SECONDS = 300
+
+
+@pytest.fixture
+def cases(request: pytest.FixtureRequest) -> Iterator[Cases]:
+    """Counts cases; what is lost fails the test at its end."""
+    cases = Cases()
+    yield cases
+    cases.close(request)
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommand]:
+    with WarmCommand(tmp_path_factory.mktemp("warm")) as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
+def work(model: VTN, warm: WarmCommand, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """Five minutes of film at a frame a second: 150 tokens in 5 chunks."""
+    folder = tmp_path_factory.mktemp("work")
+    film = folder / "film.mp4"
+    write_video(film, noise_frames(0, SECONDS), Fraction(1))
+    return Work(warm, film, save_model(model, folder / "model"))
