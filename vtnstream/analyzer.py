@@ -13,7 +13,12 @@ from vtnstream.config.runtime import default_cache_dir
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, joined, pieces_of
 from vtnstream.errors import UsageError
-from vtnstream.inference.analyze import analyze, attention_map, resolve_localization
+from vtnstream.inference.analyze import (
+    analyze,
+    attention_map,
+    check_window,
+    resolve_localization,
+)
 from vtnstream.inference.clip_scores import clip_layout
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.inference.reporting import config_sha256, report_of
@@ -121,6 +126,7 @@ class Analyzer:
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:
+            check_window(path, model, options, len(source.features.times))
             found, output = attention_map(model, source.features, scratch=self._scratch)
             analysis = analyze(model, source.features, options, output=output)
             times = source.features.times
@@ -154,6 +160,8 @@ class Analyzer:
         with open_source(
             path, self.model, encoder, question, self.runtime, progress or NullProgress()
         ) as source:
+            if localize is not None:
+                check_window(path, self.model, localize, len(source.features.times))
             middle = time.perf_counter()
             analysis = analyze(
                 self._temporal,

@@ -48,6 +48,22 @@ def test_classes_in_words(run: Run, film: Path, model_folder: Path, tmp_path: Pa
     assert "30" in views.out or "10 clips x 3 crops" in views.out
 
 
+def test_labels_that_are_not_the_models(
+    run: Run, film: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "classes.csv"
+    table.write_text(f"path,label\n{film},zebra\n")
+    outcome = run("evaluate", table, "--model", model_folder)
+    assert outcome.code == 1 and len(outcome.errors) == 1
+    assert "none of its labels (zebra) is one of the model's" in outcome.errors[0]
+    other = film.with_name("other.mp4")
+    other.write_bytes(film.read_bytes())
+    table.write_text(f"path,label\n{film},zebra\n{other},calm\n")
+    outcome = run("evaluate", table, "--model", model_folder)
+    assert outcome.code == 0
+    assert "labels that the model does not know: zebra" in outcome.err
+
+
 def test_frames_in_random_order(run: Run, phases: Path, model_folder: Path, tmp_path: Path) -> None:
     outcome = run("evaluate", phases, "--model", model_folder, "--shuffle", "0", "--json")
     assert outcome.code == 0, outcome.err

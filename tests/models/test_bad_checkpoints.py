@@ -184,7 +184,11 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unknown": (lambda f: _folder_tensor(f, "extra", torch.ones(1)), "1 unexpected"),
     "labels that do not match": (
         lambda f: _folder_config(f, lambda c: c["head"].update(labels=["a"])),
-        "misshapen",
+        "the class head has .* classes, the config names 1 labels",
+    ),
+    "std that is no number": (
+        lambda f: _folder_config(f, lambda c: c["preprocess"].update(std=[float("nan")] * 3)),
+        "std must be positive, not nan",
     ),
     "a typo": (
         lambda f: _folder_config(f, lambda c: c["temporal"].update(num_layer=2)),

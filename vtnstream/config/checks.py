@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from vtnstream.errors import ConfigError
 
 
@@ -15,8 +17,8 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def positive(**values: float) -> None:
     """Raises:
-    ConfigError: a value is not above 0.
+    ConfigError: a value is not above 0, or no number.
     """
     for name, value in values.items():
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise ConfigError(f"{name} must be positive, not {value}")

@@ -3,6 +3,7 @@ it rebuilds the model by itself and says how frames must be sampled and prepared
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -97,7 +98,10 @@ class PreprocessConfig:
             raise ConfigError(f"preprocess.resize {self.resize} is smaller than size {self.size}")
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ConfigError("preprocess.mean and preprocess.std have three numbers each")
-        positive(std=min(self.std))
+        for value in self.std:
+            positive(std=value)
+        if not all(map(math.isfinite, self.mean)):
+            raise ConfigError(f"preprocess.mean must be finite, not {list(self.mean)}")
         if self.width < 0 or (self.width and self.crop != "squash"):
             raise ConfigError("preprocess.width is positive and needs preprocess.crop = squash")
 

@@ -276,19 +276,24 @@ def resolve_localization(model: VideoModel, options: TimelineConfig | None) -> t
     return wanted != "sliding", wanted != "dense"
 
 
-def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> FloatArray:
-    """(N, K) probabilities.
-
-    Raises:
-        UsageError: a window that was asked for is longer than the video.
+def check_window(
+    path: str | Path, model: VideoModel, options: TimelineConfig, num_tokens: int
+) -> None:
+    """Raises:
+    UsageError: a window that was asked for, and would be used, is longer than the video.
     """
+    _, sliding = resolve_localization(model, options)
+    if sliding and options.window is not None and options.window > num_tokens:
+        raise UsageError(
+            f"{path}: --window {options.window} is longer than the video, which has {num_tokens} "
+            "tokens: ask for a shorter one, or leave it out"
+        )
+
+
+def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> FloatArray:
+    """(N, K) probabilities."""
     head = model.config.head
     num_tokens = len(features.times)
-    if options.window is not None and options.window > num_tokens:
-        raise UsageError(
-            f"--window {options.window} is longer than the video, which has {num_tokens} tokens: "
-            "ask for a shorter one, or leave it out"
-        )
     window = min(options.num_window_tokens, num_tokens)
     starts = window_starts(num_tokens, window, min(options.num_stride_tokens, window))
     scores = SlidingScores(num_tokens, len(head.labels), window)

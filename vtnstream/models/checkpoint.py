@@ -149,6 +149,7 @@ def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel
         ModelError: the config names no buildable model.
     """
     _check_depth(config, state, source)
+    _check_labels(config, state, source)
     with torch.device("meta"):
         model = build_model(config)
     if untracked_buffers(model):  # computed when built, so not on the meta device
@@ -180,6 +181,20 @@ def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
     found = {name.removeprefix(prefix).partition(".")[0] for name in state if prefix in name}
     if len(found) != wanted:
         raise CheckpointError(f"{path}: {len(found)} temporal layers, the config has {wanted}")
+
+
+def _check_labels(config: ModelConfig, state: weights.State, path: Path) -> None:
+    """Heads and labels that differ in number are said in words, not in shapes."""
+    class_head = "mlp_head.4.bias" if config.vivit is None else "head.bias"
+    for name, labels, what in (
+        (class_head, config.head.labels, "class"),
+        ("dense_head.bias", config.head.dense_labels, "dense"),
+    ):
+        if name in state and labels and len(state[name]) != len(labels):
+            raise CheckpointError(
+                f"{path}: the {what} head has {len(state[name])} classes, the config names "
+                f"{len(labels)} labels"
+            )
 
 
 def _find_folder(path_or_name: str | Path) -> Path:

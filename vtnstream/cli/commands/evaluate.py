@@ -20,8 +20,10 @@ from vtnstream.cli.session import for_each
 from vtnstream.cli.tables import print_facts, print_table
 from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
 from vtnstream.errors import AnnotationError, UsageError
+from vtnstream.labels import BACKGROUND
 
 if TYPE_CHECKING:
+    from vtnstream.config import HeadConfig
     from vtnstream.evaluation import Evaluation, Judged
     from vtnstream.types import Partial
 
@@ -183,6 +185,7 @@ def _from_model(
     question = Question(views=views, shuffle=values["shuffle"])
     localize = options.timeline_from(values) if annotations.has_segments else None
     analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    _check_labels(annotations, videos, analyzer.model.config.head, console)
     judged: list[Judged] = []
     by_path = {str(video.path): video for video in videos}
 
@@ -205,6 +208,28 @@ def _from_model(
 
     inputs = InputList(tuple(Input(path) for path in by_path), single=len(by_path) == 1)
     return for_each(inputs, work, console), judged
+
+
+def _check_labels(
+    annotations: Annotations, videos: list[AnnotatedVideo], head: HeadConfig, console: Console
+) -> None:
+    """Says which annotated labels the model cannot give.
+
+    Raises:
+        AnnotationError: it can give none of them.
+    """
+    known = {*head.labels, *head.dense_labels, BACKGROUND}
+    wanted = {item.label for video in videos for item in video.annotations}
+    unknown = sorted(wanted - known)
+    if not unknown:
+        return
+    shown = ", ".join(unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+    if not wanted & known:
+        raise AnnotationError(
+            f"{annotations.source}: none of its labels ({shown}) is one of the model's: is it the "
+            "right model?"
+        )
+    console.warn(f"{annotations.source}: labels that the model does not know: {shown}")
 
 
 def _evaluation(
