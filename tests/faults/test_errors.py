@@ -27,9 +27,7 @@ def fail_at(work: Work, kind: str, number: int, error: str, lasting: bool) -> No
         encoded, published = place.frames_encoded(), len(place.chunks())
         again = place.run()
         assert (again.code, again.errors) == (0, []), again
-        left, (whole, _) = place.left(), work.whole(kind)
-        assert left.store.keys() == whole.store.keys()
-        assert left == whole
+        place.assert_whole()
         assert not published or encoded + place.frames_encoded() < 2 * TOKENS
 
 

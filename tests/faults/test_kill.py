@@ -21,10 +21,7 @@ def assert_resumes(place: Place, encoded: int) -> None:
     published = len(place.chunks())
     again = place.run()
     assert (again.code, again.errors) == (0, []), again
-    left, (whole, _) = place.left(), place.work.whole(place.kind)
-    assert left.store.keys() == whole.store.keys()
-    assert left.store == whole.store
-    assert left.results == whole.results
+    place.assert_whole()
     redone = encoded + place.frames_encoded() - TOKENS
     assert redone <= CHUNK + IN_HAND
     assert place.frames_encoded() <= max(0, TOKENS - CHUNK * published), "a stored chunk is redone"

@@ -1,7 +1,8 @@
 """Commands in processes of their own that need not import torch each: a warm process forks
 one for every command line. It has one thread, so that a fork of it is as good as new.
 
-    python -m tests.faults.warm      reads a job a line, answers with its pid and its end
+    python -m tests.faults.warm      reads a job a line and answers with its pid; reads a pid,
+                                     and answers with its end
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Ended:
 
 
 class WarmCommand:
-    """``vtnstream`` as often as wanted, one at a time. A context manager.
+    """``vtnstream`` as often as wanted. A context manager.
 
     Args:
         folder: where standard output and error of the commands go.
@@ -92,7 +93,6 @@ class WarmCommand:
             environment: variables to set.
             program: Python that runs in the child before the command.
         """
-        assert self._process.stdin is not None
         job = {
             "arguments": [os.fspath(argument) for argument in arguments],
             "plan": None if plan is None else asdict(plan),
@@ -100,49 +100,54 @@ class WarmCommand:
             "program": program,
             "folder": str(self._folder),
         }
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return int(self._answer())
+        return self._ask(job)
 
-    def end(self) -> Ended:
-        """Wait for the command that was begun."""
-        code = int(self._answer())
-        files = (self._folder / name for name in ("stdout", "stderr"))
-        return Ended(code, *(file.read_text(errors="surrogateescape") for file in files))
+    def end(self, pid: int) -> Ended:
+        """Wait for a command that was begun."""
+        code = self._ask(pid)
+        texts = []
+        for name in ("stdout", "stderr"):
+            file = self._folder / f"{name}-{pid}"
+            texts.append(file.read_text(errors="surrogateescape"))
+            file.unlink()
+        return Ended(code, *texts)
 
     def run(self, *arguments: str | Path, **options: Any) -> Ended:
         """A command line from beginning to end."""
-        self.start(*arguments, **options)
-        return self.end()
+        return self.end(self.start(*arguments, **options))
 
     def run_for(self, seconds: float, *arguments: str | Path, **options: Any) -> Ended:
         """A command line that is killed after ``seconds``, unless it is through."""
         pid = self.start(*arguments, **options)
         time.sleep(seconds)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        return self.end()
+        os.kill(pid, signal.SIGKILL)  # nobody has waited for it: the pid is still its own
+        return self.end(pid)
 
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
+    def _ask(self, request: Any) -> int:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("the warm process has died")
-        return line
+        return int(line)
 
 
-def serve(jobs: Iterable[str]) -> None:
-    """Fork a child for each job."""
+def serve(requests: Iterable[str]) -> None:
+    """Fork a child for each job, and wait for those that are asked for."""
     for name in _NEEDED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # or the first collection in each child would copy every page
-    for job in jobs:
-        pid = os.fork()
-        if pid == 0:
-            _child(json.loads(job))
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    for line in requests:
+        request = json.loads(line)
+        if isinstance(request, int):
+            answer = os.waitstatus_to_exitcode(os.waitpid(request, 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _child(request)
+        print(answer, flush=True)
     os._exit(0)  # libraries have much to say at the end of an interpreter
 
 
@@ -150,11 +155,10 @@ def _child(job: dict[str, Any]) -> None:
     code = 70
     try:
         signal.alarm(MOST_SECONDS)
-        folder = Path(job["folder"])
-        new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        files = ((os.devnull, os.O_RDONLY), (folder / "stdout", new), (folder / "stderr", new))
-        for number, (path, flags) in enumerate(files):
-            os.dup2(os.open(path, flags, 0o666), number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            path = Path(job["folder"], f"{name}-{os.getpid()}")
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), number)
         os.environ.update(job["environment"])
         exec(job["program"], {})
         if job["plan"] is not None:

@@ -73,6 +73,7 @@ class Place:
     work: Work
     kind: str
     folder: Path
+    more: tuple[str | Path, ...] = ()
 
     @property
     def cache(self) -> Path:
@@ -89,7 +90,7 @@ class Place:
             target = ["-o", self.out, "-f", "json,csv,srt"]
         settings = ["--fps", "0.5", "--batch-size", str(BATCH), "--backend", "eager"]
         common = ["--cache-dir", self.cache, "--progress", "none", *settings]
-        return [self.kind, work.film, "-m", work.model, *target, *common]
+        return [self.kind, work.film, "-m", work.model, *target, *common, *self.more]
 
     def run(self, *, seconds: float | None = None, **fault: Any) -> Ended:
         """The command; a second run of a place resumes.
@@ -98,16 +99,23 @@ class Place:
             seconds: when it is killed; None lets it end.
             fault: fields of :class:`Plan`.
         """
+        warm, plan = self.work.warm, self._plan(**fault)
+        if seconds is not None:
+            return warm.run_for(seconds, *self.arguments(), plan=plan)
+        return warm.run(*self.arguments(), plan=plan)
+
+    def start(self) -> int:
+        """Begin the command; the pid of its process."""
+        return self.work.warm.start(*self.arguments(), plan=self._plan())
+
+    def _plan(self, **fault: Any) -> Plan:
         self.out.mkdir(exist_ok=True)
         self._log.unlink(missing_ok=True)
-        plan = Plan((str(self.cache), str(self.out)), str(self._log), **fault)
-        if seconds is not None:
-            return self.work.warm.run_for(seconds, *self.arguments(), plan=plan)
-        return self.work.warm.run(*self.arguments(), plan=plan)
+        return Plan((str(self.cache), str(self.out)), str(self._log), **fault)
 
     @property
     def _log(self) -> Path:
-        return self.folder / "log"
+        return self.folder / f"log-{self.kind}"
 
     def log(self) -> list[Operation]:
         """What the last run did."""
@@ -120,6 +128,13 @@ class Place:
     def chunks(self) -> list[Path]:
         """Those that are published, whole or not."""
         return sorted(self.cache.glob("features/*/*/*.safetensors"))
+
+    def assert_whole(self) -> None:
+        """Store and results are those of an uninterrupted run."""
+        left, (whole, _) = self.left(), self.work.whole(self.kind)
+        assert left.store.keys() == whole.store.keys()
+        assert left.store == whole.store
+        assert left.results == whole.results
 
     def left(self) -> Left:
         stores = list(self.cache.glob("features/*/*"))

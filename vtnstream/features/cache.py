@@ -205,7 +205,10 @@ class _Identity:
         data = read_json(directory / "identity.json")
         if data is None:
             return None
-        return cls(data["full_sha256"], tuple(FileState(**state) for state in data["states"]))
+        try:
+            return cls(data["full_sha256"], tuple(FileState(**state) for state in data["states"]))
+        except (KeyError, TypeError):  # written by another version
+            return None
 
     def write(self, directory: Path) -> None:
         states = [asdict(state) for state in self.states]

@@ -35,10 +35,12 @@ class VideoIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """Where a file was and when it last changed."""
+    """Where a file was and when it last changed. The time of change of the inode, which no
+    program can set back, tells an edit whose time of writing was."""
 
     path: str
     mtime_ns: int
+    ctime_ns: int
     size_bytes: int
 
     @classmethod
@@ -50,7 +52,11 @@ class FileState:
             status = os.stat(path)
         except OSError as error:
             raise VideoOpenError(f"{path}: {error.strerror}") from error
-        return cls(os.path.abspath(path), status.st_mtime_ns, status.st_size)
+        return cls(os.path.abspath(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+    def was_written_since(self, before: FileState) -> bool:
+        """Whether its content may have changed; a new name or other rights are no matter."""
+        return (self.mtime_ns, self.size_bytes) != (before.mtime_ns, before.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ missing. An interrupted run therefore resumes at the first missing chunk.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,7 +128,7 @@ class FeatureStore:
         """
         path = self.chunk_path(number)
         try:
-            data = path.read_bytes()
+            data = _read(path)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
         chunk = StoredChunk.from_bytes(data, str(path))
@@ -143,7 +145,7 @@ class FeatureStore:
                 try:
                     self._index[number] = ChunkFacts.of(self.read_chunk(number))
                 except StoreError:
-                    self.chunk_path(number).unlink(missing_ok=True)
+                    _discard(self.chunk_path(number))
         return self._index
 
     def end(self) -> EndRecord | None:
@@ -266,17 +268,31 @@ def chunk_name(number: int) -> str:
     return f"{number:08d}.safetensors"
 
 
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file; a fifo in its place would be waited for."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.read_bytes()
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """A small JSON file with its own checksum; None where it is absent or damaged."""
     try:
-        outer = json.loads(path.read_bytes())
+        outer = json.loads(_read(path))
         if outer["sha256"] != _json_digest(outer["data"]):
             return None
         data: dict[str, Any] = outer["data"]
         return data
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error

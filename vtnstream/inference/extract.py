@@ -148,7 +148,7 @@ def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:
 def _check_unchanged(
     store: FeatureStore, path: str | Path, state: FileState, hashing: _FullHash | None
 ) -> None:
-    same = FileState.of(path) == state
+    same = not FileState.of(path).was_written_since(state)
     if same and hashing is not None:
         same = record_full_hash(store, state, hashing.result())
     if not same:
