@@ -10,6 +10,7 @@ from vtnstream.registry import suggestion
 BENCHMARKS = {
     "cuda": "on a GPU: backbones against its ceiling, NVDEC, an hour of 1080p",
     "decode": "sampled decoding: everything, what is needed, a sparse sampling, side by side",
+    "edit_model": "the bundled model: made from footage, scored beside PySceneDetect",
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
     "memory": "peak memory of extract and timeline against the length of the film",
     "paper": "a video's class by VTN in one pass, against SlowFast and I3D with 30 views",

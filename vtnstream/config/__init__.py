@@ -2,6 +2,7 @@
 
 from vtnstream.config.model import (
     BackboneConfig,
+    EventsConfig,
     HeadConfig,
     ModelConfig,
     PreprocessConfig,
@@ -17,6 +18,7 @@ __all__ = [
     "AugmentConfig",
     "BackboneConfig",
     "DataConfig",
+    "EventsConfig",
     "HeadConfig",
     "ModelConfig",
     "OptimConfig",

@@ -153,12 +153,47 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsConfig:
+    """Dense labels that are moments or transitions, see
+    :mod:`vtnstream.localization.events`.
+
+    Attributes:
+        moments: labels of single tokens, found as peaks; each begins a new segment.
+        joined: labels judged by their sum, then told apart.
+        moment_threshold: lowest score of a peak.
+        joined_threshold: lowest sum of the joined labels.
+        apart: tokens between two moments at least.
+        shortest: tokens of a joined stretch at least.
+        gap: tokens across which two joined stretches are one.
+    """
+
+    moments: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
+    moment_threshold: float = 0.5
+    joined_threshold: float = 0.5
+    apart: int = 2
+    shortest: int = 4
+    gap: int = 2
+
+    def __post_init__(self) -> None:
+        if set(self.moments) & set(self.joined):
+            raise ConfigError("events: a label is either a moment or joined")
+        for name in ("moment_threshold", "joined_threshold"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"events.{name} must lie above 0 and not above 1")
+        for name, lowest in (("apart", 1), ("shortest", 1), ("gap", 0)):
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"events.{name} must be at least {lowest}")
+
+
+@dataclass(frozen=True, slots=True)
 class HeadConfig:
     """What is read from the tokens.
 
     ``labels``: classes of the whole video, through the MLP head on [CLS] (paper section
     3.3). ``dense_labels``: classes of each token, through the dense head. Either may be
-    empty. ``mlp_dim`` 0 means the encoder's D.
+    empty. ``mlp_dim`` 0 means the encoder's D. ``events``: how the dense labels become
+    segments where some of them are moments.
     """
 
     labels: tuple[str, ...] = ()
@@ -166,12 +201,26 @@ class HeadConfig:
     mlp_dim: int = 0
     dropout: float = 0.5
     multi_label: bool = False
+    events: EventsConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("labels", "dense_labels"):
             labels = getattr(self, name)
             if len(set(labels)) != len(labels):
                 raise ConfigError(f"head.{name}: a label is named twice")
+        if self.events is not None:
+            self._check_events(self.events)
+
+    def _check_events(self, events: EventsConfig) -> None:
+        if not self.dense_labels:  # a recipe, before its labels are known
+            return
+        if self.multi_label:
+            raise ConfigError("head.events: labels that exclude each other are needed")
+        for label in (*events.moments, *events.joined):
+            if label not in self.dense_labels:
+                raise ConfigError(f"head.events: {label!r} is not among the dense labels")
+        if not set(self.dense_labels) - {*events.moments, *events.joined}:
+            raise ConfigError("head.events: one dense label at least must last between events")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtnstream.config import TimelineConfig
+from vtnstream.config import EventsConfig, TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.inference.clip_scores import clip_layout, score_clips
 from vtnstream.inference.probabilities import probabilities
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
+from vtnstream.localization.events import to_events
 from vtnstream.localization.segments import to_segments
 from vtnstream.localization.windows import SlidingScores, combine, window_starts
 from vtnstream.models.streaming import SequenceOutput, encode_sequence
@@ -118,7 +119,7 @@ def analyze(
         timelines.append(
             ScoreTimeline(read.sliding, features.times, head.labels, head.multi_label, "sliding")
         )
-    analysis = _localize(classes, timelines, options)
+    analysis = _localize(classes, timelines, options, head.events)
     analysis = replace(analysis, attention=attention, facts=read.facts)
     if options.window is not None and not sliding:
         unused = (
@@ -303,7 +304,10 @@ def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> 
 
 
 def _localize(
-    classes: tuple[ClassScore, ...], timelines: list[ScoreTimeline], options: TimelineConfig
+    classes: tuple[ClassScore, ...],
+    timelines: list[ScoreTimeline],
+    options: TimelineConfig,
+    events: EventsConfig | None,
 ) -> Analysis:
     """One track for one timeline or two with equal labels, else two tracks side by side."""
     if len(timelines) == 2 and set(timelines[0].labels) == set(timelines[1].labels):
@@ -312,7 +316,10 @@ def _localize(
     segments: list[Segment] = []
     scores: list[ScoreCurve] = []
     for timeline in timelines:
-        cut = to_segments(timeline, options)
+        if events is not None and timeline.track == "dense":
+            cut = to_events(timeline, events, options)
+        else:
+            cut = to_segments(timeline, options)
         curves = score_curves(timeline, cut)
         if len(timelines) == 1:
             cut = tuple(replace(segment, track=None) for segment in cut)

@@ -16,14 +16,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vtnstream.atomic import whole_file
 from vtnstream.errors import OutputError
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.synthesis.footage import Footage
+from vtnstream.synthesis.looks import Look
 from vtnstream.synthesis.rendering import render_all
-from vtnstream.synthesis.shots import HEIGHT, WIDTH, Frames, draw_shot
+from vtnstream.synthesis.shots import Frames, draw_shot
+from vtnstream.synthesis.transitions import black, dissolve, towards, wipe
 from vtnstream.types import Segment
 from vtnstream.video.write import write_video
 
@@ -68,7 +69,8 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
     if kind in ("continuous take", "still"):
         still = kind == "still"
         photo = still or bool(random.random() < 0.2)
-        film.add(draw_shot(footage, length, random, photo=photo, moving=not still), "shot")
+        shot = draw_shot(footage, length, random, photo=photo, moving=not still)
+        film.add(shot, "shot")
         return film
     slides = kind == "slideshow"
     count = _core_length(random, slides)
@@ -94,8 +96,8 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
 def _core_length(random: np.random.Generator, slides: bool) -> int:
     if slides:
         return int(random.integers(15, 70))
-    lengths = [int(random.integers(4, 16)), int(random.integers(16, 60)), 90]
-    return lengths[random.choice(3, p=[0.2, 0.6, 0.2])]
+    lengths = [int(random.integers(2, 9)), int(random.integers(9, 60)), 90]
+    return lengths[random.choice(3, p=[0.2, 0.65, 0.15])]
 
 
 def _next_shot(
@@ -104,7 +106,7 @@ def _next_shot(
     """A shot that really looks different from the picture before it, with ``count`` frames
     between its transitions."""
     for _ in range(8):
-        photo = slides or bool(random.random() < 0.2)
+        photo = slides or bool(random.random() < 0.25)
         moving = not slides or bool(random.random() < 0.4)
         shot = draw_shot(footage, count + 2 * _LONGEST, random, photo=photo, moving=moving)
         if before is None or is_new(before, shot[0]):
@@ -144,85 +146,26 @@ def _join(
     if kind == "cut":
         return following, True
     if kind == "black":
-        film.add(_black(int(random.integers(4, 30)), random), "black")
+        film.add(black(int(random.integers(4, 30)), random), "black")
         return following, True
-    length = min(int(random.integers(6, _LONGEST)), len(rest), len(following) - _LONGEST)
+    length = min(int(random.integers(5, _LONGEST)), len(rest), len(following) - _LONGEST)
     if length < 5:
         return following, True
     if kind == "fade":
-        return _fade(film, rest[:length], following, length, random), False
-    shares = (np.arange(1, length + 1) / (length + 1)).astype(np.float32)
-    if kind == "dissolve" and random.random() < 0.3:
-        shares = shares * shares * (3 - 2 * shares)
-    a, b = rest[:length].astype(np.float32), following[:length].astype(np.float32)
-    if kind == "dissolve":
-        mixed = a + (b - a) * shares[:, None, None, None]
-    elif random.random() < 0.3:
-        mixed = _pushed(a, b, shares, random)
-    else:
-        mixed = a + (b - a) * _wipe_masks(shares, random)
-    film.add(mixed.clip(0, 255).astype(np.uint8), kind)
+        return _fade(film, rest[:length], following, random), False
+    mix = dissolve if kind == "dissolve" else wipe
+    film.add(mix(rest[:length], following[:length], random), kind)
     return following[length:], False
 
 
-def _black(count: int, random: np.random.Generator) -> Frames:
-    level = 245 if random.random() < 0.12 else int(random.integers(0, 18))
-    return np.full((count, HEIGHT, WIDTH, 3), level, np.uint8)
-
-
-def _fade(
-    film: EditedFilm, out: Frames, following: Frames, length: int, random: np.random.Generator
-) -> Frames:
-    """Out to black (or white), perhaps held, and in again."""
-    hold = _black(int(random.integers(0, 25)) + 1, random)
-    level = float(hold[0, 0, 0, 0])
-    down = np.linspace(1, 0, len(out) + 2)[1:-1].astype(np.float32)[:, None, None, None]
-    film.add((level + (out - level) * down).clip(0, 255).astype(np.uint8), "fade")
+def _fade(film: EditedFilm, out: Frames, following: Frames, random: np.random.Generator) -> Frames:
+    """Out to black (or white), perhaps held, and in again; returns what is left."""
+    hold = black(int(random.integers(0, 25)) + 1, random)
+    count = min(int(random.integers(5, _LONGEST)), len(following) - _LONGEST)
+    film.add(towards(out, hold[0], random), "fade")
     film.add(hold, "black" if len(hold) > 2 else "fade")
-    count = min(int(random.integers(6, _LONGEST)), len(following) - _LONGEST)
-    up = np.linspace(0, 1, count + 2)[1:-1].astype(np.float32)[:, None, None, None]
-    film.add((level + (following[:count] - level) * up).clip(0, 255).astype(np.uint8), "fade")
+    film.add(towards(following[:count][::-1], hold[0], random)[::-1], "fade")
     return following[count:]
-
-
-def _wipe_masks(shares: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    """Where the new shot shows, (T, 64, 96, 1): from a side, slanting, a circle, or blinds."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    x, y = x / WIDTH, y / HEIGHT
-    kind = random.integers(5)
-    if kind == 0:
-        order = x
-    elif kind == 1:
-        order = y
-    elif kind == 2:
-        order = (x + y) / 2
-    elif kind == 3:
-        order = np.hypot(x - 0.5, y - 0.5) / 0.71
-    else:
-        order = (x * random.integers(3, 8)) % 1
-    if random.random() < 0.5:
-        order = 1 - order
-    soft = random.uniform(0.01, 0.15)
-    progress = shares[:, None, None] * (1 + soft)
-    masks = np.clip((progress - order[None]) / soft, 0, 1)
-    return np.asarray(masks[..., None], np.float32)
-
-
-def _pushed(
-    a: NDArray[np.float32],
-    b: NDArray[np.float32],
-    shares: NDArray[np.float32],
-    random: np.random.Generator,
-) -> NDArray[np.float32]:
-    """The new shot pushes the old one out."""
-    mixed = np.empty_like(a)
-    left = random.random() < 0.5
-    for k, share in enumerate(shares):
-        shift = round(float(share) * WIDTH)
-        both = np.concatenate((a[k], b[k]) if left else (b[k], a[k]), axis=1)
-        first = shift if left else WIDTH - shift
-        mixed[k] = both[:, first : first + WIDTH]
-    return mixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,10 +237,11 @@ def make_edited_film(path: Path, footage: Footage, seed: Sequence[int]) -> Edite
     """Compose and write one film; quality and encoder speed vary from film to film."""
     random = np.random.default_rng(list(seed))
     film = compose(footage, random)
+    frames = Look.drawn(random).over(np.concatenate(film.frames), film.labels, random)
     options = {
         # From veryfast on x264 looks ahead in a thread, and bytes differ from run to run.
         "preset": str(random.choice(["ultrafast", "superfast"])),
         "crf": str(int(random.integers(16, 34))),
     }
-    write_video(path, np.concatenate(film.frames), Fraction(FPS), options=options)
+    write_video(path, frames, Fraction(FPS), options=options)
     return film

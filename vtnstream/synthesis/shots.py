@@ -92,7 +92,14 @@ def _through_crop(
 
     size = random.uniform(0.55, 1.0)
     zoom = random.uniform(0.85, 1.15) if moving else 1.0
-    sizes = np.clip(np.linspace(size, size * zoom, count), 0.4, 1.0)
+    sizes = np.linspace(size, size * zoom, count)
+    if moving and random.random() < 0.06:  # a zoom within a few frames
+        length = int(random.integers(4, 16))
+        begin = int(random.integers(0, max(count - length, 1)))
+        sizes = sizes * random.uniform(0.5, 1.6) ** np.clip(
+            (np.arange(count) - begin) / length, 0, 1
+        )
+    sizes = np.clip(sizes, 0.35, 1.0)
     drift = _path(count, random) if moving else np.zeros((count, 2))
     start = random.uniform(0, 1, 2)
     places = np.clip(start + drift, 0, 1)
@@ -119,7 +126,8 @@ def _path(count: int, random: np.random.Generator) -> NDArray[np.float64]:
     steady = np.linspace(0, random.uniform(0, 0.004) * count, count)[:, None] * direction
     if random.random() < 0.17 and count > 12:
         length = int(random.integers(4, 12))
-        begin = int(random.integers(0, count - length))
+        # At once in one of three: a cut into a fast pan is still a cut.
+        begin = int(random.integers(0, 3 if random.random() < 0.35 else count - length))
         ramp = np.clip((np.arange(count) - begin) / length, 0, 1)
         ramp = ramp * ramp * (3 - 2 * ramp)
         steady = steady + ramp[:, None] * random.choice([-1, 1], 2) * random.uniform(0.3, 1.0)
@@ -146,11 +154,25 @@ def _graded(frames: Frames, random: np.random.Generator) -> Frames:
     return frames
 
 
+def _captioned(frames: Floats, random: np.random.Generator) -> None:
+    """Lines like text over a part of the picture, for a while; in place."""
+    count = len(frames)
+    first = int(random.integers(count))
+    stop = first + int(random.integers(5, 80))
+    top = int(random.integers(4, HEIGHT - 20))
+    left = int(random.integers(4, WIDTH // 2))
+    if random.random() < 0.4:
+        frames[first:stop, top - 2 : top + 14, left - 4 :] *= 0.3
+    for row in range(top, top + int(random.choice([4, 10])), 5):
+        frames[first:stop, row : row + 3, left : left + int(random.integers(15, 60))] = 235
+
+
 def _distracted(frames: Frames, random: np.random.Generator) -> Frames:
-    """A flash, a slow change of exposure, or something large that crosses the picture."""
+    """A flash, a change of exposure, a caption that comes and goes, or something large that
+    crosses the picture."""
     count = len(frames)
     values = frames.astype(np.float32)
-    kind = random.integers(3)
+    kind = random.integers(4)
     if kind == 0:
         for _ in range(random.integers(1, 4)):
             at, length = int(random.integers(count)), int(random.integers(1, 4))
@@ -159,7 +181,11 @@ def _distracted(frames: Frames, random: np.random.Generator) -> Frames:
         levels = 1 + random.uniform(0.1, 0.5) * np.sin(
             np.linspace(0, random.uniform(2, 12), count) + random.uniform(0, 6)
         )
+        if random.random() < 0.4:  # a step, as of a camera that meters anew or a lamp
+            levels = np.where(np.arange(count) < random.integers(count), 1.0, levels)
         values *= levels[:, None, None, None]
+    elif kind == 2:
+        _captioned(values, random)
     else:
         length = int(random.integers(8, max(9, min(count, 50))))
         begin = int(random.integers(0, max(count - length, 1)))

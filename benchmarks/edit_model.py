@@ -1,0 +1,304 @@
+"""The bundled model, from a folder of footage to its figures.
+
+    python -m benchmarks edit_model --footage FOLDER --test-footage OTHER --work FOLDER
+
+gathers raw material, renders edited films with exact truth, trains ``configs/train/edits.toml``
+on them by ``vtnstream train``, chooses the two thresholds on films that were not trained on, and
+scores the model on films of the test footage beside PySceneDetect (``pip install scenedetect``).
+Each step is kept in the work folder and not done twice. ``--model`` scores a finished model.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.commands import VTNSTREAM, alternate, python
+from benchmarks.edit_scores import GRADUAL, Events, Scores, events_of
+from vtnstream.types import ScoreTimeline, Segment
+
+if TYPE_CHECKING:
+    from vtnstream.synthesis.shots import Frames
+
+CONFIG = Path(__file__).parents[1] / "configs" / "train" / "edits.toml"
+FPS = 25
+LEVELS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
+TRAIN_SEED, CHOICE_SEED, TEST_SEED = 1, 50, 99
+BEST_CUTS, BEST_GRADUALS = 0.95, 0.85
+
+Film = tuple[Path, list[Segment]]
+
+
+def main(arguments: list[str]) -> None:
+    parser = common.parser("edit_model", __doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for films and the model")
+    parser.add_argument("--footage", type=Path, nargs="*", default=[], help="files and folders")
+    parser.add_argument("--test-footage", type=Path, nargs="*", default=[])
+    parser.add_argument("--films", type=int, default=2600)
+    parser.add_argument("--choice-films", type=int, default=150)
+    parser.add_argument("--test-films", type=int, default=72)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--model", help="score this model instead of training one")
+    parser.add_argument("--long", type=int, default=0, metavar="MINUTES", help="one film more")
+    parser.add_argument("--test-seed", type=int, default=TEST_SEED)
+    parser.add_argument("--truth", type=Path, help="CSV path,start,end,label of one's own films")
+    parser.add_argument("--speed", type=Path, metavar="FILM", help="time whole commands on it")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args(arguments)
+    settings = {"films": options.films, "test films": options.test_films}
+    result = common.Result("edit_model", settings)
+    model = options.model or str(_made(options, result))
+    films = _films(options, "test", options.test_footage, options.test_films, options.test_seed)
+    _score(result, model, films, f"{len(films)} films of the test footage")
+    if options.long:
+        long = _long_film(options.work, options.long, options.test_seed)
+        _score(result, model, [long], f"one film of {options.long} minutes")
+    if options.truth:
+        own = read_truth(options.truth)
+        _score(result, model, own, f"{len(own)} files of {options.truth.name}")
+    if options.speed:
+        _speed(result, model, options.speed, options.runs)
+    result.deliver(options)
+
+
+def _made(options: Any, result: common.Result) -> Path:
+    """Train unless it has been done; then choose thresholds."""
+    from vtnstream.training.run import train
+    from vtnstream.training.settings import parse_assignments, train_config
+
+    folder: Path = options.work / "model"
+    if not (folder / "train.json").exists():
+        _films(options, "train", options.footage, options.films, TRAIN_SEED)
+        values = parse_assignments(options.set) | {
+            "annotations": str(options.work / "train" / "segments.csv"),
+            "class_annotations": str(options.work / "train" / "classes.csv"),
+            "output": str(folder),
+        }
+        train(train_config(CONFIG, values))
+    choice = _films(options, "choice", options.footage, options.choice_films, CHOICE_SEED)
+    result.notes.append(choose_thresholds(folder, choice))
+    return folder
+
+
+def _films(options: Any, name: str, sources: Sequence[Path], count: int, seed: int) -> list[Film]:
+    """Rendered films of this name, made where they are not there yet. Training and choice
+    share their footage."""
+    from vtnstream.synthesis.edits import make_edited_films
+    from vtnstream.synthesis.footage import gather
+
+    folder: Path = options.work / name
+    if not (folder / "segments.csv").exists():
+        if not sources:
+            raise SystemExit(f"{folder}: no films there, and no footage named to make them of")
+        raw = options.work / ("test_footage" if name == "test" else "footage")
+        if not (raw / "takes.json").exists():
+            gather(sorted(_files(sources)), raw)
+        make_edited_films(folder, raw, count, seed=seed, workers=options.workers)
+    return read_truth(folder / "segments.csv")
+
+
+def _long_film(work: Path, minutes: int, seed: int) -> Film:
+    """Films one after the other in one file."""
+    from vtnstream.synthesis.edits import EditedFilm, compose, is_new
+    from vtnstream.synthesis.footage import Footage
+    from vtnstream.synthesis.looks import Look
+    from vtnstream.video.write import write_video
+
+    footage = Footage(work / "test_footage")
+    whole = EditedFilm("cut")
+
+    def frames() -> Iterator[Frames]:
+        last: Frames | None = None
+        number = 0
+        while len(whole.labels) < minutes * 60 * FPS:
+            random = np.random.default_rng((seed, 1, number))
+            film = compose(footage, random)
+            pictures = Look.drawn(random).over(np.concatenate(film.frames), film.labels, random)
+            number += 1
+            if last is not None and not is_new(last, pictures[0]):
+                continue
+            if last is not None:
+                film.labels[0] = "cut"
+            whole.labels += film.labels
+            last = pictures[-1]
+            yield from pictures
+
+    path = work / f"long_{minutes}.mp4"
+    write_video(path, frames(), Fraction(FPS))
+    return path, whole.segments()
+
+
+def _files(sources: Sequence[Path]) -> list[Path]:
+    found = []
+    for source in sources:
+        found += [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source]
+    return found
+
+
+def read_truth(path: Path) -> list[Film]:
+    """Films of a CSV ``path,start,end,label``, in order."""
+    films: dict[Path, list[Segment]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            segment = Segment(float(row["start"]), float(row["end"]), row["label"], 1.0)
+            films.setdefault(path.parent / row["path"], []).append(segment)
+    return list(films.items())
+
+
+def dense_scores(folder: str | Path, films: Sequence[Film]) -> list[ScoreTimeline]:
+    """Probabilities of each frame, no thresholds."""
+    from vtnstream.analyzer import Analyzer
+    from vtnstream.config import RuntimeConfig
+    from vtnstream.inference.probabilities import probabilities
+    from vtnstream.inference.sources import Question, open_source
+    from vtnstream.models.streaming import encode_sequence
+    from vtnstream.models.vtn import VTN
+    from vtnstream.progress import NullProgress
+
+    runtime = RuntimeConfig(use_cache=False)
+    analyzer = Analyzer(folder, runtime=runtime)
+    model = analyzer.model
+    assert isinstance(model, VTN)
+    found = []
+    for path, _ in films:
+        with open_source(
+            path, model, analyzer.encoder, Question(), runtime, NullProgress()
+        ) as source:
+            output = encode_sequence(model, source.features, dense=True)
+            assert output.dense_logits is not None
+            scores = probabilities(output.dense_logits, False)
+            labels = model.config.head.dense_labels
+            found.append(ScoreTimeline(scores, source.features.times, labels, False, "dense"))
+    return found
+
+
+def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
+    """Write into the model the thresholds with the best sum of strict cut F1 and gradual F1.
+
+    Returns:
+        a sentence on it.
+    """
+    from vtnstream.config import EventsConfig, TimelineConfig
+    from vtnstream.localization.events import to_events
+    from vtnstream.models.checkpoint import load_model, save_model
+
+    timelines = dense_scores(folder, films)
+    best: tuple[float, EventsConfig, Scores] | None = None
+    for cut, gradual in itertools.product(LEVELS, LEVELS):
+        events = EventsConfig(
+            moments=("cut",), joined=GRADUAL, moment_threshold=cut, joined_threshold=gradual
+        )
+        scores = Scores()
+        for timeline, (_, truth) in zip(timelines, films, strict=True):
+            found = to_events(timeline, events, TimelineConfig())
+            scores.add(events_of(found, FPS), events_of(truth, FPS))
+        value = scores.strict.f1 + scores.gradual.f1
+        if best is None or value > best[0]:
+            best = (value, events, scores)
+    assert best is not None
+    _, events, scores = best
+    model = load_model(folder)
+    config = replace(model.config, head=replace(model.config.head, events=events))
+    model.config = config
+    save_model(model, folder)
+    return (
+        f"thresholds chosen on {len(films)} films of the training sources: cut "
+        f"{events.moment_threshold}, gradual {events.joined_threshold} (there cut F1 "
+        f"{scores.strict.f1:.3f} strict, gradual {scores.gradual.f1:.3f})"
+    )
+
+
+def _score(result: common.Result, model: str, films: Sequence[Film], title: str) -> None:
+    """The table: ours and PySceneDetect on the same files."""
+    finders: dict[str, Callable[[Path], Events | list[int]]] = {"vtnstream": _ours(model)}
+    try:
+        finders |= _scenedetect()
+    except ImportError:
+        result.notes.append("PySceneDetect is not installed: pip install scenedetect")
+    table = result.table(
+        title,
+        *("finder", "cut P", "cut R", "cut F1 strict", "lenient"),
+        *("gradual P", "gradual R", "gradual F1", "at IoU .5", "false in films without edits"),
+    )
+    found: dict[str, Scores] = {}
+    for name, find in finders.items():
+        scores = found[name] = Scores()
+        for number, (path, truth) in enumerate(films):
+            events, wanted = find(path), events_of(truth, FPS)
+            if isinstance(events, Events):
+                scores.add(events, wanted)
+            else:
+                scores.add_points(events, wanted)
+            common.say(f"{name}: {number + 1} of {len(films)}")
+        row = (scores.strict.precision, scores.strict.recall, scores.strict.f1, scores.lenient.f1)
+        gradual = scores.gradual
+        half = scores.gradual_half.f1 if scores.gradual_half.wanted else None
+        table.add(
+            *(name, *row, gradual.precision, gradual.recall, gradual.f1, half),
+            scores.false_events,
+        )
+    ours = found["vtnstream"]
+    result.target(f"{title}: hard cuts, strict F1", ours.strict.f1, BEST_CUTS)
+    result.target(f"{title}: gradual, F1", ours.gradual.f1, BEST_GRADUALS)
+    for name, other in found.items():
+        if name != "vtnstream":
+            result.target(f"{title}: cuts beside {name}", ours.strict.f1, other.strict.f1)
+            result.target(f"{title}: gradual beside {name}", ours.gradual.f1, other.gradual.f1)
+
+
+def _ours(model: str) -> Callable[[Path], Events]:
+    from vtnstream.analyzer import Analyzer
+    from vtnstream.config import RuntimeConfig, TimelineConfig
+    from vtnstream.inference.sources import Question
+
+    analyzer = Analyzer(model, runtime=RuntimeConfig(use_cache=False))
+
+    def find(path: Path) -> Events:
+        report = analyzer.timeline(path, Question(), TimelineConfig())
+        return events_of(report.segments or (), report.video.average_rate or Fraction(FPS))
+
+    return find
+
+
+def _scenedetect() -> Mapping[str, Callable[[Path], list[int]]]:
+    """Both detectors at their defaults; each finds the first frames of scenes."""
+    import scenedetect
+
+    def finder(make: Callable[[], Any]) -> Callable[[Path], list[int]]:
+        def find(path: Path) -> list[int]:
+            scenes = scenedetect.detect(str(path), make())
+            return [start.frame_num for start, _ in scenes[1:]]
+
+        return find
+
+    return {
+        "detect-content": finder(scenedetect.ContentDetector),
+        "detect-adaptive": finder(scenedetect.AdaptiveDetector),
+    }
+
+
+def _speed(result: common.Result, model: str, film: Path, runs: int) -> None:
+    """Whole processes, from nothing to the list of shots."""
+    detect = (*python("from scenedetect.__main__ import main; main()"), "-q", "-i", film)
+    quiet = ("--model", model, "--no-cache", "--quiet", "--json")
+    commands = {
+        "vtnstream timeline": (*VTNSTREAM, "timeline", film, *quiet),
+        "scenedetect detect-content": (*detect, "detect-content", "list-scenes", "-n"),
+        "scenedetect detect-adaptive": (*detect, "detect-adaptive", "list-scenes", "-n"),
+    }
+    found = alternate(commands, runs)
+    table = result.table(f"Whole commands on {film.name}", "command", "wall s", "CPU s", "peak MB")
+    for name, done in found.items():
+        table.add(name, done.wall, done.cpu, done.peak / 2**20)
+    fastest = min(done.wall for name, done in found.items() if "scenedetect" in name)
+    ratio = found["vtnstream timeline"].wall / fastest
+    result.target("wall beside the faster of scenedetect's", ratio, 1.0, at_most=True)

@@ -1,0 +1,156 @@
+"""Found cuts and transitions against the truth, as shot-boundary detection is scored.
+
+Cut: one to one, at most one frame apart. Gradual: one to one, at least one frame in common.
+``strict`` charges every found cut that has no partner; ``lenient`` not those that lie on a
+gradual transition, two frames around it. A hard change into black or a freeze is neither asked
+for nor charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+
+from vtnstream.types import Segment
+
+GRADUAL = ("dissolve", "fade", "wipe")
+FLAT = ("black", "freeze")
+NEAR = 1
+"""Frames by which a cut may be off."""
+AROUND = 2
+"""Frames around a transition that still belong to it."""
+
+Stretch = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Frame numbers of one video's edits: ``cuts`` are first frames of shots, ``graduals``
+    are ``[first, stop)``, ``open`` are changes that nobody is asked about."""
+
+    cuts: tuple[int, ...]
+    graduals: tuple[Stretch, ...]
+    open: tuple[int, ...] = ()
+
+
+def events_of(segments: Sequence[Segment], fps: Fraction | float) -> Events:
+    """Edits of segments that follow each other: the truth's, where a cut is a segment of its
+    own, or a report's, where it is a boundary between shots."""
+    frames = [(round(s.start * fps), round(s.end * fps), s.label) for s in segments]
+    cuts: list[int] = []
+    untold: list[int] = []
+    for (_, stop, before), (first, _, after) in pairwise(frames):
+        if after == "cut":
+            cuts.append(first)
+        elif before != "cut" and not {before, after} & set(GRADUAL) and stop == first:
+            (untold if after in FLAT else cuts).append(first)
+    graduals: list[Stretch] = []
+    for first, stop, label in frames:
+        if label in GRADUAL and graduals and graduals[-1][1] == first:
+            graduals[-1] = (graduals[-1][0], stop)
+        elif label in GRADUAL:
+            graduals.append((first, stop))
+    return Events(tuple(cuts), tuple(graduals), tuple(untold))
+
+
+@dataclass
+class Count:
+    """True positives, found, and wanted."""
+
+    hits: int = 0
+    found: int = 0
+    wanted: int = 0
+
+    def add(self, hits: int, found: int, wanted: int) -> None:
+        self.hits += hits
+        self.found += found
+        self.wanted += wanted
+
+    @property
+    def precision(self) -> float:
+        return self.hits / self.found if self.found else float(not self.wanted)
+
+    @property
+    def recall(self) -> float:
+        return self.hits / self.wanted if self.wanted else 1.0
+
+    @property
+    def f1(self) -> float:
+        total = self.found + self.wanted
+        return 2 * self.hits / total if total else 1.0
+
+
+@dataclass
+class Scores:
+    """Sums over videos (micro averages)."""
+
+    strict: Count = field(default_factory=Count)
+    lenient: Count = field(default_factory=Count)
+    gradual: Count = field(default_factory=Count)
+    gradual_half: Count = field(default_factory=Count)
+    """With an intersection over union of at least one half."""
+    false_events: int = 0
+    """In videos that have no edits at all."""
+
+    def add(self, found: Events, truth: Events) -> None:
+        """Score a finder of cuts and transitions on one video."""
+        self._cuts(found.cuts, truth)
+        wanted = len(truth.graduals)
+        overlaps = _pairs(found.graduals, truth.graduals, least=0.0)
+        self.gradual.add(overlaps, len(found.graduals), wanted)
+        half = _pairs(found.graduals, truth.graduals, least=0.5)
+        self.gradual_half.add(half, len(found.graduals), wanted)
+        if not (truth.cuts or truth.graduals or truth.open):
+            self.false_events += len(found.cuts) + len(found.graduals)
+
+    def add_points(self, cuts: Sequence[int], truth: Events) -> None:
+        """Score a finder of moments alone: one inside a transition, two frames around it,
+        that no cut needs, has found it."""
+        left = self._cuts(cuts, truth)
+        hit = {
+            number
+            for number, (first, stop) in enumerate(truth.graduals)
+            for cut in left
+            if first - AROUND <= cut < stop + AROUND
+        }
+        self.gradual.add(len(hit), len(left), len(truth.graduals))
+        if not (truth.cuts or truth.graduals or truth.open):
+            self.false_events += len(cuts)
+
+    def _cuts(self, cuts: Sequence[int], truth: Events) -> list[int]:
+        """Count cuts; returns those without a partner."""
+        left = list(cuts)
+        hits = 0
+        for place in truth.cuts:
+            near = [cut for cut in left if abs(cut - place) <= NEAR]
+            if near:
+                left.remove(min(near, key=lambda cut: abs(cut - place)))
+                hits += 1
+        left = [cut for cut in left if all(abs(cut - place) > NEAR for place in truth.open)]
+        outside = [cut for cut in left if not _within(cut, truth.graduals)]
+        self.strict.add(hits, hits + len(left), len(truth.cuts))
+        self.lenient.add(hits, hits + len(outside), len(truth.cuts))
+        return left
+
+
+def _within(cut: int, stretches: Iterable[Stretch]) -> bool:
+    return any(first - AROUND <= cut < stop + AROUND for first, stop in stretches)
+
+
+def _pairs(found: Sequence[Stretch], truth: Sequence[Stretch], least: float) -> int:
+    """How many pair off one to one, the largest overlap first."""
+    candidates = []
+    for i, (a, b) in enumerate(found):
+        for j, (c, d) in enumerate(truth):
+            common = min(b, d) - max(a, c)
+            if common >= 1 and common / (max(b, d) - min(a, c)) >= least:
+                candidates.append((common, i, j))
+    taken: set[tuple[str, int]] = set()
+    pairs = 0
+    for _, i, j in sorted(candidates, reverse=True):
+        if ("found", i) not in taken and ("truth", j) not in taken:
+            taken |= {("found", i), ("truth", j)}
+            pairs += 1
+    return pairs

@@ -1,0 +1,122 @@
+"""Moments and transitions from scores of each token."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.localization.cases import random_timeline, token_times
+from vtnstream.config import EventsConfig, HeadConfig, TimelineConfig
+from vtnstream.errors import ConfigError
+from vtnstream.localization.events import local_maxima, stretches, to_events
+from vtnstream.types import ScoreTimeline, Segment
+
+LABELS = ("shot", "cut", "dissolve", "wipe", "black")
+EVENTS = EventsConfig(moments=("cut",), joined=("dissolve", "wipe"))
+
+
+def _timeline(text: str, holes: dict[int, float] | None = None) -> ScoreTimeline:
+    """Scores of 25 frames a second from a letter for each: s(hot), c(ut), d(issolve), w(ipe),
+    b(lack); a capital is less sure of it (.45, the shot has the rest)."""
+    scores = np.full((len(text), 5), 0.01, np.float32)
+    for row, letter in zip(scores, text, strict=True):
+        row["scdwb".index(letter.lower())] = 0.96 if letter.islower() else 0.45
+        if letter.isupper():
+            row[0] = 0.52
+    return ScoreTimeline(scores, token_times([0.04] * len(text), holes=holes), LABELS, False)
+
+
+def _frames(segments: tuple[Segment, ...]) -> list[tuple[int, int, str]]:
+    return [(round(s.start * 25), round(s.end * 25), s.label) for s in segments]
+
+
+def _cut(text: str, **options: float) -> list[tuple[int, int, str]]:
+    return _frames(to_events(_timeline(text), EVENTS, TimelineConfig(**options)))
+
+
+def test_a_cut_begins_the_next_shot() -> None:
+    assert _cut("ssssscssss") == [(0, 5, "shot"), (5, 10, "shot")]
+
+
+def test_of_neighbouring_peaks_the_first_of_equals_stays() -> None:
+    assert _cut("sssccsss") == [(0, 3, "shot"), (3, 8, "shot")]
+    assert _cut("sssCcsss") == [(0, 4, "shot"), (4, 8, "shot")]
+    assert _cut("ssscscss") == [(0, 3, "shot"), (3, 5, "shot"), (5, 8, "shot")]
+
+
+def test_forms_of_a_transition_are_judged_together() -> None:
+    assert _cut("sssddwdsss") == [(0, 3, "shot"), (3, 7, "dissolve"), (7, 10, "shot")]
+    assert _cut("ssswssw" + "s" * 5) == [(0, 3, "shot"), (3, 7, "wipe"), (7, 12, "shot")]
+    assert _cut("sssdddsss") == [(0, 9, "shot")], "shorter than four frames"
+
+
+def test_cuts_within_a_transition_are_its_own() -> None:
+    assert _cut("sssddddcss") == [(0, 3, "shot"), (3, 7, "dissolve"), (7, 10, "shot")]
+    assert _cut("sssddcddss") == [(0, 3, "shot"), (3, 8, "dissolve"), (8, 10, "shot")]
+
+
+def test_lasting_labels_change_without_a_moment() -> None:
+    assert _cut("ssbbbcsss") == [(0, 2, "shot"), (2, 5, "black"), (5, 9, "shot")]
+
+
+def test_one_threshold_for_all() -> None:
+    text = "sssCsssDDDDsss"
+    assert len(_cut(text)) == 1
+    found = [(0, 3, "shot"), (3, 7, "shot"), (7, 11, "dissolve"), (11, 14, "shot")]
+    assert _cut(text, threshold=0.4) == found
+
+
+def test_short_segments_give_way() -> None:
+    assert _cut("scsssssssscs", min_duration=0.12) == [(0, 12, "shot")]
+    assert _cut("ssssscssbsss", min_duration=0.12) == [
+        (0, 5, "shot"),
+        (5, 12, "shot"),
+    ]
+
+
+def test_nothing_crosses_a_gap() -> None:
+    found = to_events(_timeline("ssssssss", holes={4: 1.0}), EVENTS, TimelineConfig())
+    assert [(s.start, s.end) for s in found] == [
+        (0, pytest.approx(0.16)),
+        (pytest.approx(1.16), pytest.approx(1.32)),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_scores_are_covered_once(seed: int) -> None:
+    """Disjoint, in order, without holes but the gaps; scores are probabilities."""
+    timeline = random_timeline(seed, background=False)
+    labels = timeline.labels
+    if len(labels) < 3:
+        timeline = random_timeline(seed + 1000, background=False)
+        labels = timeline.labels
+    events = EventsConfig(moments=labels[1:2], joined=labels[2:4], shortest=2)
+    found = to_events(timeline, events, TimelineConfig())
+    total = (timeline.times.end_seconds - timeline.times.start_seconds).sum()
+    assert sum(s.end - s.start for s in found) == pytest.approx(total)
+    assert all(a.end <= b.start + 1e-9 for a, b in pairwise(found))
+    assert all(0 <= s.score <= 1 and s.end > s.start for s in found)
+    assert not {s.label for s in found} & set(events.moments)
+
+
+def test_maxima_and_stretches() -> None:
+    scores = np.array([0.1, 0.9, 0.8, 0.1, 0.6, 0.7, 0.1], np.float32)
+    assert local_maxima(scores, 0.5, 2).tolist() == [1, 5]
+    assert local_maxima(scores, 0.75, 2).tolist() == [1]
+    assert local_maxima(np.zeros(0, np.float32), 0.5, 2).tolist() == []
+    assert stretches(scores, 0.5, 1, 0).tolist() == [[1, 3], [4, 6]]
+    assert stretches(scores, 0.5, 1, 1).tolist() == [[1, 6]]
+    assert stretches(scores, 0.5, 3, 0).tolist() == []
+
+
+def test_wrong_events_are_refused() -> None:
+    with pytest.raises(ConfigError, match="either a moment or joined"):
+        EventsConfig(moments=("cut",), joined=("cut",))
+    with pytest.raises(ConfigError, match="above 0"):
+        EventsConfig(moment_threshold=0)
+    with pytest.raises(ConfigError, match="'cup' is not among the dense labels"):
+        HeadConfig(dense_labels=("shot", "cut"), events=EventsConfig(moments=("cup",)))
+    with pytest.raises(ConfigError, match="must last"):
+        HeadConfig(dense_labels=("cut",), events=EventsConfig(moments=("cut",)))
