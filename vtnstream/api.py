@@ -20,9 +20,17 @@ from vtnstream.features.file import write_features
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.extract import extract_features
 from vtnstream.inference.reporting import report_of
-from vtnstream.inference.sources import Question, Source, TimeLike, file_metadata, time_range
+from vtnstream.inference.sources import (
+    Question,
+    Source,
+    TimeLike,
+    file_metadata,
+    time_range,
+    told_of,
+)
 from vtnstream.models.architectures import VideoModel
-from vtnstream.progress import Progress
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.transport.spool import at_hand
 from vtnstream.types import AttentionMap, Report
 
 
@@ -45,7 +53,7 @@ def classify(
     ``views`` (``"10x3"``) the mean over clips and crops.
 
     Args:
-        path: the video.
+        path: the video: a file, or as text an address (http, https, s3, gs, ...).
         model: needed; a model folder, a hub name, or a loaded
             :class:`vtnstream.models.vtn.VTN`. For many videos see
             :class:`vtnstream.analyzer.Analyzer`.
@@ -85,7 +93,7 @@ def timeline(
     """Say what happens when: the class of a video and its labelled segments.
 
     Args:
-        path: the video.
+        path: the video: a file, or as text an address (http, https, s3, gs, ...).
         window: tokens of the sliding window; asking for one adds sliding localisation.
         model: as for :func:`classify`.
         options: all other options of localisation.
@@ -149,7 +157,7 @@ def summarize(
     """Choose the moments of a video worth keeping (:mod:`vtnstream.editing.summary`).
 
     Args:
-        path: the video.
+        path: the video: a file, or as text an address (http, https, s3, gs, ...).
         length: seconds the summary may last.
         model: as for :func:`classify`.
         config: all other options of the choice.
@@ -199,20 +207,25 @@ def extract(
             "this model sees clips and has no features of single moments to extract: use one "
             "of form factorised-encoder"
         )
-    with extract_features(
-        path,
-        encoder,
-        sampling,
-        span=time_range(path, start, end, stream),
-        runtime=runtime,
-        stream=stream,
-        progress=progress,
-    ) as extracted:
+    runtime, progress = runtime or RuntimeConfig(), progress or NullProgress()
+    with (
+        at_hand(path, progress, runtime.spool_limit_bytes) as place,
+        extract_features(
+            place,
+            encoder,
+            sampling,
+            span=time_range(place, start, end, stream),
+            runtime=runtime,
+            stream=stream,
+            progress=progress,
+        ) as extracted,
+    ):
         write_features(output, extracted.features, file_metadata(extracted))
-        extracted.facts["output"] = str(output)
+        source = told_of(path, place, Source.of(extracted))
+        source.facts["output"] = str(output)
         about = {
             "name": encoder.config.name,
             "source": None,
             "weights_sha256": encoder.weights_sha256,
         }
-        return report_of(path, Source.of(extracted), about, encoder, sampling, None, None)
+        return report_of(path, source, about, encoder, sampling, None, None)

@@ -1,9 +1,10 @@
 """From names to the videos they stand for: the one list every command works on.
 
 Files, directories, globs (for shells that do not expand them), lists and ``-`` (names on
-standard input). Names are taken byte for byte: a leading dash, blanks, colons and bytes that
-are not UTF-8 mean nothing here. What cannot be found becomes an input with an error, so that
-one wrong name does not stop the others.
+standard input, or a video). Addresses count only where they are named on the command line.
+Names are taken byte for byte: a leading dash, blanks, colons and bytes that are not UTF-8 mean
+nothing here. What cannot be found becomes an input with an error, so that one wrong name does
+not stop the others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 
 from vtnstream.errors import UsageError
 from vtnstream.suffixes import VIDEO_SUFFIXES
+from vtnstream.transport.address import STANDARD_INPUT, is_address, is_file_name
+from vtnstream.transport.pipe import is_video, peek_standard_input
 
 _DIGEST_DIGITS = 16
 
@@ -31,7 +34,7 @@ class Input:
     @property
     def absolute(self) -> str:
         """The same from whatever directory it was named."""
-        return os.path.abspath(self.path)
+        return os.path.abspath(self.path) if is_file_name(self.path) else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def read_manifest(
     files_from: str | None = None,
     null: bool = False,
     recursive: bool = False,
+    files_only: bool = False,
 ) -> InputList:
     """The inputs that a command line names.
 
@@ -66,6 +70,7 @@ def read_manifest(
         files_from: a file of names, one a line; ``-`` is standard input.
         null: names in lists end with NUL instead.
         recursive: descend into directories.
+        files_only: neither addresses nor a video on standard input.
 
     Raises:
         UsageError: nothing is named, or the list of names cannot be read.
@@ -76,11 +81,11 @@ def read_manifest(
         raise UsageError("no input: name a video, a directory, --files-from LIST, or - for stdin")
     if files_from == "-" and "-" in arguments:
         raise UsageError("standard input cannot be read twice: give - or --files-from -")
-    names = list(_names(arguments, files_from, null=null))
-    if not names:
+    found = _inputs(arguments, files_from, null=null, recursive=recursive, files_only=files_only)
+    items = _unique(found)
+    if not items:
         raise UsageError("the list of names is empty")
-    items = _unique(item for name in names for item in _expand(name, recursive=recursive))
-    plain = files_from is None and len(arguments) == 1 and arguments[0] != "-"
+    plain = files_from is None and len(arguments) == 1
     single = plain and [item.path for item in items] == [arguments[0]]
     return InputList(items, single)
 
@@ -92,13 +97,27 @@ def _unique(items: Iterable[Input]) -> tuple[Input, ...]:
     return tuple(found.values())
 
 
-def _names(arguments: Sequence[str], listed: str | None, *, null: bool) -> Iterator[str]:
+def _inputs(
+    arguments: Sequence[str], listed: str | None, *, null: bool, recursive: bool, files_only: bool
+) -> Iterator[Input]:
     for argument in arguments:
-        if argument == "-":
-            yield from _split(sys.stdin.buffer.read(), null=null)
+        if argument != STANDARD_INPUT:
+            if is_address(argument) and not files_only:
+                yield Input(argument)
+            else:
+                yield from _expand(argument, recursive=recursive)
+        elif not null and not files_only and is_video(peek_standard_input()):
+            yield Input(STANDARD_INPUT)
         else:
-            yield argument
-    if listed == "-":
+            for name in _split(sys.stdin.buffer.read(), null=null):
+                yield from _expand(name, recursive=recursive)
+    for name in _listed(listed, null=null):
+        yield from _expand(name, recursive=recursive)
+
+
+def _listed(listed: str | None, *, null: bool) -> Iterator[str]:
+    """The names in a list, of which ``-`` is standard input."""
+    if listed == STANDARD_INPUT:
         yield from _split(sys.stdin.buffer.read(), null=null)
     elif listed is not None:
         try:
@@ -116,7 +135,8 @@ def _split(data: bytes, *, null: bool) -> Iterator[str]:
         parts = [
             line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
         ]
-    yield from (os.fsdecode(part) for part in parts if part)
+    # A file may be called -, which alone would mean standard input.
+    yield from (os.fsdecode(b"./-" if part == b"-" else part) for part in parts if part)
 
 
 def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
@@ -124,6 +144,10 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
         yield Input(name, "not a file name (it contains NUL: is -0 missing?)")
     elif os.path.isdir(name):
         yield from _directory(name, recursive=recursive)
+    elif is_address(name) and not os.path.lexists(name):
+        yield Input(
+            name, "not read: a command line must name an address itself, and a batch works on files"
+        )
     elif os.path.lexists(name) or not glob.has_magic(name):
         yield Input(name)
     else:

@@ -205,7 +205,7 @@ def run(
         suffixes: endings of the files a video gives.
     """
     config = config_from(values)
-    inputs = resolve(values)
+    inputs = resolve(values, files_only=True)
     shard = None if values["shard"] is None else parse_shard(values["shard"])
     storage = open_storage(values["output_dir"])
     speaker = _Speaker(console, lines=values["jsonl"])

@@ -280,6 +280,16 @@ _RUNTIME = (
     ),
     field(
         RuntimeConfig,
+        "spool_limit_bytes",
+        "--spool-limit",
+        section="Run",
+        type=SizeType(),
+        show_default=False,
+        help="Longest temporary copy of a video from a pipe, or a server that gives no parts "
+        f"[default: {format_size(RuntimeConfig().spool_limit_bytes)}].",
+    ),
+    field(
+        RuntimeConfig,
         "threads",
         section="Run",
         help="Processor cores for the model [default: all].",
@@ -304,6 +314,7 @@ def runtime_from(values: Mapping[str, Any]) -> RuntimeConfig:
         cache_dir=values["cache_dir"],
         use_cache=values["cache"],
         cache_limit_bytes=values["cache_limit"],
+        spool_limit_bytes=values["spool_limit"],
         threads=values["threads"],
     )
 

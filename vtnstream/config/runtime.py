@@ -32,6 +32,8 @@ class RuntimeConfig:
         threads: processor cores for the model; None leaves torch's number as it is. The decoder
             always has one of its own: with more, damaged files decode differently.
         cache_limit_bytes: least recently used features go when the store grows beyond.
+        spool_limit_bytes: longest temporary copy of a video that comes through a pipe or from a
+            server that gives no parts.
     """
 
     device: str = "auto"
@@ -41,6 +43,7 @@ class RuntimeConfig:
     cache_dir: Path | None = None
     use_cache: bool = True
     cache_limit_bytes: int = 20 * 2**30
+    spool_limit_bytes: int = 20 * 2**30
     threads: int | None = None
 
     def __post_init__(self) -> None:

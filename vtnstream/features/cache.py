@@ -88,10 +88,9 @@ class FeatureCache:
                 remove_unfinished(directory)
                 known = _Identity.read(directory)
                 if known is not None and not known.has_seen(state):
-                    checked = checked or full_sha256(state.path)
                     if known.full_sha256 is None:
                         known = None  # interrupted before the hash was known, and moved since
-                    elif known.full_sha256 != checked:
+                    elif known.full_sha256 != (checked := checked or full_sha256(state.path)):
                         continue
                     else:
                         known.with_state(state).write(directory)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.errors import VideoOpenError
+from vtnstream.transport.address import is_address, unsigned
+from vtnstream.transport.media import open_media
 
 SCHEMA = 1
 """Raised whenever stored bytes change their meaning."""
@@ -27,7 +29,8 @@ BLOCK_BYTES = 64 * 1024
 class VideoIdentity:
     """A file's content by its size and a hash of 16 blocks spread over it: read in
     milliseconds however long the film, blind to edits between the blocks. The full hash
-    closes that hole (see :meth:`FeatureCache.open`)."""
+    closes that hole (see :meth:`FeatureCache.open`). A remote file is known by what its
+    server calls its version, and by its first and last block."""
 
     size_bytes: int
     blocks_sha256: str
@@ -36,18 +39,24 @@ class VideoIdentity:
 @dataclass(frozen=True, slots=True)
 class FileState:
     """Where a file was and when it last changed. The time of change of the inode, which no
-    program can set back, tells an edit whose time of writing was."""
+    program can set back, tells an edit whose time of writing was. ``version`` is what the server
+    of a remote file calls this state of it."""
 
     path: str
     mtime_ns: int
     ctime_ns: int
     size_bytes: int
+    version: str = ""
 
     @classmethod
     def of(cls, path: str | Path) -> FileState:
         """Raises:
         VideoOpenError: the file cannot be examined.
         """
+        if is_address(path):
+            opened = open_media(path)
+            opened.file.close()
+            return cls(unsigned(str(path)), 0, 0, opened.size, opened.version)
         try:
             status = os.stat(path)
         except OSError as error:
@@ -56,7 +65,8 @@ class FileState:
 
     def was_written_since(self, before: FileState) -> bool:
         """Whether its content may have changed; a new name or other rights are no matter."""
-        return (self.mtime_ns, self.size_bytes) != (before.mtime_ns, before.size_bytes)
+        mine, its = ((s.mtime_ns, s.size_bytes, s.version) for s in (self, before))
+        return mine != its
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +102,29 @@ def video_identity(path: str | Path) -> VideoIdentity:
     Raises:
         VideoOpenError: the file cannot be read.
     """
+    remote = is_address(path)
+    opened = open_media(path) if remote else None
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.sha256()
+        with opened.file if opened else open(path, "rb") as file:
+            size = opened.size if opened else os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(opened.version.encode() if opened else b"")
             last = max(0, size - BLOCK_BYTES)
-            for offset in sorted({last * i // (NUM_BLOCKS - 1) for i in range(NUM_BLOCKS)}):
+            count = 2 if remote else NUM_BLOCKS
+            for offset in sorted({last * i // (count - 1) for i in range(count)}):
                 file.seek(offset)
-                digest.update(file.read(BLOCK_BYTES))
+                digest.update(_read(file, BLOCK_BYTES))
     except OSError as error:
-        raise VideoOpenError(f"{path}: {error.strerror}") from error
+        raise VideoOpenError(f"{path}: {error.strerror or error}") from error
     return VideoIdentity(size, digest.hexdigest())
+
+
+def _read(file: Any, size: int) -> bytes:
+    """``size`` bytes, fewer at the end only: remote files give what is at hand."""
+    parts = []
+    while size and (part := file.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def full_sha256(path: str | Path) -> str:

@@ -30,6 +30,7 @@ from vtnstream.inference.engines import Engines
 from vtnstream.inference.opening import Opened, Opening
 from vtnstream.inference.partial import partial_result
 from vtnstream.progress import NullProgress, Progress
+from vtnstream.transport.address import is_address, shown_name
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling import index_range
@@ -135,8 +136,10 @@ def extract_features(
 def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:
     """Bring the store to hold the job's range, hashing the file beside the decoding."""
     store, job = opened.store, opened.job
-    hashing = _FullHash(job.path) if recorded_hash(store) is None else None
-    progress.start(Path(job.path).name, total=opened.num_expected, unit="frames")
+    # A remote file is known by its server's word for its version instead.
+    unhashed = recorded_hash(store) is None and not is_address(job.path)
+    hashing = _FullHash(job.path) if unhashed else None
+    progress.start(shown_name(job.path), total=opened.num_expected, unit="frames")
     try:
         facts = fill_store(store, job, opened.first_chunk, opened.stop_chunk, progress)
     finally:

@@ -15,12 +15,12 @@ import torch
 
 from vtnstream.config import SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
-from vtnstream.features.key import video_identity
 from vtnstream.inference.analyze import Analysis
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.frame_rate import constant_frame_rate
 from vtnstream.inference.sources import Source
 from vtnstream.models.architectures import VideoModel
+from vtnstream.transport.address import shown
 from vtnstream.types import Report
 
 
@@ -41,7 +41,7 @@ def report_of(
     if analysis is not None and localize is not None:
         settings["tracks"] = list(analysis.tracks)
     return Report(
-        input=os.fspath(path),
+        input=shown(os.fspath(path)),
         video=source.info,
         model=about,
         classes=analysis.classes if analysis else (),
@@ -59,7 +59,7 @@ def report_of(
         attention=analysis.attention if analysis else None,
         scores=analysis.scores if analysis else (),
         frame_rate=constant_frame_rate(times, source.info),
-        run={**source.facts, **read, **_provenance(path, encoder), **_versions()},
+        run={**source.facts, **read, **_computed_on(encoder), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
 
@@ -70,13 +70,8 @@ def config_sha256(model: VideoModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _provenance(path: str | Path, encoder: FrameEncoder) -> dict[str, str]:
-    """Which bytes were read, and what the numbers were computed on."""
-    return {
-        "video_blocks_sha256": video_identity(path).blocks_sha256,
-        "device": str(encoder.device),
-        "dtype": encoder.dtype,
-    }
+def _computed_on(encoder: FrameEncoder) -> dict[str, str]:
+    return {"device": str(encoder.device), "dtype": encoder.dtype}
 
 
 def _versions() -> dict[str, str]:

@@ -32,6 +32,8 @@ from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.streaming import SequenceOutput
 from vtnstream.progress import Progress
 from vtnstream.timecode import FrameCount, format_time, parse_time
+from vtnstream.transport.address import shown
+from vtnstream.transport.spool import at_hand
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling import index_range
@@ -130,6 +132,30 @@ def open_source(
             features = shuffled(source.features, question.shuffle)
             yield dataclasses.replace(source, features=features)
         return
+    with (
+        at_hand(path, progress, runtime.spool_limit_bytes) as place,
+        _opened(place, model, encoder, question, runtime, progress) as source,
+    ):
+        yield told_of(path, place, source)
+
+
+def told_of(path: str | Path, place: str | Path, source: Source) -> Source:
+    """``source`` under the name its video was given, though it was read at ``place``; with the
+    hash of what was read."""
+    facts = {**source.facts, "video_blocks_sha256": video_identity(place).blocks_sha256}
+    info = dataclasses.replace(source.info, path=shown(str(path)))
+    return dataclasses.replace(source, info=info, facts=facts)
+
+
+@contextmanager
+def _opened(
+    path: str | Path,
+    model: VideoModel,
+    encoder: FrameEncoder,
+    question: Question,
+    runtime: RuntimeConfig,
+    progress: Progress,
+) -> Iterator[Source]:
     span = time_range(path, question.start, question.end, question.stream)
     sampling = question.sampling or model.config.sampling
     if question.features is not None:

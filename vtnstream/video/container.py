@@ -1,21 +1,17 @@
 """Opening media files safely: the one place that calls :func:`av.open`.
 
-A media file is hostile data until shown otherwise. It is opened by us (regular file, not
-empty, never blocking), handed to libav as a bare file object without a name, with a list of
-formats and no protocol at all, so that a playlist can neither name other files nor connect
-anywhere. Only decoders on our list run, and only on pictures of bounded size.
+A media file is hostile data until shown otherwise. It is opened by us (see
+:mod:`vtnstream.transport.media`), handed to libav as a bare file object without a name, with a
+list of formats and no protocol at all, so that a playlist can neither name other files nor
+connect anywhere. Only decoders on our list run, and only on pictures of bounded size.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -23,6 +19,8 @@ import av.error
 import av.logging
 
 from vtnstream.errors import NoVideoStreamError, UsageError, VideoOpenError
+from vtnstream.transport.address import shown
+from vtnstream.transport.media import Medium, open_media
 
 # A Python log callback can deadlock with decoder threads (PyAV #751).
 av.logging.set_level(None)
@@ -67,7 +65,9 @@ class OpenedVideo:
     """An open file with its chosen video stream. ``close`` may be called twice."""
 
     path: str
-    file: io.FileIO
+    medium: Medium
+    size_bytes: int
+    file: Any
     container: Any
     stream: Any
     num_video_streams: int = 0
@@ -87,52 +87,17 @@ class OpenedVideo:
         return not set(names).isdisjoint(self.format_name.split(","))
 
 
-def open_file(path: str | Path) -> io.FileIO:
-    """Open a regular, non-empty file without ever blocking.
-
-    Raises:
-        VideoOpenError: absent, a directory, a pipe or device, empty or not permitted.
-    """
-    # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
-    except FileNotFoundError:
-        raise VideoOpenError(f"{path}: no such file; check the path") from None
-    except PermissionError:
-        raise VideoOpenError(f"{path}: no permission to read it; check its rights") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VideoOpenError(f"{path}: cannot be opened ({reason}); check the path") from None
-    try:
-        state = os.fstat(handle)
-        if stat.S_ISDIR(state.st_mode):
-            raise VideoOpenError(f"{path}: is a directory; name a video file in it")
-        if not stat.S_ISREG(state.st_mode):
-            raise VideoOpenError(
-                f"{path}: is not a regular file (pipe or device); save the stream to a file first"
-            )
-        if state.st_size == 0:
-            raise VideoOpenError(f"{path}: is empty (0 bytes); copy or record it again")
-        # Unbuffered and written in C: libav buffers itself, and no Python line runs inside its
-        # callbacks, where a KeyboardInterrupt would be swallowed.
-        return io.FileIO(handle, "rb")
-    except BaseException:
-        os.close(handle)
-        raise
-
-
 def open_video(
-    path: str | Path,
+    medium: Medium,
     *,
     stream: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     fill_in: bool = True,
 ) -> OpenedVideo:
-    """Open a file and choose its video stream.
+    """Open a video and choose its stream.
 
     Args:
-        path: a local file.
+        medium: a local file, the address of a remote one, or a stream.
         stream: index of a stream in the container; None chooses as ffmpeg does.
         max_pixels: larger pictures are refused before they are decoded.
         fill_in: False keeps libav from guessing times and durations that are not stored.
@@ -142,13 +107,15 @@ def open_video(
         NoVideoStreamError: it holds no film.
         UsageError: ``stream`` names something that is no video stream.
     """
-    file = open_file(path)
+    path = shown(str(medium))
+    opened = open_media(medium)
+    file = opened.file
     container: Any = None
     try:
-        container = _open_container(file, str(path), max_pixels, fill_in)
+        container = _open_container(file, path, max_pixels, fill_in)
         # Generated pts follow decode order where B-frames have none: dts is the better guess.
         container.flags &= ~av.container.Flags.gen_pts.value
-        chosen, count = _choose_stream(container, str(path), stream)
+        chosen, count = _choose_stream(container, path, stream)
         context = chosen.codec_context
         if context.width * context.height > max_pixels:
             raise VideoOpenError(
@@ -156,7 +123,7 @@ def open_video(
                 f"of {max_pixels} pixels; scale the video down first"
             )
         context.options = {"max_pixels": str(max_pixels)}
-        return OpenedVideo(str(path), file, container, chosen, count)
+        return OpenedVideo(path, medium, opened.size, file, container, chosen, count)
     except BaseException:
         if container is not None:
             container.close()
@@ -165,16 +132,16 @@ def open_video(
 
 
 @contextmanager
-def opened(path: str | Path, **options: Any) -> Iterator[OpenedVideo]:
+def opened(medium: Medium, **options: Any) -> Iterator[OpenedVideo]:
     """:func:`open_video` for a ``with`` block."""
-    video = open_video(path, **options)
+    video = open_video(medium, **options)
     try:
         yield video
     finally:
         video.close()
 
 
-def _open_container(file: io.FileIO, path: str, max_pixels: int, fill_in: bool) -> Any:
+def _open_container(file: Any, path: str, max_pixels: int, fill_in: bool) -> Any:
     options = {
         "format_whitelist": ",".join(sorted(FORMATS)),
         "protocol_whitelist": "none",

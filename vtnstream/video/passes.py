@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
+from vtnstream.transport.feed import Feed
+from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange
 from vtnstream.video.choice import GridChoice, StrideChoice
 from vtnstream.video.chunks import chunked
@@ -45,6 +47,7 @@ _FIRST_FRAME_GRACE = Fraction(1)
 class Request:
     """What a source was asked for (see :func:`vtnstream.video.source.open_video`)."""
 
+    medium: Medium
     path: str
     stream_index: int
     sampling: SamplingConfig
@@ -164,10 +167,12 @@ class Pass:
 
     def _opened(self) -> AbstractContextManager[OpenedVideo]:
         request = self.request
-        return opened(request.path, stream=request.stream_index, max_pixels=request.max_pixels)
+        return opened(request.medium, stream=request.stream_index, max_pixels=request.max_pixels)
 
     def _read(self, seek_to: Fraction | None, *, certain: bool = False) -> Iterator[FrameChunk]:
         request = self.request
+        if isinstance(request.medium, Feed):
+            request.medium.play()
         with self._opened() as video:
             reader = FrameReader(
                 video,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 from math import floor
-from pathlib import Path
 from typing import Any
 
 import av.error
 
+from vtnstream.transport.media import Medium
 from vtnstream.types import VideoInfo
 from vtnstream.video.container import (
     DEFAULT_MAX_PIXELS,
@@ -97,12 +96,12 @@ def interruptible() -> Iterator[None]:
 
 
 def probe(
-    path: str | Path, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+    medium: Medium, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> VideoInfo:
     """Read the header of a video and its first picture.
 
     Args:
-        path: a local file.
+        medium: a local file, the address of a remote one, or a stream.
         stream: index of the video stream in the container; None chooses as ffmpeg does.
         max_pixels: larger pictures are refused.
 
@@ -111,14 +110,14 @@ def probe(
         NoVideoStreamError: it holds no video.
         UsageError: ``stream`` is no video stream.
     """
-    return examine(path, stream=stream, max_pixels=max_pixels)[0]
+    return examine(medium, stream=stream, max_pixels=max_pixels)[0]
 
 
 def examine(
-    path: str | Path, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+    medium: Medium, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> tuple[VideoInfo, StreamFacts]:
     """:func:`probe`, and what decoding has to know about the stream's times."""
-    with interruptible(), opened(path, stream=stream, max_pixels=max_pixels) as video:
+    with interruptible(), opened(medium, stream=stream, max_pixels=max_pixels) as video:
         facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
         first = _first_picture(video)
         return _info(video, facts, first), facts
@@ -158,7 +157,7 @@ def _durations_are_stored(video: OpenedVideo, max_pixels: int) -> bool:
     if not video.is_format("matroska", "webm"):
         return False
     index = video.stream.index
-    with opened(video.path, stream=index, max_pixels=max_pixels, fill_in=False) as bare:
+    with opened(video.medium, stream=index, max_pixels=max_pixels, fill_in=False) as bare:
         try:
             packets = islice(bare.container.demux(bare.stream), _PACKETS_TO_JUDGE_DURATIONS)
             spans = sorted((p.pts, p.duration) for p in packets if p.size and p.pts is not None)
@@ -239,7 +238,7 @@ def _info(video: OpenedVideo, facts: StreamFacts, first: Any | None) -> VideoInf
         own_duration = facts.container_end
     return VideoInfo(
         path=video.path,
-        size_bytes=os.fstat(video.file.fileno()).st_size,
+        size_bytes=video.size_bytes,
         format_name=video.format_name,
         codec_name=str(context.codec.canonical_name),
         profile=context.profile,

@@ -6,11 +6,11 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Generator
-from pathlib import Path
 from types import TracebackType
 
 from vtnstream.config import SamplingConfig
 from vtnstream.registry import lookup
+from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, VideoInfo
 from vtnstream.video.container import DEFAULT_MAX_PIXELS
 from vtnstream.video.decode import CancelledError
@@ -23,7 +23,7 @@ from vtnstream.video.sampling import SINGLE, Burst
 
 
 def open_video(
-    path: str | Path,
+    medium: Medium,
     sampling: SamplingConfig,
     *,
     fit: FrameFit,
@@ -42,7 +42,8 @@ def open_video(
     """Open a video for sampling.
 
     Args:
-        path: a local file.
+        medium: a local file, the address of a remote one, or a stream, which can be read once
+            and without ``skip``.
         sampling: which frames become tokens.
         fit: displayed (width, height) -> size and crop box of the model.
         interpolation: ``bicubic``, ``bilinear``, ``area`` or ``lanczos``.
@@ -70,9 +71,10 @@ def open_video(
     if chunk_size < 1 or first_index < 0 or first_index % chunk_size:
         raise ValueError(f"first_index {first_index} is no multiple of chunk_size {chunk_size}")
     lookup(INTERPOLATIONS, interpolation, "interpolation")
-    info, facts = examine(path, stream=stream, max_pixels=max_pixels)
+    info, facts = examine(medium, stream=stream, max_pixels=max_pixels)
     request = Request(
-        path=str(path),
+        medium=medium,
+        path=info.path,
         stream_index=info.stream_index,
         sampling=sampling,
         fit=fit,

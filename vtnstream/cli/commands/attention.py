@@ -15,7 +15,7 @@ from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, option
-from vtnstream.cli.inputs import resolve
+from vtnstream.cli.inputs import require_file, resolve
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
 from vtnstream.errors import OutputError, UsageError
@@ -88,6 +88,8 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     A number such as 8.4x compares a moment with attention spread evenly over the video.
     """
     inputs = resolve(values)
+    if values["output_dir"] is not None:
+        require_file(inputs, "--output-dir")
     if values["model"] is None:
         raise UsageError(NO_MODEL)
     if values["features"] is not None and len(inputs.items) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,7 @@ from vtnstream.cli.session import for_each
 from vtnstream.cli.tables import print_facts
 from vtnstream.cli.types import format_size
 from vtnstream.timecode import format_time
+from vtnstream.transport.spool import at_hand
 
 if TYPE_CHECKING:
     from vtnstream.inference.plan import Plan
@@ -50,7 +52,8 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
     documents: list[dict[str, Any]] = []
 
     def work(path: str, progress: CommandProgress) -> None:
-        result = _plan(path, encoding, values)
+        with at_hand(path, progress, options.runtime_from(values).spool_limit_bytes) as place:
+            result = _plan(place, encoding, values)
         if values["json"]:
             documents.append(_document(path, result))
         else:
@@ -62,7 +65,7 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
     return code
 
 
-def _plan(path: str, encoding: Encoding, values: dict[str, Any]) -> Plan:
+def _plan(path: str | Path, encoding: Encoding, values: dict[str, Any]) -> Plan:
     from vtnstream.inference.plan import plan as estimate
     from vtnstream.inference.sources import time_range
 

@@ -16,7 +16,7 @@ from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, field, option
-from vtnstream.cli.inputs import resolve
+from vtnstream.cli.inputs import require_file, resolve
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.session import for_each
@@ -83,6 +83,8 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         raise UsageError(NO_MODEL)
     if values["render"] is not None and len(inputs.items) != 1:
         raise UsageError("--render makes one video: name one input")
+    if values["render"] is not None:
+        require_file(inputs, "--render")
     config = SummaryConfig(
         length=_seconds(values["length"]),
         piece=values["piece"],

@@ -1,0 +1,74 @@
+"""What counts as an address, and what of it may be shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from vtnstream.errors import UsageError
+
+WEB = ("http", "https")
+STORES = ("s3", "gs", "gcs", "az", "abfs", "memory")
+"""Kinds of object stores that fsspec opens."""
+STREAMS = ("rtsp", "rtsps", "tcp")
+"""Live streams, for ``--follow``."""
+STANDARD_INPUT = "-"
+
+_ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+
+
+def scheme_of(path: str | Path) -> str | None:
+    """``https`` of ``https://...``; None for a name of a file. Only text can be an address:
+    a :class:`Path` never is."""
+    found = _ADDRESS.match(path) if isinstance(path, str) else None
+    return found[1].lower() if found else None
+
+
+def is_address(path: str | Path) -> bool:
+    """Whether ``path`` says where a video is on a network, not in a file system."""
+    return scheme_of(path) is not None
+
+
+def is_file_name(path: str | Path) -> bool:
+    """Whether ``path`` names a file of this machine."""
+    return not is_address(path) and path != STANDARD_INPUT
+
+
+def check_address(address: str) -> None:
+    """Raises:
+    UsageError: an address of a kind that is not read, or one with a password in it.
+    """
+    scheme, parts = scheme_of(address), urlsplit(address)
+    known = (*WEB, *STORES, *STREAMS)
+    if scheme not in known:
+        raise UsageError(f"{address}: addresses of this kind are not read (but {', '.join(known)})")
+    if scheme in WEB and parts.username is not None:
+        raise UsageError(
+            f"{shown(address)}: an address with a password in it would end up in results and logs: "
+            "use a signed address, or download the file first"
+        )
+
+
+def shown(path: str) -> str:
+    """``path`` as results may name it: without the password of an address."""
+    if not is_address(path):
+        return path
+    parts = urlsplit(path)
+    if parts.password is None:
+        return path
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{place}"))
+
+
+def shown_name(path: str | Path) -> str:
+    """The last part of a path or address."""
+    if not is_address(path):
+        return Path(path).name
+    parts = urlsplit(str(path))
+    return parts.path.rstrip("/").rpartition("/")[2] or parts.netloc.rpartition("@")[2]
+
+
+def unsigned(address: str) -> str:
+    """The address without its query: signatures change, the object stays."""
+    return urlunsplit(urlsplit(address)._replace(query="", fragment=""))

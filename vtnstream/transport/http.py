@@ -1,0 +1,124 @@
+"""Reading over HTTP: whole responses and ranges, on the host that was named and no other."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from vtnstream.errors import VideoOpenError
+
+TIMEOUT_SECONDS = 20
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+CUT = (http.client.HTTPException, TimeoutError, ConnectionError)
+"""What a connection that ends early raises."""
+
+
+class ChangedError(OSError):
+    """The file on the server is no longer the one that was begun."""
+
+
+@dataclass(slots=True)
+class Response:
+    """A body that is still to be read.
+
+    Attributes:
+        body: with ``read(n)`` and ``close()``.
+        start: where it begins in the file.
+        size: bytes of the whole file, None where the server does not say.
+        ranges: the server gives parts.
+        version: what tells this version of the file from another, empty where nothing does.
+    """
+
+    body: Any
+    start: int
+    size: int | None
+    ranges: bool
+    version: str
+
+
+def request(url: str, start: int = 0, version: str = "") -> Response:
+    """Ask for ``url`` from byte ``start`` on.
+
+    Args:
+        url: http or https; redirects are followed on its own host only.
+        start: first byte wanted; a server may begin at 0 all the same, unless ``version``.
+        version: the one that was begun.
+
+    Raises:
+        VideoOpenError: the server cannot be reached or refuses.
+        ChangedError: the server has another version now.
+        OSError: the connection ended early (one of ``CUT``).
+    """
+    asked = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+    asked.add_header("Range", f"bytes={start}-")
+    try:
+        body = _opener(url).open(asked, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:
+            raise VideoOpenError(f"{url}: is empty, or shorter than it was") from None
+        raise VideoOpenError(
+            f"{url}: the server says {error.code} {error.reason}; check the address"
+        ) from None
+    except urllib.error.URLError as error:
+        if start and isinstance(error.reason, CUT):
+            raise ConnectionError(str(error.reason)) from error
+        raise VideoOpenError(
+            f"{url}: cannot be reached ({error.reason}); check the address"
+        ) from None
+    response = _response(body)
+    if start and (response.start != start or response.version != version):
+        body.close()
+        raise ChangedError("the file on the server has changed")
+    return response
+
+
+def _response(body: Any) -> Response:
+    headers = body.headers
+    version = headers.get("ETag", "") or headers.get("Last-Modified", "")
+    found = _RANGE.fullmatch(headers.get("Content-Range", ""))
+    if body.status == 206 and found:
+        return Response(body, int(found[1]), int(found[2]), True, version)
+    length = headers.get("Content-Length", "")
+    return Response(body, 0, int(length) if length.isdigit() else None, False, version)
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows redirects on one host, never from https down to http."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        target, origin = urllib.parse.urlsplit(newurl), urllib.parse.urlsplit(self._url)
+        downgraded = (origin.scheme, target.scheme) == ("https", "http")
+        if target.hostname != origin.hostname or downgraded:
+            raise VideoOpenError(
+                f"{self._url}: sends us to {newurl}, which was not asked for: if that is right, "
+                "name that address"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """HTTP and HTTPS through the proxies of the environment, and nothing else (no ``file:``)."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _SameHost(url),
+    ):
+        opener.add_handler(handler)
+    return opener

@@ -1,0 +1,90 @@
+"""Opening the bytes of a video: a regular file, a remote file that can be read in parts, or a
+stream that comes once."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtnstream.errors import VideoOpenError
+from vtnstream.transport.address import STORES, is_address, scheme_of
+from vtnstream.transport.feed import Feed
+from vtnstream.transport.http import request
+from vtnstream.transport.objects import open_object
+from vtnstream.transport.ranges import RangeFile
+
+Medium = str | Path | Feed
+"""What can be opened: a file name, an address, or a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open file object: ``size`` is 0 where nobody knows it, ``version`` tells one state
+    of a remote file from another."""
+
+    file: Any
+    size: int
+    version: str = ""
+
+
+def open_media(medium: Medium) -> Opened:
+    """Open the bytes of a video.
+
+    Raises:
+        VideoOpenError: there are none.
+        MissingExtraError: an object store needs a library that is not installed.
+    """
+    if isinstance(medium, Feed):
+        return Opened(medium.reader(), 0)
+    if not is_address(medium):
+        file = open_file(medium)
+        return Opened(file, os.fstat(file.fileno()).st_size)
+    address = str(medium)
+    if scheme_of(address) in STORES:
+        return Opened(*open_object(address))
+    response = request(address)
+    if not (response.ranges and response.size and response.version):
+        response.body.close()
+        raise VideoOpenError(f"{address}: cannot be read in parts; download it first")
+    remote = RangeFile(address, response)
+    return Opened(remote, remote.size, remote.version)
+
+
+def open_file(path: str | Path) -> io.FileIO:
+    """Open a regular, non-empty file without ever blocking.
+
+    Raises:
+        VideoOpenError: absent, a directory, a pipe or device, empty or not permitted.
+    """
+    # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise VideoOpenError(f"{path}: no such file; check the path") from None
+    except PermissionError:
+        raise VideoOpenError(f"{path}: no permission to read it; check its rights") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoOpenError(f"{path}: cannot be opened ({reason}); check the path") from None
+    try:
+        state = os.fstat(handle)
+        if stat.S_ISDIR(state.st_mode):
+            raise VideoOpenError(f"{path}: is a directory; name a video file in it")
+        if not stat.S_ISREG(state.st_mode):
+            raise VideoOpenError(
+                f"{path}: is not a regular file (pipe or device); pipe it in (vtnstream ... - < "
+                "PIPE) or save the stream to a file first"
+            )
+        if state.st_size == 0:
+            raise VideoOpenError(f"{path}: is empty (0 bytes); copy or record it again")
+        # Unbuffered and written in C: libav buffers itself, and no Python line runs inside its
+        # callbacks, where a KeyboardInterrupt would be swallowed.
+        return io.FileIO(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise

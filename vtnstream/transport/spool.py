@@ -1,0 +1,153 @@
+"""Videos that must be at hand as a file: what comes through a pipe, from a server that gives no
+parts, or as a playlist."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vtnstream.errors import OutputError, UsageError, VideoOpenError, VtnstreamError
+from vtnstream.progress import Progress
+from vtnstream.transport.address import (
+    STANDARD_INPUT,
+    STORES,
+    STREAMS,
+    check_address,
+    is_file_name,
+    scheme_of,
+    shown_name,
+)
+from vtnstream.transport.hls import SIGNATURE, playlist_bytes
+from vtnstream.transport.http import CUT, request
+
+_BLOCK = 1 << 20
+_LONGEST_NAME = 80
+
+
+@contextmanager
+def at_hand(path: str | Path, progress: Progress, limit_bytes: int) -> Iterator[str | Path]:
+    """A name under which the video can be opened again and again while the context lasts:
+    ``path`` itself, or a temporary copy. Errors name ``path`` all the same.
+
+    Args:
+        path: a file, an address, or ``-`` for standard input.
+        progress: told how much has come.
+        limit_bytes: longest copy.
+
+    Raises:
+        UsageError: an address that is not read, or a stream without end.
+        VideoOpenError: it cannot be read, or is longer than the limit.
+        OutputError: there is no room for the copy.
+    """
+    if is_file_name(path):
+        yield path
+        return
+    name = str(path)
+    if name == STANDARD_INPUT:
+        incoming, total = _piped(), None
+    else:
+        check_address(name)
+        if scheme_of(name) in STORES:
+            yield name
+            return
+        found = _from_web(name)
+        if found is None:
+            yield name
+            return
+        incoming, total = found
+    with tempfile.TemporaryDirectory(prefix="vtnstream-") as folder:
+        copy = Path(folder) / _plain(name)
+        _write(copy, name, incoming, total, limit_bytes, progress)
+        try:
+            yield copy
+        except VtnstreamError as error:
+            if str(copy) not in str(error):
+                raise
+            raise type(error)(str(error).replace(str(copy), name)) from error
+
+
+def _plain(name: str) -> str:
+    """What the copy is called: progress shows it."""
+    if name == STANDARD_INPUT:
+        return "standard input"
+    return re.sub(r"[^\w.-]", "_", shown_name(name))[-_LONGEST_NAME:].lstrip(".") or "video"
+
+
+def _from_web(url: str) -> tuple[Iterator[bytes], int | None] | None:
+    """The bytes and how many, None where the file can be read where it lies."""
+    if scheme_of(url) in STREAMS:
+        raise UsageError(f"{url}: is a live stream: read it with --follow")
+    response = request(url)
+    try:
+        beginning = response.body.read(len(SIGNATURE))
+    except CUT as error:
+        response.body.close()
+        raise VideoOpenError(f"{url}: the connection ended ({error}); try again") from error
+    if beginning == SIGNATURE:
+        response.body.close()
+        return playlist_bytes(url, live=False), None
+    if response.ranges and response.size and response.version:
+        response.body.close()
+        return None
+    return _downloaded(url, beginning, response.body, response.size), response.size
+
+
+def _downloaded(url: str, beginning: bytes, body: Any, size: int | None) -> Iterator[bytes]:
+    done = len(beginning)
+    with body:
+        yield beginning
+        try:
+            while data := body.read(_BLOCK):
+                done += len(data)
+                yield data
+        except CUT as error:
+            raise VideoOpenError(f"{url}: the connection ended ({error}); try again") from error
+    if size is not None and done < size:
+        raise VideoOpenError(f"{url}: the connection ended after {done} of {size} bytes; try again")
+
+
+def _piped() -> Iterator[bytes]:
+    incoming: Any = sys.stdin.buffer
+    while data := incoming.read1(_BLOCK):
+        yield data
+
+
+def _write(
+    copy: Path,
+    name: str,
+    incoming: Iterator[bytes],
+    total: int | None,
+    limit: int,
+    progress: Progress,
+) -> None:
+    done = 0
+    progress.start(
+        f"receiving {copy.name}", total=None if total is None else total / 1e6, unit="MB"
+    )
+    try:
+        with open(copy, "wb") as file:
+            for data in incoming:
+                done += len(data)
+                if done > limit:
+                    raise VideoOpenError(
+                        f"{name}: is longer than the {limit / 1e9:g} GB that a temporary copy may "
+                        "have (--spool-limit)"
+                    )
+                file.write(data)
+                progress.advance(done / 1e6)
+    except OSError as error:
+        if isinstance(error, VtnstreamError):
+            raise
+        raise OutputError(
+            f"{name}: no temporary copy can be written ({error.strerror or error}); free space "
+            "there, or name another folder in TMPDIR"
+        ) from error
+    finally:
+        progress.finish()
+    if not done:
+        raise VideoOpenError(f"{name}: is empty (0 bytes)")
