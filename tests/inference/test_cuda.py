@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.synth import Film
 from vtnstream.config import RuntimeConfig
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.engine_building import TOLERANCE
@@ -38,3 +39,27 @@ def test_every_backend_equals_eager(
     assert used == backend
     distance = np.linalg.norm(values - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert distance.max() <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv420p10le"])
+def test_nvdec_gives_the_features_of_software(
+    tmp_path: Path, model: VTN, runtime: RuntimeConfig, pixels: str
+) -> None:
+    codec = "libx264" if pixels == "yuv420p" else "libx265"  # H.264 of 10 bits is not decoded there
+    options = {"preset": "ultrafast"}
+    path = Film(count=200, size=(320, 240), codec=codec, options=options, pix_fmt=pixels).write(
+        tmp_path / "film.mp4"
+    )
+    there, here = (
+        facts_of(path, model, replace(runtime, device="cuda", dtype="float32", decoder=decoder))
+        for decoder in ("nvdec", "software")
+    )
+    assert (there[1], here[1]) == ("nvdec", "software")
+    distance = np.linalg.norm(there[0] - here[0], axis=1) / np.linalg.norm(here[0], axis=1)
+    assert distance.max() < 0.05
+
+
+def facts_of(path: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:
+    encoder = FrameEncoder.from_model(model, runtime)
+    with extract_features(path, encoder, model.config.sampling, runtime=runtime) as found:
+        return np.concatenate(list(found.features.blocks(100))), found.facts["runtime"]["decoder"]

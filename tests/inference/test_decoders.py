@@ -1,19 +1,32 @@
-"""Features do not depend on how many decoders read the file."""
+"""Features do not depend on how many decoders read the file; a GPU decodes only where it gives
+the pictures of software."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from vtnstream.config import RuntimeConfig
+from tests.synth import Film, quadrants
+from tests.video.test_hardware import HOST, no_gpu
+from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.errors import UsageError
+from vtnstream.inference import opening
+from vtnstream.inference.decoders import Decoding, choose_decoding, refusal
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.extract import extract_features
 from vtnstream.models.vtn import VTN
+from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.progress import NullProgress
+from vtnstream.types import Fit
 from vtnstream.video import parallel
+from vtnstream.video.hardware import Hardware
 from vtnstream.video.passes import Pass
+from vtnstream.video.source import open_video
 
 
 def test_features_are_those_of_one_decoder(
@@ -42,3 +55,104 @@ def test_features_are_those_of_one_decoder(
     together = features(3)
     assert len(pieces) > 4
     np.testing.assert_array_equal(together, alone)
+
+
+# ------------------------------------------------------------------------------- on a GPU
+
+
+class Warnings(NullProgress):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.told.append(message)
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extraction as on a GPU, whose surfaces come from software."""
+    monkeypatch.setattr(opening, "choose_decoding", lambda *_: Decoding("a stand-in", HOST))
+
+
+def extract(
+    path: Path, model: VTN, runtime: RuntimeConfig
+) -> tuple[np.ndarray, dict[str, Any], list[str]]:
+    told, encoder = Warnings(), FrameEncoder.from_model(model, runtime)
+    sampling = model.config.sampling
+    with extract_features(path, encoder, sampling, runtime=runtime, progress=told) as found:
+        values = np.concatenate(list(found.features.blocks(100)))
+        return values, found.facts["runtime"] | found.provenance, told.told
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_surfaces_go_the_whole_way(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    values, facts, told = extract(film, model, runtime)
+    assert (facts["decoder"], facts["decoder_reason"]) == ("nvdec", "a stand-in") and not told
+    again, _, _ = extract(film, model, runtime)  # from the store
+    np.testing.assert_array_equal(again, values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "choose_decoding", choose_decoding)
+        software, facts, told = extract(film, model, runtime)
+    assert facts["decoder"] == "software" and not told
+    assert not np.array_equal(software, values)  # another store, pixels off by one
+    assert np.abs(software - values).max() < 0.05 * np.abs(software).max()
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_a_gpu_that_gives_up_midway_leaves_all_to_software(
+    tmp_path: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Film(count=400, broken=range(300, 310)).write(tmp_path / "film.mkv")
+    values, facts, told = extract(path, model, runtime)
+    assert facts["decoder"] == "software" and "gave up" in facts["decoder_reason"]
+    (warning,) = (line for line in told if "software" in line)
+    assert str(path) in warning and "nvdec gave up" in warning
+    monkeypatch.setattr(opening, "choose_decoding", choose_decoding)
+    expected, _, _ = extract(path, model, replace(runtime, use_cache=False))
+    np.testing.assert_array_equal(values, expected)
+
+
+def frames_of(path: Path) -> Callable[[Hardware | None], Any]:
+    def decoded(hardware: Hardware | None) -> Any:
+        fit = Fit(64, 48, 0, 0, 64, 48)
+        with open_video(path, SamplingConfig(), fit=lambda w, h: fit, hardware=hardware) as source:
+            return next(chunk.frames for chunk in source.chunks())
+
+    return decoded
+
+
+@no_gpu
+def test_without_a_gpu_the_reason_is_told(tmp_path: Path) -> None:
+    path = Film(count=20).write(tmp_path / "film.mp4")
+    reason = refusal(Hardware(0, SurfacePainter("bicubic")), frames_of(path))
+    assert reason is not None and reason.startswith("nvdec does not read this video: ")
+
+
+def test_other_pictures_are_refused(tmp_path: Path) -> None:
+    film = Film(count=20, draw=lambda _n, w, h: quadrants(w, h))
+    decoded = frames_of(film.write(tmp_path / "film.mp4"))
+    assert refusal(HOST, decoded) is None
+
+    def changed(by: Callable[[Any], Any]) -> str:
+        def frames(hardware: Hardware | None) -> Any:
+            return decoded(None) if hardware is None else by(decoded(hardware))
+
+        return refusal(HOST, frames) or "none"
+
+    assert "(off by" in changed(lambda frames: frames.flip(-1))  # red for blue
+    assert "(off by" in changed(lambda frames: frames + 16)
+    assert "for (2, 48, 64, 3)" in changed(lambda frames: frames[:, :8])
+
+
+def test_a_gpu_is_asked_only_where_the_backbone_is_on_one(
+    model: VTN, runtime: RuntimeConfig
+) -> None:
+    encoder = FrameEncoder.from_model(model, runtime)
+
+    def choose(decoder: str) -> Decoding:
+        settings = replace(runtime, decoder=decoder)
+        return choose_decoding(settings, encoder, model.config.sampling, pytest.fail)
+
+    assert choose("auto").hardware is None and choose("software").reason == "asked for"
+    with pytest.raises(UsageError, match="--device cuda"):
+        choose("nvdec")

@@ -46,8 +46,8 @@ class RangePlan:
         sha256: of the whole file; features of another film are never met.
         folder: where its chunks lie in the storage.
         ranges: chunk numbers ``[first, stop)`` to be computed, those that are there left out.
-        backend, batch_size: what was chosen for it, the same for every range: batches of
-            another size round otherwise.
+        backend, batch_size, decoder: what was chosen for it, the same for every range: batches
+            of another size round otherwise.
     """
 
     sha256: str
@@ -55,10 +55,13 @@ class RangePlan:
     ranges: tuple[tuple[int, int], ...]
     backend: str
     batch_size: int
+    decoder: str
 
     def pin(self, runtime: RuntimeConfig) -> RuntimeConfig:
         """``runtime`` with nothing left to choose."""
-        return dataclasses.replace(runtime, backend=self.backend, batch_size=self.batch_size)
+        return dataclasses.replace(
+            runtime, backend=self.backend, batch_size=self.batch_size, decoder=self.decoder
+        )
 
 
 @contextmanager
@@ -124,7 +127,7 @@ def plan_ranges(
     ]
     batch_frames = layout.batch_size * engine.encoder.shape.burst.frames
     backend = key.backend.partition(":")[0]
-    return RangePlan(sha256, folder, tuple(ranges), backend, batch_frames)
+    return RangePlan(sha256, folder, tuple(ranges), backend, batch_frames, key.decoder)
 
 
 def _lasts(engine: RangeEngine, path: str, range_seconds: float) -> bool:

@@ -16,13 +16,14 @@ from vtnstream.cli.command import Option
 from vtnstream.cli.types import RateType
 from vtnstream.config import PreprocessConfig, RuntimeConfig, TimelineConfig
 from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
-from vtnstream.config.runtime import BACKENDS, DTYPES
+from vtnstream.config.runtime import BACKENDS, DECODERS, DTYPES
 from vtnstream.config.timeline import LOCALIZE, NMS, SMOOTHING
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CHOICES: Mapping[tuple[type, str], Sequence[str]] = {
     (RuntimeConfig, "backend"): BACKENDS,
+    (RuntimeConfig, "decoder"): DECODERS,
     (RuntimeConfig, "dtype"): DTYPES,
     (TimelineConfig, "localize"): LOCALIZE,
     (TimelineConfig, "smoothing"): SMOOTHING,

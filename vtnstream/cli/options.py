@@ -256,6 +256,12 @@ _RUNTIME = (
     ),
     field(
         RuntimeConfig,
+        "decoder",
+        section="Run",
+        help="What reads the video; auto is the GPU that runs the backbone, where it can.",
+    ),
+    field(
+        RuntimeConfig,
         "batch_size",
         section="Run",
         help="Frames a backbone call [default: what is fast here].",
@@ -310,6 +316,7 @@ def runtime_from(values: Mapping[str, Any]) -> RuntimeConfig:
         device=values["device"],
         dtype=values["dtype"],
         backend=values["backend"],
+        decoder=values["decoder"],
         batch_size=values["batch_size"],
         cache_dir=values["cache_dir"],
         use_cache=values["cache"],

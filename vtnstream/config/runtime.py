@@ -11,6 +11,7 @@ from vtnstream.errors import ConfigError
 METHODS = ("chunked", "end-to-end")
 EXPORT_FORMATS = ("pt2", "onnx")
 BACKENDS = ("auto", "eager", "inductor", "tensorrt")
+DECODERS = ("auto", "software", "nvdec")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -25,6 +26,8 @@ class RuntimeConfig:
             whatever it is.
         backend: what runs the backbone; ``auto`` is what is fast on the device and worth its
             making (:meth:`vtnstream.inference.engines.Engines.choose`).
+        decoder: ``software``; ``nvdec``, on the GPU that runs the backbone; ``auto`` is the latter
+            on such a GPU where it gives the same pictures.
         batch_size: frames a backbone call, recorded with stored features and reused; None
             leaves the choice to vtnstream.
         cache_dir: where features are kept; None is the user's cache directory.
@@ -39,6 +42,7 @@ class RuntimeConfig:
     device: str = "auto"
     dtype: str = "auto"
     backend: str = "auto"
+    decoder: str = "auto"
     batch_size: int | None = None
     cache_dir: Path | None = None
     use_cache: bool = True
@@ -52,6 +56,9 @@ class RuntimeConfig:
         if self.backend not in BACKENDS:
             names = ", ".join(BACKENDS)
             raise ConfigError(f"backend must be one of {names}, not {self.backend!r}")
+        if self.decoder not in DECODERS:
+            names = ", ".join(DECODERS)
+            raise ConfigError(f"decoder must be one of {names}, not {self.decoder!r}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, not {self.threads}")
         if self.batch_size is not None and self.batch_size < 1:

@@ -28,6 +28,7 @@ from vtnstream.types import (
     TimeRange,
     TokenTimes,
 )
+from vtnstream.video.hardware import Hardware
 from vtnstream.video.parallel import frames_waiting
 from vtnstream.video.prefetch import prefetch
 from vtnstream.video.source import VideoSource
@@ -57,6 +58,7 @@ class DecodeJob:
     sampling: SamplingConfig
     span: TimeRange
     stream: int | None
+    hardware: Hardware | None
     run: Runner
     team: Team
 
@@ -171,6 +173,7 @@ def _open_source(
         known_pts=known_pts,
         stream=job.stream,
         decoders=job.team.decoders,
+        hardware=job.hardware,
     )
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from vtnstream.inference.partial import partial_result
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.transport.address import is_address, shown_name
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
+from vtnstream.video.hardware import NVDEC, HardwareRefusedError
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling import index_range
 
@@ -97,9 +98,8 @@ def extract_features(
             else stack.enter_context(temporary_cache())
         )
         opening = Opening(path, state, info, sampling, span, stream, cache, engines)
-        opened = stack.enter_context(opening.opened())
+        opened, facts = _filled(stack, opening, progress)
         store = opened.store
-        facts = _fill(opened, state, progress)
         engines.note_run(opened.facts["backend"], facts.num_tokens, facts.seconds_in_backbone)
         first, stop = index_range(sampling, span)
         features = store.sequence(first, stop)
@@ -131,6 +131,22 @@ def extract_features(
                 "batch_size": store.require_layout().batch_size,
             },
         )
+
+
+def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Opened, DecodeFacts]:
+    """The store with the range in it. Where a GPU gives up on the video, what it decoded is
+    left alone and software begins anew."""
+    with ExitStack() as attempt:
+        opened = attempt.enter_context(opening.opened())
+        try:
+            facts = _fill(opened, opening.state, progress)
+        except HardwareRefusedError as error:
+            opening = replace(opening, refused=f"{NVDEC} gave up: {error}")
+        else:
+            stack.push(attempt.pop_all())
+            return opened, facts
+    opened = stack.enter_context(opening.opened())
+    return opened, _fill(opened, opening.state, progress)
 
 
 def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:

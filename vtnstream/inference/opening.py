@@ -18,6 +18,7 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FeatureKey, FileState, video_identity
 from vtnstream.features.store import FeatureStore, StoreLayout
+from vtnstream.inference.decoders import Decoding, choose_decoding
 from vtnstream.inference.decoding import DecodeJob, missing_runs
 from vtnstream.inference.encoder import default_batch_size
 from vtnstream.inference.engine_building import Prepared
@@ -28,7 +29,7 @@ from vtnstream.models.compile.backend import EAGER, EngineError
 from vtnstream.models.precision import is_slow
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import TimeRange, VideoInfo
-from vtnstream.video.decode import DECODER, RESIZER
+from vtnstream.video.hardware import Hardware
 from vtnstream.video.sampling import estimate_num_tokens, index_range
 
 _FIRST_FRAMES = 2
@@ -65,6 +66,7 @@ class Opening:
         sampling, span, stream: which frames.
         cache: where stores are.
         engines: what can run the backbone.
+        refused: why the GPU shall not decode, where it turned out not to.
     """
 
     path: str | Path
@@ -75,6 +77,7 @@ class Opening:
     stream: int | None
     cache: FeatureCache
     engines: Engines
+    refused: str | None = None
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
@@ -117,19 +120,41 @@ class Opening:
 
     def key(self, backend: str) -> FeatureKey:
         """The key under which a backend's features of this video are stored."""
-        return replace(self._any_key, backend=f"{backend}:{self.engines.encoder.device.type}")
+        return replace(
+            self._any_key,
+            backend=f"{backend}:{self.engines.encoder.device.type}",
+            decoder=self.decoding.name,
+            resizer=self.decoding.resizer,
+        )
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """What decodes the video. A refusal of the GPU is told, once."""
+        engines = self.engines
+        if self.refused is not None:
+            chosen = Decoding(self.refused, refused=True)
+        else:
+            try:
+                chosen = choose_decoding(
+                    engines.runtime, engines.encoder, self.sampling, self._decoded_first
+                )
+            except VideoDecodeError:  # the run itself will say it better
+                return Decoding("its first frames cannot be decoded")
+        if chosen.refused:
+            engines.progress.warn(f"{self.path}: decoded in software: {chosen.reason}")
+        return chosen
 
     @cached_property
     def _any_key(self) -> FeatureKey:
-        """With the file looked at once for all backends."""
+        """With the file looked at once for all backends and decoders."""
         encoder = self.engines.encoder
         return FeatureKey(
             video=video_identity(self.path),
             stream_index=self.info.stream_index,
             sampling=sampling_grid(self.sampling, self.span, encoder.shape),
             preprocess=encoder.preprocess.key(),
-            resizer=RESIZER,
-            decoder=DECODER,
+            resizer="",
+            decoder="",
             backbone=encoder.config.name,
             backbone_arguments=encoder.config.key(),
             weights_sha256=encoder.weights_sha256,
@@ -153,6 +178,10 @@ class Opening:
 
     @cached_property
     def _first_frames(self) -> NDArray[np.uint8]:
+        frames: NDArray[np.uint8] = self._decoded_first(None)
+        return frames
+
+    def _decoded_first(self, hardware: Hardware | None) -> Any:
         encoder = self.engines.encoder
         first, stop = index_range(self.sampling, self.span)
         with (
@@ -167,6 +196,7 @@ class Opening:
                 stop_index=stop,
                 span=self.span,
                 stream=self.stream,
+                hardware=hardware,
             ) as source,
             closing(source.chunks()) as chunks,
         ):
@@ -204,10 +234,15 @@ class Opening:
             sampling=self.sampling,
             span=self.span,
             stream=self.stream,
+            hardware=self.decoding.hardware,
             run=prepared.run if prepared else encoder.runner(size),
             team=engines.team,
         )
-        facts = engines.facts(choice, layout.batch_size, prepared)
+        facts = {
+            **engines.facts(choice, layout.batch_size, prepared),
+            "decoder": self.decoding.name,
+            "decoder_reason": self.decoding.reason,
+        }
         return Opened(store, job, first_chunk, stop_chunk, self.num_expected, facts)
 
     def _plan_layout(self) -> StoreLayout:

@@ -84,8 +84,11 @@ class Runner:
         self._name = name
         self._own = threading.local()
 
-    def __call__(self, frames: NDArray[np.uint8]) -> FloatArray:
+    def __call__(self, frames: NDArray[np.uint8] | Tensor) -> FloatArray:
         """Samples (T, H, W, 3) uint8, at least one, to features (T, D) float32.
+
+        Args:
+            frames: on the host, or a tensor on the engine's device that is ready to be read.
 
         Raises:
             UsageError: features that are not finite.
@@ -94,8 +97,8 @@ class Runner:
         parts = [self._call(frames[i : i + size]) for i in range(0, len(frames), size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _call(self, frames: NDArray[np.uint8]) -> FloatArray:
-        pixels = pixels_of(frames)
+    def _call(self, frames: NDArray[np.uint8] | Tensor) -> FloatArray:
+        pixels = frames if isinstance(frames, Tensor) else pixels_of(frames)
         if self.fixed and len(pixels) < self.batch_size:
             rest = pixels.new_zeros(self.batch_size - len(pixels), *pixels.shape[1:])
             pixels = torch.cat([pixels, rest])
@@ -115,6 +118,11 @@ class Runner:
         own = self._own
         if not hasattr(own, "stream"):
             own.stream, own.pinned = torch.cuda.Stream(self.device), None  # type: ignore[no-untyped-call]
+        if pixels.is_cuda:
+            # Made in another stream: its memory is not given away before this one is done.
+            pixels.record_stream(own.stream)
+            with torch.cuda.stream(own.stream):
+                return self.engine(pixels).cpu()
         if own.pinned is None or own.pinned.shape != pixels.shape:
             own.pinned = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
         own.pinned.copy_(pixels)
@@ -193,7 +201,7 @@ class Encoding:
         if failure is not None:
             raise failure
 
-    def _work(self, frames: NDArray[np.uint8]) -> tuple[FloatArray, float]:
+    def _work(self, frames: NDArray[np.uint8] | Tensor) -> tuple[FloatArray, float]:
         began = time.perf_counter()
         values = self._run(frames) if len(frames) else np.empty((0, self._num_features), np.float32)
         return values, time.perf_counter() - began

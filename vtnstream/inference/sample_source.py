@@ -12,6 +12,7 @@ from vtnstream.config import SamplingConfig
 from vtnstream.inference.cutting import ClipCutter
 from vtnstream.inference.samples import SampleShape, grouped
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, TokenTimes, VideoInfo
+from vtnstream.video.hardware import Hardware
 from vtnstream.video.sampling import index_range
 from vtnstream.video.source import ChunkIterator, VideoSource, open_video
 
@@ -31,6 +32,7 @@ def open_samples(
     known_pts: int | None = None,
     stream: int | None = None,
     decoders: int = 1,
+    hardware: Hardware | None = None,
 ) -> VideoSource | SampleSource:
     """As :func:`vtnstream.video.source.open_video`, with tokens for frames.
 
@@ -56,6 +58,7 @@ def open_samples(
         burst=shape.burst,
         stream=stream,
         decoders=decoders,
+        hardware=hardware,
     )
     if shape.is_single:
         return source

@@ -23,12 +23,13 @@ from vtnstream.types.results import (
     ScoreTimeline,
     Segment,
 )
-from vtnstream.types.video import Chapter, Fit, FrameFit, Thumbnail, TimeRange, VideoInfo
+from vtnstream.types.video import Chapter, Colour, Fit, FrameFit, Thumbnail, TimeRange, VideoInfo
 
 __all__ = [
     "AttentionMap",
     "Chapter",
     "ClassScore",
+    "Colour",
     "Curve",
     "DecodeStats",
     "DecodeSummary",

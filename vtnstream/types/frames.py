@@ -103,7 +103,8 @@ class FrameChunk:
 
     Attributes:
         frames: (T, h, w, 3) uint8 RGB, upright, scaled and cropped to the model's size; where
-            a token is made of several, they stand one below the other.
+            a token is made of several, they stand one below the other. Decoded on a GPU, a
+            tensor there.
         times: their T :class:`TokenTimes`; T may be 0 where the grid lies in a gap.
         first_index: first grid position this chunk answers for, a multiple of the chunk size.
         stop_index: one past the last.

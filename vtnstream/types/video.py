@@ -60,6 +60,22 @@ class Fit:
     crop_height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """How the samples of a decoded picture are meant.
+
+    Attributes:
+        matrix: ``matrix_coefficients`` of H.273; unknown ones are BT.601.
+        colour_range: 2 is full, all else limited.
+        levels: of a sample, for one of 8 bits: 1, or 256 where it fills 16 bits from above
+            (P010, P016).
+    """
+
+    matrix: int
+    colour_range: int
+    levels: int = 1
+
+
 FrameFit = Callable[[int, int], Fit]
 """Displayed (width, height) of a picture -> its :class:`Fit`."""
 

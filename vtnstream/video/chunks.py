@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ def chunked(
     on_skipped: Callable[[Token], None],
     on_first: Callable[[Token | None], None],
     path: str,
+    stack: Callable[[list[Any]], Any] = np.stack,
 ) -> Iterator[FrameChunk]:
     """Group final tokens into chunks ``[m * size, (m + 1) * size)``.
 
@@ -43,6 +45,7 @@ def chunked(
         on_skipped: called with each token that is only looked at.
         on_first: called once, before the first chunk, with the last of those.
         path: for messages.
+        stack: joins T pictures.
     """
     batch: list[Token] = []
     stats = DecodeStats()
@@ -60,18 +63,23 @@ def chunked(
         # between two chunks counts for each what a straight one does.
         met = take_stats()
         if batch and token.index // size != batch[0].index // size:
-            yield _chunk(batch, size, wanted, stats, path)
+            yield _chunk(batch, size, wanted, stats, path, stack)
             batch, stats = [], DecodeStats()
         stats += met
         batch.append(token)
     if before_first:
         on_first(skipped)
     if batch:
-        yield _chunk(batch, size, wanted, stats + take_stats(), path)
+        yield _chunk(batch, size, wanted, stats + take_stats(), path, stack)
 
 
 def _chunk(
-    tokens: list[Token], size: int, wanted: Wanted, stats: DecodeStats, path: str
+    tokens: list[Token],
+    size: int,
+    wanted: Wanted,
+    stats: DecodeStats,
+    path: str,
+    stack: Callable[[list[Any]], Any],
 ) -> FrameChunk:
     first = tokens[0].index // size * size
     stop = first + size if wanted.stop is None else min(first + size, wanted.stop)
@@ -81,4 +89,4 @@ def _chunk(
             f"{path}: its pictures change their shape and the model's crop does not even it out; "
             "choose a preprocessing with a fixed crop"
         )
-    return FrameChunk(np.stack(pixels), token_times(tokens), first, stop, stats)
+    return FrameChunk(stack(pixels), token_times(tokens), first, stop, stats)

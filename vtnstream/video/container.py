@@ -17,6 +17,7 @@ from typing import Any
 import av
 import av.error
 import av.logging
+from av.codec.hwaccel import HWAccel
 
 from vtnstream.errors import NoVideoStreamError, UsageError, VideoOpenError
 from vtnstream.transport.address import shown
@@ -57,6 +58,12 @@ DECODERS = frozenset(_DECODERS.split())
 DECODE_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)
 """What libav raises for bad data."""
 
+
+class HardwareRefusedError(Exception):
+    """A GPU cannot decode this, or not for certain: to be read in software. The message is a
+    clause that says why."""
+
+
 _NOT_A_FILM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
@@ -93,6 +100,7 @@ def open_video(
     stream: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     fill_in: bool = True,
+    accelerator: HWAccel | None = None,
 ) -> OpenedVideo:
     """Open a video and choose its stream.
 
@@ -101,8 +109,10 @@ def open_video(
         stream: index of a stream in the container; None chooses as ffmpeg does.
         max_pixels: larger pictures are refused before they are decoded.
         fill_in: False keeps libav from guessing times and durations that are not stored.
+        accelerator: decodes instead of the processor.
 
     Raises:
+        HardwareRefusedError: the accelerator is not there, or does not take the stream.
         VideoOpenError: the file cannot be used.
         NoVideoStreamError: it holds no film.
         UsageError: ``stream`` names something that is no video stream.
@@ -112,7 +122,13 @@ def open_video(
     file = opened.file
     container: Any = None
     try:
-        container = _open_container(file, path, max_pixels, fill_in)
+        try:
+            container = _open_container(file, path, max_pixels, fill_in, accelerator)
+        except (VideoOpenError, RuntimeError) as error:
+            if accelerator is None:
+                raise
+            why = reason_of(error.__context__ or error)
+            raise HardwareRefusedError(f"it cannot be opened there: {why}") from error
         # Generated pts follow decode order where B-frames have none: dts is the better guess.
         container.flags &= ~av.container.Flags.gen_pts.value
         chosen, count = _choose_stream(container, path, stream)
@@ -123,6 +139,8 @@ def open_video(
                 f"of {max_pixels} pixels; scale the video down first"
             )
         context.options = {"max_pixels": str(max_pixels)}
+        if accelerator is not None and not context.is_hwaccel:
+            raise HardwareRefusedError(f"the codec {context.name} is not decoded there")
         return OpenedVideo(path, medium, opened.size, file, container, chosen, count)
     except BaseException:
         if container is not None:
@@ -141,7 +159,9 @@ def opened(medium: Medium, **options: Any) -> Iterator[OpenedVideo]:
         video.close()
 
 
-def _open_container(file: Any, path: str, max_pixels: int, fill_in: bool) -> Any:
+def _open_container(
+    file: Any, path: str, max_pixels: int, fill_in: bool, accelerator: HWAccel | None
+) -> Any:
     options = {
         "format_whitelist": ",".join(sorted(FORMATS)),
         "protocol_whitelist": "none",
@@ -151,7 +171,14 @@ def _open_container(file: Any, path: str, max_pixels: int, fill_in: bool) -> Any
     if not fill_in:
         options["fflags"] = "+nofillin"
     try:
-        return av.open(file, "r", options=options, metadata_errors="replace", buffer_size=1 << 17)
+        return av.open(
+            file,
+            "r",
+            options=options,
+            metadata_errors="replace",
+            buffer_size=1 << 17,
+            hwaccel=accelerator,
+        )
     except av.error.InterruptedError:
         raise KeyboardInterrupt from None
     except MemoryError:

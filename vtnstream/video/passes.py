@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
 from vtnstream.transport.feed import Feed
@@ -26,9 +25,18 @@ from vtnstream.video.decode import (
     Unseen,
 )
 from vtnstream.video.foresight import Choice
+from vtnstream.video.hardware import Hardware, SurfaceResizer, undamaged
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import FrameResizer
-from vtnstream.video.samplers import Grid, RateGrid, Token, Wanted, sample_frames, sample_grid
+from vtnstream.video.samplers import (
+    Grid,
+    Pixels,
+    RateGrid,
+    Token,
+    Wanted,
+    sample_frames,
+    sample_grid,
+)
 from vtnstream.video.sampling import Burst
 from vtnstream.video.screen import Screen
 from vtnstream.video.summary import check_usable, summarize
@@ -60,6 +68,7 @@ class Request:
     burst: Burst
     max_pixels: int
     skip: bool = True
+    hardware: Hardware | None = None
 
     @property
     def patience(self) -> Fraction:
@@ -167,7 +176,12 @@ class Pass:
 
     def _opened(self) -> AbstractContextManager[OpenedVideo]:
         request = self.request
-        return opened(request.medium, stream=request.stream_index, max_pixels=request.max_pixels)
+        return opened(
+            request.medium,
+            stream=request.stream_index,
+            max_pixels=request.max_pixels,
+            accelerator=request.hardware.accelerator() if request.hardware else None,
+        )
 
     def _read(self, seek_to: Fraction | None, *, certain: bool = False) -> Iterator[FrameChunk]:
         request = self.request
@@ -194,7 +208,7 @@ class Pass:
                 if seek_to is not None:
                     self._verify(before)
 
-            yield from chunked(
+            chunks = chunked(
                 self._tokens(screen),
                 request.chunk_size,
                 request.wanted,
@@ -202,11 +216,20 @@ class Pass:
                 on_skipped=on_skipped,
                 on_first=on_first,
                 path=request.path,
+                stack=request.hardware.painter.stack if request.hardware else np.stack,
             )
+            yield from undamaged(chunks) if request.hardware else chunks
             if seek_to is not None and not reader.tally.lifetime.num_frames:
                 raise SeekUnverifiedError
             check_usable(request.path, reader)
             self.summary = summarize(reader, screen)
+
+    def _resizer(self) -> FrameResizer | SurfaceResizer:
+        request = self.request
+        path, fit, most = request.path, request.fit, request.max_pixels
+        if request.hardware is not None:
+            return SurfaceResizer(path, fit, request.hardware, max_pixels=most)
+        return FrameResizer(path, fit, interpolation=request.interpolation, max_pixels=most)
 
     def _verify(self, before: Token | None) -> None:
         """After a seek: the token before the first one wanted is the one known."""
@@ -215,15 +238,9 @@ class Pass:
             raise SeekUnverifiedError
 
     def _tokens(self, screen: Screen) -> Iterator[Token]:
-        request, grid = self.request, self.grid
-        resize = FrameResizer(
-            request.path,
-            request.fit,
-            interpolation=request.interpolation,
-            max_pixels=request.max_pixels,
-        )
+        request, grid, resize = self.request, self.grid, self._resizer()
 
-        def convert(picture: Picture) -> NDArray[np.uint8]:
+        def convert(picture: Picture) -> Pixels:
             if isinstance(picture.frame, Unseen):
                 raise UnforeseenError("a wanted picture was left out")
             return resize(picture.frame, picture.aspect)

@@ -35,27 +35,62 @@ INTERPOLATIONS = {
 _FLAGS = "accurate_rnd+full_chroma_int"
 
 
+class Placing:
+    """Where each picture of a film goes: its :class:`~vtnstream.types.Fit`, and how it is
+    turned. Size and orientation are taken from each frame: both may change in mid-stream."""
+
+    def __init__(self, path: str, fit: FrameFit, max_pixels: int) -> None:
+        self._path = path
+        self._fit = fit
+        self._max_pixels = max_pixels
+        self._turn = UPRIGHT
+        self._turn_key: tuple[int, ...] = ()
+
+    def __call__(self, frame: Any, aspect: Fraction | None) -> tuple[Fit, Orientation]:
+        """For a decoded ``av.VideoFrame`` and the sample aspect ratio of its stream.
+
+        Raises:
+            VideoDecodeError: the shape is too extreme to scale.
+        """
+        orientation = self._orientation(frame)
+        ratio, _ = plausible_aspect(aspect)
+        fit = self._fit(*display_size(frame.width, frame.height, ratio, orientation))
+        if fit.width * fit.height > self._max_pixels:
+            raise VideoDecodeError(
+                f"{self._path}: a picture of {frame.width} x {frame.height} would be scaled to "
+                f"{fit.width} x {fit.height}; its shape is too extreme, crop or pad the video first"
+            )
+        return fit, orientation
+
+    def _orientation(self, frame: Any) -> Orientation:
+        """Asking a frame for its side data ties it into a reference cycle that only the
+        garbage collector frees: 1080p frames would pile up. So it is asked once, and again
+        where size or angle change."""
+        key = (frame.width, frame.height, frame.rotation)
+        if key != self._turn_key:
+            self._turn, _ = frame_orientation(frame)
+            self._turn_key = key
+        return self._turn
+
+
 class FrameResizer:
     """Turns decoded frames into upright, scaled and cropped RGB pictures.
 
-    Colour matrix and range are taken from each frame, and so are size and orientation: both
-    may change in mid-stream. No full-size RGB picture is ever made. The ``scale`` filter is
-    used rather than ``VideoFrame.reformat``: the latter scales the fields of interlaced video
-    apart and misplaces chroma (measured against ffmpeg: mean error 2 to 4 of 255, here 0).
+    Colour matrix and range are taken from each frame. No full-size RGB picture is ever made.
+    The ``scale`` filter is used rather than ``VideoFrame.reformat``: the latter scales the
+    fields of interlaced video apart and misplaces chroma (measured against ffmpeg: mean error
+    2 to 4 of 255, here 0).
     """
 
     def __init__(
         self, path: str, fit: FrameFit, *, interpolation: str = "bicubic", max_pixels: int
     ) -> None:
         self._path = path
-        self._fit = fit
+        self._placing = Placing(path, fit, max_pixels)
         self._interpolation = lookup(INTERPOLATIONS, interpolation, "interpolation")
         self._flags = f"{self._interpolation}+{_FLAGS}"
-        self._max_pixels = max_pixels
         self._graph: Any = None
         self._graph_key: tuple[Any, ...] = ()
-        self._turn = UPRIGHT
-        self._turn_key: tuple[int, ...] = ()
 
     def __call__(self, frame: Any, aspect: Fraction | None) -> NDArray[np.uint8]:
         """One picture.
@@ -70,14 +105,7 @@ class FrameResizer:
         Raises:
             VideoDecodeError: the shape is too extreme to scale, or swscale refuses the format.
         """
-        orientation = self._orientation(frame)
-        ratio, _ = plausible_aspect(aspect)
-        fit = self._fit(*display_size(frame.width, frame.height, ratio, orientation))
-        if fit.width * fit.height > self._max_pixels:
-            raise VideoDecodeError(
-                f"{self._path}: a picture of {frame.width} x {frame.height} would be scaled to "
-                f"{fit.width} x {fit.height}; its shape is too extreme, crop or pad the video first"
-            )
+        fit, orientation = self._placing(frame, aspect)
         try:
             planes = self._scaled(frame, fit, orientation)
         except av.error.FFmpegError as error:
@@ -86,16 +114,6 @@ class FrameResizer:
                 f"RGB ({error.strerror}); convert the video to yuv420p first"
             ) from None
         return cropped([orientation.apply(plane) for plane in planes], fit)
-
-    def _orientation(self, frame: Any) -> Orientation:
-        """Asking a frame for its side data ties it into a reference cycle that only the
-        garbage collector frees: 1080p frames would pile up. So it is asked once, and again
-        where size or angle change."""
-        key = (frame.width, frame.height, frame.rotation)
-        if key != self._turn_key:
-            self._turn, _ = frame_orientation(frame)
-            self._turn_key = key
-        return self._turn
 
     def _scaled(self, frame: Any, fit: Fit, orientation: Orientation) -> list[NDArray[np.uint8]]:
         """(h, w) planes red, green, blue in the coded orientation; views of libav's memory."""

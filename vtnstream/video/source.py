@@ -10,10 +10,13 @@ from types import TracebackType
 
 from vtnstream.config import SamplingConfig
 from vtnstream.registry import lookup
+from vtnstream.transport.address import is_address
+from vtnstream.transport.feed import Feed
 from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, VideoInfo
 from vtnstream.video.container import DEFAULT_MAX_PIXELS
 from vtnstream.video.decode import CancelledError
+from vtnstream.video.hardware import Hardware
 from vtnstream.video.parallel import ParallelPass
 from vtnstream.video.passes import Pass, Request
 from vtnstream.video.probe import StreamFacts, examine
@@ -38,6 +41,7 @@ def open_video(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     skip: bool = True,
     decoders: int = 1,
+    hardware: Hardware | None = None,
 ) -> VideoSource:
     """Open a video for sampling.
 
@@ -59,8 +63,10 @@ def open_video(
         max_pixels: larger pictures are refused.
         skip: leave undecoded what the sampling does not look at; False decodes everything.
         decoders: stretches of the file that may be decoded side by side, each in a thread of
-            its own; the chunks are the same and come in the same order. Up to four chunks a
-            stretch then wait in memory.
+            its own; the chunks are the same and come in the same order, and wait in memory
+            (:func:`vtnstream.video.parallel.frames_waiting`). Local files only.
+        hardware: decodes instead of the processor, alone; frames are then what its painter
+            makes. Iterating raises HardwareRefusedError where that cannot be done for certain.
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
@@ -86,8 +92,11 @@ def open_video(
         burst=burst,
         max_pixels=max_pixels,
         skip=skip,
+        hardware=hardware,
     )
-    return VideoSource(info, facts, request, decoders)
+    # Each decoder opens the medium for itself: a server is asked once, a stream comes once.
+    alone = hardware is not None or isinstance(medium, Feed) or is_address(medium)
+    return VideoSource(info, facts, request, 1 if alone else decoders)
 
 
 class VideoSource:

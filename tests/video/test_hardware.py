@@ -1,0 +1,113 @@
+"""Decoding on a GPU up to the GPU: what opening says where there is none, and the whole way of a
+surface with frames that were decoded on the host in its place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.synth import Film, whole
+from tests.video.reading import Reading, read, sampling
+from tests.video.test_pictures import MATRICES, full
+from vtnstream.config import SamplingConfig
+from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.video.container import opened
+from vtnstream.video.hardware import Hardware, HardwareRefusedError
+
+no_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU here")
+LAYOUTS = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
+
+
+class OnTheHost(Hardware):
+    """Software decodes; its frames take the layout a GPU would give them."""
+
+    def accelerator(self) -> None:
+        return None
+
+    def surface(self, frame: Any) -> tuple[Any, str]:
+        layout = LAYOUTS.get(frame.format.name)
+        if layout is None:
+            return (), frame.format.name
+        return frame.reformat(format=layout).planes, layout
+
+
+HOST = OnTheHost(0, SurfacePainter("bicubic"))
+
+
+def assert_alike(path: Path, config: SamplingConfig, **options: Any) -> Reading:
+    there, here = (read(path, config, hardware=hardware, **options) for hardware in (HOST, None))
+    assert there.summary == here.summary
+    for ours, theirs in zip(there.chunks, here.chunks, strict=True):
+        assert isinstance(ours.frames, torch.Tensor) and ours.frames.dtype == torch.uint8
+        assert ours.first_index == theirs.first_index and ours.stats == theirs.stats
+        for name in ("indices", "pts", "start_seconds", "end_seconds"):
+            assert np.array_equal(getattr(ours.times, name), getattr(theirs.times, name))
+        difference = np.abs(ours.frames.numpy().astype(int) - theirs.frames)
+        assert difference.max() <= 1
+    return here
+
+
+@pytest.mark.parametrize("kind", ["rate", "uniform", "stride", "all"])
+def test_pictures_and_times_are_those_of_software(tmp_path: Path, kind: str) -> None:
+    options = {
+        "rate": {"fps": 5},
+        "uniform": {"num_frames": 10},
+        "stride": {"stride": 7},
+        "all": {},
+    }
+    path = Film(count=75, b_frames=2).write(tmp_path / "film.mp4")
+    here = assert_alike(path, sampling(kind, **options[kind]), chunk_size=4)
+    assert len(here.indices) >= 10
+
+
+def test_ten_bits_turned_pictures_and_crops(tmp_path: Path) -> None:
+    film = Film(count=20, size=(96, 64), pix_fmt="yuv420p10le", matrix=full(MATRICES["transposed"]))
+    assert_alike(film.write(tmp_path / "film.mp4"), sampling("all"), fit=whole(48))
+
+
+@no_gpu
+@pytest.mark.parametrize(
+    ("codec", "reason"),
+    # ffv1 is decoded by no GPU; H.264 would be, were there one.
+    [("libx264", "cannot be opened there"), ("ffv1", "no stream is compatible")],
+)
+def test_opening_without_a_gpu_is_refused(tmp_path: Path, codec: str, reason: str) -> None:
+    options = {"preset": "ultrafast"} if codec == "libx264" else {}
+    path = Film(count=5, codec=codec, options=options).write(tmp_path / "film.mkv")
+    hardware = Hardware(0, SurfacePainter("bicubic"))
+    with pytest.raises(HardwareRefusedError, match=reason):
+        read(path, hardware=hardware)
+    with opened(path) as video:  # nothing is left behind
+        assert not video.stream.codec_context.is_hwaccel
+
+
+def test_frames_that_software_decoded_are_noticed(tmp_path: Path) -> None:
+    """Were libav to go back without a word."""
+
+    class Silent(Hardware):
+        def accelerator(self) -> None:
+            return None
+
+    path = Film(count=5).write(tmp_path / "film.mp4")
+    with pytest.raises(HardwareRefusedError, match="in software"):
+        read(path, hardware=Silent(0, HOST.painter))
+
+
+def test_what_is_not_read_there_is_refused(tmp_path: Path) -> None:
+    path = Film(count=5, pix_fmt="yuv444p").write(tmp_path / "film.mp4")
+    with pytest.raises(HardwareRefusedError, match="yuv444p"):
+        read(path, hardware=HOST)
+    odd = Film(count=5, codec="ffv1", options={}, ticks=25, size=(67, 51))
+    with pytest.raises(HardwareRefusedError, match="67 x 51"):
+        read(odd.write(tmp_path / "film.mkv"), hardware=HOST)
+
+
+def test_damage_is_left_to_software(tmp_path: Path) -> None:
+    path = Film(count=100, broken=range(40, 50)).write(tmp_path / "film.mkv")
+    with pytest.raises(HardwareRefusedError, match="cannot be decoded there"):
+        read(path, sampling("all"), hardware=HOST)
