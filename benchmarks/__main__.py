@@ -12,6 +12,7 @@ BENCHMARKS = {
     "decode": "sampled decoding: everything, what is needed, a sparse sampling, side by side",
     "edit_model": "the bundled model: made from footage, scored beside PySceneDetect",
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
+    "learning": "what needs the whole of a video: phases, order, fight",
     "memory": "peak memory of extract and timeline against the length of the film",
     "paper": "a video's class by VTN in one pass, against SlowFast and I3D with 30 views",
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks import common
+from benchmarks.learning.models import without_backbone
 from vtnstream.config import HeadConfig, ModelConfig, TemporalConfig
 from vtnstream.features.shuffling import shuffled
 from vtnstream.models.streaming import encode_sequence
@@ -157,18 +158,7 @@ def build(task: Task, kind: str, length: int) -> VTN:
         dropout=0.0,
         attention_dropout=0.0,
     )
-    model = VTN(ModelConfig(temporal=temporal, head=head), NoBackbone())
-    for part in (model.temporal_encoder, model.mlp_head, model.dense_head):
-        for module in part.modules() if part is not None else ():
-            if isinstance(module, torch.nn.Linear):  # N(0, .02) is too small for 64 numbers
-                torch.nn.init.xavier_uniform_(module.weight)
-    return model
-
-
-class NoBackbone(torch.nn.Module):
-    """Stands where features are there already."""
-
-    num_features = SIZE
+    return without_backbone(ModelConfig(temporal=temporal, head=head), SIZE)
 
 
 def sequences(

@@ -1,0 +1,33 @@
+"""Proof that a VTN learns what only the whole of a video tells.
+
+    python -m benchmarks learning phases           a cue in the first seconds changes all labels
+    python -m benchmarks learning order            which of three far-apart events came first
+    python -m benchmarks learning fight FOLDER     real clips of 2 s, five folds by scene
+
+Each NAME has options of its own (--help).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from vtnstream.registry import suggestion
+
+NAMES = {"phases": "long_context", "order": "long_context", "fight": "fight"}
+"""What can be learned -> its module."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the one that the first argument names.
+
+    Raises:
+        SystemExit: there is none of this name.
+    """
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(__doc__.strip())
+        return
+    if name not in NAMES:
+        sys.exit(f"nothing called {name!r} to learn{suggestion(name, NAMES)}: {', '.join(NAMES)}")
+    importlib.import_module(f"benchmarks.learning.{NAMES[name]}").main(arguments)

@@ -1,0 +1,194 @@
+"""Two tasks that need the whole of a film, each learned over several seeds and judged on films
+that nothing was chosen by, and on films five times longer than any that was learned from.
+
+*phases*: every second of a film of 60 s is labelled by the picture it shows and by the colour
+of a bar in the first six seconds. Per cent of frames right and segmental F1@50 behind the
+opening. *order*: which of three bars of 3 s, at least 20 s apart in 120 s, came first, second
+and third. Per cent of films right.
+
+A causal encoder (config ``temporal.causal``) is what learns *order*: what [CLS] has seen at
+the moment of an event is what came before it, so no position needs to be compared with
+another, and length does not matter.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from benchmarks import common
+from benchmarks.learning import films
+from benchmarks.learning.models import Contender, Probe, Recipe, Scores, ask, learn
+from vtnstream.config import HeadConfig
+from vtnstream.metrics.segmentation import segmentation_scores
+from vtnstream.synthesis.films import LABELS
+from vtnstream.training.targets import Sample
+
+LONGER = 5
+CLIP = 16
+TRAIN, TEST, LONG = 0, 1, 2
+"""Splits; those of seeds from 100 on were for trying things out."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is drawn, learned and must be reached.
+
+    Attributes:
+        draw: a film from its seed and length.
+        head: of the models.
+        seconds: length of the films that are learned from.
+        counts: films to learn from, to test on, and long ones.
+        recipe: of every contender.
+        contenders: the first is the one that must learn it.
+        columns: what is measured on test films, then on long ones.
+        bounds: what must be reached in each column.
+    """
+
+    draw: Callable[[tuple[int, ...], int], films.Film]
+    head: HeadConfig
+    seconds: int
+    counts: tuple[int, int, int]
+    recipe: Recipe
+    contenders: dict[str, Contender]
+    columns: tuple[str, ...]
+    bounds: tuple[float, ...]
+
+
+TASKS = {
+    "phases": Task(
+        films.phases,
+        HeadConfig(dense_labels=LABELS),
+        60,
+        (320, 100, 40),
+        Recipe(epochs=20, layers=2),
+        {
+            "VTN": Contender(),
+            "without global attention": Contender({"global_attention": False}),
+            f"clips of {CLIP} frames": Contender(clip=CLIP),
+            "each frame alone": Contender(probe=True),
+        },
+        ("frames", "F1@50"),
+        (98.0, 90.0),
+    ),
+    "order": Task(
+        films.order,
+        HeadConfig(labels=films.ORDERS, dropout=0.0),
+        120,
+        (600, 200, 60),
+        Recipe(epochs=14, layers=3),
+        {
+            "VTN, causal": Contender({"causal": True}),
+            "VTN": Contender(),
+            "VTN, learned positions": Contender(
+                {"positions": "learned", "max_positions": 120 * LONGER + 2}
+            ),
+            f"clips of {CLIP} frames": Contender(clip=CLIP),
+            "mean of all frames": Contender(probe=True),
+        },
+        ("films",),
+        (95.0,),
+    ),
+}
+
+
+def main(arguments: list[str]) -> None:
+    name, options = parse(arguments)
+    torch.set_num_threads(1)
+    task = TASKS[name]
+    names = options.only or list(task.contenders)
+    result = common.Result(
+        f"learning_{name}",
+        settings={"seeds": options.seeds, "films": task.counts[0], "epochs": task.recipe.epochs},
+    )
+    eye = films.Eye()
+    scores: dict[str, list[list[float]]] = {name: [] for name in names}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        training, test, far = _films(task, eye, seed)
+        for contender in names:
+            found = measure(task, contender, seed, training, (test, far))
+            scores[contender].append(found)
+            common.say(f"seed {seed}, {contender}: {np.round(found, 1).tolist()}")
+    report(result, task, scores)
+    result.deliver(options)
+
+
+def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:
+    """The task, and its options."""
+    name = arguments[0]
+    parser = common.parser(f"learning {name}", __doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each contender [3]")
+    parser.add_argument("--first-seed", type=int, default=0, help="[0]")
+    parser.add_argument(
+        "--only", action="append", choices=list(TASKS[name].contenders), help="some contenders"
+    )
+    return name, parser.parse_args(arguments[1:])
+
+
+def _films(task: Task, eye: films.Eye, seed: int) -> tuple[list[Sample], ...]:
+    """To learn from, to test on, and long ones."""
+    lengths = (task.seconds, task.seconds, LONGER * task.seconds)
+    splits = zip((TRAIN, TEST, LONG), task.counts, lengths, strict=True)
+    return tuple(
+        eye.samples(task.draw, seed, part, count, seconds) for part, count, seconds in splits
+    )
+
+
+def measure(
+    task: Task,
+    name: str,
+    seed: int,
+    training: Sequence[Sample],
+    splits: Sequence[Sequence[Sample]],
+) -> list[float]:
+    """Every column on every split."""
+    contender = task.contenders[name]
+    answer: Callable[[Sample], Scores]
+    if contender.probe:
+        answer = Probe(training, len(task.head.dense_labels or task.head.labels)).ask
+    else:
+        model = learn(contender, task.recipe, task.head, training, seed)
+
+        def answer(film: Sample) -> Scores:
+            return ask(model, film, contender.clip)
+
+    return [score for split in splits for score in judge(split, [answer(f) for f in split])]
+
+
+def judge(split: Sequence[Sample], answers: Sequence[Scores]) -> list[float]:
+    """Per cent of films right; or of frames that have a label, and F1@50."""
+    if split[0].targets is None:
+        hits = [int(a.argmax()) == film.label for a, film in zip(answers, split, strict=True)]
+        return [100 * float(np.mean(hits))]
+    videos = []
+    for film, answer in zip(split, answers, strict=True):
+        assert film.targets is not None
+        asked = film.targets >= 0
+        videos.append((answer.argmax(-1)[asked].tolist(), film.targets[asked].tolist()))
+    found = segmentation_scores(videos, ignore=())
+    return [found.frame_accuracy, found.f1[0.5]]
+
+
+def report(result: common.Result, task: Task, scores: dict[str, list[list[float]]]) -> None:
+    """One row a contender: the mean over seeds, and the worst seed of what must be reached."""
+    lengths = (f"{task.seconds} s", f"{LONGER * task.seconds} s")
+    columns = [f"{column}, {length}" for length in lengths for column in task.columns]
+    classes = len(task.head.dense_labels or task.head.labels)
+    table = result.table(
+        f"Per cent right on unseen films (chance {100 / classes:.0f})",
+        *("learned by", *columns, "each seed"),
+        note=f"Means over seeds. Trained on {task.seconds} s, last epoch, nothing chosen.",
+    )
+    for name, rows in scores.items():
+        seeds = "; ".join("/".join(f"{value:.1f}" for value in row) for row in rows)
+        table.add(name, *(float(value) for value in np.mean(rows, axis=0)), seeds)
+    first = next(iter(task.contenders))
+    if first not in scores:
+        return
+    worst = np.min(scores[first], axis=0)
+    for column, bound, value in zip(columns, task.bounds * 2, worst, strict=True):
+        result.target(f"{first}: {column}, worst seed", float(value), bound)

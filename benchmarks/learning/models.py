@@ -1,0 +1,151 @@
+"""What is compared on generated films, learned by the training loop of ``vtnstream train`` and
+asked through the inference of every command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.learning.films import times
+from vtnstream.config import DataConfig, HeadConfig, ModelConfig, OptimConfig, TemporalConfig
+from vtnstream.config.train import TrainConfig
+from vtnstream.inference.probabilities import probabilities
+from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.vtn import VTN
+from vtnstream.training.features import (
+    VideoFeatures,
+    fit_feature_norm,
+    load,
+    normalized,
+)
+from vtnstream.training.loop import fit
+from vtnstream.training.probe import fit_probe, mean_pool
+from vtnstream.training.targets import Sample
+from vtnstream.types import Features, IndexArray
+
+Scores = NDArray[np.floating[Any]]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to learn.
+
+    Attributes:
+        temporal: what differs in the temporal encoder.
+        clip: tokens of the clips it is trained on and asked about; 0 is the whole film.
+        probe: logistic regression instead, on each frame or on their mean.
+    """
+
+    temporal: Mapping[str, Any] = field(default_factory=dict)
+    clip: int = 0
+    probe: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long, and how large a model."""
+
+    epochs: int
+    layers: int
+
+
+def without_backbone(config: ModelConfig, num_features: int) -> VTN:
+    """An untrained small model over features that are there already."""
+    backbone = torch.nn.Module()
+    backbone.num_features = num_features  # type: ignore[assignment]
+    model = VTN(config, backbone)
+    for part in (model.temporal_encoder, model.mlp_head, model.dense_head):
+        for module in part.modules() if part is not None else ():
+            if isinstance(module, torch.nn.Linear):  # N(0, .02) is too small for 64 numbers
+                torch.nn.init.xavier_uniform_(module.weight)
+    return model
+
+
+def learn(
+    contender: Contender, recipe: Recipe, head: HeadConfig, films: Sequence[Sample], seed: int
+) -> VTN:
+    """A model in evaluation mode. Clips are drawn anew in each pass over the films, which are
+    so many more passes that every contender sees as many tokens."""
+    temporal = TemporalConfig(
+        **{
+            "num_layers": recipe.layers,
+            "num_heads": 4,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "attention_window": (8,),
+            "dropout": 0.0,
+            "attention_dropout": 0.0,
+            "window_positions": "clip" if contender.clip else "absolute",
+            **contender.temporal,
+        }
+    )
+    passes = len(films[0]) // contender.clip if contender.clip else 1
+    config = TrainConfig(
+        seed=seed,
+        temporal=temporal,
+        data=DataConfig(clip_tokens=contender.clip),
+        optim=OptimConfig(
+            epochs=recipe.epochs * passes,
+            batch_size=16 * passes,
+            learning_rate=2e-3,
+            weight_decay=0.01,
+            label_smoothing=0.0,
+        ),
+    )
+    torch.manual_seed(seed)
+    made = ModelConfig(feature_norm="dataset", temporal=temporal, head=head)
+    model = without_backbone(made, films[0].features.num_features)
+    fit_feature_norm(model.feature_norm, [VideoFeatures(f.video, f.features) for f in films])
+    norm = model.feature_norm
+    fit(model, [replace(f, features=normalized(f.features, norm)) for f in films], [], config)
+    return model.eval()
+
+
+def ask(model: VTN, film: Sample, clip: int) -> Scores:
+    """Scores of each token (T, K), or of the whole (K,): the mean over all clips."""
+    output = [encode_sequence(model, part) for part in _parts(film, clip)]
+    if model.dense_head is not None:
+        tokens = [part.dense_logits for part in output if part.dense_logits is not None]
+        return np.concatenate(tokens)
+    logits = [part.logits for part in output if part.logits is not None]
+    rows = probabilities(np.stack(logits), multi_label=False)
+    return np.asarray(rows.mean(0), np.float64)
+
+
+def _parts(film: Sample, clip: int) -> list[Features]:
+    """The film, or its clips with positions from 0."""
+    values = load(film.features).values
+    size = clip or len(values)
+    cut = [values[start : start + size] for start in range(0, len(values), size)]
+    return [Features(part, times(len(part))) for part in cut]
+
+
+class Probe:
+    """Logistic regression on frames, or on the mean of a film's."""
+
+    def __init__(self, films: Sequence[Sample], num_classes: int) -> None:
+        values = np.concatenate([_rows(film) for film in films])
+        wanted = np.concatenate([_targets(film) for film in films])
+        self._probe = fit_probe(values[wanted >= 0], wanted[wanted >= 0], num_classes)
+
+    def ask(self, film: Sample) -> Scores:
+        """As :func:`ask`."""
+        logits = self._probe.logits(_rows(film))
+        return logits if film.targets is not None else np.asarray(logits[0])
+
+
+def _rows(film: Sample) -> Matrix:
+    """Frames (T, D), or their mean (1, D)."""
+    if film.targets is None:
+        return mean_pool(film.features)[None]
+    return load(film.features).values.astype(np.float64)
+
+
+def _targets(film: Sample) -> IndexArray:
+    return np.array([film.label]) if film.targets is None else film.targets

@@ -1,0 +1,86 @@
+"""What the long-context tasks ask, and that a VTN learns them where nothing local does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import learning
+from benchmarks.learning import films, long_context
+from benchmarks.learning.models import Recipe
+from vtnstream.synthesis.films import CUES
+
+
+def table(tmp_path: Path, *arguments: str) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+    """What was learned -> its figures, and the targets."""
+    learning.main([*arguments, "--save", str(tmp_path)])
+    data = json.loads(next(tmp_path.glob("learning_*.json")).read_text())
+    return {row[0]: row[1:-1] for row in data["tables"][0]["rows"]}, data["targets"]
+
+
+def bars(film: films.Film) -> list[str]:
+    """Colours of the bars, read off the pictures."""
+    top = film.frames[:, : films.SIZE // 3].astype(int)
+    strength = top.mean((1, 2)) - top.mean((1, 2, 3))[:, None]  # (T, 3)
+    shown = [CUES[row.argmax()] for row in strength if row.max() > 100]
+    return [colour for n, colour in enumerate(shown) if n == 0 or colour != shown[n - 1]]
+
+
+def test_the_class_of_order_is_the_order_of_the_bars() -> None:
+    drawn = [films.order((7, 0, n), 120) for n in range(30)]
+    for film in drawn:
+        assert film.frames.shape == (120, films.SIZE, films.SIZE, 3)
+        assert "-".join(bars(film)) == films.ORDERS[film.label or 0]
+    assert len({film.label for film in drawn}) == 6
+    again = films.order((7, 0, 3), 120)
+    np.testing.assert_array_equal(again.frames, drawn[3].frames)
+
+
+def test_without_the_cue_phases_say_nothing() -> None:
+    """Pictures and labels are independent: what a probe of single frames finds is chance."""
+    drawn = [films.phases((7, 0, n), 60) for n in range(200)]
+    counts = np.zeros((3, 3))
+    for film in drawn:
+        assert film.targets is not None and (film.targets[:6] < 0).all()
+        cue = bars(film)
+        assert len(cue) == 1
+        for label in film.targets[film.targets >= 0]:
+            counts[CUES.index(cue[0]), label] += 1
+    shares = counts / counts.sum(1, keepdims=True)
+    assert np.abs(shares - 1 / 3).max() < 0.08
+
+
+@pytest.mark.parametrize("name", ["phases", "order"])
+def test_every_contender_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_context, "LONGER", 2)
+    task = replace(long_context.TASKS[name], counts=(6, 2, 2), recipe=Recipe(1, 2))
+    monkeypatch.setitem(long_context.TASKS, name, task)
+    rows, targets = table(tmp_path, name, "--seeds", "1")
+    assert set(rows) == set(task.contenders)
+    assert all(0 <= value <= 100 for row in rows.values() for value in row)
+    assert len(targets) == 2 * len(task.columns)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(SystemExit, match="phase"):
+        learning.main(["phase"])
+
+
+@pytest.mark.slow
+def test_a_vtn_carries_the_cue_through_the_film(tmp_path: Path) -> None:
+    rows, targets = table(tmp_path, "phases", "--seeds", "1")
+    assert all(target["reached"] for target in targets), targets
+    assert all(row[0] < 45 and row[2] < 45 for name, row in rows.items() if name != "VTN")
+
+
+@pytest.mark.slow
+def test_a_causal_vtn_learns_the_order_of_events(tmp_path: Path) -> None:
+    only = ("--only", "VTN, causal", "--only", "mean of all frames")
+    rows, targets = table(tmp_path, "order", "--seeds", "1", *only)
+    assert all(target["reached"] for target in targets), targets
+    assert rows["mean of all frames"][0] < 40
