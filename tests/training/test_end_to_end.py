@@ -149,7 +149,9 @@ def test_what_cannot_be(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="feature_norm"):
         config(dataset, tmp_path, feature_norm="dataset")
     with pytest.raises(ConfigError, match="mixup"):
-        config(dataset, tmp_path, optim=OptimConfig(mixup=0.2))
+        train(config(dataset, tmp_path, optim=OptimConfig(mixup=0.2)))
+    with pytest.raises(ConfigError, match="cutmix"):
+        config(dataset, tmp_path, mode="frozen", optim=OptimConfig(cutmix=0.2))
     with pytest.raises(ConfigError, match="class_annotations"):
         train(config(dataset, tmp_path, task="dense"))
     short = tmp_path / "short.csv"

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from tests.training.cases import class_sample, dense_sample, features, model, settings, video
+from vtnstream.config import OptimConfig
 from vtnstream.errors import TrainingError
 from vtnstream.models.streaming import encode_sequence
-from vtnstream.training.loop import Fit, fit, learning_rate, parameter_groups, trained_state
+from vtnstream.training.loop import fit
+from vtnstream.training.optim import learning_rate, parameter_groups, trained_state
+from vtnstream.training.records import Fit
 from vtnstream.training.targets import Sample
 from vtnstream.training.validation import validate
 
@@ -122,7 +125,7 @@ def test_learning_rate_rises_then_falls() -> None:
 
 def test_only_matrices_decay() -> None:
     vtn = model(dense=True, positions="learned")
-    decayed, rest = (group["params"] for group in parameter_groups(vtn, 0.1))
+    decayed, rest = (group["params"] for group in parameter_groups(vtn, OptimConfig()))
     names = {id(p): n for n, p in vtn.named_parameters()}
     assert "dense_head.weight" in {names[id(p)] for p in decayed}
     plain = {names[id(p)] for p in rest}

@@ -9,7 +9,8 @@ import torch
 from tests.training.cases import class_sample, dense_sample
 from vtnstream.models.vtn import VTNOutput
 from vtnstream.training.batches import Crop, collate
-from vtnstream.training.losses import balanced_weights, head_loss, mixup
+from vtnstream.training.losses import balanced_weights, head_loss
+from vtnstream.training.mixing import mixup
 
 
 def test_dense_loss_leaves_padding_out() -> None:

@@ -8,15 +8,17 @@ from vtnstream.config.model import (
     PreprocessConfig,
     SamplingConfig,
 )
+from vtnstream.config.optim import OptimConfig
 from vtnstream.config.runtime import RuntimeConfig
 from vtnstream.config.temporal import TemporalConfig
 from vtnstream.config.timeline import TimelineConfig
-from vtnstream.config.train import AugmentConfig, DataConfig, OptimConfig, TrainConfig
+from vtnstream.config.train import AugmentConfig, CheckpointConfig, DataConfig, TrainConfig
 from vtnstream.config.vivit import ViViTConfig
 
 __all__ = [
     "AugmentConfig",
     "BackboneConfig",
+    "CheckpointConfig",
     "DataConfig",
     "EventsConfig",
     "HeadConfig",

@@ -13,15 +13,15 @@ from vtnstream.config.model import (
     HeadConfig,
     SamplingConfig,
 )
+from vtnstream.config.optim import ON_TROUBLE, OptimConfig
 from vtnstream.config.temporal import TemporalConfig, check_causal_norm
+from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
 
 TASKS = ("auto", "classification", "dense", "both")
 MODES = ("frozen", "end-to-end")
-SCHEDULES = ("onecycle", "cosine", "constant")
-CLASS_WEIGHTS = ("none", "balanced", "root")
 RANDOM_WEIGHTS = "random"
-ON_BAD_VIDEO = ("stop", "skip")
+PRECISIONS = ("float32", "bfloat16", "float16")
 WEIGHT_INITS = ("xavier", "normal")
 
 
@@ -41,7 +41,10 @@ class DataConfig:
             [CLS] over the window; all of a sequence that fits is used.
         clip_tokens: train on clips of so many tokens at random places instead of whole
             videos (0); positions then start at 0 in each clip and sliding window.
-        on_bad_video: ``stop`` at a missing or undecodable video, or ``skip`` it and say so.
+        clip_seconds: footprint that the clip's tokens are spread over evenly (end-to-end); 0
+            takes neighbouring tokens. The last frame is repeated where a video is shorter.
+        on_bad_video: ``stop`` at a missing or undecodable video, or ``skip`` it and say so;
+            also where it goes missing while training runs.
         memory_bytes: features up to this size are held in memory, more are read from disk.
     """
 
@@ -52,15 +55,18 @@ class DataConfig:
     exclude_folds: tuple[str, ...] = ()
     max_tokens: int = 4096
     clip_tokens: int = 0
+    clip_seconds: float = 0.0
     on_bad_video: str = "stop"
     memory_bytes: int = 2 * 2**30
 
     def __post_init__(self) -> None:
-        one_of("data.on_bad_video", self.on_bad_video, ON_BAD_VIDEO)
+        one_of("data.on_bad_video", self.on_bad_video, ON_TROUBLE)
         if not 0 <= self.validation < 1:
             raise ConfigError(f"data.validation is a share from 0 to 1, not {self.validation}")
         if self.max_tokens < 1 or self.clip_tokens < 0:
             raise ConfigError("data.max_tokens must be positive, data.clip_tokens not negative")
+        if self.clip_seconds < 0 or (self.clip_seconds and not self.clip_tokens):
+            raise ConfigError("data.clip_seconds is positive and needs data.clip_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,70 +77,59 @@ class AugmentConfig:
         horizontal_flip: probability of a mirrored clip.
         vertical_flip: probability of one upside down.
         permute_channels: probability of red, green and blue changing places.
+        short_side: lowest and highest length in pixels that the short side is scaled to before
+            a square of the model's size is cut out at a random place; empty leaves pictures as
+            the model sees them. Needs ``preprocess.crop = center``.
+        rand_augment: operations and magnitude of RandAugment, as [2, 9]; empty is off.
+        colour_jitter: largest change of brightness, contrast and saturation; 0 is off.
+        grey: probability of a clip without colours.
+        erasing: probability of a box of a clip being black.
     """
 
     horizontal_flip: float = 0.5
     vertical_flip: float = 0.0
     permute_channels: float = 0.0
+    short_side: tuple[int, ...] = ()
+    rand_augment: tuple[int, ...] = ()
+    colour_jitter: float = 0.0
+    grey: float = 0.0
+    erasing: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("horizontal_flip", "vertical_flip", "permute_channels"):
+        flips = ("horizontal_flip", "vertical_flip", "permute_channels")
+        for name in (*flips, "colour_jitter", "grey", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"augment.{name} is a probability, not {getattr(self, name)}")
+                raise ConfigError(f"augment.{name} is a share from 0 to 1: {getattr(self, name)}")
+        sides = self.short_side
+        if sides and (len(sides) != 2 or not 0 < sides[0] <= sides[1]):
+            raise ConfigError("augment.short_side has two lengths in pixels, the lower first")
+        drawn = self.rand_augment
+        if drawn and not (len(drawn) == 2 and drawn[0] > 0 and 0 <= drawn[1] <= 30):
+            raise ConfigError("augment.rand_augment is [operations, magnitude from 0 to 30]")
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether colours are changed or boxes erased."""
+        return bool(self.rand_augment or self.colour_jitter or self.grey or self.erasing)
 
 
 @dataclass(frozen=True, slots=True)
-class OptimConfig:
-    """AdamW and its schedule.
+class CheckpointConfig:
+    """What a training leaves while it runs, so that one that was killed goes on.
 
     Attributes:
-        epochs: passes over the training set.
-        batch_size: sequences a step.
-        batch_tokens: fewer sequences where they are so long that a padded batch would hold
-            more tokens than this.
-        learning_rate: its highest value.
-        weight_decay: on matrices; biases, norms, [CLS] and position tables have none.
-        schedule: after ``warmup`` (a share of all steps) ``onecycle`` and ``cosine`` fall
-            along a half cosine to nearly 0, ``constant`` stays; ``onecycle`` also rises
-            along a cosine, the others in a line.
-        warmup: share of the steps in which the learning rate rises.
-        grad_clip: largest norm of the gradient.
-        label_smoothing: share of the target spread over all classes.
-        class_weights: ``balanced`` weights each class by the inverse of its frequency,
-            ``root`` by the inverse of its square root, for classes that are very rare.
-        mixup: alpha of mixup on features (classification only); 0 is off.
-        patience: stop after so many epochs without a better validation score; None never.
-            Long-context tasks stand on a plateau for some epochs before they fall: under
-            10 stops too early.
+        seconds: between two savings, or more where saving takes long; 0 saves after each step.
+        on_error: ``stop`` where a saving fails (a full disk), or ``skip`` it, say so and try
+            again at the next; the last one stands in either case.
     """
 
-    epochs: int = 40
-    batch_size: int = 16
-    batch_tokens: int = 32768
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    schedule: str = "onecycle"
-    warmup: float = 0.2
-    grad_clip: float = 1.0
-    label_smoothing: float = 0.1
-    class_weights: str = "none"
-    mixup: float = 0.0
-    patience: int | None = None
+    seconds: float = 60.0
+    on_error: str = "stop"
 
     def __post_init__(self) -> None:
-        one_of("optim.schedule", self.schedule, SCHEDULES)
-        one_of("optim.class_weights", self.class_weights, CLASS_WEIGHTS)
-        for name in ("epochs", "batch_size", "batch_tokens", "learning_rate", "grad_clip"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"optim.{name} must be positive, not {getattr(self, name)}")
-        for name in ("weight_decay", "mixup"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"optim.{name} cannot be negative: {getattr(self, name)}")
-        for name in ("warmup", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"optim.{name} is a share from 0 to 1")
-        if self.patience is not None and self.patience < 1:
-            raise ConfigError(f"optim.patience must be at least 1, not {self.patience}")
+        one_of("checkpoint.on_error", self.on_error, ON_TROUBLE)
+        if not self.seconds >= 0:
+            raise ConfigError(f"checkpoint.seconds cannot be negative: {self.seconds}")
 
 
 def _small_encoder() -> TemporalConfig:
@@ -166,10 +161,15 @@ class TrainConfig:
             what all frames of a video share, and with it what little of the whole a single
             token could tell.
         temporal: the encoder; ``hidden_size`` projects the features.
+        vivit: of a ViViT (preset ``vivit-*``), which has no ``temporal``; it learns from
+            pixels, on clips of its ``num_frames``.
         weight_init: start of encoder and head: ``xavier`` follows the layers' width, so that
             narrow encoders learn too (a third of the epochs on the demo's films);
             ``normal`` is the paper's N(0, .02).
         augment: changes to clips, end-to-end only.
+        precision: of the arithmetic while learning; weights stay float32. Less than
+            ``float32`` needs the extra ``train``.
+        checkpoint: what is left for a training that was killed.
         head: dropout and width of the MLP head; labels come from the annotations.
         data: which videos, in what pieces.
         optim: how they are learned.
@@ -188,20 +188,25 @@ class TrainConfig:
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     feature_norm: str = "dataset"
     temporal: TemporalConfig = field(default_factory=_small_encoder)
+    vivit: ViViTConfig | None = None
     weight_init: str = "xavier"
     head: HeadConfig = field(default_factory=HeadConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    precision: str = "float32"
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, MODES)
+        one_of("precision", self.precision, PRECISIONS)
         if self.mode == "end-to-end" and self.feature_norm not in ("none", "video_mean"):
             raise ConfigError(
                 "end-to-end training changes the features while it learns: set feature_norm to none"
             )
-        if self.mode == "end-to-end" and self.optim.mixup:
-            raise ConfigError("optim.mixup mixes stored features: it needs mode = frozen")
+        if self.mode == "frozen" and (self.optim.cutmix or self.data.clip_seconds):
+            what = "optim.cutmix" if self.optim.cutmix else "data.clip_seconds"
+            raise ConfigError(f"{what} needs pixels: it goes with mode = end-to-end")
         one_of("task", self.task, TASKS)
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         one_of("weight_init", self.weight_init, WEIGHT_INITS)
@@ -210,5 +215,19 @@ class TrainConfig:
             raise ConfigError("head: labels come from the annotations, leave them out")
         if self.head.multi_label:
             raise ConfigError("head.multi_label: training knows one label a moment only")
+        if self.vivit is not None:
+            self._check_vivit()
+        if self.augment.short_side and self.preprocess.get("crop", "center") != "center":
+            raise ConfigError("augment.short_side cuts squares: it needs preprocess.crop = center")
         if self.weights is not None and self.pretrained:
             raise ConfigError("weights and pretrained exclude each other")
+
+    def _check_vivit(self) -> None:
+        if self.mode == "frozen":
+            raise ConfigError("a ViViT learns from pixels: set mode = end-to-end")
+        if self.task not in ("auto", "classification") or self.class_annotations:
+            raise ConfigError("a ViViT is trained for classes of clips: set task = classification")
+        if self.data.clip_tokens or self.data.clip_seconds:
+            raise ConfigError("a ViViT's clips are vivit.num_frames: leave data.clip_* out")
+        if self.feature_norm != "none":
+            raise ConfigError("a ViViT is trained with feature_norm none")

@@ -153,6 +153,41 @@ def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
     )
 
 
+def layer_depths(backbone: nn.Module) -> dict[str, int]:
+    """Layer that each parameter belongs to, from 0, by its name.
+
+    Raises:
+        ModelError: timm does not know the layers of this backbone.
+    """
+    import timm
+
+    try:
+        matcher = backbone.group_matcher(coarse=False)  # type: ignore[operator]
+        found = timm.models.group_parameters(backbone, matcher, reverse=True)
+    except (AttributeError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"the layers of backbone {type(backbone).__name__} are not known: leave "
+            "optim.layer_decay at 1"
+        ) from error
+    return {name: int(depth) for name, depth in found.items()}
+
+
+def checkpoint_gradients(backbone: nn.Module) -> None:
+    """Let a backbone compute its inner states again in the backward pass.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    body = getattr(backbone, "body", backbone)
+    try:
+        body.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError) as error:
+        raise ModelError(
+            f"backbone {type(body).__name__} has no gradient checkpointing: leave "
+            "optim.gradient_checkpointing off"
+        ) from error
+
+
 def load_backbone_weights(backbone: nn.Module, source: str | Path) -> None:
     """Fill a backbone from a file, a folder or the Hub, strictly.
 

@@ -10,6 +10,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vtnstream.config import TemporalConfig
 from vtnstream.errors import ModelError
@@ -165,6 +166,7 @@ class TemporalEncoder(nn.Module):
         self.cls_encoder: TemporalEncoder | None = None
         """Where this one works tokens in half precision, the one that works [CLS]: a single
         row, from which the answer is read."""
+        self.grad_checkpointing = False
         self.hidden_size = hidden_size
         self.head_dim = hidden_size // config.num_heads
         self.embeddings = Embeddings(config, hidden_size)
@@ -256,6 +258,11 @@ class TemporalEncoder(nn.Module):
             after = of_cls.forward_cls(tokens, cls, padding_mask)
             if number == last and cls_only:
                 return after[:, :1]
-            tokens = layer.forward_tokens(tokens, cls, turn, padding_mask)
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(
+                    layer.forward_tokens, tokens, cls, turn, padding_mask, use_reentrant=False
+                )
+            else:
+                tokens = layer.forward_tokens(tokens, cls, turn, padding_mask)
             cls = after
         return torch.cat((cls[:, :1], tokens.to(cls.dtype)), dim=1)

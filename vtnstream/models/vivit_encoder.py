@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vtnstream.config import ViViTConfig
 from vtnstream.errors import ModelError
@@ -72,6 +73,11 @@ class TubeletEncoder(nn.Module):
         self.attn_pool = image.attn_pool
         self.pools_token = image.global_pool == "token" and not self.is_factorised
         self.fc_norm = image.fc_norm
+        self.grad_checkpointing = False
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether the backward pass computes inner states again (timm's name)."""
+        self.grad_checkpointing = enable
 
     def forward(self, samples: Tensor) -> Tensor:
         """(N, F, 3, H, W) preprocessed -> (N, D)."""
@@ -88,7 +94,10 @@ class TubeletEncoder(nn.Module):
     def encode(self, tokens: Tensor) -> Tensor:
         """All blocks and the final norm: the shape of :meth:`embed`."""
         for block in self.blocks:
-            tokens = block(tokens)
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
         normal: Tensor = self.norm(tokens)
         return normal
 

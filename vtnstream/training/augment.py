@@ -2,11 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from vtnstream.config import PreprocessConfig
 from vtnstream.config.train import AugmentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ClipChange:
+    """What was drawn for one clip.
+
+    Attributes:
+        mirrored: left and right change places.
+        upside_down: so do top and bottom.
+        channels: order of red, green and blue.
+        box: side of the crop as a share of the picture's short side, and where its corner
+            stands between the left and right, top and bottom ends; None leaves pictures whole.
+        size: height and width of what comes out of the crop.
+        strong: seed of the colour and RandAugment draws, None without.
+        config: what may be drawn.
+    """
+
+    mirrored: bool
+    upside_down: bool
+    channels: tuple[int, ...] | None
+    box: tuple[float, float, float] | None
+    size: tuple[int, int]
+    strong: int | None
+    config: AugmentConfig
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """(T, H, W, 3) uint8 to the same, (T, size, size, 3) with a crop."""
+        if self.box is not None:
+            clip = _cropped(clip, self.box, self.size)
+        if self.mirrored:
+            clip = clip.flip(2)
+        if self.upside_down:
+            clip = clip.flip(1)
+        if self.channels is not None:
+            clip = clip[..., torch.tensor(self.channels)]
+        if self.strong is not None:
+            clip = _strong(clip, self.config, self.strong)
+        return clip
+
+
+def draw_change(
+    config: AugmentConfig, preprocess: PreprocessConfig, generator: np.random.Generator
+) -> ClipChange:
+    """Draw for one clip.
+
+    Args:
+        config: what may be done, and how often.
+        preprocess: of the model: the size that crops come out in.
+        generator: of the draws.
+    """
+    mirrored = generator.random() < config.horizontal_flip
+    upside_down = generator.random() < config.vertical_flip
+    channels = None
+    if generator.random() < config.permute_channels:
+        channels = tuple(int(channel) for channel in generator.permutation(3))
+    box = None
+    if config.short_side:
+        side = generator.uniform(*config.short_side)
+        corner = (float(generator.random()), float(generator.random()))
+        box = (preprocess.size / float(side), *corner)
+    strong = int(generator.integers(2**31)) if config.is_strong else None
+    size = (preprocess.size, preprocess.frame_width)
+    return ClipChange(mirrored, upside_down, channels, box, size, strong, config)
 
 
 def augment_clips(frames: Tensor, config: AugmentConfig, generator: np.random.Generator) -> Tensor:
@@ -20,14 +86,44 @@ def augment_clips(frames: Tensor, config: AugmentConfig, generator: np.random.Ge
     Returns:
         the same shape and type.
     """
-    return torch.stack([_augmented(clip, config, generator) for clip in frames])
+    size = PreprocessConfig(size=frames.shape[2], resize=frames.shape[2])
+    return torch.stack([draw_change(config, size, generator)(clip) for clip in frames])
 
 
-def _augmented(clip: Tensor, config: AugmentConfig, generator: np.random.Generator) -> Tensor:
-    if generator.random() < config.horizontal_flip:
-        clip = clip.flip(2)
-    if generator.random() < config.vertical_flip:
-        clip = clip.flip(1)
-    if generator.random() < config.permute_channels:
-        clip = clip[..., torch.from_numpy(generator.permutation(3))]
-    return clip
+def _cropped(clip: Tensor, box: tuple[float, float, float], size: tuple[int, int]) -> Tensor:
+    """The drawn scale and crop in one: a picture of short side s that is scaled to S and cut to
+    the model's size is the cut of s x size / S, scaled."""
+    from torchvision.transforms.v2 import functional
+
+    share, across, down = box
+    height, width = clip.shape[1:3]
+    rows = max(min(round(share * min(height, width)), height, width), 1)
+    left, top = round(across * (width - rows)), round(down * (height - rows))
+    part = clip[:, top : top + rows, left : left + rows].permute(0, 3, 1, 2)  # (T, 3, r, r)
+    scaled: Tensor = functional.resize(part, list(size), antialias=True)
+    return scaled.permute(0, 2, 3, 1)
+
+
+def _strong(clip: Tensor, config: AugmentConfig, seed: int) -> Tensor:
+    """RandAugment, colours and erasing by torchvision, which draws once for a video."""
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    steps: list[torch.nn.Module] = []
+    if config.colour_jitter:
+        strength = config.colour_jitter
+        steps.append(v2.ColorJitter(strength, strength, strength, min(strength / 4, 0.5)))
+    if config.grey:
+        steps.append(v2.RandomGrayscale(config.grey))
+    if config.rand_augment:
+        operations, magnitude = config.rand_augment
+        steps.append(v2.RandAugment(operations, magnitude))
+    if config.erasing:
+        steps.append(v2.RandomErasing(config.erasing))
+    video = tv_tensors.Video(clip.permute(0, 3, 1, 2).contiguous())  # (T, 3, H, W)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for step in steps:
+            video = step(video)
+    plain: Tensor = video.as_subclass(Tensor)
+    return plain.permute(0, 2, 3, 1)

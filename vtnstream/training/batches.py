@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from vtnstream.config import TrainConfig
+from vtnstream.errors import VideoError
+from vtnstream.models.architectures import VideoModel
 from vtnstream.models.token_inputs import TokenInputs
+from vtnstream.training.augment import ClipChange, draw_change
+from vtnstream.training.engine import Engine
 from vtnstream.training.features import read_span
 from vtnstream.training.frames import FrameSequence
 from vtnstream.training.targets import IGNORE, Sample
+from vtnstream.types import IndexArray
 
 BUCKET = 8
 """Batches that are sorted by length together: little padding, yet a shuffled order."""
@@ -21,14 +28,23 @@ BUCKET = 8
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Tokens ``[start, stop)`` of a sample, counted from the sample's first."""
+    """Tokens ``[start, stop)`` of a sample, counted from the sample's first; or every
+    ``stride``-th of them, ``count`` in all, of which the last is repeated where they end
+    before."""
 
     sample: Sample
     start: int
     stop: int
+    stride: int = 1
+    count: int = 0
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return self.count or self.stop - self.start
+
+    def places(self) -> IndexArray:
+        """(T,) tokens of the sample."""
+        steps = self.start + self.stride * np.arange(len(self), dtype=np.int64)
+        return np.minimum(steps, self.stop - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +60,7 @@ class Batch:
         labels: (B,) int64, or None.
         targets: (B, T) int64 with :data:`~vtnstream.training.targets.IGNORE` in the
             padding, or None.
+        counts: False in a process that has no part in a step and only keeps the others company.
     """
 
     inputs: Tensor
@@ -51,6 +68,7 @@ class Batch:
     padding_mask: Tensor | None
     labels: Tensor | None
     targets: Tensor | None
+    counts: bool = True
 
     @property
     def holds_frames(self) -> bool:
@@ -69,11 +87,22 @@ class Batch:
             move(self.padding_mask),
             move(self.labels),
             move(self.targets),
+            self.counts,
         )
 
 
-def random_crop(sample: Sample, max_tokens: int, generator: np.random.Generator) -> Crop:
-    """All of a sample, or a window of ``max_tokens`` somewhere in it."""
+def random_crop(
+    sample: Sample,
+    max_tokens: int,
+    generator: np.random.Generator,
+    stride: int | None = None,
+) -> Crop:
+    """All of a sample, or a window of ``max_tokens`` somewhere in it; with a ``stride`` exactly
+    ``max_tokens``, so far apart, from a random token on."""
+    if stride is not None:
+        room = len(sample) - (max_tokens - 1) * stride
+        start = int(generator.integers(max(room, 1)))
+        return Crop(sample, start, len(sample), stride, max_tokens)
     if len(sample) <= max_tokens:
         return Crop(sample, 0, len(sample))
     start = int(generator.integers(len(sample) - max_tokens + 1))
@@ -118,6 +147,7 @@ def collate(
     token_inputs: TokenInputs | None = None,
     *,
     clip_positions: bool = False,
+    changes: Sequence[ClipChange] | None = None,
 ) -> Batch:
     """Read and pad.
 
@@ -125,8 +155,19 @@ def collate(
         crops: B of them.
         token_inputs: of the model; None takes features as they are.
         clip_positions: positions start at 0 in each crop.
+        changes: one a crop of frames, or None.
+
+    Raises:
+        VideoError: frames cannot be read any more.
     """
     rows = [_inputs(crop, token_inputs) for crop in crops]
+    if changes is not None:
+        rows = [change(row) for change, row in zip(changes, rows, strict=True)]
+    return assemble(crops, rows, clip_positions=clip_positions)
+
+
+def assemble(crops: Sequence[Crop], rows: Sequence[Tensor], *, clip_positions: bool) -> Batch:
+    """A batch of B crops whose inputs have been read."""
     longest = max(len(crop) for crop in crops)
     count = len(crops)
     indices = np.zeros((count, longest), np.int64)
@@ -134,16 +175,18 @@ def collate(
     targets = np.full((count, longest), IGNORE, np.int64)
     for row, crop in enumerate(crops):
         sample, length = crop.sample, len(crop)
-        first = sample.start + crop.start
-        places = sample.features.times.indices[first : first + length]
-        indices[row, :length] = places - places[0] if clip_positions else places
+        places = sample.start + crop.places()
+        times = sample.features.times.indices[places]
+        if crop.count:  # a repeated last frame stands where it would have been
+            times = times[0] + crop.stride * np.arange(length)
+        indices[row, :length] = times - times[0] if clip_positions else times
         mask[row, :length] = True
         if sample.targets is not None:
-            targets[row, :length] = sample.targets[crop.start : crop.stop]
+            targets[row, :length] = sample.targets[crop.places()]
     labels = [crop.sample.label for crop in crops]
     dense = crops[0].sample.targets is not None
     return Batch(
-        pad_sequence(rows, batch_first=True),
+        pad_sequence(list(rows), batch_first=True),
         torch.from_numpy(indices),
         None if mask.all() else torch.from_numpy(mask),
         None if None in labels else torch.tensor(labels),
@@ -155,18 +198,82 @@ def _inputs(crop: Crop, token_inputs: TokenInputs | None) -> Tensor:
     """(T, E) of one crop; its first and last tokens are compared with those around it. Of a
     sequence of frames its pictures (T, H, W, 3)."""
     features = crop.sample.features
-    start = crop.sample.start + crop.start
-    stop = start + len(crop)
+    places = crop.sample.start + crop.places()
+    start, stop = int(places[0]), int(places[-1]) + 1
     if isinstance(features, FrameSequence):
-        return torch.from_numpy(features.span(start, stop))
+        frames = features.span(start, stop)
+        return torch.from_numpy(frames[places - start] if crop.count else frames)
     if token_inputs is None:
-        return torch.tensor(read_span(features, start, stop))
+        return torch.tensor(read_span(features, start, stop)[places - start])
     first = max(start - token_inputs.before, 0)
     last = min(stop + token_inputs.after, len(features.times))
     around = torch.tensor(read_span(features, first, last))[None]  # (1, S, D)
-    places = torch.tensor(features.times.indices[first:last])[None]
-    inputs: Tensor = token_inputs(around, places)[0]
-    return inputs[start - first : stop - first]
+    index = torch.tensor(features.times.indices[first:last])[None]
+    inputs: Tensor = token_inputs(around, index)[0]
+    return inputs[torch.from_numpy(places - first)]
+
+
+class BatchReader:
+    """Turns the crops of a batch into this process's part of it.
+
+    Args:
+        model: whose inputs are read.
+        config: of the training.
+        engine: which process this is.
+        warn: told once of each video that cannot be read and is left out.
+    """
+
+    def __init__(
+        self, model: VideoModel, config: TrainConfig, engine: Engine, warn: Callable[[str], None]
+    ) -> None:
+        self._token_inputs = getattr(model, "token_inputs", None)
+        self._size = model.config.preprocess
+        self._clip_positions = model.config.temporal.window_positions == "clip"
+        self._config, self._engine, self._warn = config, engine, warn
+        self._missing: set[Path] = set()
+
+    def read(self, part: Sequence[Crop], generator: np.random.Generator) -> Batch:
+        """
+        Args:
+            part: the whole batch, of all processes.
+            generator: of the changes to clips; the same draws in every process.
+
+        Raises:
+            VideoError: a video cannot be read any more and is not to be skipped.
+        """
+        frames = isinstance(part[0].sample.features, FrameSequence)
+        draws: list[ClipChange] = []
+        if frames:
+            draws = [draw_change(self._config.augment, self._size, generator) for _ in part]
+        own = list(range(len(part)))[self._engine.index :: self._engine.count]
+        rows, crops = [], []
+        for number in own or [0]:
+            row = self._row(part[number])
+            if row is not None:
+                rows.append(draws[number](row) if frames else row)
+                crops.append(part[number])
+        counts = bool(own and rows)
+        if not rows:
+            crops, rows = [part[0]], [self._blank(part[0])]
+        batch = assemble(crops, rows, clip_positions=self._clip_positions)
+        return batch if counts else replace(batch, counts=False)
+
+    def _row(self, crop: Crop) -> Tensor | None:
+        try:
+            return _inputs(crop, self._token_inputs)
+        except VideoError as error:
+            if self._config.data.on_bad_video == "stop":
+                raise
+            path = crop.sample.video.path
+            if path not in self._missing:
+                self._missing.add(path)
+                self._warn(f"{error} (left out while it cannot be read)")
+            return None
+
+    def _blank(self, crop: Crop) -> Tensor:
+        """Black pictures in place of those that nobody can read."""
+        height, width = self._size.size, self._size.frame_width
+        return torch.zeros(len(crop), height, width, 3, dtype=torch.uint8)
 
 
 def epoch_crops(
@@ -176,8 +283,9 @@ def epoch_crops(
     batch_size: int,
     batch_tokens: int,
     generator: np.random.Generator,
+    stride: int | None = None,
 ) -> list[list[Crop]]:
     """The batches of one pass over the training set in random order, each sample once, newly
     cropped."""
-    crops = [random_crop(sample, max_tokens, generator) for sample in samples]
+    crops = [random_crop(sample, max_tokens, generator, stride) for sample in samples]
     return plan_batches(crops, batch_size, batch_tokens, generator)

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from vtnstream.models.vtn import VTN, VTNOutput
+import torch
+from torch import nn
+
+from vtnstream.models.architectures import VideoModel
+from vtnstream.models.vivit import ViViT
+from vtnstream.models.vtn import VTNOutput
 from vtnstream.preprocess.pipeline import Normalize
 from vtnstream.training.batches import Batch
 
 
-def run_model(model: VTN, batch: Batch) -> VTNOutput:
+def device_of(model: VideoModel) -> torch.device:
+    """Where a model is."""
+    return next(model.parameters()).device
+
+
+def run_model(model: VideoModel, batch: Batch) -> VTNOutput:
     """Logits of the heads that the batch has labels or targets for.
 
     Args:
         model: in any mode, on the device of the batch.
-        batch: of features or of frames.
+        batch: of features or of frames; of a ViViT whole clips of frames.
     """
     if batch.holds_frames:
         frames = batch.inputs  # (B, T, H, W, 3)
         normalize = Normalize(model.config.preprocess).to(frames.device)
-        pixels = normalize(frames.flatten(0, 1))  # (B*T, 3, H, W)
-        output: VTNOutput = model(
-            pixels.unflatten(0, frames.shape[:2]),
-            padding_mask=batch.padding_mask,
-            indices=batch.indices,
-        )
+        pixels = normalize(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        output: VTNOutput
+        if isinstance(model, ViViT):
+            output = model(pixels)
+        else:
+            output = model(pixels, padding_mask=batch.padding_mask, indices=batch.indices)
         return output
+    assert not isinstance(model, ViViT)
     tokens = model.encode_tokens(
         model.project(batch.inputs),
         padding_mask=batch.padding_mask,
@@ -31,3 +42,14 @@ def run_model(model: VTN, batch: Batch) -> VTNOutput:
         cls_only=batch.targets is None,
     )
     return model.heads(tokens)
+
+
+class Forward(nn.Module):
+    """:func:`run_model` as a module, which is what can be spread over processes."""
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> VTNOutput:
+        return run_model(self.model, batch)

@@ -3,10 +3,11 @@ decoded again where they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from vtnstream.config import DataConfig, PreprocessConfig, SamplingConfig
 from vtnstream.datasets.annotations import AnnotatedVideo
 from vtnstream.errors import VideoError
 from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.preprocess.views import uncropped_fit
 from vtnstream.progress import Progress
 from vtnstream.training.features import VideoFeatures
-from vtnstream.types import FloatArray, FrameChunk, TokenTimes
+from vtnstream.types import FloatArray, FrameChunk, FrameFit, TokenTimes
 from vtnstream.video.probe import probe
 from vtnstream.video.source import open_video
 
@@ -26,11 +28,26 @@ _CHUNK = 32
 Frames = NDArray[np.uint8]
 
 
+class Geometry(NamedTuple):
+    """What frames are decoded to: the model's pictures, or whole ones of a short side."""
+
+    preprocess: PreprocessConfig
+    short_side: int = 0
+
+    def fit(self) -> FrameFit:
+        """For :func:`vtnstream.video.source.open_video`."""
+        if not self.short_side:
+            return frame_fit(self.preprocess)
+        scaled = replace(self.preprocess, resize=max(self.short_side, self.preprocess.size))
+        return uncropped_fit(scaled)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSequence:
     """T frames of one video with their times.
 
-    Stands where stored features stand in a sample; what a token holds is its picture.
+    Stands where stored features stand in a sample; what a token holds is its picture, in the
+    model's geometry or, with a ``short_side``, whole at this size.
     """
 
     path: Path
@@ -38,6 +55,11 @@ class FrameSequence:
     sampling: SamplingConfig
     preprocess: PreprocessConfig
     held: Frames | None = None
+    short_side: int = 0
+
+    @property
+    def _geometry(self) -> Geometry:
+        return Geometry(self.preprocess, self.short_side)
 
     @property
     def num_features(self) -> int:
@@ -60,7 +82,7 @@ class FrameSequence:
             return self.held[start:stop]
         indices = self.times.indices[start:stop]
         first, last = int(indices[0]), int(indices[-1]) + 1
-        chunks = list(_decoded(self.path, self.sampling, self.preprocess, first, last))
+        chunks = list(_decoded(self.path, self.sampling, self._geometry, first, last))
         found = np.concatenate([chunk.times.indices for chunk in chunks])
         frames = np.concatenate([chunk.frames for chunk in chunks])[np.isin(found, indices)]
         if len(frames) != stop - start:
@@ -71,15 +93,15 @@ class FrameSequence:
 def _decoded(
     path: Path,
     sampling: SamplingConfig,
-    preprocess: PreprocessConfig,
+    geometry: Geometry,
     first: int = 0,
     stop: int | None = None,
 ) -> Iterator[FrameChunk]:
     source = open_video(
         path,
         sampling,
-        fit=frame_fit(preprocess),
-        interpolation=preprocess.interpolation,
+        fit=geometry.fit(),
+        interpolation=geometry.preprocess.interpolation,
         chunk_size=_CHUNK,
         first_index=first - first % _CHUNK,
         stop_index=stop,
@@ -95,6 +117,8 @@ def collect_frames(
     *,
     data: DataConfig,
     progress: Progress,
+    whole: Collection[AnnotatedVideo] = (),
+    short_side: int = 0,
 ) -> list[VideoFeatures]:
     """Decode every video once: its times are needed, and its frames where they fit.
 
@@ -104,6 +128,8 @@ def collect_frames(
         sampling: which frames become tokens.
         data: ``on_bad_video`` and ``memory_bytes`` are read.
         progress: told of each video.
+        whole: videos whose pictures are wanted uncropped.
+        short_side: of these.
 
     Raises:
         VideoError: a video cannot be read and is not to be skipped.
@@ -113,8 +139,9 @@ def collect_frames(
     progress.start("decoding", total=len(videos), unit="videos")
     try:
         for number, video in enumerate(videos):
+            geometry = Geometry(preprocess, short_side if video in whole else 0)
             try:
-                sequence, rate = _read(video.path, preprocess, sampling, room)
+                sequence, rate = _read(video.path, geometry, sampling, room)
             except VideoError as error:
                 if data.on_bad_video == "stop":
                     raise
@@ -129,13 +156,13 @@ def collect_frames(
 
 
 def _read(
-    path: Path, preprocess: PreprocessConfig, sampling: SamplingConfig, room: int
+    path: Path, geometry: Geometry, sampling: SamplingConfig, room: int
 ) -> tuple[FrameSequence, Fraction | None]:
     """One video, its frames held if they take no more than ``room`` bytes; and its rate."""
     kept: list[Frames] | None = []
     times: list[TokenTimes] = []
     size = 0
-    for chunk in _decoded(path, sampling, preprocess):
+    for chunk in _decoded(path, sampling, geometry):
         times.append(chunk.times)
         size += chunk.frames.nbytes
         if kept is not None and size <= room:
@@ -146,4 +173,5 @@ def _read(
         raise VideoError(f"{path}: no frame could be sampled at {sampling.describe()}")
     held = np.concatenate(kept) if kept is not None else None
     joined = TokenTimes.concatenate(times)
-    return FrameSequence(path, joined, sampling, preprocess, held), probe(path).average_rate
+    sequence = FrameSequence(path, joined, sampling, geometry.preprocess, held, geometry.short_side)
+    return sequence, probe(path).average_rate

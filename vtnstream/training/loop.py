@@ -6,112 +6,51 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vtnstream.config import TrainConfig
 from vtnstream.errors import TrainingError
-from vtnstream.models.vtn import VTN
-from vtnstream.training.augment import augment_clips
-from vtnstream.training.batches import Batch, collate, epoch_crops
-from vtnstream.training.forward import run_model
-from vtnstream.training.losses import balanced_weights, head_loss, mixup
+from vtnstream.models.architectures import VideoModel
+from vtnstream.training.batches import Batch, BatchReader, Crop, epoch_crops
+from vtnstream.training.clips import clip_stride, clip_tokens
+from vtnstream.training.engine import Engine
+from vtnstream.training.forward import Forward, device_of
+from vtnstream.training.losses import balanced_weights, batch_loss
+from vtnstream.training.mixing import mix_batch
+from vtnstream.training.optim import WeightAverage, build_optimizer, learning_rate, trained_state
+from vtnstream.training.records import EpochRecord, Fit
 from vtnstream.training.targets import Sample, class_counts
 from vtnstream.training.validation import validate
-
-State = dict[str, Tensor]
-
-_START_FACTOR, _END_FACTOR = 1 / 25, 1e-4
-"""One-cycle's first and last learning rate, of its highest (Smith and Topin 2018)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch came to: a line of ``metrics.jsonl``.
-
-    Attributes:
-        epoch: counted from 1.
-        steps: optimiser steps so far.
-        learning_rate: at the end of the epoch.
-        loss: mean of the training loss over its steps.
-        validation: metrics on the held-out videos, empty without any.
-        seconds: since training began.
-    """
-
-    epoch: int
-    steps: int
-    learning_rate: float
-    loss: float
-    validation: Mapping[str, float]
-    seconds: float
-
-
-@dataclass(slots=True)
-class Fit:
-    """How training went; ``best_state`` holds all weights that were learned."""
-
-    records: list[EpochRecord] = field(default_factory=list)
-    best: EpochRecord | None = None
-    best_state: State = field(default_factory=dict)
-    stopped_early: bool = False
-
 
 OnEpoch = Callable[[EpochRecord, Fit], None]
 OnStep = Callable[[float, float], None]
 """Takes the share of all epochs that is done and the latest loss."""
+OnState = Callable[[Callable[[], dict[str, Any]]], None]
+"""Takes what makes the state to go on from, made only when it is asked for."""
+Warn = Callable[[str], None]
 
-
-def learning_rate(done: float, config: TrainConfig) -> float:
-    """At ``done`` (0 to 1) of all steps."""
-    optim = config.optim
-    if done < optim.warmup:
-        part = done / optim.warmup
-        if optim.schedule == "onecycle":
-            rise = (1 - math.cos(math.pi * part)) / 2
-            return optim.learning_rate * (_START_FACTOR + (1 - _START_FACTOR) * rise)
-        return optim.learning_rate * part
-    if optim.schedule == "constant":
-        return optim.learning_rate
-    part = (done - optim.warmup) / (1 - optim.warmup)
-    fall = (1 + math.cos(math.pi * part)) / 2
-    return optim.learning_rate * (_END_FACTOR + (1 - _END_FACTOR) * fall)
-
-
-def parameter_groups(model: VTN, weight_decay: float) -> list[dict[str, object]]:
-    """Trainable parameters with and without weight decay: matrices of linear layers and
-    filters of convolutions have it; biases, norms, [CLS] and embedding tables do not."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    decaying = (module for module in model.modules() if isinstance(module, kinds))
-    decayed = [module.weight for module in decaying if module.weight.requires_grad]
-    known = {id(parameter) for parameter in decayed}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-
-
-def trained_state(model: VTN) -> State:
-    """A copy of all weights but those of a frozen backbone."""
-    frozen = not any(parameter.requires_grad for parameter in model.backbone.parameters())
-    return {
-        name: tensor.detach().clone()
-        for name, tensor in model.state_dict().items()
-        if not (frozen and name.startswith("backbone."))
-    }
+MOST_BAD_LOSSES = 20
+"""Steps in a row whose loss is not finite: nothing more will come of it."""
+_SEED_STEP = 1_000_003
+"""Between the random numbers of two processes."""
 
 
 def fit(
-    model: VTN,
+    model: VideoModel,
     training: Sequence[Sample],
     validation: Sequence[Sample],
     config: TrainConfig,
     *,
+    engine: Engine | None = None,
+    begun: tuple[Mapping[str, Any], Fit] | None = None,
     on_step: OnStep = lambda done, loss: None,
     on_epoch: OnEpoch = lambda record, fit: None,
+    on_state: OnState = lambda make: None,
+    warn: Warn = lambda message: None,
 ) -> Fit:
     """Train a model, its backbone only end-to-end; the same seed gives the same losses.
 
@@ -119,53 +58,67 @@ def fit(
         model: on its device; ends with the weights of the last epoch.
         training: samples of normalised features, or end-to-end of frames.
         validation: the same, held out; may be empty, then the last epoch is the best.
-        config: ``seed``, ``data`` and ``optim`` are read.
+        config: ``seed``, ``data``, ``augment`` and ``optim`` are read.
+        engine: other processes and precision; None is neither.
+        begun: the state of a training that was cut off, and how it went until then.
         on_step: called after each step.
         on_epoch: called after each epoch.
+        on_state: called after each step and epoch with what gives the state to go on from.
+        warn: told of steps and videos left out.
 
     Raises:
         TrainingError: the loss is not finite.
+        VideoError: a video cannot be read any more.
     """
+    engine = engine or Engine()
     model.backbone.requires_grad_(config.mode == "end-to-end")
-    trainer = _Trainer(model, training, config)
-    result = Fit()
-    began = time.perf_counter()
-    devices = [model.cls_token.device] if model.cls_token.is_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(config.seed)
-        for epoch in range(1, config.optim.epochs + 1):
-            loss = trainer.epoch(epoch, on_step)
-            record = EpochRecord(
-                epoch,
-                trainer.steps,
-                trainer.rate,
-                loss,
-                validate(model, validation, config) if validation else {},
-                time.perf_counter() - began,
-            )
-            result.records.append(record)
-            if result.best is None or not validation or _better(record, result.best):
-                result.best, result.best_state = record, trained_state(model)
-            on_epoch(record, result)
-            patience = config.optim.patience
-            if validation and patience is not None and epoch - result.best.epoch >= patience:
-                result.stopped_early = epoch < config.optim.epochs
+    state, result = begun if begun is not None else (None, Fit())
+    device = device_of(model)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed + _SEED_STEP * engine.index)
+        trainer = Trainer(model, training, config, engine, warn)
+        if state is not None:
+            trainer.load(state)
+        for epoch in range(trainer.epoch, config.optim.epochs + 1):
+            if result.exhausted(config.optim.patience):
+                result.stopped_early = True
                 break
+            loss = trainer.run_epoch(on_step, lambda: on_state(trainer.state))
+            with trainer.average.applied():
+                metrics = validate(model, validation, config, engine) if validation else {}
+                record = EpochRecord(
+                    epoch, trainer.steps, trainer.rate, loss, metrics, trainer.seconds()
+                )
+                result.take(record, lambda: trained_state(model))
+            on_epoch(record, result)
+            trainer.next_epoch()
+            on_state(trainer.state)
+        if trainer.average.decay:
+            model.load_state_dict(trainer.average.state, strict=False)
     return result
 
 
-def _better(record: EpochRecord, best: EpochRecord) -> bool:
-    """By accuracy, among equal ones by loss."""
-    new, old = record.validation, best.validation
-    return (new["accuracy"], -new["loss"]) > (old["accuracy"], -old["loss"])
+class Trainer:
+    """Optimiser, schedule and random order of one training.
 
+    Attributes:
+        epoch: the one that runs or is next, from 1.
+        steps: optimiser steps so far.
+        rate: the latest learning rate.
+        average: of the weights.
+    """
 
-class _Trainer:
-    """Optimiser, schedule and random order."""
-
-    def __init__(self, model: VTN, samples: Sequence[Sample], config: TrainConfig) -> None:
+    def __init__(
+        self,
+        model: VideoModel,
+        samples: Sequence[Sample],
+        config: TrainConfig,
+        engine: Engine,
+        warn: Warn,
+    ) -> None:
         self.model, self.samples, self.config = model, samples, config
-        self.device = model.cls_token.device
+        self.engine, self.warn = engine, warn
+        self.device = device_of(model)
         head = model.config.head
         self.num_classes = len(head.dense_labels or head.labels)
         self.weights: Tensor | None = None
@@ -173,68 +126,158 @@ class _Trainer:
             counts = class_counts(samples, self.num_classes)
             power = 0.5 if config.optim.class_weights == "root" else 1.0
             self.weights = balanced_weights(counts, power).to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(model, config.optim.weight_decay), lr=config.optim.learning_rate
+        self.forward, self.optimizer = engine.prepare(
+            Forward(model), build_optimizer(model, config.optim)
         )
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.average = WeightAverage(model, config.optim.average)
         self.order = np.random.default_rng([config.seed, 1])
-        self.steps = 0
-        self.rate = 0.0
+        self.reader = BatchReader(model, config, engine, warn)
+        self.epoch, self.steps, self.rate = 1, 0, 0.0
+        self._batch, self._total, self._bad = 0, 0.0, 0
+        self._counted = 0
+        self._epoch_order = self.order.bit_generator.state
+        self._began = time.perf_counter()
 
-    def epoch(self, epoch: int, on_step: OnStep) -> float:
-        """One pass; returns the mean loss."""
+    def seconds(self) -> float:
+        """Since the training began."""
+        return time.perf_counter() - self._began
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides what comes next."""
+        random = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            random.append(torch.cuda.get_rng_state(self.device))
+        return {
+            "epoch": self.epoch,
+            "batch": self._batch,
+            "total": self._total,
+            "counted": self._counted,
+            "bad": self._bad,
+            "steps": self.steps,
+            "rate": self.rate,
+            "seconds": self.seconds(),
+            "epoch_order": self._epoch_order,
+            "order": self.order.bit_generator.state,
+            "random": self.engine.gather([random]),
+            "model": trained_state(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "average": (self.average.count, self.average.state),
+            "scaler": self.engine.scaler_state(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state`.
+
+        Raises:
+            TrainingError: it was left by another number of processes.
+        """
+        if len(state["random"]) != self.engine.count:
+            raise TrainingError(
+                f"the unfinished training ran in {len(state['random'])} processes: go on with as "
+                "many"
+            )
+        self.model.load_state_dict(state["model"], strict=False)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.count, self.average.state = state["average"]
+        self.average.state = {k: v.to(self.device) for k, v in self.average.state.items()}
+        self.engine.load_scaler(state["scaler"])
+        self.epoch, self._batch, self._total = state["epoch"], state["batch"], state["total"]
+        self._bad, self._counted = state["bad"], state["counted"]
+        self.steps, self.rate = state["steps"], state["rate"]
+        self._began = time.perf_counter() - state["seconds"]
+        self._epoch_order = state["epoch_order"]
+        self.order.bit_generator.state = state["order"]
+        random = state["random"][self.engine.index]
+        torch.set_rng_state(random[0])
+        if self.device.type == "cuda" and len(random) > 1:
+            torch.cuda.set_rng_state(random[1], self.device)
+
+    def next_epoch(self) -> None:
+        """The epoch is judged; the next one begins."""
+        self.epoch += 1
+        self._batch, self._total, self._counted = 0, 0.0, 0
+        self._epoch_order = self.order.bit_generator.state
+
+    def run_epoch(self, on_step: OnStep, on_state: Callable[[], None]) -> float:
+        """One pass, or what is left of it; returns the mean loss."""
         self.model.train()
         if self.config.mode == "frozen":
             self.model.backbone.eval()
-        data, optim = self.config.data, self.config.optim
-        crops = epoch_crops(
+        batches, optim = self._batches(), self.config.optim
+        for number in range(self._batch, len(batches)):
+            done = (self.epoch - 1 + number / len(batches)) / optim.epochs
+            batch = self.reader.read(batches[number], self.order)
+            loss = self.step(batch, learning_rate(done, self.config))
+            if math.isfinite(loss):
+                self._total += loss
+                self._counted += 1
+            self._batch = number + 1
+            on_step((self.epoch - 1 + self._batch / len(batches)) / optim.epochs, loss)
+            on_state()
+        if not self._counted:
+            raise TrainingError(f"no step of epoch {self.epoch} had a loss that is finite")
+        return self._total / self._counted
+
+    def _batches(self) -> list[list[Crop]]:
+        """Those of this epoch, the same again when it is taken up in its middle."""
+        now = self.order.bit_generator.state
+        self.order.bit_generator.state = self._epoch_order
+        batches = epoch_crops(
             self.samples,
-            max_tokens=data.clip_tokens or data.max_tokens,
-            batch_size=optim.batch_size,
-            batch_tokens=optim.batch_tokens,
+            max_tokens=clip_tokens(self.config),
+            batch_size=self.config.optim.batch_size,
+            batch_tokens=self.config.optim.batch_tokens,
             generator=self.order,
+            stride=clip_stride(self.config),
         )
-        total = 0.0
-        for number, part in enumerate(crops):
-            batch = collate(
-                part,
-                self.model.token_inputs,
-                clip_positions=self.model.config.temporal.window_positions == "clip",
-            )
-            if batch.holds_frames:
-                batch = replace(
-                    batch, inputs=augment_clips(batch.inputs, self.config.augment, self.order)
-                )
-            done = (epoch - 1 + number / len(crops)) / optim.epochs
-            loss = self.step(batch.to(self.device), learning_rate(done, self.config))
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss} in epoch {epoch} (step {self.steps}): lower "
-                    "optim.learning_rate, or look for broken features"
-                )
-            total += loss
-            on_step((epoch - 1 + (number + 1) / len(crops)) / optim.epochs, loss)
-        return total / len(crops)
+        if self._batch:
+            self.order.bit_generator.state = now
+        return batches
 
     def step(self, batch: Batch, rate: float) -> float:
-        """One update; returns its loss."""
+        """One update; returns its loss, over all processes."""
         optim = self.config.optim
-        soft = None
-        if optim.mixup and batch.labels is not None:
-            batch, soft = mixup(batch, self.num_classes, optim.mixup, self.order)
+        batch, soft = mix_batch(batch.to(self.device), self.num_classes, optim, self.order)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
-        loss = head_loss(
-            run_model(self.model, batch),
+        held = self._buffers() if optim.on_bad_loss == "skip" else {}
+        loss = batch_loss(
+            self.forward(batch),
             batch,
+            optim,
             class_weights=self.weights,
-            label_smoothing=optim.label_smoothing,
             soft_labels=soft,
+            engine=self.engine,
         )
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.parameters, optim.grad_clip)
+        value = float(self.engine.sum(loss.detach()) / self.engine.count)
+        if not math.isfinite(value):
+            self._refuse(value)
+            self.model.load_state_dict(held, strict=False)
+            return value
+        self._bad = 0
+        self.engine.backward(loss)
+        if optim.grad_clip:
+            self.engine.clip(self.parameters, optim.grad_clip)
         self.optimizer.step()
+        self.average.update()
         self.steps += 1
         self.rate = rate
-        return float(loss.detach())
+        return value
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """Statistics that a forward pass changes."""
+        saved = self.model.state_dict()
+        return {n: saved[n].clone() for n, _ in self.model.named_buffers() if n in saved}
+
+    def _refuse(self, loss: float) -> None:
+        self._bad += 1
+        skips = self.config.optim.on_bad_loss == "skip"
+        if not skips or self._bad >= MOST_BAD_LOSSES:
+            often = f" for the {self._bad}. time in a row" if self._bad > 1 else ""
+            raise TrainingError(
+                f"the loss is {loss} in epoch {self.epoch} (step {self.steps}){often}: lower "
+                "optim.learning_rate, or look for broken features"
+            )
+        self.warn(f"the loss is {loss} after step {self.steps}: the step is left out")

@@ -1,4 +1,4 @@
-"""Losses on the heads' logits, class weights and mixup of stored features."""
+"""Losses on the heads' logits, and class weights."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vtnstream.config import OptimConfig
 from vtnstream.models.vtn import VTNOutput
 from vtnstream.training.batches import Batch
+from vtnstream.training.engine import Engine
 from vtnstream.training.targets import IGNORE
 from vtnstream.types import IndexArray
 
@@ -38,6 +40,8 @@ def head_loss(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     soft_labels: Tensor | None = None,
+    steadiness: float = 0.0,
+    engine: Engine | None = None,
 ) -> Tensor:
     """Cross-entropy of the heads the batch has targets for, their sum where it has both; a
     scalar.
@@ -48,65 +52,92 @@ def head_loss(
         class_weights: (K,) of the dense head, or of the MLP head where there is no other.
         label_smoothing: share of the target spread over all classes.
         soft_labels: (B, K) in place of the batch's labels (mixup).
+        steadiness: share of :func:`unsteadiness` that is added for the dense head.
+        engine: where several processes work on one batch, each gets its share of the mean
+            over all of it (times their number, as gradients are averaged).
     """
     losses = []
     if batch.targets is not None:
         assert output.dense_logits is not None
-        losses.append(
-            functional.cross_entropy(
-                output.dense_logits.flatten(0, 1),  # (B*T, K)
-                batch.targets.flatten(),
-                weight=class_weights,
-                label_smoothing=label_smoothing,
-                ignore_index=IGNORE,
-            )
+        targets = batch.targets.flatten()
+        loss = functional.cross_entropy(
+            output.dense_logits.flatten(0, 1),  # (B*T, K)
+            targets,
+            weight=class_weights,
+            label_smoothing=label_smoothing,
+            ignore_index=IGNORE,
         )
+        losses.append(_of_all(loss, _mass(targets, class_weights), batch, engine))
+        if steadiness:
+            seen = _neighbours(batch)
+            loss = steadiness * unsteadiness(output.dense_logits, seen)
+            losses.append(_of_all(loss, seen.sum().float(), batch, engine))
     target = batch.labels if soft_labels is None else soft_labels
     if target is not None:
         assert output.logits is not None
         weight = class_weights if batch.targets is None else None
-        losses.append(
-            functional.cross_entropy(
-                output.logits, target, weight=weight, label_smoothing=label_smoothing
-            )
+        loss = functional.cross_entropy(
+            output.logits, target, weight=weight, label_smoothing=label_smoothing
         )
+        mass = _mass(target, weight) if soft_labels is None else loss.new_tensor(len(target))
+        losses.append(_of_all(loss, mass, batch, engine))
     return torch.stack(losses).sum()
 
 
-def mixup(
-    batch: Batch, num_classes: int, alpha: float, generator: np.random.Generator
-) -> tuple[Batch, Tensor]:
-    """Mix each sequence with another of the batch, token by token (Zhang et al. 2018).
+def batch_loss(
+    output: VTNOutput,
+    batch: Batch,
+    optim: OptimConfig,
+    *,
+    class_weights: Tensor | None,
+    soft_labels: Tensor | None,
+    engine: Engine,
+) -> Tensor:
+    """:func:`head_loss` as the config has it."""
+    return head_loss(
+        output,
+        batch,
+        class_weights=class_weights,
+        label_smoothing=optim.label_smoothing,
+        soft_labels=soft_labels,
+        steadiness=optim.steadiness,
+        engine=engine if engine.count > 1 or not batch.counts else None,
+    )
 
-    Only for the class of a whole sequence: mixing moments would make nonsense of dense
-    labels. A pair of different lengths is as long as its longer part, whose positions it
-    keeps, so the tail holds one of the two alone.
+
+def _mass(targets: Tensor, weight: Tensor | None) -> Tensor:
+    """What a mean loss was divided by."""
+    real = targets[targets != IGNORE]
+    return torch.ones_like(real).sum().float() if weight is None else weight[real].sum()
+
+
+def _of_all(loss: Tensor, mass: Tensor, batch: Batch, engine: Engine | None) -> Tensor:
+    """A mean over this process's part as its share of the mean over all parts."""
+    if engine is None:
+        return loss
+    mass = mass if batch.counts else torch.zeros_like(mass)
+    whole = engine.sum(mass.detach().clone())
+    if float(mass) == 0:  # nothing real in this part: a mean of nothing is no number
+        return torch.nan_to_num(loss) * 0.0
+    return loss * (engine.count * mass / whole)
+
+
+def unsteadiness(logits: Tensor, seen: Tensor) -> Tensor:
+    """Mean squared step of the log-probabilities from token to token, each at most 4 (MS-TCN's
+    truncated loss against over-segmentation, Farha and Gall 2019): a scalar.
 
     Args:
-        batch: with labels.
-        num_classes: K.
-        alpha: of the Beta distribution the shares are drawn from.
-        generator: of shares and pairs.
-
-    Returns:
-        the mixed batch, and its (B, K) soft labels.
+        logits: (B, T, K) of the dense head.
+        seen: (B, T - 1) bool, whether both tokens of a step are real.
     """
-    assert batch.labels is not None
-    inputs = batch.inputs
-    order = torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device)
-    share = float(generator.beta(alpha, alpha))
-    hot = functional.one_hot(batch.labels, num_classes).to(inputs.dtype)
-    mask, indices = batch.padding_mask, batch.indices
-    if mask is not None:
-        other = mask[order]
-        longer = other.sum(1, keepdim=True) > mask.sum(1, keepdim=True)
-        indices = torch.where(longer, indices[order], indices)
-        mask = mask | other
-    mixed = Batch(
-        share * inputs + (1 - share) * inputs[order],
-        indices,
-        mask,
-        batch.labels,
-        batch.targets,
-    )
-    return mixed, share * hot + (1 - share) * hot[order]
+    log = logits.log_softmax(-1)
+    steps = (log[:, 1:] - log[:, :-1].detach()).clamp(-4, 4) ** 2  # (B, T - 1, K)
+    return steps[seen].mean() if bool(seen.any()) else steps.sum() * 0.0
+
+
+def _neighbours(batch: Batch) -> Tensor:
+    """(B, T - 1) bool: a token and the next are both real."""
+    assert batch.targets is not None
+    if batch.padding_mask is None:
+        return torch.ones_like(batch.targets[:, 1:], dtype=torch.bool)
+    return batch.padding_mask[:, 1:] & batch.padding_mask[:, :-1]

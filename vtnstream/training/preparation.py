@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from vtnstream.config import ModelConfig, PreprocessConfig, RuntimeConfig, TrainConfig
+from vtnstream.config import (
+    PreprocessConfig,
+    RuntimeConfig,
+    TrainConfig,
+)
 from vtnstream.config.loading import from_dict, to_dict
-from vtnstream.config.train import RANDOM_WEIGHTS
 from vtnstream.datasets.annotations import Annotations, read_annotations
 from vtnstream.errors import AnnotationError, ConfigError, TrainingError
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.labels import BACKGROUND, stable_order
-from vtnstream.models.backbone import create_backbone, load_backbone_weights, native_preprocess
-from vtnstream.models.vtn import VTN
+from vtnstream.models.architectures import VideoModel
+from vtnstream.models.backbone import (
+    native_preprocess,
+)
 from vtnstream.progress import Progress
+from vtnstream.training.building import model_config_of, start_backbone, untrained_model
+from vtnstream.training.clips import clip_sampling
 from vtnstream.training.features import (
     VideoFeatures,
     collect_features,
@@ -41,7 +48,7 @@ from vtnstream.training.targets import (
 class Prepared:
     """A model ready to be trained and what it is trained on."""
 
-    model: VTN
+    model: VideoModel
     training: list[Sample]
     validation: list[Sample]
     labels: tuple[str, ...]
@@ -63,6 +70,8 @@ def resolve_task(config: TrainConfig, annotations: Annotations) -> str:
         raise ConfigError(f"{annotations.source}: task dense needs segments (path,start,end,label)")
     if config.class_annotations:
         return "both"
+    if config.vivit is not None:
+        return "classification"
     if config.task == "auto":
         return "dense" if annotations.has_segments else "classification"
     return config.task
@@ -93,7 +102,8 @@ def prepare(
         VideoError: a video cannot be read and is not to be skipped.
     """
     runtime = runtime or RuntimeConfig()
-    backbone = _backbone(config, progress)
+    _check_mixing(config, task)
+    backbone = start_backbone(config, progress)
     preprocess = from_dict(
         PreprocessConfig,
         {**to_dict(native_preprocess(config.backbone)), **config.preprocess},
@@ -107,12 +117,8 @@ def prepare(
     dense = task != "classification"
     labels = stable_order(annotations.labels, background=dense)
     classes = _classes(config)
-    model_config = _model_config(config, preprocess, labels, dense, classes, videos, progress)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = VTN(model_config, backbone)
-        if config.weight_init == "xavier":
-            _start_by_width(model)
+    model_config = model_config_of(config, preprocess, labels, dense, classes, videos, progress)
+    model = untrained_model(config, model_config, backbone)
     if config.mode == "frozen":
         fit_feature_norm(model.feature_norm, learned)
     model.to(resolve_device(runtime.device))
@@ -129,13 +135,15 @@ def prepare(
     return Prepared(model, parts[0], parts[1], labels)
 
 
-def _start_by_width(model: VTN) -> None:
-    """Linear layers of encoder and heads at Glorot's scale, which follows their width:
-    N(0, .02) is right for the paper's D = 768 and far too small for an encoder of 64."""
-    for part in (model.temporal_encoder, model.mlp_head, model.dense_head):
-        for module in part.modules() if part is not None else ():
-            if isinstance(module, torch.nn.Linear):
-                torch.nn.init.xavier_uniform_(module.weight)
+def _check_mixing(config: TrainConfig, task: str) -> None:
+    """
+    Raises:
+        ConfigError: moments would be mixed.
+    """
+    if task != "classification" and (config.optim.mixup or config.optim.cutmix):
+        raise ConfigError(
+            "optim.mixup and optim.cutmix mix whole sequences: they need task = classification"
+        )
 
 
 def _sequences(
@@ -151,7 +159,13 @@ def _sequences(
     videos = [*split.train, *split.validation]
     if config.mode == "end-to-end":
         return collect_frames(
-            videos, preprocess, config.sampling, data=config.data, progress=progress
+            videos,
+            preprocess,
+            clip_sampling(config),
+            data=config.data,
+            progress=progress,
+            whole=frozenset(split.train),
+            short_side=max(config.augment.short_side, default=0),
         )
     encoder = FrameEncoder(
         backbone,
@@ -185,62 +199,10 @@ def _classes(config: TrainConfig) -> dict[Path, str]:
     return {video.path: video.annotations[0].label for video in found.videos}
 
 
-def _through(item: VideoFeatures, model: VTN, config: TrainConfig) -> VideoFeatures:
+def _through(item: VideoFeatures, model: VideoModel, config: TrainConfig) -> VideoFeatures:
     if config.mode == "end-to-end":
         return item
     return dataclasses.replace(item, features=normalized(item.features, model.feature_norm))
-
-
-def _backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        backbone = create_backbone(config.backbone, pretrained=config.pretrained)
-    if config.weights not in (None, RANDOM_WEIGHTS):
-        load_backbone_weights(backbone, str(config.weights))
-    elif config.weights is None and not config.pretrained:
-        progress.warn(
-            f"backbone {config.backbone.name} has random weights, its features say little: "
-            "name its --weights, or use --pretrained"
-        )
-    return backbone.eval()
-
-
-def _model_config(
-    config: TrainConfig,
-    preprocess: PreprocessConfig,
-    labels: tuple[str, ...],
-    dense: bool,
-    classes: Mapping[Path, str],
-    videos: Sequence[VideoFeatures],
-    progress: Progress,
-) -> ModelConfig:
-    """The resolved config that is saved with the model."""
-    temporal = config.temporal
-    if config.data.clip_tokens:
-        temporal = dataclasses.replace(temporal, window_positions="clip")
-    longest = max(int(item.features.times.indices[-1]) + 1 for item in videos)
-    room = temporal.max_positions - 2
-    if temporal.positions == "learned" and longest > room and not config.data.clip_tokens:
-        short = f"learned positions reach {room} tokens and a video has {longest}: "
-        if temporal.transformers_class is not None:
-            progress.warn(f"{short}they repeat; raise temporal.max_positions")
-        else:
-            progress.warn(f"{short}training with rotary positions instead, which know no end")
-            temporal = dataclasses.replace(temporal, positions="rotary")
-    head = dataclasses.replace(
-        config.head,
-        labels=stable_order(classes.values()) if dense else labels,
-        dense_labels=labels if dense else (),
-    )
-    return ModelConfig(
-        name=Path(config.output).name,
-        sampling=config.sampling,
-        preprocess=preprocess,
-        backbone=config.backbone,
-        feature_norm=config.feature_norm,
-        temporal=temporal,
-        head=head,
-    )
 
 
 def _check_classes(

@@ -39,12 +39,8 @@ def train_config(
     data = to_dict(TrainConfig())
     if name is not None:
         model = to_dict(preset(str(name)))
-        if model["architecture"] != "vtn":
-            raise ConfigError(
-                f"preset {name} is a {model['architecture']}: training on stored features makes "
-                "a vtn, so name one of its presets"
-            )
         _merge(data, {key: model[key] for key in _OF_A_PRESET})
+        data["vivit"] = model["vivit"]
     _merge(data, written)
     for key, value in given.items():
         _merge(data, _nested(key, value))

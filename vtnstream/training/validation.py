@@ -12,9 +12,11 @@ from vtnstream.config import TrainConfig
 from vtnstream.localization.windows import window_starts
 from vtnstream.metrics.classification import top_k_accuracy
 from vtnstream.metrics.segmentation import segmentation_scores
-from vtnstream.models.vtn import VTN
+from vtnstream.models.architectures import VideoModel
 from vtnstream.training.batches import Batch, Crop, collate, plan_batches
-from vtnstream.training.forward import run_model
+from vtnstream.training.clips import clip_stride, clip_tokens
+from vtnstream.training.engine import Engine
+from vtnstream.training.forward import device_of, run_model
 from vtnstream.training.targets import Sample
 from vtnstream.types import FloatArray
 
@@ -34,7 +36,12 @@ class _Scores:
         return _Scores(None if self.tokens is None else self.tokens[:count], self.whole)
 
 
-def validate(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> dict[str, float]:
+def validate(
+    model: VideoModel,
+    samples: Sequence[Sample],
+    config: TrainConfig,
+    engine: Engine | None = None,
+) -> dict[str, float]:
     """``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10`` ...;
     where both heads are judged, ``class_accuracy`` and ``class_loss`` of the MLP head.
 
@@ -42,19 +49,43 @@ def validate(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> dict
         model: in any mode, left in evaluation mode.
         samples: normalised, with labels or targets.
         config: sizes of batches and clips.
+        engine: processes that share the samples; each gets the metrics of all.
     """
     model.eval()
+    engine = engine or Engine()
+    own = range(len(samples))[engine.index :: engine.count]
+    scores = engine.gather(_scores_of(model, [samples[number] for number in own], config))
+    if engine.count > 1:
+        everyone = engine.gather(list(own))
+        scores = [row for _, row in sorted(zip(everyone, scores, strict=True), key=_first)]
+    return _metrics(model, samples, scores)
+
+
+def _first(pair: tuple[int, object]) -> int:
+    return pair[0]
+
+
+def _scores_of(
+    model: VideoModel, samples: Sequence[Sample], config: TrainConfig
+) -> list[list[_Scores]]:
+    """The scores of each sample's crops, in order of time."""
     crops = [crop for sample in samples for crop in _crops(sample, config)]
     owners = {id(sample): number for number, sample in enumerate(samples)}
     found: list[list[tuple[int, _Scores]]] = [[] for _ in samples]
+    token_inputs = getattr(model, "token_inputs", None)
     for part in plan_batches(crops, config.optim.batch_size, config.optim.batch_tokens):
         clip_positions = model.config.temporal.window_positions == "clip"
-        batch = collate(part, model.token_inputs, clip_positions=clip_positions)
+        batch = collate(part, token_inputs, clip_positions=clip_positions)
         rows = _score(model, batch)
         for crop, row in zip(part, rows, strict=True):
             found[owners[id(crop.sample)]].append((crop.start, row.of_length(len(crop))))
     # Batches go by length, so the last, shorter clip of a sample may have come first.
-    scores = [[row for _, row in sorted(rows, key=lambda pair: pair[0])] for rows in found]
+    return [[row for _, row in sorted(rows, key=_first)] for rows in found]
+
+
+def _metrics(
+    model: VideoModel, samples: Sequence[Sample], scores: list[list[_Scores]]
+) -> dict[str, float]:
     metrics: dict[str, float] = {}
     if samples[0].label is not None:
         metrics = _class_metrics(samples, scores)
@@ -67,21 +98,32 @@ def validate(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> dict
 
 def _crops(sample: Sample, config: TrainConfig) -> list[Crop]:
     """All of a sample at once; clips spread over it for models trained on clips."""
-    clip = config.data.clip_tokens
+    clip, stride = config.data.clip_tokens, clip_stride(config)
+    if stride is not None:
+        clip = clip_tokens(config)
+        span = (clip - 1) * stride + 1
+        starts = window_starts(len(sample), min(span, len(sample)), span)
+        return [Crop(sample, start, len(sample), stride, clip) for start in _some(starts)]
     if not clip or len(sample) <= clip:
         return [Crop(sample, 0, len(sample))]
     starts = window_starts(len(sample), clip, clip)
-    if len(starts) > MAX_CLIPS:
-        starts = [starts[i] for i in np.linspace(0, len(starts) - 1, MAX_CLIPS).astype(int)]
+    starts = _some(starts)
     if sample.targets is not None:  # each token exactly once, as in one pass
         starts = list(range(0, len(sample), clip))
     return [Crop(sample, start, min(start + clip, len(sample))) for start in starts]
 
 
+def _some(starts: list[int]) -> list[int]:
+    """At most :data:`MAX_CLIPS` of them, evenly spread."""
+    if len(starts) <= MAX_CLIPS:
+        return starts
+    return [starts[i] for i in np.linspace(0, len(starts) - 1, MAX_CLIPS).astype(int)]
+
+
 @torch.inference_mode()
-def _score(model: VTN, batch: Batch) -> list[_Scores]:
+def _score(model: VideoModel, batch: Batch) -> list[_Scores]:
     """Log-probabilities of each sequence of a batch."""
-    output = run_model(model, batch.to(model.cls_token.device))
+    output = run_model(model, batch.to(device_of(model)))
     dense, whole = output.dense_logits, output.logits
     count = len(batch.inputs)
     rows = dense.float().log_softmax(-1).cpu().numpy() if dense is not None else [None] * count
@@ -102,7 +144,7 @@ def _class_metrics(samples: Sequence[Sample], scores: list[list[_Scores]]) -> di
 
 
 def _dense_metrics(
-    model: VTN, samples: Sequence[Sample], scores: list[list[_Scores]]
+    model: VideoModel, samples: Sequence[Sample], scores: list[list[_Scores]]
 ) -> dict[str, float]:
     names = model.config.head.dense_labels
     videos = []

@@ -85,7 +85,7 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
         section=_SECTION,
         settable=False,
         is_flag=True,
-        help="Replace the model that FOLDER holds.",
+        help="Replace what FOLDER holds, a model or an unfinished training.",
     ),
     option("--preset", section=_SECTION, metavar="NAME", help="Start from this (see models list)."),
     *(_flag(name, *about) for name, about in _FLAGS.items()),
@@ -112,13 +112,14 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
 @options.speech
 @click.pass_context
 def train(ctx: click.Context, /, **values: Any) -> None:
-    """Train a model on frozen features of a backbone.
+    """Train a model on frozen features of a backbone, or on pixels.
 
     ANNOTATIONS is a CSV with a header: path,label for classes of videos, or
     path,start,end,label for segments; columns fold, scene and split are understood. Lists of
     PySlowFast, Kinetics' CSV, ActivityNet's JSON, folders of MS-TCN and Cholec80, and a folder
     for each class are recognised too. RECIPE is a TOML file
-    that names the annotations and any setting; flags go over it, --set over both.
+    that names the annotations and any setting; flags go over it, --set over both. A training
+    that was cut off goes on when the same command is given again.
     """
     from vtnstream.training.run import train as run_training
     from vtnstream.training.settings import train_config
@@ -131,14 +132,21 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     config = train_config(recipe, overrides)
     if not config.output:
         raise UsageError("no output: say where the model goes with -o FOLDER")
-    if not values["overwrite"] and (Path(config.output) / "config.json").exists():
+    folder = Path(config.output)
+    unfinished = (folder / "unfinished.pt").exists()
+    if not values["overwrite"] and not unfinished and (folder / "config.json").exists():
         raise UsageError(
             f"{config.output}: holds a model already; name another folder with -o, or --overwrite"
         )
     keep_freed_memory()
     progress = make_progress(console)
     try:
-        result = run_training(config, runtime=options.runtime_from(values), progress=progress)
+        result = run_training(
+            config,
+            runtime=options.runtime_from(values),
+            progress=progress,
+            restart=values["overwrite"],
+        )
     finally:
         progress.close()
     if values["json"]:

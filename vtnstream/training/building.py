@@ -1,0 +1,121 @@
+"""The model that training starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from vtnstream.config import BackboneConfig, ModelConfig, PreprocessConfig, TrainConfig
+from vtnstream.config.train import RANDOM_WEIGHTS
+from vtnstream.labels import stable_order
+from vtnstream.models.architectures import VideoModel, build_model
+from vtnstream.models.backbone import checkpoint_gradients, create_backbone, load_backbone_weights
+from vtnstream.models.temporal import TemporalEncoder
+from vtnstream.models.vtn import VTN
+from vtnstream.progress import Progress
+from vtnstream.training.features import VideoFeatures
+
+
+def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
+    """The backbone that training starts from, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = create_backbone(_deep(config), pretrained=config.pretrained)
+    if config.weights not in (None, RANDOM_WEIGHTS):
+        load_backbone_weights(backbone, str(config.weights))
+    elif config.weights is None and not config.pretrained:
+        progress.warn(
+            f"backbone {config.backbone.name} has random weights, its features say little: "
+            "name its --weights, or use --pretrained"
+        )
+    return backbone.eval()
+
+
+def _deep(config: TrainConfig) -> BackboneConfig:
+    """The backbone with stochastic depth, which is training's alone and no part of the model."""
+    depth = config.optim.stochastic_depth
+    if not depth or config.mode == "frozen":
+        return config.backbone
+    arguments = {**config.backbone.arguments, "drop_path_rate": depth}
+    return dataclasses.replace(config.backbone, arguments=arguments)
+
+
+def model_config_of(
+    config: TrainConfig,
+    preprocess: PreprocessConfig,
+    labels: tuple[str, ...],
+    dense: bool,
+    classes: Mapping[Path, str],
+    videos: Sequence[VideoFeatures],
+    progress: Progress,
+) -> ModelConfig:
+    """The resolved config that is saved with the model."""
+    if config.vivit is not None:
+        return ModelConfig(
+            name=Path(config.output).name,
+            architecture="vivit",
+            sampling=config.sampling,
+            preprocess=preprocess,
+            backbone=config.backbone,
+            vivit=config.vivit,
+            head=dataclasses.replace(config.head, labels=labels),
+        )
+    temporal = config.temporal
+    if config.data.clip_tokens:
+        temporal = dataclasses.replace(temporal, window_positions="clip")
+    longest = max(int(item.features.times.indices[-1]) + 1 for item in videos)
+    room = temporal.max_positions - 2
+    if temporal.positions == "learned" and longest > room and not config.data.clip_tokens:
+        short = f"learned positions reach {room} tokens and a video has {longest}: "
+        if temporal.transformers_class is not None:
+            progress.warn(f"{short}they repeat; raise temporal.max_positions")
+        else:
+            progress.warn(f"{short}training with rotary positions instead, which know no end")
+            temporal = dataclasses.replace(temporal, positions="rotary")
+    head = dataclasses.replace(
+        config.head,
+        labels=stable_order(classes.values()) if dense else labels,
+        dense_labels=labels if dense else (),
+    )
+    return ModelConfig(
+        name=Path(config.output).name,
+        sampling=config.sampling,
+        preprocess=preprocess,
+        backbone=config.backbone,
+        feature_norm=config.feature_norm,
+        temporal=temporal,
+        head=head,
+    )
+
+
+def untrained_model(
+    config: TrainConfig, model_config: ModelConfig, backbone: torch.nn.Module
+) -> VideoModel:
+    """Encoder and heads, by the seed, around a backbone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build_model(model_config, backbone)
+        if config.weight_init == "xavier" and isinstance(model, VTN):
+            _start_by_width(model)
+    if config.optim.gradient_checkpointing:
+        _checkpoint_gradients(model, config)
+    return model
+
+
+def _start_by_width(model: VTN) -> None:
+    """Linear layers of encoder and heads at Glorot's scale, which follows their width:
+    N(0, .02) is right for the paper's D = 768 and far too small for an encoder of 64."""
+    for part in (model.temporal_encoder, model.mlp_head, model.dense_head):
+        for module in part.modules() if part is not None else ():
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.xavier_uniform_(module.weight)
+
+
+def _checkpoint_gradients(model: VideoModel, config: TrainConfig) -> None:
+    if isinstance(model.temporal_encoder, TemporalEncoder):
+        model.temporal_encoder.grad_checkpointing = True
+    if config.mode == "end-to-end":
+        checkpoint_gradients(model.backbone)
