@@ -80,7 +80,7 @@ TASKS = {
         HeadConfig(labels=films.ORDERS, dropout=0.0),
         120,
         (600, 200, 60),
-        Recipe(epochs=14, layers=3),
+        Recipe(epochs=12, layers=3),
         {
             "VTN, causal": Contender({"causal": True}),
             "VTN": Contender(),

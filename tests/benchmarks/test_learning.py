@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import learning
-from benchmarks.learning import films, long_context
+from benchmarks.learning import fight, films, long_context
 from benchmarks.learning.models import Recipe
 from vtnstream.synthesis.films import CUES
 
@@ -64,6 +64,32 @@ def test_every_contender_runs(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert set(rows) == set(task.contenders)
     assert all(0 <= value <= 100 for row in rows.values() for value in row)
     assert len(targets) == 2 * len(task.columns)
+
+
+def test_clips_fold_by_fold(tmp_path: Path) -> None:
+    """Dark clips and bright ones: every contender runs, the probe is right about all."""
+    from safetensors.torch import save_file
+
+    from vtnstream.config import BackboneConfig
+    from vtnstream.models.backbone import create_backbone
+    from vtnstream.video.write import write_video
+
+    random = np.random.default_rng(0)
+    lines = ["path,label,fold"]
+    for number in range(8):
+        level = 40 + 140 * (number % 2)
+        frames = (random.integers(0, 60, (32, 32, 3)) + level for _ in range(4))
+        write_video(tmp_path / f"{number}.mp4", (f.astype(np.uint8) for f in frames), 4)
+        lines.append(f"{number}.mp4,{'bright' if number % 2 else 'dark'},{number // 4}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    weights = tmp_path / "w.safetensors"
+    save_file(create_backbone(BackboneConfig("test_resnet")).state_dict(), weights)
+    brief = ("--seeds", "1", "--epochs", "2", "--epochs-end-to-end", "1", "--size", "32")
+    backbone = ("--backbone", "test_resnet", "--weights", str(weights))
+    rows, targets = table(tmp_path / "saved", "fight", str(tmp_path), *backbone, *brief)
+    assert set(rows) == set(fight.CONTENDERS)
+    assert rows[fight.PROBE][0] == 100
+    assert targets[0]["bound"] == fight.AIM
 
 
 def test_unknown_names_are_refused() -> None:
