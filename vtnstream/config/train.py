@@ -19,7 +19,7 @@ from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
 
 TASKS = ("auto", "classification", "dense", "both")
-MODES = ("frozen", "end-to-end")
+MODES = ("frozen", "end-to-end", "two-stage")
 RANDOM_WEIGHTS = "random"
 PRECISIONS = ("float32", "bfloat16", "float16")
 WEIGHT_INITS = ("xavier", "normal")
@@ -143,7 +143,9 @@ class TrainConfig:
 
     Attributes:
         mode: ``frozen`` learns temporal encoder and heads on stored features of a backbone
-            that stays as it is; ``end-to-end`` learns the backbone with them, from pixels.
+            that stays as it is; ``end-to-end`` learns the backbone with them, from pixels;
+            ``two-stage`` does the first, as ``first`` says and into ``output/frozen``, and
+            goes on from there with the second.
         annotations: a file or folder (see :mod:`vtnstream.datasets.annotations`).
         output: the model folder to write.
         class_annotations: classes of whole videos (path,label) beside annotations that are
@@ -151,6 +153,8 @@ class TrainConfig:
         task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head,
             ``both`` both; ``auto`` is what the annotations allow.
         seed: fixes weights, order, crops and dropout.
+        start: a model folder whose weights training starts from, all but the heads of other
+            labels; empty starts encoder and heads at random.
         weights: of the backbone: a file, a folder or ``hf-hub:org/name``; ``random`` where
             untrained ones are meant (without it they are warned of).
         pretrained: fetch timm's weights of the backbone's tag.
@@ -173,6 +177,7 @@ class TrainConfig:
         head: dropout and width of the MLP head; labels come from the annotations.
         data: which videos, in what pieces.
         optim: how they are learned.
+        first: the same of the first stage of ``two-stage``.
     """
 
     mode: str = "frozen"
@@ -181,6 +186,7 @@ class TrainConfig:
     output: str = ""
     task: str = "auto"
     seed: int = 0
+    start: str = ""
     weights: str | None = None
     pretrained: bool = False
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -193,6 +199,7 @@ class TrainConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    first: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: str = "float32"
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -200,7 +207,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         one_of("mode", self.mode, MODES)
         one_of("precision", self.precision, PRECISIONS)
-        if self.mode == "end-to-end" and self.feature_norm not in ("none", "video_mean"):
+        kept = ("none", "video_mean", "dataset") if self.start else ("none", "video_mean")
+        if self.mode == "end-to-end" and self.feature_norm not in kept:
             raise ConfigError(
                 "end-to-end training changes the features while it learns: set feature_norm to none"
             )
@@ -223,6 +231,8 @@ class TrainConfig:
             raise ConfigError("weights and pretrained exclude each other")
 
     def _check_vivit(self) -> None:
+        if self.vivit is not None and self.sampling.kind == "rate":
+            self.vivit.check_rate(self.sampling.fps)
         if self.mode == "frozen":
             raise ConfigError("a ViViT learns from pixels: set mode = end-to-end")
         if self.task not in ("auto", "classification") or self.class_annotations:

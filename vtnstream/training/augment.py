@@ -105,8 +105,8 @@ def _cropped(clip: Tensor, box: tuple[float, float, float], size: tuple[int, int
 
 
 def _strong(clip: Tensor, config: AugmentConfig, seed: int) -> Tensor:
-    """RandAugment, colours and erasing by torchvision, which draws once for a video."""
-    from torchvision import tv_tensors
+    """RandAugment, colours and erasing by torchvision, which draws once for a stack of pictures
+    (as its ``Video`` some of them would pass unchanged, without a word)."""
     from torchvision.transforms import v2
 
     steps: list[torch.nn.Module] = []
@@ -120,10 +120,9 @@ def _strong(clip: Tensor, config: AugmentConfig, seed: int) -> Tensor:
         steps.append(v2.RandAugment(operations, magnitude))
     if config.erasing:
         steps.append(v2.RandomErasing(config.erasing))
-    video = tv_tensors.Video(clip.permute(0, 3, 1, 2).contiguous())  # (T, 3, H, W)
+    pictures = clip.permute(0, 3, 1, 2).contiguous()  # (T, 3, H, W)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for step in steps:
-            video = step(video)
-    plain: Tensor = video.as_subclass(Tensor)
-    return plain.permute(0, 2, 3, 1)
+            pictures = step(pictures)
+    return pictures.permute(0, 2, 3, 1)

@@ -10,9 +10,11 @@ import torch
 
 from vtnstream.config import BackboneConfig, ModelConfig, PreprocessConfig, TrainConfig
 from vtnstream.config.train import RANDOM_WEIGHTS
+from vtnstream.errors import ConfigError
 from vtnstream.labels import stable_order
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import checkpoint_gradients, create_backbone, load_backbone_weights
+from vtnstream.models.checkpoint import load_model
 from vtnstream.models.temporal import TemporalEncoder
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import Progress
@@ -23,7 +25,9 @@ def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
     """The backbone that training starts from, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone = create_backbone(_deep(config), pretrained=config.pretrained)
+        backbone = create_backbone(_deep(config), pretrained=config.pretrained and not config.start)
+    if config.start:
+        return backbone.eval()
     if config.weights not in (None, RANDOM_WEIGHTS):
         load_backbone_weights(backbone, str(config.weights))
     elif config.weights is None and not config.pretrained:
@@ -100,9 +104,37 @@ def untrained_model(
         model = build_model(model_config, backbone)
         if config.weight_init == "xavier" and isinstance(model, VTN):
             _start_by_width(model)
+    if config.start:
+        _start_from(model, config.start)
     if config.optim.gradient_checkpointing:
         _checkpoint_gradients(model, config)
     return model
+
+
+def _start_from(model: VideoModel, folder: str) -> None:
+    """Take the weights of a trained model, all but those of heads with other labels.
+
+    Raises:
+        ModelError: there is no such model.
+        ConfigError: it is another model.
+    """
+    trained = load_model(folder)
+    state = trained.state_dict()
+    ours, theirs = model.config.head, trained.config.head
+    if ours.labels != theirs.labels:
+        state = {n: t for n, t in state.items() if n.partition(".")[0] not in ("mlp_head", "head")}
+    if ours.dense_labels != theirs.dense_labels:
+        state = {n: t for n, t in state.items() if not n.startswith("dense_head.")}
+    own = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    heads = ("mlp_head.", "head.", "dense_head.")
+    other = [n for n, t in state.items() if own.get(n) != t.shape]
+    other += [n for n in own if n not in state and not n.startswith(heads)]
+    if other:
+        raise ConfigError(
+            f"{folder}: start is a model of another shape ({other[0]} differs): give this training "
+            "the backbone, temporal and head settings of its config.json"
+        )
+    model.load_state_dict(state, strict=False)
 
 
 def _start_by_width(model: VTN) -> None:

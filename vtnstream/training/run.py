@@ -27,6 +27,8 @@ from vtnstream.training.saved_run import SavedRun
 from vtnstream.training.split import split_videos
 
 SUMMARY_FILE = "train.json"
+FIRST_FOLDER = "frozen"
+"""In the output, the model of the first of two stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ def train(
     """
     if not config.annotations or not config.output:
         raise ConfigError("train: annotations and output are needed")
+    if config.mode == "two-stage":
+        return train_in_stages(config, runtime=runtime, progress=progress, restart=restart)
     began = time.perf_counter()
     folder, runtime = Path(config.output), runtime or RuntimeConfig()
     if restart and is_main_process():
@@ -135,6 +139,38 @@ def train(
     if is_main_process():
         _write_summary(folder, config, result)
     return result
+
+
+def train_in_stages(
+    config: TrainConfig,
+    *,
+    runtime: RuntimeConfig | None = None,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> TrainResult:
+    """Encoder and heads on stored features of whole videos, then everything from pixels: the
+    second stage starts where guessing ends. Arguments as of :func:`train`."""
+    folder = Path(config.output)
+    whole = dataclasses.replace(config.data, clip_tokens=0, clip_seconds=0.0)
+    optim = dataclasses.replace(config.first, cutmix=0.0)
+    first = dataclasses.replace(
+        config, mode="frozen", output=str(folder / FIRST_FOLDER), data=whole, optim=optim
+    )
+    second = dataclasses.replace(config, mode="end-to-end", start=first.output)
+    if restart or not _has_finished(first):
+        train(first, runtime=runtime, progress=progress, restart=restart)
+    return train(second, runtime=runtime, progress=progress, restart=restart)
+
+
+def _has_finished(config: TrainConfig) -> bool:
+    """Whether the folder holds the result of just this training."""
+    folder = Path(config.output)
+    try:
+        written = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError):
+        return False
+    asked = json.loads(json.dumps(to_dict(config)))
+    return bool(written == asked) and read_unfinished(folder) is None
 
 
 class _Warnings:

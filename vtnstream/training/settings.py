@@ -72,8 +72,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not readable as TOML ({error})") from error
-    for key in ("annotations", "class_annotations", "output"):
-        if isinstance(data.get(key), str):
+    for key in ("annotations", "class_annotations", "output", "start"):
+        if isinstance(data.get(key), str) and data[key]:
             data[key] = str(path.parent / data[key])
     videos = data.get("data", {}).get("videos")
     if isinstance(videos, str):

@@ -121,6 +121,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     that names the annotations and any setting; flags go over it, --set over both. A training
     that was cut off goes on when the same command is given again.
     """
+    from vtnstream.training.engine import is_main_process
     from vtnstream.training.run import train as run_training
     from vtnstream.training.settings import train_config
 
@@ -149,6 +150,8 @@ def train(ctx: click.Context, /, **values: Any) -> None:
         )
     finally:
         progress.close()
+    if not is_main_process():
+        return
     if values["json"]:
         console.out(json.dumps(_document(result), indent=2))
     else:
