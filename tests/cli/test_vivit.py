@@ -77,14 +77,17 @@ def test_extract_and_plan(run: Run, film: Path, folders: dict[str, Path]) -> Non
 
 def test_commands_that_need_a_vtn_say_so(run: Run, film: Path, folders: dict[str, Path]) -> None:
     joint = folders["joint"]
-    for command in (
-        ["attention", film, "-m", joint],
-        ["classify", film, "-m", joint, "--views", "2x1"],
-    ):
+    for command in (["attention", film, "-m", joint], ["summarize", film, "-m", joint]):
         outcome = run(*command)
         assert outcome.code == 2 and "works with a vtn" in outcome.errors[0]
     outcome = run("classify", film, "-m", joint, "--fps", "5")
     assert outcome.code == 2 and "5 samples/s are too many" in outcome.errors[0]
+
+
+def test_views(run: Run, film: Path, folders: dict[str, Path]) -> None:
+    for folder in folders.values():
+        said = document(run("classify", film, "-m", folder, "--views", "3x1", "--json"))
+        assert said["run"]["num_views"] == 3
 
 
 def test_folders_of_transformers_are_imported(run: Run, home: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -18,8 +18,11 @@ from vtnstream.config import ModelConfig, SamplingConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.sample_source import open_samples
+from vtnstream.inference.samples import FRAMES, SampleShape
+from vtnstream.models.architectures import VideoModel
 from vtnstream.models.streaming import SequenceOutput
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vivit import ViViT
 from vtnstream.preprocess.views import crop_corners, uncropped_fit
 from vtnstream.progress import Progress
 from vtnstream.timecode import format_time
@@ -35,15 +38,14 @@ from vtnstream.types import (
 )
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling import index_range
-from vtnstream.video.source import open_video
 
 _CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Frames (T, h, w, 3) uint8, scaled and not cropped, with their times and the position
-    indices (T,) the temporal encoder gets."""
+    """Tokens (T, t * h, w, 3) uint8, scaled and not cropped, the t frames of one below the
+    other, with their times and the position indices (T,) the temporal encoder gets."""
 
     frames: NDArray[np.uint8]
     times: TokenTimes
@@ -65,7 +67,7 @@ class MultiView:
 
 def run_multi_view(
     path: str | Path,
-    model: VTN,
+    model: VideoModel,
     encoder: FrameEncoder,
     views: ViewsConfig,
     sampling: SamplingConfig,
@@ -80,7 +82,7 @@ def run_multi_view(
         path: the video.
         model: in evaluation mode, with a class head.
         encoder: its frame encoder.
-        views: how many, and how long.
+        views: how many, and how long; clips of a ViViT are as long as it was made for.
         sampling: with a rate, a clip is that many tokens of this grid; with any other kind
             it is ``floor(linspace(0, n - 1, T))`` of the n frames of ``clip_seconds``, as
             the paper's reference does it.
@@ -92,6 +94,8 @@ def run_multi_view(
         UsageError: the video's length is unknown, or the geometry allows no such crops.
         VideoError: nothing could be decoded.
     """
+    if isinstance(model, ViViT):
+        views = _of_vivit(model, views, sampling)
     info = probe(path, stream=stream)
     starts = clip_starts(info, views, sampling, span or TimeRange(), str(path))
     progress.start(Path(path).name, total=len(starts), unit="clips")
@@ -101,13 +105,15 @@ def run_multi_view(
     decoded = 0
     try:
         for number, start in enumerate(starts, 1):
-            clip, count, met = read_clip(path, model.config, views, sampling, start, info)
+            clip, count, met = read_clip(
+                path, model.config, views, sampling, start, info, encoder.shape
+            )
             decoded += count
             problems += [f"clip {number} at {format_time(start, digits=2)}: {what}" for what in met]
             if clip is not None:
                 logits, values = _encode(model, encoder, clip, views.num_crops)
                 rows.append(logits)
-                parts.append((clip.times, values))
+                parts.append((_rows(clip.times, np.arange(len(values))), values))
             progress.advance(number)
     finally:
         progress.finish()
@@ -124,6 +130,19 @@ def run_multi_view(
         num_views=len(views_logits),
         num_frames_decoded=decoded,
     )
+
+
+def _of_vivit(model: ViViT, views: ViewsConfig, sampling: SamplingConfig) -> ViewsConfig:
+    """Clips of the model's own length.
+
+    Raises:
+        UsageError: its tokens do not lie on a grid of time.
+    """
+    if sampling.kind != "rate":
+        raise UsageError(
+            f"--views of a vivit need samples at a rate, not {sampling.kind}: say --fps"
+        )
+    return replace(views, num_frames=model.vivit.clip_tokens)
 
 
 def clip_starts(
@@ -162,6 +181,7 @@ def read_clip(
     sampling: SamplingConfig,
     start: Fraction,
     info: VideoInfo,
+    shape: SampleShape = FRAMES,
 ) -> tuple[Clip | None, int, tuple[str, ...]]:
     """The frames of one clip, how many were decoded for it, and what went wrong."""
     span = TimeRange(start, start + clip_length(views, sampling))
@@ -173,9 +193,10 @@ def read_clip(
         picks = np.floor(np.linspace(0, last, views.num_frames)).astype(np.int64)
         grid = SamplingConfig(kind="all")
     first, stop = index_range(grid, span)
-    with open_video(
+    with open_samples(
         path,
         grid,
+        replace(shape, clip=0),
         fit=uncropped_fit(config.preprocess),
         interpolation=config.preprocess.interpolation,
         chunk_size=_CHUNK,
@@ -232,22 +253,40 @@ def _rows(times: TokenTimes, keep: IndexArray) -> TokenTimes:
 
 @torch.inference_mode()
 def _encode(
-    model: VTN, encoder: FrameEncoder, clip: Clip, num_crops: int
+    model: VideoModel, encoder: FrameEncoder, clip: Clip, num_crops: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Logits (crops, K) of one clip and the features (T, D) of its middle crop."""
-    height, width = clip.frames.shape[1:3]
+    """Logits (crops, K) of one clip and the features (T, D) of its middle crop: (1, D) where
+    the model has one vector a clip."""
+    count = encoder.shape.burst.frames
+    stacked, width = clip.frames.shape[1:3]
     config = model.config.preprocess
     across, down = config.frame_width, config.size
+    frames = clip.frames.reshape(len(clip.frames), count, stacked // count, width, 3)
     values = [
-        encoder.encode(clip.frames[:, top : top + down, left : left + across])
-        for left, top in crop_corners(config, width, height, num_crops)
+        encoder.encode(
+            _samples(frames[:, :, top : top + down, left : left + across], encoder.shape)
+        )
+        for left, top in crop_corners(config, width, stacked // count, num_crops)
     ]
-    device = model.cls_token.device
+    device = next(model.parameters()).device
     features = torch.from_numpy(np.stack(values)).to(device)  # (crops, T, D)
-    positions = torch.from_numpy(clip.positions).to(device).expand(num_crops, -1)
-    logits = model.forward_features(features, indices=positions).logits  # (crops, K)
+    positions = torch.from_numpy(clip.positions[: features.shape[1]]).to(device)
+    indices = positions.expand(num_crops, -1)
+    logits = model.forward_features(features, indices=indices).logits  # (crops, K)
     assert logits is not None
     return logits.float().cpu().numpy(), values[num_crops // 2]
+
+
+def _samples(frames: NDArray[np.uint8], shape: SampleShape) -> NDArray[np.uint8]:
+    """Frames (T, t, h, w, 3) as the encoder takes them, one below the other: a token each, or
+    all of the clip, filled up with its last frame."""
+    tokens, count, height, width, _ = frames.shape
+    if not shape.clip:
+        return np.ascontiguousarray(frames).reshape(tokens, count * height, width, 3)
+    flat = frames.reshape(-1, height, width, 3)
+    missing = shape.frames_at_once - len(flat)
+    flat = np.concatenate((flat, np.repeat(flat[-1:], missing, axis=0)))
+    return flat.reshape(1, -1, width, 3)
 
 
 def _mean_logits(logits: FloatArray, multi_label: bool) -> FloatArray:

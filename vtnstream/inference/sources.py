@@ -28,7 +28,7 @@ from vtnstream.inference.multi_view import run_multi_view
 from vtnstream.inference.opening import sampling_grid, span_text
 from vtnstream.inference.partial import gaps, seconds_expected
 from vtnstream.inference.samples import SampleShape
-from vtnstream.models.architectures import VideoModel, require_vtn
+from vtnstream.models.architectures import VideoModel
 from vtnstream.models.streaming import SequenceOutput
 from vtnstream.progress import Progress
 from vtnstream.timecode import FrameCount, format_time, parse_time
@@ -246,7 +246,7 @@ def _views(
     assert views is not None
     result = run_multi_view(
         path,
-        require_vtn(model, "--views"),
+        model,
         encoder,
         views,
         sampling,
