@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vtnstream.config import RuntimeConfig, TimelineConfig
@@ -14,6 +15,7 @@ from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, joined, pieces_of
 from vtnstream.errors import UsageError
 from vtnstream.inference.analyze import (
+    Analysis,
     analyze,
     attention_map,
     check_window,
@@ -21,6 +23,7 @@ from vtnstream.inference.analyze import (
 )
 from vtnstream.inference.clip_scores import clip_layout
 from vtnstream.inference.encoder import FrameEncoder, resolve_device
+from vtnstream.inference.follow import Follower, follow
 from vtnstream.inference.reporting import config_sha256, report_of
 from vtnstream.inference.sources import Question, open_source
 from vtnstream.models.architectures import VideoModel, require_vtn
@@ -29,6 +32,7 @@ from vtnstream.models.precision import TORCH_DTYPES
 from vtnstream.models.vivit import ViViT
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
+from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, Report
 
 NO_MODEL = (
@@ -143,6 +147,50 @@ class Analyzer:
             report = report_of(path, source, self._about, self.encoder, sampling, options, chosen)
             settings = {**report.settings, "summary": to_dict(config)}
             return dataclasses.replace(report, settings=settings)
+
+    def follow(
+        self,
+        feed: Feed,
+        question: Question,
+        options: TimelineConfig,
+        *,
+        keep_seconds: float,
+    ) -> AbstractContextManager[Follower]:
+        """A stream to be analysed while it comes: see :func:`vtnstream.inference.follow.follow`.
+
+        Raises:
+            VideoError: the stream shows no video.
+            UsageError: the model, the question or an option needs the whole video.
+        """
+        model = require_vtn(self._temporal, "--follow")
+        return follow(
+            feed,
+            model,
+            self.encoder,
+            question.sampling or model.config.sampling,
+            options,
+            keep_seconds=keep_seconds,
+            runtime=self.runtime,
+            stream=question.stream,
+        )
+
+    def followed(
+        self,
+        follower: Follower,
+        question: Question,
+        options: TimelineConfig,
+        cut_short: str | None = None,
+    ) -> Report:
+        """The report of a stream that has ended: the class of what was kept of it; its segments
+        have been told."""
+        model = require_vtn(self._temporal, "--follow")
+        source = follower.source(cut_short)
+        analysis = Analysis((), None, (), ())
+        if model.config.head.labels:
+            analysis = analyze(model, source.features, scratch=self._scratch)
+        sampling = question.sampling or model.config.sampling
+        path = follower.info.path
+        return report_of(path, source, self._about, self.encoder, sampling, options, analysis)
 
     def _run(
         self,

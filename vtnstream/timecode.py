@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,6 +13,7 @@ from vtnstream.errors import UsageError
 
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s?")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([mh])")
 _FRAMES = re.compile(r"(\d+)f")
 _SMPTE = re.compile(r"(\d{2}):([0-5]\d):([0-5]\d)([:;.,])(\d{2,3})")
 _NTSC = Fraction(1000, 1001)
@@ -53,6 +55,23 @@ def parse_time(text: str) -> Fraction | FrameCount:
         if seconds < 60 and (hours is None or minutes < 60):
             return int(hours or 0) * 3600 + minutes * 60 + seconds
     raise UsageError(f"not a time: {text!r} (write 90, 90s, 1:30, 00:01:30.5 or 2700f)")
+
+
+def parse_duration(text: str) -> Fraction:
+    """Read a length of time: the forms of :func:`parse_time` but frames, and ``30m``, ``1.5h``.
+
+    Raises:
+        UsageError: the text is none of them.
+    """
+    if match := _DURATION.fullmatch(text.strip()):
+        return Fraction(match[1]) * (60 if match[2] == "m" else 3600)
+    parsed = None
+    if not _FRAMES.fullmatch(text.strip()):
+        with suppress(UsageError):
+            parsed = parse_time(text)
+    if not isinstance(parsed, Fraction):
+        raise UsageError(f"not a length of time: {text!r} (write 90, 90s, 30m, 2h or 1:30)")
+    return parsed
 
 
 def parse_rate(value: str | int | float | Fraction) -> Fraction:

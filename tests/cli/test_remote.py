@@ -131,6 +131,7 @@ def test_a_film_on_standard_input(
     assert outcome.code == 2 and "save standard input to a file" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_pipe_through_a_real_process(film: Path, model_folder: Path, home: Path) -> None:
     command = [sys.executable, "-m", "vtnstream", "classify", "-", "-m", model_folder, "--jsonl"]
     with subprocess.Popen(["cat", film], stdout=subprocess.PIPE) as cat:

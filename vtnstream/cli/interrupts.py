@@ -12,7 +12,11 @@ import os
 import signal
 import sys
 import threading
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 
 class Interrupts:
@@ -21,6 +25,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.signum = 0
+        self._instead: Callable[[], None] | None = None
+        self._noted = 0
 
     def install(self) -> None:
         """Take over SIGINT and SIGTERM; ignored signals (``nohup``) stay ignored."""
@@ -33,8 +39,30 @@ class Interrupts:
     def _arrived(self, signum: int, frame: FrameType | None) -> None:
         if self.signum:
             os._exit(128 + signum)
+        if self._instead is not None:
+            self._noted = signum
+            instead, self._instead = self._instead, None
+            instead()
+            return
+        if self._noted:
+            os._exit(128 + signum)
         self.signum = signum
         raise KeyboardInterrupt
+
+    def call_instead(self, end: Callable[[], None]) -> None:
+        """From now on the first signal calls ``end`` and interrupts nothing: what is being said
+        is finished. The second one ends the process at once."""
+        self._instead = end
+
+    def end_calling(self) -> int:
+        """Signals interrupt again.
+
+        Returns:
+            the exit code of the one that came meanwhile, 0 where none did.
+        """
+        code = 128 + self._noted if self._noted else 0
+        self._instead, self._noted = None, 0
+        return code
 
     def caused(self, error: BaseException) -> bool:
         """Whether ``error`` is an interrupt, whatever its type."""

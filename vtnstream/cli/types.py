@@ -10,7 +10,7 @@ import click
 
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import ConfigError, UsageError
-from vtnstream.timecode import FrameCount, parse_rate, parse_time
+from vtnstream.timecode import parse_duration, parse_rate, parse_time
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -35,7 +35,7 @@ class TimeType(_Type):
 
 
 class SecondsType(_Type):
-    """A length of time in seconds, written as a point in time is, but never in frames."""
+    """A length of time in seconds: ``90``, ``1:30``, ``30m``; never in frames."""
 
     name = "time"
 
@@ -43,12 +43,9 @@ class SecondsType(_Type):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         try:
-            seconds = parse_time(str(value))
+            return float(parse_duration(str(value)))
         except UsageError as error:
             self.fail(str(error), param, ctx)
-        if isinstance(seconds, FrameCount):
-            self.fail(f"frames do not say how long: {value!r} (write 90 or 1:30)", param, ctx)
-        return float(seconds)
 
 
 class RateType(_Type):

@@ -56,12 +56,17 @@ def to_segments(timeline: ScoreTimeline, options: TimelineConfig) -> tuple[Segme
         return ()
     timeline = smooth(timeline, options.smoothing, options.smoothing_size)
     runs = split_runs(timeline.scores, timeline.times)
-    cut = _multi_label if timeline.multi_label else _single_label
-    segments = [segment for run in runs for segment in cut(run, timeline, options)]
+    segments = [segment for run in runs for segment in cut_run(run, timeline, options)]
     lowest = 0.0
     if timeline.multi_label and options.nms != "none":
         lowest = Levels.of(options, default=MULTI_LABEL_THRESHOLD).offset
     return tuple(suppress(segments, options.nms, options.nms_threshold, min_score=lowest))
+
+
+def cut_run(run: Run, timeline: ScoreTimeline, options: TimelineConfig) -> list[Segment]:
+    """Segments of one gap-free run of smoothed scores, before overlaps are suppressed."""
+    cut = _multi_label if timeline.multi_label else _single_label
+    return cut(run, timeline, options)
 
 
 def _single_label(run: Run, timeline: ScoreTimeline, options: TimelineConfig) -> list[Segment]:

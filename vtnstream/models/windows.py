@@ -58,10 +58,14 @@ def encode_windows(
         yield from zip(batch, _classify(model, reader, batch), strict=True)
 
 
-@torch.inference_mode()
 def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
     """(B windows) -> (B, K) float32."""
-    tokens, indices = reader.take(starts)  # (B, W, D), (B, W)
+    return classify_windows(model, *reader.take(starts))
+
+
+@torch.inference_mode()
+def classify_windows(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatArray:
+    """Windows of embedded tokens (B, W, Dh) at grid positions (B, W) -> logits (B, K)."""
     if model.config.temporal.window_positions == "clip":
         indices = indices - indices[:, :1]
     if indices.shape[1] > TOKENS_AT_ONCE:

@@ -19,6 +19,9 @@ class Feed:
         name: for messages and results.
         chunks: the bytes; waits for them, and ends when :meth:`close` is called.
         stop: makes ``chunks`` end.
+
+    Attributes:
+        playing: it is read for the last time.
     """
 
     def __init__(self, name: str, chunks: Iterator[bytes], stop: Callable[[], None]) -> None:
@@ -27,7 +30,7 @@ class Feed:
         self._stop = stop
         self._kept = bytearray()
         self._forgotten = 0
-        self._playing = False
+        self.playing = False
 
     def __str__(self) -> str:
         return self.name
@@ -49,7 +52,7 @@ class Feed:
 
     def play(self) -> None:
         """The next reader is the last."""
-        self._playing = True
+        self.playing = True
 
     def close(self) -> None:
         """End the stream; whoever waits for it wakes up. From any thread."""
@@ -62,17 +65,37 @@ class Feed:
             if chunk is None:
                 return b""
             self._kept += chunk
-            if not self._playing and len(self._kept) > _MOST_KEPT:
+            if not self.playing and len(self._kept) > _MOST_KEPT:
                 raise VideoOpenError(
                     f"{self.name}: shows no picture in its first {_MOST_KEPT >> 20} MB; is it a "
                     "video?"
                 )
         offset = position - self._forgotten
         data = bytes(self._kept[offset : offset + size])
-        if self._playing:
+        if self.playing:
             del self._kept[: offset + len(data)]
             self._forgotten += offset + len(data)
         return data
+
+
+def comes_in_order(feed: Feed) -> bool:
+    """Whether the index of an MP4 (``moov``) comes before what it points to (``mdat``); True for
+    all other formats, and for a stream that plays, which was asked before."""
+    place, kind = 0, b"ftyp"
+    while not feed.playing:
+        header = b"".join(feed.read_at(place + i, 1) for i in range(16))
+        size, found = int.from_bytes(header[:4]), header[4:8]
+        if place == 0 and found != kind:
+            return True
+        if found in (b"moov", b"moof") or len(header) < 16:
+            return True
+        if found == b"mdat":
+            return False
+        size = int.from_bytes(header[8:]) if size == 1 else size
+        if size < 8:
+            return True
+        place += size
+    return True
 
 
 class FeedReader(io.RawIOBase):

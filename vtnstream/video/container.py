@@ -21,6 +21,7 @@ from av.codec.hwaccel import HWAccel
 
 from vtnstream.errors import NoVideoStreamError, UsageError, VideoOpenError
 from vtnstream.transport.address import shown
+from vtnstream.transport.feed import Feed, comes_in_order
 from vtnstream.transport.media import Medium, open_media
 
 # A Python log callback can deadlock with decoder threads (PyAV #751).
@@ -118,6 +119,11 @@ def open_video(
         UsageError: ``stream`` names something that is no video stream.
     """
     path = shown(str(medium))
+    if isinstance(medium, Feed) and not comes_in_order(medium):
+        raise VideoOpenError(
+            f"{path}: is an MP4 with its index at the end, which cannot be read while it comes; "
+            "record Matroska, MPEG-TS or fragmented MP4"
+        )
     opened = open_media(medium)
     file = opened.file
     container: Any = None

@@ -20,10 +20,9 @@ from vtnstream.cli.inputs import require_file, resolve
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.session import for_each
-from vtnstream.cli.types import TimeType
+from vtnstream.cli.types import SecondsType
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.errors import OutputError, UsageError
-from vtnstream.timecode import FrameCount, parse_time
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial
@@ -43,9 +42,10 @@ _SECTION = "Summary"
     option(
         "--length",
         section=_SECTION,
-        type=TimeType(),
+        type=SecondsType(),
+        default=SummaryConfig().length,
         metavar="TIME",
-        help=f"How long it may be: 90, 90s, 1:30 [default: {SummaryConfig().length:g} s].",
+        help=f"How long it may be: 90, 2m, 1:30 [default: {SummaryConfig().length:g} s].",
     ),
     field(SummaryConfig, "piece", section=_SECTION, metavar="SECONDS", help="Longest piece."),
     field(SummaryConfig, "shortest", section=_SECTION, metavar="SECONDS", help="Shortest piece."),
@@ -86,7 +86,7 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     if values["render"] is not None:
         require_file(inputs, "--render")
     config = SummaryConfig(
-        length=_seconds(values["length"]),
+        length=values["length"],
         piece=values["piece"],
         shortest=values["shortest"],
         diversity=values["diversity"],
@@ -124,15 +124,6 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         return report.partial
 
     return for_each(inputs, work, console)
-
-
-def _seconds(text: str | None) -> float:
-    if text is None:
-        return SummaryConfig().length
-    parsed = parse_time(text)
-    if isinstance(parsed, FrameCount):
-        raise UsageError("--length is in seconds, not frames")
-    return float(parsed)
 
 
 def _render(console: Console, path: str, target: Path, segments: Any, copy: bool) -> None:

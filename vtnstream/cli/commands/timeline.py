@@ -10,13 +10,15 @@ from vtnstream.cli import options
 from vtnstream.cli.analysis import analyze_inputs
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.follow import follow_input, follow_options
 
 EXAMPLES = """
 vtnstream timeline movie.mkv --window 64
 vtnstream timeline surgery.mp4 --model models/surgery --smoothing median --min-duration 5
 vtnstream timeline match.mp4 --localize both --viterbi 4 --json > match.json
 vtnstream timeline recordings/ --recursive -o results -f json,csv
+vtnstream timeline https://example.org/match.mp4 --window 64
+vtnstream timeline recording.ts --follow --window 32 | jq -c 'select(.final)'
 vtnstream timeline film.mkv --features film.safetensors --window 32 --stride 8
 """
 
@@ -26,16 +28,23 @@ vtnstream timeline film.mkv --features film.safetensors --window 32 --stride 8
 @options.model
 @options.analysis
 @options.timeline
+@follow_options
 @options.time_range
 @options.sampling("the model's own")
 @options.results
 @options.runtime
 @options.speech
 @click.pass_obj
-def timeline(console: Console, /, **values: Any) -> ExitCode:
+def timeline(console: Console, /, **values: Any) -> int:
     """Say what happens when in each of INPUTS: labelled segments in seconds of the source.
 
     INPUTS are videos of any length, directories, patterns, or - for names on standard input.
     Features are kept, so that another window, threshold or head decodes nothing.
+
+    With --follow, one input is read while it comes: a file that grows, - for a pipe, a live HLS
+    playlist, rtsp:// or tcp://. Each segment is a line: {"final": true} will not change any more.
     """
-    return analyze_inputs(console, values, options.timeline_from(values))
+    localize = options.timeline_from(values)
+    if values["follow"]:
+        return follow_input(console, values, localize)
+    return analyze_inputs(console, values, localize)

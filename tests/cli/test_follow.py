@@ -1,0 +1,374 @@
+"""Streams followed while they come say what an ordinary run over the finished file says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Outcome
+from tests.synth import Film
+from tests.transport.server import Site, serving
+
+Run = Callable[..., Outcome]
+Events = list[dict[str, Any]]
+
+WINDOW = ("--window", "6", "--stride", "3", "--localize", "sliding")
+FOLLOW = ("--follow", "--follow-timeout", "1.5")
+
+# A writer in a process of its own: argument 1 in 20 pieces to argument 2.
+WRITER = """
+import sys, time
+data = open(sys.argv[1], "rb").read()
+size = -(-len(data) // 20)
+with open(sys.argv[2], "wb", 0) as file:
+    for start in range(0, len(data), size):
+        file.write(data[start : start + size])
+        time.sleep(0.08)
+"""
+
+
+def _picture(number: int, width: int, height: int) -> np.ndarray:
+    """Coarse noise of which the brightness wanders."""
+    random = np.random.default_rng(number)
+    level = int(100 + 90 * np.sin(number / 17) * np.sin(number / 61 + 1))
+    blocks = random.integers(max(level - 40, 0), min(level + 40, 255), (8, 8, 3), np.uint8)
+    return np.kron(blocks, np.ones((height // 8, width // 8, 1), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One minute as Matroska, transport stream and fragmented MP4."""
+    folder = tmp_path_factory.mktemp("films")
+    found = {}
+    for name, muxer in (("mkv", {}), ("ts", {}), ("mp4", {"movflags": "frag_keyframe+empty_moov"})):
+        film = Film(count=600, rate=10, size=(64, 64), gop=10, draw=_picture, muxer=muxer)
+        film.format = {"mkv": "matroska", "ts": "mpegts", "mp4": "mp4"}[name]
+        found[name] = film.write(folder / f"film.{name}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained model that is of many minds: each label's logit over windows of the film
+    has mean 0."""
+    import torch
+
+    from vtnstream.config import (
+        BackboneConfig,
+        HeadConfig,
+        ModelConfig,
+        PreprocessConfig,
+        SamplingConfig,
+        TemporalConfig,
+    )
+    from vtnstream.models.checkpoint import save_model
+    from vtnstream.models.create import create_model
+    from vtnstream.models.windows import encode_windows
+    from vtnstream.types import Features, TokenTimes
+
+    torch.manual_seed(0)
+    temporal = TemporalConfig(
+        num_layers=1, num_heads=4, intermediate_size=64, attention_window=(8,)
+    )
+    model = create_model(
+        ModelConfig(
+            name="many-minds",
+            sampling=SamplingConfig(fps=Fraction(2)),
+            preprocess=PreprocessConfig(size=64, resize=64, mean=(0.5,) * 3, std=(0.5,) * 3),
+            backbone=BackboneConfig("test_vit", {"img_size": 64}),
+            temporal=temporal,
+            head=HeadConfig(labels=("calm", "wild", "odd"), dense_labels=("background", "loud")),
+        )
+    ).eval()
+    pictures = np.stack([_picture(number, 64, 64) for number in range(0, 600, 5)])
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        values = model.encode_frames(pixels).numpy()
+        grid = np.arange(len(values))
+        features = Features(values, TokenTimes(grid, grid, grid / 2, grid / 2 + 0.5))
+        starts = range(0, len(values) - 6, 3)
+        found = np.stack([x for _, x in encode_windows(model, features, starts=starts, window=6)])
+        last = model.mlp_head[-1]
+        scale = torch.from_numpy(4 / found.std(0))
+        last.bias.copy_((last.bias - torch.from_numpy(found.mean(0))) * scale)
+        last.weight.mul_(scale[:, None])
+    return save_model(model, tmp_path_factory.mktemp("models") / "many-minds")
+
+
+def events_of(text: str) -> Events:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def finals(events: Events) -> Events:
+    keys = ("start", "end", "label", "score")
+    found = [e for e in events if e["event"] == "segment" and e["final"]]
+    return [{key: event[key] for key in keys} for event in found]
+
+
+@pytest.fixture
+def whole(run: Run, model_folder: Path) -> Callable[..., dict[str, Any]]:
+    """The ordinary run over a finished file."""
+
+    def whole(path: Path | str, *more: str) -> dict[str, Any]:
+        outcome = run("timeline", path, "-m", model_folder, "--json", *WINDOW, *more)
+        assert outcome.code == 0, outcome.err
+        document: dict[str, Any] = json.loads(outcome.out)
+        assert len(document["segments"]) >= 4  # or equality would say little
+        return document
+
+    return whole
+
+
+def same(events: Events, document: dict[str, Any]) -> None:
+    """Final segments and classes are those of the document, to the rounding of other batches."""
+    said, expected = finals(events), document["segments"]
+    exact = ("start", "end", "label")
+    assert [[s[k] for k in exact] for s in said] == [[s[k] for k in exact] for s in expected]
+    assert np.allclose([s["score"] for s in said], [s["score"] for s in expected], atol=1e-4)
+    result = events[-1]
+    assert result["event"] == "result" and result["num_segments"] == len(expected)
+    assert [c["label"] for c in result["classes"]] == [c["label"] for c in document["classes"]]
+    scores = [[c["score"] for c in d["classes"]] for d in (result, document)]
+    assert np.allclose(*scores, atol=1e-4)
+    assert result["video"]["width"] == document["video"]["width"]
+    assert result["run"]["tokens"] == document["run"]["tokens"]
+
+
+@pytest.mark.parametrize("kind", ["mkv", "ts", pytest.param("mp4", marks=pytest.mark.slow)])
+def test_a_growing_file_says_what_the_finished_one_says(
+    run: Run,
+    whole: Callable[..., dict[str, Any]],
+    films: dict[str, Path],
+    model_folder: Path,
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    target = tmp_path / f"growing.{kind}"
+    target.touch()
+    with subprocess.Popen([sys.executable, "-c", WRITER, films[kind], target]) as writer:
+        outcome = run("timeline", target, "-m", model_folder, *WINDOW, *FOLLOW)
+        writer.wait()
+    assert outcome.code == 0, outcome.err
+    events = events_of(outcome.out)
+    same(events, whole(films[kind]))
+    start = events[0]
+    assert start["event"] == "start" and start["delay_seconds"] == (6 + 4 + 1) / 2
+    guesses = [e for e in events if e["event"] == "segment" and not e["final"]]
+    revisions = [e["revision"] for e in guesses]
+    assert revisions == sorted(revisions) and revisions[-1] > 3
+
+
+def test_smoothing_and_durations_on_the_way(
+    run: Run, whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+) -> None:
+    more = ("--smoothing", "median", "--min-duration", "1.5", "--merge-gap", "1")
+    outcome = run("timeline", films["ts"], "-m", model_folder, *WINDOW, *FOLLOW, *more)
+    assert outcome.code == 0, outcome.err
+    same(events_of(outcome.out), whole(films["ts"], *more))
+
+
+@contextmanager
+def pouring(target: Path, source: Path) -> Iterator[threading.Event]:
+    """The source grows into the target for as long as the event is not set."""
+    enough, data = threading.Event(), source.read_bytes()
+
+    def pour() -> None:
+        with target.open("wb", 0) as file:
+            for start in range(0, len(data), 4000):
+                file.write(data[start : start + 4000])
+                if enough.wait(0.05):
+                    return
+
+    thread = threading.Thread(target=pour)
+    thread.start()
+    try:
+        yield enough
+    finally:
+        enough.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
+def test_a_signal_ends_it_and_what_was_final_stays_true(
+    whole: Callable[..., dict[str, Any]],
+    films: dict[str, Path],
+    model_folder: Path,
+    tmp_path: Path,
+    signum: int,
+    code: int,
+) -> None:
+    target = tmp_path / "growing.ts"
+    target.touch()
+    command = [sys.executable, "-m", "vtnstream", "timeline", target, "-m", model_folder]
+    command += [*WINDOW, "--follow", "--follow-timeout", "60"]
+    with (
+        pouring(target, films["ts"]),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
+        assert process.stdout is not None
+        lines = []
+        while len(finals(events_of("".join(lines)))) < 1:
+            lines.append(process.stdout.readline().decode())
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert b"stays true" in err and err.count(b"\n") == 1
+    events = events_of("".join(lines) + out.decode())
+    result = events[-1]
+    assert result["event"] == "result" and result["interrupted"] is True
+    assert "stopped after" in result["partial"]["reasons"][0]
+    said, expected = finals(events), whole(films["ts"])["segments"]
+    assert 0 < len(said) == result["num_segments"]
+    for mine, its in zip(said, expected, strict=False):
+        assert [mine[k] for k in ("start", "end", "label")] == [
+            its[k] for k in ("start", "end", "label")
+        ]
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_a_live_playlist(
+    run: Run,
+    whole: Callable[..., dict[str, Any]],
+    films: dict[str, Path],
+    model_folder: Path,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "hls"
+    folder.mkdir()
+    muxer = {"hls_time": "6", "hls_list_size": "0"}
+    Film(count=600, rate=10, size=(64, 64), gop=10, draw=_picture, format="hls", muxer=muxer).write(
+        folder / "full.m3u8"
+    )
+    lines = (folder / "full.m3u8").read_text().splitlines()
+    ends = [i + 1 for i, line in enumerate(lines) if line.endswith(".ts")]
+    assert len(ends) >= 8 and lines[-1] == "#EXT-X-ENDLIST"
+    live = folder / "live.m3u8"
+    head = ["#EXT-X-TARGETDURATION:1" if "TARGETDURATION" in x else x for x in lines]
+    head.insert(1, "#EXT-X-PLAYLIST-TYPE:EVENT")
+
+    def show(count: int) -> None:
+        shown = "\n".join(head[: ends[count - 1] + 1])
+        part = folder / "next"
+        part.write_text(shown + "\n" if count < len(ends) else "\n".join(head) + "\n")
+        part.replace(live)
+
+    def grow() -> None:
+        for count in range(3, len(ends) + 1):
+            show(count)
+            time.sleep(0.2)
+
+    show(2)
+    grower = threading.Thread(target=grow)
+    with serving(Site(folder)) as site:
+        grower.start()
+        outcome = run(
+            "timeline", f"{site.address}/live.m3u8", "-m", model_folder, *WINDOW, "--follow"
+        )
+        grower.join()
+        finished = whole(f"{site.address}/full.m3u8")
+    assert outcome.code == 0, outcome.err
+    same(events_of(outcome.out), finished)
+
+
+@pytest.mark.skipif(
+    not shutil.which("ffmpeg") and not os.environ.get("CI"), reason="ffmpeg serves the stream"
+)
+def test_a_transport_stream_over_tcp(
+    run: Run, whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        films["ts"],
+        "-c",
+        "copy",
+        "-copyts",
+        "-muxdelay",
+        "0",
+    ]
+    command += ["-f", "mpegts", f"{address}?listen=1"]
+    with subprocess.Popen(command) as server:
+        for _ in range(100):
+            outcome = run("timeline", address, "-m", model_folder, *WINDOW, *FOLLOW)
+            if "cannot be reached" not in outcome.err:
+                break
+            time.sleep(0.05)
+        server.wait(timeout=20)
+    assert outcome.code == 0, outcome.err
+    same(events_of(outcome.out), whole(films["ts"]))
+
+
+@pytest.mark.slow
+def test_a_pipe(
+    whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+) -> None:
+    command = [sys.executable, "-m", "vtnstream", "timeline", "-", "-m", model_folder]
+    with subprocess.Popen(["cat", films["mkv"]], stdout=subprocess.PIPE) as cat:
+        done = subprocess.run(
+            [*command, *WINDOW, "--follow"], stdin=cat.stdout, capture_output=True, timeout=120
+        )
+    assert done.returncode == 0, done.stderr
+    same(events_of(done.stdout.decode()), whole(films["mkv"]))
+
+
+def test_what_cannot_be_followed_is_one_line(
+    run: Run, film: Path, films: dict[str, Path], model_folder: Path, tmp_path: Path
+) -> None:
+    def refused(code: int, *arguments: str | Path) -> str:
+        outcome = run("timeline", *arguments, "-m", model_folder, *FOLLOW)
+        assert outcome.code == code and len(outcome.errors) == 1 and not outcome.out, outcome.err
+        return outcome.errors[0]
+
+    assert "fragmented" in refused(1, film)  # its index lies at the end
+    assert "one stream" in refused(2, film, film)
+    assert "--json does not go with --follow" in refused(2, films["ts"], "--json")
+    assert "--output-dir" in refused(2, films["ts"], "-o", "out")
+    assert "--viterbi" in refused(2, films["ts"], "--viterbi", "2")
+    assert "temporal.causal" in refused(2, films["ts"], "--localize", "dense")
+    assert "--fps" in refused(2, films["ts"], "--num-frames", "8")
+    assert "no such file" in refused(1, tmp_path / "nothing.ts")
+    assert "empty" in refused(1, _touched(tmp_path / "empty.ts"))
+    assert "cannot be reached" in refused(1, "tcp://127.0.0.1:9")
+    assert "cannot be reached" in refused(1, "rtsp://me:secret@127.0.0.1:9/camera")
+    assert "secret" not in refused(1, "rtsp://me:secret@127.0.0.1:9/camera")
+
+
+def _touched(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def test_a_file_cut_off_is_partial(
+    run: Run, films: dict[str, Path], model_folder: Path, tmp_path: Path
+) -> None:
+    data = bytearray(films["ts"].read_bytes())
+    data[40_000:44_000] = bytes(4000)
+    target = tmp_path / "damaged.ts"
+    target.write_bytes(data)
+    outcome = run("timeline", target, "-m", model_folder, *WINDOW, *FOLLOW)
+    assert outcome.code == 3 and "partial result" in outcome.err
+    assert events_of(outcome.out)[-1]["partial"]["num_corrupt"] > 0

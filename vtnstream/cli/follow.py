@@ -1,0 +1,165 @@
+"""``timeline --follow``: one stream, its segments as events while it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vtnstream.cli import options
+from vtnstream.cli.analysis import question_from, require_model
+from vtnstream.cli.console import Console
+from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.fields import attach, field, option
+from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.cli.types import SecondsType
+from vtnstream.config import TimelineConfig
+from vtnstream.config.follow import FollowConfig
+from vtnstream.errors import UsageError
+
+_SECTION = "Live"
+_EXCLUDED = (
+    "recursive",
+    "files_from",
+    "null",
+    "json",
+    "output_dir",
+    "format",
+    "start",
+    "end",
+    "features",
+    "whole",
+)
+
+follow_options = attach(
+    option(
+        "--follow",
+        section=_SECTION,
+        settable=False,
+        is_flag=True,
+        help="Read one file that grows, or a stream, while it comes; JSON lines as they happen.",
+    ),
+    field(
+        FollowConfig,
+        "keep",
+        section=_SECTION,
+        type=SecondsType(),
+        metavar="TIME",
+        show_default=False,
+        help="How far back the class at the end looks: 90, 30m, 2h [default: 30m].",
+    ),
+    field(
+        FollowConfig,
+        "follow_timeout",
+        section=_SECTION,
+        type=SecondsType(),
+        metavar="TIME",
+        show_default=False,
+        help="A stream without news for so long has ended [default: 30s].",
+    ),
+)
+
+
+def follow_input(console: Console, values: Mapping[str, Any], localize: TimelineConfig) -> int:
+    """Follow the one input to its end, or to the first signal.
+
+    Returns:
+        the exit code.
+
+    Raises:
+        UsageError: an option needs a whole video.
+        VideoError: the stream cannot be read.
+    """
+    _check(values)
+    require_model(values)
+    config = FollowConfig(values["keep"], values["follow_timeout"])
+    from vtnstream.analyzer import Analyzer
+    from vtnstream.inference.sources import Question
+    from vtnstream.video.live import open_stream
+
+    question = Question(**question_from(values))
+    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    path = values["inputs"][0]
+    feed = open_stream(path, idle_seconds=config.follow_timeout, warn=console.warn)
+    INTERRUPTS.call_instead(feed.close)
+    try:
+        with analyzer.follow(feed, question, localize, keep_seconds=config.keep) as follower:
+            events = _Events(console, feed.name)
+            events.start(follower, localize, config)
+            for told in follower.told():
+                events.segments(told.segments, final=told.final)
+            code = INTERRUPTS.end_calling()
+            # Only where the stream has ended by itself are its last segments certain.
+            cut_short = f"stopped after {follower.num_tokens} tokens" if code else None
+            rest = follower.rest()
+            events.segments(rest, final=not code)
+            report = analyzer.followed(follower, question, localize, cut_short)
+            events.result(report, follower, rest, interrupted=bool(code))
+    finally:
+        INTERRUPTS.end_calling()
+    for warning in report.warnings:
+        console.warn(f"{feed.name}: {warning}")
+    if code:
+        console.say(f"{feed.name}: stopped; what was said as final stays true")
+        return code
+    if report.partial is not None:
+        console.warn(f"{feed.name}: partial result: {'; '.join(report.partial.reasons)}")
+        return ExitCode.PARTIAL
+    return ExitCode.OK
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    if len(values["inputs"]) != 1:
+        raise UsageError("--follow reads one stream: name one file, address, or - for a pipe")
+    for name in _EXCLUDED:
+        if values[name]:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} does not go with --follow, which prints JSON lines")
+    if values["method"] != "chunked":
+        raise UsageError("--method does not go with --follow")
+
+
+class _Events:
+    """JSON lines about one stream."""
+
+    def __init__(self, console: Console, name: str) -> None:
+        self._console = console
+        self._name = name
+        self._revision = 0
+
+    def _say(self, kind: str, **fields: Any) -> None:
+        from vtnstream.report.structured import event, json_line
+
+        self._console.out(json_line(event(kind, self._name, **fields)).rstrip("\n"))
+
+    def start(self, follower: Any, localize: TimelineConfig, config: FollowConfig) -> None:
+        self._say(
+            "start",
+            delay_seconds=follower.delay_seconds,
+            track=follower.track,
+            window=localize.num_window_tokens if follower.track == "sliding" else None,
+            stride=localize.num_stride_tokens if follower.track == "sliding" else None,
+            keep_seconds=config.keep,
+            labels=follower.labels,
+        )
+
+    def segments(self, segments: tuple[Any, ...], *, final: bool) -> None:
+        """Final ones once; the others with the number of the revision they belong to."""
+        from vtnstream.report.structured import segment_document
+
+        more: dict[str, Any] = {}
+        if not final:
+            self._revision += 1
+            more["revision"] = self._revision
+        for segment in segments:
+            self._say("segment", **segment_document(segment, None), final=final, **more)
+
+    def result(
+        self, report: Any, follower: Any, rest: tuple[Any, ...], *, interrupted: bool
+    ) -> None:
+        from vtnstream.report.structured import report_document
+
+        document = report_document(report)
+        for name in ("input", "segments", "timebase"):
+            del document[name]
+        final = follower.num_final + (0 if interrupted else len(rest))
+        self._say("result", **document, num_segments=final, interrupted=interrupted)

@@ -1,0 +1,25 @@
+"""How a stream is followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vtnstream.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class FollowConfig:
+    """Options of ``vtnstream timeline --follow``.
+
+    Attributes:
+        keep: seconds of features that are kept on disk: what the class at the end is said of.
+        follow_timeout: seconds without news after which a stream has ended.
+    """
+
+    keep: float = 1800.0
+    follow_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("keep", "follow_timeout"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")

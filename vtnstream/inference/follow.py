@@ -1,0 +1,228 @@
+"""A stream analysed while it comes: segments are told once they can no longer change.
+
+stream -> decoded tokens -> backbone -> ring of features -> final scores -> segments. Nothing held
+grows with the stream. What is told as final is what an ordinary run over the finished video says.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config.runtime import default_cache_dir
+from vtnstream.errors import StoreError, UsageError, VideoDecodeError
+from vtnstream.features.ring import FeatureRing
+from vtnstream.inference.encoder import FrameEncoder, default_batch_size, limit_threads
+from vtnstream.inference.partial import gaps
+from vtnstream.inference.sources import Source
+from vtnstream.inference.stream_scores import StreamScores, stream_scores
+from vtnstream.localization.stream import SegmentStream, smoothing_reach
+from vtnstream.models.vtn import VTN
+from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.transport.feed import Feed
+from vtnstream.types import Partial, Segment, TokenTimes, VideoInfo
+from vtnstream.video.prefetch import prefetch
+from vtnstream.video.source import VideoSource, open_video
+
+_CHUNKS_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Segments that follow those told before. Where they are not ``final``, they take the place
+    of all that were told so since the last final one."""
+
+    segments: tuple[Segment, ...]
+    final: bool
+
+
+@contextmanager
+def follow(
+    feed: Feed,
+    model: VTN,
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    options: TimelineConfig,
+    *,
+    keep_seconds: float,
+    runtime: RuntimeConfig,
+    stream: int | None = None,
+) -> Iterator[Follower]:
+    """Open a stream to be followed.
+
+    Args:
+        feed: its bytes.
+        model: in evaluation mode.
+        encoder: of its backbone.
+        sampling: which frames; a rate, a stride, all or keyframes.
+        options: how segments are cut.
+        keep_seconds: how much of the stream the class is said of.
+        runtime: batch size, cache directory.
+        stream: index of the video stream.
+
+    Raises:
+        VideoError: the stream shows no video.
+        UsageError: the model or an option needs the whole video.
+    """
+    if sampling.kind == "uniform":
+        raise UsageError(
+            f"sampling {sampling.describe()} needs the whole video: follow with --fps N"
+        )
+    limit_threads(runtime)
+    size = runtime.batch_size or default_batch_size(encoder.device)
+    scores = stream_scores(model, options)
+    multi_label = model.config.head.multi_label
+    segments = SegmentStream(scores.labels, multi_label, options, scores.track)
+    with ExitStack() as stack:
+        stack.callback(feed.close)
+        folder = Path(stack.enter_context(_temporary_folder(runtime)))
+        video = stack.enter_context(
+            open_video(
+                feed,
+                sampling,
+                fit=frame_fit(encoder.preprocess),
+                interpolation=encoder.preprocess.interpolation,
+                chunk_size=size,
+                stream=stream,
+                skip=False,
+            )
+        )
+        ring = FeatureRing(folder, encoder.num_features, keep_seconds)
+        wait = scores.delay_tokens + smoothing_reach(options) + size + 1
+        delay = wait / _tokens_a_second(sampling, video.info)
+        delay += max(options.min_duration, options.merge_gap)
+        yield Follower(video, encoder, size, ring, scores, segments, round(delay, 3))
+
+
+def _temporary_folder(runtime: RuntimeConfig) -> tempfile.TemporaryDirectory[str]:
+    place = (runtime.cache_dir or default_cache_dir()) / "live"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=place)
+    except OSError as error:
+        raise StoreError(
+            f"{place}: features cannot be stored ({error.strerror or error}): choose another "
+            "place with --cache-dir"
+        ) from error
+
+
+def _tokens_a_second(sampling: SamplingConfig, info: VideoInfo) -> float:
+    if sampling.kind == "rate":
+        return float(sampling.fps)
+    frames = float(info.average_rate or Fraction(25))
+    return frames / sampling.stride if sampling.kind == "stride" else frames
+
+
+class Follower:
+    """A stream on its way through a model (see :func:`follow`).
+
+    Attributes:
+        info: what the stream's header says.
+        track: ``dense`` or ``sliding``.
+        labels: of the segments.
+        delay_seconds: a token is in no final segment earlier than so long after it was shown.
+        num_final: final segments told.
+        num_tokens: tokens read.
+    """
+
+    def __init__(
+        self,
+        video: VideoSource,
+        encoder: FrameEncoder,
+        batch_size: int,
+        ring: FeatureRing,
+        scores: StreamScores,
+        segments: SegmentStream,
+        delay_seconds: float,
+    ) -> None:
+        self.info = video.info
+        self.track, self.labels = scores.track, scores.labels
+        self.delay_seconds = delay_seconds
+        self.num_final = 0
+        self.num_tokens = 0
+        self._video, self._encoder, self._size = video, encoder, batch_size
+        self._ring, self._scores, self._cutter = ring, scores, segments
+        self._told: tuple[Segment, ...] = ()
+        self._gaps = 0
+        self._last_end: float | None = None
+
+    def told(self) -> Iterator[Told]:
+        """What can be said, as the stream comes, to its end; then the segments that are open
+        there, not final.
+
+        Raises:
+            VideoError: nothing of the stream could be decoded.
+        """
+        run = self._encoder.runner(self._size)
+        with closing(prefetch(self._video.chunks(), depth=_CHUNKS_AHEAD)) as chunks:
+            for chunk in chunks:
+                if not len(chunk.times):
+                    continue
+                values = run(chunk.frames)
+                self._note(chunk.times)
+                self._ring.append(values, chunk.times)
+                final = self._cutter.push(*self._scores.push(values, chunk.times))
+                if final:
+                    self.num_final += len(final)
+                    self._told = ()
+                    yield Told(final, True)
+                yield from self._open_segments()
+        if not self.num_tokens:
+            raise VideoDecodeError(f"{self.info.path}: no frame could be sampled from the stream")
+
+    def rest(self) -> tuple[Segment, ...]:
+        """The segments that follow the final ones, now that nothing more will come."""
+        return self._cutter.pending(*self._scores.pending())
+
+    def _open_segments(self) -> Iterator[Told]:
+        """Told anew where a label or a start has changed; ends move with every token."""
+        found = self.rest()
+        if [(s.start, s.label) for s in found] != [(s.start, s.label) for s in self._told]:
+            self._told = found
+            yield Told(found, False)
+
+    def _note(self, times: TokenTimes) -> None:
+        self.num_tokens += len(times)
+        self._gaps += len(gaps(times))
+        start = float(times.start_seconds[0])
+        if self._last_end is not None and start - self._last_end > 1e-6:
+            self._gaps += 1
+        self._last_end = float(times.end_seconds[-1])
+
+    def source(self, cut_short: str | None) -> Source:
+        """The kept features and what the run came to, for the report.
+
+        Args:
+            cut_short: why the stream was left before its end, None where it was not.
+        """
+        summary, times = self._video.summary, self._ring.times
+        reasons = [cut_short] if cut_short else []
+        reasons += [p for p in summary.problems if not (cut_short and p in summary.end_problems)]
+        partial = None
+        if reasons:
+            partial = Partial(
+                reasons=tuple(reasons),
+                seconds_read=float(np.sum(times.end_seconds - times.start_seconds)),
+                seconds_expected=None,
+                gaps=tuple(gaps(times)),
+                num_packet_errors=summary.stats.num_packet_errors,
+                num_corrupt=summary.stats.num_corrupt,
+            )
+        facts = {
+            "tokens": self.num_tokens,
+            "kept_tokens": len(times),
+            "features": self._ring.num_features,
+            "frames_decoded": summary.stats.num_frames,
+            "gaps": self._gaps,
+            "delay_seconds": self.delay_seconds,
+            "batch_size": self._size,
+        }
+        warnings = self.info.warnings + summary.warnings
+        return Source(self._ring, self.info, partial, warnings, facts)

@@ -1,0 +1,157 @@
+"""Streams that are read while they come: a file that grows, a pipe, a connection, a live
+playlist. Each is an iterator of bytes that waits, ends when it is told to, and ends by itself
+when nothing has come for long enough."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from threading import Event
+from typing import Any
+from urllib.parse import urlsplit
+
+from vtnstream.errors import UsageError, VideoDecodeError, VideoOpenError
+from vtnstream.transport.address import (
+    STANDARD_INPUT,
+    WEB,
+    check_address,
+    is_file_name,
+    scheme_of,
+    shown,
+)
+from vtnstream.transport.feed import Feed
+from vtnstream.transport.hls import SIGNATURE, playlist_bytes
+from vtnstream.transport.http import CUT, request
+from vtnstream.transport.media import open_file
+
+_BLOCK = 1 << 18
+_POLL_SECONDS = 0.1
+_CONNECT_SECONDS = 10
+
+
+def open_feed(path: str, *, idle_seconds: float, warn: Callable[[str], None]) -> Feed:
+    """The stream that ``path`` names.
+
+    Args:
+        path: a file that may still grow, ``-`` for standard input, or an address of the web or
+            ``tcp://host:port``.
+        idle_seconds: a stream that brings nothing for so long has ended.
+        warn: told of what was missed.
+
+    Raises:
+        UsageError: an address that cannot be followed.
+    """
+    stop = Event()
+    name = shown(path)
+    if path == STANDARD_INPUT:
+        chunks = _piped(stop, idle_seconds)
+    elif is_file_name(path):
+        chunks = _growing(path, stop, idle_seconds)
+    else:
+        check_address(path)
+        scheme = scheme_of(path)
+        if scheme in WEB:
+            chunks = _from_web(path, stop, idle_seconds, warn)
+        elif scheme == "tcp":
+            chunks = _connected(path, stop, idle_seconds)
+        else:
+            raise UsageError(f"{name}: addresses of this kind cannot be followed")
+    return Feed(name, chunks, stop.set)
+
+
+def _growing(path: str, stop: Event, idle_seconds: float) -> Iterator[bytes]:
+    quiet_since = time.monotonic()
+    while _is_empty(path) and not stop.wait(_POLL_SECONDS):  # it may just have been made
+        if time.monotonic() - quiet_since > idle_seconds:
+            break
+    with open_file(path) as file:
+        while not stop.is_set():
+            data = file.read(_BLOCK)
+            if data:
+                quiet_since = time.monotonic()
+                yield data
+                continue
+            if os.fstat(file.fileno()).st_size < file.tell():
+                raise VideoDecodeError(
+                    f"{path}: became shorter while it was followed; follow the new file"
+                )
+            if time.monotonic() - quiet_since > idle_seconds:
+                return
+            stop.wait(_POLL_SECONDS)
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return os.path.isfile(path) and os.path.getsize(path) == 0
+    except OSError:
+        return False
+
+
+def _piped(stop: Event, idle_seconds: float) -> Iterator[bytes]:
+    incoming: Any = sys.stdin.buffer
+    handle = incoming.fileno()
+    if waiting := incoming.peek(0) if hasattr(incoming, "peek") else b"":
+        yield incoming.read1(len(waiting))
+    yield from _readable(handle, lambda: os.read(handle, _BLOCK), stop, idle_seconds)
+
+
+def _connected(address: str, stop: Event, idle_seconds: float) -> Iterator[bytes]:
+    parts = urlsplit(address)
+    try:
+        place = (parts.hostname or "", parts.port or 0)
+        connection = socket.create_connection(place, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoOpenError(
+            f"{shown(address)}: cannot be reached ({reason}); check the address"
+        ) from None
+    with closing(connection):
+        yield from _readable(
+            connection.fileno(), lambda: connection.recv(_BLOCK), stop, idle_seconds
+        )
+
+
+def _readable(
+    handle: int, read: Callable[[], bytes], stop: Event, idle_seconds: float
+) -> Iterator[bytes]:
+    quiet_since = time.monotonic()
+    while not stop.is_set():
+        if not select.select([handle], [], [], _POLL_SECONDS)[0]:
+            if time.monotonic() - quiet_since > idle_seconds:
+                return
+            continue
+        try:
+            data = read()
+        except ConnectionError:
+            return
+        if not data:
+            return
+        quiet_since = time.monotonic()
+        yield data
+
+
+def _from_web(
+    url: str, stop: Event, idle_seconds: float, warn: Callable[[str], None]
+) -> Iterator[bytes]:
+    response = request(url)
+    with response.body as body:
+        beginning = body.read(len(SIGNATURE))
+        if beginning != SIGNATURE:
+            yield beginning
+            try:
+                while not stop.is_set() and (data := body.read1(_BLOCK)):
+                    yield data
+            except CUT as error:
+                warn(f"{url}: the connection ended ({error})")
+            return
+    for data in playlist_bytes(
+        url, live=True, wait=stop.wait, idle_seconds=idle_seconds, warn=warn
+    ):
+        if stop.is_set():
+            return
+        yield data
