@@ -276,3 +276,25 @@ def test_a_vivit_learns(folder: Path, tmp_path: Path) -> None:
         train_config(None, {**tiny, "mode": "frozen"})
     with pytest.raises(ConfigError, match="classification"):
         train_config(None, {**tiny, "task": "dense"})
+
+
+def test_headers_are_believed_where_frames_do_not_fit(folder: Path, tmp_path: Path) -> None:
+    """Nobody decodes a large dataset before it learns from it."""
+    settings = config(
+        folder / "classes.csv",
+        tmp_path / "held",
+        mode="end-to-end",
+        feature_norm="none",
+        sampling=SamplingConfig(kind="uniform", num_frames=12),
+        optim=OptimConfig(epochs=2, batch_size=4),
+        augment=AugmentConfig(short_side=(34, 44)),
+    )
+    data = DataConfig(validation=0.25, clip_tokens=6, clip_seconds=2.4)
+    losses = []
+    for name, memory in (("held", 10**9), ("read", 0)):
+        asked = replace(
+            settings, output=str(tmp_path / name), data=replace(data, memory_bytes=memory)
+        )
+        result = train(asked, runtime=RuntimeConfig(device="cpu"))
+        losses.append([(record.loss, dict(record.validation)) for record in result.records])
+    assert losses[0] == losses[1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -247,8 +249,8 @@ class BatchReader:
             draws = [draw_change(self._config.augment, self._size, generator) for _ in part]
         own = list(range(len(part)))[self._engine.index :: self._engine.count]
         rows, crops = [], []
-        for number in own or [0]:
-            row = self._row(part[number])
+        asked = own or [0]
+        for number, row in zip(asked, self._rows([part[n] for n in asked]), strict=True):
             if row is not None:
                 rows.append(draws[number](row) if frames else row)
                 crops.append(part[number])
@@ -257,6 +259,14 @@ class BatchReader:
             crops, rows = [part[0]], [self._blank(part[0])]
         batch = assemble(crops, rows, clip_positions=self._clip_positions)
         return batch if counts else replace(batch, counts=False)
+
+    def _rows(self, crops: Sequence[Crop]) -> list[Tensor | None]:
+        """What has to be decoded, side by side."""
+        features = (crop.sample.features for crop in crops)
+        if all(not isinstance(f, FrameSequence) or f.held is not None for f in features):
+            return [self._row(crop) for crop in crops]
+        with ThreadPoolExecutor(min(len(crops), os.cpu_count() or 1)) as readers:
+            return list(readers.map(self._row, crops))
 
     def _row(self, crop: Crop) -> Tensor | None:
         try:

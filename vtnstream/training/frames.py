@@ -19,7 +19,7 @@ from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.preprocess.views import uncropped_fit
 from vtnstream.progress import Progress
 from vtnstream.training.features import VideoFeatures
-from vtnstream.types import FloatArray, FrameChunk, FrameFit, TokenTimes
+from vtnstream.types import FloatArray, FrameChunk, FrameFit, IndexArray, TokenTimes
 from vtnstream.video.probe import probe
 from vtnstream.video.source import open_video
 
@@ -47,7 +47,8 @@ class FrameSequence:
     """T frames of one video with their times.
 
     Stands where stored features stand in a sample; what a token holds is its picture, in the
-    model's geometry or, with a ``short_side``, whole at this size.
+    model's geometry or, with a ``short_side``, whole at this size. ``assumed`` times are the
+    header's: where no frame is, the nearest stands for it.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class FrameSequence:
     preprocess: PreprocessConfig
     held: Frames | None = None
     short_side: int = 0
+    assumed: bool = False
 
     @property
     def _geometry(self) -> Geometry:
@@ -83,8 +85,12 @@ class FrameSequence:
         indices = self.times.indices[start:stop]
         first, last = int(indices[0]), int(indices[-1]) + 1
         chunks = list(_decoded(self.path, self.sampling, self._geometry, first, last))
+        if not chunks:
+            raise VideoError(f"{self.path}: no frame could be decoded from token {first} on")
         found = np.concatenate([chunk.times.indices for chunk in chunks])
         frames = np.concatenate([chunk.frames for chunk in chunks])[np.isin(found, indices)]
+        if self.assumed:
+            return _nearest(found, np.concatenate([c.frames for c in chunks]), indices)
         if len(frames) != stop - start:
             raise VideoError(f"{self.path}: the file changed since training began")
         return frames
@@ -119,6 +125,7 @@ def collect_frames(
     progress: Progress,
     whole: Collection[AnnotatedVideo] = (),
     short_side: int = 0,
+    trusting: bool = False,
 ) -> list[VideoFeatures]:
     """Decode every video once: its times are needed, and its frames where they fit.
 
@@ -130,6 +137,8 @@ def collect_frames(
         progress: told of each video.
         whole: videos whose pictures are wanted uncropped.
         short_side: of these.
+        trusting: believe the header of videos that do not fit into memory, so that nobody has
+            to decode a large dataset before it is learned from.
 
     Raises:
         VideoError: a video cannot be read and is not to be skipped.
@@ -141,7 +150,7 @@ def collect_frames(
         for number, video in enumerate(videos):
             geometry = Geometry(preprocess, short_side if video in whole else 0)
             try:
-                sequence, rate = _read(video.path, geometry, sampling, room)
+                sequence, rate = _read(video.path, geometry, sampling, room, trusting)
             except VideoError as error:
                 if data.on_bad_video == "stop":
                     raise
@@ -156,9 +165,13 @@ def collect_frames(
 
 
 def _read(
-    path: Path, geometry: Geometry, sampling: SamplingConfig, room: int
+    path: Path, geometry: Geometry, sampling: SamplingConfig, room: int, trusting: bool
 ) -> tuple[FrameSequence, Fraction | None]:
     """One video, its frames held if they take no more than ``room`` bytes; and its rate."""
+    if trusting:
+        assumed = _assumed(path, geometry, sampling, room)
+        if assumed is not None:
+            return assumed
     kept: list[Frames] | None = []
     times: list[TokenTimes] = []
     size = 0
@@ -175,3 +188,28 @@ def _read(
     joined = TokenTimes.concatenate(times)
     sequence = FrameSequence(path, joined, sampling, geometry.preprocess, held, geometry.short_side)
     return sequence, probe(path).average_rate
+
+
+def _assumed(
+    path: Path, geometry: Geometry, sampling: SamplingConfig, room: int
+) -> tuple[FrameSequence, Fraction | None] | None:
+    """The grid over the time that the header names, where the frames would not fit into
+    memory; None where they would, or the header does not say."""
+    info = probe(path)
+    count = int((info.duration_from_header or 0) * sampling.fps)
+    fit = geometry.fit()(info.width, info.height)
+    if count < 1 or 3 * count * fit.crop_width * fit.crop_height <= room:
+        return None
+    indices = np.arange(count, dtype=np.int64)
+    start = indices / float(sampling.fps)
+    times = TokenTimes(indices, indices, start, start + 1 / float(sampling.fps))
+    sequence = FrameSequence(
+        path, times, sampling, geometry.preprocess, None, geometry.short_side, assumed=True
+    )
+    return sequence, info.average_rate
+
+
+def _nearest(found: IndexArray, frames: Frames, indices: IndexArray) -> Frames:
+    """The frames of ``indices``, or for each that does not exist the one before it."""
+    places = np.searchsorted(found, indices, side="right") - 1
+    return frames[np.clip(places, 0, len(found) - 1)]

@@ -26,7 +26,7 @@ from vtnstream.models.backbone import (
 )
 from vtnstream.progress import Progress
 from vtnstream.training.building import model_config_of, start_backbone, untrained_model
-from vtnstream.training.clips import clip_sampling
+from vtnstream.training.clips import clip_sampling, clip_stride
 from vtnstream.training.features import (
     VideoFeatures,
     collect_features,
@@ -166,6 +166,7 @@ def _sequences(
             progress=progress,
             whole=frozenset(split.train),
             short_side=max(config.augment.short_side, default=0),
+            trusting=clip_stride(config) is not None,
         )
     encoder = FrameEncoder(
         backbone,
