@@ -3,53 +3,34 @@ mean of their probabilities. What published numbers of clip models are made with
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from math import ceil
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vtnstream.config import ModelConfig, SamplingConfig
+from vtnstream.config import SamplingConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.sample_source import open_samples
-from vtnstream.inference.samples import FRAMES, SampleShape
+from vtnstream.inference.samples import SampleShape
+from vtnstream.inference.view_clips import Clip, clip_starts, read_clip, rows_of
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.streaming import SequenceOutput
 from vtnstream.models.vivit import ViViT
-from vtnstream.preprocess.views import crop_corners, uncropped_fit
+from vtnstream.preprocess.views import crop_corners
 from vtnstream.progress import Progress
 from vtnstream.timecode import format_time
 from vtnstream.types import (
     Features,
     FloatArray,
-    FrameChunk,
-    IndexArray,
     Partial,
     TimeRange,
     TokenTimes,
     VideoInfo,
 )
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import index_range
-
-_CHUNK = 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Clip:
-    """Tokens (T, t * h, w, 3) uint8, scaled and not cropped, the t frames of one below the
-    other, with their times and the position indices (T,) the temporal encoder gets."""
-
-    frames: NDArray[np.uint8]
-    times: TokenTimes
-    positions: IndexArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +94,7 @@ def run_multi_view(
             if clip is not None:
                 logits, values = _encode(model, encoder, clip, views.num_crops)
                 rows.append(logits)
-                parts.append((_rows(clip.times, np.arange(len(values))), values))
+                parts.append((rows_of(clip.times, np.arange(len(values))), values))
             progress.advance(number)
     finally:
         progress.finish()
@@ -143,112 +124,6 @@ def _of_vivit(model: ViViT, views: ViewsConfig, sampling: SamplingConfig) -> Vie
             f"--views of a vivit need samples at a rate, not {sampling.kind}: say --fps"
         )
     return replace(views, num_frames=model.vivit.clip_tokens)
-
-
-def clip_starts(
-    info: VideoInfo, views: ViewsConfig, sampling: SamplingConfig, span: TimeRange, path: str
-) -> list[Fraction]:
-    """Player times at which the clips start: ``delta * i / num_clips`` with delta the time a
-    clip leaves over, as the reference spaces them; with a rate, on its grid.
-
-    Raises:
-        UsageError: the length of the video is unknown, or the range lies behind its end.
-    """
-    end = info.duration_from_header if span.end is None else span.end
-    if end is None:
-        raise UsageError(f"{path}: its length is unknown: give --end, or remux it first")
-    if info.duration_from_header is not None:
-        end = min(end, info.duration_from_header)
-    if end <= span.start:
-        raise UsageError(f"{path}: no frame in the requested range: choose another --start / --end")
-    length = clip_length(views, sampling)
-    delta = max(end - span.start - length, Fraction(0))
-    starts = [span.start + delta * i / views.num_clips for i in range(views.num_clips)]
-    if sampling.kind == "rate":
-        starts = [ceil(start * sampling.fps) / sampling.fps for start in starts]
-    return list(dict.fromkeys(starts))  # a video no longer than a clip has one
-
-
-def clip_length(views: ViewsConfig, sampling: SamplingConfig) -> Fraction:
-    """Seconds a clip covers."""
-    return views.num_frames / sampling.fps if sampling.kind == "rate" else views.clip_seconds
-
-
-def read_clip(
-    path: str | Path,
-    config: ModelConfig,
-    views: ViewsConfig,
-    sampling: SamplingConfig,
-    start: Fraction,
-    info: VideoInfo,
-    shape: SampleShape = FRAMES,
-) -> tuple[Clip | None, int, tuple[str, ...]]:
-    """The frames of one clip, how many were decoded for it, and what went wrong."""
-    span = TimeRange(start, start + clip_length(views, sampling))
-    picks = None
-    grid = sampling
-    if sampling.kind != "rate":
-        rate = info.average_rate or Fraction(25)
-        last = max(round(views.clip_seconds * rate) - 1, 0)
-        picks = np.floor(np.linspace(0, last, views.num_frames)).astype(np.int64)
-        grid = SamplingConfig(kind="all")
-    first, stop = index_range(grid, span)
-    with open_samples(
-        path,
-        grid,
-        replace(shape, clip=0),
-        fit=uncropped_fit(config.preprocess),
-        interpolation=config.preprocess.interpolation,
-        chunk_size=_CHUNK,
-        first_index=first - first % _CHUNK,
-        stop_index=stop,
-        span=span,
-        stream=info.stream_index,
-    ) as source:
-        chunks = source.chunks()
-        with closing(chunks):
-            frames, times = _collected(chunks, first, picks)
-        summary = source.summary
-    if not len(times):
-        return None, summary.stats.num_frames, ("no frame could be decoded",)
-    if picks is None:
-        relative = config.temporal.window_positions == "clip"
-        positions = times.indices - (first if relative else 0)
-    else:
-        positions = picks[: len(times)]  # indices in the decoded buffer, as the reference counts
-    return Clip(frames, times, positions), summary.stats.num_frames, summary.problems
-
-
-def _collected(
-    chunks: Iterator[FrameChunk], first: int, picks: IndexArray | None
-) -> tuple[NDArray[np.uint8], TokenTimes]:
-    """The wanted frames out of a clip's chunks; with ``picks`` those frame numbers, the last
-    frame there is standing for numbers behind it."""
-    kept: list[NDArray[np.uint8]] = []
-    times: list[TokenTimes] = []
-    seen = 0
-    for chunk in chunks:
-        if picks is None:
-            keep = np.flatnonzero(chunk.times.indices >= first)
-        else:
-            keep = picks[(picks >= seen) & (picks < seen + len(chunk.times))] - seen
-        seen += len(chunk.times)
-        kept.append(chunk.frames[keep])
-        times.append(_rows(chunk.times, keep))
-        newest = (chunk.frames[-1:], chunk.times[-1:])
-    if not seen:
-        return np.empty((0, 1, 1, 3), np.uint8), TokenTimes.empty()
-    if picks is not None:
-        short = len(picks) - sum(len(part) for part in times)
-        kept += [newest[0]] * short
-        times += [newest[1]] * short
-    return np.concatenate(kept), TokenTimes.concatenate(times)
-
-
-def _rows(times: TokenTimes, keep: IndexArray) -> TokenTimes:
-    return TokenTimes(
-        times.indices[keep], times.pts[keep], times.start_seconds[keep], times.end_seconds[keep]
-    )
 
 
 @torch.inference_mode()
@@ -307,7 +182,7 @@ def _distinct(parts: list[tuple[TokenTimes, FloatArray]]) -> Features:
     times = TokenTimes.concatenate([times for times, _ in parts])
     values = np.concatenate([values for _, values in parts])
     _, keep = np.unique(times.pts, return_index=True)
-    kept = _rows(times, keep)
+    kept = rows_of(times, keep)
     numbered = TokenTimes(
         np.arange(len(keep), dtype=np.int64), kept.pts, kept.start_seconds, kept.end_seconds
     )
