@@ -16,6 +16,7 @@ BENCHMARKS = {
     "memory": "peak memory of extract and timeline against the length of the film",
     "paper": "a video's class by VTN in one pass, against SlowFast and I3D with 30 views",
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
+    "paper_training": "time to train, VTN against SlowFast-R101, times the published epochs",
     "positions": "kinds of position on sequences ten times longer than trained on",
     "startup": "what --help and imports cost, and that inference needs no transformers",
     "temporal": "the temporal encoder, against transformers' Longformer and full attention",
