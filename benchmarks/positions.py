@@ -82,7 +82,7 @@ TASKS = (Task("near", 100 / SYMBOLS, near), Task("far", 50.0, far))
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
     result = common.Result("positions", settings={"seeds": options.seeds, "steps": options.steps})
-    for task in TASKS:
+    for task in (task for task in TASKS if not options.only or task.name in options.only):
         table = result.table(
             f"{task.name}: per cent right (chance {task.chance:.0f})",
             *("positions", f"{options.length} tokens", f"{LONGER * options.length} tokens"),
@@ -101,6 +101,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=64, help="tokens trained on [64]")
     parser.add_argument("--steps", type=int, default=600, help="of training [600]")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each kind [3]")
+    parser.add_argument("--only", action="append", choices=[task.name for task in TASKS])
     parser.add_argument("--tests", type=int, default=50, help="sequences asked about [50]")
     return parser.parse_args(arguments)
 
