@@ -89,6 +89,7 @@ def test_videos_without_prediction_are_said(run: Run, phases: Path, tmp_path: Pa
         ((), "give a model"),
         (("--predictions", "x", "--model", "y"), "give a model"),
         (("--model", "MODEL", "--order", "multi-view"), "these are segments"),
+        (("--model", "MODEL", "--order", "online"), "sees the future"),
         (("--model", "MODEL", "--split", "train"), "no video in that split"),
         (("--model", "MODEL", "--split", "no"), "split 'no' is none of"),
     ],
@@ -101,3 +102,36 @@ def test_requests_that_cannot_be(
     )
     assert outcome.code in (1, 2)
     assert words in outcome.errors[0]
+
+
+def test_online_asks_a_causal_model_and_nothing_that_looks_ahead(
+    run: Run, phases: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    from vtnstream.models.checkpoint import load_model, save_model
+    from vtnstream.models.create import create_model
+
+    config = load_model(model_folder).config
+    made = replace(config, temporal=replace(config.temporal, causal=True))
+    folder = save_model(create_model(made), tmp_path / "causal")
+    asked = ("evaluate", phases, "--model", folder, "--order", "online", "--json")
+    outcome = run(*asked)
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["order"] == "each moment judged by what came before it"
+    for flag in (("--smoothing", "median"), ("--min-duration", "2"), ("--viterbi", "1")):
+        refused = run(*asked, *flag)
+        assert refused.code == 2 and "decides a moment by later ones" in refused.errors[0]
+    refused = run(*asked, "--localize", "sliding")
+    assert refused.code == 2 and "dense head" in refused.errors[0]
+
+
+def test_orders_belong_to_classes_or_segments(
+    run: Run, film: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "classes.csv"
+    table.write_text(f"path,label\n{film},calm\n")
+    outcome = run("evaluate", table, "--model", model_folder, "--order", "offline")
+    assert outcome.code == 2 and "judges moments, and these are classes" in outcome.errors[0]
+    outcome = run("evaluate", table, "--model", model_folder, "--order", "multi-view-4x3")
+    assert outcome.code == 0 and "4 clips x 3 crops" in outcome.out

@@ -15,6 +15,7 @@ from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.inputs import Input, InputList
+from vtnstream.cli.orders import ORDERS, check_online, resolve_order, views_of
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
 from vtnstream.cli.tables import print_facts, print_table
@@ -30,15 +31,10 @@ if TYPE_CHECKING:
 EXAMPLES = """
 vtnstream evaluate test.csv --model models/actions
 vtnstream evaluate test.csv --model vtn-vit-b-kinetics --order multi-view
-vtnstream evaluate phases.csv --model models/surgery --split test --phases
+vtnstream evaluate phases.csv --model models/surgery --split test --phases --order online
 vtnstream evaluate test.csv --model models/actions --shuffle 0
 vtnstream evaluate activity_net.v1-3.min.json --split validation --predictions results.json
 """
-ORDERS = {
-    "full-video": "one pass over the whole of each video",
-    "multi-view": "mean over 10 clips x 3 crops",
-}
-"""Published orders of evaluation -> what they do."""
 _SECTION = "Evaluation"
 
 
@@ -57,9 +53,7 @@ _SECTION = "Evaluation"
         "--order",
         section=_SECTION,
         type=click.Choice(list(ORDERS)),
-        default="full-video",
-        show_default=True,
-        help="Published order of evaluation of classes.",
+        help="Published order of evaluation [default: full-video, of segments offline].",
     ),
     option(
         "--shuffle",
@@ -111,16 +105,17 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         check_files=values["model"] is not None,
         overlapping=True,
     )
+    order = resolve_order(values["order"], segments=found.has_segments)
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
         code, judged = ExitCode.OK, _from_predictions(videos, values["predictions"], console)
     else:
-        code, judged = _from_model(found, videos, values, console)
+        code, judged = _from_model(found, videos, order, values, console)
     if not judged:
         raise AnnotationError(f"{values['annotations']}: no video could be judged")
     evaluation = _evaluation(found, judged, values)
     left_out = len(videos) - len(judged)
-    _print(console, evaluation, len(judged), left_out, values)
+    _print(console, evaluation, len(judged), left_out, order, values)
     return code
 
 
@@ -170,21 +165,20 @@ def _from_predictions(videos: list[AnnotatedVideo], path: str, console: Console)
 def _from_model(
     annotations: Annotations,
     videos: list[AnnotatedVideo],
+    order: str,
     values: Mapping[str, Any],
     console: Console,
 ) -> tuple[ExitCode, list[Judged]]:
     """Ask the model about every video; one that fails is left out and makes the exit code 1."""
     from vtnstream.analyzer import Analyzer
-    from vtnstream.config.views import ViewsConfig
     from vtnstream.evaluation import Judged
     from vtnstream.inference.sources import Question
 
-    views = ViewsConfig() if values["order"] == "multi-view" else None
-    if views is not None and annotations.has_segments:
-        raise UsageError("--order multi-view judges classes of videos, and these are segments")
-    question = Question(views=views, shuffle=values["shuffle"])
+    question = Question(views=views_of(order), shuffle=values["shuffle"])
     localize = options.timeline_from(values) if annotations.has_segments else None
     analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    if order == "online" and localize is not None:
+        check_online(analyzer.model.config, localize)
     _check_labels(annotations, videos, analyzer.model.config.head, console)
     judged: list[Judged] = []
     by_path = {str(video.path): video for video in videos}
@@ -248,9 +242,10 @@ def _print(
     evaluation: Evaluation,
     count: int,
     left_out: int,
+    order: str,
     values: Mapping[str, Any],
 ) -> None:
-    order = ORDERS[values["order"]] if values["model"] is not None else "stored predictions"
+    order = ORDERS[order] if values["model"] is not None else "stored predictions"
     if values["shuffle"] is not None:
         order += f", frames shuffled (seed {values['shuffle']})"
     if values["json"]:
