@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -17,6 +18,8 @@ from vtnstream.video.write import write_video
 
 __all__ = ["model"]
 
+Item = TypeVar("Item")
+
 SECONDS = 300
 
 
@@ -26,6 +29,21 @@ def cases(request: pytest.FixtureRequest) -> Iterator[Cases]:
     cases = Cases()
     yield cases
     cases.close(request)
+
+
+class Some(Protocol):
+    def __call__(self, items: Iterable[Item], count: int) -> list[Item]: ...
+
+
+@pytest.fixture(params=["some", pytest.param("all", marks=pytest.mark.slow)])
+def some(request: pytest.FixtureRequest) -> Some:
+    """``some(items, count)``: so many of the items, spread evenly; all in the slow suite."""
+
+    def some(items: Iterable[Item], count: int) -> list[Item]:
+        every = list(items)
+        return every if request.param == "all" else every[:: -(-len(every) // count)]
+
+    return some
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pytest
-
+from tests.faults.conftest import Some
 from tests.faults.interposer import disk_operations
 from tests.faults.tally import Cases
 from tests.faults.work import KINDS, TOKENS, Work
 
 FAULTS = (("ENOSPC", True), ("EIO", False), ("EACCES", False), ("EIO", True))
 """Each error, and whether it stays."""
-SOME = 8
+SOME = 7
 
 
 def fail_at(work: Work, kind: str, number: int, error: str, lasting: bool) -> None:
@@ -38,16 +37,8 @@ def every_case(work: Work) -> Iterator[tuple[str, int, str, bool, str]]:
                 yield kind, number, error, lasting, operation.name
 
 
-def test_some_writes_fail(work: Work, cases: Cases) -> None:
-    every = list(every_case(work))
-    for kind, number, error, lasting, name in every[:: -(-len(every) // SOME) | 1]:
-        with cases(f"{error} at a write, rename or fsync", f"{kind} {number} ({name})"):
-            fail_at(work, kind, number, error, lasting)
-
-
-@pytest.mark.slow
-def test_every_write_fails(work: Work, cases: Cases) -> None:
-    for kind, number, error, lasting, name in every_case(work):
+def test_any_write_fails(work: Work, cases: Cases, some: Some) -> None:
+    for kind, number, error, lasting, name in some(every_case(work), SOME):
         stays = ", stays" if lasting else ""
         with cases(f"{error}{stays}, at a write, rename or fsync", f"{kind} {number} ({name})"):
             fail_at(work, kind, number, error, lasting)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.conftest import Some
 from tests.faults.interposer import disk_operations
 from tests.faults.tally import Cases
 from tests.faults.work import CHUNK, IN_HAND, KINDS, TOKENS, Place, Work
@@ -41,17 +42,9 @@ def kill_at(work: Work, kind: str, number: int) -> None:
         assert_resumes(place, place.frames_encoded())
 
 
-def test_killed_at_some_points(work: Work, cases: Cases) -> None:
-    """Spread over both commands, torn writes and renames included."""
-    every = list(points(work))
-    for kind, number, name in every[:: -(-len(every) // SOME)]:
-        with cases("killed at a write, rename or fsync", f"{kind} {number} ({name})"):
-            kill_at(work, kind, number)
-
-
-@pytest.mark.slow
-def test_killed_at_every_point(work: Work, cases: Cases) -> None:
-    for kind, number, name in points(work):
+def test_killed_at_any_point(work: Work, cases: Cases, some: Some) -> None:
+    """In both commands, torn writes included."""
+    for kind, number, name in some(points(work), SOME):
         with cases("killed at a write, rename or fsync", f"{kind} {number} ({name})"):
             kill_at(work, kind, number)
 

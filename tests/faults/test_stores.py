@@ -3,6 +3,7 @@ mix in one."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import Some
 from tests.faults.tally import Cases
 from tests.faults.work import CHUNK, TOKENS, Place, Work
 
@@ -74,8 +76,10 @@ def copy_of(place: Place) -> Iterator[Place]:
         yield other
 
 
-def test_damaged_chunks_are_found_and_computed_again(filled: Place, cases: Cases) -> None:
-    for name, damage in DAMAGES.items():
+def test_damaged_chunks_are_found_and_computed_again(
+    filled: Place, cases: Cases, some: Some
+) -> None:
+    for name, damage in some(DAMAGES.items(), 5):
         with cases("damaged chunk", name), copy_of(filled) as place:
             damage(place.chunks()[2])
             again = place.run()
@@ -84,9 +88,9 @@ def test_damaged_chunks_are_found_and_computed_again(filled: Place, cases: Cases
             assert place.frames_encoded() == CHUNK
 
 
-@pytest.mark.parametrize("record", RECORDS)
-def test_damaged_records_are_found(filled: Place, cases: Cases, record: str) -> None:
-    for name in ("flipped", "torn", "zeroed", "missing"):
+def test_damaged_records_are_found(filled: Place, cases: Cases, some: Some) -> None:
+    damages = ("flipped", "torn", "zeroed", "missing")
+    for record, name in some(itertools.product(RECORDS, damages), 3):
         with cases("damaged record of a store", f"{record} {name}"), copy_of(filled) as place:
             DAMAGES[name](place.chunks()[0].with_name(record))
             again = place.run()
@@ -185,19 +189,21 @@ def with_padding(film: Path, target: Path) -> Path:
     return target
 
 
-@pytest.mark.parametrize("name", CHANGES)
 def test_what_is_changed_never_meets_old_features(
-    work: Work, cases: Cases, name: str, tmp_path: Path
+    work: Work, cases: Cases, some: Some, tmp_path: Path
 ) -> None:
-    own = replace(
-        work,
-        film=with_padding(work.film, tmp_path / "film.mp4"),
-        model=Path(shutil.copytree(work.model, tmp_path / "model")),
-        _whole={},
-    )
-    with cases("changed film, model or setting", name), own.place("extract") as place:
-        assert place.run().code == 0
-        place.more = CHANGES[name](own)
-        again = place.run()
-        assert again.code == 0, again
-        assert place.frames_encoded() == (TOKENS // 2 if name == "--fps" else TOKENS)
+    for name, change_it in some(CHANGES.items(), 2):
+        folder = tmp_path / name
+        folder.mkdir()
+        own = replace(
+            work,
+            film=with_padding(work.film, folder / "film.mp4"),
+            model=Path(shutil.copytree(work.model, folder / "model")),
+            _whole={},
+        )
+        with cases("changed film, model or setting", name), own.place("extract") as place:
+            assert place.run().code == 0
+            place.more = change_it(own)
+            again = place.run()
+            assert again.code == 0, again
+            assert place.frames_encoded() == (TOKENS // 2 if name == "--fps" else TOKENS)

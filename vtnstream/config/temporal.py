@@ -17,6 +17,8 @@ TRANSFORMERS = "transformers:"
 POSITION_KINDS = ("rotary", "learned", "fixed", "none")
 TOKEN_INPUTS = ("feature", "feature+difference", "feature+difference+similarity")
 ATTENTIONS = ("learned", "uniform")
+MOST_HEADS = 4096
+"""What holds for each head is written out before anybody sees that D is not so wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class TemporalConfig:
         one_of("temporal.window_positions", self.window_positions, ("absolute", "clip"))
         one_of("temporal.attention", self.attention, ATTENTIONS)
         positive(num_layers=self.num_layers, num_heads=self.num_heads)
+        if self.num_heads > MOST_HEADS:
+            raise ConfigError(f"temporal.num_heads is at most {MOST_HEADS}")
         positive(intermediate_size=self.intermediate_size, max_positions=self.max_positions - 2)
         positive(similarity_reach=self.similarity_reach, num_global_tokens=self.num_global_tokens)
         if len(self.attention_window) not in (1, self.num_layers):

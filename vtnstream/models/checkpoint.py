@@ -17,6 +17,7 @@ from vtnstream.errors import CheckpointError, ModelError, OutputError
 from vtnstream.models import hub, presets, vivit_hf, weights
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import SkipRandomInit, untracked_buffers
+from vtnstream.models.json_file import read_json
 from vtnstream.models.published import published_models
 from vtnstream.models.weights import weights_sha256
 
@@ -24,7 +25,6 @@ __all__ = ["load_model", "read_config", "save_model", "weights_sha256"]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-LARGEST_CONFIG = 10 * 2**20
 
 
 def save_model(model: VideoModel, folder: str | Path) -> Path:
@@ -89,19 +89,9 @@ def read_config(folder: str | Path) -> ModelConfig:
     if vivit_hf.recognises(folder):
         return vivit_hf.read_config(folder)
     path = Path(folder) / CONFIG_FILE
-    try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ModelError(f"{path}: too large for a config")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"{folder}: not a model folder, {CONFIG_FILE} cannot be read ({error.strerror})"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({weights.one_line(error)})") from error
-    if not isinstance(data, dict):
-        raise ModelError(f"{path}: expected a JSON object")
-    return from_dict(ModelConfig, data, where=str(path))
+    if not path.exists():
+        raise ModelError(f"{folder}: not a model folder: there is no {CONFIG_FILE} in it")
+    return from_dict(ModelConfig, read_json(path), where=str(path))
 
 
 def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> VideoModel:
@@ -131,6 +121,9 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
         model = build(config, state, path)
     except CheckpointError:
         raise
+    except MemoryError as error:
+        what = f"{folder / CONFIG_FILE}: the model it describes does not fit into memory"
+        raise ModelError(what) from error
     except ModelError as error:
         raise ModelError(f"{folder / CONFIG_FILE}: {error}") from error
     return model.to(device).eval()

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from vtnstream.config import ModelConfig
 from vtnstream.errors import CheckpointError, ModelError
+from vtnstream.models.json_file import read_json
 from vtnstream.models.vivit_hf_config import (
     CONFIG_FILE,
     PREPROCESS_FILES,
     model_config,
-    read_json,
     read_settings,
 )
 from vtnstream.models.vivit_hf_tensors import check_state, converted, read_state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,13 +17,13 @@ from vtnstream.config import (
     ViViTConfig,
 )
 from vtnstream.config.loading import from_dict
-from vtnstream.errors import ConfigError, ModelError, UsageError
+from vtnstream.errors import ConfigError, UsageError
+from vtnstream.models.json_file import read_json
 from vtnstream.models.weights import one_line
 from vtnstream.registry import lookup
 
 CONFIG_FILE = "config.json"
 PREPROCESS_FILES = ("preprocessor_config.json", "video_preprocessor_config.json")
-LARGEST_JSON = 10 * 2**20
 NORM_EPS = 1e-6
 
 ACTIVATIONS = {
@@ -81,23 +80,6 @@ class Settings:
         length, height, width = self.tubelet_size
         side = self.image_size
         return self.num_frames // length * (side // height) * (side // width)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises:
-    ModelError: absent, too large, or no JSON object.
-    """
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ModelError(f"{path}: too large for a config")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({one_line(error)})") from error
-    if not isinstance(data, dict):
-        raise ModelError(f"{path}: expected a JSON object")
-    return data
 
 
 def read_settings(folder: Path) -> Settings:

@@ -26,9 +26,9 @@ SCHEMA = "vtnstream/report/1"
 """Name and version of the document. Keys may be added within a version, never changed."""
 
 _DIGITS = 6
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Valid in JSON, but not in a UTF-8 file (lone surrogates), or taken by some readers for the
-end of a line."""
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Valid in JSON, but not in a UTF-8 file (lone surrogates), taken by some readers for the end of
+a line, or acting on the terminal that shows it (controls, marks of direction)."""
 
 
 # ----------------------------------------------------------------------------- to JSON

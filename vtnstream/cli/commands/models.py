@@ -154,7 +154,7 @@ def show(console: Console, /, **values: Any) -> None:
         counts = _parameters(trained)
     if values["json"]:
         document = {"name": name, "config": to_dict(config), "parameters": counts}
-        console.out(json.dumps(document, indent=2, ensure_ascii=False))
+        console.out(json.dumps(document, indent=2))
         return
     print_facts(console, _facts(name, config, counts))
 
