@@ -22,6 +22,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 def test_ours_takes_the_step_of_the_recipe() -> None:
     ours = OurStep("vtn-vit-b-1l", 4, 32, 2, "cpu", "float32", TINY)
     before = ours.trainer.model.backbone.pos_embed.detach().clone()

@@ -41,6 +41,11 @@ def test_train_then_classify(run: Run, films: Path) -> None:
     outcome = run("train", films / "classes.csv", "-o", "mine", *TINY, *settings)
     assert outcome.code == 0, outcome.err
     assert "classification: even, odd" in outcome.out
+    lines = outcome.err.splitlines()
+    (header,) = [n for n, line in enumerate(lines) if "epoch" in line and "val loss" in line]
+    epochs = [line for line in lines[header:] if "1/2" in line or "2/2" in line]
+    assert len(epochs) == 2 and sum("best" in line for line in epochs) >= 1
+    assert Path("mine/curves.png").read_bytes().startswith(b"\x89PNG")
     assert "vtnstream classify VIDEO --model mine" in outcome.err
     config = json.loads(Path("mine/config.json").read_text())
     assert config["backbone"]["arguments"] == {"img_size": 64}

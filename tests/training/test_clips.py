@@ -90,6 +90,7 @@ def test_training_on_footprints(folder: Path, tmp_path: Path) -> None:
             feature_norm="none",
             sampling=SamplingConfig(kind="uniform", num_frames=12),
             data=DataConfig(validation=0.25, clip_tokens=6, clip_seconds=2.4),
+            optim=OptimConfig(epochs=6, batch_size=4, learning_rate=1e-2),
             augment=AugmentConfig(short_side=(34, 44)),
         )
         result = train(settings, runtime=RuntimeConfig(device="cpu"))

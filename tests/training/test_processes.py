@@ -89,7 +89,7 @@ def test_two_processes_are_one_with_the_same_batch(
         assert b["validation"] == pytest.approx(a["validation"], rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["frozen", "end-to-end"])
+@pytest.mark.parametrize("mode", [pytest.param("frozen", marks=pytest.mark.slow), "end-to-end"])
 def test_bfloat16_learns_the_same_thing_roughly(folder: Path, tmp_path: Path, mode: str) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")
     losses = {}

@@ -142,7 +142,7 @@ def settings(folder: Path, output: Path, **changes: object) -> TrainConfig:
     return replace(base, **{"optim": optim, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("mode", ["frozen", "end-to-end"])
+@pytest.mark.parametrize("mode", ["frozen", pytest.param("end-to-end", marks=pytest.mark.slow)])
 def test_cut_off_anywhere(folder: Path, tmp_path: Path, mode: str) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")
     more: dict[str, object] = {}

@@ -23,7 +23,7 @@ from vtnstream.training.resume import (
     read_unfinished,
     refuse_other_settings,
 )
-from vtnstream.training.saved_run import SavedRun
+from vtnstream.training.saved_run import OnEpoch, SavedRun
 from vtnstream.training.split import split_videos
 
 SUMMARY_FILE = "train.json"
@@ -67,6 +67,7 @@ def train(
     *,
     runtime: RuntimeConfig | None = None,
     progress: Progress | None = None,
+    on_epoch: OnEpoch | None = None,
     restart: bool = False,
 ) -> TrainResult:
     """Train temporal encoder and heads on stored features, or all of a model from pixels.
@@ -79,6 +80,7 @@ def train(
         restart: begin anew whatever the folder holds.
         runtime: device, dtype and store of the features.
         progress: told of features, epochs and warnings.
+        on_epoch: told of each epoch as it ends, and of the best so far.
 
     Returns:
         what was made; the model folder stands in ``config.output``.
@@ -93,7 +95,9 @@ def train(
     if not config.annotations or not config.output:
         raise ConfigError("train: annotations and output are needed")
     if config.mode == "two-stage":
-        return train_in_stages(config, runtime=runtime, progress=progress, restart=restart)
+        return train_in_stages(
+            config, runtime=runtime, progress=progress, on_epoch=on_epoch, restart=restart
+        )
     began = time.perf_counter()
     folder, runtime = Path(config.output), runtime or RuntimeConfig()
     if restart and is_main_process():
@@ -121,7 +125,8 @@ def train(
             runtime = dataclasses.replace(runtime, device=str(engine.device))
         with engine.main_first():
             prepared = prepare(config, task, annotations, split, runtime, warnings, stack)
-        fitted = SavedRun(config, prepared, warnings, engine, unfinished).fit()
+        run = SavedRun(config, prepared, warnings, engine, unfinished)
+        fitted = run.fit(on_epoch if is_main_process() else None)
     assert fitted.best is not None
     result = TrainResult(
         folder=folder,
@@ -146,6 +151,7 @@ def train_in_stages(
     *,
     runtime: RuntimeConfig | None = None,
     progress: Progress | None = None,
+    on_epoch: OnEpoch | None = None,
     restart: bool = False,
 ) -> TrainResult:
     """Encoder and heads on stored features of whole videos, then everything from pixels: the
@@ -158,8 +164,8 @@ def train_in_stages(
     )
     second = dataclasses.replace(config, mode="end-to-end", start=first.output)
     if restart or not _has_finished(first):
-        train(first, runtime=runtime, progress=progress, restart=restart)
-    return train(second, runtime=runtime, progress=progress, restart=restart)
+        train(first, runtime=runtime, progress=progress, on_epoch=on_epoch, restart=restart)
+    return train(second, runtime=runtime, progress=progress, on_epoch=on_epoch, restart=restart)
 
 
 def _has_finished(config: TrainConfig) -> bool:

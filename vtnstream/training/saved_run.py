@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from vtnstream.atomic import whole_file
 from vtnstream.config import TrainConfig
 from vtnstream.errors import OutputError
 from vtnstream.models.checkpoint import load_model, save_model
@@ -28,8 +29,11 @@ from vtnstream.training.resume import (
     refuse_other_data,
     write_unfinished,
 )
+from vtnstream.visualize.curves import training_curves
 
-METRICS_FILE, LAST_FOLDER = "metrics.jsonl", "last"
+METRICS_FILE, CURVES_FILE, LAST_FOLDER = "metrics.jsonl", "curves.png", "last"
+OnEpoch = Callable[[EpochRecord, int], None]
+"""Takes an epoch and the number of the best so far."""
 SAVING_SHARE = 20.0
 """Saving takes at most one of so many seconds: a backbone may be large."""
 
@@ -52,7 +56,7 @@ class SavedRun:
         self._settings = flat_settings(config)
         self._data = digest(prepared.training, prepared.validation)
         self._last_note = ""
-        self._saved_epoch = 0
+        self._saved_epoch = self._drawn = 0
         self._pause = config.checkpoint.seconds
         self._saved_at = time.perf_counter()
         self._fitted = Fit()
@@ -76,8 +80,11 @@ class SavedRun:
             f"({share:.0f} % done)"
         )
 
-    def fit(self) -> Fit:
+    def fit(self, told: OnEpoch | None = None) -> Fit:
         """Train and save. Interrupted or failed, it leaves the best model so far.
+
+        Args:
+            told: of each epoch.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -91,6 +98,8 @@ class SavedRun:
             if metrics is not None:
                 self._allowed(lambda: metrics.write(record))
             self._note(record)
+            if told is not None and fitted.best is not None:
+                told(record, fitted.best.epoch)
 
         self.progress.start("training", total=self.config.optim.epochs, unit="epochs")
         try:
@@ -118,6 +127,7 @@ class SavedRun:
                 metrics.close()
             if writes and self._fitted.best is not None:
                 self._save_best()
+                self._allowed(self._draw)
         if writes:
             forget_unfinished(self.folder)
         return fitted
@@ -144,9 +154,30 @@ class SavedRun:
         best = self._fitted.best
         if best is not None:
             self._save_best()
+            self._draw()
         state["records"] = [dataclasses.asdict(record) for record in self._fitted.records]
         state["best"] = best.epoch if best is not None else 0
         write_unfinished(self.folder, Unfinished(self._settings, self._data, state))
+
+    def _draw(self) -> None:
+        """The curves so far."""
+        best, records = self._fitted.best, self._fitted.records
+        if len(records) == self._drawn:
+            return
+        losses = {"training": [(float(r.epoch), r.loss) for r in records]}
+        scores: dict[str, list[tuple[float, float]]] = {}
+        for record in records:
+            for name, value in record.validation.items():
+                kind, shown = (losses, "held out") if name == "loss" else (scores, name)
+                if name != "class_loss":
+                    kind.setdefault(shown, []).append((float(record.epoch), value))
+        path = self.folder / CURVES_FILE
+        try:
+            with whole_file(path) as file:
+                file.write(training_curves(losses, scores, best.epoch if best else None))
+            self._drawn = len(records)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
     def _allowed(self, write: Callable[[], None]) -> None:
         """Write, or go on without where the config says so."""

@@ -15,6 +15,7 @@ from vtnstream.cli import options
 from vtnstream.cli.backbone import backbone_options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
+from vtnstream.cli.epochs import EpochTable
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.progress import make_progress
 from vtnstream.cli.tables import print_facts
@@ -146,6 +147,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
             config,
             runtime=options.runtime_from(values),
             progress=progress,
+            on_epoch=EpochTable(console, config.optim.epochs).add,
             restart=values["overwrite"],
         )
     finally:

@@ -1,0 +1,49 @@
+"""The table of a training, a line for each epoch as it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vtnstream.cli.console import Console
+
+if TYPE_CHECKING:
+    from vtnstream.training.records import EpochRecord
+
+_WIDTH = 9
+_SHORT = {"accuracy": "acc %", "loss": "val loss", "class_accuracy": "class %"}
+"""Names of the metrics that need a shorter one."""
+
+
+class EpochTable:
+    """Prints above the live display, under a header that comes once, and again where there are
+    other columns.
+
+    Args:
+        console: where to.
+        epochs: that are asked for.
+    """
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        self._console, self._epochs = console, epochs
+        self._header = ""
+
+    def add(self, record: EpochRecord, best: int) -> None:
+        """One epoch.
+
+        Args:
+            record: what it came to.
+            best: the best epoch so far.
+        """
+        names = [name for name in record.validation if name not in ("class_loss", "f1@25")]
+        header = _line("epoch", ["loss", "rate", *(_SHORT.get(name, name) for name in names)])
+        if header != self._header:
+            self._header = header
+            self._console.say(header)
+        cells = [f"{record.loss:.4f}", f"{record.learning_rate:.2e}"]
+        cells += [f"{record.validation[name]:.4g}" for name in names]
+        mark = "  best" if best == record.epoch and record.validation else ""
+        self._console.say(_line(f"{record.epoch}/{self._epochs}", cells) + mark)
+
+
+def _line(first: str, cells: list[str]) -> str:
+    return " ".join([first.rjust(_WIDTH), *(cell.rjust(_WIDTH) for cell in cells)])
