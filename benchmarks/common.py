@@ -99,6 +99,7 @@ class Result:
     broken: list[str] = field(default_factory=list)
     """Why ours has no figure: the benchmark then fails, after its tables."""
     machine: dict[str, Any] = field(default_factory=machine.describe)
+    finished: bool = False
     date: str = field(default_factory=lambda: datetime.date.today().isoformat())
 
     def table(self, title: str, *columns: str, note: str = "") -> Table:
@@ -121,6 +122,7 @@ class Result:
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         parts = [f"## {self.name}, {self.date}", machine.sentence(self.machine)]
         parts += [f"Settings: {settings}."] if settings else []
+        parts += [] if self.finished else ["**Unfinished: what was measured before it ended.**"]
         parts += [table.markdown() for table in self.tables]
         if self.targets:
             targets = Table("Must reach", ("target", "bound", "measured", "verdict"))
@@ -139,6 +141,7 @@ class Result:
             "date": self.date,
             "machine": self.machine,
             "settings": self.settings,
+            "finished": self.finished,
             "tables": [
                 {"title": t.title, "columns": list(t.columns), "rows": t.rows, "note": t.note}
                 for t in self.tables
@@ -148,24 +151,30 @@ class Result:
         }
 
     def deliver(self, options: argparse.Namespace) -> None:
-        """Print the tables; with ``--save`` write them, and the same as JSON.
+        """The end: print the tables; with ``--save`` write them, and the same as JSON.
 
         Raises:
             SystemExit: something of ours did not run.
         """
+        self.finished = True
         print(self.markdown(), end="", flush=True)
         if options.save is not None:
-            self._save(options.save)
+            print(f"saved: {self._save(options.save)}.md and .json")
         if self.broken:
             sys.exit("; ".join(self.broken))
 
-    def _save(self, directory: Path) -> None:
+    def keep(self, options: argparse.Namespace) -> None:
+        """With ``--save`` write what there is so far: the rest may take hours, or never come."""
+        if options.save is not None:
+            self._save(options.save)
+
+    def _save(self, directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         place = directory / f"{self.name}_{self.date}"
         place.with_suffix(".md").write_text(self.markdown(), encoding="utf-8")
         text = json.dumps(self.data(), indent=1, default=str, ensure_ascii=False)
         place.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-        print(f"saved: {place}.md and .json")
+        return place
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vtnstream.cli.tuning import keep_freed_memory
 from vtnstream.config import HeadConfig, ModelConfig, TemporalConfig
 from vtnstream.models.streaming import encode_sequence
 from vtnstream.models.vtn import VTN
@@ -110,6 +111,10 @@ class Contender:
 
 class Ours(Contender):
     """As ``classify`` reads stored features."""
+
+    def __init__(self, **settings: Any) -> None:
+        keep_freed_memory()  # as the command does
+        super().__init__(**settings)
 
     def logits(self, sequence: Sequence) -> Tensor:
         logits = encode_sequence(self.model, sequence, dense=False).logits

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import common, machine
 from benchmarks.children import MEGABYTE, Child, Failure, Limits, Median, interleave
+from vtnstream.cli.tuning import SPIN_COUNT
 
 OURS = "vtnstream"
 PEERS = {"Longformer": "transformers Longformer", "FullAttention": "full attention"}
@@ -50,8 +51,10 @@ def main(arguments: list[str]) -> None:
     sizes = [int(size) for size in common.split(options.sizes)]
     if sizes:
         add_curve(result, {**shape, "window": 32}, sizes, options.runs)
+        result.keep(options)
     for window in (int(window) for window in common.split(options.windows)):
         add_hour(result, {**shape, "window": window}, options)
+        result.keep(options)
     result.deliver(options)
 
 
@@ -83,6 +86,8 @@ def measure(contenders: Contenders, count: int, runs: int) -> Found:
                 Child(
                     f"benchmarks.sequences:{kind}",
                     settings,
+                    # As our command sets it, before torch is there.
+                    extra={"GOMP_SPINCOUNT": SPIN_COUNT} if name.startswith(OURS) else None,
                     limits=None if name.startswith(OURS) else limits,
                 )
             )

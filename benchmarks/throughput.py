@@ -23,7 +23,15 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks import common, machine
-from benchmarks.children import MEGABYTE, Child, Failure, Measurement, Median, interleave
+from benchmarks.children import (
+    MEGABYTE,
+    Child,
+    Failure,
+    Limits,
+    Measurement,
+    Median,
+    interleave,
+)
 from benchmarks.films import camera_film, films_directory
 from vtnstream.types import FloatArray
 
@@ -70,7 +78,11 @@ def main(arguments: list[str]) -> None:
     for backbone in common.split(options.backbones):
         with tempfile.TemporaryDirectory() as scratch:
             found = measure(backbone, str(video), options, Path(scratch))
-            report(result, backbone, found, baseline)
+        if isinstance(found, Failure):
+            result.broken.append(f"{backbone}: {found.reason}")
+            continue
+        report(result, backbone, found, baseline)
+        result.keep(options)
     result.deliver(options)
 
 
@@ -85,6 +97,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--peers", default="opencv,torchcodec,pyav")
     parser.add_argument("--manners", default="user,expert", help="user, expert; nvdec on a GPU")
     parser.add_argument("--runs", type=int, default=3, help="warm passes of each contender")
+    parser.add_argument("--limit", type=float, default=900, help="seconds of a peer's call")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--no-compile", action="store_true", help="nobody compiles anything")
     parser.add_argument("--directory", type=Path, help="where generated films are kept")
@@ -116,15 +129,19 @@ def contenders(
 
 def measure(
     backbone: str, video: str, options: argparse.Namespace, scratch: Path
-) -> dict[str, Runs | Failure]:
-    """All passes of all contenders over one film with one backbone."""
+) -> dict[str, Runs | Failure] | Failure:
+    """All passes of all contenders over one film with one backbone; a failure where there is no
+    such backbone."""
     with Child("benchmarks.peers.features:RandomWeights") as child:
         made = child.call("write", backbone=backbone, path=str(scratch / "weights.pt"))
         if isinstance(made, Failure):
-            raise SystemExit(f"{backbone}: {made.reason}")
+            return made
     every = contenders(backbone, scratch, options)
     with contextlib.ExitStack() as stack:
-        children = {n: stack.enter_context(Child(*parts)) for n, parts in every.items()}
+        limits = {n: None if n.startswith(OURS) else Limits(options.limit) for n in every}
+        children = {
+            n: stack.enter_context(Child(*parts, limits=limits[n])) for n, parts in every.items()
+        }
         cold: dict[str, tuple[Measurement, Measurement] | Failure] = {}
         for name, child in children.items():
             common.say(f"{backbone}: {name}, cold")

@@ -60,13 +60,17 @@ def test_a_result_is_delivered_twice(tmp_path: Path, capsys: pytest.CaptureFixtu
     result.table("T", "n").add(1)
     result.targets.append(common.Target("speed", 1.0, 2.0))
     result.notes.append("a remark")
+    result.keep(argparse.Namespace(save=tmp_path / "new"))
+    kept = (tmp_path / "new" / "tried_2000-01-02.md").read_text()
+    assert "Unfinished" in kept and "### T" in kept
     result.deliver(argparse.Namespace(save=tmp_path / "new"))
+    assert "Unfinished" not in (tmp_path / "new" / "tried_2000-01-02.md").read_text()
     printed = capsys.readouterr().out
     assert "NOT REACHED" in printed and "- a remark" in printed and "runs 3" in printed
     data = json.loads((tmp_path / "new" / "tried_2000-01-02.json").read_text())
     assert data["targets"][0]["reached"] is False
     assert data["tables"] == [{"title": "T", "columns": ["n"], "rows": [[1]], "note": ""}]
-    assert data["machine"]["packages"]["torch"]
+    assert data["machine"]["packages"]["torch"] and data["finished"]
     result.deliver(argparse.Namespace(save=None))
     assert len(list((tmp_path / "new").iterdir())) == 2
 

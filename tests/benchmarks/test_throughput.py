@@ -92,6 +92,23 @@ def test_the_whole_benchmark(
     assert "share of the limit" in capsys.readouterr().out
 
 
+def test_a_backbone_that_is_not_there_does_not_end_the_others(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match="no_such_vit"):
+        throughput.main(
+            [
+                *("--video", str(film), "--backbones", "no_such_vit,test_vit", "--runs", "1"),
+                *("--no-compile", "--peers", "pyav", "--manners", "user", "--limit", "0.01"),
+                *("--save", str(tmp_path)),
+            ]
+        )
+    (saved,) = tmp_path.glob("throughput_*.json")
+    rows = {row[0]: row for row in json.loads(saved.read_text())["tables"][0]["rows"]}
+    assert rows["vtnstream"][2] == 10
+    assert "beyond 0.01 s" in rows["pyav + timm, user"][1]
+
+
 def runs(
     wall: float, cpu: float = 1.0, peak: int = 10, computes: str = "bfloat16"
 ) -> throughput.Runs:
