@@ -29,11 +29,12 @@ from vtnstream.inference.sources import Question, open_source
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.checkpoint import load_model, weights_sha256
 from vtnstream.models.precision import TORCH_DTYPES
+from vtnstream.models.streaming import SequenceOutput
 from vtnstream.models.vivit import ViViT
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.transport.feed import Feed
-from vtnstream.types import AttentionMap, Report
+from vtnstream.types import AttentionMap, FeatureSequence, Report
 
 NO_MODEL = (
     "no model chosen: make one with `vtnstream demo` or `vtnstream train`, "
@@ -103,12 +104,11 @@ class Analyzer:
         if question.views is not None or question.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
         model = require_vtn(self._temporal, "attention")
-        resolve_localization(self.model, None)
         with open_source(
             path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
         ) as source:
             found, output = attention_map(model, source.features, scratch=self._scratch)
-            analysis = analyze(model, source.features, output=output)
+            analysis = self._classes(model, source.features, output)
             sampling = question.sampling or self.model.config.sampling
             report = report_of(path, source, self._about, self.encoder, sampling, None, analysis)
             return report, found
@@ -185,12 +185,18 @@ class Analyzer:
         have been told."""
         model = require_vtn(self._temporal, "--follow")
         source = follower.source(cut_short)
-        analysis = Analysis((), None, (), ())
-        if model.config.head.labels:
-            analysis = analyze(model, source.features, scratch=self._scratch)
+        analysis = self._classes(model, source.features)
         sampling = question.sampling or model.config.sampling
         path = follower.info.path
         return report_of(path, source, self._about, self.encoder, sampling, options, analysis)
+
+    def _classes(
+        self, model: VTN, features: FeatureSequence, output: SequenceOutput | None = None
+    ) -> Analysis:
+        """The classes of a video, none where the model only says what happens when."""
+        if not model.config.head.labels:
+            return Analysis((), None, (), ())
+        return analyze(model, features, output=output, scratch=self._scratch)
 
     def _run(
         self,

@@ -12,7 +12,7 @@ import click
 from vtnstream.cli.command import Option
 from vtnstream.cli.fields import attach, field, option
 from vtnstream.cli.settings import load_settings
-from vtnstream.cli.types import RateType, SizeType, TimeType, ViewsType, format_size
+from vtnstream.cli.types import RateType, SizeType, TimeType, ViewsType, complete_files, format_size
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import METHODS
 
@@ -23,10 +23,11 @@ PROGRESS_KINDS = ("auto", "rich", "plain", "none")
 # ------------------------------------------------------------------------------- inputs
 
 inputs = attach(
-    click.Argument(["inputs"], nargs=-1, metavar="INPUTS..."),
+    click.Argument(["inputs"], nargs=-1, metavar="INPUTS...", shell_complete=complete_files),
     option("--recursive", "-r", section="Input", is_flag=True, help="Descend into directories."),
     option(
         "--files-from",
+        shell_complete=complete_files,
         section="Input",
         settable=False,
         metavar="LIST",
@@ -110,6 +111,7 @@ model = attach(
     option(
         "--model",
         "-m",
+        shell_complete=complete_files,
         section="Model",
         metavar="MODEL",
         help="Model folder, or name on the Hugging Face Hub (org/name[@revision]).",
@@ -119,6 +121,7 @@ model = attach(
 analysis = attach(
     option(
         "--features",
+        shell_complete=complete_files,
         section="Model",
         settable=False,
         metavar="FILE",

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import ConfigError, UsageError
@@ -18,6 +19,14 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 class _Type(click.ParamType):  # type: ignore[type-arg]
     """click's type of values; generic only since click 8.5, so named once."""
+
+
+def complete_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Shells complete names of files here, though more than files is accepted (addresses,
+    patterns, names on the Hub)."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 class TimeType(_Type):

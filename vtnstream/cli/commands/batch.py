@@ -27,6 +27,7 @@ from vtnstream.cli.delivery import DEFAULT_FORMATS
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.result_files import ResultFiles
+from vtnstream.cli.types import complete_files
 from vtnstream.config import TimelineConfig
 
 
@@ -105,7 +106,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
 
 
 @batch.command(cls=Command, examples=STATUS_EXAMPLES)
-@click.argument("out")
+@click.argument("out", shell_complete=complete_files)
 @attach(
     option("--failed", section="Output", is_flag=True, settable=False, help="Failures only."),
     option("--jsonl", section="Output", is_flag=True, help="The last status line of each video."),

@@ -14,6 +14,7 @@ from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.stored import each_result, find_video
+from vtnstream.cli.types import complete_files
 from vtnstream.errors import OutputError, ReportError, UsageError
 from vtnstream.registry import suggestion
 from vtnstream.report.naming import base_name, file_name
@@ -29,7 +30,7 @@ vtnstream clips movie.mkv.json --label chase --join -o chases/ --copy
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.argument("results", nargs=-1, metavar="RESULTS...")
+@click.argument("results", nargs=-1, metavar="RESULTS...", shell_complete=complete_files)
 @attach(
     option(
         "--label",

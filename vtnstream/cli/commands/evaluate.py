@@ -19,6 +19,7 @@ from vtnstream.cli.orders import ORDERS, check_online, resolve_order, views_of
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
 from vtnstream.cli.tables import print_facts, print_table
+from vtnstream.cli.types import complete_files
 from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
 from vtnstream.errors import AnnotationError, UsageError
 from vtnstream.labels import BACKGROUND
@@ -39,7 +40,7 @@ _SECTION = "Evaluation"
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.argument("annotations", metavar="ANNOTATIONS")
+@click.argument("annotations", metavar="ANNOTATIONS", shell_complete=complete_files)
 @options.model
 @attach(
     option(

@@ -15,6 +15,7 @@ from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.stored import each_result, find_video
+from vtnstream.cli.types import complete_files
 from vtnstream.errors import OutputError, ReportError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ vtnstream export --schema > report.schema.json
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.argument("results", nargs=-1, metavar="RESULTS...")
+@click.argument("results", nargs=-1, metavar="RESULTS...", shell_complete=complete_files)
 @attach(
     option(
         "--format",

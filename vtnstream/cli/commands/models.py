@@ -16,7 +16,7 @@ from vtnstream.cli.commands.weights import download, import_
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.tables import print_facts, print_table
-from vtnstream.cli.types import format_size
+from vtnstream.cli.types import complete_files, format_size
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.errors import VtnstreamError
@@ -42,7 +42,7 @@ vtnstream models list --backbones 'deit*patch16*'
 
 
 @models.command("list", cls=Command, examples=LIST_EXAMPLES)
-@click.argument("folders", nargs=-1)
+@click.argument("folders", nargs=-1, shell_complete=complete_files)
 @attach(
     option(
         "--backbones",
@@ -129,7 +129,7 @@ vtnstream models show models/surgery --json
 
 
 @models.command("show", cls=Command, examples=SHOW_EXAMPLES)
-@click.argument("model")
+@click.argument("model", shell_complete=complete_files)
 @options.as_json
 @attach(options.offline)
 @options.speech

@@ -14,6 +14,7 @@ from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.progress import make_progress
+from vtnstream.cli.types import complete_files
 from vtnstream.config.runtime import EXPORT_FORMATS
 from vtnstream.errors import UsageError
 
@@ -91,7 +92,7 @@ vtnstream models export my-org/surgery -o exported
 
 
 @click.command("export", cls=Command, examples=EXPORT_EXAMPLES)
-@click.argument("model")
+@click.argument("model", shell_complete=complete_files)
 @attach(
     option(
         "--output",

@@ -14,6 +14,7 @@ from vtnstream.cli.delivery import TERMINAL_TOP_K, terminal
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.stored import each_result
+from vtnstream.cli.types import complete_files
 
 if TYPE_CHECKING:
     from vtnstream.types import Report
@@ -26,7 +27,7 @@ ssh server cat movie.mkv.json | vtnstream show -
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.argument("results", nargs=-1, metavar="RESULTS...")
+@click.argument("results", nargs=-1, metavar="RESULTS...", shell_complete=complete_files)
 @attach(
     option(
         "--top-k",

@@ -20,7 +20,7 @@ from vtnstream.cli.fields import attach, option
 from vtnstream.cli.progress import make_progress
 from vtnstream.cli.tables import print_facts
 from vtnstream.cli.tuning import keep_freed_memory
-from vtnstream.cli.types import AssignmentType
+from vtnstream.cli.types import AssignmentType, complete_files
 from vtnstream.config import SamplingConfig, TrainConfig
 from vtnstream.config.model import FEATURE_NORMS
 from vtnstream.config.train import TASKS
@@ -76,7 +76,7 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.argument("source", metavar="ANNOTATIONS|RECIPE")
+@click.argument("source", metavar="ANNOTATIONS|RECIPE", shell_complete=complete_files)
 @attach(
     option(
         "--output", "-o", section=_SECTION, settable=False, metavar="FOLDER", help="The new model."
