@@ -79,7 +79,9 @@ def model(*, dense: bool = False, seed: int = 0, **temporal: object) -> VTN:
     return create_model(config)
 
 
-def settings(*, data: dict[str, object] | None = None, **optim: object) -> TrainConfig:
+def settings(
+    *, data: dict[str, object] | None = None, mode: str = "frozen", **optim: object
+) -> TrainConfig:
     fast = {
         "epochs": 12,
         "batch_size": 8,
@@ -88,6 +90,8 @@ def settings(*, data: dict[str, object] | None = None, **optim: object) -> Train
         "weight_decay": 0.0,
     }
     return TrainConfig(
+        mode=mode,
+        feature_norm="none",
         data=DataConfig(**(data or {})),
         optim=OptimConfig(**{**fast, **optim}),
     )

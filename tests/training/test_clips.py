@@ -274,7 +274,7 @@ def test_a_vivit_learns(folder: Path, tmp_path: Path) -> None:
     report = api.classify(folder / "1.mp4", model=model, runtime=RuntimeConfig(device="cpu"))
     assert report.classes[0].label == "red"
     with pytest.raises(ConfigError, match="learns from pixels"):
-        train_config(None, {**tiny, "mode": "frozen"})
+        train_config(None, {**tiny, "mode": "frozen", "optim.stochastic_depth": 0.0})
     with pytest.raises(ConfigError, match="classification"):
         train_config(None, {**tiny, "task": "dense"})
 
@@ -299,3 +299,17 @@ def test_headers_are_believed_where_frames_do_not_fit(folder: Path, tmp_path: Pa
         result = train(asked, runtime=RuntimeConfig(device="cpu"))
         losses.append([(record.loss, dict(record.validation)) for record in result.records])
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optim": OptimConfig(stochastic_depth=0.1)},
+        {"optim": OptimConfig(layer_decay=0.8)},
+        {"augment": AugmentConfig(rand_augment=(2, 9))},
+        {"augment": AugmentConfig(short_side=(256, 320))},
+    ],
+)
+def test_what_stored_features_cannot_have_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="needs pixels"):
+        TrainConfig(**changes)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +13,8 @@ from vtnstream.errors import ConfigError, ModelError, TrainingError
 from vtnstream.models.backbone import create_backbone, layer_depths
 from vtnstream.models.vtn import VTNOutput
 from vtnstream.training.batches import Crop, collate
-from vtnstream.training.loop import fit
+from vtnstream.training.engine import Engine
+from vtnstream.training.loop import Trainer, fit
 from vtnstream.training.losses import head_loss, unsteadiness
 from vtnstream.training.optim import (
     WeightAverage,
@@ -74,12 +74,14 @@ def test_layers_near_the_picture_learn_slower() -> None:
 
 
 def test_factors_reach_the_optimiser() -> None:
-    config = replace(settings(epochs=1, backbone_factor=0.0), mode="frozen")
-    frozen = model()
-    before = {n: p.clone() for n, p in frozen.named_parameters()}
-    fit(frozen, CLASSES, [], config)
-    moved = {n for n, p in frozen.named_parameters() if not torch.equal(p, before[n])}
-    assert moved and not any(name.startswith("backbone.") for name in moved)
+    vtn = model()
+    config = settings(epochs=1, backbone_factor=0.5, mode="end-to-end")
+    trainer = Trainer(vtn, CLASSES, config, Engine(), print)
+    seen: list[float] = []
+    trainer.optimizer.step = lambda: seen.extend(g["lr"] for g in trainer.optimizer.param_groups)  # type: ignore[method-assign]
+    crops = [Crop(sample, 0, len(sample)) for sample in CLASSES[:2]]
+    trainer.step(collate(crops, vtn.token_inputs), 0.01)
+    assert set(seen) == {0.01, 0.005}
 
 
 def test_the_average_is_judged_and_kept() -> None:

@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.training.test_resume import RECIPE, Cut, settings
+from tests.training.test_resume import RECIPE, Cut, metrics, settings
 from tests.training.test_run import write_film
 from vtnstream.config import RuntimeConfig
 from vtnstream.errors import TrainingError
+from vtnstream.training.resume import read_unfinished
 from vtnstream.training.run import train
 from vtnstream.training.settings import train_config
 
@@ -89,7 +92,49 @@ def test_two_processes_are_one_with_the_same_batch(
         assert b["validation"] == pytest.approx(a["validation"], rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("mode", [pytest.param("frozen", marks=pytest.mark.slow), "end-to-end"])
+@pytest.mark.slow
+def test_two_killed_processes_go_on(folder: Path, tmp_path: Path) -> None:
+    """With dropout: each process has random numbers of its own, and takes them up again."""
+    store = {**os.environ, "VTNSTREAM_CACHE_DIR": str(tmp_path / "store")}
+
+    def start(output: str, pause: float) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                *("--nproc-per-node=2", "-m", "vtnstream", "train", str(folder / "recipe.toml")),
+                *("-o", str(tmp_path / output), "--device", "cpu", "--set=optim.batch_size=3"),
+                f"--set=checkpoint.seconds={pause}",
+            ],
+            env=store,
+            text=True,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+
+    whole = start("whole", 60)
+    assert whole.wait(400) == 0, whole.communicate()[1][-3000:]
+    whole.communicate()
+    cut = start("cut", 0)
+    while True:
+        left = read_unfinished(tmp_path / "cut")
+        if left is not None and left.state["epoch"] > 2 and left.state["batch"]:
+            break
+        assert cut.poll() is None, cut.communicate()[1][-3000:]
+        time.sleep(0.003)
+    everyone = [psutil.Process(cut.pid), *psutil.Process(cut.pid).children(recursive=True)]
+    for process in everyone:
+        process.kill()
+    psutil.wait_procs(everyone, 30)
+    cut.communicate()
+    assert read_unfinished(tmp_path / "cut") is not None
+    again = start("cut", 0)
+    assert again.wait(400) == 0, again.communicate()[1][-3000:]
+    assert "goes on after step" in again.communicate()[1]
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["frozen", "end-to-end"])
 def test_bfloat16_learns_the_same_thing_roughly(folder: Path, tmp_path: Path, mode: str) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")
     losses = {}

@@ -142,7 +142,8 @@ def settings(folder: Path, output: Path, **changes: object) -> TrainConfig:
     return replace(base, **{"optim": optim, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("mode", ["frozen", pytest.param("end-to-end", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["frozen", "end-to-end"])
 def test_cut_off_anywhere(folder: Path, tmp_path: Path, mode: str) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")
     more: dict[str, object] = {}

@@ -317,3 +317,20 @@ def test_a_causal_model_for_online_use(
     assert model.config.temporal.causal
     report = api.timeline(folder / "s0.mp4", model=model, runtime=runtime)
     assert [(s.label, s.start) for s in report.segments or ()] == [("blue", 0.0), ("red", 3.0)]
+
+
+def test_a_class_without_a_sample_is_said_and_the_rest_learned(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
+    lines = (folder / "classes.csv").read_text().splitlines()
+    # the first film is held out, and the only green one
+    lines = [f"{line},train" for line in lines[2:]] + ["c0.mp4,green,9,validation"]
+    (folder / "green.csv").write_text("\n".join(["path,label,fold,split", *lines]))
+    progress = Recorder()
+    optim = OptimConfig(epochs=10, batch_size=4, learning_rate=1e-2, class_weights="balanced")
+    asked = config(folder / "green.csv", tmp_path / "m", optim=optim)
+    result = train(asked, runtime=runtime, progress=progress)
+    assert result.labels == ("blue", "green", "red")
+    assert any("no sample to learn green from" in warning for warning in progress.warnings)
+    report = api.classify(folder / "c1.mp4", model=tmp_path / "m" / "last", runtime=runtime)
+    assert report.classes[0].label == "red"

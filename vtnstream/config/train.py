@@ -212,9 +212,8 @@ class TrainConfig:
             raise ConfigError(
                 "end-to-end training changes the features while it learns: set feature_norm to none"
             )
-        if self.mode == "frozen" and (self.optim.cutmix or self.data.clip_seconds):
-            what = "optim.cutmix" if self.optim.cutmix else "data.clip_seconds"
-            raise ConfigError(f"{what} needs pixels: it goes with mode = end-to-end")
+        if self.mode == "frozen":
+            self._check_frozen()
         one_of("task", self.task, TASKS)
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         one_of("weight_init", self.weight_init, WEIGHT_INITS)
@@ -229,6 +228,20 @@ class TrainConfig:
             raise ConfigError("augment.short_side cuts squares: it needs preprocess.crop = center")
         if self.weights is not None and self.pretrained:
             raise ConfigError("weights and pretrained exclude each other")
+
+    def _check_frozen(self) -> None:
+        """What would be ignored is refused."""
+        needs_pixels = {
+            "data.clip_seconds": self.data.clip_seconds,
+            "optim.cutmix": self.optim.cutmix,
+            "optim.stochastic_depth": self.optim.stochastic_depth,
+            "optim.layer_decay": self.optim.layer_decay != 1,
+            "optim.backbone_factor": self.optim.backbone_factor != 1,
+            "augment": self.augment.short_side or self.augment.is_strong,
+        }
+        for name, given in needs_pixels.items():
+            if given:
+                raise ConfigError(f"{name} needs pixels: it goes with mode = end-to-end")
 
     def _check_vivit(self) -> None:
         if self.vivit is not None and self.sampling.kind == "rate":

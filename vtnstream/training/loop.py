@@ -208,11 +208,13 @@ class Trainer:
         for number in range(self._batch, len(batches)):
             done = (self.epoch - 1 + number / len(batches)) / optim.epochs
             batch = self.reader.read(batches[number], self.order)
+            self._batch = number + 1
+            if not batch.counts and self.engine.count == 1:
+                continue  # none of its videos can be read
             loss = self.step(batch, learning_rate(done, self.config))
             if math.isfinite(loss):
                 self._total += loss
                 self._counted += 1
-            self._batch = number + 1
             on_step((self.epoch - 1 + self._batch / len(batches)) / optim.epochs, loss)
             on_state()
         if not self._counted:
@@ -238,7 +240,7 @@ class Trainer:
     def step(self, batch: Batch, rate: float) -> float:
         """One update; returns its loss, over all processes."""
         optim = self.config.optim
-        batch, soft = mix_batch(batch.to(self.device), self.num_classes, optim, self.order)
+        batch, soft = mix_batch(batch.to(self.device), self.num_classes, optim, self._mixing())
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -254,6 +256,8 @@ class Trainer:
         value = float(self.engine.sum(loss.detach()) / self.engine.count)
         if not math.isfinite(value):
             self._refuse(value)
+            if self.engine.count > 1:  # the others wait for this gradient, which nobody uses
+                self.engine.backward(loss)
             self.model.load_state_dict(held, strict=False)
             return value
         self._bad = 0
@@ -265,6 +269,14 @@ class Trainer:
         self.steps += 1
         self.rate = rate
         return value
+
+    def _mixing(self) -> np.random.Generator:
+        """Draws of mixup and CutMix. Parts of a batch differ in size, so processes would leave
+        a common generator in different states, and share out different batches from then on."""
+        if self.engine.count == 1:
+            return self.order
+        seed = [self.config.seed, 2, self.epoch, self._batch, self.engine.index]
+        return np.random.default_rng(seed)
 
     def _buffers(self) -> dict[str, Tensor]:
         """Statistics that a forward pass changes."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtnstream.atomic import whole_file
-from vtnstream.config import RuntimeConfig, TrainConfig
+from vtnstream.config import AugmentConfig, RuntimeConfig, TrainConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.datasets.annotations import read_annotations, refuse_missing
 from vtnstream.errors import ConfigError, OutputError
@@ -158,9 +158,13 @@ def train_in_stages(
     second stage starts where guessing ends. Arguments as of :func:`train`."""
     folder = Path(config.output)
     whole = dataclasses.replace(config.data, clip_tokens=0, clip_seconds=0.0)
-    optim = dataclasses.replace(config.first, cutmix=0.0)
     first = dataclasses.replace(
-        config, mode="frozen", output=str(folder / FIRST_FOLDER), data=whole, optim=optim
+        config,
+        mode="frozen",
+        output=str(folder / FIRST_FOLDER),
+        data=whole,
+        optim=config.first,
+        augment=AugmentConfig(),
     )
     second = dataclasses.replace(config, mode="end-to-end", start=first.output)
     if restart or not _has_finished(first):
