@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import ceil
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, DecodeSummary, FrameChunk
@@ -28,8 +29,14 @@ from vtnstream.video.samplers import Grid, Wanted
 _USUAL_SECONDS = Fraction(60)
 """Length of a piece; each decodes up to a group of pictures twice."""
 
-_MIN_SECONDS = Fraction(20)
+_SHORTEST = 4
+"""Of the first piece, and of those at the end of a file, so many make a usual one."""
+
+_MIN_SECONDS = Fraction(10)
 """Shorter pieces would decode most of the file twice."""
+
+_HARDLY_IDLE = 0.2
+"""Part of a core that is not worth another decoder."""
 
 _MAX_FRAMES = 128
 """Frames of a piece (one chunk at least): what may wait for its turn, times the decoders."""
@@ -63,7 +70,8 @@ class _Cutting:
 
     Attributes:
         wanted: the part.
-        length: of a piece, in tokens.
+        length: of the shortest piece, in tokens.
+        most: so many times longer is the longest that is read beside others.
         end: the token after the last by the header, whose word only says where a last piece
             begins: it goes on to the end of the file.
         position: where the next piece begins, None when none is left.
@@ -71,6 +79,7 @@ class _Cutting:
 
     wanted: Wanted
     length: int
+    most: int
     end: int
     position: int | None
 
@@ -88,16 +97,25 @@ class _Cutting:
         spacing = (grid.due(end - 1) - grid.due(first)) / (end - 1 - first)
         most = max(1, _MAX_FRAMES // size)
         chunks = min(most, max(1, round(_USUAL_SECONDS / (spacing * size)))) if spacing else most
-        if chunks * size * spacing < _MIN_SECONDS or end - first <= chunks * size:
+        shortest = max(1, chunks // _SHORTEST)
+        length = shortest * size
+        if length * spacing < _MIN_SECONDS or end - first < 2 * length:
             return None
-        return cls(request.wanted, chunks * size, end, first)
+        return cls(request.wanted, length, chunks // shortest, end, first)
 
-    def next(self, pieces: int) -> Wanted:
-        """The next piece, so many times as long as usual."""
+    def shared(self, decoders: int) -> int:
+        """How many times longer than the shortest the next piece is, so that all decoders have
+        work to the end."""
+        assert self.position is not None
+        share = (self.end - self.position) // (self.length * decoders)
+        return max(1, min(self.most, share))
+
+    def next(self, times: int) -> Wanted:
+        """The next piece, so many times as long as the shortest."""
         first, cut = self.position, None
         assert first is not None
-        if first + pieces * self.length <= self.end - self.length // 2:
-            cut = first + pieces * self.length
+        if first + times * self.length <= self.end - self.length // 2:
+            cut = first + times * self.length
         self.position = cut
         return Wanted(first, self.wanted.stop if cut is None else cut)
 
@@ -198,7 +216,7 @@ class ParallelPass:
 
     def _adapt(self) -> None:
         """After each piece: more decoders where the consumer waits for them and cores idle."""
-        more = min(self._working, round(self._meter.idle(self.decoders)))
+        more = min(self._working, ceil(self._meter.idle(self.decoders) - _HARDLY_IDLE))
         self._working = min(self._working + max(0, more), self.decoders)
         self._alone *= 2
 
@@ -216,8 +234,9 @@ class ParallelPass:
             if sum(piece.ahead.is_working for piece in running) >= self._working:
                 return
             alone = self._working == 1
-            piece = self._piece(grid, cutting.next(self._alone if alone else 1))
-            depth = 1 if alone else cutting.length // self.request.chunk_size
+            times = self._alone if alone else cutting.shared(self._working)
+            piece = self._piece(grid, cutting.next(times))
+            depth = 1 if alone else times * cutting.length // self.request.chunk_size
             running.append(_Running(piece, Ahead(piece.piece(), depth)))
 
     def _check(self, current: _Running, chunk: FrameChunk) -> None:
