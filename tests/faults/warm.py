@@ -24,7 +24,7 @@ from typing import Any, Self
 from tests.faults.interposer import Plan
 
 MOST_SECONDS = 100
-"""After that a child is ended by SIGALRM: a test that hangs fails."""
+"""Until a command that hangs is ended."""
 
 _NEEDED = (
     *("av", "timm", "jinja2", "rich.console", "vtnstream.api", "vtnstream.report.page.render"),
@@ -84,6 +84,7 @@ class WarmCommand:
         plan: Plan | None = None,
         environment: Mapping[str, str] | None = None,
         program: str = "",
+        seconds: int = MOST_SECONDS,
     ) -> int:
         """Begin a command line and return its pid; :meth:`end` waits for it.
 
@@ -92,12 +93,14 @@ class WarmCommand:
             plan: the fault to suffer.
             environment: variables to set.
             program: Python that runs in the child before the command.
+            seconds: until a child that hangs is ended by SIGALRM.
         """
         job = {
             "arguments": [os.fspath(argument) for argument in arguments],
             "plan": None if plan is None else asdict(plan),
             "environment": dict(environment or {}),
             "program": program,
+            "seconds": seconds,
             "folder": str(self._folder),
         }
         return self._ask(job)
@@ -154,7 +157,7 @@ def serve(requests: Iterable[str]) -> None:
 def _child(job: dict[str, Any]) -> None:
     code = 70
     try:
-        signal.alarm(MOST_SECONDS)
+        signal.alarm(job["seconds"])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, name in ((1, "stdout"), (2, "stderr")):
             path = Path(job["folder"], f"{name}-{os.getpid()}")

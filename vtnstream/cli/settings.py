@@ -11,6 +11,7 @@ Keys are the options' names; an unknown one is an error. Paths are relative to t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -54,8 +55,10 @@ def config_files(chosen: Path | None = None) -> list[Path]:
     """The files that hold here, the weakest first; ``chosen`` stands in for the project's."""
     import platformdirs
 
-    user = Path(platformdirs.user_config_dir("vtnstream", appauthor=False)) / USER_FILE
-    files = [user] if user.is_file() else []
+    files: list[Path] = []
+    with contextlib.suppress(RuntimeError):  # a user without a home has no file there
+        user = Path(platformdirs.user_config_dir("vtnstream", appauthor=False)) / USER_FILE
+        files += [user] if user.is_file() else []
     project = chosen or _project_file()
     return [*files, project] if project else files
 
@@ -80,7 +83,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         return _dashed(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits are no TOML error
         raise ConfigError(f"{path}: not a TOML file ({error})") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error

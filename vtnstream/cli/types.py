@@ -147,7 +147,7 @@ def plain_value(text: str) -> Any:
         text = text.replace(".", "0.", 1)
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

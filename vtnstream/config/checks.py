@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from vtnstream.errors import ConfigError
+
+
+def shown(value: Any) -> str:
+    """A refused value in a message: short, whatever somebody has written."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -12,7 +19,7 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     ConfigError: the value is none of ``allowed``.
     """
     if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {shown(value)}")
 
 
 def positive(**values: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, TypeVar
 
+from vtnstream.config.checks import shown
 from vtnstream.errors import ConfigError, UsageError
 from vtnstream.registry import suggestion
 from vtnstream.timecode import parse_rate
@@ -31,7 +32,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str = "config") -
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:
-            raise ConfigError(f"{where}: unknown key {key!r}{suggestion(key, hints)}")
+            raise ConfigError(f"{where}: unknown key {shown(key)}{suggestion(key, hints)}")
         values[key] = _convert(hints[key], value, where=f"{where}: {key}")
     try:
         return cls(**values)
@@ -69,11 +70,11 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
         if isinstance(value, str) and hasattr(hint, "from_text"):
             return hint.from_text(value)
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a table, got {value!r}")
+            raise ConfigError(f"{where}: expected a table, got {shown(value)}")
         return from_dict(typing.cast(type[Any], hint), value, where=where)
     if origin is tuple:
         if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise ConfigError(f"{where}: expected a list, got {value!r}")
+            raise ConfigError(f"{where}: expected a list, got {shown(value)}")
         item = typing.get_args(hint)[0]
         return tuple(_convert(item, part, where=where) for part in value)
     if hint is Fraction:
@@ -87,5 +88,5 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if plain in (int, float, str, bool) and (
         not isinstance(value, plain) or (plain is int and isinstance(value, bool))
     ):
-        raise ConfigError(f"{where}: expected {plain.__name__}, got {value!r}")
+        raise ConfigError(f"{where}: expected {plain.__name__}, got {shown(value)}")
     return value

@@ -66,8 +66,19 @@ class RuntimeConfig:
 
 
 def default_cache_dir() -> Path:
-    """``$VTNSTREAM_CACHE_DIR``, else the user's cache directory."""
+    """``$VTNSTREAM_CACHE_DIR``, else the user's cache directory.
+
+    Raises:
+        ConfigError: the user has none.
+    """
     import platformdirs
 
-    chosen = os.environ.get("VTNSTREAM_CACHE_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("vtnstream"))
+    if chosen := os.environ.get("VTNSTREAM_CACHE_DIR"):
+        return Path(chosen)
+    try:
+        return Path(platformdirs.user_cache_dir("vtnstream"))
+    except RuntimeError as error:  # a user without a home, as in containers
+        raise ConfigError(
+            "there is no home directory for the cache: name one with --cache-dir or "
+            "VTNSTREAM_CACHE_DIR"
+        ) from error

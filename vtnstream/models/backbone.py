@@ -102,7 +102,8 @@ def _check(config: BackboneConfig) -> None:
 
 
 def _shown(arguments: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
+    text = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    return weights.one_line(text) if text else "no arguments"
 
 
 def num_features(backbone: nn.Module) -> int:

@@ -60,7 +60,7 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"{pair!r} is not key=value")
         try:
             values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             values[key.strip()] = text
     return values
 
@@ -70,14 +70,14 @@ def _read(path: Path) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits are no TOML error
         raise ConfigError(f"{path}: not readable as TOML ({error})") from error
     for key in ("annotations", "class_annotations", "output", "start"):
         if isinstance(data.get(key), str) and data[key]:
             data[key] = str(path.parent / data[key])
-    videos = data.get("data", {}).get("videos")
-    if isinstance(videos, str):
-        data["data"]["videos"] = str(path.parent / videos)
+    table = data.get("data")
+    if isinstance(table, dict) and isinstance(table.get("videos"), str):
+        table["videos"] = str(path.parent / table["videos"])
     weights = data.get("weights")
     if isinstance(weights, str) and (path.parent / weights).exists():
         data["weights"] = str(path.parent / weights)
