@@ -73,6 +73,7 @@ def test_footprints_of_the_paper() -> None:
 def test_training_on_footprints(folder: Path, tmp_path: Path) -> None:
     seen: list[Batch] = []
     import vtnstream.training.batches as batches
+    import vtnstream.training.reading as reading
 
     whole = batches.assemble
 
@@ -82,7 +83,7 @@ def test_training_on_footprints(folder: Path, tmp_path: Path) -> None:
         return batch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "assemble", watched)
+        patch.setattr(reading, "assemble", watched)
         settings = config(
             folder / "classes.csv",
             tmp_path / "m",

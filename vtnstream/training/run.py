@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +13,19 @@ from pathlib import Path
 from vtnstream.atomic import whole_file
 from vtnstream.config import AugmentConfig, RuntimeConfig, TrainConfig
 from vtnstream.config.loading import to_dict
-from vtnstream.datasets.annotations import read_annotations, refuse_missing
+from vtnstream.datasets.annotations import Annotations, read_annotations, refuse_missing
 from vtnstream.errors import ConfigError, OutputError
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.training.engine import is_main_process, make_engine
-from vtnstream.training.preparation import prepare, resolve_task
-from vtnstream.training.records import EpochRecord
+from vtnstream.training.preparation import Prepared, prepare, resolve_task
+from vtnstream.training.records import EpochRecord, Fit
 from vtnstream.training.resume import (
     forget_unfinished,
     read_unfinished,
     refuse_other_settings,
 )
 from vtnstream.training.saved_run import OnEpoch, SavedRun
-from vtnstream.training.split import split_videos
+from vtnstream.training.split import Split, split_videos
 
 SUMMARY_FILE = "train.json"
 FIRST_FOLDER = "frozen"
@@ -106,16 +107,7 @@ def train(
     if unfinished is not None:
         refuse_other_settings(unfinished, config, folder)
     warnings = _Warnings(progress if progress and is_main_process() else NullProgress())
-    annotations = read_annotations(
-        config.annotations,
-        format=config.data.format,
-        videos=config.data.videos,
-        check_files=False,
-    )
-    if config.data.on_bad_video == "stop":
-        refuse_missing(annotations)
-    for message in annotations.warnings:
-        warnings.warn(message)
+    annotations = _annotations(config, warnings)
     split = split_videos(annotations, config.data, config.seed)
     task = resolve_task(config, annotations)
     with ExitStack() as stack:
@@ -127,8 +119,44 @@ def train(
             prepared = prepare(config, task, annotations, split, runtime, warnings, stack)
         run = SavedRun(config, prepared, warnings, engine, unfinished)
         fitted = run.fit(on_epoch if is_main_process() else None)
+    result = _result(
+        folder, task, prepared, fitted, split, time.perf_counter() - began, warnings.messages
+    )
+    if is_main_process():
+        _write_summary(folder, config, result)
+    return result
+
+
+def _annotations(config: TrainConfig, progress: Progress) -> Annotations:
+    """What is to be learned.
+
+    Raises:
+        AnnotationError: it is wrong, or videos are missing that are not to be skipped.
+    """
+    annotations = read_annotations(
+        config.annotations,
+        format=config.data.format,
+        videos=config.data.videos,
+        check_files=False,
+    )
+    if config.data.on_bad_video == "stop":
+        refuse_missing(annotations)
+    for message in annotations.warnings:
+        progress.warn(message)
+    return annotations
+
+
+def _result(
+    folder: Path,
+    task: str,
+    prepared: Prepared,
+    fitted: Fit,
+    split: Split,
+    seconds: float,
+    warnings: Sequence[str],
+) -> TrainResult:
     assert fitted.best is not None
-    result = TrainResult(
+    return TrainResult(
         folder=folder,
         task=task,
         labels=prepared.labels,
@@ -138,12 +166,9 @@ def train(
         num_validation=len(prepared.validation),
         split=split.how,
         stopped_early=fitted.stopped_early,
-        seconds=time.perf_counter() - began,
-        warnings=tuple(warnings.messages),
+        seconds=seconds,
+        warnings=tuple(warnings),
     )
-    if is_main_process():
-        _write_summary(folder, config, result)
-    return result
 
 
 def train_in_stages(

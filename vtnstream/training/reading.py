@@ -1,0 +1,92 @@
+"""Crops to the part of a batch that this process works on, from memory, disk or videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtnstream.config import TrainConfig
+from vtnstream.errors import VideoError
+from vtnstream.models.architectures import VideoModel
+from vtnstream.training.augment import ClipChange, draw_change
+from vtnstream.training.batches import Batch, Crop, assemble, read_crop
+from vtnstream.training.engine import Engine
+from vtnstream.training.frames import FrameSequence
+
+
+class BatchReader:
+    """Turns the crops of a batch into this process's part of it.
+
+    Args:
+        model: whose inputs are read.
+        config: of the training.
+        engine: which process this is.
+        warn: told once of each video that cannot be read and is left out.
+    """
+
+    def __init__(
+        self, model: VideoModel, config: TrainConfig, engine: Engine, warn: Callable[[str], None]
+    ) -> None:
+        self._token_inputs = getattr(model, "token_inputs", None)
+        self._size = model.config.preprocess
+        self._clip_positions = model.config.temporal.window_positions == "clip"
+        self._config, self._engine, self._warn = config, engine, warn
+        self._missing: set[Path] = set()
+
+    def read(self, part: Sequence[Crop], generator: np.random.Generator) -> Batch:
+        """
+        Args:
+            part: the whole batch, of all processes.
+            generator: of the changes to clips; the same draws in every process.
+
+        Raises:
+            VideoError: a video cannot be read any more and is not to be skipped.
+        """
+        frames = isinstance(part[0].sample.features, FrameSequence)
+        draws: list[ClipChange] = []
+        if frames:
+            draws = [draw_change(self._config.augment, self._size, generator) for _ in part]
+        own = list(range(len(part)))[self._engine.index :: self._engine.count]
+        rows, crops = [], []
+        asked = own or [0]
+        for number, row in zip(asked, self._rows([part[n] for n in asked]), strict=True):
+            if row is not None:
+                rows.append(draws[number](row) if frames else row)
+                crops.append(part[number])
+        counts = bool(own and rows)
+        if not rows:
+            crops, rows = [part[0]], [self._blank(part[0])]
+        batch = assemble(crops, rows, clip_positions=self._clip_positions)
+        return batch if counts else replace(batch, counts=False)
+
+    def _rows(self, crops: Sequence[Crop]) -> list[Tensor | None]:
+        """What has to be decoded, side by side."""
+        features = (crop.sample.features for crop in crops)
+        if all(not isinstance(f, FrameSequence) or f.held is not None for f in features):
+            return [self._row(crop) for crop in crops]
+        with ThreadPoolExecutor(min(len(crops), os.cpu_count() or 1)) as readers:
+            return list(readers.map(self._row, crops))
+
+    def _row(self, crop: Crop) -> Tensor | None:
+        try:
+            return read_crop(crop, self._token_inputs)
+        except VideoError as error:
+            if self._config.data.on_bad_video == "stop":
+                raise
+            path = crop.sample.video.path
+            if path not in self._missing:
+                self._missing.add(path)
+                self._warn(f"{error} (left out while it cannot be read)")
+            return None
+
+    def _blank(self, crop: Crop) -> Tensor:
+        """Black pictures in place of those that nobody can read."""
+        height, width = self._size.size, self._size.frame_width
+        return torch.zeros(len(crop), height, width, 3, dtype=torch.uint8)
