@@ -2,11 +2,11 @@
 
 *phases* are the films of ``vtnstream demo`` (:mod:`vtnstream.synthesis.films`): a bar in the
 first seconds, then phases whose label is (picture + colour of the bar) mod 3. *order*: three
-bars of 3 s, one of each colour, far apart among the same moving pictures; the class is their
-order. Colours are uniform and independent of everything else.
+bars, one of each colour, far apart among the same moving pictures; the class is their order.
+Colours are uniform and independent of everything else.
 
-Frames are rendered one a second and go straight through a frozen random backbone: files and
-decoder are what the demo goes through.
+Films are counted in sampled frames, the only ones that are rendered, and go straight through a
+frozen random backbone: files and decoder are what the demo goes through.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from vtnstream.types import Features, TokenTimes
 
 SIZE = 32
 """Side of the pictures."""
-EVENT_SECONDS = 3
+EVENT = 2
+"""Frames of a bar in *order*."""
 ORDERS = tuple("-".join(CUES[i] for i in order) for order in permutations(range(3)))
 """Classes of *order*: which colour came first, second, third."""
 BATCH = 30
@@ -46,7 +47,7 @@ BATCH = 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Film:
-    """Frames (T, SIZE, SIZE, 3) uint8, one a second, with the class of the whole or of each
+    """Frames (T, SIZE, SIZE, 3) uint8 with the class of the whole or of each
     token (T,), IGNORE where there is none."""
 
     frames: NDArray[np.uint8]
@@ -54,30 +55,30 @@ class Film:
     targets: NDArray[np.int64] | None = None
 
 
-def phases(seed: tuple[int, ...], seconds: int) -> Film:
+def phases(seed: tuple[int, ...], count: int) -> Film:
     """A film of ``vtnstream demo``; its opening, where the cue is, has no label."""
-    config = FilmConfig(seconds=seconds, fps=1, size=SIZE)
+    config = FilmConfig(seconds=count, fps=1, size=SIZE)
     plan = plan_film(seed, config)
-    targets = np.full(seconds, IGNORE, np.int64)
+    targets = np.full(count, IGNORE, np.int64)
     for phase in plan.phases:
         targets[phase.start : phase.end] = (phase.picture + plan.cue) % len(LABELS)
     return Film(np.stack(list(render(plan, config))), targets=targets)
 
 
-def order(seed: tuple[int, ...], seconds: int) -> Film:
+def order(seed: tuple[int, ...], count: int) -> Film:
     """Three bars at least a sixth of the film apart, in one of six orders."""
-    config = FilmConfig(seconds=seconds, fps=1, size=SIZE)
+    config = FilmConfig(seconds=count, fps=1, size=SIZE)
     random = np.random.default_rng([*seed, 2])
-    plan = replace(plan_film(seed, config), cue_start=seconds)  # no cue of its own
+    plan = replace(plan_film(seed, config), cue_start=count)  # no cue of its own
     frames = np.stack(list(render(plan, config)))
     frames[:OPENING_SECONDS] = frames[OPENING_SECONDS : 2 * OPENING_SECONDS]  # nor a title
     label = int(random.integers(len(ORDERS)))
-    apart = seconds // 6
-    spare = seconds - 3 * EVENT_SECONDS - 2 * apart
+    apart = count // 6
+    spare = count - 3 * EVENT - 2 * apart
     waits = np.sort(random.integers(0, spare + 1, 3))
     for number, colour in enumerate(list(permutations(range(3)))[label]):
-        start = int(waits[number]) + number * (EVENT_SECONDS + apart)
-        bar = frames[start : start + EVENT_SECONDS, : SIZE // 3]
+        start = int(waits[number]) + number * (EVENT + apart)
+        bar = frames[start : start + EVENT, : SIZE // 3]
         bar[:] = 30
         bar[..., colour] = 230
     return Film(frames, label=label)
@@ -97,15 +98,15 @@ class Eye:
 
     def samples(
         self, draw: Callable[[tuple[int, ...], int], Film], seed: int, part: int, count: int,
-        seconds: int,
+        length: int,
     ) -> list[Sample]:  # fmt: skip
         """Films of one split as samples; splits (``part``) share no film."""
         found = []
         for number in range(count):
-            film = draw((seed, part, number), seconds)
+            film = draw((seed, part, number), length)
             video = AnnotatedVideo(Path(f"{seed}-{part}-{number}"), ())
-            features = Features(self._look(film.frames), times(seconds))
-            found.append(Sample(video, features, 0, seconds, film.label, film.targets))
+            features = Features(self._look(film.frames), times(length))
+            found.append(Sample(video, features, 0, length, film.label, film.targets))
         return found
 
 

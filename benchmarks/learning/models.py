@@ -53,6 +53,7 @@ class Recipe:
 
     epochs: int
     layers: int
+    window: int
 
 
 def without_backbone(config: ModelConfig, num_features: int) -> VTN:
@@ -78,7 +79,7 @@ def learn(
             "num_heads": 4,
             "hidden_size": 64,
             "intermediate_size": 128,
-            "attention_window": (8,),
+            "attention_window": (recipe.window,),
             "dropout": 0.0,
             "attention_dropout": 0.0,
             "window_positions": "clip" if contender.clip else "absolute",

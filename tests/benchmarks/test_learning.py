@@ -32,12 +32,12 @@ def bars(film: films.Film) -> list[str]:
 
 
 def test_the_class_of_order_is_the_order_of_the_bars() -> None:
-    drawn = [films.order((7, 0, n), 120) for n in range(30)]
+    drawn = [films.order((7, 0, n), 60) for n in range(30)]
     for film in drawn:
-        assert film.frames.shape == (120, films.SIZE, films.SIZE, 3)
+        assert film.frames.shape == (60, films.SIZE, films.SIZE, 3)
         assert "-".join(bars(film)) == films.ORDERS[film.label or 0]
     assert len({film.label for film in drawn}) == 6
-    again = films.order((7, 0, 3), 120)
+    again = films.order((7, 0, 3), 60)
     np.testing.assert_array_equal(again.frames, drawn[3].frames)
 
 
@@ -58,7 +58,7 @@ def test_without_the_cue_phases_say_nothing() -> None:
 @pytest.mark.parametrize("name", ["phases", "order"])
 def test_every_contender_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_context, "LONGER", 2)
-    task = replace(long_context.TASKS[name], counts=(6, 2, 2), recipe=Recipe(1, 2))
+    task = replace(long_context.TASKS[name], counts=(6, 2, 2), recipe=Recipe(1, 2, 4))
     monkeypatch.setitem(long_context.TASKS, name, task)
     rows, targets = table(tmp_path, name, "--seeds", "1")
     assert set(rows) == set(task.contenders)
