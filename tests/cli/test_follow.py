@@ -22,6 +22,7 @@ import pytest
 
 from tests.cli.conftest import Outcome
 from tests.synth import Film
+from tests.transport.rtsp import camera
 from tests.transport.server import Site, serving
 
 Run = Callable[..., Outcome]
@@ -320,6 +321,19 @@ def test_a_transport_stream_over_tcp(
         server.wait(timeout=20)
     assert outcome.code == 0, outcome.err
     same(events_of(outcome.out), whole(films["ts"]))
+
+
+def test_a_camera(
+    run: Run, whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+) -> None:
+    with camera(films["ts"]) as address:
+        outcome = run("timeline", address, "-m", model_folder, *WINDOW, *FOLLOW)
+    assert outcome.code == 0, outcome.err
+    said, expected = finals(events_of(outcome.out)), whole(films["ts"])["segments"]
+    # Its clock begins with the first picture; RTP does not say how long the last one lasts.
+    assert [s["label"] for s in said] == [s["label"] for s in expected]
+    starts = [[s["start"] for s in found] for found in (said, expected)]
+    assert np.allclose(*starts, atol=0.01)
 
 
 @pytest.mark.slow

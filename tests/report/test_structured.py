@@ -190,6 +190,10 @@ def _edited(**changes: object) -> str:
             r"segment 1 \('a'\) ends before it starts: start 5.0, end 1.0",
         ),
         (
+            _edited(segments=[{"start": 5, "end": 1e300, "label": "a", "score": 1}]),
+            r"segment 1 \('a'\) ends after years",
+        ),
+        (
             _edited(segments=[{"start": None, "end": 1, "label": "a", "score": 1}]),
             "start: expected int or float, got null",
         ),

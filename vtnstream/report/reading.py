@@ -30,6 +30,8 @@ T = TypeVar("T")
 _SCHEMA = re.compile(r"vtnstream/report/(\d+)")
 _RATIONAL = re.compile(r"-?\d{1,30}(/\d{1,30})?")
 _VERSION = int(SCHEMA.rpartition("/")[2])
+_LATEST = 1e8
+"""Seconds (three years): no video is longer, and no format counts so far."""
 
 
 def read_report(path: str | Path) -> Report:
@@ -158,6 +160,10 @@ def _check_segments(report: Report, where: str) -> None:
     for number, segment in enumerate(report.segments or (), 1):
         if segment.start < 0:
             raise ReportError(f"{where}: segment {number} starts before 0: {segment.start}")
+        if segment.end > _LATEST:
+            raise ReportError(
+                f"{where}: segment {number} ({segment.label!r}) ends after years: {segment.end}"
+            )
         if segment.start > segment.end:
             raise ReportError(
                 f"{where}: segment {number} ({segment.label!r}) ends before it starts: "

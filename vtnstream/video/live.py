@@ -95,14 +95,18 @@ def _unpacked(address: str, stop: Event, idle_seconds: float) -> Iterator[bytes]
 
 
 def _packets(source: Any, stream: Any, stop: Event, idle_seconds: float) -> Iterator[Any]:
-    quiet_since = time.monotonic()
+    quiet_since, last = time.monotonic(), -1
     while not stop.is_set():
         try:
             for packet in source.demux(stream):
                 if stop.is_set():
                     return
-                if packet.dts is None:
+                if packet.dts is None and last < 0 and packet.size:
+                    # libav counts from the first picture, and gives that one no time.
+                    packet.pts = packet.dts = 0
+                if packet.dts is None or packet.dts <= last:
                     continue
+                last = packet.dts
                 quiet_since = time.monotonic()
                 yield packet
             return
