@@ -318,3 +318,26 @@ def test_options_of_single_commands_are_options_of_batches(command: str, run: Ru
         for prefix in ((), ("batch",))
     )
     assert single - batch <= {"--json", "--output", "--features"}
+
+
+@pytest.mark.slow
+def test_formats_that_cannot_hold_a_result_do_not_keep_it_from_being_complete(
+    run: Run, home: Path, film: Path, model_folder: Path
+) -> None:
+    """Two tracks overlap, which a third of the formats refuse."""
+    shutil.copy2(film, "film.mp4")
+    batch = ["batch", "timeline", "film.mp4", "-m", model_folder, "-o", "out", "-f", "all"]
+    done = run(*batch, "--localize", "both")
+    assert done.code == 0, done
+    (line,) = lines()
+    assert (line["status"], line["code"]) == ("done", "ok")
+    assert "film.mp4.json" in line["outputs"] and "film.mp4.mstcn.txt" not in line["outputs"]
+    again = run(*batch, "--localize", "both", "--jsonl")
+    assert again.code == 0
+    assert json.loads(again.out)["skipped"] is True
+    assert len(lines()) == 1
+    # Named one by one, a format that cannot hold the result is a failure, and stays one.
+    for _ in range(2):
+        done = run(*batch[:-1], "json,mstcn", "--localize", "both")
+        assert done.code == 1
+    assert [line["code"] for line in lines()] == ["ok", "format"]

@@ -194,7 +194,7 @@ def scene(tmp_path: Path, work: Work) -> Path:
 
 
 def test_model_folders(work: Work, cases: Cases, some: Some, scene: Path) -> None:
-    for number, (name, change) in enumerate(some(FOLDERS.items(), 13)):
+    for number, (name, change) in enumerate(some(FOLDERS.items(), 9)):
         folder = Path(shutil.copytree(work.model, scene / f"model {number}"))
         with cases("hostile model", name), witness(scene, scene / "canary.mp4") as seen:
             change(folder, seen)
@@ -216,7 +216,7 @@ def test_weights(work: Work, cases: Cases, some: Some, scene: Path) -> None:
         ".pth": ["extract", work.film, "--backbone", "test_vit", "--weights"],
         ".pyth": ["models", "import", "--backbone", "test_vit"],
     }
-    for name, suffix in some(itertools.product(FILES, commands), 5):
+    for name, suffix in some(itertools.product(FILES, commands), 4):
         path = scene / f"{name}{suffix}"
         with cases("hostile weights", path.name), witness(scene, scene / "canary.mp4") as seen:
             FILES[name](path)

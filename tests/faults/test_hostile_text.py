@@ -139,11 +139,10 @@ def assert_harmless(ended: Ended) -> None:
         assert not _ACTING.search(text), repr(_ACTING.search(text))
 
 
-@pytest.fixture
-def usual(work: Work, tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def usual(work: Work, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The shapes with harmless labels."""
-    folder = tmp_path / "usual"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("usual")
     film = Path(shutil.copy(work.film, folder / "film.mp4"))
     ended = analysed(work, folder, film, with_labels(work, folder / "model", HARMLESS), "")
     assert_harmless(ended)
@@ -183,7 +182,7 @@ def test_labels(
 
 
 def test_names(work: Work, cases: Cases, some: Some, usual: dict[str, Any], tmp_path: Path) -> None:
-    for number, name in enumerate(some(NAMES, 2)):
+    for number, name in enumerate(some(NAMES, 1)):
         folder = tmp_path / f"case{number}"
         folder.mkdir()
         film = Path(shutil.copy(work.film, folder / name.decode(errors="surrogateescape")))

@@ -79,7 +79,7 @@ def copy_of(place: Place) -> Iterator[Place]:
 def test_damaged_chunks_are_found_and_computed_again(
     filled: Place, cases: Cases, some: Some
 ) -> None:
-    for name, damage in some(DAMAGES.items(), 5):
+    for name, damage in some(DAMAGES.items(), 3):
         with cases("damaged chunk", name), copy_of(filled) as place:
             damage(place.chunks()[2])
             again = place.run()
@@ -90,7 +90,7 @@ def test_damaged_chunks_are_found_and_computed_again(
 
 def test_damaged_records_are_found(filled: Place, cases: Cases, some: Some) -> None:
     damages = ("flipped", "torn", "zeroed", "missing")
-    for record, name in some(itertools.product(RECORDS, damages), 3):
+    for record, name in some(itertools.product(RECORDS, damages), 2):
         with cases("damaged record of a store", f"{record} {name}"), copy_of(filled) as place:
             DAMAGES[name](place.chunks()[0].with_name(record))
             again = place.run()
