@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,7 @@ def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
         a sentence on it.
     """
     from vtnstream.config import EventsConfig, TimelineConfig
+    from vtnstream.config.shipped import BUNDLED_MODEL
     from vtnstream.localization.events import to_events
     from vtnstream.models.checkpoint import load_model, save_model
 
@@ -195,7 +197,11 @@ def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
     best: tuple[float, EventsConfig, Scores] | None = None
     for cut, gradual in itertools.product(LEVELS, LEVELS):
         events = EventsConfig(
-            moments=("cut",), joined=GRADUAL, moment_threshold=cut, joined_threshold=gradual
+            moments=("cut",),
+            joined=GRADUAL,
+            held=("freeze",),
+            moment_threshold=cut,
+            joined_threshold=gradual,
         )
         scores = Scores()
         for timeline, (_, truth) in zip(timelines, films, strict=True):
@@ -207,7 +213,8 @@ def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
     assert best is not None
     _, events, scores = best
     model = load_model(folder)
-    config = replace(model.config, head=replace(model.config.head, events=events))
+    head = replace(model.config.head, events=events)
+    config = replace(model.config, name=BUNDLED_MODEL, head=head)
     model.config = config
     save_model(model, folder)
     return (
@@ -233,7 +240,7 @@ def _score(result: common.Result, model: str, films: Sequence[Film], title: str)
     for name, find in finders.items():
         scores = found[name] = Scores()
         for number, (path, truth) in enumerate(films):
-            events, wanted = find(path), events_of(truth, FPS)
+            events, wanted = find(path), events_of(truth, _rate(path))
             if isinstance(events, Events):
                 scores.add(events, wanted)
             else:
@@ -264,9 +271,17 @@ def _ours(model: str) -> Callable[[Path], Events]:
 
     def find(path: Path) -> Events:
         report = analyzer.timeline(path, Question(), TimelineConfig())
-        return events_of(report.segments or (), report.video.average_rate or Fraction(FPS))
+        return events_of(report.segments or (), _rate(path))
 
     return find
+
+
+@cache
+def _rate(path: Path) -> Fraction:
+    """Frames a second of a video."""
+    from vtnstream.video.probe import probe
+
+    return probe(path).average_rate or Fraction(FPS)
 
 
 def _scenedetect() -> Mapping[str, Callable[[Path], list[int]]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import default_cache_dir
+from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, joined, pieces_of
 from vtnstream.errors import UsageError
@@ -36,32 +37,27 @@ from vtnstream.progress import NullProgress, Progress
 from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, FeatureSequence, Report
 
-NO_MODEL = (
-    "no model chosen: make one with `vtnstream demo` or `vtnstream train`, "
-    "and name it with --model or VTNSTREAM_MODEL"
-)
-
 
 class Analyzer:
     """A model made ready once and asked about many videos.
 
     Args:
         model: a model folder, a hub name, or a loaded model, which is put into evaluation
-            mode on the runtime's device.
+            mode on the runtime's device; None is the bundled model of edits.
         runtime: device, dtype, cache.
 
     Raises:
         ModelError: the model cannot be used.
-        UsageError: no model is named, or the device is not there.
+        UsageError: the device is not there.
     """
 
     def __init__(
         self, model: str | Path | VideoModel | None, *, runtime: RuntimeConfig | None = None
     ) -> None:
-        if model is None:
-            raise UsageError(NO_MODEL)
         self.runtime = runtime or RuntimeConfig()
         source = os.fspath(model) if isinstance(model, (str, Path)) else None
+        if model is None:
+            model, source = bundled_model(), BUNDLED_MODEL
         loaded = load_model(model) if isinstance(model, (str, Path)) else model
         self.model = loaded
         self.model.eval().to(resolve_device(self.runtime.device))
@@ -79,6 +75,8 @@ class Analyzer:
             "architecture": self.model.config.architecture,
             "backbone": self.model.config.backbone.name,
         }
+        if source == BUNDLED_MODEL:
+            self._about["says"] = BUNDLED_SAYS
 
     def classify(
         self, path: str | Path, question: Question, *, progress: Progress | None = None

@@ -22,12 +22,12 @@ def main(arguments: list[str]) -> None:
     """Run the one that the first argument names.
 
     Raises:
-        SystemExit: there is none of this name.
+        SystemExit: there is none of this name, or help was asked for.
     """
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(__doc__.strip())
-        return
+        sys.exit(0)
     if name not in NAMES:
         sys.exit(f"nothing called {name!r} to learn{suggestion(name, NAMES)}: {', '.join(NAMES)}")
     importlib.import_module(f"benchmarks.learning.{NAMES[name]}").main(arguments)

@@ -284,14 +284,13 @@ def test_odd_names_on_standard_input_and_a_parent_without_torch(
 
 def test_wrong_requests_are_one_line_and_code_two(run: Run, films: list[str]) -> None:
     for arguments, message in (
-        (["batch", "timeline", *films, "-o", "out"], "no model"),
         (["batch", "timeline", *films, "-m", "nowhere/x", "-o", "out"], "nowhere/x"),
         (["batch", "timeline", *films, "-m", "x"], "--output-dir"),
         (["batch", "extract", *films, "-o", "out"], "no backbone"),
         (["batch", "timeline", *films, "-m", "x", "-o", "out", "--shard", "3/2"], "shard 3 of 2"),
         (["batch", "timeline", *films, "-m", "x", "-o", "out", "--workers", "0"], "workers"),
         (["batch", "timeline", *films, "-m", "x", "-o", "out", "-f", "jsno"], "did you mean"),
-        (["batch", "timeline", *films, "-m", "x", "-o", "out", "--timeout", "9f"], "frames"),
+        (["batch", "timeline", *films, "-m", "x", "-o", "out", "--timeout", "9f"], "not a length of time"),
     ):
         done = run(*arguments)
         assert done.code == 2, done.err

@@ -10,7 +10,7 @@ import pytest
 from tests.localization.cases import random_timeline, token_times
 from vtnstream.config import EventsConfig, HeadConfig, TimelineConfig
 from vtnstream.errors import ConfigError
-from vtnstream.localization.events import local_maxima, stretches, to_events
+from vtnstream.localization.events import local_maxima, steadied, stretches, to_events
 from vtnstream.types import ScoreTimeline, Segment
 
 LABELS = ("shot", "cut", "dissolve", "wipe", "black")
@@ -58,7 +58,40 @@ def test_cuts_within_a_transition_are_its_own() -> None:
 
 
 def test_lasting_labels_change_without_a_moment() -> None:
-    assert _cut("ssbbbcsss") == [(0, 2, "shot"), (2, 5, "black"), (5, 9, "shot")]
+    found = [(0, 5, "shot"), (5, 9, "black"), (9, 14, "shot")]
+    assert _cut("sssssbbbbcssss") == found
+    assert _cut("sssssbbbbsssss") == found
+    assert _cut("sssssbbsssssss") == [(0, 14, "shot")], "black for two frames alone"
+
+
+def test_a_moments_own_token_takes_the_label_of_what_follows() -> None:
+    timeline = _timeline("sssssbssss")
+    timeline.scores[5] = (0.0, 0.9, 0.0, 0.0, 0.1)
+    assert _frames(to_events(timeline, EVENTS, TimelineConfig())) == [
+        (0, 5, "shot"),
+        (5, 10, "shot"),
+    ]
+
+
+def test_held_labels_last_until_the_next_event() -> None:
+    events = EventsConfig(moments=("cut",), joined=("dissolve", "wipe"), held=("black",))
+
+    def cut(text: str) -> list[tuple[int, int, str]]:
+        return _frames(to_events(_timeline(text), events, TimelineConfig()))
+
+    stopped = [(0, 6, "shot"), (6, 11, "black"), (11, 16, "shot")]
+    assert cut("ssssssbbbbbcssss") == stopped
+    assert cut("ssssssbbbbb") == stopped[:2], "the end of the film is an event"
+    assert cut("ssssssbbbbbssssss") == [(0, 17, "shot")], "it moves on"
+    assert cut("cbbbbbcssss") == [(0, 6, "shot"), (6, 11, "shot")], "still from the beginning"
+    assert cut("bbbbbsssssbbbbbcssss") == [(0, 10, "shot"), (10, 15, "black"), (15, 20, "shot")]
+
+
+def test_steadied() -> None:
+    assert steadied(np.array([1, 1, 1, 2, 1, 1]), 2) == [(1, 6)]
+    assert steadied(np.array([1, 1, 1, 2, 2, 3]), 2) == [(1, 3), (2, 3)]
+    assert steadied(np.array([1, 2]), 5) == [(2, 2)]
+    assert steadied(np.array([4]), 5) == [(4, 1)]
 
 
 def test_one_threshold_for_all() -> None:
@@ -112,7 +145,7 @@ def test_maxima_and_stretches() -> None:
 
 
 def test_wrong_events_are_refused() -> None:
-    with pytest.raises(ConfigError, match="either a moment or joined"):
+    with pytest.raises(ConfigError, match="either a moment, joined"):
         EventsConfig(moments=("cut",), joined=("cut",))
     with pytest.raises(ConfigError, match="above 0"):
         EventsConfig(moment_threshold=0)

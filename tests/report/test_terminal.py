@@ -295,3 +295,13 @@ def test_no_attention_no_strip_and_no_rows_where_none_are_wanted() -> None:
     assert "attention" in _shown(report(segments=None))
     text = _shown(REPORT, max_segments=0)
     assert "length" not in text and "attention" in text and "dissection" in text
+
+
+def test_segments_of_one_label_side_by_side_are_told_apart() -> None:
+    """Shots between cuts: a line where the next begins, in the label's colours or without."""
+    shots = [Segment(a, b, "shot", 1.0) for a, b in ((0, 900), (900, 2000), (2300, 3600))]
+    strip = _strip(_shown(report(segments=shots, labels=("shot",)), 80))
+    assert strip.count("│") == 1
+    assert strip.index("│") == pytest.approx(80 / 4, abs=1)
+    many = [Segment(20 * k, 20 * k + 20, "shot", 1.0) for k in range(180)]
+    assert "│" not in _strip(_shown(report(segments=many, labels=("shot",)), 80))

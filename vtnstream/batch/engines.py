@@ -40,7 +40,7 @@ class AnalysisEngine:
     """``classify`` and ``timeline``.
 
     Args:
-        model: a model folder or a name on the Hub.
+        model: a model folder or a name on the Hub; None is the bundled one.
         question: fields of :class:`vtnstream.inference.sources.Question`.
         localize: how to make a timeline; None for the class alone.
         formats, top_k: what is written of a report.
@@ -52,7 +52,7 @@ class AnalysisEngine:
 
     def __init__(
         self,
-        model: str,
+        model: str | None,
         question: Mapping[str, Any],
         localize: TimelineConfig | None,
         *,

@@ -13,23 +13,11 @@ from vtnstream.cli.inputs import resolve
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
 from vtnstream.config import TimelineConfig
+from vtnstream.config.shipped import BUNDLED_SAYS
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial
-
-NO_MODEL = (
-    "no model: try `vtnstream demo`, make one of your own labels with `vtnstream train`, or name "
-    "one with --model, VTNSTREAM_MODEL or in vtnstream.toml"
-)
-
-
-def require_model(values: Mapping[str, Any]) -> None:
-    """Raises:
-    UsageError: no model is named.
-    """
-    if values["model"] is None:
-        raise UsageError(NO_MODEL)
 
 
 def question_from(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +45,6 @@ def analyze_inputs(
         localize: how to make a timeline; None for the class alone.
     """
     inputs = resolve(values)
-    require_model(values)
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
     runtime = options.runtime_from(values)
@@ -67,7 +54,9 @@ def analyze_inputs(
 
     question = Question(**question_from(values))
     analyzer = Analyzer(values["model"], runtime=runtime)
-    console.note(f"model {analyzer.model.config.name} from {values['model']}")
+    console.note(f"model {analyzer.model.config.name} from {values['model'] or 'the package'}")
+    if values["model"] is None:
+        console.say(BUNDLED_SAYS)
 
     with delivery:
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vtnstream.cli import options
-from vtnstream.cli.analysis import question_from, require_model
+from vtnstream.cli.analysis import question_from
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.fields import attach, field, option
@@ -70,7 +70,6 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
         VideoError: the stream cannot be read.
     """
     _check(values)
-    require_model(values)
     config = FollowConfig(values["keep"], values["follow_timeout"])
     from vtnstream.analyzer import Analyzer
     from vtnstream.inference.sources import Question

@@ -114,7 +114,8 @@ model = attach(
         shell_complete=complete_files,
         section="Model",
         metavar="MODEL",
-        help="Model folder, or name on the Hugging Face Hub (org/name[@revision]).",
+        help="Model folder, or name on the Hugging Face Hub (org/name[@revision]) "
+        "[default: the bundled model, which tells shots and edits].",
     ),
 )
 

@@ -160,28 +160,33 @@ class EventsConfig:
     Attributes:
         moments: labels of single tokens, found as peaks; each begins a new segment.
         joined: labels judged by their sum, then told apart.
+        held: labels of a shot that stops before the next event (freeze).
         moment_threshold: lowest score of a peak.
         joined_threshold: lowest sum of the joined labels.
         apart: tokens between two moments at least.
         shortest: tokens of a joined stretch at least.
         gap: tokens across which two joined stretches are one.
+        steady: tokens of every other label at least, between two events.
     """
 
     moments: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     moment_threshold: float = 0.5
     joined_threshold: float = 0.5
     apart: int = 2
     shortest: int = 4
     gap: int = 2
+    steady: int = 4
 
     def __post_init__(self) -> None:
-        if set(self.moments) & set(self.joined):
-            raise ConfigError("events: a label is either a moment or joined")
+        named = (*self.moments, *self.joined, *self.held)
+        if len(set(named)) != len(named):
+            raise ConfigError("events: a label is either a moment, joined, or held")
         for name in ("moment_threshold", "joined_threshold"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"events.{name} must lie above 0 and not above 1")
-        for name, lowest in (("apart", 1), ("shortest", 1), ("gap", 0)):
+        for name, lowest in (("apart", 1), ("shortest", 1), ("gap", 0), ("steady", 1)):
             if getattr(self, name) < lowest:
                 raise ConfigError(f"events.{name} must be at least {lowest}")
 
@@ -216,10 +221,10 @@ class HeadConfig:
             return
         if self.multi_label:
             raise ConfigError("head.events: labels that exclude each other are needed")
-        for label in (*events.moments, *events.joined):
+        for label in (*events.moments, *events.joined, *events.held):
             if label not in self.dense_labels:
                 raise ConfigError(f"head.events: {label!r} is not among the dense labels")
-        if not set(self.dense_labels) - {*events.moments, *events.joined}:
+        if not set(self.dense_labels) - {*events.moments, *events.joined, *events.held}:
             raise ConfigError("head.events: one dense label at least must last between events")
 
 

@@ -8,7 +8,7 @@ are judged by their sum first and told apart afterwards.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,15 @@ def _run_segments(
     )
     # A wipe's or fade's edge looks like a cut: the transition explains it.
     peaks = peaks[~_near(peaks, together, len(run.scores))]
-    labels = _stretch_labels(run.scores, [*moments, *joined], names)
+    lasting = [k for k in range(len(names)) if k not in {*moments, *joined}]
+    held = [names.index(label) for label in events.held]
+    labels = np.zeros(len(run.scores), np.int64)
+    edges = {0, len(labels), *peaks.tolist(), *together.ravel().tolist()}
+    for first, stop in pairwise(sorted(edges)):
+        # What a moment's own token looks like says nothing of what begins with it.
+        begin = first + 1 if first in peaks and stop - first > 1 else first
+        labels[begin:stop] = _piece_labels(run.scores[begin:stop], lasting, held, events.steady)
+        labels[first] = labels[begin]
     for first, stop in together:
         labels[first:stop] = joined[int(run.scores[first:stop, joined].sum(axis=0).argmax())]
     segments = []
@@ -116,12 +124,42 @@ def _near(peaks: IndexArray, together: IndexArray, count: int) -> NDArray[np.boo
     return inside[peaks]
 
 
-def _stretch_labels(scores: FloatArray, others: list[int], names: list[str]) -> IndexArray:
-    """The likeliest label of each token among those that are neither moments nor judged
-    together."""
-    lasting = np.asarray([k for k in range(len(names)) if k not in others], np.int64)
-    labels: IndexArray = lasting[scores[:, lasting].argmax(axis=1)]
+def _piece_labels(
+    scores: FloatArray, lasting: list[int], held: list[int], steady: int
+) -> IndexArray:
+    """Labels between two events: the likeliest, each for ``steady`` tokens at least. A held
+    one stays only at the end, after another: what is still from its beginning or moves on is
+    no freeze."""
+    likeliest = np.asarray(lasting, np.int64)[scores[:, lasting].argmax(axis=1)]
+    stretches = steadied(likeliest, steady)
+    while len(stretches) > 1 and stretches[0][0] in held:
+        stretches[:2] = [(stretches[1][0], stretches[0][1] + stretches[1][1])]
+    labels = np.repeat(*(np.asarray(part, np.int64) for part in zip(*stretches, strict=True)))
+    moving = [k for k in lasting if k not in held]
+    if labels[0] in held:
+        labels[:] = moving[int(scores[:, moving].sum(axis=0).argmax())]
+    last = len(labels) - stretches[-1][1]
+    for token in np.flatnonzero(np.isin(labels[:last], held))[::-1]:
+        labels[token] = labels[token + 1]
     return labels
+
+
+def steadied(labels: IndexArray, steady: int) -> list[tuple[int, int]]:
+    """Stretches (label, tokens) of at least ``steady`` tokens each: the shortest gives way to
+    the longer of its neighbours until none is left that is too short."""
+    starts = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
+    found = [(int(labels[a]), b - a) for a, b in pairwise(starts)]
+    while len(found) > 1:
+        at = min(range(len(found)), key=lambda i: found[i][1])
+        if found[at][1] >= steady:
+            break
+        near = [i for i in (at - 1, at + 1) if 0 <= i < len(found)]
+        found[at] = (found[max(near, key=lambda i: found[i][1])][0], found[at][1])
+        found = [
+            (label, sum(count for _, count in group))
+            for label, group in groupby(found, key=lambda stretch: stretch[0])
+        ]
+    return found
 
 
 def _lasting(

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict, to_dict
+from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.errors import CheckpointError, ModelError, OutputError
 from vtnstream.models import hub, presets, vivit_hf, weights
 from vtnstream.models.architectures import VideoModel, build_model
@@ -99,8 +100,9 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
 
     Args:
         path_or_name: a model folder, a Hub repository as ``org/name[@rev]`` or
-            ``hf://org/name[@rev]``, or a published model that has been downloaded. Folder
-            and repository may be of transformers' ``VivitForVideoClassification``.
+            ``hf://org/name[@rev]``, a published model that has been downloaded, or ``edits``,
+            the bundled one. Folder and repository may be of transformers'
+            ``VivitForVideoClassification``.
         device: where to put it.
 
     Raises:
@@ -197,6 +199,8 @@ def _find_folder(path_or_name: str | Path) -> Path:
         return path
     if path.exists():
         raise ModelError(f"{path}: a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    if text == BUNDLED_MODEL:
+        return bundled_model()
     if presets.is_preset(text):
         raise ModelError(
             f"{text} is a preset, without trained weights: train it with vtnstream train, "

@@ -9,10 +9,13 @@ from rich.text import Text
 
 from vtnstream.report.canvas import Canvas
 from vtnstream.report.legend import Legend
-from vtnstream.report.strip import axis, colored_strip, pixels, plain_strip
+from vtnstream.report.strip import axis, colored_strip, pixels, plain_strip, with_seams
 from vtnstream.types import Report, Segment
 
 _MAX_LANES = 16
+_MOST_SEAMS = 0.4
+"""Share of a strip's cells beyond which lines between segments would hide them."""
+TIME_TOLERANCE = 1e-6
 
 
 def timeline_lines(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
@@ -71,10 +74,29 @@ def _strip(
     count = 2 * width if canvas.color else width
     parts = pixels(segments, labels, _gaps(report), legend.span, count)
     letters = [legend.letters[label] for label in labels]
-    if not canvas.color:
-        return plain_strip(parts, letters, canvas.glyphs)
     colors = [legend.colors[label] for label in labels]
-    return colored_strip(parts, colors, letters, canvas.glyphs)
+    if canvas.color:
+        strip = colored_strip(parts, colors, letters, canvas.glyphs)
+    else:
+        strip = plain_strip(parts, letters, canvas.glyphs)
+    seams = _seams(segments, legend, width)
+    if not seams or len(seams) > width * _MOST_SEAMS:
+        return strip
+    shown = {cell: legend.colors[label] if canvas.color else None for cell, label in seams.items()}
+    return with_seams(strip, shown, canvas.glyphs)
+
+
+def _seams(segments: Sequence[Segment], legend: Legend, width: int) -> dict[int, str]:
+    """Cells in which a segment of two cells or more follows at once on another of its label,
+    and the label."""
+    start, end = legend.span
+    cell = (end - start) / width
+    ordered = sorted(segments, key=lambda s: s.start)
+    return {
+        min(int((b.start - start) / cell), width - 1): b.label
+        for a, b in pairwise(ordered)
+        if a.label == b.label and b.start - a.end < TIME_TOLERANCE and b.end - b.start >= 2 * cell
+    }
 
 
 def _gaps(report: Report) -> Sequence[tuple[float, float]]:

@@ -49,10 +49,11 @@ class Glyphs:
     nothing: str
     gap: str
     tick: str
+    seam: str
 
 
-UNICODE = Glyphs("·", "×", "–", "…", "━", "╸", "█", "▌", "▐", "─", "░", "╵")
-ASCII = Glyphs("|", "x", "-", "...", "=", "-", "#", "#", "#", "-", ":", "|")
+UNICODE = Glyphs("·", "×", "–", "…", "━", "╸", "█", "▌", "▐", "─", "░", "╵", "│")
+ASCII = Glyphs("|", "x", "-", "...", "=", "-", "#", "#", "#", "-", ":", "|", "|")
 
 
 def label_colors(labels: Sequence[str]) -> dict[str, str]:

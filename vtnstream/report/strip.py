@@ -120,6 +120,25 @@ def plain_strip(parts: Sequence[int], letters: Sequence[str], glyphs: Glyphs) ->
     return Text("".join(special.get(p) or letters[p] for p in parts), no_wrap=True)
 
 
+def with_seams(strip: Text, seams: Mapping[int, str | None], glyphs: Glyphs) -> Text:
+    """A strip in which a line marks where a segment follows another of its label, such as a
+    shot after a cut.
+
+    Args:
+        strip: one character a cell.
+        seams: cell -> the label's colour, or None without colours.
+        glyphs: characters of the terminal.
+    """
+    text = Text(no_wrap=True)
+    for cell, part in enumerate(strip.divide(range(1, strip.cell_len))):
+        color = seams.get(cell)
+        if cell not in seams:
+            text.append_text(part)
+        else:
+            text.append(glyphs.seam, f"{ink_on(color)} on {color}" if color else "")
+    return text
+
+
 def axis(span: tuple[float, float], width: int, glyphs: Glyphs) -> Text:
     """Ticks at round times of the source, each with its time to the right."""
     start, end = span

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import options
-from vtnstream.cli.analysis import NO_MODEL
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
@@ -90,8 +89,6 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     inputs = resolve(values)
     if values["output_dir"] is not None:
         require_file(inputs, "--output-dir")
-    if values["model"] is None:
-        raise UsageError(NO_MODEL)
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
     from vtnstream.analyzer import Analyzer

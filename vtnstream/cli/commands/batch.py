@@ -15,7 +15,6 @@ from vtnstream.batch.status import Summary, latest, open_log
 from vtnstream.batch.storage import open_storage
 from vtnstream.cli import batch as shared
 from vtnstream.cli import options
-from vtnstream.cli.analysis import require_model
 from vtnstream.cli.backbone import require_backbone
 from vtnstream.cli.batch import batch_command
 from vtnstream.cli.command import Command
@@ -64,7 +63,6 @@ vtnstream batch status results --jsonl | jq -r 'select(.code == "timeout").path'
 def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig | None) -> ExitCode:
     from vtnstream.report.formats import WRITERS
 
-    require_model(values)
     files = ResultFiles.of(
         values["format"] or DEFAULT_FORMATS, console, timeline=localize is not None
     )

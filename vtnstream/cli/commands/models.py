@@ -19,6 +19,7 @@ from vtnstream.cli.tables import print_facts, print_table
 from vtnstream.cli.types import complete_files, format_size
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import to_dict
+from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.errors import VtnstreamError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def list_(console: Console, /, **values: Any) -> None:
     published = published_models()
     found = [(name, "preset", config) for name, config in presets().items()]
     found += [(name, "published", model.config) for name, model in published.items()]
+    found.append((BUNDLED_MODEL, "bundled", _read(bundled_model())))
     for folder in _model_folders(values["folders"] or (".", "models")):
         try:
             found.append((str(folder), "trained", _read(folder)))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import options
-from vtnstream.cli.analysis import NO_MODEL
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
@@ -79,8 +78,6 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     writes edit lists, --render the shortened video.
     """
     inputs = resolve(values)
-    if values["model"] is None:
-        raise UsageError(NO_MODEL)
     if values["render"] is not None and len(inputs.items) != 1:
         raise UsageError("--render makes one video: name one input")
     if values["render"] is not None:

@@ -1,0 +1,104 @@
+"""The model that answers where none is named: shots of a film, and what kind of film it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vtnstream
+from tests.cli.conftest import Outcome
+from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
+from vtnstream.models.checkpoint import read_config
+from vtnstream.video.write import write_video
+
+Run = Callable[..., Outcome]
+CUTS = (40, 75, 120)
+KINDS = {"continuous take", "cut", "slideshow", "slow transitions", "still"}
+
+
+def _shot(seed: int, count: int) -> np.ndarray:
+    """Smooth blobs that drift: (count, 96, 160, 3)."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:96, 0:160].astype(np.float32)
+    frames = np.empty((count, 96, 160, 3), np.float32)
+    frames[:] = random.uniform(20, 235, 3)
+    for _ in range(9):
+        centre, drift = random.uniform(0, 160, 2), random.uniform(-1.2, 1.2, 2)
+        size, color = random.uniform(8, 40), random.uniform(-150, 150, 3)
+        for k in range(count):
+            far = ((x - centre[0] - k * drift[0]) ** 2 + (y - centre[1] - k * drift[1]) ** 2) / 2
+            frames[k] += np.exp(-far / size**2)[..., None] * color
+    return frames.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four shots with cuts between them, 25 frames a second."""
+    path = tmp_path_factory.mktemp("films") / "four shots.mp4"
+    edges = (0, *CUTS, 160)
+    shots = [_shot(seed, b - a) for seed, (a, b) in enumerate(pairwise(edges))]
+    write_video(path, np.concatenate(shots), Fraction(25))
+    return path
+
+
+def test_shots_of_a_film_without_naming_a_model(run: Run, film: Path) -> None:
+    done = run("timeline", film, "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    starts = [round(s["start"] * 25) for s in report["segments"]]
+    assert starts == [0, *CUTS]
+    assert {s["label"] for s in report["segments"]} == {"shot"}
+    assert report["segments"][-1]["end"] == pytest.approx(160 / 25)
+    assert report["classes"][0]["label"] == "cut"
+    assert report["model"]["source"] == BUNDLED_MODEL
+    assert "vtnstream train" in report["model"]["says"]
+    assert "vtnstream train" in done.err, "says how to get classes of one's own"
+
+
+def test_kinds_of_films(run: Run, film: Path, tmp_path: Path) -> None:
+    take, still = tmp_path / "take.mp4", tmp_path / "still.mp4"
+    write_video(take, _shot(5, 120), Fraction(25))
+    write_video(still, np.repeat(_shot(6, 1), 120, axis=0), Fraction(25))
+    for path, kind in ((film, "cut"), (take, "continuous take"), (still, "still")):
+        classes = json.loads(run("classify", path, "--json").out)["classes"]
+        assert {c["label"] for c in classes} == KINDS
+        assert classes[0]["label"] == kind, path.name
+
+
+def test_the_same_by_name_and_from_python(run: Run, film: Path) -> None:
+    segments = json.loads(run("timeline", film, "--json").out)["segments"]
+    named = json.loads(run("timeline", film, "--model", BUNDLED_MODEL, "--json").out)
+    assert named["segments"] == segments
+    report = vtnstream.timeline(film)
+    assert report.segments is not None
+    assert [s.start for s in report.segments] == [s["start"] for s in segments]
+
+
+def test_a_folder_of_that_name_does_not_stand_in(run: Run, film: Path) -> None:
+    Path(BUNDLED_MODEL).mkdir()
+    assert run("classify", film).code == 0
+    assert run("classify", film, "--model", BUNDLED_MODEL).code == 2
+
+
+def test_batch_attention_and_summary(run: Run, film: Path) -> None:
+    assert run("batch", "timeline", film, "-o", "out", "-f", "csv").code == 0
+    rows = next(Path("out").glob("*.csv")).read_text().splitlines()
+    assert len(rows) == 1 + 4
+    assert run("attention", film).code == 0
+    assert run("summarize", film, "--length", "2s").code == 0
+
+
+def test_what_is_shipped(run: Run) -> None:
+    folder = bundled_model()
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 8e6
+    card = (folder / "README.md").read_text()
+    for word in ("trained on", "cannot", "Licence"):
+        assert word in card
+    assert read_config(folder).name == BUNDLED_MODEL
+    assert "bundled" in run("models", "list").out
