@@ -290,7 +290,10 @@ def test_wrong_requests_are_one_line_and_code_two(run: Run, films: list[str]) ->
         (["batch", "timeline", *films, "-m", "x", "-o", "out", "--shard", "3/2"], "shard 3 of 2"),
         (["batch", "timeline", *films, "-m", "x", "-o", "out", "--workers", "0"], "workers"),
         (["batch", "timeline", *films, "-m", "x", "-o", "out", "-f", "jsno"], "did you mean"),
-        (["batch", "timeline", *films, "-m", "x", "-o", "out", "--timeout", "9f"], "not a length of time"),
+        (
+            ["batch", "timeline", *films, "-m", "x", "-o", "out", "--timeout", "9f"],
+            "not a length of time",
+        ),
     ):
         done = run(*arguments)
         assert done.code == 2, done.err

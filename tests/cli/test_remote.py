@@ -209,6 +209,14 @@ def test_a_redirect_stays_on_the_host(run: Run, model_folder: Path, site: Site) 
     assert outcome.code == 1 and "name that address" in outcome.err
 
 
+def test_offline_asks_nobody(run: Run, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VTNSTREAM_OFFLINE", "")  # what --offline sets is taken back afterwards
+    for arguments in (("plan",), ("timeline",), ("timeline", "--follow")):
+        done = run(*arguments, f"{site.address}/film.mp4", "--offline")
+        assert done.code in (1, 2) and "offline mode is on" in done.errors[0], done.err
+    assert site.asked == []
+
+
 def test_addresses_in_lists_are_not_followed(
     run: Run, model_folder: Path, site: Site, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from vtnstream.atomic import sync_directory
 from vtnstream.errors import CheckpointError, ModelError, OutputError
 from vtnstream.progress import Progress
+from vtnstream.transport.web import opener
 
 TIMEOUT_SECONDS = 30
 ATTEMPTS = 5
@@ -104,6 +105,9 @@ class _Fetch:
             "command goes on from there"
         )
 
+    def _elsewhere(self, target: str) -> ModelError:
+        return ModelError(f"{self.url}: sends us to {target}, another host: not followed")
+
     def _connect(self) -> None:
         """One connection: from where the part ends if the server agrees, else from 0."""
         have = self._have()
@@ -115,7 +119,8 @@ class _Fetch:
             request.add_header("Range", f"bytes={have}-")
             request.add_header("If-Range", tag)
         try:
-            with _opener(self.url).open(request, timeout=TIMEOUT_SECONDS) as response:
+            web = opener(self.url, self._elsewhere)
+            with web.open(request, timeout=TIMEOUT_SECONDS) as response:
                 start = self._start(response, have, tag)
                 self._receive(response, start)
         except urllib.error.HTTPError as error:
@@ -211,37 +216,3 @@ def _tag(headers: Any) -> str:
 def _digest(path: Path, kind: str) -> bytes:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, kind).digest()
-
-
-class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Follows redirects on one host, never from https down to http."""
-
-    def __init__(self, url: str) -> None:
-        self._origin = urllib.parse.urlsplit(url)
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        target, origin = urllib.parse.urlsplit(newurl), self._origin
-        if target.hostname != origin.hostname or (origin.scheme, target.scheme) == (
-            "https",
-            "http",
-        ):
-            raise ModelError(f"{origin.geturl()}: sends us to {newurl}, another host: not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    """HTTP and HTTPS through the proxies of the environment, and nothing else (no ``file:``)."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _SameHost(url),
-    ):
-        opener.add_handler(handler)
-    return opener

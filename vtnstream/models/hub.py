@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtnstream.errors import ModelError
+from vtnstream.transport.web import OFFLINE, is_on
 
-OFFLINE_VARIABLES = ("VTNSTREAM_OFFLINE", "HF_HUB_OFFLINE")
+OFFLINE_VARIABLES = (OFFLINE, "HF_HUB_OFFLINE")
 NOT_LOGGED_IN = "not allowed: log in with `hf auth login` or HF_TOKEN, as somebody who may"
 SCHEMES = ("hf://", "hf-hub:", "hf_hub:")
 _PART = r"[A-Za-z0-9][\w.\-]*"
@@ -56,11 +56,7 @@ def parse_hub_name(text: str, *, bare: bool = True) -> HubName | None:
 
 def is_offline() -> bool:
     """Whether the environment forbids the network."""
-    return any(map(_is_on, OFFLINE_VARIABLES))
-
-
-def _is_on(variable: str) -> bool:
-    return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
+    return any(map(is_on, OFFLINE_VARIABLES))
 
 
 @contextmanager
@@ -76,7 +72,7 @@ def client_settings() -> Iterator[None]:
 
     before = constants.HF_HUB_OFFLINE, are_progress_bars_disabled()
     constants.HF_HUB_OFFLINE = before[0] or is_offline()
-    if not before[1] and (_is_on("HF_HUB_DISABLE_PROGRESS_BARS") or not sys.stderr.isatty()):
+    if not before[1] and (is_on("HF_HUB_DISABLE_PROGRESS_BARS") or not sys.stderr.isatty()):
         disable_progress_bars()
     try:
         yield

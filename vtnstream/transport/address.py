@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from vtnstream.errors import UsageError
+from vtnstream.transport.web import OFFLINE, is_on
 
 WEB = ("http", "https")
 STORES = ("s3", "gs", "gcs", "az", "abfs", "memory")
@@ -37,8 +38,14 @@ def is_file_name(path: str | Path) -> bool:
 
 def check_address(address: str) -> None:
     """Raises:
-    UsageError: an address of a kind that is not read, or one with a password in it.
+    UsageError: an address of a kind that is not read, or one with a password in it, or
+        any while the network is forbidden.
     """
+    if is_on(OFFLINE):
+        raise UsageError(
+            f"{shown(address)}: offline mode is on (--offline or {OFFLINE}): leave it out, or name "
+            "a file"
+        )
     scheme, parts = scheme_of(address), urlsplit(address)
     known = (*WEB, *STORES, *STREAMS)
     if scheme not in known:

@@ -8,9 +8,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vtnstream.errors import VideoOpenError
+from vtnstream.transport.web import opener
 
 TIMEOUT_SECONDS = 20
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
@@ -58,7 +60,7 @@ def request(url: str, start: int = 0, version: str = "") -> Response:
     asked = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
     asked.add_header("Range", f"bytes={start}-")
     try:
-        body = _opener(url).open(asked, timeout=TIMEOUT_SECONDS)
+        body = opener(url, partial(_elsewhere, url)).open(asked, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:
@@ -79,6 +81,12 @@ def request(url: str, start: int = 0, version: str = "") -> Response:
     return response
 
 
+def _elsewhere(url: str, target: str) -> VideoOpenError:
+    return VideoOpenError(
+        f"{url}: sends us to {target}, which was not asked for: if that is right, name that address"
+    )
+
+
 def _response(body: Any) -> Response:
     headers = body.headers
     version = headers.get("ETag", "") or headers.get("Last-Modified", "")
@@ -87,38 +95,3 @@ def _response(body: Any) -> Response:
         return Response(body, int(found[1]), int(found[2]), True, version)
     length = headers.get("Content-Length", "")
     return Response(body, 0, int(length) if length.isdigit() else None, False, version)
-
-
-class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Follows redirects on one host, never from https down to http."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        target, origin = urllib.parse.urlsplit(newurl), urllib.parse.urlsplit(self._url)
-        downgraded = (origin.scheme, target.scheme) == ("https", "http")
-        if target.hostname != origin.hostname or downgraded:
-            raise VideoOpenError(
-                f"{self._url}: sends us to {newurl}, which was not asked for: if that is right, "
-                "name that address"
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    """HTTP and HTTPS through the proxies of the environment, and nothing else (no ``file:``)."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _SameHost(url),
-    ):
-        opener.add_handler(handler)
-    return opener

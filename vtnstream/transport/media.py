@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.errors import VideoOpenError
-from vtnstream.transport.address import STORES, is_address, scheme_of
+from vtnstream.transport.address import STORES, check_address, is_address, scheme_of
 from vtnstream.transport.feed import Feed
 from vtnstream.transport.http import request
 from vtnstream.transport.objects import open_object
@@ -44,6 +44,7 @@ def open_media(medium: Medium) -> Opened:
         file = open_file(medium)
         return Opened(file, os.fstat(file.fileno()).st_size)
     address = str(medium)
+    check_address(address)
     if scheme_of(address) in STORES:
         return Opened(*open_object(address))
     response = request(address)

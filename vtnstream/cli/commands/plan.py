@@ -18,6 +18,7 @@ from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
 from vtnstream.cli.tables import print_facts
 from vtnstream.cli.types import format_size
+from vtnstream.config.shipped import bundled_model
 from vtnstream.timecode import format_time
 from vtnstream.transport.spool import at_hand
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from vtnstream.inference.plan import Plan
 
 EXAMPLES = """
+vtnstream plan movie.mkv
 vtnstream plan movie.mkv --model models/surgery
 vtnstream plan recordings/ --recursive --backbone resnet50 --fps 1
 vtnstream plan movie.mkv --json | jq .seconds
@@ -48,6 +50,8 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
     real decoder and backbone.
     """
     inputs = resolve(values)
+    if values["model"] is None and values["backbone"] is None:
+        values["model"] = str(bundled_model())
     encoding = prepare_encoding(values, console)
     documents: list[dict[str, Any]] = []
 
