@@ -21,13 +21,6 @@ def document(outcome: Outcome) -> Any:
     return json.loads(outcome.out)
 
 
-def test_without_a_model_it_ends_with_2_and_names_the_ways_out(run: Run, film: Path) -> None:
-    outcome = run("timeline", film)
-    assert (outcome.code, outcome.out) == (2, "")
-    (line,) = outcome.err.splitlines()
-    assert all(word in line for word in ("demo", "train", "--model"))
-
-
 def test_classify_prints_classes_on_stdout_and_the_rest_on_stderr(
     run: Run, film: Path, model_folder: Path
 ) -> None:

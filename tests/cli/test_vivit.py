@@ -119,4 +119,4 @@ def test_presets_are_shown(run: Run) -> None:
     assert "6.25 times 2 frames/s" in shown and "factorised-encoder" in shown
     assert "115.06 M" in shown and "2 x 16 x 16" in shown
     outcome = run("train", "labels.csv", "--preset", "vivit-b-16x2", "-o", "model")
-    assert outcome.code == 2 and "is a vivit" in outcome.errors[0]
+    assert outcome.code == 2 and "set mode = end-to-end" in outcome.errors[0]

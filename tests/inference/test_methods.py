@@ -235,11 +235,6 @@ def test_end_to_end_refuses_what_it_cannot_honour(
         vtnstream.classify(film, model=model, runtime=half, method="end-to-end")
 
 
-def test_no_model_is_one_line() -> None:
-    with pytest.raises(UsageError, match=r"demo.*train.*--model"):
-        vtnstream.classify("film.mp4")
-
-
 def test_dtype_is_part_of_the_key_and_stored_as_float32(
     film: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
