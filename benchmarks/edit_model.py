@@ -3,8 +3,9 @@
     python -m benchmarks edit_model --footage FOLDER --test-footage OTHER --work FOLDER
 
 gathers raw material, renders edited films with exact truth, trains ``configs/train/edits.toml``
-on them by ``vtnstream train``, chooses the two thresholds on films that were not trained on, and
-scores the model on films of the test footage beside PySceneDetect (``pip install scenedetect``).
+on them by ``vtnstream train`` in two stages, chooses the two thresholds on films that were not
+trained on, and scores the model on films of the test footage beside PySceneDetect (``pip install
+scenedetect``).
 Each step is kept in the work folder and not done twice. ``--model`` scores a finished model.
 """
 
@@ -34,6 +35,9 @@ FPS = 25
 LEVELS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 TRAIN_SEED, CHOICE_SEED, TEST_SEED = 1, 50, 99
 BEST_CUTS, BEST_GRADUALS = 0.95, 0.85
+
+SECOND_STAGE = {"optim.epochs": 6, "optim.learning_rate": 1e-3, "optim.warmup": 0.1}
+"""What differs when training goes on from the first model."""
 
 Film = tuple[Path, list[Segment]]
 
@@ -72,7 +76,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _made(options: Any, result: common.Result) -> Path:
-    """Train unless it has been done; then choose thresholds."""
+    """Train in two stages unless it has been done; then choose thresholds."""
     from vtnstream.training.run import train
     from vtnstream.training.settings import parse_assignments, train_config
 
@@ -84,7 +88,9 @@ def _made(options: Any, result: common.Result) -> Path:
             "class_annotations": str(options.work / "train" / "classes.csv"),
             "output": str(folder),
         }
-        train(train_config(CONFIG, values))
+        first = values | {"output": str(options.work / "first")}
+        train(train_config(CONFIG, first))
+        train(train_config(CONFIG, SECOND_STAGE | values | {"start": first["output"]}))
     choice = _films(options, "choice", options.footage, options.choice_films, CHOICE_SEED)
     result.notes.append(choose_thresholds(folder, choice))
     return folder

@@ -71,6 +71,16 @@ def test_kinds_of_films(run: Run, film: Path, tmp_path: Path) -> None:
         assert classes[0]["label"] == kind, path.name
 
 
+def test_options_that_cuts_do_not_know_are_named(run: Run, film: Path) -> None:
+    done = run("timeline", film, "--smoothing", "median", "--merge-gap", "1", "--json")
+    report = json.loads(done.out)
+    assert [round(s["start"] * 25) for s in report["segments"]] == [0, *CUTS]
+    assert "--smoothing, --merge-gap: not used" in done.err
+    assert any("--smoothing" in warning for warning in report["warnings"])
+    lasting = json.loads(run("timeline", film, "--min-duration", "10", "--json").out)
+    assert len(lasting["segments"]) == 1
+
+
 def test_the_same_by_name_and_from_python(run: Run, film: Path) -> None:
     segments = json.loads(run("timeline", film, "--json").out)["segments"]
     named = json.loads(run("timeline", film, "--model", BUNDLED_MODEL, "--json").out)

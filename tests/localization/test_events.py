@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
@@ -85,6 +85,47 @@ def test_held_labels_last_until_the_next_event() -> None:
     assert cut("ssssssbbbbbssssss") == [(0, 17, "shot")], "it moves on"
     assert cut("cbbbbbcssss") == [(0, 6, "shot"), (6, 11, "shot")], "still from the beginning"
     assert cut("bbbbbsssssbbbbbcssss") == [(0, 10, "shot"), (10, 15, "black"), (15, 20, "shot")]
+
+
+def _steadied_plainly(labels: np.ndarray, steady: int) -> list[tuple[int, int]]:
+    """As its docstring says, one stretch after the other."""
+    found = [(int(label), len(list(group))) for label, group in groupby(labels.tolist())]
+    while len(found) > 1:
+        at = min(range(len(found)), key=lambda i: found[i][1])
+        if found[at][1] >= steady:
+            break
+        near = [i for i in (at - 1, at + 1) if 0 <= i < len(found)]
+        found[at] = (found[max(near, key=lambda i: found[i][1])][0], found[at][1])
+        found = [
+            (label, sum(count for _, count in group))
+            for label, group in groupby(found, key=lambda stretch: stretch[0])
+        ]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_steadied_equals_one_after_the_other(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    count, kinds = int(random.integers(1, 80)), int(random.integers(1, 4))
+    labels = np.repeat(random.integers(0, kinds, count), random.integers(1, 7, count))
+    steady = int(random.integers(1, 9))
+    assert steadied(labels, steady) == _steadied_plainly(labels, steady)
+
+
+def test_a_day_of_flicker_is_steadied() -> None:
+    """Minutes where every change looked at all the others."""
+    labels = np.random.default_rng(0).integers(0, 2, 2_000_000)
+    assert sum(count for _, count in steadied(labels, 4)) == len(labels)
+
+
+def test_background_is_no_label_of_a_shot() -> None:
+    labels = ("background", "shot", "cut")
+    scores = np.tile(np.array([0.6, 0.3, 0.1], np.float32), (8, 1))
+    timeline = ScoreTimeline(scores, token_times([0.04] * 8), labels, False)
+    found = to_events(timeline, EventsConfig(moments=("cut",)), TimelineConfig())
+    assert _frames(found) == [(0, 8, "shot")]
+    with pytest.raises(ConfigError, match="must last"):
+        HeadConfig(dense_labels=("background", "cut"), events=EventsConfig(moments=("cut",)))
 
 
 def test_steadied() -> None:

@@ -14,6 +14,7 @@ from vtnstream.config.loading import to_dict
 from vtnstream.config.temporal import TemporalConfig, check_causal_norm
 from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
+from vtnstream.labels import BACKGROUND
 
 ARCHITECTURES = ("vtn", "vivit")
 SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
@@ -224,7 +225,8 @@ class HeadConfig:
         for label in (*events.moments, *events.joined, *events.held):
             if label not in self.dense_labels:
                 raise ConfigError(f"head.events: {label!r} is not among the dense labels")
-        if not set(self.dense_labels) - {*events.moments, *events.joined, *events.held}:
+        others = {*events.moments, *events.joined, *events.held, BACKGROUND}
+        if not set(self.dense_labels) - others:
             raise ConfigError("head.events: one dense label at least must last between events")
 
 

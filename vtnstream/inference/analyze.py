@@ -121,13 +121,32 @@ def analyze(
         )
     analysis = _localize(classes, timelines, options, head.events)
     analysis = replace(analysis, attention=attention, facts=read.facts)
+    return replace(analysis, warnings=_unused(model, options, dense, sliding))
+
+
+def _unused(
+    model: VideoModel, options: TimelineConfig, dense: bool, sliding: bool
+) -> tuple[str, ...]:
+    """What was asked for and has no meaning for this model."""
+    name, warnings = model.config.name, []
     if options.window is not None and not sliding:
-        unused = (
-            f"--window {options.window} is not used: model {model.config.name} localises with "
-            "its dense head alone"
+        warnings.append(
+            f"--window {options.window} is not used: model {name} localises with its dense head "
+            "alone"
         )
-        return replace(analysis, warnings=(unused,))
-    return analysis
+    if dense and model.config.head.events is not None:
+        plain = TimelineConfig()
+        given = [
+            f"--{field.replace('_', '-')}"
+            for field in ("smoothing", "viterbi", "onset", "offset", "merge_gap")
+            if getattr(options, field) != getattr(plain, field)
+        ]
+        if given:
+            warnings.append(
+                f"{', '.join(given)}: not used on the dense head of model {name}, whose cuts are "
+                "found as peaks (--threshold and --min-duration are)"
+            )
+    return tuple(warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

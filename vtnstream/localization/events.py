@@ -1,19 +1,21 @@
-"""Scores per token to segments where some labels are moments: cuts, goals, phases that start.
+"""Scores per token to segments where some labels are moments at which a segment begins: cuts.
 
 A moment is one token whose score stands out, so argmax, smoothing and Viterbi, which all look
-for stretches, lose it. Here it is a local maximum above a threshold, as in event spotting, and
-begins a new segment. Labels that stand for one thing of several forms (dissolve, fade, wipe)
-are judged by their sum first and told apart afterwards.
+for stretches, lose it. Here it is a local maximum above a threshold, as in event spotting.
+Labels that stand for one thing of several forms (dissolve, fade, wipe) are judged by their sum
+first and told apart afterwards.
 """
 
 from __future__ import annotations
 
-from itertools import groupby, pairwise
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.config import EventsConfig, TimelineConfig
+from vtnstream.labels import BACKGROUND
 from vtnstream.localization.runs import TIME_TOLERANCE, Run, split_runs
 from vtnstream.types import FloatArray, IndexArray, ScoreTimeline, Segment
 
@@ -62,13 +64,15 @@ def _run_segments(
     )
     # A wipe's or fade's edge looks like a cut: the transition explains it.
     peaks = peaks[~_near(peaks, together, len(run.scores))]
-    lasting = [k for k in range(len(names)) if k not in {*moments, *joined}]
+    others = {*events.moments, *events.joined, BACKGROUND}
+    lasting = [k for k, name in enumerate(names) if name not in others]
     held = [names.index(label) for label in events.held]
     labels = np.zeros(len(run.scores), np.int64)
-    edges = {0, len(labels), *peaks.tolist(), *together.ravel().tolist()}
+    found = set(peaks.tolist())
+    edges = {0, len(labels), *found, *together.ravel().tolist()}
     for first, stop in pairwise(sorted(edges)):
         # What a moment's own token looks like says nothing of what begins with it.
-        begin = first + 1 if first in peaks and stop - first > 1 else first
+        begin = first + 1 if first in found and stop - first > 1 else first
         labels[begin:stop] = _piece_labels(run.scores[begin:stop], lasting, held, events.steady)
         labels[first] = labels[begin]
     for first, stop in together:
@@ -132,34 +136,51 @@ def _piece_labels(
     no freeze."""
     likeliest = np.asarray(lasting, np.int64)[scores[:, lasting].argmax(axis=1)]
     stretches = steadied(likeliest, steady)
-    while len(stretches) > 1 and stretches[0][0] in held:
-        stretches[:2] = [(stretches[1][0], stretches[0][1] + stretches[1][1])]
-    labels = np.repeat(*(np.asarray(part, np.int64) for part in zip(*stretches, strict=True)))
-    moving = [k for k in lasting if k not in held]
-    if labels[0] in held:
-        labels[:] = moving[int(scores[:, moving].sum(axis=0).argmax())]
-    last = len(labels) - stretches[-1][1]
-    for token in np.flatnonzero(np.isin(labels[:last], held))[::-1]:
-        labels[token] = labels[token + 1]
-    return labels
+    names = [label for label, _ in stretches]
+    for i in reversed(range(len(names) - 1)):
+        if names[i] in held:
+            names[i] = names[i + 1]
+    if names[0] in held:
+        moving = [k for k in lasting if k not in held]
+        names = [moving[int(scores[:, moving].sum(axis=0).argmax())]] * len(names)
+    return np.repeat(np.asarray(names, np.int64), [count for _, count in stretches])
 
 
 def steadied(labels: IndexArray, steady: int) -> list[tuple[int, int]]:
-    """Stretches (label, tokens) of at least ``steady`` tokens each: the shortest gives way to
-    the longer of its neighbours until none is left that is too short."""
+    """Stretches (label, tokens) of at least ``steady`` tokens each: the shortest, of equals the
+    first, gives way to the longer of its neighbours until none is left that is too short.
+
+    In n log n, as a day of a camera that hardly moves may change its label at any token.
+    """
     starts = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
-    found = [(int(labels[a]), b - a) for a, b in pairwise(starts)]
-    while len(found) > 1:
-        at = min(range(len(found)), key=lambda i: found[i][1])
-        if found[at][1] >= steady:
+    names = labels[starts[:-1]].tolist()
+    counts = np.diff(starts).tolist()
+    before = list(range(-1, len(names) - 1))
+    after = [*range(1, len(names)), -1]
+    waiting = [(count, i) for i, count in enumerate(counts) if count < steady]
+    heapify(waiting)
+    while waiting:
+        count, at = heappop(waiting)
+        if counts[at] != count:
+            continue  # it has grown or is gone
+        near = [i for i in (before[at], after[at]) if i >= 0]
+        if not near:
             break
-        near = [i for i in (at - 1, at + 1) if 0 <= i < len(found)]
-        found[at] = (found[max(near, key=lambda i: found[i][1])][0], found[at][1])
-        found = [
-            (label, sum(count for _, count in group))
-            for label, group in groupby(found, key=lambda stretch: stretch[0])
-        ]
-    return found
+        names[at] = names[max(near, key=lambda i: counts[i])]
+        for i in near:
+            if names[i] != names[at]:
+                continue
+            # The left one of two takes the other in, so that the first of equals stays first.
+            left, right = (i, at) if i == before[at] else (at, i)
+            counts[left] += counts[right]
+            counts[right] = 0
+            after[left] = after[right]
+            if after[right] >= 0:
+                before[after[right]] = left
+            at = left
+        if counts[at] < steady:
+            heappush(waiting, (counts[at], at))
+    return [(name, count) for name, count in zip(names, counts, strict=True) if count]
 
 
 def _lasting(
