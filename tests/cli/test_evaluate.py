@@ -48,6 +48,15 @@ def test_classes_in_words(run: Run, film: Path, model_folder: Path, tmp_path: Pa
     assert "30" in views.out or "10 clips x 3 crops" in views.out
 
 
+def test_a_window_without_segments_is_said_to_be_unused(
+    run: Run, film: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "classes.csv").write_text(f"path,label\n{film},calm\n")
+    arguments = ("evaluate", tmp_path / "classes.csv", "--model", model_folder)
+    assert "--window is not used" in run(*arguments, "--window", "8").err
+    assert "--window" not in run(*arguments).err
+
+
 def test_labels_that_are_not_the_models(
     run: Run, film: Path, model_folder: Path, tmp_path: Path
 ) -> None:

@@ -107,6 +107,8 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         overlapping=True,
     )
     order = resolve_order(values["order"], segments=found.has_segments)
+    if values["window"] is not None and not found.has_segments:
+        console.warn("--window is not used: it cuts segments, these annotations are classes")
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
         code, judged = ExitCode.OK, _from_predictions(videos, values["predictions"], console)
