@@ -17,6 +17,8 @@ from benchmarks.films import camera_film, films_directory, repeat_film
 
 LEAST_OF_CEILING, MOST_SECONDS = 0.60, 20.0
 VIT_B = "vit_base_patch16_224"
+OURS = {"vtnstream, NVDEC": "nvdec", "vtnstream, software": "software"}
+"""Name -> ``--decoder``."""
 READERS = ("pyav expert", "torchcodec expert", "torchcodec nvdec")
 """Library and manner of whole-frame decoders, the last one on the GPU."""
 
@@ -87,26 +89,30 @@ def add_backbones(result: common.Result, options: argparse.Namespace) -> None:
             result.target(f"{backbone}: share of the bf16 ceiling", share, LEAST_OF_CEILING)
 
 
-def _features(backbone: str, scratch: str, options: argparse.Namespace) -> Child:
+def _features(
+    backbone: str, scratch: str, options: argparse.Namespace, decoder: str = "auto"
+) -> Child:
     """Ours on the GPU with random weights, which are written first."""
     weights = str(Path(scratch) / "weights.pt")
     with Child("benchmarks.peers.features:RandomWeights") as child:
         child.call("write", backbone=backbone, path=weights)
     settings: dict[str, Any] = {"backbone": backbone, "weights": weights, "rate": options.fps}
     output = str(Path(scratch) / "features.safetensors")
-    return Child(
-        "benchmarks.ours:OurFeatures", settings | {"output": output, "device": options.device}
-    )
+    settings |= {"output": output, "device": options.device, "decoder": decoder}
+    return Child("benchmarks.ours:OurFeatures", settings)
 
 
 def add_decoders(result: common.Result, film: Path, options: argparse.Namespace) -> None:
-    """Sampled pictures of a minute of 1080p, by ours and by whole-frame decoders."""
+    """Sampled pictures of a minute of 1080p, by ours on the GPU and in software, and by
+    whole-frame decoders."""
     table = result.table(
         f"Decoding {film.name} at {options.fps} frames/s",
         *("decoder", "seconds", "times real time", "CPU s"),
     )
     with tempfile.TemporaryDirectory() as scratch:
-        children = {"vtnstream": _features("test_vit", scratch, options)}
+        children = {
+            name: _features("test_vit", scratch, options, decoder) for name, decoder in OURS.items()
+        }
         for reader in READERS:
             library, manner = reader.split()
             settings = {"reader": library, "manner": manner, "rate": options.fps}
@@ -127,7 +133,7 @@ def add_hour(result: common.Result, film: Path, options: argparse.Namespace) -> 
     minutes, backbone = options.part * options.times / 60, options.hour_backbone
     table = result.table(
         f"{minutes:g} minutes of 1080p25 H.264 through {backbone} at {options.fps} frames/s",
-        *("pass", "seconds", "CPU s", "frames", "peak MB"),
+        *("pass", "seconds", "CPU s", "frames", "peak MB", "dtype, back end, decoder"),
     )
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -141,7 +147,9 @@ def add_hour(result: common.Result, film: Path, options: argparse.Namespace) -> 
             if isinstance(timed, Failure):
                 result.broken.append(f"{film.name}: {timed.reason}")
                 return
-            table.add(name, timed.wall, timed.cpu, timed.value, ours.peak / MEGABYTE)
+            ran = ours.call("ran")
+            how = ran.value if isinstance(ran, Measurement) else None
+            table.add(name, timed.wall, timed.cpu, timed.value, ours.peak / MEGABYTE, how)
     walls = [row[1] for row in table.rows[1:]]
     warm = common.median(wall for wall in walls if isinstance(wall, float))
     why = "" if minutes == 60 else "the target is for 60 minutes"

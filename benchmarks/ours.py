@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from vtnstream.cli.tuning import keep_freed_memory, spin_less
 
@@ -30,8 +31,10 @@ from vtnstream.models.architectures import require_vtn  # noqa: E402
 from vtnstream.models.backbone import load_backbone_weights, native_preprocess  # noqa: E402
 from vtnstream.models.create import create_model  # noqa: E402
 from vtnstream.preprocess.spatial import frame_fit  # noqa: E402
+from vtnstream.preprocess.surfaces import SurfacePainter  # noqa: E402
 from vtnstream.progress import NullProgress  # noqa: E402
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes  # noqa: E402
+from vtnstream.video.hardware import NVDEC, Hardware  # noqa: E402
 from vtnstream.video.source import open_video  # noqa: E402
 
 
@@ -45,6 +48,10 @@ class OurFeatures:
         output: where features go (``.safetensors``).
         device, dtype: as ``--device`` and ``--dtype``.
         compiled: whether the backbone may be compiled.
+        decoder: as ``--decoder``.
+
+    Attributes:
+        facts: how the last film was read and encoded, as its report says.
     """
 
     def __init__(
@@ -56,11 +63,13 @@ class OurFeatures:
         device: str = "auto",
         dtype: str = "auto",
         compiled: bool = True,
+        decoder: str = "auto",
     ) -> None:
+        self.facts: dict[str, Any] = {}
         config, self.output = BackboneConfig(backbone), output
         self.sampling = SamplingConfig(fps=Fraction(rate))
         backend = "auto" if compiled else "eager"
-        self.runtime = RuntimeConfig(device=device, dtype=dtype, backend=backend)
+        self.runtime = RuntimeConfig(device=device, dtype=dtype, backend=backend, decoder=decoder)
         model = create_model(
             ModelConfig(
                 sampling=self.sampling,
@@ -85,16 +94,25 @@ class OurFeatures:
         report = api.extract(
             video, self.encoder, sampling=self.sampling, output=self.output, runtime=runtime
         )
+        self.facts = report.run["runtime"]
         return int(report.run["tokens"])
 
+    def ran(self) -> str:
+        """Of the last film: precision, back end and decoder."""
+        return ", ".join(str(self.facts[name]) for name in ("dtype", "backend", "decoder"))
+
     def decode(self, video: str) -> int:
-        """The film's sampled pictures alone, scaled to the model's size."""
-        preprocess = self.encoder.preprocess
+        """The film's sampled pictures alone, scaled to the model's size; on the GPU only where
+        ``decoder`` says so."""
+        preprocess, hardware = self.encoder.preprocess, None
+        if self.runtime.decoder == NVDEC:
+            hardware = Hardware(0, SurfacePainter(preprocess.interpolation))
         with open_video(
             video,
             self.sampling,
             fit=frame_fit(preprocess),
             interpolation=preprocess.interpolation,
+            hardware=hardware,
         ) as source:
             return sum(len(chunk.times) for chunk in source.chunks())
 

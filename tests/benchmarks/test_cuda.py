@@ -39,6 +39,8 @@ def test_the_whole_benchmark_on_a_cpu(tmp_path: Path) -> None:
     backbones, decoders, hour = data["tables"]
     assert backbones["rows"][0][2] > 0 and backbones["rows"][0][4] > 0
     names = [row[0] for row in decoders["rows"]]
-    assert names[:2] == ["vtnstream", "pyav expert"] and len(names) == 4
+    assert "vtnstream, NVDEC: cannot run here" in names[0]
+    assert names[1:3] == ["vtnstream, software", "pyav expert"] and len(names) == 5
     assert [(row[0], row[3]) for row in hour["rows"]] == [("first", 12), ("warm 1", 12)]
+    assert all(row[5].endswith(", software") for row in hour["rows"])
     assert data["targets"][-1]["measured"] == hour["rows"][1][1]

@@ -21,6 +21,7 @@ from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.extract import extract_features
 from vtnstream.models.compile.backend import EngineError
 from vtnstream.models.compile.inductor import Inductor
+from vtnstream.models.compile.tensorrt import TensorRT
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
@@ -340,6 +341,34 @@ def test_auto_lets_go_of_an_engine_that_is_no_faster(
     assert "inductor is no faster here" in facts["runtime"]["reason"]
     _, facts, watcher = extract(film, model, replace(runtime, use_cache=False))
     assert watcher.compiled == 0 and "no faster" in facts["runtime"]["reason"]
+
+
+def test_the_next_best_takes_the_place_of_an_engine_that_cannot_be_made(
+    film: Path,
+    model: VTN,
+    runtime: RuntimeConfig,
+    spoiled: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU where TensorRT is installed and its libraries are broken."""
+    made = engine_building.compile_in_child
+
+    def compile_in_child(backend: str, *rest: Any, **more: Any) -> float:
+        if backend == "tensorrt":
+            raise EngineError("its libraries cannot be loaded")
+        return made(backend, *rest, **more)
+
+    monkeypatch.setattr(engine_building, "compile_in_child", compile_in_child)
+    monkeypatch.setattr(engines, "PREFERRED", {"cpu": ("tensorrt", "inductor")})
+    monkeypatch.setattr(TensorRT, "missing", lambda self, device: None)
+    monkeypatch.setattr(engines, "WORTH_MEASURING", 100)
+    monkeypatch.setattr(engines, "EXPECTED_COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(engines, "_FASTER", 0.0)
+    _, facts, watcher = extract(film, model, runtime)
+    (warning,) = watcher.warnings
+    assert "tensorrt is not used for test_vit" in warning
+    assert facts["runtime"]["backend"] == "inductor" and watcher.compiled == 1
+    assert "tensorrt is not used: its libraries" in facts["runtime"]["reason"]
 
 
 @pytest.mark.parametrize("backend", ["eager", "inductor"])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
+from vtnstream.cli.settings import _OWN_VARIABLES
 from vtnstream.models.layers import banded_flash, banded_flex
 from vtnstream.models.layers.sliding_window import sliding_window_attention
 
@@ -51,9 +52,20 @@ def test_every_pair_of_the_band_lies_in_a_tile_of_the_mask() -> None:
         assert tiles[query // banded_flex.TILE, seen // banded_flex.TILE].all()
 
 
-def test_it_is_off_until_it_was_measured() -> None:
-    assert not banded_flex.ENABLED
+class OnCuda:
+    """What is asked of an operand there."""
+
+    is_cuda = True
+    requires_grad = False
+
+
+def test_it_is_off_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(banded_flex.SWITCH, raising=False)
+    assert not banded_flex.serves(OnCuda())
+    monkeypatch.setenv(banded_flex.SWITCH, "1")
+    assert banded_flex.serves(OnCuda())
     assert not banded_flex.serves(torch.zeros(1))
+    assert banded_flex.SWITCH in _OWN_VARIABLES, "no command calls it misspelt"
 
 
 @pytest.mark.gpu
@@ -61,9 +73,10 @@ def test_it_is_off_until_it_was_measured() -> None:
 def test_compiled_on_a_gpu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = (each.to(dtype) for each in operands(3000, 3000, "cuda"))
     shared = {"global_key": key[:, :1], "global_value": value[:, :1]}
+    monkeypatch.delenv(banded_flex.SWITCH, raising=False)
     with torch.inference_mode():
         blocks = sliding_window_attention(query, key, value, window=512, **shared)
-        monkeypatch.setattr(banded_flex, "ENABLED", True)
+        monkeypatch.setenv(banded_flex.SWITCH, "1")
         flex = sliding_window_attention(query, key, value, window=512, **shared)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(flex, blocks, rtol=tolerance, atol=tolerance)

@@ -115,7 +115,7 @@ def test_what_is_no_library_is_no_engine(tmp_path: Path) -> None:
 
 STAND_IN = '''
 """Has the functions of torch-tensorrt 2.14 that are called, with its signatures."""
-import os, pathlib, sys, time, types
+import os, pathlib, sys, time, traceback, types
 import torch
 
 def compile(exported_program, inputs=None, *, arg_inputs=None, device=None,
@@ -138,7 +138,11 @@ def save(module, file_path="", *, output_format="exported_program", arg_inputs=N
     torch.export.save(torch.export.export(module, tuple(arg_inputs)), file_path)
 
 def load(file_path=""):
-    return torch.export.load(file_path)
+    try:
+        return torch.export.load(file_path)
+    except Exception:
+        traceback.print_exc()
+        raise
 
 dynamo = types.SimpleNamespace(compile=compile)
 '''
@@ -167,10 +171,33 @@ def test_tensorrt_from_export_to_engine(stand_in: None, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0.02, atol=0.02)
 
 
-def test_tensorrt_of_another_version_is_no_engine(stand_in: None, tmp_path: Path) -> None:
+def test_tensorrt_of_another_version_is_no_engine(
+    stand_in: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "model.pt2").write_bytes(b"not a program")
     with pytest.raises(EngineError, match=r"model\.pt2: cannot be loaded"):
         TensorRT().load(tmp_path, network(), CPU, 1)
+    assert capfd.readouterr().err == ""
+
+
+LIKE_WITHOUT_LIBRARIES = """
+print("import error when try to import _TensorRTProxyModule")
+raise Exception("Could not find libnvinfer.so.11\\n  Search paths: ['/usr/lib']")
+"""
+"""What torch-tensorrt 2.14 does where TensorRT's own libraries are not there."""
+
+
+def test_tensorrt_without_its_libraries_is_one_line(
+    stand_in: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site" / "torch_tensorrt.py").write_text(LIKE_WITHOUT_LIBRARIES)
+    message = r"^TensorRT's libraries cannot be loaded \(Could not find libnvinfer.so.11\): install"
+    with pytest.raises(EngineError, match=message):
+        TensorRT().load(tmp_path, network(), CPU, 1)
+    last = f"{EngineError.__module__}.EngineError: TensorRT's libraries cannot be loaded"
+    told = child._reason(f"Traceback ...\n{last}\n".encode(), 1)
+    assert told == "the compiler failed (TensorRT's libraries cannot be loaded)"
+    assert capfd.readouterr().out == "", "standard output is for results"
 
 
 def test_tensorrt_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from vtnstream.registry import suggestion
 
 PROJECT_FILE = "vtnstream.toml"
 USER_FILE = "config.toml"
-_OWN_VARIABLES = {"VTNSTREAM_CONFIG", "VTNSTREAM_DEBUG"}
+_OWN_VARIABLES = {"VTNSTREAM_CONFIG", "VTNSTREAM_DEBUG", "VTNSTREAM_FLEX_ATTENTION"}
 
 
 def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:

@@ -178,7 +178,7 @@ class Engines:
             self.prepare(choice, self.samples_a_call(self.batch_size(_ENDLESS, frames)), frames)
         except EngineError as error:
             self.encoder.refused[choice.backend] = str(error)
-            return Choice(EAGER, str(error))
+            return self.make_best(frames)
         return choice
 
     def expected(self, backend: str, batch_size: int) -> Expected:

@@ -81,8 +81,8 @@ class Opening:
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """The store of the best backend, ready to be filled. An engine that cannot be
-        trusted is refused with a warning, and the uncompiled network takes its place.
+        """The store of the best backend, ready to be filled. An engine that cannot be made or
+        trusted is refused with a warning, and the next best takes its place.
 
         Raises:
             UsageError: the backend asked for cannot run here.
@@ -94,13 +94,14 @@ class Opening:
 
     def _open_best(self, stack: ExitStack) -> Opened:
         choice = self.choose()
-        with ExitStack() as attempt:
-            try:
-                opened = self._open(attempt, choice)
-                stack.push(attempt.pop_all())
-                return opened
-            except EngineError as error:
-                choice = self._refuse(choice, error)
+        while choice.backend != EAGER:
+            with ExitStack() as attempt:
+                try:
+                    opened = self._open(attempt, choice)
+                    stack.push(attempt.pop_all())
+                    return opened
+                except EngineError as error:
+                    choice = self._refuse(choice, error)
         return self._open(stack, choice)
 
     def choose(self) -> Choice:
@@ -261,13 +262,16 @@ class Opening:
         return StoreLayout.plan(encoder.num_features, batch_size, rate)
 
     def _refuse(self, choice: Choice, error: EngineError) -> Choice:
+        """What takes the place of a backend: the next best, in the end the uncompiled network."""
         encoder = self.engines.encoder
         if not isinstance(error, SlowerError):
             self.engines.progress.warn(
                 f"{choice.backend} is not used for {encoder.config.name}: {error}"
             )
         encoder.refused[choice.backend] = str(error)
-        return Choice(EAGER, f"{choice.backend} is not used: {error}")
+        other = self.engines.choose(self.num_expected, self.first_frames)
+        why = f"{choice.backend} is not used: {error}"
+        return replace(other, reason=why if other.backend == EAGER else f"{other.reason}; {why}")
 
     def _warn_if_slow(self) -> None:
         encoder = self.engines.encoder

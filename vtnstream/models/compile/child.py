@@ -108,7 +108,8 @@ def _reason(log: bytes, code: int) -> str:
     if code < 0:
         return f"the compiler was ended by signal {-code}"
     lines = log.decode(errors="replace").split("\n")
-    told = [line.strip() for line in lines if line.strip()]
+    ours = f"{EngineError.__module__}.{EngineError.__qualname__}: "
+    told = [line.strip().removeprefix(ours) for line in lines if line.strip()]
     return f"the compiler failed ({told[-1][:300] if told else f'code {code}'})"
 
 

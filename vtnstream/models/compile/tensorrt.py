@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import io
 import threading
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from vtnstream.errors import MissingExtraError
 from vtnstream.models.compile.backend import Engine, EngineError, export_quietly
 from vtnstream.models.frame_network import FrameNetwork
 from vtnstream.optional import require
@@ -55,7 +58,7 @@ class TensorRT:
         return export_quietly(network.backbone, example)
 
     def build(self, program: ExportedProgram, folder: Path, threads: int) -> None:
-        torch_tensorrt = require("torch_tensorrt", EXTRA)
+        torch_tensorrt = _library()
         assert program.example_inputs is not None
         examples, _ = program.example_inputs
         # Its own caches stay off (they are the default's temporary folder): ours holds whole
@@ -78,9 +81,10 @@ class TensorRT:
     def load(
         self, folder: Path, network: FrameNetwork, device: torch.device, workers: int
     ) -> Engine:
-        torch_tensorrt = require("torch_tensorrt", EXTRA)
+        torch_tensorrt = _library()
         try:
-            backbone = torch_tensorrt.load(str(folder / PROGRAM)).module()
+            with redirect_stderr(io.StringIO()):  # it prints a traceback before it raises
+                backbone = torch_tensorrt.load(str(folder / PROGRAM)).module()
         except Exception as error:  # a library of another version raises all kinds
             first = str(error).strip().partition("\n")[0]
             raise EngineError(f"{folder / PROGRAM}: cannot be loaded ({first})") from error
@@ -96,6 +100,27 @@ class TensorRT:
             return features.float()
 
         return run
+
+
+def _library() -> Any:
+    """torch-tensorrt. Where TensorRT's own libraries cannot be loaded it prints so on standard
+    output, which is for results, and raises what is no ImportError.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        EngineError: TensorRT's libraries cannot be loaded.
+    """
+    try:
+        with redirect_stdout(io.StringIO()):
+            return require("torch_tensorrt", EXTRA)
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise EngineError(
+            f"TensorRT's libraries cannot be loaded ({first}): install them again with "
+            f'pip install "vtnstream[{EXTRA}]"'
+        ) from error
 
 
 def _input(network: FrameNetwork, pixels: Tensor) -> Tensor:

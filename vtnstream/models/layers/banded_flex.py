@@ -1,12 +1,14 @@
 """Banded attention on CUDA through FlexAttention: the same as
 :mod:`~vtnstream.models.layers.banded_flash` on a CPU, without a copy of keys or values.
 
-Not yet run on a GPU: it is off until :data:`ENABLED` says otherwise, and CUDA takes blocks
-through ``scaled_dot_product_attention`` meanwhile. ``pytest -m gpu`` compares the two.
+Not yet run on a GPU: it is taken where the variable :data:`SWITCH` of the environment is 1, and
+CUDA takes blocks through ``scaled_dot_product_attention`` otherwise. ``pytest -m gpu`` compares
+the two.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -16,18 +18,19 @@ from torch import Tensor
 
 from vtnstream.models.layers.banded_flash import Attended
 
-ENABLED = False
-"""Whether CUDA takes this way."""
+SWITCH = "VTNSTREAM_FLEX_ATTENTION"
+"""Of the environment: 1 has CUDA take this way."""
 
 TILE = 128
 """Queries and keys of one block of the mask."""
 
 
 def serves(*operands: Tensor) -> bool:
-    """Whether this way can be taken: on CUDA, without gradients, outside another compiler."""
+    """Whether this way is taken: asked for, on CUDA, without gradients, outside another
+    compiler."""
     return (
-        ENABLED
-        and operands[0].is_cuda
+        operands[0].is_cuda
+        and os.environ.get(SWITCH) == "1"
         and not (torch.is_grad_enabled() and any(each.requires_grad for each in operands))
         and not torch.compiler.is_compiling()
     )
