@@ -123,6 +123,10 @@ def test_activitynet_results(tmp_path: Path) -> None:
     path.write_text(json.dumps({"version": "1", "results": {"abc": [item]}, "external_data": {}}))
     said = read_predictions(path).of(Path("v_abc.mp4"))
     assert said is not None and said.segments == (Segment(1.0, 2.5, "x", 0.5),)
+    broken = json.dumps({"results": {"abc": [item, {**item, "score": float("nan")}]}})
+    path.write_text(broken)
+    with pytest.raises(ReportError, match="result 2 of 'abc' has a number that is not finite"):
+        read_predictions(path)
     path.write_text(json.dumps({"results": {"abc": [{"label": "x"}]}}))
     with pytest.raises(ReportError, match="'abc'"):
         read_predictions(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from vtnstream.config.shipped import shipped
 from vtnstream.errors import AnnotationError
 
 BACKGROUND = "background"
@@ -40,9 +39,3 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if not names:
         raise AnnotationError(f"{path}: no labels in it (write one a line)")
     return tuple(names)
-
-
-def shipped_labels(name: str) -> tuple[str, ...]:
-    """The label list of this name that comes with the package, such as ``kinetics-400``: its
-    400 classes in alphabetical order, which is that of PySlowFast's lists."""
-    return read_labels(shipped("labels") / f"{name}.txt")

@@ -4,6 +4,7 @@ one report or an array of them, JSON lines, or ActivityNet's results."""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -133,6 +134,11 @@ def _activitynet(path: Path, results: dict[str, Any]) -> dict[str, Prediction]:
             raise ReportError(
                 f"{path}: results of {name!r} are not segment, label and score ({error})"
             ) from error
+        for number, one in enumerate(segments, 1):
+            if not math.isfinite(one.start + one.end + one.score):
+                raise ReportError(
+                    f"{path}: result {number} of {name!r} has a number that is not finite"
+                )
         found[name] = Prediction(segments=segments)
     return found
 

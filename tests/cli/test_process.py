@@ -18,6 +18,29 @@ def vtnstream(*arguments: str, **options: object) -> subprocess.CompletedProcess
     return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
 
 
+EACH_ALONE = """
+import importlib, os, pkgutil
+import av, timm, torch, torchvision, vtnstream
+
+found = pkgutil.walk_packages(vtnstream.__path__, "vtnstream.", onerror=print)
+for name in sorted(module.name for module in found if not module.name.endswith("__main__")):
+    child = os.fork()
+    if child == 0:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            print(name, error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.slow
+def test_every_module_can_be_imported_first() -> None:
+    done = subprocess.run([sys.executable, "-c", EACH_ALONE], capture_output=True, timeout=1200)
+    assert done.returncode == 0 and not done.stdout, done
+
+
 @pytest.mark.parametrize("arguments", [[], ["timeline"], ["extract"], ["cache", "prune"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (

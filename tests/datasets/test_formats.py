@@ -58,6 +58,24 @@ def test_kinetics_csv(tmp_path: Path) -> None:
         read_annotations(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("run,a,inf,5,train,0", "line 3: cannot convert"),
+        ("run,a,8,5,train,0", "line 3: 8 to 5 does not run forward"),
+        ("run,a,-8,5,train,0", "line 3: -8 to 5 does not run forward"),
+        ('run,"a"b,1,5,train,0', "line 3: ',' expected"),
+        ('run,"a,1,5,train,0', "line 3: unexpected end"),
+    ],
+)
+def test_wrong_lines_of_kinetics(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "kinetics.csv"
+    head = "label,youtube_id,time_start,time_end,split,is_cc"
+    path.write_text(f"{head}\nski,xyz,1,2,train,0\n{line}\n")
+    with pytest.raises(AnnotationError, match=words):
+        read_annotations(path, check_files=False)
+
+
 def activitynet(tmp_path: Path, annotations: list[object]) -> Path:
     path = tmp_path / "gt.json"
     entry = {"subset": "validation", "duration": 60.0, "annotations": annotations}
@@ -95,12 +113,20 @@ def test_activitynet_json(tmp_path: Path) -> None:
         ({"segment": [9, 3], "label": "a"}, r"annotation 1: segment \[9, 3\] does not run forward"),
         ({"segment": [0, "x"], "label": "a"}, "is not two numbers"),
         ({"segment": [0, 1]}, "expected a segment"),
+        ({"segment": [0, 1], "label": " "}, "annotation 1: the label is empty"),
         (7, "expected a segment"),
     ],
 )
 def test_wrong_activitynet(tmp_path: Path, item: object, words: str) -> None:
     with pytest.raises(AnnotationError, match=words):
         read_annotations(activitynet(tmp_path, [item]))
+
+
+def test_json_of_endless_depth(tmp_path: Path) -> None:
+    path = tmp_path / "gt.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(AnnotationError, match=r"gt\.json: not JSON"):
+        read_annotations(path)
 
 
 def test_ms_tcn_folder(tmp_path: Path) -> None:
@@ -142,6 +168,9 @@ def test_cholec80_phases(tmp_path: Path) -> None:
     ]
     (notes / "video07-phase.txt").write_text("Frame\tPhase\n0\tA\n0\tB\n")
     with pytest.raises(AnnotationError, match=r"line 3: frame 0 comes twice"):
+        read_annotations(tmp_path)
+    (notes / "video07-phase.txt").write_text("Frame\tPhase\n0\tA\n30000000000\tB\n")
+    with pytest.raises(AnnotationError, match=r"line 3: frame 30000000000 is days"):
         read_annotations(tmp_path)
 
 

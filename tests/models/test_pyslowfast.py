@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.models.pyslowfast import SMALL, Size, checkpoint, make_reference, recipe, save
-from vtnstream.labels import shipped_labels
+from vtnstream.config.shipped import shipped_labels
 from vtnstream.models.checkpoint import load_model, save_model
 from vtnstream.models.pyslowfast import Choices, import_checkpoint
 

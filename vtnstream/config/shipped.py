@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vtnstream.labels import read_labels
+
 
 def shipped(kind: str) -> Path:
     """The folder ``configs/<kind>``: in an installed wheel beside the modules, in a checkout
@@ -11,6 +13,12 @@ def shipped(kind: str) -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs" / kind
     return installed if installed.is_dir() else package.parent / "configs" / kind
+
+
+def shipped_labels(name: str) -> tuple[str, ...]:
+    """The label list of this name that comes with the package, such as ``kinetics-400``: its
+    400 classes in alphabetical order, which is that of PySlowFast's lists."""
+    return read_labels(shipped("labels") / f"{name}.txt")
 
 
 BUNDLED_MODEL = "edits"

@@ -37,7 +37,10 @@ def read_activitynet(path: Path, videos: Path | None = None) -> tuple[list[Line]
             if span is None:
                 warnings.append(f"{where}, annotation {number}: of no length, left out")
                 continue
-            annotation = Annotation(str(item["label"]), *span, line=number)
+            label = str(item["label"]).strip()
+            if not label:
+                raise AnnotationError(f"{where}, annotation {number}: the label is empty")
+            annotation = Annotation(label, *span, line=number)
             lines.append(Line(file, annotation, split=split))
     return lines, warnings
 
@@ -45,7 +48,7 @@ def read_activitynet(path: Path, videos: Path | None = None) -> tuple[list[Line]
 def _database(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: not JSON ({error})") from error
     database = document.get("database") if isinstance(document, dict) else None
     if not isinstance(database, dict):

@@ -11,6 +11,8 @@ from vtnstream.datasets.ms_tcn import frame_segments
 from vtnstream.errors import AnnotationError
 
 _SUFFIX = "-phase.txt"
+_LAST_FRAME = 10_000_000
+"""Four days at 25 frames/s: what is beyond is no number of a frame."""
 
 
 def read_cholec80(path: Path, videos: Path | None = None) -> tuple[list[Line], list[str]]:
@@ -43,6 +45,8 @@ def _phases(file: Path) -> list[str]:
         if len(cells) != 2 or not cells[0].isdecimal() or not cells[1].strip():
             raise AnnotationError(f"{file}: line {number}: not frame, tab, phase: {line!r}")
         frame = int(cells[0])
+        if frame > _LAST_FRAME:
+            raise AnnotationError(f"{file}: line {number}: frame {frame} is days into the video")
         if frame < len(phases):
             raise AnnotationError(f"{file}: line {number}: frame {frame} comes twice or too late")
         phases += [phases[-1] if phases else cells[1].strip()] * (frame - len(phases))

@@ -21,22 +21,29 @@ def read_kinetics(path: Path, videos: Path | None = None) -> tuple[list[Line], l
         AnnotationError: a column is missing, or a line is wrong (with its number).
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    absent = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-    if absent:
-        raise AnnotationError(f"{path}: line 1: no column {', '.join(absent)}")
-    folder = VideoFolder(path.parent if videos is None else videos, path)
     lines = []
-    for row in reader:
-        where = f"{path}: line {reader.line_num}"
-        if any(not (row[name] or "").strip() for name in _NEEDED):
-            raise AnnotationError(f"{where}: one of {', '.join(_NEEDED)} is empty")
-        try:
-            start, end = (round(float(row[name])) for name in ("time_start", "time_end"))
-        except ValueError as error:
-            raise AnnotationError(f"{where}: {error}") from error
-        name = row["youtube_id"].strip()
-        file = folder.find(f"{name}_{start:06d}_{end:06d}", name)
-        split = split_named((row.get("split") or "").strip(), where)
-        annotation = Annotation(row["label"].strip(), line=reader.line_num)
-        lines.append(Line(file, annotation, split=split))
+    try:
+        absent = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+        if absent:
+            raise AnnotationError(f"{path}: line 1: no column {', '.join(absent)}")
+        folder = VideoFolder(path.parent if videos is None else videos, path)
+        for row in reader:
+            lines.append(_line(row, reader.line_num, folder, f"{path}: line {reader.line_num}"))
+    except csv.Error as error:
+        raise AnnotationError(f"{path}: line {reader.reader.line_num}: {error}") from error
     return lines, []
+
+
+def _line(row: dict[str, str], number: int, folder: VideoFolder, where: str) -> Line:
+    if any(not (row[name] or "").strip() for name in _NEEDED):
+        raise AnnotationError(f"{where}: one of {', '.join(_NEEDED)} is empty")
+    try:
+        start, end = (round(float(row[name])) for name in ("time_start", "time_end"))
+    except (ValueError, OverflowError) as error:
+        raise AnnotationError(f"{where}: {error}") from error
+    if not 0 <= start < end:
+        raise AnnotationError(f"{where}: {start} to {end} does not run forward from 0")
+    name = row["youtube_id"].strip()
+    file = folder.find(f"{name}_{start:06d}_{end:06d}", name)
+    split = split_named((row.get("split") or "").strip(), where)
+    return Line(file, Annotation(row["label"].strip(), line=number), split=split)

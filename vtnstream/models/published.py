@@ -11,9 +11,8 @@ from typing import Any
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict
 from vtnstream.config.runtime import default_cache_dir
-from vtnstream.config.shipped import shipped
+from vtnstream.config.shipped import shipped, shipped_labels
 from vtnstream.errors import ConfigError
-from vtnstream.labels import shipped_labels
 from vtnstream.registry import lookup
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.config import BackboneConfig, HeadConfig, ModelConfig, SamplingConfig
+from vtnstream.config.shipped import shipped_labels
 from vtnstream.errors import CheckpointError, ConfigError, ModelError
-from vtnstream.labels import shipped_labels
 from vtnstream.models import weights
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.card import model_card, write_card
