@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from vtnstream.config import (
 )
 from vtnstream.datasets.annotations import AnnotatedVideo, Annotation
 from vtnstream.models.create import create_model
+from vtnstream.models.token_inputs import TokenInputs
 from vtnstream.models.vtn import VTN
+from vtnstream.training.batches import Batch, Crop, assemble, read_crop
 from vtnstream.training.targets import Sample
 from vtnstream.types import Features, TokenTimes
 
@@ -95,3 +98,10 @@ def settings(
         data=DataConfig(**(data or {})),
         optim=OptimConfig(**{**fast, **optim}),
     )
+
+
+def collate(
+    crops: Sequence[Crop], token_inputs: TokenInputs | None = None, *, clip_positions: bool = False
+) -> Batch:
+    rows = [read_crop(crop, token_inputs) for crop in crops]
+    return assemble(crops, rows, clip_positions=clip_positions)

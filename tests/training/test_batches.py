@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tests.training.cases import WIDTH, class_sample, dense_sample, model
+from tests.training.cases import WIDTH, class_sample, collate, dense_sample, model
 from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.training.batches import Crop, collate, epoch_crops, plan_batches, random_crop
+from vtnstream.training.batches import Crop, epoch_crops, plan_batches, random_crop
 from vtnstream.training.targets import IGNORE
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.cases import class_sample, dense_sample
+from tests.training.cases import class_sample, collate, dense_sample
 from vtnstream.models.vtn import VTNOutput
-from vtnstream.training.batches import Crop, collate
+from vtnstream.training.batches import Crop
 from vtnstream.training.losses import balanced_weights, head_loss
 from vtnstream.training.mixing import mixup
 

@@ -7,12 +7,20 @@ import math
 import pytest
 import torch
 
-from tests.training.cases import class_sample, dense_sample, features, model, settings, video
+from tests.training.cases import (
+    class_sample,
+    collate,
+    dense_sample,
+    features,
+    model,
+    settings,
+    video,
+)
 from vtnstream.config import BackboneConfig, OptimConfig
 from vtnstream.errors import ConfigError, ModelError, TrainingError
 from vtnstream.models.backbone import create_backbone, layer_depths
 from vtnstream.models.vtn import VTNOutput
-from vtnstream.training.batches import Crop, collate
+from vtnstream.training.batches import Crop
 from vtnstream.training.engine import Engine
 from vtnstream.training.loop import Trainer, fit
 from vtnstream.training.losses import head_loss, unsteadiness

@@ -23,11 +23,11 @@ from vtnstream.config import (
     RuntimeConfig,
     TrainConfig,
 )
-from vtnstream.errors import OutputError, TrainingError, UsageError
+from vtnstream.errors import OutputError, TrainingError, UsageError, VideoError
 from vtnstream.models.checkpoint import load_model
 from vtnstream.progress import NullProgress
 from vtnstream.training.resume import UNFINISHED_FILE, read_unfinished
-from vtnstream.training.run import train
+from vtnstream.training.run import TrainResult, train
 
 RECIPE = """
 mode = "frozen"
@@ -244,3 +244,45 @@ def test_a_video_that_goes_missing(folder: Path, tmp_path: Path) -> None:
     load_model(tmp_path / "stops")
     (tmp_path / "5.mp4").write_bytes((folder / "5.mp4").read_bytes())
     assert len(train(ask("stops", "stop"), runtime=runtime).records) == 4
+
+
+@pytest.mark.slow
+def test_a_held_out_video_that_goes_missing(folder: Path, tmp_path: Path) -> None:
+    runtime = RuntimeConfig(device="cpu", cache_dir=tmp_path / "store")
+    lines = ["path,label,split"]
+    for number in range(4):
+        (tmp_path / f"{number}.mp4").write_bytes((folder / f"{number}.mp4").read_bytes())
+        split = "train" if number < 2 else "validation"
+        lines.append(f"{number}.mp4,{('blue', 'red')[number % 2]},{split}")
+    (tmp_path / "classes.csv").write_text("\n".join(lines))
+
+    class Deleting(Recorder):
+        gone = ("3.mp4",)
+
+        def advance(self, done: float, *, note: str = "") -> None:
+            super().advance(done, note=note)
+            if self.started[-1] == "training" and done > 1:
+                for name in self.gone:
+                    (tmp_path / name).unlink(missing_ok=True)
+
+    class DeletingAll(Deleting):
+        gone = ("2.mp4", "3.mp4")
+
+    def ask(on_bad_video: str, progress: Recorder) -> TrainResult:
+        (tmp_path / "3.mp4").write_bytes((folder / "3.mp4").read_bytes())
+        data = DataConfig(memory_bytes=0, on_bad_video=on_bad_video)
+        more = {"mode": "end-to-end", "feature_norm": "none", "data": data}
+        asked = settings(tmp_path, tmp_path / on_bad_video, **more)
+        return train(asked, runtime=runtime, progress=progress, restart=True)
+
+    progress = Deleting()
+    result = ask("skip", progress)
+    assert len(result.records) == 4
+    assert {record.validation["accuracy"] for record in result.records[1:]} <= {0.0, 100.0}
+    (told,) = [warning for warning in progress.warnings if "3.mp4" in warning]
+    assert "left out while it cannot be read" in told
+    with pytest.raises(VideoError, match=r"3\.mp4"):
+        ask("stop", Deleting())
+    load_model(tmp_path / "stop")
+    with pytest.raises(TrainingError, match="none of the held-out videos can be read"):
+        ask("skip", DeletingAll())

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.training.augment import ClipChange
 from vtnstream.training.features import read_span
 from vtnstream.training.frames import FrameSequence
 from vtnstream.training.targets import IGNORE, Sample
@@ -135,30 +134,6 @@ def plan_batches(
     if generator is not None:
         batches = [batches[i] for i in generator.permutation(len(batches))]
     return batches
-
-
-def collate(
-    crops: Sequence[Crop],
-    token_inputs: TokenInputs | None = None,
-    *,
-    clip_positions: bool = False,
-    changes: Sequence[ClipChange] | None = None,
-) -> Batch:
-    """Read and pad.
-
-    Args:
-        crops: B of them.
-        token_inputs: of the model; None takes features as they are.
-        clip_positions: positions start at 0 in each crop.
-        changes: one a crop of frames, or None.
-
-    Raises:
-        VideoError: frames cannot be read any more.
-    """
-    rows = [read_crop(crop, token_inputs) for crop in crops]
-    if changes is not None:
-        rows = [change(row) for change, row in zip(changes, rows, strict=True)]
-    return assemble(crops, rows, clip_positions=clip_positions)
 
 
 def assemble(crops: Sequence[Crop], rows: Sequence[Tensor], *, clip_positions: bool) -> Batch:

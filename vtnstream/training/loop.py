@@ -86,7 +86,9 @@ def fit(
                 break
             loss = trainer.run_epoch(on_step, lambda: on_state(trainer.state))
             with trainer.average.applied():
-                metrics = validate(model, validation, config, engine) if validation else {}
+                metrics = {}
+                if validation:
+                    metrics = validate(model, validation, config, engine, trainer.reader)
                 record = EpochRecord(
                     epoch, trainer.steps, trainer.rate, loss, metrics, trainer.seconds()
                 )

@@ -29,6 +29,9 @@ class BatchReader:
         config: of the training.
         engine: which process this is.
         warn: told once of each video that cannot be read and is left out.
+
+    Attributes:
+        clip_positions: positions start at 0 in each crop.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class BatchReader:
     ) -> None:
         self._token_inputs = getattr(model, "token_inputs", None)
         self._size = model.config.preprocess
-        self._clip_positions = model.config.temporal.window_positions == "clip"
+        self.clip_positions = model.config.temporal.window_positions == "clip"
         self._config, self._engine, self._warn = config, engine, warn
         self._missing: set[Path] = set()
 
@@ -56,18 +59,23 @@ class BatchReader:
         own = list(range(len(part)))[self._engine.index :: self._engine.count]
         rows, crops = [], []
         asked = own or [0]
-        for number, row in zip(asked, self._rows([part[n] for n in asked]), strict=True):
+        for number, row in zip(asked, self.rows([part[n] for n in asked]), strict=True):
             if row is not None:
                 rows.append(draws[number](row) if frames else row)
                 crops.append(part[number])
         counts = bool(own and rows)
         if not rows:
             crops, rows = [part[0]], [self._blank(part[0])]
-        batch = assemble(crops, rows, clip_positions=self._clip_positions)
+        batch = assemble(crops, rows, clip_positions=self.clip_positions)
         return batch if counts else replace(batch, counts=False)
 
-    def _rows(self, crops: Sequence[Crop]) -> list[Tensor | None]:
-        """What has to be decoded, side by side."""
+    def rows(self, crops: Sequence[Crop]) -> list[Tensor | None]:
+        """Each crop's inputs, None where its video cannot be read and is to be skipped. What
+        has to be decoded is, side by side.
+
+        Raises:
+            VideoError: a video cannot be read any more and is not to be skipped.
+        """
         features = (crop.sample.features for crop in crops)
         if all(not isinstance(f, FrameSequence) or f.held is not None for f in features):
             return [self._row(crop) for crop in crops]

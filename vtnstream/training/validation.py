@@ -9,14 +9,16 @@ import numpy as np
 import torch
 
 from vtnstream.config import TrainConfig
+from vtnstream.errors import TrainingError
 from vtnstream.localization.windows import window_starts
 from vtnstream.metrics.classification import top_k_accuracy
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.models.architectures import VideoModel
-from vtnstream.training.batches import Batch, Crop, collate, plan_batches
+from vtnstream.training.batches import Batch, Crop, assemble, plan_batches
 from vtnstream.training.clips import clip_stride, clip_tokens
 from vtnstream.training.engine import Engine
 from vtnstream.training.forward import device_of, run_model
+from vtnstream.training.reading import BatchReader
 from vtnstream.training.targets import Sample
 from vtnstream.types import FloatArray
 
@@ -41,6 +43,7 @@ def validate(
     samples: Sequence[Sample],
     config: TrainConfig,
     engine: Engine | None = None,
+    reader: BatchReader | None = None,
 ) -> dict[str, float]:
     """``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10`` ...;
     where both heads are judged, ``class_accuracy`` and ``class_loss`` of the MLP head.
@@ -50,15 +53,25 @@ def validate(
         samples: normalised, with labels or targets.
         config: sizes of batches and clips.
         engine: processes that share the samples; each gets the metrics of all.
+        reader: tells of videos that cannot be read, which are left out where
+            ``data.on_bad_video`` is ``skip``.
+
+    Raises:
+        VideoError: a video cannot be read any more and is not to be skipped.
+        TrainingError: none can.
     """
     model.eval()
     engine = engine or Engine()
+    reader = reader or BatchReader(model, config, engine, lambda message: None)
     own = range(len(samples))[engine.index :: engine.count]
-    scores = engine.gather(_scores_of(model, [samples[number] for number in own], config))
+    scores = engine.gather(_scores_of(model, [samples[n] for n in own], config, reader))
     if engine.count > 1:
         everyone = engine.gather(list(own))
         scores = [row for _, row in sorted(zip(everyone, scores, strict=True), key=_first)]
-    return _metrics(model, samples, scores)
+    read = [number for number, rows in enumerate(scores) if rows]
+    if not read:
+        raise TrainingError("none of the held-out videos can be read any more")
+    return _metrics(model, [samples[n] for n in read], [scores[n] for n in read])
 
 
 def _first(pair: tuple[int, object]) -> int:
@@ -66,21 +79,27 @@ def _first(pair: tuple[int, object]) -> int:
 
 
 def _scores_of(
-    model: VideoModel, samples: Sequence[Sample], config: TrainConfig
+    model: VideoModel, samples: Sequence[Sample], config: TrainConfig, reader: BatchReader
 ) -> list[list[_Scores]]:
-    """The scores of each sample's crops, in order of time."""
+    """The scores of each sample's crops, in order of time; of none where one cannot be read."""
     crops = [crop for sample in samples for crop in _crops(sample, config)]
     owners = {id(sample): number for number, sample in enumerate(samples)}
     found: list[list[tuple[int, _Scores]]] = [[] for _ in samples]
-    token_inputs = getattr(model, "token_inputs", None)
+    lost: set[int] = set()
     for part in plan_batches(crops, config.optim.batch_size, config.optim.batch_tokens):
-        clip_positions = model.config.temporal.window_positions == "clip"
-        batch = collate(part, token_inputs, clip_positions=clip_positions)
-        rows = _score(model, batch)
-        for crop, row in zip(part, rows, strict=True):
-            found[owners[id(crop.sample)]].append((crop.start, row.of_length(len(crop))))
+        inputs = reader.rows(part)
+        kept = [(c, row) for c, row in zip(part, inputs, strict=True) if row is not None]
+        lost |= {owners[id(c.sample)] for c, row in zip(part, inputs, strict=True) if row is None}
+        if not kept:
+            continue
+        batch = assemble(*zip(*kept, strict=True), clip_positions=reader.clip_positions)
+        for (crop, _), scored in zip(kept, _score(model, batch), strict=True):
+            found[owners[id(crop.sample)]].append((crop.start, scored.of_length(len(crop))))
     # Batches go by length, so the last, shorter clip of a sample may have come first.
-    return [[row for _, row in sorted(rows, key=_first)] for rows in found]
+    return [
+        [] if number in lost else [row for _, row in sorted(rows, key=_first)]
+        for number, rows in enumerate(found)
+    ]
 
 
 def _metrics(
