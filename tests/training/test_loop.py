@@ -107,6 +107,16 @@ def test_a_loss_that_is_not_finite_stops_with_the_step() -> None:
         fit(model(), [sample], [], settings(epochs=2))
 
 
+@pytest.mark.parametrize("dense", [False, True])
+def test_answers_that_are_no_numbers_stop_too(dense: bool) -> None:
+    held = [dense_sample(8, 0) if dense else CLASSES[0]]
+    vtn = model(dense=dense)
+    last = vtn.dense_head if dense else vtn.mlp_head[-1]
+    last.bias.data.fill_(math.nan)  # as after an overflow
+    with pytest.raises(TrainingError, match="of held-out videos is no number: lower"):
+        validate(vtn, held, settings())
+
+
 def test_learning_rate_rises_then_falls() -> None:
     for schedule in ("onecycle", "cosine", "constant"):
         config = settings(schedule=schedule, warmup=0.25, learning_rate=1.0)

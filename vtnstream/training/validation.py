@@ -33,6 +33,11 @@ class _Scores:
     tokens: FloatArray | None
     whole: FloatArray | None
 
+    @property
+    def is_nan(self) -> bool:
+        parts = (part for part in (self.tokens, self.whole) if part is not None)
+        return any(bool(np.isnan(part).any()) for part in parts)
+
     def of_length(self, count: int) -> _Scores:
         """Without padding."""
         return _Scores(None if self.tokens is None else self.tokens[:count], self.whole)
@@ -58,7 +63,7 @@ def validate(
 
     Raises:
         VideoError: a video cannot be read any more and is not to be skipped.
-        TrainingError: none can.
+        TrainingError: none can, or the model's answers are no numbers.
     """
     model.eval()
     engine = engine or Engine()
@@ -68,6 +73,11 @@ def validate(
     if engine.count > 1:
         everyone = engine.gather(list(own))
         scores = [row for _, row in sorted(zip(everyone, scores, strict=True), key=_first)]
+    if any(part.is_nan for rows in scores for part in rows):
+        raise TrainingError(
+            "what the model says of held-out videos is no number: lower optim.learning_rate, or "
+            "look for broken features"
+        )
     read = [number for number, rows in enumerate(scores) if rows]
     if not read:
         raise TrainingError("none of the held-out videos can be read any more")
