@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -61,7 +62,9 @@ class Analyzer:
         loaded = load_model(model) if isinstance(model, (str, Path)) else model
         self.model = loaded
         self.model.eval().to(resolve_device(self.runtime.device))
-        self.encoder = FrameEncoder.from_model(self.model, self.runtime)
+        with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
+            weights = beside.submit(weights_sha256, self.model)
+            self.encoder = FrameEncoder.from_model(self.model, self.runtime)
         self._temporal = loaded
         if isinstance(loaded, VTN):
             self._temporal = loaded.in_precision(TORCH_DTYPES[self.encoder.dtype])
@@ -70,7 +73,7 @@ class Analyzer:
         self._about = {
             "name": self.model.config.name,
             "source": source,
-            "weights_sha256": weights_sha256(self.model),
+            "weights_sha256": weights.result(),
             "config_sha256": config_sha256(self.model),
             "architecture": self.model.config.architecture,
             "backbone": self.model.config.backbone.name,

@@ -56,7 +56,7 @@ def test_chunked_end_to_end_and_stored_features_agree(
     localize: str,
     span: tuple[str | None, str | None],
 ) -> None:
-    options = TimelineConfig(localize=localize, window=16)
+    options = TimelineConfig(localize=localize, window=24)
     start, end = span
     ask = {"model": model, "options": options, "start": start, "end": end, "runtime": runtime}
     chunked = vtnstream.timeline(film, **ask)

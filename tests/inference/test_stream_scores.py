@@ -18,8 +18,8 @@ from vtnstream.config import (
 )
 from vtnstream.errors import UsageError
 from vtnstream.features.ring import FeatureRing
-from vtnstream.inference.analyze import _sliding
 from vtnstream.inference.probabilities import probabilities
+from vtnstream.inference.sliding import SlidingWindows
 from vtnstream.inference.stream_scores import stream_scores
 from vtnstream.models.create import create_model
 from vtnstream.models.streaming import encode_sequence
@@ -50,6 +50,12 @@ def features_of(count: int) -> Features:
     return Features(random.normal(size=(count, 64)).astype(np.float32), times)
 
 
+def sliding(model: VTN, features: Features, options: TimelineConfig) -> FloatArray:
+    windows = SlidingWindows(model, features, options)
+    windows.read()
+    return windows.result()
+
+
 def poured(model: VTN, options: TimelineConfig, features: Features) -> tuple[FloatArray, int]:
     """All scores of a stream, and how many were final before its end. What was pending at each
     moment is compared with the whole up to there."""
@@ -69,7 +75,7 @@ def poured(model: VTN, options: TimelineConfig, features: Features) -> tuple[Flo
         if place % 3 == 0 and scores.track == "sliding":
             seen = Features(features.values[:place], features.times[:place])
             assert np.allclose(
-                np.concatenate([*found, pending]), _sliding(model, seen, options), atol=1e-5
+                np.concatenate([*found, pending]), sliding(model, seen, options), atol=1e-5
             )
     return np.concatenate([*found, scores.pending()[0]]), sum(map(len, found))
 
@@ -88,7 +94,7 @@ def test_windows_of_a_stream(count: int, norm: str, inputs: str) -> None:
     options = TimelineConfig(localize="sliding", window=8, stride=3)
     features = features_of(count)
     found, told = poured(model, options, features)
-    assert np.allclose(found, _sliding(model, features, options), atol=1e-5)
+    assert np.allclose(found, sliding(model, features, options), atol=1e-5)
     after = 3 if "similarity" in inputs else 0
     assert told == max(count - 8 - after, 0)
 
@@ -102,7 +108,7 @@ def test_long_windows_and_positions_of_their_own() -> None:
         part = slice(start, start + 100)
         found.append(scores.push(features.values[part], features.times[part])[0])
     found.append(scores.pending()[0])
-    assert np.allclose(np.concatenate(found), _sliding(model, features, options), atol=1e-5)
+    assert np.allclose(np.concatenate(found), sliding(model, features, options), atol=1e-5)
 
 
 def test_a_causal_model_says_at_once() -> None:

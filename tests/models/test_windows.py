@@ -9,7 +9,7 @@ import torch
 from tests.models.small import HEAD, as_batch, sequence, small_vtn
 from vtnstream.config import HeadConfig
 from vtnstream.errors import ModelError
-from vtnstream.models.windows import TOKENS_AT_ONCE, encode_windows
+from vtnstream.models.windows import LONGEST_WINDOW, encode_windows
 
 
 @pytest.mark.parametrize("feature_norm", ["none", "dataset", "video_mean", "running_mean"])
@@ -22,7 +22,7 @@ from vtnstream.models.windows import TOKENS_AT_ONCE, encode_windows
         (9, 20, [0]),
         (20, 20, [0]),
         (900, 2, [0, 1, 898]),
-        (900, TOKENS_AT_ONCE + 40, [0, 200, 900 - TOKENS_AT_ONCE - 40]),
+        (1700, LONGEST_WINDOW + 40, [0, 200, 1700 - LONGEST_WINDOW - 40]),
     ],
 )
 def test_each_window_is_the_plain_model(

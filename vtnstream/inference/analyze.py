@@ -18,14 +18,14 @@ from vtnstream.config import EventsConfig, TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.inference.clip_scores import clip_layout, score_clips
 from vtnstream.inference.probabilities import probabilities
+from vtnstream.inference.sliding import SlidingWindows
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
 from vtnstream.localization.events import to_events
 from vtnstream.localization.segments import to_segments
-from vtnstream.localization.windows import SlidingScores, combine, window_starts
+from vtnstream.localization.windows import combine
 from vtnstream.models.streaming import SequenceOutput, encode_sequence
 from vtnstream.models.vivit import ViViT
 from vtnstream.models.vivit_sequence import encode_whole
-from vtnstream.models.windows import encode_windows
 from vtnstream.types import (
     AttentionMap,
     ClassScore,
@@ -168,13 +168,17 @@ def _read_sequence(
 ) -> _Reading:
     """A VTN: one pass over the whole sequence, and its sliding windows."""
     dense, sliding = resolve_localization(model, options)
+    windows = SlidingWindows(model, features, options) if sliding and options is not None else None
+    follower = windows.follower() if windows is not None and output is None else None
     output = output or encode_sequence(
-        model, features, dense=dense, attention=(-1,), scratch=scratch
+        model, features, dense=dense, attention=(-1,), scratch=scratch, windows=follower
     )
-    if not sliding or options is None:
+    if windows is None:
         return _Reading(output)
     _check_finite(model, output)  # before the windows are read for nothing
-    return _Reading(output, _sliding(model, features, options))
+    if follower is None:
+        windows.read()
+    return _Reading(output, windows.result())
 
 
 def _read_clips(
@@ -308,18 +312,6 @@ def check_window(
             f"{path}: --window {options.window} is longer than the video, which has {num_tokens} "
             "tokens: ask for a shorter one, or leave it out"
         )
-
-
-def _sliding(model: VTN, features: FeatureSequence, options: TimelineConfig) -> FloatArray:
-    """(N, K) probabilities."""
-    head = model.config.head
-    num_tokens = len(features.times)
-    window = min(options.num_window_tokens, num_tokens)
-    starts = window_starts(num_tokens, window, min(options.num_stride_tokens, window))
-    scores = SlidingScores(num_tokens, len(head.labels), window)
-    for start, logits in encode_windows(model, features, starts=starts, window=window):
-        scores.add(start, probabilities(logits[None], head.multi_label)[0])
-    return scores.result()
 
 
 def _localize(

@@ -250,11 +250,27 @@ class TemporalEncoder(nn.Module):
             _, made = running.advance(tokens, indices, padding_mask, cls_only=cls_only)
             first = running.cls[:, :1]  # padding adds nothing: this is the last real token's
             return first if made is None else torch.cat((first, made.to(first.dtype)), dim=1)
-        turn = self.rotation(indices)
         tokens = self.embeddings(tokens, indices, padding_mask)  # (B, T, D)
-        cls = self.embed_cls(cls)  # (B, 1, D)
+        return self.forward_layers(
+            tokens, self.embed_cls(cls), indices, padding_mask=padding_mask, cls_only=cls_only
+        )
+
+    def forward_layers(
+        self,
+        tokens: Tensor,
+        cls: Tensor,
+        indices: Tensor,
+        *,
+        padding_mask: Tensor | None = None,
+        first: int = 0,
+        cls_only: bool = False,
+    ) -> Tensor:
+        """Embedded tokens and [CLS], or what layer ``first - 1`` made of them, through the
+        layers from ``first`` on; not in causal mode. Else as :meth:`forward`."""
+        turn = self.rotation(indices)
         last = len(self.layers) - 1
-        for number, (layer, of_cls) in enumerate(zip(self.layers, self.cls_layers, strict=True)):
+        layers = list(zip(self.layers, self.cls_layers, strict=True))
+        for number, (layer, of_cls) in enumerate(layers[first:], first):
             after = of_cls.forward_cls(tokens, cls, padding_mask)
             if number == last and cls_only:
                 return after[:, :1]

@@ -154,12 +154,17 @@ def load_strictly(module: nn.Module, state: State, source: Path, *, assign: bool
             tensor = torch.zeros(own.shape, dtype=own.dtype)
         if own.is_floating_point() and not tensor.is_floating_point():
             raise CheckpointError(f"{source}: {name} is {tensor.dtype}, not a float")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{source}: {name} holds numbers that are not finite")
         # a copy of its own: tensors of a file on disk change or vanish with the file, and lie
         # at odd addresses, which changes the last bits of what is computed from them
-        fitted[name] = tensor.to(own.dtype, copy=True) if assign else tensor
+        fitted[name] = tensor.to(own.dtype, copy=assign)
+        if own.is_floating_point() and not _is_finite(fitted[name]):
+            raise CheckpointError(f"{source}: {name} holds numbers that are not finite")
     module.load_state_dict(fitted, strict=True, assign=assign)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are; their sum tells it in one pass unless it overflows by itself."""
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def check_names(

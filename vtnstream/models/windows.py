@@ -9,13 +9,25 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError
+from vtnstream.models.sequence_pass import feed_forward_numbers
 from vtnstream.models.streaming import default_block_size, embed_blocks, encode_blocks
 from vtnstream.models.vtn import VTN
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
-TOKENS_AT_ONCE = 256
-"""Tokens of one batch. Longer windows go one by one through the blocks of a whole sequence, so
-that memory stays small whatever the window."""
+BLOCK = 256
+"""Tokens read and embedded at a time."""
+
+LONGEST_WINDOW = 1024
+"""Tokens of the longest window that is worked at once. Longer ones go one by one through the
+blocks of a whole sequence, so that memory stays small whatever the window."""
+
+
+def windows_at_once(model: VTN, window: int) -> int:
+    """Windows of a batch: about 1,024 tokens (with fewer, reading the weights took a third of
+    the time), or as many as the feed-forward's inner layer has room for where it is wide."""
+    temporal = model.config.temporal
+    numbers = feed_forward_numbers(model.temporal_encoder.hidden_size, LONGEST_WINDOW)
+    return max(1, min(numbers // temporal.intermediate_size, LONGEST_WINDOW) // window)
 
 
 def encode_windows(
@@ -38,7 +50,7 @@ def encode_windows(
         features: N feature vectors with their grid positions.
         starts: first token of each window, not decreasing.
         window: tokens in each; the last may reach beyond N only if it is the only one.
-        batch_size: windows encoded together; None holds 256 tokens.
+        batch_size: windows encoded together; None chooses (:func:`windows_at_once`).
 
     Yields:
         (first token, logits (K,) float32), in the order of ``starts``.
@@ -51,7 +63,7 @@ def encode_windows(
             f"model {model.config.name} has no class head for sliding windows: "
             "it can only localise densely"
         )
-    size = batch_size or max(1, TOKENS_AT_ONCE // window)
+    size = batch_size or windows_at_once(model, window)
     reader = _Reader(model, features, window)
     for first in range(0, len(starts), size):
         batch = starts[first : first + size]
@@ -68,7 +80,7 @@ def classify_windows(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatAr
     """Windows of embedded tokens (B, W, Dh) at grid positions (B, W) -> logits (B, K)."""
     if model.config.temporal.window_positions == "clip":
         indices = indices - indices[:, :1]
-    if indices.shape[1] > TOKENS_AT_ONCE:
+    if indices.shape[1] > LONGEST_WINDOW:
         return np.stack([_classify_long(model, *one) for one in zip(tokens, indices, strict=True)])
     places = torch.from_numpy(indices).to(tokens.device)
     encoded = model.encode_tokens(tokens, indices=places, cls_only=True)  # (B, 1, Dh)
@@ -92,7 +104,7 @@ class _Reader:
     def __init__(self, model: VTN, features: FeatureSequence, window: int) -> None:
         self.window = window
         self.indices = features.times.indices
-        self.blocks = embed_blocks(model, features, TOKENS_AT_ONCE)
+        self.blocks = embed_blocks(model, features, BLOCK)
         self.first = 0
         self.held = model.cls_token.new_empty(
             0, model.temporal_encoder.hidden_size, dtype=model.temporal_encoder.dtype

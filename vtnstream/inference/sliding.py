@@ -1,0 +1,52 @@
+"""Sliding windows through the class head, by themselves or along with the whole sequence."""
+
+from __future__ import annotations
+
+from vtnstream.config import TimelineConfig
+from vtnstream.inference.probabilities import probabilities
+from vtnstream.localization.windows import SlidingScores, window_starts
+from vtnstream.models.shared_windows import SharedWindows
+from vtnstream.models.vtn import VTN
+from vtnstream.models.windows import encode_windows
+from vtnstream.types import FeatureSequence, FloatArray
+
+
+class SlidingWindows:
+    """The sliding windows over one sequence, from which its tokens have their scores.
+
+    Args:
+        model: with a class head.
+        features: the whole sequence.
+        options: how long windows are and how far apart.
+    """
+
+    def __init__(self, model: VTN, features: FeatureSequence, options: TimelineConfig) -> None:
+        count = len(features.times)
+        self._model, self._features = model, features
+        self._window = min(options.num_window_tokens, count)
+        self._starts = window_starts(
+            count, self._window, min(options.num_stride_tokens, self._window)
+        )
+        self._scores = SlidingScores(count, len(model.config.head.labels), self._window)
+
+    def follower(self) -> SharedWindows | None:
+        """What classifies them along with the whole sequence, where that saves anything."""
+        count = len(self._features.times)
+        if not SharedWindows.serves(self._model, count, self._window):
+            return None
+        indices = self._features.times.indices
+        return SharedWindows(self._model, indices, self._starts, self._window, self._add)
+
+    def read(self) -> None:
+        """Classify them by themselves."""
+        features, starts, window = self._features, self._starts, self._window
+        for start, logits in encode_windows(self._model, features, starts=starts, window=window):
+            self._add(start, logits)
+
+    def _add(self, start: int, logits: FloatArray) -> None:
+        multi_label = self._model.config.head.multi_label
+        self._scores.add(start, probabilities(logits[None], multi_label)[0])
+
+    def result(self) -> FloatArray:
+        """(N, K) probabilities, once all windows are classified. Can be taken once."""
+        return self._scores.result()

@@ -1,0 +1,197 @@
+"""The temporal encoder over one sequence, layer by layer, in place: one buffer of N x D states,
+and for each block of tokens its queries, the keys and values of its surroundings, and a running
+softmax for [CLS]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
+from vtnstream.models.layers.positions import Rotation
+from vtnstream.models.states import state_buffer
+from vtnstream.models.surroundings import Surroundings
+from vtnstream.models.temporal import LongformerLayer, TemporalEncoder
+from vtnstream.models.vtn import VTN
+from vtnstream.types import FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from vtnstream.models.shared_windows import SharedWindows
+
+FEED_FORWARD_NUMBERS = 2**20
+"""Numbers of the feed-forward's inner layer held at once (4 MB), or a block of four times the
+states' width: it may be much wider than they are, and the largest thing in memory then."""
+
+Emit = Callable[[int, Tensor], None]
+"""Takes the first token's number and the block's new states (T, Dh)."""
+
+
+def feed_forward_numbers(hidden_size: int, block: int) -> int:
+    """Numbers of the inner layer held at once, where states of ``block`` tokens are."""
+    return max(FEED_FORWARD_NUMBERS, 4 * hidden_size * block)
+
+
+class SequencePass:
+    """One pass over one sequence.
+
+    Args:
+        model: in evaluation mode.
+        encoder: its temporal encoder.
+        tokens: consecutive embedded blocks (T, Dh).
+        places: (N,) grid positions.
+        size: tokens of a block.
+        watched: numbers of the layers whose [CLS] row is kept.
+        windows: told what enters and leaves the first layer.
+
+    Attributes:
+        cls: (1, G, Dh) the global tokens, after the last layer once :meth:`run` is through.
+        rows: (H, N) of each watched layer, in order.
+    """
+
+    def __init__(
+        self,
+        model: VTN,
+        encoder: TemporalEncoder,
+        tokens: Iterable[Tensor],
+        places: IndexArray,
+        size: int,
+        watched: Collection[int] = (),
+        windows: SharedWindows | None = None,
+    ) -> None:
+        self.model = model
+        self.tokens = tokens
+        self.places = places
+        self.size = size
+        self.count = len(places)
+        self.encoder = encoder
+        self.cls = self.encoder.embed_cls(model.all_global_tokens())  # (1, G, Dh)
+        layers = self.encoder.layers
+        self.of_cls = dict(zip(map(id, layers), self.encoder.cls_layers, strict=True))
+        self.watched = {id(layers[number]) for number in watched}
+        self.windows = windows
+        self.rows: list[FloatArray] = []
+
+    def run(self, wants_tokens: bool, scratch: Path | None) -> FloatArray | None:
+        """All layers; leaves [CLS] in ``self.cls`` and returns (N, Kd) where wanted."""
+        *layers, last = self.encoder.layers
+        if not layers and not wants_tokens:
+            self.cls = self.look(last, self.embed())
+            return None
+        size = self.encoder.hidden_size
+        like = self.encoder.embeddings.LayerNorm.weight
+        with state_buffer(like, self.count, size, scratch) as buffer:
+
+            def store(start: int, block: Tensor) -> None:
+                buffer[start : start + len(block)] = block
+
+            for start, block in self.embed():
+                store(start, block[0])
+            for layer in layers:
+                self.advance(layer, buffer, store)
+            if wants_tokens:
+                return self.dense(last, buffer)
+            self.cls = self.look(last, self.blocks(buffer))
+            return None
+
+    def embed(self) -> Iterator[tuple[int, Tensor]]:
+        """Tokens with position and type, block by block: (first token, (1, T, Dh))."""
+        start = 0
+        for block in self.tokens:
+            stop = start + len(block)
+            yield start, self.encoder.embeddings(block[None], self.indices(start, stop))
+            start = stop
+
+    def indices(self, start: int, stop: int) -> Tensor:
+        """Grid positions (1, T) of tokens ``start`` to ``stop``."""
+        part = torch.tensor(self.places[start:stop], device=self.model.cls_token.device)
+        return part[None]
+
+    def blocks(self, buffer: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The buffer's states in blocks: (first token, (1, T, Dh))."""
+        for start in range(0, self.count, self.size):
+            yield start, buffer[None, start : start + self.size]
+
+    def look(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
+        """[CLS] after one layer, nothing else: (1, 1, Dh)."""
+        running = self.begin(layer)
+        for _, block in states:
+            _update(layer, running, block)
+        return self.end(layer, running)
+
+    def dense(self, layer: LongformerLayer, buffer: Tensor) -> FloatArray:
+        """The last layer into the dense head, whose logits (N, Kd) are all that is kept."""
+        head = self.model.dense_head
+        assert head is not None
+        logits = np.empty((self.count, head.out_features), np.float32)
+
+        def classify(start: int, block: Tensor) -> None:
+            made = self.model.token_logits(block)
+            logits[start : start + len(block)] = made.float().cpu().numpy()
+
+        self.advance(layer, buffer, classify)
+        return logits
+
+    def advance(self, layer: LongformerLayer, buffer: Tensor, emit: Emit) -> None:
+        """One layer over all tokens and [CLS]. Keys and values are made ahead of the block and
+        kept behind it, so every state is read before its block overwrites it."""
+        running = self.begin(layer)
+        windows = self.windows if layer is self.encoder.layers[0] else None
+
+        def read(first: int, last: int) -> tuple[Tensor, Rotation | None]:
+            return buffer[None, first:last], self.encoder.rotation(self.indices(first, last))
+
+        around = Surroundings(layer.attention.self, self.count, self.size, read)
+        most = feed_forward_numbers(self.encoder.hidden_size, self.size)
+        rows = max(most // layer.intermediate.dense.out_features, 16)
+        for start in range(0, self.count, self.size):
+            stop = min(start + self.size, self.count)
+            block = buffer[None, start:stop]  # (1, T, Dh)
+            _update(layer, running, block)
+            near, offset = around.move(start, stop)
+            if windows is not None:
+                own = slice(offset, offset + stop - start)
+                windows.take_inputs(block, KeyValue(*(each[:, own] for each in near)))
+            mixed = self.mix(layer, near, offset, start, block)  # (T, Dh)
+            for part in range(0, len(mixed), rows):
+                made = layer.feed_forward(mixed[part : part + rows])
+                emit(start + part, made)
+                if windows is not None:
+                    windows.take_outputs(made)
+        self.cls = self.end(layer, running)
+
+    def begin(self, layer: LongformerLayer) -> GlobalSoftmax:
+        """[CLS] starts to look."""
+        watched = id(layer) in self.watched
+        attention = self.of_cls[id(layer)].attention.self
+        return attention.begin_global(self.cls, keep_weights=watched)
+
+    def end(self, layer: LongformerLayer, running: GlobalSoftmax) -> Tensor:
+        """[CLS] has looked: its new state (1, 1, Dh)."""
+        if running.scores is not None:
+            row = running.weights()[0, 0, :, self.cls.shape[1] :]  # (H, N)
+            if not layer.attention.self.global_attention:
+                row = row.new_zeros(len(row), self.count)
+            self.rows.append(row.cpu().numpy())
+        layer = self.of_cls[id(layer)]
+        return layer.finish(layer.attention.self.end_global(running), self.cls)
+
+    def mix(
+        self, layer: LongformerLayer, near: KeyValue, offset: int, start: int, block: Tensor
+    ) -> Tensor:
+        """The attention half of a layer for a block (1, T, Dh), which stands at ``offset``
+        among ``near``, -> (T, Dh)."""
+        stop = start + block.shape[1]
+        turn = self.encoder.rotation(self.indices(start, stop))
+        attended = layer.attention.self.local(block, near, self.cls, turn=turn, offset=offset)
+        mixed: Tensor = layer.attention.output(attended, block)[0]
+        return mixed
+
+
+def _update(layer: LongformerLayer, running: GlobalSoftmax, block: Tensor) -> None:
+    if layer.attention.self.global_attention:
+        running.update(block)

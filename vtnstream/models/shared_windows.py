@@ -1,0 +1,145 @@
+"""Sliding windows of a sequence that is being encoded anyway, with what both have in common
+made once.
+
+In the first layer a token's state, key and value are the same in the whole sequence and in
+every window, and so is what it sees unless it stands within the attention's reach of a window's
+border. Only these border tokens go through the first layer again. From the second layer on a
+window has a [CLS] of its own, and with it states of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from vtnstream.models.layers.attention import KeyValue
+from vtnstream.models.temporal import TemporalEncoder
+from vtnstream.models.vtn import VTN
+from vtnstream.models.windows import LONGEST_WINDOW, windows_at_once
+from vtnstream.types import FloatArray, IndexArray
+
+EmitLogits = Callable[[int, FloatArray], None]
+"""Takes a window's first token and its logits (K,) float32."""
+
+
+class SharedWindows:
+    """Follows the first layer of :func:`vtnstream.models.streaming.encode_sequence`, and
+    classifies each window as soon as its last token is through; equal to
+    :func:`vtnstream.models.windows.encode_windows` up to rounding. Only the tokens that a
+    waiting window needs are held.
+
+    Args:
+        model: one that :meth:`serves`.
+        indices: (N,) grid positions of the whole sequence.
+        starts: first token of each window, not decreasing; all whole.
+        window: tokens in each.
+        emit: called for each window in order.
+    """
+
+    def __init__(
+        self,
+        model: VTN,
+        indices: IndexArray,
+        starts: Sequence[int],
+        window: int,
+        emit: EmitLogits,
+    ) -> None:
+        assert isinstance(model.temporal_encoder, TemporalEncoder)
+        self._model, self._encoder = model, model.temporal_encoder
+        self._attention = self._encoder.layers[0].attention.self
+        self._places = indices
+        self._starts, self._window, self._emit = starts, window, emit
+        self._size = windows_at_once(model, window)
+        self._next = 0  # first window that waits
+        self._first = 0  # token of the first row held
+        like = self._attention.query.weight
+        heads = (self._attention.num_heads, self._attention.head_dim)
+        self._inputs = like.new_empty(0, like.shape[0])  # (T, D)
+        self._around = KeyValue(like.new_empty(0, *heads), like.new_empty(0, *heads))
+        self._outputs = like.new_empty(0, like.shape[0])  # (T', D), T' <= T
+
+    @staticmethod
+    def serves(model: VTN, num_tokens: int, window: int) -> bool:
+        """Whether windows have anything in common with the whole: tokens that see neither
+        border, and positions that do not start again in each."""
+        encoder = model.temporal_encoder
+        if not isinstance(encoder, TemporalEncoder) or encoder.config.causal:
+            return False
+        if encoder.config.window_positions == "clip" or len(encoder.layers) < 2:
+            return False
+        reach = encoder.layers[0].attention.self.reach(num_tokens)
+        return 2 * reach < window <= min(num_tokens, LONGEST_WINDOW)
+
+    def take_inputs(self, states: Tensor, around: KeyValue) -> None:
+        """The next tokens (1, T, D) as they enter the first layer, and their keys and values
+        (1, T, H, Dh); copied."""
+        self._inputs = torch.cat((self._inputs, states[0]))
+        pairs = zip(self._around, around, strict=True)
+        self._around = KeyValue(*(torch.cat((held, new[0])) for held, new in pairs))
+
+    def take_outputs(self, states: Tensor) -> None:
+        """The next tokens (T, D) as they leave it; copied."""
+        self._outputs = torch.cat((self._outputs, states))
+        stop = self._first + len(self._outputs)
+        while batch := self._starts[self._next : self._next + self._size]:
+            if batch[-1] + self._window > stop:
+                break
+            for start, logits in zip(batch, self._classify(batch), strict=True):
+                self._emit(start, logits)
+            self._next += len(batch)
+        self._forget(batch[0] if batch else stop)
+
+    def _forget(self, first: int) -> None:
+        """What lies before token ``first``."""
+        drop = first - self._first
+        if drop > 0:
+            self._inputs = self._inputs[drop:].clone()
+            self._around = KeyValue(*(held[drop:].clone() for held in self._around))
+            self._outputs = self._outputs[drop:].clone()
+            self._first = first
+
+    def _classify(self, starts: Sequence[int]) -> FloatArray:
+        """(B windows) -> (B, K)."""
+        encoder, device = self._encoder, self._inputs.device
+        rows = torch.tensor(starts, device=device)[:, None] - self._first
+        rows = rows + torch.arange(self._window, device=device)  # (B, W)
+        places = torch.from_numpy(self._places[self._first :][rows.cpu().numpy()]).to(device)
+        before = encoder.embed_cls(self._model.all_global_tokens()).expand(len(starts), -1, -1)
+        cls = encoder.cls_layers[0].forward_cls(self._inputs[rows], before, None)  # (B, G, D)
+        tokens = self._outputs[rows]  # (B, W, D)
+        reach = self._attention.reach(self._window)
+        if reach:
+            tokens[:, :reach], tokens[:, -reach:] = self._borders(rows, places, before, reach)
+        encoded = encoder.forward_layers(tokens, cls, places, first=1, cls_only=True)
+        logits: FloatArray = self._model.class_logits(encoded[:, 0]).float().cpu().numpy()
+        return logits
+
+    def _borders(
+        self, rows: Tensor, places: Tensor, cls: Tensor, reach: int
+    ) -> tuple[Tensor, Tensor]:
+        """The first layer over the tokens that do not see what lies outside their window.
+
+        Args:
+            rows: (B, W) of the tokens held.
+            places: (B, W) grid positions.
+            cls: (B, G, D) as it enters the layer.
+            reach: r, tokens on either side that a token sees.
+
+        Returns:
+            the first r tokens of each window and its last r, each (B, r, D).
+        """
+        layer, attended, inputs = self._encoder.layers[0], [], []
+        for asking, seen, offset in (
+            (slice(None, reach), slice(None, 2 * reach), 0),
+            (slice(-reach, None), slice(-2 * reach, None), reach),
+        ):
+            states = self._inputs[rows[:, asking]]  # (B, r, D)
+            around = KeyValue(*(held[rows[:, seen]] for held in self._around))
+            turn = self._encoder.rotation(places[:, asking])
+            made = self._attention.local(states, around, cls, turn=turn, offset=offset)
+            attended.append(made)
+            inputs.append(states)
+        first, last = layer.finish(torch.cat(attended), torch.cat(inputs)).chunk(2)
+        return first, last
