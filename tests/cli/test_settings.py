@@ -11,7 +11,7 @@ import click
 import pytest
 
 from tests.cli.conftest import Outcome
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.commands import timeline as timeline_module
 from vtnstream.config import TimelineConfig
@@ -202,4 +202,4 @@ def test_every_default_is_the_dataclass_one() -> None:
     defaults = {p.name: p.get_default(click.Context(command)) for p in command.params}
     assert isinstance(command, Command)
     assert options.timeline_from(defaults) == TimelineConfig()
-    assert options.runtime_from(defaults) == type(options.runtime_from(defaults))()
+    assert running.runtime_from(defaults) == type(running.runtime_from(defaults))()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import make_delivery
 from vtnstream.cli.exit_codes import ExitCode
@@ -47,7 +47,7 @@ def analyze_inputs(
     inputs = resolve(values)
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
-    runtime = options.runtime_from(values)
+    runtime = running.runtime_from(values)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     from vtnstream.analyzer import Analyzer
     from vtnstream.inference.sources import Question

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
 from vtnstream.cli.types import AssignmentType, TripleType
@@ -87,7 +87,7 @@ def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
         ModelError: the model or backbone cannot be built.
     """
     require_backbone(values)
-    runtime = options.runtime_from(values)
+    runtime = running.runtime_from(values)
     if values["backbone"] is None:
         return _of_model(values, runtime)
     config = BackboneConfig(values["backbone"], dict(values["backbone_arg"]))

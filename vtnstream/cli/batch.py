@@ -16,7 +16,7 @@ from vtnstream.batch.run import Batch, run_batch
 from vtnstream.batch.shard import parse_shard
 from vtnstream.batch.status import StatusLine, Summary, open_log
 from vtnstream.batch.storage import FolderStorage, Storage, open_storage
-from vtnstream.cli import options
+from vtnstream.cli import running
 from vtnstream.cli.analysis import question_from
 from vtnstream.cli.backbone import prepare_encoding
 from vtnstream.cli.command import Command
@@ -159,7 +159,7 @@ def make_analysis_engine(
         formats=formats,
         every=every,
         top_k=values["top_k"],
-        runtime=options.runtime_from(values),
+        runtime=running.runtime_from(values),
         output=Path(values["output_dir"]),
     )
 
@@ -173,7 +173,7 @@ def make_extract_engine(values: Mapping[str, Any]) -> ExtractEngine:
         encoding.encoder,
         encoding.sampling,
         part=Part(values["start"], values["end"], values["stream"]),
-        runtime=options.runtime_from(values),
+        runtime=running.runtime_from(values),
         output=Path(values["output_dir"]),
         warnings=notes.warnings,
     )

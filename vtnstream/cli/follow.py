@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vtnstream.cli import options
+from vtnstream.cli import running
 from vtnstream.cli.analysis import question_from
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
@@ -76,7 +76,7 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
     from vtnstream.video.live import open_stream
 
     question = Question(**question_from(values))
-    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     path = values["inputs"][0]
     feed = open_stream(path, idle_seconds=config.follow_timeout, warn=console.warn)
     INTERRUPTS.call_instead(feed.close)

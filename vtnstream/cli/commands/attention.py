@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
@@ -35,14 +35,8 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
 @click.command(cls=Command, examples=EXAMPLES)
 @options.inputs
 @options.model
+@options.features
 @attach(
-    option(
-        "--features",
-        section="Model",
-        settable=False,
-        metavar="FILE",
-        help="Features from `vtnstream extract` instead of decoding (one input).",
-    ),
     option(
         "--layer",
         section="Attention",
@@ -78,8 +72,8 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
 @options.as_json
 @options.time_range
 @options.sampling("the model's own")
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_obj
 def attention(console: Console, /, **values: Any) -> ExitCode:
     """Show which moments of INPUTS decided on their class: what [CLS] looked at.
@@ -101,7 +95,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
         features=values["features"],
         stream=values["stream"],
     )
-    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     temporal = analyzer.model.config.temporal
     layer = _number(values["layer"], temporal.num_layers, "--layer", "layers")
     head = _number(values["head"], temporal.num_heads, "--head", "heads")

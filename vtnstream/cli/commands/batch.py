@@ -14,7 +14,7 @@ from vtnstream.batch.outcome import FAILED
 from vtnstream.batch.status import Summary, latest, open_log
 from vtnstream.batch.storage import open_storage
 from vtnstream.cli import batch as shared
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.backbone import require_backbone
 from vtnstream.cli.batch import batch_command
 from vtnstream.cli.command import Command
@@ -110,7 +110,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     option("--jsonl", section="Output", is_flag=True, help="The last status line of each video."),
 )
 @options.as_json
-@options.speech
+@running.speech
 @click.pass_obj
 def status(console: Console, /, **values: Any) -> ExitCode:
     """Sum up the status lines in OUT, of all runs and shards together.

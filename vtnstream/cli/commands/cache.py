@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
@@ -36,8 +36,8 @@ def cache() -> None:
     examples="vtnstream cache list\nvtnstream cache list --json | jq '.[].video'",
 )
 @options.as_json
-@attach(options.cache_dir)
-@options.speech
+@attach(running.cache_dir)
+@running.speech
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
     """List stored features, least recently used first."""
@@ -90,8 +90,8 @@ def list_(console: Console, /, **values: Any) -> None:
     ),
 )
 @options.as_json
-@attach(options.cache_dir)
-@options.speech
+@attach(running.cache_dir)
+@running.speech
 @click.pass_obj
 def prune(console: Console, /, **values: Any) -> None:
     """Remove stored features, least recently used first; what is in use stays."""

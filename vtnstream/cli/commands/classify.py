@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.analysis import analyze_inputs
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
@@ -30,8 +30,8 @@ vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 @options.time_range
 @options.sampling("the model's own")
 @options.results
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_obj
 def classify(console: Console, /, **values: Any) -> ExitCode:
     """Say what each of INPUTS shows, with a score for every class.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
@@ -81,7 +81,7 @@ vtnstream clips movie.mkv.json --label chase --join -o chases/ --copy
         help="Where the video lies now (one result).",
     ),
 )
-@options.speech
+@running.speech
 @click.pass_obj
 def clips(console: Console, /, **values: Any) -> ExitCode:
     """Cut the segments of RESULTS, JSON files that timeline wrote, out of their videos.

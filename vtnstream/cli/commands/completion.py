@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.errors import UsageError
@@ -20,7 +20,7 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("shell", type=click.Choice(SHELLS))
-@options.speech
+@running.speech
 @click.pass_obj
 def completion(console: Console, /, shell: str) -> None:
     """Print the completion script of SHELL."""

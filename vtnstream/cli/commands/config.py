@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command, Option
 from vtnstream.cli.console import Console
 from vtnstream.cli.settings import config_files, load_settings
@@ -34,7 +34,7 @@ def config() -> None:
 @click.argument("command", required=False)
 @click.option("--all", "everything", is_flag=True, help="Defaults as well.")
 @options.as_json
-@options.speech
+@running.speech
 @click.pass_obj
 def show(console: Console, /, command: str | None, everything: bool, **values: Any) -> None:
     """Show the settings of COMMAND (or of all) that hold without any flag.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
@@ -55,7 +55,7 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
     ),
 )
 @options.as_json
-@options.speech
+@running.speech
 @click.pass_obj
 def demo(console: Console, /, **values: Any) -> None:
     """Make short films, train two small models on them, and show why one of them knows more.

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
@@ -41,8 +41,8 @@ vtnstream doctor --json > report.json
 
 @click.command(cls=Command, examples=EXAMPLES)
 @options.as_json
-@attach(options.cache_dir)
-@options.speech
+@attach(running.cache_dir)
+@running.speech
 @click.pass_obj
 def doctor(console: Console, /, **values: Any) -> ExitCode:
     """Say what this machine can do: versions, decoders, devices, precisions, space.

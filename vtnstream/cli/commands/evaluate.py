@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
@@ -86,8 +86,8 @@ _SECTION = "Evaluation"
 )
 @options.timeline
 @options.as_json
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_obj
 def evaluate(console: Console, /, **values: Any) -> ExitCode:
     """Hold a model, or predictions made before, against ANNOTATIONS.
@@ -179,7 +179,7 @@ def _from_model(
 
     question = Question(views=views_of(order), shuffle=values["shuffle"])
     localize = options.timeline_from(values) if annotations.has_segments else None
-    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     if order == "online" and localize is not None:
         check_online(analyzer.model.config, localize)
     _check_labels(annotations, videos, analyzer.model.config.head, console)

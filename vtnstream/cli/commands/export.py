@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
@@ -76,7 +76,7 @@ vtnstream export --schema > report.schema.json
         help="Print the JSON Schema of results instead.",
     ),
 )
-@options.speech
+@running.speech
 @click.pass_obj
 def export(console: Console, /, **values: Any) -> ExitCode:
     """Write RESULTS, JSON files that classify or timeline wrote, in other formats.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.backbone import backbone_options, prepare_encoding
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
@@ -50,8 +50,8 @@ SUFFIX = ".safetensors"
     )
 )
 @options.as_json
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_obj
 def extract(console: Console, /, **values: Any) -> ExitCode:
     """Write the features of INPUTS, as a backbone sees their frames, to safetensors files.
@@ -74,7 +74,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
             output=outputs[path],
             start=values["start"],
             end=values["end"],
-            runtime=options.runtime_from(values),
+            runtime=running.runtime_from(values),
             stream=values["stream"],
             progress=progress,
         )

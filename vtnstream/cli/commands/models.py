@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.commands.share import card, export, push
 from vtnstream.cli.commands.weights import download, import_
@@ -54,7 +54,7 @@ vtnstream models list --backbones 'deit*patch16*'
     )
 )
 @options.as_json
-@options.speech
+@running.speech
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
     """List presets, published models, and trained ones in FOLDERS (by default here and in
@@ -133,8 +133,8 @@ vtnstream models show models/surgery --json
 @models.command("show", cls=Command, examples=SHOW_EXAMPLES)
 @click.argument("model", shell_complete=complete_files)
 @options.as_json
-@attach(options.offline)
-@options.speech
+@attach(running.offline)
+@running.speech
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> None:
     """Show a preset, a published model, or the trained one of a folder or Hub name."""

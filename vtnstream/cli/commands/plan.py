@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.backbone import Encoding, backbone_options, prepare_encoding
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
@@ -40,8 +40,8 @@ vtnstream plan movie.mkv --json | jq .seconds
 @options.time_range
 @options.sampling("the model's own; with --backbone 2")
 @options.as_json
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_obj
 def plan(console: Console, /, **values: Any) -> ExitCode:
     """Say how many frames, how much memory, disk and time a run over INPUTS would take.
@@ -56,7 +56,7 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
     documents: list[dict[str, Any]] = []
 
     def work(path: str, progress: CommandProgress) -> None:
-        with at_hand(path, progress, options.runtime_from(values).spool_limit_bytes) as place:
+        with at_hand(path, progress, running.runtime_from(values).spool_limit_bytes) as place:
             result = _plan(place, encoding, values)
         if values["json"]:
             documents.append(_document(path, result))
@@ -90,7 +90,7 @@ def _plan(path: str | Path, encoding: Encoding, values: dict[str, Any]) -> Plan:
         encoding.encoder,
         encoding.sampling,
         span=time_range(path, values["start"], values["end"], values["stream"]),
-        runtime=options.runtime_from(values),
+        runtime=running.runtime_from(values),
         stream=values["stream"],
         **sizes,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
@@ -36,7 +36,7 @@ vtnstream models card models/surgery --license cc-by-4.0 > models/surgery/README
 @click.command("card", cls=Command, examples=CARD_EXAMPLES)
 @click.argument("folder", type=_FOLDER)
 @attach(_LICENSE)
-@options.speech
+@running.speech
 @click.pass_obj
 def card(console: Console, /, **values: Any) -> None:
     """Print the card of the model in FOLDER: its README.md, or one made of its config and
@@ -64,9 +64,9 @@ vtnstream timeline operation.mp4 --model my-org/surgery
         help="Only you and your organisation see it.",
     ),
     _LICENSE,
-    options.offline,
+    running.offline,
 )
-@options.speech
+@running.speech
 @click.pass_obj
 def push(console: Console, /, **values: Any) -> None:
     """Put the model in FOLDER on the Hugging Face Hub: config, weights and card, nothing else.
@@ -119,10 +119,10 @@ vtnstream models export my-org/surgery -o exported
         is_flag=True,
         help="Replace programs of this format in DIR.",
     ),
-    options.offline,
+    running.offline,
 )
 @options.as_json
-@options.speech
+@running.speech
 @click.pass_obj
 def export(console: Console, /, **values: Any) -> None:
     """Write MODEL (a folder, or a name on the Hub) as two programs for other runtimes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import TERMINAL_TOP_K, terminal
@@ -46,7 +46,7 @@ ssh server cat movie.mkv.json | vtnstream show -
         help="Rows of the table of segments [default: 30]; the timeline shows all.",
     ),
 )
-@options.speech
+@running.speech
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> ExitCode:
     """Show RESULTS, JSON files that classify or timeline wrote, as those commands do."""

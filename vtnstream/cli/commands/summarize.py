@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
@@ -68,8 +68,8 @@ _SECTION = "Summary"
 @options.timeline
 @options.time_range
 @options.results
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_obj
 def summarize(console: Console, /, **values: Any) -> ExitCode:
     """Choose the moments of INPUTS worth keeping: by attention, score and variety.
@@ -97,7 +97,7 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     from vtnstream.inference.sources import Question
 
     question = Question(start=values["start"], end=values["end"], stream=values["stream"])
-    analyzer = Analyzer(values["model"], runtime=options.runtime_from(values))
+    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     localize = options.timeline_from(values)
 
     def work(path: str, progress: CommandProgress) -> Partial | None:

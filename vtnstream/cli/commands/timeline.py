@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.analysis import analyze_inputs
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
@@ -32,8 +32,8 @@ vtnstream timeline film.mkv --features film.safetensors --window 32 --stride 8
 @options.time_range
 @options.sampling("the model's own")
 @options.results
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_obj
 def timeline(console: Console, /, **values: Any) -> int:
     """Say what happens when in each of INPUTS: labelled segments in seconds of the source.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from vtnstream.cli import options
+from vtnstream.cli import options, running
 from vtnstream.cli.backbone import backbone_options
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
@@ -109,8 +109,8 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
 @backbone_options
 @options.sampling(_DEFAULTS.sampling.describe())
 @options.as_json
-@options.runtime
-@options.speech
+@running.runtime
+@running.speech
 @click.pass_context
 def train(ctx: click.Context, /, **values: Any) -> None:
     """Train a model on frozen features of a backbone, or on pixels.
@@ -145,7 +145,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     try:
         result = run_training(
             config,
-            runtime=options.runtime_from(values),
+            runtime=running.runtime_from(values),
             progress=progress,
             on_epoch=EpochTable(console, config.optim.epochs).add,
             restart=values["overwrite"],

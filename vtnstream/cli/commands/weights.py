@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options
+from vtnstream.cli import running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.fields import attach, option
@@ -75,7 +75,7 @@ vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
         help="Its local reach in tokens [default: the same].",
     ),
 )
-@options.speech
+@running.speech
 @click.pass_obj
 def import_(console: Console, /, **values: Any) -> None:
     """Turn CHECKPOINT, a VTN trained with PySlowFast or a folder of transformers' ViViT, into
@@ -131,8 +131,8 @@ vtnstream classify VIDEO --model vtn-vit-b-kinetics --offline
 
 @click.command("download", cls=Command, examples=DOWNLOAD_EXAMPLES)
 @click.argument("name")
-@attach(options.offline)
-@options.speech
+@attach(running.offline)
+@running.speech
 @click.pass_obj
 def download(console: Console, /, **values: Any) -> None:
     """Fetch the published model NAME (see `models list`) and keep it in the user's cache.
