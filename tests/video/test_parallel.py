@@ -17,8 +17,8 @@ from tests.synth import Film, truncated, whole
 from tests.video.reading import Reading, read, sampling
 from tests.video.test_seek import FILMS, same, textured
 from vtnstream.config import SamplingConfig
-from vtnstream.types import DecodeSummary, FrameChunk
-from vtnstream.video import parallel
+from vtnstream.types import DecodeSummary, FrameChunk, TimeRange
+from vtnstream.video import parallel, pieces
 from vtnstream.video.parallel import ParallelPass
 from vtnstream.video.passes import Pass
 from vtnstream.video.source import open_video
@@ -27,6 +27,7 @@ KINDS = {
     "rate": sampling(fps=5),
     "odd rate": sampling(fps="7/3"),
     "uniform": sampling("uniform", num_frames=60),
+    "all": sampling("all"),
 }
 NOT_CERTAIN = ("open", "open mkv", "intra refresh")
 """Films whose keyframes do not stand on their own by the bit stream."""
@@ -34,8 +35,8 @@ NOT_CERTAIN = ("open", "open mkv", "intra refresh")
 
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_USUAL_SECONDS", Fraction(1))
-    monkeypatch.setattr(parallel, "_MIN_SECONDS", Fraction(0))
+    monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(1))
+    monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
     monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: float(cores))
 
 
@@ -103,9 +104,58 @@ def test_a_part_is_the_same_part(tmp_path: Path, passes: list[str]) -> None:
     assert_same(together, alone)
 
 
+def test_parts_of_counted_frames(tmp_path: Path, passes: list[str]) -> None:
+    """Frames are counted from the start of a range; nothing else tells the number of one."""
+    path = Film(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
+    config, span = sampling("all"), TimeRange(Fraction("3.3"), Fraction(10))
+    straight = read(path, config, chunk_size=4, span=span)
+    known = int(straight.times.pts[39])
+    pieces = {}
+    for first, stop, pts in ((0, None, None), (0, 130, None), (40, None, known), (40, None, None)):
+        passes.clear()
+        together, alone = both(
+            path, config, first_index=first, stop_index=stop, known_pts=pts, span=span
+        )
+        assert_same(together, alone)
+        assert together.indices[0] == first
+        assert together.numbers[0] == 83 + first
+        pieces[first, pts] = passes.count("piece")
+    assert pieces[0, None] >= 3
+    assert pieces[40, known] >= 3
+    assert not pieces[40, None]  # read from the start of the range
+    passes.clear()
+    assert_same(*both(path, config, first_index=40, known_pts=known + 1, span=span))
+    assert passes == ["piece", "chunks", "chunks"]
+
+
+def test_a_gap_uses_up_an_index(tmp_path: Path) -> None:
+    """Packets do not tell of it: the pieces after it do not meet those before."""
+    path = Film(count=300, gop=25, lost=range(150, 225)).write(tmp_path / "film.mkv")
+    together, alone = both(path, sampling("all"))
+    assert_same(together, alone)
+    assert alone.indices == [*range(150), *range(151, 226)]
+
+
+def test_pictures_that_are_never_shown(tmp_path: Path) -> None:
+    """Packets tell of more frames than come out."""
+    options = {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16"}
+    film = Film(count=150, gop=25, codec="libvpx", options=options, draw=textured)
+    path = film.write(tmp_path / "film.webm")
+    assert_same(*both(path, sampling("all")))
+
+
+def test_pieces_begin_at_keyframes(tmp_path: Path) -> None:
+    """What each decodes for nothing is less than a chunk."""
+    path = Film(count=300, gop=37, b_frames=2).write(tmp_path / "film.mp4")
+    together, alone = both(path, sampling("all"))
+    assert_same(together, alone)
+    extra = together.summary.stats.num_frames - alone.summary.stats.num_frames
+    assert 0 <= extra <= 300 // 37 * 4
+
+
 @pytest.mark.parametrize("how", ["broken", "lost", "cut", "header"])
-@pytest.mark.parametrize("skip", [True, False])
-def test_damage_gives_the_report_of_one_pass(tmp_path: Path, how: str, skip: bool) -> None:
+@pytest.mark.parametrize("skip", [True, False, None])
+def test_damage_gives_the_report_of_one_pass(tmp_path: Path, how: str, skip: bool | None) -> None:
     film = Film(count=300, gop=25, b_frames=3, draw=textured)
     if how == "broken":
         film.broken = range(150, 170)
@@ -116,7 +166,8 @@ def test_damage_gives_the_report_of_one_pass(tmp_path: Path, how: str, skip: boo
     path = film.write(tmp_path / ("film.mp4" if how == "header" else "film.mkv"))
     if how in ("cut", "header"):
         path = truncated(path, 0.6, tmp_path / f"cut{path.suffix}")
-    together, alone = both(path, KINDS["rate"], skip=skip)
+    kind = "all" if skip is None else "rate"
+    together, alone = both(path, KINDS[kind], skip=bool(skip))
     assert_same(together, alone)
     assert alone.summary.problems
     if how in ("broken", "lost"):
@@ -188,8 +239,8 @@ def test_decoders_are_added_where_cores_idle(
 ) -> None:
     """While the consumer is busy one decoder goes on, in ever longer pieces."""
     monkeypatch.undo()
-    monkeypatch.setattr(parallel, "_USUAL_SECONDS", Fraction(2))
-    monkeypatch.setattr(parallel, "_MIN_SECONDS", Fraction(0))
+    monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
+    monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
     most, started = 0, []
     start = ParallelPass._start
 
@@ -221,6 +272,13 @@ def test_leaving_early_closes_everything(tmp_path: Path) -> None:
                 break
     assert num_open() == before
     assert threading.active_count() == threads
+
+
+def test_small_pictures_wait_in_greater_numbers() -> None:
+    assert pieces.frames_waiting(4, 1, 4608) == 0
+    assert pieces.frames_waiting(4, 2, 3 * 224 * 224) == 3 * 128
+    assert pieces.frames_waiting(300, 2, 3 * 224 * 224) == 3 * 300
+    assert pieces.frames_waiting(16, 2, 48 * 32 * 3) * 48 * 32 * 3 <= 3 * 16 << 20
 
 
 def test_decoders_must_be_some(tmp_path: Path) -> None:

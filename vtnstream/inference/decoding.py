@@ -29,7 +29,7 @@ from vtnstream.types import (
     TokenTimes,
 )
 from vtnstream.video.hardware import Hardware
-from vtnstream.video.parallel import frames_waiting
+from vtnstream.video.pieces import frames_waiting
 from vtnstream.video.prefetch import prefetch
 from vtnstream.video.source import VideoSource
 
@@ -63,11 +63,11 @@ class DecodeJob:
     team: Team
 
 
-def frames_held(batch_size: int, team: Team) -> int:
+def frames_held(batch_size: int, team: Team, frame_bytes: int) -> int:
     """Most frames that are in memory at once: ahead of the backbone, in its hands, and one
     batch each with the decoder and on its way; and what further decoders have ready."""
     ahead = (_depth(batch_size) + 2 * team.workers + 2) * batch_size
-    return ahead + frames_waiting(batch_size, team.decoders)
+    return ahead + frames_waiting(batch_size, team.decoders, frame_bytes)
 
 
 def _depth(batch_size: int) -> int:

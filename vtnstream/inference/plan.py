@@ -112,15 +112,16 @@ def plan(
     stored = _stored_tokens(opening, choice) if runtime.use_cache else 0
     rate, compiling = _measure(opening, choice, batch_size)
     missing = None if tokens is None else max(0, tokens - stored)
-    pixels = encoder.preprocess.size * encoder.preprocess.frame_width
-    held = frames_held(batch_size, engines.team) + 4 * batch_size * engines.team.workers
+    frame_bytes = 3 * encoder.preprocess.size * encoder.preprocess.frame_width
+    held = frames_held(batch_size, engines.team, frame_bytes)
+    held += 4 * batch_size * engines.team.workers
     return Plan(
         info=info,
         num_frames=_num_frames(info, span),
         num_tokens=tokens,
         num_stored_tokens=stored,
         disk_bytes=None if tokens is None else tokens * (4 * encoder.num_features + 32),
-        pipeline_bytes=held * 3 * pixels,
+        pipeline_bytes=held * frame_bytes,
         temporal_bytes=None
         if tokens is None
         else temporal_bound_bytes(tokens, hidden_size, num_classes),

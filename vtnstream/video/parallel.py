@@ -1,6 +1,6 @@
 """Several stretches of one file decoded side by side, handed out in order.
 
-Each piece of the sampling grid is a pass of its own, with its own container and decoder, begun
+Each piece of what is sampled is a pass of its own, with its own container and decoder, begun
 at a keyframe that stands on its own by the bit stream. Where two pieces meet, the later one must
 find the very token with which the earlier one ended. Whatever does not fit, and any damage, sends
 the file back to one pass; chunks that were handed out are not given again.
@@ -15,40 +15,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from math import ceil
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, DecodeSummary, FrameChunk
 from vtnstream.video.decode import SeekUnverifiedError, UnforeseenError
 from vtnstream.video.passes import Pass, Request
+from vtnstream.video.pieces import Cutting
 from vtnstream.video.prefetch import Ahead
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.samplers import Grid, Wanted
-
-_USUAL_SECONDS = Fraction(60)
-"""Length of a piece; each decodes up to a group of pictures twice."""
-
-_SHORTEST = 4
-"""Of the first piece, and of those at the end of a file, so many make a usual one."""
-
-_MIN_SECONDS = Fraction(10)
-"""Shorter pieces would decode most of the file twice."""
+from vtnstream.video.samplers import Points, Wanted
 
 _HARDLY_IDLE = 0.2
 """Part of a core that is not worth another decoder."""
 
-_MAX_FRAMES = 128
-"""Frames of a piece (one chunk at least): what may wait for its turn, times the decoders."""
-
 _WAITING = 0.9
 """Share of the time that a consumer waits who is the faster one."""
-
-
-def frames_waiting(chunk_size: int, decoders: int) -> int:
-    """Most frames that up to so many decoders have ready, in chunks of a size."""
-    piece = max(1, _MAX_FRAMES // chunk_size)
-    return chunk_size * piece * (decoders + 1) if decoders > 1 else 0
 
 
 Landmark = tuple[int, int] | None
@@ -62,62 +44,6 @@ class _Running:
     piece: Pass
     ahead: Ahead[FrameChunk]
     fits: bool = False
-
-
-@dataclass(slots=True)
-class _Cutting:
-    """Cuts the part that is wanted into pieces, on the grid at multiples of the chunk size.
-
-    Attributes:
-        wanted: the part.
-        length: of the shortest piece, in tokens.
-        most: so many times longer is the longest that is read beside others.
-        end: the token after the last by the header, whose word only says where a last piece
-            begins: it goes on to the end of the file.
-        position: where the next piece begins, None when none is left.
-    """
-
-    wanted: Wanted
-    length: int
-    most: int
-    end: int
-    position: int | None
-
-    @classmethod
-    def of(cls, request: Request, facts: StreamFacts, grid: Grid | None) -> _Cutting | None:
-        """None where it is not known how, or there would be one piece."""
-        header_end = facts.header_end or facts.container_end
-        if grid is None or header_end is None or not facts.seekable:
-            return None
-        first, stop, size = request.wanted.first, request.wanted.stop, request.chunk_size
-        end = grid.first_due(header_end)
-        end = end if stop is None else min(end, stop)
-        if end - first < 2 or not grid.has(first):
-            return None
-        spacing = (grid.due(end - 1) - grid.due(first)) / (end - 1 - first)
-        most = max(1, _MAX_FRAMES // size)
-        chunks = min(most, max(1, round(_USUAL_SECONDS / (spacing * size)))) if spacing else most
-        shortest = max(1, chunks // _SHORTEST)
-        length = shortest * size
-        if length * spacing < _MIN_SECONDS or end - first < 2 * length:
-            return None
-        return cls(request.wanted, length, chunks // shortest, end, first)
-
-    def shared(self, decoders: int) -> int:
-        """How many times longer than the shortest the next piece is, so that all decoders have
-        work to the end."""
-        assert self.position is not None
-        share = (self.end - self.position) // (self.length * decoders)
-        return max(1, min(self.most, share))
-
-    def next(self, times: int) -> Wanted:
-        """The next piece, so many times as long as the shortest."""
-        first, cut = self.position, None
-        assert first is not None
-        if first + times * self.length <= self.end - self.length // 2:
-            cut = first + times * self.length
-        self.position = cut
-        return Wanted(first, self.wanted.stop if cut is None else cut)
 
 
 @dataclass(slots=True)
@@ -146,13 +72,17 @@ class _Meter:
 class ParallelPass:
     """As :class:`~vtnstream.video.passes.Pass`, with up to ``decoders`` pieces at a time.
 
-    Memory: at most ``decoders + 1`` pieces of 128 frames (one chunk at least) wait.
+    Memory: see :func:`vtnstream.video.pieces.frames_waiting`.
+
+    Attributes:
+        frame_bytes: of a picture as it is handed out.
     """
 
     request: Request
     facts: StreamFacts
     cancelled: Callable[[], bool]
     decoders: int
+    frame_bytes: int
     summary: DecodeSummary | None = None
     _given_up: bool = False
     _following: int = 0
@@ -165,26 +95,27 @@ class ParallelPass:
     def chunks(self) -> Generator[FrameChunk, None, None]:
         """Side by side where that is certain, else in one pass."""
         whole = Pass(self.request, self.facts, self.cancelled)
-        grid = whole.find_grid()
-        cutting = _Cutting.of(self.request, self.facts, grid)
-        if grid is not None and cutting is not None:
+        points: Points | None = whole.find_grid() or whole.find_numbers()
+        cutting = Cutting.of(self.request, self.facts, points, self.frame_bytes)
+        if cutting is not None:
             try:
-                yield from self._side_by_side(grid, cutting)
+                yield from self._side_by_side(whole, cutting)
                 return
             except (SeekUnverifiedError, VideoDecodeError):
                 pass
             except UnforeseenError:
                 whole.plainly = True
+        whole.numbers = None
         whole.following = self._following
         yield from whole.chunks()
         self.summary = whole.summary
 
-    def _side_by_side(self, grid: Grid, cutting: _Cutting) -> Iterator[FrameChunk]:
+    def _side_by_side(self, whole: Pass, cutting: Cutting) -> Iterator[FrameChunk]:
         stats, ending = DecodeStats(), None
         checked: FrameChunk | None = None
         try:
             while self._running or cutting.position is not None:
-                self._start(grid, cutting)
+                self._start(whole, cutting)
                 current = self._running[0]
                 for chunk in current.ahead:
                     self._check(current, chunk)
@@ -194,7 +125,7 @@ class ParallelPass:
                         yield from self._handed_out(checked)
                     checked = chunk
                     if self._working > 1:
-                        self._start(grid, cutting)
+                        self._start(whole, cutting)
                 ending = self._ended(current)
                 stats += ending.stats
                 self._running.popleft().ahead.close()
@@ -220,12 +151,12 @@ class ParallelPass:
         self._working = min(self._working + max(0, more), self.decoders)
         self._alone *= 2
 
-    def _piece(self, grid: Grid, wanted: Wanted) -> Pass:
+    def _piece(self, whole: Pass, wanted: Wanted) -> Pass:
         known = self.request.known_pts if wanted.first == self.request.wanted.first else None
         request = replace(self.request, wanted=wanted, known_pts=known)
-        return Pass(request, self.facts, lambda: self._given_up or self.cancelled(), grid=grid)
+        return replace(whole, request=request, cancelled=lambda: self._given_up or self.cancelled())
 
-    def _start(self, grid: Grid, cutting: _Cutting) -> None:
+    def _start(self, whole: Pass, cutting: Cutting) -> None:
         """Keep the decoders busy, but never more than one piece ahead of them. While there is
         one, its pieces grow, as each begins with pictures that nobody sees."""
         running = self._running
@@ -235,7 +166,7 @@ class ParallelPass:
                 return
             alone = self._working == 1
             times = self._alone if alone else cutting.shared(self._working)
-            piece = self._piece(grid, cutting.next(times))
+            piece = self._piece(whole, cutting.next(times))
             depth = 1 if alone else times * cutting.length // self.request.chunk_size
             running.append(_Running(piece, Ahead(piece.piece(), depth)))
 

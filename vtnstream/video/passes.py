@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from vtnstream.config import SamplingConfig
+from vtnstream.errors import VideoDecodeError
 from vtnstream.transport.feed import Feed
 from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange
 from vtnstream.video.choice import GridChoice, StrideChoice
 from vtnstream.video.chunks import chunked
 from vtnstream.video.container import OpenedVideo, opened
-from vtnstream.video.counting import picked_grid
+from vtnstream.video.counting import FrameNumbers, picked_grid
 from vtnstream.video.decode import (
     FrameReader,
     Picture,
@@ -86,6 +87,7 @@ class Pass:
         plainly: decode everything, whatever the request says.
         following: chunks before this index have been handed out already.
         grid: the sampling points once they are known, None for the kinds that count frames.
+        numbers: of the frames, where reading may begin in the middle of those that are counted.
         before: the last token before the first one wanted, once that was met.
     """
 
@@ -95,6 +97,7 @@ class Pass:
     plainly: bool = False
     following: int = 0
     grid: Grid | None = None
+    numbers: FrameNumbers | None = None
     before: Token | None = None
     summary: DecodeSummary | None = None
 
@@ -146,6 +149,19 @@ class Pass:
                 self.grid = picked_grid(reader, request.sampling.num_frames, request.span)
         return self.grid
 
+    def find_numbers(self) -> FrameNumbers | None:
+        """What packets tell of the frames that ``all`` counts; None for the other kinds, and
+        where nothing proves the number of the first frame wanted."""
+        request = self.request
+        proven = request.wanted.first == 0 or request.known_pts is not None
+        if request.sampling.kind != "all" or not self.facts.seekable or not proven:
+            return None
+        with self._opened() as video, suppress(VideoDecodeError):
+            # Where it cannot be read, a pass gives what comes before, and says it in its place.
+            reader = FrameReader(video, self.facts, cancelled=self.cancelled)
+            self.numbers = FrameNumbers.of(reader, request.span)
+        return self.numbers
+
     def _choice(self) -> Choice | None:
         """Which pictures must be decoded, None for all."""
         request = self.request
@@ -159,17 +175,17 @@ class Pass:
 
     def _seek_target(self) -> Fraction | None:
         """Player time at which decoding must have started for the first token wanted."""
-        request, facts, grid = self.request, self.facts, self.grid
+        request, facts, first = self.request, self.facts, self.request.wanted.first
+        points = self.grid or (self.numbers if first else None)
         if not facts.seekable:
             return None
-        if grid is None:
+        if points is None:
             target = request.span.start
         else:
-            first = request.wanted.first
-            if not first or not grid.has(first):
+            if not first or not points.has(first):
                 return None
             # One point earlier: the token before the first one is what proves the seek.
-            target = grid.due(first - 1)
+            target = points.due(first - 1)
             if request.known_pts is not None:
                 target = min(target, facts.player_time(request.known_pts))
         return target if target > _WORTH_SEEKING else None
@@ -233,8 +249,10 @@ class Pass:
 
     def _verify(self, before: Token | None) -> None:
         """After a seek: the token before the first one wanted is the one known."""
-        known = self.request.known_pts
+        known, first = self.request.known_pts, self.request.wanted.first
         if known is not None and (before is None or before.pts != known):
+            raise SeekUnverifiedError
+        if self.numbers is not None and first and (before is None or before.index != first - 1):
             raise SeekUnverifiedError
 
     def _tokens(self, screen: Screen) -> Iterator[Token]:
@@ -247,7 +265,10 @@ class Pass:
 
         if grid is None:
             every = request.sampling.stride if request.sampling.kind == "stride" else 1
-            return sample_frames(screen, every, request.span, request.wanted, convert)
+            arguments = (screen, every, request.span, request.wanted, convert)
+            if self.numbers is None:
+                return sample_frames(*arguments)
+            return sample_frames(*arguments, first_number=self.numbers.first_due)
         counted = request.sampling.kind == "uniform"
         grace = _FIRST_FRAME_GRACE if counted else Fraction(0)
         return sample_grid(screen, grid, request.wanted, convert, grace=grace)

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import dropwhile
 from math import ceil, floor
 from typing import Protocol
 
@@ -47,8 +48,8 @@ class Wanted:
         return self.stop is not None and index >= self.stop
 
 
-class Grid(Protocol):
-    """Sampling points on the timeline."""
+class Points(Protocol):
+    """Places of tokens on the timeline, by index."""
 
     def has(self, index: int) -> bool:
         """There is a point with this index."""
@@ -58,16 +59,20 @@ class Grid(Protocol):
         """When the point looks at the screen."""
         ...
 
+    def first_due(self, time: Fraction) -> int:
+        """The first point due at ``time`` or later."""
+        ...
+
+
+class Grid(Points, Protocol):
+    """Sampling points that choose frames."""
+
     def start(self, index: int) -> Fraction:
         """When its token starts."""
         ...
 
     def end(self, index: int) -> Fraction:
         """When its token ends unless the video does."""
-        ...
-
-    def first_due(self, time: Fraction) -> int:
-        """The first point due at ``time`` or later."""
         ...
 
     def dark_end(self, index: int, own_end: Fraction) -> Fraction:
@@ -220,22 +225,32 @@ def _is_complete(grid: Grid, wanted: Wanted, index: int, pending: _Pending | Non
 
 
 def sample_frames(
-    screen: Screen, every: int, span: TimeRange, wanted: Wanted, convert: Convert
+    screen: Screen,
+    every: int,
+    span: TimeRange,
+    wanted: Wanted,
+    convert: Convert,
+    *,
+    first_number: Callable[[Fraction], int] = lambda _time: 0,
 ) -> Iterator[Token]:
     """Every n-th frame of a range (kinds ``stride``, ``all`` and ``keyframes``).
 
     A gap uses up one index, so that no two tokens across it are neighbours.
+
+    Args:
+        first_number: index of the first frame met, from its time, where reading does not
+            begin with the first of the range.
     """
     pending: _Pending | None = None
-    index = count = 0
-    for shown in screen:
+    index = -1
+    for count, shown in enumerate(dropwhile(lambda shown: shown.time < span.start, screen)):
         time = shown.time
-        if time < span.start:
-            continue
         if span.end is not None and time >= span.end:
             if pending is not None:
                 yield pending.ending(time)
             return
+        if index < 0:
+            index = first_number(time)
         if count % every == 0:
             if pending is not None:
                 yield pending.ending(time)
@@ -245,7 +260,6 @@ def sample_frames(
             token = Token(index, shown.picture.place.pts, time, time, pixels)
             pending = _Pending(token, shown.own_end)
             index += 1
-        count += 1
         if shown.hold is not None:
             if pending is not None:
                 yield pending.ending(shown.own_end)
@@ -261,6 +275,7 @@ __all__ = [
     "Convert",
     "Grid",
     "PickedGrid",
+    "Points",
     "RateGrid",
     "Token",
     "Wanted",

@@ -64,7 +64,7 @@ def open_video(
         skip: leave undecoded what the sampling does not look at; False decodes everything.
         decoders: stretches of the file that may be decoded side by side, each in a thread of
             its own; the chunks are the same and come in the same order, and wait in memory
-            (:func:`vtnstream.video.parallel.frames_waiting`). Local files only.
+            (:func:`vtnstream.video.pieces.frames_waiting`). Local files only.
         hardware: decodes instead of the processor, alone; frames are then what its painter
             makes. Iterating raises HardwareRefusedError where that cannot be done for certain.
 
@@ -156,12 +156,20 @@ class VideoSource:
         cancelled = threading.Event()
         request, facts, left = self._request, self._facts, cancelled.is_set
         if self._decoders > 1:
-            self._last_pass = ParallelPass(request, facts, left, self._decoders)
+            size = self._frame_bytes()
+            self._last_pass = ParallelPass(request, facts, left, self._decoders, size)
         else:
             self._last_pass = Pass(request, facts, left)
         iterator = ChunkIterator(self._last_pass.chunks(), cancelled)
         self._iterators.add(iterator)
         return iterator
+
+    def _frame_bytes(self) -> int:
+        """Of a picture in the model's size; one that the header says nothing of may be large."""
+        if not self.info.width or not self.info.height:
+            return 3 * self._request.max_pixels
+        fit = self._request.fit(self.info.width, self.info.height)
+        return 3 * fit.crop_width * fit.crop_height
 
 
 class ChunkIterator:
