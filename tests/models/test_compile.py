@@ -83,6 +83,15 @@ def test_inductor_equals_the_network(library: Path) -> None:
     assert not torch.equal(engine(255 - pixels()), found)
 
 
+def test_a_result_is_freed_with_its_last_use(library: Path) -> None:
+    """Every batch of a long video would stay in memory otherwise."""
+    engine = Inductor().load(library, network(), CPU, 1)
+    found, other = engine(pixels()), torch.ones(2, 3)
+    storages = [tensor.untyped_storage()._cdata for tensor in (found, other)]
+    uses = [torch._C._storage_Use_Count(storage) for storage in storages]
+    assert uses[0] == uses[1]
+
+
 def test_inductor_lets_others_work_meanwhile(library: Path) -> None:
     """The interpreter's lock is free while it computes, and several threads may call it."""
     engine = Inductor().load(library, network(), CPU, 3)

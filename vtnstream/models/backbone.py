@@ -6,7 +6,9 @@ A backbone carries its own preprocessing and arguments: a MobileNetV2 that needs
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.errors import CheckpointError, ModelError
 from vtnstream.models import hub, weights
 from vtnstream.models.feature_map import FeatureMap
+from vtnstream.models.light_imports import without_compiler
 from vtnstream.registry import suggestion
 
 RESERVED_ARGUMENTS = frozenset(
@@ -42,9 +45,15 @@ RESERVED_ARGUMENTS = frozenset(
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
+def _timm() -> Any:
+    with contextlib.nullcontext() if "timm" in sys.modules else without_compiler():
+        import timm
+    return timm
+
+
 def list_backbones(pattern: str = "") -> list[str]:
     """timm names that match ``pattern`` (shell wildcards; empty lists all)."""
-    import timm
+    timm = _timm()
 
     return list(timm.list_models(pattern))
 
@@ -59,7 +68,7 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
     Raises:
         ModelError: unknown name, tag or argument, or weights that cannot be fetched.
     """
-    import timm
+    timm = _timm()
 
     _check(config)
     inner = config.out_index is not None
@@ -90,7 +99,7 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
 
 def _check(config: BackboneConfig) -> None:
     """The name is timm's and the arguments leave a frame encoder."""
-    import timm
+    timm = _timm()
 
     reserved = RESERVED_ARGUMENTS & set(config.arguments)
     if reserved:
@@ -126,7 +135,7 @@ def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
     Raises:
         ModelError: unknown name, or an input that is not a square RGB picture.
     """
-    import timm
+    timm = _timm()
     from timm.data import resolve_data_config
 
     _check(config)
@@ -160,7 +169,7 @@ def layer_depths(backbone: nn.Module) -> dict[str, int]:
     Raises:
         ModelError: timm does not know the layers of this backbone.
     """
-    import timm
+    timm = _timm()
 
     try:
         matcher = backbone.group_matcher(coarse=False)  # type: ignore[operator]

@@ -62,7 +62,8 @@ class CompiledLibrary:
         one = ctypes.c_size_t(1)
         if self._run(self._handle, inputs, one, outputs, one, stream, None):
             raise EngineError("the compiled backbone failed: use --backend eager")
-        result: Tensor = self._tensors.alloc_tensor_by_stealing_from_void_ptr(
-            _new_capsule(outputs[0], None, None)
+        # Its sister for a single tensor does not free the handle, and with it the tensor.
+        results: list[Tensor] = self._tensors.alloc_tensors_by_stealing_from_void_ptrs(
+            [_new_capsule(outputs[0], None, None)]
         )
-        return result
+        return results[0]
