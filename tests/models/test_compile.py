@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from vtnstream.config.runtime import BACKENDS as NAMES
 from vtnstream.errors import MissingExtraError, UsageError
 from vtnstream.models.backbone import create_backbone
 from vtnstream.models.compile import child
+from vtnstream.models.compile import library as library_module
 from vtnstream.models.compile.backend import BACKENDS, EngineError, get_backend
 from vtnstream.models.compile.inductor import Inductor
 from vtnstream.models.compile.tensorrt import TensorRT
@@ -112,6 +114,36 @@ def test_inductor_lets_others_work_meanwhile(library: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong and min(calls) > 0
+
+
+def test_kernels_of_a_gpu_stay_beside_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What AOTInductor leaves for CUDA, and where the library is told to look."""
+
+    def aot_compile(module: Any, examples: Any, *, options: dict[str, Any]) -> str:
+        made = Path(options["aot_inductor.output_path"])
+        made.parent.mkdir()
+        for name in (made.name, "c1.cubin", "c2.cubin", "code.cpp", "code.o"):
+            (made.parent / name).write_bytes(b"")
+        return str(made)
+
+    class Library:
+        AOTInductorModelContainerRun = None
+
+        @staticmethod
+        def AOTInductorModelContainerCreateWithDevice(*arguments: Any) -> int:
+            asked.extend(arguments[2:])
+            return 0
+
+    asked: list[bytes] = []
+    monkeypatch.setattr("torch._inductor.aot_compile", aot_compile)
+    monkeypatch.setattr(library_module.ctypes, "CDLL", lambda path: Library)
+    program: Any = SimpleNamespace(example_inputs=((pixels(),), {}), module=lambda: None)
+    Inductor().build(program, tmp_path, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.so", "c1.cubin", "c2.cubin"}
+    Inductor().load(tmp_path, network(), torch.device("cuda:0"), 2)
+    assert asked == [b"cuda:0", str(tmp_path).encode()]
 
 
 def test_what_is_no_library_is_no_engine(tmp_path: Path) -> None:

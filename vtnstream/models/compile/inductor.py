@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 LIBRARY = "model.so"
+_KERNELS = (".cubin", ".hsaco")
+"""Of a GPU: the library reads them from beside it."""
 _CALL_OF_PYTHON = "aoti_torch_proxy_executor_call_function("
 
 
@@ -63,7 +65,9 @@ class Inductor:
             # Operations that only Python has would need an executor the library is not given.
             if _CALL_OF_PYTHON in source.read_text():
                 raise EngineError("the backbone holds operations that cannot be compiled")
-        shutil.move(library, folder / LIBRARY)
+        for file in library.parent.iterdir():
+            if file == library or file.suffix in _KERNELS:
+                shutil.move(file, folder / file.name)
         shutil.rmtree(library.parent)
 
     def load(

@@ -7,6 +7,7 @@ the decoder would get one packet through per batch, and two threads would take t
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 
 import torch
@@ -26,7 +27,8 @@ class CompiledLibrary:
     """One input tensor to one output tensor; up to ``workers`` threads at once.
 
     Args:
-        path: the library. Loading it runs its code: the caller trusts it.
+        path: the library, with a GPU's kernels beside it. Loading it runs its code: the caller
+            trusts it.
         device: as it was compiled for.
         workers: instances of the model in it; they share the weights.
 
@@ -45,7 +47,9 @@ class CompiledLibrary:
         except (OSError, AttributeError) as error:
             raise EngineError(f"{path}: cannot be loaded ({error})") from error
         where = str(device).encode()
-        if create(ctypes.byref(self._handle), ctypes.c_size_t(workers), where, None):
+        # Without a folder, kernels would be looked for where they were compiled.
+        kernels = os.fsencode(path.parent)
+        if create(ctypes.byref(self._handle), ctypes.c_size_t(workers), where, kernels):
             raise EngineError(f"{path}: cannot be loaded")
 
     def __call__(self, example: Tensor) -> Tensor:
