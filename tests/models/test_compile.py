@@ -138,11 +138,13 @@ def test_kernels_of_a_gpu_stay_beside_the_library(
 
     asked: list[bytes] = []
     monkeypatch.setattr("torch._inductor.aot_compile", aot_compile)
-    monkeypatch.setattr(library_module.ctypes, "CDLL", lambda path: Library)
     program: Any = SimpleNamespace(example_inputs=((pixels(),), {}), module=lambda: None)
     Inductor().build(program, tmp_path, 1)
     assert {path.name for path in tmp_path.iterdir()} == {"model.so", "c1.cubin", "c2.cubin"}
-    Inductor().load(tmp_path, network(), torch.device("cuda:0"), 2)
+    net = network()
+    with monkeypatch.context() as patch:
+        patch.setattr(library_module.ctypes, "CDLL", lambda path: Library)
+        Inductor().load(tmp_path, net, torch.device("cuda:0"), 2)
     assert asked == [b"cuda:0", str(tmp_path).encode()]
 
 
