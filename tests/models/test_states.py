@@ -43,7 +43,10 @@ def test_states_on_disk_change_no_bit(
 
 def test_small_states_touch_no_disk(tmp_path: Path) -> None:
     with state_buffer(torch.zeros(1), 10, 4, tmp_path / "absent") as buffer:
-        assert buffer.shape == (10, 4)
+        assert buffer.rows.shape == (10, 4)
+        buffer.rows.zero_()
+        buffer.rest(0, 10)
+        assert not buffer.rows.any()
     assert not (tmp_path / "absent").exists()
 
 
@@ -51,11 +54,29 @@ def test_small_states_touch_no_disk(tmp_path: Path) -> None:
 def test_a_file_serves_as_memory(tmp_path: Path, dtype: torch.dtype) -> None:
     values = torch.randn(1000, 8).to(dtype)
     with state_buffer(torch.zeros(1, dtype=dtype), 1000, 8, tmp_path, 0) as buffer:
-        buffer[:] = values
-        assert buffer.dtype == dtype and torch.equal(buffer, values)
-    kept = buffer[3].clone()  # a tensor that outlives the context does no harm
+        buffer.rows[:] = values
+        assert buffer.rows.dtype == dtype and torch.equal(buffer.rows, values)
+        buffer.rest(0, 999)
+        assert torch.equal(buffer.rows, values), "resting rows keep their numbers"
+    kept = buffer.rows[3].clone()  # a tensor that outlives the context does no harm
     assert torch.equal(kept, values[3])
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_resting_rows_leave_memory(tmp_path: Path) -> None:
+    def resident() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line[:8] in ("RssFile:", "RssShmem"))
+
+    with state_buffer(torch.zeros(1), 20_000, 256, tmp_path, 0) as buffer:  # 20 MB
+        before = resident()
+        for start in range(0, 20_000, 1000):
+            buffer.rows[start : start + 1000] = float(start)
+            buffer.rest(start, start + 1000)
+        assert resident() - before < 4_000, "kB"
+        assert (buffer.rows[:, 0] == torch.arange(0, 20_000, 1000.0).repeat_interleave(1000)).all()
+        assert resident() - before > 15_000, "and reading brings them back"
 
 
 def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
@@ -63,7 +84,7 @@ def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
         pytest.raises(KeyboardInterrupt),
         state_buffer(torch.zeros(1), 1000, 8, tmp_path, 0) as buffer,
     ):
-        buffer.zero_()
+        buffer.rows.zero_()
         raise KeyboardInterrupt
     assert os.listdir(tmp_path) == []
 

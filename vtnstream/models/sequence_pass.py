@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
 from vtnstream.models.layers.positions import Rotation
-from vtnstream.models.states import state_buffer
+from vtnstream.models.states import StateBuffer, state_buffer
 from vtnstream.models.surroundings import Surroundings
 from vtnstream.models.temporal import LongformerLayer, TemporalEncoder
 from vtnstream.models.vtn import VTN
@@ -87,10 +87,11 @@ class SequencePass:
         with state_buffer(like, self.count, size, scratch) as buffer:
 
             def store(start: int, block: Tensor) -> None:
-                buffer[start : start + len(block)] = block
+                buffer.rows[start : start + len(block)] = block
 
             for start, block in self.embed():
                 store(start, block[0])
+                buffer.rest(start, start + block.shape[1])
             for layer in layers:
                 self.advance(layer, buffer, store)
             if wants_tokens:
@@ -111,10 +112,12 @@ class SequencePass:
         part = torch.tensor(self.places[start:stop], device=self.model.cls_token.device)
         return part[None]
 
-    def blocks(self, buffer: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def blocks(self, buffer: StateBuffer) -> Iterator[tuple[int, Tensor]]:
         """The buffer's states in blocks: (first token, (1, T, Dh))."""
         for start in range(0, self.count, self.size):
-            yield start, buffer[None, start : start + self.size]
+            stop = min(start + self.size, self.count)
+            yield start, buffer.rows[None, start:stop]
+            buffer.rest(start, stop)
 
     def look(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
         """[CLS] after one layer, nothing else: (1, 1, Dh)."""
@@ -123,7 +126,7 @@ class SequencePass:
             _update(layer, running, block)
         return self.end(layer, running)
 
-    def dense(self, layer: LongformerLayer, buffer: Tensor) -> FloatArray:
+    def dense(self, layer: LongformerLayer, buffer: StateBuffer) -> FloatArray:
         """The last layer into the dense head, whose logits (N, Kd) are all that is kept."""
         head = self.model.dense_head
         assert head is not None
@@ -136,21 +139,21 @@ class SequencePass:
         self.advance(layer, buffer, classify)
         return logits
 
-    def advance(self, layer: LongformerLayer, buffer: Tensor, emit: Emit) -> None:
+    def advance(self, layer: LongformerLayer, buffer: StateBuffer, emit: Emit) -> None:
         """One layer over all tokens and [CLS]. Keys and values are made ahead of the block and
         kept behind it, so every state is read before its block overwrites it."""
         running = self.begin(layer)
         windows = self.windows if layer is self.encoder.layers[0] else None
 
         def read(first: int, last: int) -> tuple[Tensor, Rotation | None]:
-            return buffer[None, first:last], self.encoder.rotation(self.indices(first, last))
+            return buffer.rows[None, first:last], self.encoder.rotation(self.indices(first, last))
 
         around = Surroundings(layer.attention.self, self.count, self.size, read)
         most = feed_forward_numbers(self.encoder.hidden_size, self.size)
         rows = max(most // layer.intermediate.dense.out_features, 16)
         for start in range(0, self.count, self.size):
             stop = min(start + self.size, self.count)
-            block = buffer[None, start:stop]  # (1, T, Dh)
+            block = buffer.rows[None, start:stop]  # (1, T, Dh)
             _update(layer, running, block)
             near, offset = around.move(start, stop)
             if windows is not None:
@@ -162,6 +165,7 @@ class SequencePass:
                 emit(start + part, made)
                 if windows is not None:
                     windows.take_outputs(made)
+            buffer.rest(start, stop)
         self.cls = self.end(layer, running)
 
     def begin(self, layer: LongformerLayer) -> GlobalSoftmax:

@@ -20,11 +20,35 @@ STATES_IN_MEMORY = 2 * 2**30
 2 frames/s); more lie in a file that the system reads and writes as they are worked."""
 
 
+class StateBuffer:
+    """Room for (N, size) numbers.
+
+    Attributes:
+        rows: (N, size), uninitialised at first.
+    """
+
+    def __init__(self, rows: Tensor, mapped: mmap.mmap | None = None) -> None:
+        self.rows = rows
+        self._mapped = mapped
+        self._row_bytes = rows.shape[1] * rows.element_size()
+
+    def rest(self, start: int, stop: int) -> None:
+        """Rows ``start`` to ``stop`` are not needed soon. Those of a file leave this process's
+        memory: what is resident does not grow with N, and the system writes them when it will.
+        They keep their numbers."""
+        if self._mapped is None or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        # Of a shared mapping of a file; anonymous memory would be lost.
+        first, last = (n * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE for n in (start, stop))
+        if last > first:
+            self._mapped.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
 @contextmanager
 def state_buffer(
     like: Tensor, num_tokens: int, size: int, folder: Path | None, most: int | None = None
-) -> Iterator[Tensor]:
-    """(N, size) uninitialised numbers, valid while the context lasts.
+) -> Iterator[StateBuffer]:
+    """Room for (N, size) numbers, valid while the context lasts.
 
     Args:
         like: whose dtype and device they have; only those on a CPU go to disk.
@@ -40,12 +64,13 @@ def state_buffer(
     num_bytes = num_tokens * size * like.element_size()
     most = STATES_IN_MEMORY if most is None else most
     if like.device.type != "cpu" or num_bytes <= most:
-        yield like.new_empty(num_tokens, size)
+        yield StateBuffer(like.new_empty(num_tokens, size))
         return
     with _file(folder, num_bytes) as file:
         # Closed when the last tensor lets go of it, which may be after the file.
         mapped = mmap.mmap(file.fileno(), num_bytes)
-        yield torch.frombuffer(mapped, dtype=like.dtype).view(num_tokens, size)
+        rows = torch.frombuffer(mapped, dtype=like.dtype).view(num_tokens, size)
+        yield StateBuffer(rows, mapped)
 
 
 @contextmanager
