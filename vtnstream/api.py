@@ -54,8 +54,8 @@ def classify(
 
     Args:
         path: the video: a file, or as text an address (http, https, s3, gs, ...).
-        model: needed; a model folder, a hub name, or a loaded
-            :class:`vtnstream.models.vtn.VTN`. For many videos see
+        model: a model folder, a hub name, or a loaded :class:`vtnstream.models.vtn.VTN`; None
+            is the bundled model of edits. For many videos see
             :class:`vtnstream.analyzer.Analyzer`.
         sampling, start, end, features, method, stream, views, whole: see
             :class:`vtnstream.inference.sources.Question`.

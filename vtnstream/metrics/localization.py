@@ -17,26 +17,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vtnstream.metrics.segmentation import Labelled
+
 ACTIVITYNET_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 """tIoU .5:.05:.95, the mean over which is ActivityNet's number."""
 
 THUMOS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
-class Span(Protocol):
-    """A true segment."""
-
-    @property
-    def start(self) -> float: ...
-
-    @property
-    def end(self) -> float: ...
-
-    @property
-    def label(self) -> Hashable: ...
-
-
-class ScoredSpan(Span, Protocol):
+class ScoredSpan(Labelled, Protocol):
     """A predicted segment: :class:`vtnstream.types.Segment`."""
 
     @property
@@ -59,7 +48,7 @@ class LocalizationScores:
 
 
 def localization_scores(
-    videos: Sequence[tuple[Sequence[ScoredSpan], Sequence[Span]]],
+    videos: Sequence[tuple[Sequence[ScoredSpan], Sequence[Labelled]]],
     *,
     thresholds: Sequence[float] = ACTIVITYNET_THRESHOLDS,
 ) -> LocalizationScores:
@@ -101,8 +90,8 @@ def localization_scores(
 
 
 def _average_precisions(
-    predicted: Sequence[tuple[int, Span]],
-    wanted: Sequence[Sequence[Span]],
+    predicted: Sequence[tuple[int, Labelled]],
+    wanted: Sequence[Sequence[Labelled]],
     thresholds: Sequence[float],
 ) -> list[float]:
     """AP of one class at each threshold; predictions in order of score, with the number of
