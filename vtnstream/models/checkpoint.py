@@ -20,6 +20,7 @@ from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import SkipRandomInit, untracked_buffers
 from vtnstream.models.json_file import read_json
 from vtnstream.models.published import published_models
+from vtnstream.models.small_resnet import small_resnet
 from vtnstream.models.weights import weights_sha256
 
 __all__ = ["load_model", "read_config", "save_model", "weights_sha256"]
@@ -146,13 +147,18 @@ def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel
     _check_depth(config, state, source)
     _check_labels(config, state, source)
     with torch.device("meta"):
-        model = build_model(config)
+        model = _untrained(config)
     if untracked_buffers(model):  # computed when built, so not on the meta device
         weights.check_names(_shapes(model), _shapes_of(state), source)
         with SkipRandomInit():
-            model = build_model(config)
+            model = _untrained(config)
     weights.load_strictly(model, state, source, assign=True)
     return model
+
+
+def _untrained(config: ModelConfig) -> VideoModel:
+    backbone = small_resnet(config.backbone) if config.architecture == "vtn" else None
+    return build_model(config, backbone)
 
 
 def _shapes(model: VideoModel) -> dict[str, tuple[int, ...]]:
