@@ -107,6 +107,17 @@ def test_what_is_not_read_there_is_refused(tmp_path: Path) -> None:
         read(odd.write(tmp_path / "film.mkv"), hardware=HOST)
 
 
+@pytest.mark.parametrize("error", [NotImplementedError, torch.OutOfMemoryError, TypeError])
+def test_a_gpu_that_fails_is_left_to_software(tmp_path: Path, error: type[Exception]) -> None:
+    class Failing(SurfacePainter):
+        def picture(self, *arguments: Any) -> torch.Tensor:
+            raise error("not today\nand a trace")
+
+    path = Film(count=5).write(tmp_path / "film.mp4")
+    with pytest.raises(HardwareRefusedError, match=r"cannot be read \(not today\)$"):
+        read(path, hardware=OnTheHost(0, Failing("bicubic")))
+
+
 def test_damage_is_left_to_software(tmp_path: Path) -> None:
     path = Film(count=100, broken=range(40, 50)).write(tmp_path / "film.mkv")
     with pytest.raises(HardwareRefusedError, match="cannot be decoded there"):

@@ -80,7 +80,7 @@ class SurfaceResizer:
         """One picture (crop_height, crop_width, 3).
 
         Raises:
-            HardwareRefusedError: its layout is not one that is read here.
+            HardwareRefusedError: it is not one that is read here, or the GPU cannot.
             VideoDecodeError: its shape is too extreme to scale.
         """
         fit, orientation = self._placing(frame, aspect)
@@ -91,7 +91,11 @@ class SurfaceResizer:
             raise HardwareRefusedError(f"pictures of odd size ({frame.width} x {frame.height})")
         colour = Colour(int(frame.colorspace), int(frame.color_range), _LEVELS[layout])
         turn = orientation.rotation, orientation.mirrored
-        return self._hardware.painter.picture(planes, colour, fit, *turn)
+        try:
+            return self._hardware.painter.picture(planes, colour, fit, *turn)
+        except (RuntimeError, TypeError, ValueError) as error:  # PyAV's and torch's: no memory, say
+            why = str(error).strip().partition("\n")[0]
+            raise HardwareRefusedError(f"a picture cannot be read ({why})") from error
 
 
 def undamaged(chunks: Iterator[FrameChunk]) -> Iterator[FrameChunk]:
