@@ -47,8 +47,8 @@ def test_features_are_those_of_one_decoder(
             return np.concatenate(list(found.features.blocks(100)))
 
     monkeypatch.setattr(Pass, "piece", begin)
-    monkeypatch.setattr(parallel, "_MAX_FRAMES", 32)
-    monkeypatch.setattr(parallel, "_MIN_SECONDS", 1)
+    monkeypatch.setattr("vtnstream.video.pieces._MAX_FRAMES", 32)
+    monkeypatch.setattr("vtnstream.video.pieces._MIN_SECONDS", 1)
     monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: float(cores))
     alone = features(1)
     assert not pieces
