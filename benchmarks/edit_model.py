@@ -62,11 +62,14 @@ def main(arguments: list[str]) -> None:
     settings = {"films": options.films, "test films": options.test_films}
     result = common.Result("edit_model", settings)
     model = options.model or str(_made(options, result))
-    films = _films(options, "test", options.test_footage, options.test_films, options.test_seed)
-    _score(result, model, films, f"{len(films)} films of the test footage")
-    if options.long:
-        long = _long_film(options.work, options.long, options.test_seed)
-        _score(result, model, [long], f"one film of {options.long} minutes")
+    if options.test_footage or (options.work / "test" / "segments.csv").exists():
+        films = _films(options, "test", options.test_footage, options.test_films, options.test_seed)
+        _score(result, model, films, f"{len(films)} films of the test footage")
+        if options.long:
+            long = _long_film(options.work, options.long, options.test_seed)
+            _score(result, model, [long], f"one film of {options.long} minutes")
+    else:
+        result.notes.append("no --test-footage: not scored on films of footage that is new to it")
     if options.truth:
         own = read_truth(options.truth)
         _score(result, model, own, f"{len(own)} files of {options.truth.name}")
