@@ -19,12 +19,12 @@ from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.extract import extract_features
+from vtnstream.inference.feature_files import file_metadata
 from vtnstream.inference.reporting import report_of
 from vtnstream.inference.sources import (
     Question,
     Source,
     TimeLike,
-    file_metadata,
     time_range,
     told_of,
 )

@@ -24,14 +24,14 @@ from vtnstream.inference.extract import (
     ExtractedFeatures,
     extract_features,
 )
+from vtnstream.inference.feature_files import check_provenance, partial_of_file, rounding
 from vtnstream.inference.multi_view import run_multi_view
-from vtnstream.inference.opening import sampling_grid, span_text
-from vtnstream.inference.partial import gaps, seconds_expected
+from vtnstream.inference.opening import sampling_grid
 from vtnstream.inference.samples import SampleShape
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.streaming import SequenceOutput
 from vtnstream.progress import Progress
-from vtnstream.timecode import FrameCount, format_time, parse_time
+from vtnstream.timecode import FrameCount, parse_time
 from vtnstream.transport.address import shown
 from vtnstream.transport.spool import at_hand
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
@@ -279,88 +279,10 @@ def _from_file(
     grid's."""
     file = FeatureFile(question.features or "")
     info = probe(path, stream=question.stream)
-    _check_provenance(
-        file, path, info, model, encoder, sampling_grid(sampling, span, encoder.shape)
-    )
+    check_provenance(file, path, info, model, encoder, sampling_grid(sampling, span, encoder.shape))
     features = FeatureSpan(file, *index_range(sampling, span))
     if not len(features.times):
         raise FeatureError(f"{file.path}: no token in the requested range")
     facts = {"tokens": len(features.times), "features": file.num_features, "from_store": True}
-    partial = _partial_of_file(file, features, info, span)
-    return Source(features, info, partial, tuple(_rounding(file, encoder)), facts)
-
-
-def _rounding(file: FeatureFile, encoder: FrameEncoder) -> Iterator[str]:
-    """One sentence where the file's features differ from the model's own by rounding."""
-    made = file.metadata["dtype"]
-    if made != encoder.dtype:
-        yield f"features of {file.path} were computed in {made}, not in {encoder.dtype}"
-
-
-def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
-    """What a feature file says of its features; read back by :func:`open_source`."""
-    partial = extracted.partial
-    return {
-        **extracted.provenance,
-        "span": span_text(extracted.span),
-        "partial": None if partial is None else dataclasses.asdict(partial),
-    }
-
-
-def _partial_of_file(
-    file: FeatureFile, features: FeatureSequence, info: VideoInfo, span: TimeRange
-) -> Partial | None:
-    """Why features of a file do not tell all of a range: what was wrong when they were made
-    (errors count wherever in the file they were met), or a range that reaches beyond theirs."""
-    data = file.metadata.get("partial") or {"reasons": ()}
-    times = features.times
-    reasons = [*_beyond(file.metadata, info, span), *data["reasons"]]
-    if not reasons:
-        return None
-    return Partial(
-        reasons=tuple(reasons),
-        seconds_read=float((times.end_seconds - times.start_seconds).sum()),
-        seconds_expected=seconds_expected(info, span),
-        gaps=tuple(gaps(times)),
-        num_packet_errors=data.get("num_packet_errors", 0),
-        num_corrupt=data.get("num_corrupt", 0),
-    )
-
-
-def _beyond(metadata: dict[str, Any], info: VideoInfo, span: TimeRange) -> Iterator[str]:
-    """One sentence where a range reaches beyond that of a feature file."""
-    start, end = metadata.get("span", ("0", None))
-    first, last = Fraction(start), None if end is None else Fraction(end)
-    if last is not None and info.duration_from_header and last >= info.duration_from_header:
-        last = None
-    wanted = info.duration_from_header if span.end is None else span.end
-    if span.start < first or (last is not None and (wanted is None or wanted > last)):
-        until = "the end" if last is None else format_time(last, digits=2)
-        yield f"the features hold only {format_time(first, digits=2)} to {until}"
-
-
-def _check_provenance(
-    file: FeatureFile,
-    path: str | Path,
-    info: VideoInfo,
-    model: VideoModel,
-    encoder: FrameEncoder,
-    grid: dict[str, Any],
-) -> None:
-    stored, config = file.metadata, model.config
-    name = config.backbone.name.partition(".")[0]  # the tag names weights, which have a hash
-    fits = {
-        "another video": stored["video"] == dataclasses.asdict(video_identity(path)),
-        "another video stream": stored["stream_index"] == info.stream_index,
-        "another backbone or other weights": stored["weights_sha256"] == encoder.weights_sha256
-        and stored["backbone"].partition(".")[0] == name,
-        "another sampling": stored["sampling"] == grid,
-        "other preprocessing": stored["preprocess"] == config.preprocess.key(),
-        "other backbone arguments": stored["backbone_arguments"] == config.backbone.key(),
-    }
-    wrong = [what for what, fine in fits.items() if not fine]
-    if wrong:
-        raise FeatureError(
-            f"{file.path}: made from {' and '.join(wrong)} than asked for; extract again with "
-            "vtnstream extract --model"
-        )
+    partial = partial_of_file(file, features, info, span)
+    return Source(features, info, partial, tuple(rounding(file, encoder)), facts)

@@ -1,0 +1,102 @@
+"""Feature files of ``vtnstream extract``: what they say of their features, and whether these
+answer a question."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vtnstream.errors import FeatureError
+from vtnstream.features.file import FeatureFile
+from vtnstream.features.key import video_identity
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.extract import ExtractedFeatures
+from vtnstream.inference.opening import span_text
+from vtnstream.inference.partial import gaps, seconds_expected
+from vtnstream.models.architectures import VideoModel
+from vtnstream.timecode import format_time
+from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
+
+
+def rounding(file: FeatureFile, encoder: FrameEncoder) -> Iterator[str]:
+    """One sentence where the file's features differ from the model's own by rounding."""
+    made = file.metadata["dtype"]
+    if made != encoder.dtype:
+        yield f"features of {file.path} were computed in {made}, not in {encoder.dtype}"
+
+
+def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
+    """What a feature file says of its features; read back by
+    :func:`vtnstream.inference.sources.open_source`."""
+    partial = extracted.partial
+    return {
+        **extracted.provenance,
+        "span": span_text(extracted.span),
+        "partial": None if partial is None else dataclasses.asdict(partial),
+    }
+
+
+def partial_of_file(
+    file: FeatureFile, features: FeatureSequence, info: VideoInfo, span: TimeRange
+) -> Partial | None:
+    """Why features of a file do not tell all of a range: what was wrong when they were made
+    (errors count wherever in the file they were met), or a range that reaches beyond theirs."""
+    data = file.metadata.get("partial") or {"reasons": ()}
+    times = features.times
+    reasons = [*_beyond(file.metadata, info, span), *data["reasons"]]
+    if not reasons:
+        return None
+    return Partial(
+        reasons=tuple(reasons),
+        seconds_read=float((times.end_seconds - times.start_seconds).sum()),
+        seconds_expected=seconds_expected(info, span),
+        gaps=tuple(gaps(times)),
+        num_packet_errors=data.get("num_packet_errors", 0),
+        num_corrupt=data.get("num_corrupt", 0),
+    )
+
+
+def _beyond(metadata: dict[str, Any], info: VideoInfo, span: TimeRange) -> Iterator[str]:
+    """One sentence where a range reaches beyond that of a feature file."""
+    start, end = metadata.get("span", ("0", None))
+    first, last = Fraction(start), None if end is None else Fraction(end)
+    if last is not None and info.duration_from_header and last >= info.duration_from_header:
+        last = None
+    wanted = info.duration_from_header if span.end is None else span.end
+    if span.start < first or (last is not None and (wanted is None or wanted > last)):
+        until = "the end" if last is None else format_time(last, digits=2)
+        yield f"the features hold only {format_time(first, digits=2)} to {until}"
+
+
+def check_provenance(
+    file: FeatureFile,
+    path: str | Path,
+    info: VideoInfo,
+    model: VideoModel,
+    encoder: FrameEncoder,
+    grid: dict[str, Any],
+) -> None:
+    """
+    Raises:
+        FeatureError: the features are of another video, model or sampling ``grid``.
+    """
+    stored, config = file.metadata, model.config
+    name = config.backbone.name.partition(".")[0]  # the tag names weights, which have a hash
+    fits = {
+        "another video": stored["video"] == dataclasses.asdict(video_identity(path)),
+        "another video stream": stored["stream_index"] == info.stream_index,
+        "another backbone or other weights": stored["weights_sha256"] == encoder.weights_sha256
+        and stored["backbone"].partition(".")[0] == name,
+        "another sampling": stored["sampling"] == grid,
+        "other preprocessing": stored["preprocess"] == config.preprocess.key(),
+        "other backbone arguments": stored["backbone_arguments"] == config.backbone.key(),
+    }
+    wrong = [what for what, fine in fits.items() if not fine]
+    if wrong:
+        raise FeatureError(
+            f"{file.path}: made from {' and '.join(wrong)} than asked for; extract again with "
+            "vtnstream extract --model"
+        )
