@@ -1,10 +1,10 @@
 """Features of one film, from opening it to the last feature on disk: ours against what users
 and experts write with OpenCV, torchcodec or PyAV and timm.
 
-Every contender has a process of its own and the same random weights. Cold counts its imports,
-the model, compiling and a first pass; warm passes of all contenders alternate, and their median
-stands in the table. ``user`` is float32 and eager; ``expert`` bf16 where the hardware has it,
-channels last, compiled where that pays, reading ahead in a thread.
+Every contender has a process of its own, empty caches and the same random weights. Cold counts
+its imports, the model, compiling and a first pass; warm passes of all contenders alternate, and
+their median stands in the table. ``user`` is float32 and eager; ``expert`` bf16 where the hardware
+has it, channels last, compiled where that pays, reading ahead in a thread.
 
 Share of the limit = (CPU seconds of decoding alone + of the backbone alone) / (wall x cores),
 each the least that any contender needed in this run.
@@ -140,7 +140,8 @@ def measure(
     with contextlib.ExitStack() as stack:
         limits = {n: None if n.startswith(OURS) else Limits(options.limit) for n in every}
         children = {
-            n: stack.enter_context(Child(*parts, limits=limits[n])) for n, parts in every.items()
+            name: stack.enter_context(Child(*parts, empty_caches(scratch, number), limits[name]))
+            for number, (name, parts) in enumerate(every.items())
         }
         cold: dict[str, tuple[Measurement, Measurement] | Failure] = {}
         for name, child in children.items():
@@ -167,6 +168,17 @@ def measure(
                 features=read_features(Path(every[name][1]["output"])),
             )
         return found
+
+
+def empty_caches(scratch: Path, number: int) -> dict[str, str]:
+    """Where a contender keeps what it compiles: nobody finds what another has compiled, nor
+    what an earlier run has."""
+    place = scratch / f"caches-{number}"
+    return {
+        "VTNSTREAM_CACHE_DIR": str(place / "vtnstream"),
+        "TORCHINDUCTOR_CACHE_DIR": str(place / "inductor"),
+        "TRITON_CACHE_DIR": str(place / "triton"),
+    }
 
 
 def _cold(child: Child, video: str) -> tuple[Measurement, Measurement] | Failure:

@@ -19,7 +19,7 @@ from vtnstream.errors import UsageError
 from vtnstream.inference import engine_building, engines
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.extract import extract_features
-from vtnstream.models.compile.backend import EngineError
+from vtnstream.models.compile.backend import EngineError, get_backend
 from vtnstream.models.compile.inductor import Inductor
 from vtnstream.models.compile.tensorrt import TensorRT
 from vtnstream.models.vtn import VTN
@@ -52,7 +52,10 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """A stand-in for AOTInductor, and a way to make what it gives wrong by a factor."""
     factor = 1.0
 
-    def compile_in_child(backend: str, program: Any, folder: Path, **rest: Any) -> float:
+    def compile_in_child(
+        backend: str, network: Any, pixels: torch.Tensor, folder: Path, **rest: Any
+    ) -> float:
+        program = get_backend(backend).export(network, pixels)
         rest["on_wait"](0.5)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, about weights with channels last

@@ -3,6 +3,7 @@ itself, for which a stand-in with the same functions is put."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sys
@@ -48,8 +49,7 @@ def pixels(count: int = 2) -> torch.Tensor:
 def built(name: str, folder: Path, net: FrameNetwork) -> Path:
     folder.mkdir(mode=0o700)
     waits: list[float] = []
-    program = get_backend(name).export(net, pixels())
-    seconds = child.compile_in_child(name, program, folder, threads=1, on_wait=waits.append)
+    seconds = child.compile_in_child(name, net, pixels(), folder, threads=1, on_wait=waits.append)
     assert waits == sorted(waits) and waits[-1] <= seconds
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing else is left"
     return folder
@@ -280,13 +280,43 @@ def test_an_interrupt_ends_the_compiler(
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             raise KeyboardInterrupt
 
-    program = TensorRT().export(network(), pixels())
     with pytest.raises(KeyboardInterrupt):
-        child.compile_in_child("tensorrt", program, folder, threads=1, on_wait=interrupted)
+        child.compile_in_child(
+            "tensorrt", network(), pixels(), folder, threads=1, on_wait=interrupted
+        )
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert not (tmp_path / "engine.work").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        pytest.param(
+            "class It(torch.nn.Module):\n    def forward(self, x):\n"
+            "        return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))",
+            "cannot be exported", marks=pytest.mark.slow),
+        ("class It(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+         "        self.rest = lambda x: x", "cannot be handed to the compiler"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compiled_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, message: str
+) -> None:
+    (tmp_path / "odd_backbone.py").write_text(f"import torch\n{module}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd_backbone", raising=False)
+    odd = importlib.import_module("odd_backbone")
+    net = FrameNetwork(network().normalize, odd.It(), torch.float32)
+    folder = tmp_path / "engines" / "engine"
+    folder.parent.mkdir()
+    folder.mkdir()
+    with pytest.raises(EngineError, match=message) as caught:
+        child.compile_in_child(
+            "inductor", net, pixels(), folder, threads=1, on_wait=lambda seconds: None
+        )
+    assert "\n" not in str(caught.value) and list(folder.parent.iterdir()) == [folder]
 
 
 def test_compilers_keep_out_of_the_shared_temporary_folder(

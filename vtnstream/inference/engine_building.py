@@ -108,14 +108,10 @@ class EngineBuilder:
         name = self.encoder.config.name
         self.progress.start(f"compiling {name} ({backend})", total=None, unit="s")
         try:
-            try:
-                program = get_backend(backend).export(self.encoder.network, pixels)
-            except Exception as error:  # torch.export raises all kinds
-                first = str(error).strip().partition("\n")[0]
-                raise EngineError(f"{name} cannot be exported ({first})") from error
             seconds = compile_in_child(
                 backend,
-                program,
+                self.encoder.network,
+                pixels,
                 folder,
                 threads=self.team.threads,
                 on_wait=lambda seconds: self.progress.advance(int(seconds)),

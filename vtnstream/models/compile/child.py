@@ -1,5 +1,5 @@
-"""Compiling in a child process: its memory is gone afterwards, a crash of the compiler is a
-message, and an interrupt takes the compiler's own children along."""
+"""Exporting and compiling in a child process: the compiler and its memory never come into
+this one, its crash is a message, and an interrupt takes its own children along."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from vtnstream.models.compile.backend import EngineError, get_backend
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
+from vtnstream.models.frame_network import FrameNetwork
 
 _POLL_SECONDS = 0.1
-_PROGRAM = "program.pt2"
+_NETWORK = "network.pt"
 _CODE = "from vtnstream.models.compile.child import main; main()"
 
 
 def compile_in_child(
     backend: str,
-    program: ExportedProgram,
+    network: FrameNetwork,
+    pixels: Tensor,
     folder: Path,
     *,
     threads: int,
     on_wait: Callable[[float], None],
 ) -> float:
-    """Run :meth:`Backend.build` in a process of its own.
+    """Run :meth:`Backend.export` and :meth:`Backend.build` in a process of their own.
 
     Args:
         backend: its name.
-        program: what to compile.
+        network: what to compile.
+        pixels: a batch as it will be called with, (N, H, W, 3).
         folder: private and empty; holds the engine's files afterwards, and nothing else.
         threads: see :meth:`Backend.build`.
         on_wait: told of the seconds gone by, several times a second.
@@ -48,15 +48,14 @@ def compile_in_child(
         Seconds it took.
 
     Raises:
-        EngineError: the compiler failed; one line says how.
+        EngineError: the network cannot be handed over, or the compiler failed; one line says
+            how.
     """
     began = time.perf_counter()
     working = folder.with_name(f"{folder.name}.work")
     working.mkdir(mode=0o700)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.export.save(program, working / _PROGRAM)
+        _hand_over(network, pixels, working / _NETWORK)
         arguments = [sys.executable, "-c", _CODE, backend, str(working), str(folder), str(threads)]
         with open(working / "log", "w+b") as log:
             child = subprocess.Popen(
@@ -81,6 +80,16 @@ def compile_in_child(
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return time.perf_counter() - began
+
+
+def _hand_over(network: FrameNetwork, pixels: Tensor, path: Path) -> None:
+    try:
+        torch.save((network, pixels), path)
+    except OSError:
+        raise
+    except Exception as error:  # a module that cannot be pickled raises all kinds
+        first = str(error).strip().partition("\n")[0]
+        raise EngineError(f"the backbone cannot be handed to the compiler ({first})") from error
 
 
 def _environment(working: Path) -> dict[str, str]:
@@ -117,5 +126,13 @@ def main() -> None:
     """The child: ``backend working-folder engine-folder threads``."""
     backend, working, folder, threads = sys.argv[1:]
     warnings.simplefilter("ignore")
-    program = torch.export.load(Path(working) / _PROGRAM)
-    get_backend(backend).build(program, Path(folder), int(threads))
+    # Our own parent has just written it, into a folder that only this user can reach.
+    network, pixels = torch.load(Path(working) / _NETWORK, weights_only=False)
+    compiler = get_backend(backend)
+    try:
+        program = compiler.export(network, pixels)
+    except Exception as error:  # torch.export raises all kinds
+        first = str(error).strip().partition("\n")[0]
+        sys.exit(f"the backbone cannot be exported: {first}")
+    del network
+    compiler.build(program, Path(folder), int(threads))
