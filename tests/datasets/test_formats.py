@@ -33,6 +33,9 @@ def test_pyslowfast_lists(tmp_path: Path) -> None:
     assert got.labels == ("3", "12")  # by size, not as words
     (tmp_path / "labels.txt").write_text("\n".join(f"class {i}" for i in range(13)))
     assert pairs(read_annotations(path))[0] == ("a.mp4", "class 12")
+    path.write_text("a.mp4,12\nmy film.mp4,3\n")
+    got = read_annotations(path, format="pyslowfast")
+    assert pairs(got) == [("a.mp4", "class 12"), ("my film.mp4", "class 3")]
     path.write_text("a.mp4 12\nb.mp4 1,5\n")
     with pytest.raises(AnnotationError, match=r"line 2: several labels 1,5"):
         read_annotations(path, format="pyslowfast")

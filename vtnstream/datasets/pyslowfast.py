@@ -1,7 +1,9 @@
-"""PySlowFast's lists: ``path label`` a line, the label a number from 0."""
+"""PySlowFast's lists: ``path label`` a line, the label a number from 0; or ``path,label``, its
+other separator, where the format is named (by itself that is our own CSV)."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from vtnstream.datasets.lines import Annotation, Line
@@ -9,6 +11,7 @@ from vtnstream.datasets.lookup import read_text
 from vtnstream.errors import AnnotationError
 from vtnstream.labels import read_labels
 
+_LINE = re.compile(r"(.+)[ ,]([0-9]{1,9})")
 NAMES_FILE = "labels.txt"
 """Beside the list: names of the classes in the order of their numbers, one a line."""
 
@@ -27,12 +30,14 @@ def read_list(path: Path, videos: Path | None = None) -> tuple[list[Line], list[
     for number, text in enumerate(read_text(path).splitlines(), 1):
         if not text.strip():
             continue
-        name, _, label = text.strip().rpartition(" ")
         where = f"{path}: line {number}"
-        if "," in label and all(part.isdecimal() for part in label.split(",")):
-            raise AnnotationError(f"{where}: several labels {label}: one a video is supported")
-        if not name or not label.isdecimal():
+        several = text.strip().rpartition(" ")[2]
+        if "," in several and all(part.isdecimal() for part in several.split(",")):
+            raise AnnotationError(f"{where}: several labels {several}: one a video is supported")
+        match = _LINE.fullmatch(text.strip())
+        if match is None:
             raise AnnotationError(f"{where}: not `path label` with a number as label: {text!r}")
+        name, label = match.groups()
         if names is not None and int(label) >= len(names):
             raise AnnotationError(f"{where}: label {label}, but {beside} names {len(names)}")
         clean = name.strip().strip("\"'")
