@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from vtnstream.config import BackboneConfig
 from vtnstream.errors import CheckpointError, ModelError, VtnstreamError
 from vtnstream.models.backbone import (
+    SkipMetaInit,
     create_backbone,
     list_backbones,
     load_backbone_weights,
@@ -274,3 +276,14 @@ def test_the_feature_key_knows_the_map() -> None:
     keys = [inner_map(**c).key() for c in ({}, {"grid": (1, 1)}, {"out_index": 2})]
     assert len({str(key) for key in keys}) == 3
     assert BackboneConfig("test_vit", {"img_size": 96}).key() == {"img_size": 96}
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet", "levit_128s"])
+def test_skipped_starts_leave_shapes_alone(name: str) -> None:
+    shapes = []
+    for way in (contextlib.nullcontext(), SkipMetaInit()):
+        with torch.device("meta"), way:
+            made = create_backbone(BackboneConfig(name))
+        tensors = [*made.state_dict().items(), *made.named_buffers()]
+        shapes.append([(key, tensor.shape, tensor.dtype) for key, tensor in tensors])
+    assert shapes[0] == shapes[1]

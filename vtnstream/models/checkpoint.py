@@ -17,7 +17,7 @@ from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.errors import CheckpointError, ModelError, OutputError
 from vtnstream.models import hub, presets, vivit_hf, weights
 from vtnstream.models.architectures import VideoModel, build_model
-from vtnstream.models.backbone import SkipRandomInit, untracked_buffers
+from vtnstream.models.backbone import SkipMetaInit, SkipRandomInit, untracked_buffers
 from vtnstream.models.json_file import read_json
 from vtnstream.models.published import published_models
 from vtnstream.models.small_resnet import small_resnet
@@ -146,7 +146,7 @@ def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel
     """
     _check_depth(config, state, source)
     _check_labels(config, state, source)
-    with torch.device("meta"):
+    with torch.device("meta"), SkipMetaInit():
         model = _untrained(config)
     if untracked_buffers(model):  # computed when built, so not on the meta device
         weights.check_names(_shapes(model), _shapes_of(state), source)
