@@ -117,6 +117,24 @@ def test_frames_beyond_memory_are_decoded_again_alike(dataset: Path, tmp_path: P
     assert held.records[0].validation == again.records[0].validation
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_batch_norms_follow_the_batches_unless_they_are_frozen(
+    dataset: Path, tmp_path: Path, frozen: bool
+) -> None:
+    """The scale is learned either way."""
+    optim = OptimConfig(epochs=1, batch_size=4, learning_rate=3e-3, freeze_batch_norm=frozen)
+    train(config(dataset, tmp_path / "model", optim=optim))
+    backbone = vtnstream.load_model(tmp_path / "model").backbone
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(norms) > 4
+    for norm in norms:
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None
+        as_made = bool((mean == 0).all() and (variance == 1).all())
+        assert as_made == frozen
+        assert not (norm.weight == norm.weight[0]).all()
+
+
 def test_spans_read_again_are_the_frames_held(dataset: Path) -> None:
     from vtnstream.datasets.annotations import read_annotations
 

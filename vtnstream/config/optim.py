@@ -50,6 +50,8 @@ class OptimConfig:
         cutmix: alpha of CutMix, one box for all frames of a clip (from pixels,
             classification only); 0 is off. With ``mixup`` too, each batch draws one of them.
         stochastic_depth: highest share of a backbone's blocks left out, rising with depth.
+        freeze_batch_norm: batch norms of the backbone keep the mean and variance they came
+            with, for batches of a few clips, whose frames resemble each other.
         average: decay of the running average of the weights that is judged and saved; 0 takes
             the weights themselves.
         gradient_checkpointing: compute again in the backward pass what would be held for it:
@@ -82,6 +84,7 @@ class OptimConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     stochastic_depth: float = 0.0
+    freeze_batch_norm: bool = False
     average: float = 0.0
     gradient_checkpointing: bool = False
     on_bad_loss: str = "stop"

@@ -21,7 +21,13 @@ from vtnstream.training.engine import Engine
 from vtnstream.training.forward import Forward, device_of
 from vtnstream.training.losses import balanced_weights, batch_loss
 from vtnstream.training.mixing import mix_batch
-from vtnstream.training.optim import WeightAverage, build_optimizer, learning_rate, trained_state
+from vtnstream.training.optim import (
+    WeightAverage,
+    build_optimizer,
+    freeze_batch_norm,
+    learning_rate,
+    trained_state,
+)
 from vtnstream.training.reading import BatchReader
 from vtnstream.training.records import EpochRecord, Fit
 from vtnstream.training.targets import Sample, class_counts
@@ -207,6 +213,8 @@ class Trainer:
         self.model.train()
         if self.config.mode == "frozen":
             self.model.backbone.eval()
+        elif self.config.optim.freeze_batch_norm:
+            freeze_batch_norm(self.model.backbone)
         batches, optim = self._batches(), self.config.optim
         for number in range(self._batch, len(batches)):
             done = (self.epoch - 1 + number / len(batches)) / optim.epochs

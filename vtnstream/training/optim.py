@@ -66,6 +66,14 @@ def parameter_groups(model: VideoModel, optim: OptimConfig) -> list[dict[str, ob
     ]
 
 
+def freeze_batch_norm(backbone: nn.Module) -> None:
+    """Batch norms take the mean and variance they have, and do not follow those of the batches,
+    until the model is told to train again; their scale and offset are learned as ever."""
+    for module in backbone.modules():
+        if isinstance(module, _BATCH_NORMS):
+            module.eval()
+
+
 def _not_decayed(model: VideoModel, decayed: str) -> set[int]:
     if decayed == "all":
         norms = (m for m in model.modules() if isinstance(m, _BATCH_NORMS))
