@@ -146,6 +146,7 @@ def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel
     """
     _check_depth(config, state, source)
     _check_labels(config, state, source)
+    # Drawing numbers for tensors that have no memory takes torch's compiler: a second to import.
     with torch.device("meta"), SkipMetaInit():
         model = _untrained(config)
     if untracked_buffers(model):  # computed when built, so not on the meta device

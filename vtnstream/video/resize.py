@@ -14,7 +14,6 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.registry import lookup
 from vtnstream.types import Fit, FrameFit
 from vtnstream.video.orientation import (
-    UPRIGHT,
     Orientation,
     display_size,
     frame_orientation,
@@ -43,8 +42,8 @@ class Placing:
         self._path = path
         self._fit = fit
         self._max_pixels = max_pixels
-        self._turn = UPRIGHT
-        self._turn_key: tuple[int, ...] = ()
+        self._key: tuple[Any, ...] = ()
+        self._placed: tuple[Fit, Orientation] | None = None
 
     def __call__(self, frame: Any, aspect: Fraction | None) -> tuple[Fit, Orientation]:
         """For a decoded ``av.VideoFrame`` and the sample aspect ratio of its stream.
@@ -52,7 +51,16 @@ class Placing:
         Raises:
             VideoDecodeError: the shape is too extreme to scale.
         """
-        orientation = self._orientation(frame)
+        # Asking a frame for its side data ties it into a reference cycle that only the garbage
+        # collector frees: 1080p frames would pile up. So it is asked once, and again where size,
+        # angle or shape change.
+        key = (frame.width, frame.height, frame.rotation, aspect)
+        if self._placed is None or key != self._key:
+            self._placed, self._key = self._place(frame, aspect), key
+        return self._placed
+
+    def _place(self, frame: Any, aspect: Fraction | None) -> tuple[Fit, Orientation]:
+        orientation, _ = frame_orientation(frame)
         ratio, _ = plausible_aspect(aspect)
         fit = self._fit(*display_size(frame.width, frame.height, ratio, orientation))
         if fit.width * fit.height > self._max_pixels:
@@ -61,16 +69,6 @@ class Placing:
                 f"{fit.width} x {fit.height}; its shape is too extreme, crop or pad the video first"
             )
         return fit, orientation
-
-    def _orientation(self, frame: Any) -> Orientation:
-        """Asking a frame for its side data ties it into a reference cycle that only the
-        garbage collector frees: 1080p frames would pile up. So it is asked once, and again
-        where size or angle change."""
-        key = (frame.width, frame.height, frame.rotation)
-        if key != self._turn_key:
-            self._turn, _ = frame_orientation(frame)
-            self._turn_key = key
-        return self._turn
 
 
 class FrameResizer:
