@@ -17,14 +17,16 @@ import torch
 from vtnstream.config import RuntimeConfig
 from vtnstream.errors import UsageError
 from vtnstream.inference import engine_building, engines
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.encoder import FrameEncoder, default_batch_size
 from vtnstream.inference.extract import extract_features
+from vtnstream.inference.samples import SampleShape
 from vtnstream.models.compile.backend import EngineError, get_backend
 from vtnstream.models.compile.inductor import Inductor
 from vtnstream.models.compile.tensorrt import TensorRT
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
+from vtnstream.video.sampling import Burst
 
 TOKENS = 300
 
@@ -408,6 +410,16 @@ def test_a_store_of_another_precision_is_found_when_it_is_asked_for(
     assert facts["from_store"] and facts["runtime"]["dtype"] == "float32"
 
 
+def test_small_pictures_go_through_together() -> None:
+    sizes = {
+        side: default_batch_size(torch.device("cpu"), pixels=side**2) for side in range(32, 400)
+    }
+    assert sizes[224] == sizes[384] == 4
+    assert sizes[160] == 4 and sizes[158] == 8
+    assert sizes[112] == 16 and sizes[79] == sizes[32] == 32
+    assert default_batch_size(torch.device("cpu"), SampleShape(Burst(16)), 32**2) == 2
+
+
 def test_the_batch_size_is_measured_where_a_video_is_long(
     film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,6 +432,9 @@ def test_the_batch_size_is_measured_where_a_video_is_long(
 
     monkeypatch.setattr("vtnstream.inference.measuring.measure_rate", measure_rate)
     auto = replace(runtime, batch_size=None)
+    _, facts, _ = extract(film, model, replace(auto, use_cache=False))
+    assert facts["runtime"]["batch_size"] == 32 and not tried, "its pictures are small"
+    monkeypatch.setattr("vtnstream.inference.encoder._MOST_SMALL", 4)
     _, facts, _ = extract(film, model, replace(auto, use_cache=False))
     assert facts["runtime"]["batch_size"] == 4 and not tried
     monkeypatch.setattr(engines, "WORTH_TRYING_BATCHES", 100)

@@ -157,7 +157,7 @@ class Engines:
         known = self.measurements.get(self.encoder, self.team)
         if known is None or known.batch_size is None:
             if (num_frames or 0) < WORTH_TRYING_BATCHES:
-                return default_batch_size(encoder.device, shape)
+                return encoder.usual_batch_size
             known = measure_batch_size(encoder, self.team, frames())
             self.measurements.note(encoder, self.team, known)
         assert known.batch_size is not None

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from vtnstream.features.store import read_json, write_json
-from vtnstream.inference.encoder import FrameEncoder, default_batch_size
+from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.engine_cache import hardware
 from vtnstream.inference.runner import Team
 
@@ -68,7 +68,7 @@ def measure_rate(
 
 def measure_batch_size(encoder: FrameEncoder, team: Team, frames: NDArray[np.uint8]) -> Measured:
     """Try batches of growing size on real frames (n, h, w, 3), repeated as needed."""
-    size = default_batch_size(encoder.device, encoder.shape)
+    size = encoder.usual_batch_size
     best = Measured(measure_rate(encoder, team, frames, size, rounds=2), size)
     while 2 * size <= _LARGEST_BATCH[encoder.device.type]:
         size *= 2

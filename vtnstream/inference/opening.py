@@ -20,7 +20,6 @@ from vtnstream.features.key import FeatureKey, FileState, video_identity
 from vtnstream.features.store import FeatureStore, StoreLayout
 from vtnstream.inference.decoders import Decoding, choose_decoding
 from vtnstream.inference.decoding import DecodeJob, missing_runs
-from vtnstream.inference.encoder import default_batch_size
 from vtnstream.inference.engine_building import Prepared
 from vtnstream.inference.engines import Choice, Engines, SlowerError
 from vtnstream.inference.sample_source import open_samples
@@ -258,7 +257,7 @@ class Opening:
         try:
             batch_size = self.engines.batch_size(self.num_expected, self.first_frames)
         except VideoDecodeError:
-            batch_size = default_batch_size(encoder.device, encoder.shape)
+            batch_size = encoder.usual_batch_size
         return StoreLayout.plan(encoder.num_features, batch_size, rate)
 
     def _refuse(self, choice: Choice, error: EngineError) -> Choice:
