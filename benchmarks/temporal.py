@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> None:
     sizes = [int(size) for size in common.split(options.sizes)]
     if sizes:
         add_curve(result, {**shape, "window": 32}, sizes, options.runs)
+        result.notes.append(f"{OURS}: on a CPU, states of more than 2 GiB lie on disk")
         result.keep(options)
     for window in (int(window) for window in common.split(options.windows)):
         add_hour(result, {**shape, "window": window}, options)

@@ -83,6 +83,7 @@ MEASURE = """
 import sys, threading, time
 import numpy as np, torch
 from vtnstream.config import HeadConfig, ModelConfig, TemporalConfig
+from vtnstream.models.shared_windows import SharedWindows
 from vtnstream.models.streaming import encode_sequence
 from vtnstream.models.vtn import VTN
 from vtnstream.models.windows import encode_windows
@@ -122,6 +123,12 @@ thread.start()
 if what == "sequence":
     result = encode_sequence(model, features)
     assert result.dense_logits.shape == (count, classes)
+elif what == "along":
+    starts, found = range(0, count - 63, 32), []
+    windows = SharedWindows(model, features.times.indices, starts, 64,
+                            lambda start, logits: found.append(start))
+    encode_sequence(model, features, windows=windows)
+    assert found == list(starts)
 else:
     starts = range(0, count - 63, 32)
     assert len(list(encode_windows(model, features, starts=starts, window=64))) == len(starts)
@@ -136,7 +143,8 @@ print(peak - before, (2.5 * count * size + 3 * count * classes) * 4)
     ("count", "size", "what"),
     [
         (21_600, 192, "sequence"),
-        (21_600, 192, "windows"),
+        (21_600, 192, "along"),
+        pytest.param(21_600, 192, "windows", marks=pytest.mark.slow),
         pytest.param(21_600, 768, "sequence", marks=pytest.mark.slow),
         pytest.param(100_000, 192, "sequence", marks=pytest.mark.slow),
     ],
