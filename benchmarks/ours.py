@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from vtnstream.cli.tuning import keep_freed_memory, spin_less
@@ -27,8 +28,9 @@ from vtnstream.inference.encoder import FrameEncoder, default_batch_size  # noqa
 from vtnstream.inference.engines import Engines  # noqa: E402
 from vtnstream.inference.runner import Encoding  # noqa: E402
 from vtnstream.inference.sources import Question  # noqa: E402
-from vtnstream.models.architectures import require_vtn  # noqa: E402
+from vtnstream.models.architectures import VideoModel, require_vtn  # noqa: E402
 from vtnstream.models.backbone import load_backbone_weights, native_preprocess  # noqa: E402
+from vtnstream.models.checkpoint import load_model, save_model  # noqa: E402
 from vtnstream.models.create import create_model  # noqa: E402
 from vtnstream.preprocess.spatial import frame_fit  # noqa: E402
 from vtnstream.preprocess.surfaces import SurfacePainter  # noqa: E402
@@ -38,12 +40,34 @@ from vtnstream.video.hardware import NVDEC, Hardware  # noqa: E402
 from vtnstream.video.source import open_video  # noqa: E402
 
 
+class OurFolder:
+    """The model as users have it: a folder."""
+
+    def write(self, backbone: str, weights: str, rate: str, folder: str) -> None:
+        """From a state dict of the backbone."""
+        save_model(_model(backbone, weights, SamplingConfig(fps=Fraction(rate))), folder)
+
+
+def _model(backbone: str, weights: str, sampling: SamplingConfig) -> VideoModel:
+    config = BackboneConfig(backbone)
+    model = create_model(
+        ModelConfig(
+            sampling=sampling,
+            backbone=config,
+            preprocess=native_preprocess(config),
+            temporal=TemporalConfig(num_layers=1, num_heads=1),  # not used here
+        )
+    ).eval()
+    load_backbone_weights(model.backbone, weights)
+    return model
+
+
 class OurFeatures:
     """``vtnstream extract`` with the model kept loaded.
 
     Args:
         backbone: timm name.
-        weights: a state dict of it.
+        weights: a state dict of it, or a model folder with it.
         rate: frames a second.
         output: where features go (``.safetensors``).
         device, dtype: as ``--device`` and ``--dtype``.
@@ -66,19 +90,12 @@ class OurFeatures:
         decoder: str = "auto",
     ) -> None:
         self.facts: dict[str, Any] = {}
-        config, self.output = BackboneConfig(backbone), output
+        self.output = output
         self.sampling = SamplingConfig(fps=Fraction(rate))
         backend = "auto" if compiled else "eager"
         self.runtime = RuntimeConfig(device=device, dtype=dtype, backend=backend, decoder=decoder)
-        model = create_model(
-            ModelConfig(
-                sampling=self.sampling,
-                backbone=config,
-                preprocess=native_preprocess(config),
-                temporal=TemporalConfig(num_layers=1, num_heads=1),  # not used here
-            )
-        ).eval()
-        load_backbone_weights(model.backbone, weights)
+        folder = Path(weights).is_dir()
+        model = load_model(weights) if folder else _model(backbone, weights, self.sampling)
         self.encoder = FrameEncoder.from_model(require_vtn(model, "this benchmark"), self.runtime)
 
     def load(self) -> str:

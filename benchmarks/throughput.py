@@ -44,6 +44,8 @@ TIMES_FASTER = {"deit_tiny_patch16_224": (3.5, 1.8), "vit_base_patch16_224": (4.
 """Than the fastest user's float32 and the fastest expert's bf16."""
 MOST_MEMORY, LEAST_SHARE = 0.5, 0.85
 
+OUR_FOLDER = "model"
+
 STAGE_FRAMES = 32
 """Frames of the backbone alone; its seconds are scaled to the film's."""
 
@@ -124,6 +126,8 @@ def contenders(
     for number, (kind, settings) in enumerate(found.values()):
         suffix = "safetensors" if kind == ours else "npy"
         settings.update(shared, output=str(scratch / f"{number}.{suffix}"))
+        if kind == ours:
+            settings["weights"] = str(scratch / OUR_FOLDER)
     return found
 
 
@@ -134,6 +138,11 @@ def measure(
     such backbone."""
     with Child("benchmarks.peers.features:RandomWeights") as child:
         made = child.call("write", backbone=backbone, path=str(scratch / "weights.pt"))
+        if isinstance(made, Failure):
+            return made
+    with Child("benchmarks.ours:OurFolder") as child:
+        files = {"weights": str(scratch / "weights.pt"), "folder": str(scratch / OUR_FOLDER)}
+        made = child.call("write", backbone=backbone, rate=options.fps, **files)
         if isinstance(made, Failure):
             return made
     every = contenders(backbone, scratch, options)

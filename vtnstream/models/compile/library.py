@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vtnstream.models.compile.backend import EngineError
+from vtnstream.models.resident import page_out_file
 
 _new_capsule = ctypes.pythonapi.PyCapsule_New
 _new_capsule.restype = ctypes.py_object
@@ -51,6 +52,7 @@ class CompiledLibrary:
         kernels = os.fsencode(path.parent)
         if create(ctypes.byref(self._handle), ctypes.c_size_t(workers), where, kernels):
             raise EngineError(f"{path}: cannot be loaded")
+        page_out_file(path)  # it has copied the weights
 
     def __call__(self, example: Tensor) -> Tensor:
         """Raises:
