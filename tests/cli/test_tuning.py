@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import subprocess
+import sys
 
 import pytest
 
-from vtnstream.cli.tuning import SPIN_COUNT, keep_freed_memory, spin_less
+from vtnstream.cli.tuning import SPIN_COUNT, keep_freed_memory, loading, spin_less
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,26 @@ def test_threads_spin_less_unless_the_user_says_how_they_wait(
 def test_allocator_setting_can_be_made_twice() -> None:
     keep_freed_memory()
     keep_freed_memory()
+
+
+def test_nobody_looks_for_garbage_while_torch_is_imported() -> None:
+    program = (
+        "import gc; from vtnstream.cli.tuning import loading\n"
+        "try:\n"
+        "    with loading():\n"
+        "        assert not gc.isenabled(); raise KeyError\n"
+        "except KeyError:\n"
+        "    assert gc.isenabled() and not gc.get_freeze_count()\n"
+        "with loading(): pass\n"
+        "assert gc.isenabled() and gc.get_freeze_count()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_nothing_is_put_aside_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller's own garbage stays his."""
+    monkeypatch.setitem(sys.modules, "torch", sys)
+    before = gc.get_freeze_count()
+    with loading():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == before

@@ -12,6 +12,7 @@ from vtnstream.cli.exit_codes import ExitCode
 from vtnstream.cli.inputs import resolve
 from vtnstream.cli.progress import CommandProgress
 from vtnstream.cli.session import for_each
+from vtnstream.cli.tuning import loading
 from vtnstream.config import TimelineConfig
 from vtnstream.config.shipped import BUNDLED_SAYS
 from vtnstream.errors import UsageError
@@ -49,11 +50,12 @@ def analyze_inputs(
         raise UsageError("--features belongs to one video: name one input")
     runtime = running.runtime_from(values)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
-    from vtnstream.analyzer import Analyzer
-    from vtnstream.inference.sources import Question
+    with loading():
+        from vtnstream.analyzer import Analyzer
+        from vtnstream.inference.sources import Question
 
-    question = Question(**question_from(values))
-    analyzer = Analyzer(values["model"], runtime=runtime)
+        question = Question(**question_from(values))
+        analyzer = Analyzer(values["model"], runtime=runtime)
     console.note(f"model {analyzer.model.config.name} from {values['model'] or 'the package'}")
     if values["model"] is None:
         console.say(BUNDLED_SAYS)
