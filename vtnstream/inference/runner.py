@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import Engine
+from vtnstream.models.resident import trim
 from vtnstream.preprocess.pipeline import pixels_of
 from vtnstream.types import DecodeStats, FloatArray, FrameChunk, TokenTimes
 
@@ -174,6 +175,7 @@ class Encoding:
         self._pool.shutdown(cancel_futures=True)
         # The number is each thread's own, but the last one set is what new threads begin with.
         torch.set_num_threads(self._threads)
+        trim()  # each thread had a heap of its own, and the next run's threads get others
 
     def results(self, batches: Iterator[FrameChunk]) -> Iterator[EncodedBatch]:
         """Encode ``batches``; at most twice as many as there are workers are in hand. Where
