@@ -114,7 +114,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--fps", type=Fraction, default=Fraction(4), help="[4]")
     parser.add_argument("--seeds", type=int, default=3, help="[3]")
     parser.add_argument("--epochs", type=int, default=40, help="on stored features [40]")
-    parser.add_argument("--epochs-end-to-end", type=int, default=6, help="[6]")
+    parser.add_argument("--epochs-end-to-end", type=int, default=4, help="[4]")
     parser.add_argument("--workers", type=int, default=1, help="trainings side by side [1]")
     parser.add_argument("--only", action="append", choices=list(CONTENDERS))
     return parser.parse_args(arguments)
@@ -154,7 +154,11 @@ def recipe(name: str, base: TrainConfig, options: argparse.Namespace) -> TrainCo
     if contender.mode == "frozen":
         return replace(base, temporal=temporal, optim=frozen)
     optim = OptimConfig(
-        epochs=options.epochs_end_to_end, batch_size=8, learning_rate=3e-4, freeze_batch_norm=True
+        epochs=options.epochs_end_to_end,
+        batch_size=8,
+        learning_rate=1e-4,
+        backbone_factor=0.1,
+        freeze_batch_norm=True,
     )
     return replace(base, mode=contender.mode, temporal=temporal, first=frozen, optim=optim)
 

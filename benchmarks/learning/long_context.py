@@ -85,7 +85,7 @@ TASKS = {
         HeadConfig(labels=films.ORDERS, dropout=0.0),
         60,
         2,
-        (600, 200, 60),
+        (1200, 200, 200),
         Recipe(epochs=24, layers=3, window=4),
         {
             "VTN, causal": Contender({"causal": True}),
