@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from tests.synth import Film, truncated, whole
@@ -142,6 +143,28 @@ def test_pictures_that_are_never_shown(tmp_path: Path) -> None:
     film = Film(count=150, gop=25, codec="libvpx", options=options, draw=textured)
     path = film.write(tmp_path / "film.webm")
     assert_same(*both(path, sampling("all")))
+
+
+def test_a_film_cut_at_an_open_gop(tmp_path: Path) -> None:
+    """It begins with packets of pictures that nobody can decode."""
+    options = {
+        "preset": "ultrafast",
+        "x265-params": "log-level=none:pools=1:keyint=27:min-keyint=2:open-gop=1:scenecut=0",
+    }
+    film = Film(count=150, codec="libx265", options=options, gop=27, b_frames=3)
+    path, keyframes, packets = tmp_path / "cut.mkv", 0, 0
+    with av.open(str(film.write(tmp_path / "film.mkv"))) as source, av.open(path, "w") as cut:
+        stream = cut.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            keyframes += packet.is_keyframe
+            if packet.size and keyframes > 1:
+                packets += 1
+                packet.stream = stream
+                cut.mux(packet)
+    together, alone = both(path, sampling("all"))
+    assert_same(together, alone)
+    assert together.indices[0] == 0
+    assert len(together.indices) < packets
 
 
 def test_pieces_begin_at_keyframes(tmp_path: Path) -> None:

@@ -266,7 +266,9 @@ class Pass:
         if grid is None:
             every = request.sampling.stride if request.sampling.kind == "stride" else 1
             arguments = (screen, every, request.span, request.wanted, convert)
-            if self.numbers is None:
+            # The first frame that comes out is number 0, whatever packets lie before it: leading
+            # pictures of a film cut at an open GOP are never shown.
+            if self.numbers is None or not request.wanted.first:
                 return sample_frames(*arguments)
             return sample_frames(*arguments, first_number=self.numbers.first_due)
         counted = request.sampling.kind == "uniform"
