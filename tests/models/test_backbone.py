@@ -287,3 +287,10 @@ def test_skipped_starts_leave_shapes_alone(name: str) -> None:
         tensors = [*made.state_dict().items(), *made.named_buffers()]
         shapes.append([(key, tensor.shape, tensor.dtype) for key, tensor in tensors])
     assert shapes[0] == shapes[1]
+
+
+def test_numbers_elsewhere_than_on_meta_are_worked() -> None:
+    with torch.device("meta"), SkipMetaInit():
+        sizes = torch.zeros(2, device="cpu").add_(3).mul_(2)
+        nothing = torch.zeros(2).add_(3)
+    assert sizes.tolist() == [6, 6] and nothing.is_meta

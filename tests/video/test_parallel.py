@@ -233,6 +233,20 @@ def test_short_pieces_do_not_pay(
     assert "piece" not in passes
 
 
+def test_packets_are_read_for_pieces_that_pay_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """128 large frames are a few seconds: too short a piece for a film to be read for it."""
+    monkeypatch.undo()
+    read_all: list[Pass] = []
+    monkeypatch.setattr(Pass, "find_numbers", lambda self: read_all.append(self))
+    path = Film(count=60, gop=25).write(tmp_path / "film.mp4")
+    for size, numbered in ((224, 0), (32, 1)):
+        read_all.clear()
+        read(path, KINDS["all"], chunk_size=4, decoders=2, fit=whole(size))
+        assert len(read_all) == numbered
+
+
 def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that does not come stops every decoder."""
     path = Film(count=1500, gop=25, size=(64, 48)).write(tmp_path / "film.mp4")

@@ -19,7 +19,7 @@ from vtnstream.inference.measuring import filled, seconds_of
 from vtnstream.inference.runner import Runner, Team
 from vtnstream.models.compile.backend import EngineError, get_backend
 from vtnstream.models.compile.child import compile_in_child
-from vtnstream.models.resident import page_out_weights, trim
+from vtnstream.models.resident import trim
 from vtnstream.preprocess.pipeline import pixels_of
 from vtnstream.progress import Progress
 
@@ -103,7 +103,6 @@ class EngineBuilder:
         if "frames_per_second" not in facts:
             facts |= self._compared(run, shown)
             self.cache.note(key, facts)
-        page_out_weights(encoder.network)  # the engine has its own
         trim()
         return Prepared(run, facts)
 
@@ -143,7 +142,6 @@ def check(run: Runner, encoder: FrameEncoder, frames: NDArray[np.uint8]) -> floa
         EngineError: it is beyond :data:`TOLERANCE`, or not a number.
     """
     expected = encoder.encode(frames)
-    page_out_weights(encoder.network)  # before the engine fetches its own
     try:
         values = run(frames)
     except UsageError as error:  # not finite, where eager's are

@@ -273,15 +273,23 @@ class SkipRandomInit(torch.overrides.TorchFunctionMode):
     ) -> Any:
         if func in self._SKIPPED:
             return args[0] if args else (kwargs or {})["tensor"]
-        if func is torch.randn:
+        if func is torch.randn and (kwargs or {}).get("generator") is None:
             return torch.empty(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
 class SkipMetaInit(SkipRandomInit):
     """For modules on the meta device, whose numbers are none: what timm's starts do to them in
-    place took a tenth of a second."""
+    place took a tenth of a second. Tensors elsewhere are worked as ever: a module may compute
+    its shape with them."""
 
-    _SKIPPED = SkipRandomInit._SKIPPED | {
+    _IN_PLACE = frozenset(
         getattr(torch.Tensor, name) for name in ("add_", "clamp_", "fill_", "mul_", "zero_")
-    }
+    )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in self._IN_PLACE and args and args[0].is_meta:
+            return args[0]
+        return super().__torch_function__(func, types, args, kwargs)

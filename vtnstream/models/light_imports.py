@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -19,12 +20,19 @@ import torch
 _COMPILER = "torch._dynamo"
 _ASKED = "torch._dynamo.utils"
 _FUNCTION = "is_compile_supported"
+_turn = threading.Lock()
+"""Of two threads at once, the later would take the stand-in of the other for torch's own."""
 
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
     """While open, imports that only mention torch's compiler do not load it. Nothing happens
     where it is loaded already, or torch is built otherwise than expected."""
+    with _turn:
+        yield from _without_compiler()
+
+
+def _without_compiler() -> Iterator[None]:
     lazily: Callable[..., Any] | None = getattr(torch, "_disable_dynamo", None)
     if _COMPILER in sys.modules or lazily is None:
         yield

@@ -1,35 +1,19 @@
-"""Memory that is not needed for now, given back to the system: weights that lie in a mapped
-file come from there again when they are touched, and nothing that was written is lost.
+"""Memory that is not needed for now, given back to the system: pages of a mapped file come from
+there again when they are touched, and nothing that was written is lost.
 
-Linux with glibc; elsewhere nothing happens.
+Linux (freed memory: with glibc); elsewhere nothing happens.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from torch import nn
-
 _PAGE_OUT = 21
 """``MADV_PAGEOUT``: pages are reclaimed, their contents kept."""
-
-
-def page_out_weights(module: nn.Module) -> None:
-    """Let go of the pages of a network that rests, as far as they were read from files
-    (weights of model folders are)."""
-    tensors = itertools.chain(module.parameters(), module.buffers())
-    addresses = sorted(tensor.data_ptr() for tensor in tensors if tensor.device.type == "cpu")
-    mapped = _mapped_files()
-    _page_out(
-        (start, stop)
-        for start, stop, _ in mapped
-        if any(start <= address < stop for address in addresses)
-    )
 
 
 def page_out_file(path: Path) -> None:

@@ -21,7 +21,7 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, DecodeSummary, FrameChunk
 from vtnstream.video.decode import SeekUnverifiedError, UnforeseenError
 from vtnstream.video.passes import Pass, Request
-from vtnstream.video.pieces import Cutting
+from vtnstream.video.pieces import Cutting, pays
 from vtnstream.video.prefetch import Ahead
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.samplers import Points, Wanted
@@ -95,7 +95,9 @@ class ParallelPass:
     def chunks(self) -> Generator[FrameChunk, None, None]:
         """Side by side where that is certain, else in one pass."""
         whole = Pass(self.request, self.facts, self.cancelled)
-        points: Points | None = whole.find_grid() or whole.find_numbers()
+        points: Points | None = whole.find_grid()
+        if points is None and pays(self.request, self.facts, self.frame_bytes):
+            points = whole.find_numbers()
         cutting = Cutting.of(self.request, self.facts, points, self.frame_bytes)
         if cutting is not None:
             try:

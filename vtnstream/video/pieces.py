@@ -36,6 +36,24 @@ def frames_waiting(chunk_size: int, decoders: int, frame_bytes: int) -> int:
     return chunk_size * piece * (decoders + 1) if decoders > 1 else 0
 
 
+def pays(request: Request, facts: StreamFacts, frame_bytes: int) -> bool:
+    """Whether pieces could be long enough where every frame is a token, by the header's rate:
+    asked before all packets of a film are read to number them."""
+    chunks = _shortest(_usual_chunks(request.chunk_size, facts.frame_seconds, frame_bytes))
+    return chunks * request.chunk_size * facts.frame_seconds >= _MIN_SECONDS
+
+
+def _usual_chunks(size: int, spacing: Fraction, frame_bytes: int) -> int:
+    """Of one piece, with tokens so many seconds apart."""
+    most = _most_chunks(size, frame_bytes)
+    return min(most, max(1, round(_USUAL_SECONDS / (spacing * size)))) if spacing else most
+
+
+def _shortest(chunks: int) -> int:
+    """Of the shortest piece, where a usual one has so many."""
+    return max(1, chunks // _SHORTEST)
+
+
 @dataclass(slots=True)
 class Cutting:
     """Cuts the part that is wanted into pieces, at multiples of the chunk size.
@@ -73,9 +91,8 @@ class Cutting:
         if end - first < 2 or not points.has(first):
             return None
         spacing = (points.due(end - 1) - points.due(first)) / (end - 1 - first)
-        most = _most_chunks(size, frame_bytes)
-        chunks = min(most, max(1, round(_USUAL_SECONDS / (spacing * size)))) if spacing else most
-        shortest = max(1, chunks // _SHORTEST)
+        chunks = _usual_chunks(size, spacing, frame_bytes)
+        shortest = _shortest(chunks)
         length = shortest * size
         if length * spacing < _MIN_SECONDS or end - first < 2 * length:
             return None
