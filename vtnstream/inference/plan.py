@@ -33,6 +33,9 @@ from vtnstream.video.sampling import index_range
 
 _SAMPLED_TOKENS = 64
 
+WINDOWS_BYTES = 16 * 2**20
+"""Most that sliding windows of one batch hold while they are worked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -68,8 +71,9 @@ class Plan:
 
 def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) -> int:
     """The stated bound on anonymous memory that ``timeline`` adds: 2.5 states of the encoder
-    and three score tables, all float32."""
-    return int(2.5 * num_tokens * hidden_size * 4 + 3 * num_tokens * num_classes * 4)
+    and three score tables, all float32, and the sliding windows in hand."""
+    states = 2.5 * num_tokens * hidden_size * 4
+    return int(states + 3 * num_tokens * num_classes * 4 + WINDOWS_BYTES)
 
 
 def plan(
