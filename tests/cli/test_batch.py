@@ -11,13 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.cli.conftest import Outcome
+from tests.cli.conftest import RATE, Outcome, frames
+from vtnstream.video.write import write_video
 
 COMMAND = [sys.executable, "-m", "vtnstream"]
 Run = Callable[..., Outcome]
@@ -231,11 +233,9 @@ def test_without_home_in_a_folder_that_is_read_only(
     assert [line["status"] for line in lines()] == ["done"]
 
 
-def test_an_interrupted_batch_goes_on_inside_the_video(
-    film: Path, model_folder: Path, run: Run
-) -> None:
+def test_an_interrupted_batch_goes_on_inside_the_video(model_folder: Path, run: Run) -> None:
     """With the real engine: the features that were stored are not computed again."""
-    shutil.copy(film, "long.mp4")
+    write_video(Path("long.mp4"), frames(seconds=160), Fraction(RATE))
     arguments = ["batch", "extract", "long.mp4", "-m", str(model_folder), "-o", "out"]
     arguments += ["--sample", "all", "--batch-size", "4"]
     process = subprocess.Popen([*COMMAND, *arguments, "-q"])
