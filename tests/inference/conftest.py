@@ -1,11 +1,14 @@
-"""A film of 150 s whose picture changes all the time, and a small model with both heads."""
+"""A film of 150 s whose picture changes all the time, a small model with both heads, and a
+compiler that is a stand-in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +23,20 @@ from vtnstream.config import (
     SamplingConfig,
     TemporalConfig,
 )
+from vtnstream.inference import engine_building
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.extract import extract_features
+from vtnstream.models.compile.backend import get_backend
+from vtnstream.models.compile.inductor import Inductor
 from vtnstream.models.create import create_model
 from vtnstream.models.vtn import VTN
+from vtnstream.progress import NullProgress
+from vtnstream.types import TimeRange
 from vtnstream.video.write import write_video
 
 SECONDS, RATE = 150, 4
+TOKENS = 300
+"""Of the film, as the model looks at it."""
 
 
 def noise_frames(seed: int = 0, count: int = SECONDS * RATE) -> Iterator[np.ndarray]:
@@ -81,3 +93,76 @@ def runtime(tmp_path: Path) -> RuntimeConfig:
 @pytest.fixture
 def other_runtime(runtime: RuntimeConfig, tmp_path: Path) -> RuntimeConfig:
     return replace(runtime, cache_dir=tmp_path / "other")
+
+
+class Watcher(NullProgress):
+    """What a user would read."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.warnings: list[str] = []
+
+    def start(self, what: str, *, total: float | None, unit: str) -> None:
+        self.begun.append(what)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    @property
+    def compiled(self) -> int:
+        return sum("compiling test_vit (inductor)" in what for what in self.begun)
+
+
+class StandInCompiler:
+    """In the place of AOTInductor: an engine is the network as it is, times ``factor``."""
+
+    factor = 1.0
+
+    def compile_in_child(
+        self, backend: str, network: Any, pixels: torch.Tensor, folder: Path, **rest: Any
+    ) -> float:
+        program = get_backend(backend).export(network, pixels)
+        rest["on_wait"](0.5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about weights with channels last
+            torch.export.save(program, folder / "model.pt2")
+        return 3.0
+
+    def load(self, folder: Path, *rest: Any) -> Any:
+        module = torch.export.load(folder / "model.pt2").module()
+        return lambda pixels: module(pixels) * self.factor
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> StandInCompiler:
+    compiler = StandInCompiler()
+    monkeypatch.setattr(engine_building, "compile_in_child", compiler.compile_in_child)
+    monkeypatch.setattr(Inductor, "load", lambda self, *args: compiler.load(*args))
+    monkeypatch.setattr(Inductor, "missing", lambda self, device: None)
+    return compiler
+
+
+@pytest.fixture
+def compiled(runtime: RuntimeConfig, compiler: StandInCompiler) -> RuntimeConfig:
+    return replace(runtime, backend="inductor")
+
+
+Extract = Callable[..., tuple[np.ndarray, dict[str, Any], Watcher]]
+
+
+@pytest.fixture
+def extract(film: Path, model: VTN) -> Extract:
+    """The film's features, their facts and what was said, of the whole or the first seconds."""
+
+    def extract(
+        runtime: RuntimeConfig, encoder: FrameEncoder | None = None, *, seconds: int | None = None
+    ) -> tuple[np.ndarray, dict[str, Any], Watcher]:
+        watcher = Watcher()
+        encoder = encoder or FrameEncoder.from_model(model, runtime)
+        span = None if seconds is None else TimeRange(Fraction(0), Fraction(seconds))
+        with extract_features(
+            film, encoder, model.config.sampling, span=span, runtime=runtime, progress=watcher
+        ) as found:
+            return np.concatenate(list(found.features.blocks(100))), found.facts, watcher
+
+    return extract

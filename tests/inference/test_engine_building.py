@@ -1,0 +1,189 @@
+"""How engines are made, compared, refused and kept. The compiler is a stand-in here that gives
+the network back as it is; the real one is in ``models/test_compile.py``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vtnstream.config import RuntimeConfig
+from vtnstream.inference import engine_building, engines
+from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.models.compile.backend import EngineError
+from vtnstream.models.vtn import VTN
+from vtnstream.progress import NullProgress
+
+from .conftest import TOKENS, Extract, StandInCompiler
+
+
+def test_an_engine_is_made_once_and_found_again(
+    extract: Extract, runtime: RuntimeConfig, compiled: RuntimeConfig
+) -> None:
+    expected, plain, _ = extract(replace(runtime, backend="eager"))
+    assert plain["runtime"]["backend"] == "eager" and plain["runtime"]["reason"] == "asked for"
+    values, facts, watcher = extract(compiled)
+    assert len(values) == TOKENS and TOKENS % 8, "the last batch is not full"
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    assert watcher.compiled == 1 and not watcher.warnings
+    told = facts["runtime"]
+    assert told["backend"] == "inductor" and told["compile_seconds"] == 3.0
+    assert told["max_difference"] < 1e-4 and told["frames_per_second"] > 0
+    assert not facts["from_store"], "features of two backends are never mixed"
+
+    again, facts, watcher = extract(compiled)  # nothing is missing: no engine
+    assert facts["from_store"] and not watcher.compiled
+    assert "compile_seconds" not in facts["runtime"]
+    np.testing.assert_array_equal(again, values)
+    no_features = replace(compiled, use_cache=False)
+    _, facts, watcher = extract(no_features, seconds=20)
+    assert watcher.compiled == 0 and facts["runtime"]["compile_seconds"] == 3.0
+
+
+def test_no_cache_leaves_nothing_behind(extract: Extract, compiled: RuntimeConfig) -> None:
+    _, facts, watcher = extract(replace(compiled, use_cache=False))
+    assert watcher.compiled == 1 and facts["runtime"]["backend"] == "inductor"
+    assert compiled.cache_dir is not None and not compiled.cache_dir.exists()
+
+
+def test_one_process_compares_an_engine_once(
+    extract: Extract, model: VTN, compiled: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = []
+    real = engine_building.check
+    monkeypatch.setattr(engine_building, "check", lambda *args: checks.append(1) or real(*args))
+    encoder = FrameEncoder.from_model(model, compiled)
+    for seconds in (20, 100):
+        _, facts, _ = extract(compiled, encoder, seconds=seconds)
+        assert facts["tokens_encoded"]
+    assert len(checks) == 1
+
+
+def test_an_engine_that_differs_is_refused(
+    extract: Extract,
+    model: VTN,
+    runtime: RuntimeConfig,
+    compiled: RuntimeConfig,
+    compiler: StandInCompiler,
+) -> None:
+    expected, _, _ = extract(replace(runtime, backend="eager", use_cache=False))
+    compiler.factor = 1.01
+    encoder = FrameEncoder.from_model(model, compiled)
+    values, facts, watcher = extract(compiled, encoder)
+    np.testing.assert_array_equal(values, expected)
+    (warning,) = watcher.warnings
+    assert "inductor is not used for test_vit" in warning and "differ" in warning
+    assert facts["runtime"]["backend"] == "eager" and "differ" in facts["runtime"]["reason"]
+    # Neither refused again with a word, nor tried again in this process.
+    no_store = replace(compiled, use_cache=False)
+    _, facts, watcher = extract(no_store, encoder, seconds=20)
+    assert not watcher.warnings and facts["runtime"]["backend"] == "eager"
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_an_engine_without_numbers_is_refused(
+    extract: Extract, compiled: RuntimeConfig, compiler: StandInCompiler, factor: float
+) -> None:
+    compiler.factor = factor
+    _, facts, watcher = extract(compiled)
+    assert "not finite" in watcher.warnings[0] and facts["runtime"]["backend"] == "eager"
+
+
+def test_a_compiler_that_fails_is_one_warning(
+    extract: Extract, compiled: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **rest: Any) -> float:
+        raise EngineError("the compiler failed (out of memory)")
+
+    monkeypatch.setattr(engine_building, "compile_in_child", fail)
+    _, facts, watcher = extract(compiled)
+    assert len(watcher.warnings) == 1 and "out of memory" in watcher.warnings[0]
+    assert facts["tokens"] == TOKENS and facts["runtime"]["backend"] == "eager"
+    assert compiled.cache_dir is not None
+    assert not list((compiled.cache_dir / "engines").glob("*/engine.json"))
+
+
+# ---------------------------------------------------------------------------- keeping
+
+
+def kept(runtime: RuntimeConfig) -> Path:
+    assert runtime.cache_dir is not None
+    (record,) = (runtime.cache_dir / "engines").glob("*/engine.json")
+    return record.parent
+
+
+def test_engines_others_could_have_written_are_not_loaded(
+    extract: Extract, compiled: RuntimeConfig
+) -> None:
+    extract(compiled)
+    assert kept(compiled).stat().st_mode & 0o777 == 0o700
+    kept(compiled).parent.chmod(0o777)
+    _, facts, watcher = extract(compiled)
+    assert facts["from_store"], "stored features need no engine"
+    (kept(compiled) / "engine").chmod(0o777)
+    no_store = replace(compiled, use_cache=False)
+    for _ in range(2):
+        _, facts, watcher = extract(no_store)
+        assert facts["runtime"]["backend"] == "eager"
+        assert len(watcher.warnings) == 1 and "others may write there" in watcher.warnings[0]
+        kept(compiled).parent.chmod(0o700)  # the second time it is the inner folder
+
+
+def test_a_damaged_engine_is_made_anew(extract: Extract, compiled: RuntimeConfig) -> None:
+    extract(compiled)
+    (file,) = (kept(compiled) / "engine").iterdir()
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    _, facts, watcher = extract(replace(compiled, use_cache=False))
+    assert watcher.compiled == 1 and facts["runtime"]["backend"] == "inductor"
+
+
+def test_what_an_engine_depends_on_is_in_its_name(
+    model: VTN, compiled: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(dtype: str = "float32", batch_size: int = 8, threads: int = 1) -> str:
+        encoder = FrameEncoder.from_model(model, replace(compiled, dtype=dtype))
+        builder = engines.Engines(encoder, compiled, NullProgress())._builder
+        builder = replace(builder, team=replace(builder.team, threads=threads))
+        return builder.key("inductor", batch_size).digest
+
+    one = digest()
+    assert digest() == one
+    others = [digest(dtype="bfloat16"), digest(batch_size=4), digest(threads=2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.99.0")
+        others.append(digest())
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_building, "hardware", lambda device: {"name": "another processor"})
+        others.append(digest())
+    with torch.no_grad():
+        parameter = next(model.backbone.parameters())
+        parameter.add_(1)
+        others.append(digest())
+        parameter.sub_(1)
+    assert len({one, *others}) == 7
+
+
+def test_engines_that_are_not_used_go_first(
+    extract: Extract, model: VTN, compiled: RuntimeConfig
+) -> None:
+    extract(compiled)
+    first = kept(compiled)
+    os.utime(first, (1, 1))
+    extract(replace(compiled, batch_size=4, use_cache=True))
+    encoder = FrameEncoder.from_model(model, compiled)
+    cache = engines.Engines(encoder, compiled, NullProgress()).cache
+    assert len(cache.entries()) == 1, "the store goes on in batches of 8"
+    no_store = replace(compiled, batch_size=4)
+    builder = engines.Engines(encoder, no_store, NullProgress())
+    builder.prepare(engines.Choice("inductor", ""), 4, lambda: np.zeros((2, 64, 64, 3), np.uint8))
+    (old, size, _), (new, _, _) = cache.entries()
+    assert old == first
+    assert cache.prune(size) == size
+    assert [place for place, _, _ in cache.entries()] == [new]
