@@ -68,10 +68,13 @@ def test_every_name_of_the_option_is_in_the_table() -> None:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The engine of the small network, really compiled: half a minute."""
+    """The engine of the small network, really compiled: half a minute. Into a relative folder,
+    as ``--cache-dir`` may be."""
     if shutil.which("g++") is None and not os.environ.get("CI"):
         pytest.skip("no C++ compiler")
-    return built("inductor", tmp_path_factory.mktemp("inductor") / "engine", network())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("inductor"))
+        return built("inductor", Path("engine"), network()).absolute()
 
 
 def test_inductor_equals_the_network(library: Path) -> None:
@@ -317,6 +320,12 @@ def test_what_cannot_be_compiled_is_one_line(
             "inductor", net, pixels(), folder, threads=1, on_wait=lambda seconds: None
         )
     assert "\n" not in str(caught.value) and list(folder.parent.iterdir()) == [folder]
+
+
+def test_the_reason_of_a_compiler_is_the_line_that_says_it() -> None:
+    log = b"g++ a.cpp\ncc1plus: fatal error: no a.cpp\ncompilation terminated.\n\n"
+    assert child._reason(log, 1) == "the compiler failed (cc1plus: fatal error: no a.cpp)"
+    assert child._reason(b"compilation terminated.\n", 1) == "the compiler failed (code 1)"
 
 
 def test_compilers_keep_out_of_the_shared_temporary_folder(

@@ -22,6 +22,8 @@ from vtnstream.models.frame_network import FrameNetwork
 
 _POLL_SECONDS = 0.1
 _NETWORK = "network.pt"
+_LAST_WORDS = ("compilation terminated.", "collect2: error: ld returned")
+"""Of g++, behind the line that says what is wrong."""
 _CODE = "from vtnstream.models.compile.child import main; main()"
 
 
@@ -52,6 +54,7 @@ def compile_in_child(
             how.
     """
     began = time.perf_counter()
+    folder = folder.absolute()  # compilers call others from folders of their own
     working = folder.with_name(f"{folder.name}.work")
     working.mkdir(mode=0o700)
     try:
@@ -119,6 +122,8 @@ def _reason(log: bytes, code: int) -> str:
     lines = log.decode(errors="replace").split("\n")
     ours = f"{EngineError.__module__}.{EngineError.__qualname__}: "
     told = [line.strip().removeprefix(ours) for line in lines if line.strip()]
+    while told and told[-1].startswith(_LAST_WORDS):
+        told.pop()
     return f"the compiler failed ({told[-1][:300] if told else f'code {code}'})"
 
 
