@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +75,44 @@ def test_a_fixed_engine_gets_full_batches_and_gives_the_rows_asked_for(
     assert run(part).shape == (3, encoder.num_features)
     np.testing.assert_array_equal(run(part), run(whole)[:3])
     assert set(shapes) == {(BATCH, 64, 64, 3)}
+
+
+@pytest.mark.parametrize("count", [BATCH, 3])
+def test_on_a_gpu_a_batch_is_worked_in_one_stream(
+    encoder: FrameEncoder, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filling up a batch belongs there, too: what another stream has not done yet is not there.
+    A stand-in for the GPU tells whose stream was current."""
+    within, outside = [False], []
+
+    @contextmanager
+    def stream(own: object) -> Iterator[None]:
+        within[0] = True
+        yield
+        within[0] = False
+
+    class OnTheGpu(torch.Tensor):
+        is_cuda = True
+
+        @classmethod
+        def __torch_function__(cls, function: Any, *arguments: Any, **more: Any) -> Any:
+            if not within[0]:
+                outside.append(function.__name__)
+            return super().__torch_function__(function, *arguments, **more)
+
+        def record_stream(self, own: object) -> None:
+            pass
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    host = frames(count)
+    pixels = torch.from_numpy(host).as_subclass(OnTheGpu)
+    run = encoder.runner(BATCH, encoder.network)
+    expected = run(host)
+    run.device = torch.device("cuda")
+    values = run(pixels)
+    assert set(outside) <= {"__getitem__", "__len__", "__get__", "numpy"}, "nothing is computed"
+    np.testing.assert_array_equal(values, expected)
 
 
 def test_what_was_decoded_before_a_failure_is_given_first(encoder: FrameEncoder) -> None:

@@ -3,10 +3,17 @@ surface with frames that were decoded on the host in its place."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -23,6 +30,14 @@ no_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="ther
 LAYOUTS = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
 
 
+class Ready(SurfacePainter):
+    """On a GPU that is there, were one asked."""
+
+    @contextmanager
+    def at(self, device: int) -> Iterator[None]:
+        yield
+
+
 class OnTheHost(Hardware):
     """Software decodes; its frames take the layout a GPU would give them."""
 
@@ -36,7 +51,7 @@ class OnTheHost(Hardware):
         return frame.reformat(format=layout).planes, layout
 
 
-HOST = OnTheHost(0, SurfacePainter("bicubic"))
+HOST = OnTheHost(0, Ready("bicubic"))
 
 
 def assert_alike(path: Path, config: SamplingConfig, **options: Any) -> Reading:
@@ -79,9 +94,10 @@ def test_ten_bits_turned_pictures_and_crops(tmp_path: Path) -> None:
 def test_opening_without_a_gpu_is_refused(tmp_path: Path, codec: str, reason: str) -> None:
     options = {"preset": "ultrafast"} if codec == "libx264" else {}
     path = Film(count=5, codec=codec, options=options).write(tmp_path / "film.mkv")
-    hardware = Hardware(0, SurfacePainter("bicubic"))
     with pytest.raises(HardwareRefusedError, match=reason):
-        read(path, hardware=hardware)
+        read(path, hardware=Hardware(0, Ready("bicubic")))
+    with pytest.raises(HardwareRefusedError, match=r"the GPU cannot be used \(\w+"):
+        read(path, hardware=Hardware(0, SurfacePainter("bicubic")))
     with opened(path) as video:  # nothing is left behind
         assert not video.stream.codec_context.is_hwaccel
 
@@ -109,7 +125,7 @@ def test_what_is_not_read_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [NotImplementedError, torch.OutOfMemoryError, TypeError])
 def test_a_gpu_that_fails_is_left_to_software(tmp_path: Path, error: type[Exception]) -> None:
-    class Failing(SurfacePainter):
+    class Failing(Ready):
         def picture(self, *arguments: Any) -> torch.Tensor:
             raise error("not today\nand a trace")
 
@@ -122,3 +138,47 @@ def test_damage_is_left_to_software(tmp_path: Path) -> None:
     path = Film(count=100, broken=range(40, 50)).write(tmp_path / "film.mkv")
     with pytest.raises(HardwareRefusedError, match="cannot be decoded there"):
         read(path, sampling("all"), hardware=HOST)
+
+
+# ------------------------------------------------------------------- beside torch on the GPU
+
+_DRIVER = """
+#include <stdlib.h>
+%s
+int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
+    *flags = 0; *active = 1; return 0;  /* as torch leaves it */
+}
+int cuCtxGetCurrent(void **context) { *context = (void *)1; return 0; }
+int cuCtxDestroy_v2(void *context) { abort(); }
+int cuDevicePrimaryCtxRelease(int device) { abort(); }
+"""
+_OPENS = """
+import sys
+import av
+from tests.video.test_hardware import HOST
+from vtnstream.video.hardware import Hardware
+accelerator = Hardware(0, HOST.painter).accelerator()
+with av.open(sys.argv[1], hwaccel=accelerator) as container:
+    print(container.streams.video[0].codec_context.is_hwaccel)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("g++") is None, reason="needs g++")
+def test_libav_shares_the_context_that_torch_has_made(tmp_path: Path) -> None:
+    """The primary context, which PyAV would name, is refused by libav once torch has used it:
+    tried against libav itself, with a driver that says what torch leaves behind."""
+    (library,) = Path(av.__file__).parent.with_name("av.libs").glob("libavutil*")
+    found = re.findall(rb"\0(cu(?:[A-Z][A-Za-z0-9]+)(?:_v2)?)(?=\0)", library.read_bytes())
+    names = sorted(name for name in {name.decode() for name in found} if name not in _DRIVER)
+    source = tmp_path / "driver.c"
+    source.write_text(_DRIVER % "\n".join(f"int {name}(void) {{ return 0; }}" for name in names))
+    subprocess.run(
+        ["g++", "-x", "c", "-shared", "-fPIC", source, "-o", tmp_path / "libcuda.so.1"], check=True
+    )
+    path = Film(count=5, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+    command = [sys.executable, "-c", _OPENS, str(path)]
+    said = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (said.returncode, said.stdout.strip()) == (0, "True"), said.stderr

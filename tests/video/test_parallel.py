@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
+import torch
 
 from tests.synth import Film, truncated, whole
 from tests.video.reading import Reading, read, sampling
+from tests.video.test_hardware import HOST
 from tests.video.test_seek import FILMS, same, textured
 from vtnstream.config import SamplingConfig
 from vtnstream.types import DecodeSummary, FrameChunk, TimeRange
@@ -294,6 +297,28 @@ def test_decoders_are_added_where_cores_idle(
             time.sleep(0.05 if slow else 0)
     assert (most == 1) == slow
     assert (len(started) <= 5) == slow  # each twice as long as the one before
+
+
+def test_all_decoders_of_a_gpu_begin_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cost hardly a core, so nobody waits for what is idle; surfaces come from software."""
+    monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: 0.0)
+    running: list[int] = []
+    start = ParallelPass._start
+
+    def watch(self: ParallelPass, *arguments: Any) -> None:
+        start(self, *arguments)
+        running.append(len(self._running))
+
+    monkeypatch.setattr(ParallelPass, "_start", watch)
+    path = Film(count=300, gop=25, b_frames=2).write(tmp_path / "film.mp4")
+    together, alone = both(path, KINDS["rate"], hardware=HOST)
+    assert running[0] >= 3
+    for some, other in zip(together.chunks, alone.chunks, strict=True):
+        assert torch.equal(some.frames, other.frames)
+        assert np.array_equal(some.times.pts, other.times.pts)
+    assert counted(together.summary) == counted(alone.summary)
 
 
 def test_leaving_early_closes_everything(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from vtnstream.types import (
     TimeRange,
     TokenTimes,
 )
-from vtnstream.video.hardware import Hardware
+from vtnstream.video.hardware import DECODERS, Hardware
 from vtnstream.video.pieces import frames_waiting
 from vtnstream.video.prefetch import prefetch
 from vtnstream.video.source import VideoSource
@@ -172,7 +172,7 @@ def _open_source(
         span=job.span,
         known_pts=known_pts,
         stream=job.stream,
-        decoders=job.team.decoders,
+        decoders=DECODERS if job.hardware else job.team.decoders,
         hardware=job.hardware,
     )
 

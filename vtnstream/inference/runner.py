@@ -100,11 +100,11 @@ class Runner:
 
     def _call(self, frames: NDArray[np.uint8] | Tensor) -> FloatArray:
         pixels = frames if isinstance(frames, Tensor) else pixels_of(frames)
-        if self.fixed and len(pixels) < self.batch_size:
-            rest = pixels.new_zeros(self.batch_size - len(pixels), *pixels.shape[1:])
-            pixels = torch.cat([pixels, rest])
         with torch.inference_mode():
-            features = self._on_cuda(pixels) if self.device.type == "cuda" else self.engine(pixels)
+            if self.device.type == "cuda":
+                features = self._on_cuda(pixels)
+            else:
+                features = self.engine(self._filled(pixels))
         values = np.ascontiguousarray(features[: len(frames)].numpy(), np.float32)
         if not np.isfinite(values).all():
             raise UsageError(
@@ -119,18 +119,31 @@ class Runner:
         own = self._own
         if not hasattr(own, "stream"):
             own.stream, own.pinned = torch.cuda.Stream(self.device), None  # type: ignore[no-untyped-call]
-        if pixels.is_cuda:
-            # Made in another stream: its memory is not given away before this one is done.
-            pixels.record_stream(own.stream)
-            with torch.cuda.stream(own.stream):
-                return self.engine(pixels).cpu()
-        if own.pinned is None or own.pinned.shape != pixels.shape:
-            own.pinned = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
-        own.pinned.copy_(pixels)
         with torch.cuda.stream(own.stream):
-            features = self.engine(own.pinned.to(self.device, non_blocking=True))
+            if pixels.is_cuda:
+                # Made in another stream: its memory is not given away before this one is done.
+                pixels.record_stream(own.stream)
+            else:
+                pixels = self._pinned(pixels).to(self.device, non_blocking=True)
+            features = self.engine(self._filled(pixels))
             # Waits for this stream alone; then the page-locked frames are free again, too.
             return features.cpu()
+
+    def _pinned(self, pixels: Tensor) -> Tensor:
+        """A copy in page-locked memory, which this thread's next batch overwrites."""
+        own = self._own
+        if own.pinned is None or own.pinned.shape[1:] != pixels.shape[1:]:
+            shape = (self.batch_size, *pixels.shape[1:])
+            own.pinned = torch.empty(shape, dtype=pixels.dtype, pin_memory=True)
+        pinned: Tensor = own.pinned[: len(pixels)].copy_(pixels)
+        return pinned
+
+    def _filled(self, pixels: Tensor) -> Tensor:
+        """As many samples as the engine takes."""
+        if not self.fixed or len(pixels) >= self.batch_size:
+            return pixels
+        rest = pixels.new_zeros(self.batch_size - len(pixels), *pixels.shape[1:])
+        return torch.cat([pixels, rest])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,8 @@ where a picture gets smaller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from math import ceil, floor, pi, sin
 from typing import Any
@@ -44,6 +45,18 @@ class SurfacePainter:
 
     def __init__(self, interpolation: str) -> None:
         self._interpolation = interpolation
+
+    @contextmanager
+    def at(self, device: int) -> Iterator[None]:
+        """Within, torch's context on the GPU of this number is the calling thread's current one.
+
+        Raises (when entered):
+            RuntimeError, AssertionError: there is no such GPU.
+        """
+        with torch.cuda.device(device):
+            # To name a device is not enough: a thread has a context from its first work on.
+            torch.zeros(1, device=torch.device("cuda", device))
+            yield
 
     @torch.inference_mode()
     def picture(

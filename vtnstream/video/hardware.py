@@ -9,6 +9,7 @@ and reports are the measure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -22,6 +23,10 @@ from vtnstream.video.resize import Placing
 NVDEC = "nvdec"
 """Part of the feature key, beside ``software``: the kind of decoder."""
 
+DECODERS = 8
+"""Stretches of a file that are decoded at once: a large GPU has several decoders (an H200 seven),
+and each works one stream at a time."""
+
 _LEVELS = {"nv12": 1, "p010le": 256, "p016le": 256}
 """Layouts of surfaces that are read (8 bits, and more than 8 from above in 16), and the levels
 of a sample for one of 8 bits."""
@@ -29,6 +34,14 @@ of a sample for one of 8 bits."""
 
 class Painter(Protocol):
     """Makes pictures of surfaces, where they are."""
+
+    def at(self, device: int) -> AbstractContextManager[None]:
+        """Within, the context that pictures are made in is the calling thread's current one.
+
+        Raises (when entered):
+            RuntimeError, AssertionError: there is no such GPU.
+        """
+        ...
 
     def picture(
         self, planes: Sequence[Any], colour: Colour, fit: Fit, rotation: int, mirrored: bool
@@ -55,8 +68,31 @@ class Hardware:
     painter: Painter
 
     def accelerator(self) -> HWAccel | None:
-        """As PyAV wants it when a file is opened."""
-        return HWAccel("cuda", device=self.device, allow_software_fallback=False, is_hw_owned=True)
+        """As PyAV wants it when a file is opened, within :meth:`current`."""
+        return HWAccel(
+            "cuda",
+            device=self.device,
+            allow_software_fallback=False,
+            # PyAV's own choice, the primary context by that name, is refused by libav where torch
+            # was there first: it wants to set flags of it.
+            options={"primary_ctx": "0", "current_ctx": "1"},
+            is_hw_owned=True,
+        )
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """What is opened within, in this thread, shares the painter's context.
+
+        Raises:
+            HardwareRefusedError: there is no such GPU.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.painter.at(self.device))
+            except (RuntimeError, AssertionError) as error:  # the latter is a torch without CUDA
+                why = str(error).strip().partition("\n")[0]
+                raise HardwareRefusedError(f"the GPU cannot be used ({why})") from error
+            yield
 
     def surface(self, frame: Any) -> tuple[Sequence[Any], str]:
         """Planes of a decoded frame, and the name of their layout.

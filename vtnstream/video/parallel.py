@@ -6,7 +6,8 @@ find the very token with which the earlier one ended. Whatever does not fit, and
 the file back to one pass; chunks that were handed out are not given again.
 
 How many decoders are at work is found out: one at first, then after each piece as many more as
-there were idle cores, at most twice as many, if whoever takes the chunks had to wait for them.
+there were idle cores, at most twice as many, if whoever takes the chunks had to wait for them. A
+GPU's decoders, which cost hardly a core, begin all at once.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class ParallelPass:
     _alone: int = 1
     _meter: _Meter = field(default_factory=_Meter)
     _running: deque[_Running] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        if self.request.hardware is not None:
+            self._working = self.decoders
 
     def chunks(self) -> Generator[FrameChunk, None, None]:
         """Side by side where that is certain, else in one pass."""

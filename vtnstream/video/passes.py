@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange
 from vtnstream.video.choice import GridChoice, StrideChoice
 from vtnstream.video.chunks import chunked
-from vtnstream.video.container import OpenedVideo, opened
+from vtnstream.video.container import OpenedVideo, open_video
 from vtnstream.video.counting import FrameNumbers, picked_grid
 from vtnstream.video.decode import (
     FrameReader,
@@ -190,14 +190,18 @@ class Pass:
                 target = min(target, facts.player_time(request.known_pts))
         return target if target > _WORTH_SEEKING else None
 
-    def _opened(self) -> AbstractContextManager[OpenedVideo]:
-        request = self.request
-        return opened(
-            request.medium,
-            stream=request.stream_index,
-            max_pixels=request.max_pixels,
-            accelerator=request.hardware.accelerator() if request.hardware else None,
-        )
+    @contextmanager
+    def _opened(self) -> Iterator[OpenedVideo]:
+        request, hardware = self.request, self.request.hardware
+        with hardware.current() if hardware else nullcontext():
+            video = open_video(
+                request.medium,
+                stream=request.stream_index,
+                max_pixels=request.max_pixels,
+                accelerator=hardware.accelerator() if hardware else None,
+            )
+        with closing(video):
+            yield video
 
     def _read(self, seek_to: Fraction | None, *, certain: bool = False) -> Iterator[FrameChunk]:
         request = self.request

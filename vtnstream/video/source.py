@@ -65,8 +65,8 @@ def open_video(
         decoders: stretches of the file that may be decoded side by side, each in a thread of
             its own; the chunks are the same and come in the same order, and wait in memory
             (:func:`vtnstream.video.pieces.frames_waiting`). Local files only.
-        hardware: decodes instead of the processor, alone; frames are then what its painter
-            makes. Iterating raises HardwareRefusedError where that cannot be done for certain.
+        hardware: decodes instead of the processor; frames are then what its painter makes.
+            Iterating raises HardwareRefusedError where that cannot be done for certain.
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
@@ -95,7 +95,7 @@ def open_video(
         hardware=hardware,
     )
     # Each decoder opens the medium for itself: a server is asked once, a stream comes once.
-    alone = hardware is not None or isinstance(medium, Feed) or is_address(medium)
+    alone = isinstance(medium, Feed) or is_address(medium)
     return VideoSource(info, facts, request, 1 if alone else decoders)
 
 
