@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import io
 import threading
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,9 @@ class TensorRT:
     ) -> Engine:
         torch_tensorrt = _library()
         try:
-            with redirect_stderr(io.StringIO()):  # it prints a traceback before it raises
+            # It prints a traceback before it raises; torch 2.11 warns of its own doing.
+            with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 backbone = torch_tensorrt.load(str(folder / PROGRAM)).module()
         except Exception as error:  # a library of another version raises all kinds
             first = str(error).strip().partition("\n")[0]
