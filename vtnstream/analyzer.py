@@ -32,6 +32,7 @@ from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.checkpoint import load_model, weights_sha256
 from vtnstream.models.precision import TORCH_DTYPES
 from vtnstream.models.streaming import SequenceOutput
+from vtnstream.models.temporal import TemporalEncoder
 from vtnstream.models.vivit import ViViT
 from vtnstream.models.vtn import VTN
 from vtnstream.progress import NullProgress, Progress
@@ -226,10 +227,16 @@ class Analyzer:
                 whole=question.whole,
                 scratch=self._scratch,
             )
+            source.facts["runtime"] = {**source.facts.get("runtime", {}), **self._attention()}
             source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
             source.facts["seconds"] = round(time.perf_counter() - began, 3)
             sampling = question.sampling or self.model.config.sampling
             return report_of(path, source, self._about, encoder, sampling, localize, analysis)
+
+    def _attention(self) -> dict[str, str]:
+        """How the temporal half works, for the report."""
+        encoder = getattr(self._temporal, "temporal_encoder", None)
+        return {"attention": encoder.attention_way} if isinstance(encoder, TemporalEncoder) else {}
 
     def _encoder_for(self, localize: TimelineConfig | None, question: Question) -> FrameEncoder:
         """The encoder, with clips where the question wants them.

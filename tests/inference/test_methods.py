@@ -73,6 +73,7 @@ def test_chunked_end_to_end_and_stored_features_agree(
     assert len({segment.label for segment in chunked.segments or ()}) > 1
     assert_same(chunked, whole)
     assert_same(chunked, stored)
+    assert all(each.run["runtime"]["attention"] == "flash" for each in (chunked, whole, stored))
     if start:
         assert chunked.start_seconds == 20.0
         assert chunked.end_seconds == 91.5
@@ -280,5 +281,6 @@ def test_shuffled_frames_move_and_times_stay(
     assert mixed.segments != plain.segments
     assert_same(mixed, same)
     assert mixed.end_seconds == plain.end_seconds
+    assert plain.run["runtime"].items() >= {"attention": "flash", "backend": "eager"}.items()
     with pytest.raises(UsageError, match="one pass over the whole video"):
         Question(shuffle=0, method="end-to-end")

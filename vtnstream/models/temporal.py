@@ -30,6 +30,7 @@ from vtnstream.models.layers.positions import (
     sinusoidal_table,
     table_rows,
 )
+from vtnstream.models.layers.sliding_window import way_of
 
 FRAME_TYPE, CLS_TYPE = 0, 1
 POSITION_STARTS = ("sinusoidal", "normal")
@@ -201,6 +202,16 @@ class TemporalEncoder(nn.Module):
     def dtype(self) -> torch.dtype:
         """What tokens are worked in."""
         return self.embeddings.LayerNorm.weight.dtype
+
+    @property
+    def attention_way(self) -> str:
+        """How inference works the tokens' attention with these weights, for reports: ``full``,
+        ``causal``, or one of :func:`~vtnstream.models.layers.sliding_window.way_of`."""
+        if self.config.causal:
+            return "causal"
+        if self.config.kind != "longformer":
+            return self.config.kind
+        return way_of(self.embeddings.LayerNorm.weight)
 
     @property
     def cls_layers(self) -> list[LongformerLayer]:

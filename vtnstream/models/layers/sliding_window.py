@@ -157,6 +157,16 @@ def _undilated(band: Band, window: int, offset: int, dropout: float) -> Tensor:
     return attended[..., :head_dim]  # (B, T, H, Dh)
 
 
+def way_of(like: Tensor) -> str:
+    """How windows of operands of this device and dtype are worked where nothing is learned:
+    ``flash`` (:mod:`~vtnstream.models.layers.banded_flash`), ``flex``
+    (:mod:`~vtnstream.models.layers.banded_flex`) or ``blocks``."""
+    like = like.detach()
+    if banded_flash.serves(like):
+        return "flash"
+    return "flex" if banded_flex.serves(like) else "blocks"
+
+
 def _whole(*operands: Tensor) -> Callable[..., banded_flash.Attended] | None:
     """The way that works a whole band at once on this device, or None for blocks."""
     if banded_flash.serves(*operands):
