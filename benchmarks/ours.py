@@ -26,7 +26,7 @@ from vtnstream.config import (  # noqa: E402
 )
 from vtnstream.inference.encoder import FrameEncoder, default_batch_size  # noqa: E402
 from vtnstream.inference.engines import Engines  # noqa: E402
-from vtnstream.inference.runner import Encoding  # noqa: E402
+from vtnstream.inference.runner import Encoding, Team  # noqa: E402
 from vtnstream.inference.sources import Question  # noqa: E402
 from vtnstream.models.architectures import VideoModel, require_vtn  # noqa: E402
 from vtnstream.models.backbone import load_backbone_weights, native_preprocess  # noqa: E402
@@ -36,7 +36,8 @@ from vtnstream.preprocess.spatial import frame_fit  # noqa: E402
 from vtnstream.preprocess.surfaces import SurfacePainter  # noqa: E402
 from vtnstream.progress import NullProgress  # noqa: E402
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes  # noqa: E402
-from vtnstream.video.hardware import NVDEC, Hardware  # noqa: E402
+from vtnstream.video.decode import DECODER  # noqa: E402
+from vtnstream.video.hardware import DECODERS, NVDEC, Hardware  # noqa: E402
 from vtnstream.video.source import open_video  # noqa: E402
 
 
@@ -120,15 +121,19 @@ class OurFeatures:
 
     def decode(self, video: str) -> int:
         """The film's sampled pictures alone, scaled to the model's size; on the GPU only where
-        ``decoder`` says so."""
-        preprocess, hardware = self.encoder.preprocess, None
+        ``decoder`` says so. Where it names one, in as many stretches as ``extract`` may take."""
+        preprocess, hardware, decoders = self.encoder.preprocess, None, 1
         if self.runtime.decoder == NVDEC:
-            hardware = Hardware(0, SurfacePainter(preprocess.interpolation))
+            painter = SurfacePainter(preprocess.interpolation)
+            hardware, decoders = Hardware(self.encoder.device.index or 0, painter), DECODERS
+        elif self.runtime.decoder == DECODER:
+            decoders = Team.of(self.encoder.device).decoders
         with open_video(
             video,
             self.sampling,
             fit=frame_fit(preprocess),
             interpolation=preprocess.interpolation,
+            decoders=decoders,
             hardware=hardware,
         ) as source:
             return sum(len(chunk.times) for chunk in source.chunks())
@@ -140,21 +145,21 @@ class OurFeatures:
         choice = engines.choose(count, lambda: pictures)
         batch = engines.batch_size(count, lambda: pictures)
         run = engines.prepare(choice, batch, lambda: pictures).run
+        made = self._pictures(batch)  # once: a GPU is faster than random numbers
         with Encoding(run, engines.team, self.encoder.num_features) as encoding:
-            frames = (
-                self._chunk(first, min(batch, count - first)) for first in range(0, count, batch)
-            )
+            frames = (_chunk(made[: count - first], first) for first in range(0, count, batch))
             return sum(len(encoded.values) for encoded in encoding.results(frames))
 
     def _pictures(self, count: int) -> NDArray[np.uint8]:
         shape = (count, self.encoder.preprocess.size, self.encoder.preprocess.frame_width, 3)
         return np.random.default_rng(0).integers(0, 255, shape, np.uint8)
 
-    def _chunk(self, first: int, count: int) -> FrameChunk:
-        seconds = np.arange(first, first + count, dtype=np.float64)
-        indices = np.arange(first, first + count)
-        times = TokenTimes(indices, indices, seconds, seconds + 1)
-        return FrameChunk(self._pictures(count), times, first, first + count, DecodeStats())
+
+def _chunk(pictures: NDArray[np.uint8], first: int) -> FrameChunk:
+    indices = np.arange(first, first + len(pictures))
+    seconds = indices.astype(np.float64)
+    times = TokenTimes(indices, indices, seconds, seconds + 1)
+    return FrameChunk(pictures, times, first, first + len(pictures), DecodeStats())
 
 
 class OurClass:

@@ -14,7 +14,7 @@ import torch
 
 from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.errors import UsageError, VideoDecodeError
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.inference.runner import MOST_WORKERS, Encoding, Runner, Team
 from vtnstream.models.backbone import create_backbone
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
@@ -192,6 +192,18 @@ def test_teams_of_small_and_large_machines(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     assert Team.of(torch.device("cpu")) == team
+
+
+def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread has a current GPU of its own, which need not be the one that was meant."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    for name, device in (("auto", "cuda:1"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0")):
+        assert resolve_device(name) == torch.device(device)
+    assert resolve_device("cpu") == torch.device("cpu")
+    with pytest.raises(UsageError, match=r"'cuda:2' is not there: the last one is cuda:1"):
+        resolve_device("cuda:2")
 
 
 def test_decoder_and_workers_share_the_cores() -> None:

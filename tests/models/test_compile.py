@@ -3,13 +3,14 @@ itself, for which a stand-in with the same functions is put."""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -147,6 +148,7 @@ def test_kernels_of_a_gpu_stay_beside_the_library(
     net = network()
     with monkeypatch.context() as patch:
         patch.setattr(library_module.ctypes, "CDLL", lambda path: Library)
+        patch.setattr(torch.cuda, "device", nullcontext)
         Inductor().load(tmp_path, net, torch.device("cuda:0"), 2)
     assert asked == [b"cuda:0", str(tmp_path).encode()]
 
@@ -157,6 +159,22 @@ def test_what_is_no_library_is_no_engine(tmp_path: Path) -> None:
         Inductor().load(tmp_path, network(), CPU, 1)
 
 
+def test_a_gpu_needs_the_headers_of_its_toolkit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's own packages hold some of them: the compiler would fail after its half minute."""
+    cuda = torch.device("cuda:0")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/opt/bin/{name}" if "+" in name else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "cuda.h").touch()
+    assert "CUDA toolkit" in (Inductor().missing(cuda) or "")
+    (tmp_path / "include" / "crt").mkdir()
+    (tmp_path / "include" / "crt" / "host_config.h").touch()
+    assert Inductor().missing(cuda) is None
+
+
 # ----------------------------------------------------------------- tensorrt, stand-in
 
 STAND_IN = '''
@@ -165,7 +183,7 @@ import os, pathlib, sys, time, traceback, types
 import torch
 
 def compile(exported_program, inputs=None, *, arg_inputs=None, device=None,
-            cache_built_engines=False, reuse_cached_engines=False):
+            disable_tf32=False, cache_built_engines=False, reuse_cached_engines=False):
     what = os.environ.get("STAND_IN", "")
     if what == "fail":
         raise RuntimeError("no kernel for this GPU")
@@ -175,7 +193,7 @@ def compile(exported_program, inputs=None, *, arg_inputs=None, device=None,
         pathlib.Path(os.environ["STAND_IN_FILE"]).write_text(str(os.getpid()))
         time.sleep(600)
     assert len(arg_inputs) == 1 and arg_inputs[0].is_contiguous() and arg_inputs[0].ndim == 4
-    assert not cache_built_engines and not reuse_cached_engines
+    assert disable_tf32 and not cache_built_engines and not reuse_cached_engines
     return exported_program.module()
 
 def save(module, file_path="", *, output_format="exported_program", arg_inputs=None,

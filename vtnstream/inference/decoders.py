@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.errors import UsageError
@@ -66,8 +65,7 @@ def choose_decoding(
         return Decoding("the backbone runs on the CPU")
     if not encoder.shape.is_single or sampling.kind == "keyframes":
         return Decoding("only single frames of a rate or range are decoded on the GPU")
-    number = torch.cuda.current_device() if device.index is None else device.index
-    hardware = Hardware(number, SurfacePainter(encoder.preprocess.interpolation))
+    hardware = Hardware(device.index, SurfacePainter(encoder.preprocess.interpolation))
     reason = refusal(hardware, first_frames)
     if reason is not None:
         return Decoding(reason, refused=True)

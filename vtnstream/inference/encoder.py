@@ -35,11 +35,14 @@ _MOST_SMALL = 32
 def resolve_device(name: str) -> torch.device:
     """``auto`` is CUDA where there is one, else the CPU.
 
+    Returns:
+        A GPU with its number.
+
     Raises:
         UsageError: the device is unknown or not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -48,6 +51,16 @@ def resolve_device(name: str) -> torch.device:
         raise UsageError(f"device {name!r}: no CUDA device here (try --device cpu)")
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {name!r} is not supported (write auto, cpu, cuda or cuda:0)")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise UsageError(f"device {name!r} is not there: the last one is cuda:{last}")
+    return _numbered(device)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """The GPU that is current here, by its number: in another thread another one may be."""
+    if str(device) == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -108,7 +121,7 @@ class FrameEncoder:
         self.config = config
         self.shape = shape
         self.preprocess = preprocess
-        self.device = torch.device(device)
+        self.device = _numbered(torch.device(device))
         self.dtype = resolve_dtype(dtype, self.device)
         self.weights_sha256 = weights_sha256(backbone)
         self.num_features = num_features(backbone)

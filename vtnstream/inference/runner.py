@@ -84,6 +84,9 @@ class Runner:
         self.fixed = fixed
         self._name = name
         self._own = threading.local()
+        if device.type == "cuda":
+            # The engine's weights were put there in another stream than those that will use it.
+            torch.cuda.synchronize(device)
 
     def __call__(self, frames: NDArray[np.uint8] | Tensor) -> FloatArray:
         """Samples (T, H, W, 3) uint8, at least one, to features (T, D) float32.

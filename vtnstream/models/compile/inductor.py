@@ -37,6 +37,8 @@ class Inductor:
             return f"no C++ compiler ({compiler}) is installed; CXX names another"
         if device.type == "cuda" and importlib.util.find_spec("triton") is None:
             return "triton is not installed"
+        if device.type == "cuda" and not _has_cuda_headers():
+            return "no CUDA toolkit (nvcc and its headers) is installed; CUDA_HOME names another"
         return None
 
     def versions(self) -> dict[str, str]:
@@ -76,3 +78,13 @@ class Inductor:
         self, folder: Path, network: FrameNetwork, device: torch.device, workers: int
     ) -> Engine:
         return CompiledLibrary(folder / LIBRARY, device, workers)
+
+
+def _has_cuda_headers() -> bool:
+    """Whether the toolkit that torch will take is whole: its own packages hold libraries and some
+    of the headers."""
+    named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    compiler = shutil.which("nvcc")
+    home = Path(named or (Path(compiler).parents[1] if compiler else "/usr/local/cuda"))
+    folders = [home / "include", *home.glob("targets/*/include")]
+    return any((folder / "crt" / "host_config.h").is_file() for folder in folders)

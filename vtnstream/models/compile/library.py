@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -50,7 +51,10 @@ class CompiledLibrary:
         where = str(device).encode()
         # Without a folder, kernels would be looked for where they were compiled.
         kernels = os.fsencode(path.parent)
-        if create(ctypes.byref(self._handle), ctypes.c_size_t(workers), where, kernels):
+        # On a GPU it would leave this thread with that one as its own.
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            failed = create(ctypes.byref(self._handle), ctypes.c_size_t(workers), where, kernels)
+        if failed:
             raise EngineError(f"{path}: cannot be loaded")
         page_out_file(path)  # it has copied the weights
 

@@ -68,6 +68,7 @@ class TensorRT:
             program,
             arg_inputs=list(examples),
             device=examples[0].device,
+            disable_tf32=True,  # float32 was asked for, or the network is in half precision
             cache_built_engines=False,
             reuse_cached_engines=False,
         )
