@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -275,6 +276,54 @@ def test_memory_of_the_window_is_bounded(
         assert_same(skipped, plain)
         assert far.summary.stats.num_frames < skipped.summary.stats.num_frames
         assert skipped.summary.stats.num_frames < plain.summary.stats.num_frames
+
+
+def recorded_on(target: Path, *parts: Path) -> Path:
+    """FLV files as one recording: each goes on with the clock and brings its own headers."""
+    out, offset, last = parts[0].read_bytes()[:13], 0, 0
+    for part in parts:
+        data = part.read_bytes()[13:]
+        while data:
+            size = int.from_bytes(data[1:4], "big") + 15
+            last = offset + int.from_bytes(data[7:8] + data[4:7], "big")
+            stamp = last.to_bytes(4, "big")
+            out += data[:4] + stamp[1:] + stamp[:1] + data[8:size]
+            data = data[size:]
+        offset = last + 40
+    target.write_bytes(out)
+    return target
+
+
+@pytest.mark.parametrize("suffix", ["flv", "mp4"])
+def test_headers_that_the_container_changes_are_not_left_out(tmp_path: Path, suffix: str) -> None:
+    """Nothing in the bit stream says that pictures are coded otherwise from there on."""
+    parts = []
+    for offset in (0, 8):
+        options = h264(keyint=25, cabac=0, qp=30, chroma_qp_offset=offset)
+        film = Film(count=55, gop=25, b_frames=2, draw=coloured, options=options)
+        parts.append(film.write(tmp_path / f"{offset}.flv"))
+    path = recorded_on(tmp_path / "joined.flv", *parts, *parts)
+    if suffix == "mp4":
+        path = copied(path, tmp_path / "joined.mp4")
+    skipped, plain = both(path, "slow rate")
+    assert_same(skipped, plain)
+    assert skipped.summary.stats.num_frames < 0.9 * plain.summary.stats.num_frames
+
+
+def coloured(number: int, width: int, height: int) -> np.ndarray:
+    picture = textured(number, width, height)
+    return np.stack([picture[..., 0], picture[:, ::-1, 1], picture[::-1, :, 2]], axis=2)
+
+
+def copied(source: Path, target: Path) -> Path:
+    """The same packets in another container."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    return target
 
 
 def test_an_unreadable_place_ahead_is_met_where_a_plain_pass_meets_it(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,12 @@ from vtnstream.video.bitstream import Classify, PacketKind
 _MAX_PACKETS = 1000
 _MAX_BYTES = 16 << 20
 """How far to look; what is not decided within is decoded."""
+
+_LASTING = frozenset({"new_extradata", "palette", "param_change"})
+"""What a container hands the decoder with one packet, for all that follow."""
+
+_CONTAINERS = 1 << 63
+"""Marks it among the kinds of headers: no bit stream has one of this number."""
 
 Choice = Callable[[int, int | None], bool]
 """(pts of a picture, pts of the next one or None at the end) -> the sampling may look at it.
@@ -170,6 +176,8 @@ class Foresight:
             raise UnforeseenError("a packet without time, or damaged")
         if packet.dts is not None and packet.dts > packet.pts:
             raise UnforeseenError("a packet that comes after its time")
+        if any(data.data_type in _LASTING for data in packet.iter_sidedata()):
+            kind = replace(kind, headers=kind.headers | _CONTAINERS)
         presented = kind.shown and not packet.is_discard
         entry = Foreseen(packet, packet.pts, packet.dts, kind, presented)
         self._window.append(entry)

@@ -85,6 +85,8 @@ class PacketReader:
             if packet.is_keyframe and not packet.is_corrupt and packet.pts <= target:
                 self._first, self.sought = packet, True
                 return packet
+            if packet.has_sidedata("new_extradata"):
+                break  # said once: the decoder would never hear of it
         raise SeekUnverifiedError
 
     def _demuxed(self, limit: int) -> Iterator[Any]:
