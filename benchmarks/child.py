@@ -32,6 +32,17 @@ def _peak_since(reset: bool) -> int:
     return peak
 
 
+def gpu_bytes(*, reset: bool) -> int:
+    """Most that torch held on its GPU since the last ``reset``, which starts over from what it
+    holds now. What decoders hold there is not torch's."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    if reset:
+        torch.cuda.reset_peak_memory_stats()
+    return int(torch.cuda.max_memory_allocated())
+
+
 def _cpu_seconds() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
@@ -46,7 +57,8 @@ def _serve(contender: str, settings: dict[str, Any]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         _peak_since(reset=True)
-        before, wall, cpu = status_bytes("self", "VmRSS:"), time.perf_counter(), _cpu_seconds()
+        before = status_bytes("self", "VmRSS:") + gpu_bytes(reset=True)
+        wall, cpu = time.perf_counter(), _cpu_seconds()
         try:
             if made is None:
                 module, _, name = contender.partition(":")
@@ -56,7 +68,7 @@ def _serve(contender: str, settings: dict[str, Any]) -> None:
                 "wall": time.perf_counter() - wall,
                 "cpu": _cpu_seconds() - cpu,
                 "before": before,
-                "peak": _peak_since(reset=False),
+                "peak": _peak_since(reset=False) + gpu_bytes(reset=False),
                 "value": value,
             }
         except Exception as error:

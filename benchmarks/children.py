@@ -43,8 +43,8 @@ class Measurement:
     Attributes:
         wall: seconds.
         cpu: seconds of all threads.
-        before: resident bytes when it began.
-        peak: largest resident bytes while it ran.
+        before: resident bytes when it began, on a GPU too.
+        peak: largest resident bytes while it ran, likewise.
         value: what the method returned.
     """
 

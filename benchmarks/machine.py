@@ -12,7 +12,7 @@ from typing import Any
 
 PACKAGES = (
     *("vtnstream", "torch", "torchvision", "timm", "transformers", "av", "numpy"),
-    *("opencv-python-headless", "torchcodec", "pytorchvideo"),
+    *("opencv-python-headless", "torchcodec", "pytorchvideo", "torch-tensorrt"),
 )
 VECTOR_UNITS = (
     *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),

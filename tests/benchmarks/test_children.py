@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.child import gpu_bytes
 from benchmarks.children import MEGABYTE, Child, Failure, Limits, Measurement, Median, interleave
 
 PATIENT = "tests.benchmarks.contenders:Patient"
@@ -76,3 +79,22 @@ def test_children_are_asked_in_turn_and_failures_stay_rows() -> None:
         found = interleave({"good": good, "bad": bad}, 3, "add", number=2)
     assert found["bad"] == Failure("ValueError: this film is too short")
     assert isinstance(found["good"], Median) and found["good"].values == [2, 4, 6]
+
+
+def test_memory_of_a_gpu_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"now": 30, "most": 90}
+
+    def start_over() -> None:
+        held["most"] = held["now"]
+
+    there = SimpleNamespace(
+        is_initialized=lambda: True,
+        max_memory_allocated=lambda: held["most"],
+        reset_peak_memory_stats=start_over,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=there))
+    assert [gpu_bytes(reset=reset) for reset in (False, True, False)] == [90, 30, 30]
+    there.is_initialized = lambda: False
+    assert gpu_bytes(reset=True) == 0
+    monkeypatch.delitem(sys.modules, "torch")
+    assert gpu_bytes(reset=True) == 0

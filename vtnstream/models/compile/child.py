@@ -133,6 +133,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     # Our own parent has just written it, into a folder that only this user can reach.
     network, pixels = torch.load(Path(working) / _NETWORK, weights_only=False)
+    if pixels.is_cuda:
+        torch.cuda.set_device(pixels.device)  # compilers ask the current one what it can do
     compiler = get_backend(backend)
     try:
         program = compiler.export(network, pixels)
