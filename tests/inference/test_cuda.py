@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,16 @@ import pytest
 import torch
 
 from tests.synth import Film
+from tests.video.reading import read, sampling
 from vtnstream.config import RuntimeConfig
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.engine_building import TOLERANCE
 from vtnstream.inference.extract import extract_features
 from vtnstream.models.compile.backend import get_backend
 from vtnstream.models.vtn import VTN
+from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.video import pieces
+from vtnstream.video.hardware import DECODERS, Hardware
 
 pytestmark = pytest.mark.gpu
 
@@ -57,6 +62,36 @@ def test_nvdec_gives_the_features_of_software(
     assert (there[1], here[1]) == ("nvdec", "software")
     distance = np.linalg.norm(there[0] - here[0], axis=1) / np.linalg.norm(here[0], axis=1)
     assert distance.max() < 0.05
+
+
+def test_decoders_side_by_side_give_the_pictures_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
+    monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
+    path = Film(count=750, size=(320, 240), gop=25, b_frames=2).write(tmp_path / "film.mp4")
+    hardware = Hardware(0, SurfacePainter("bicubic"))
+    alone, together = (
+        read(path, sampling(fps=5), chunk_size=4, decoders=decoders, hardware=hardware)
+        for decoders in (1, DECODERS)
+    )
+    for some, other in zip(alone.chunks, together.chunks, strict=True):
+        assert some.frames.is_cuda and torch.equal(some.frames, other.frames)
+    assert alone.indices == together.indices and len(alone.indices) == 150
+
+
+def test_a_last_batch_of_surfaces_is_as_good_as_a_full_one(
+    model: VTN, runtime: RuntimeConfig
+) -> None:
+    """It is filled up where the engine runs, and not in another stream."""
+    encoder = FrameEncoder.from_model(model, replace(runtime, device="cuda", dtype="float32"))
+    side = encoder.preprocess.size
+    frames = torch.randint(0, 256, (8, side, side, 3), dtype=torch.uint8, device="cuda")
+    torch.cuda.synchronize()
+    run = encoder.runner(8, encoder.network)
+    whole = run(frames)
+    for count in range(1, 8):
+        np.testing.assert_allclose(run(frames[:count]), whole[:count], atol=1e-5)
 
 
 def facts_of(path: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:

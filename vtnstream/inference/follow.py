@@ -19,7 +19,7 @@ from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.errors import StoreError, UsageError, VideoDecodeError
 from vtnstream.features.ring import FeatureRing
-from vtnstream.inference.encoder import FrameEncoder, default_batch_size, limit_threads
+from vtnstream.inference.encoder import FrameEncoder, limit_threads
 from vtnstream.inference.partial import gaps
 from vtnstream.inference.sources import Source
 from vtnstream.inference.stream_scores import StreamScores, stream_scores
@@ -32,6 +32,8 @@ from vtnstream.video.prefetch import prefetch
 from vtnstream.video.source import VideoSource, open_video
 
 _CHUNKS_AHEAD = 4
+_TOKENS_AT_ONCE = 4
+"""Where no batch size is asked for. A GPU is faster with more, and what is told would be later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def follow(
             f"sampling {sampling.describe()} needs the whole video: follow with --fps N"
         )
     limit_threads(runtime)
-    size = runtime.batch_size or default_batch_size(encoder.device)
+    size = runtime.batch_size or _TOKENS_AT_ONCE
     scores = stream_scores(model, options)
     multi_label = model.config.head.multi_label
     segments = SegmentStream(scores.labels, multi_label, options, scores.track)
