@@ -287,6 +287,8 @@ def add_targets(
         result.target(what, share, MOST_MEMORY, at_most=True)
     reached = limit_share(ours, ran)
     why = "a stage alone was not measured" if reached is None else ""
+    if result.settings.get("device") == "cuda":
+        reached, why = None, "processor time is no limit of a GPU: see the benchmark cuda"
     result.target(f"{backbone}: share of the limit", reached, LEAST_SHARE, why=why)
 
 

@@ -130,6 +130,9 @@ def test_targets_compare_with_the_fastest() -> None:
     faster, than_expert, memory, share = (target.measured for target in result.targets)
     assert (faster, than_expert, memory) == (3.0, 2.0, pytest.approx(1 / 3))
     assert share == pytest.approx((0.5 + 0.5) / (1.0 * machine.cores()))
+    there = Result("throughput", {"device": "cuda"}, machine={}, date="today")
+    throughput.report(there, "deit_tiny_patch16_224", found, baseline=10)
+    assert there.targets[-1].measured is None and "GPU" in there.targets[-1].verdict
 
 
 def test_an_expert_without_bf16_units_is_not_held_against_a_target_in_bf16() -> None:

@@ -22,7 +22,7 @@ from vtnstream.preprocess.surfaces import SurfacePainter
 from vtnstream.video import pieces
 from vtnstream.video.hardware import DECODERS, Hardware
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 
 def features(film: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:

@@ -69,6 +69,7 @@ def test_it_is_off_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::UserWarning")  # compilers advise
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_compiled_on_a_gpu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = (each.to(dtype) for each in operands(3000, 3000, "cuda"))
