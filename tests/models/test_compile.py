@@ -164,15 +164,35 @@ def test_a_gpu_needs_the_headers_of_its_toolkit(
 ) -> None:
     """Torch's own packages hold some of them: the compiler would fail after its half minute."""
     cuda = torch.device("cuda:0")
-    monkeypatch.setattr(shutil, "which", lambda name: f"/opt/bin/{name}" if "+" in name else None)
+    home = tmp_path / "cuda-13"
+    for part in ("bin", "include/crt"):
+        (home / part).mkdir(parents=True)
+    (home / "bin" / "nvcc").touch()
+    (home / "include" / "cuda.h").touch()
+    linked = tmp_path / "bin" / "nvcc"
+    linked.parent.mkdir()
+    linked.symlink_to(home / "bin" / "nvcc")
+    monkeypatch.setattr(shutil, "which", lambda name: str(linked))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    (tmp_path / "include").mkdir()
-    (tmp_path / "include" / "cuda.h").touch()
-    assert "CUDA toolkit" in (Inductor().missing(cuda) or "")
-    (tmp_path / "include" / "crt").mkdir()
-    (tmp_path / "include" / "crt" / "host_config.h").touch()
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.setenv(name, "")  # so that it is as before afterwards
+        monkeypatch.delenv(name)
+    if not Path("/usr/local/cuda/include/crt").exists():
+        assert "CUDA toolkit" in (Inductor().missing(cuda) or "")
+    (home / "include" / "crt" / "host_config.h").touch()
     assert Inductor().missing(cuda) is None
+
+    def aot_compile(*_: Any, options: dict[str, Any]) -> str:
+        assert os.environ["CUDA_HOME"] == str(home)
+        raise InterruptedError
+
+    monkeypatch.setattr("torch._inductor.aot_compile", aot_compile)
+    example = SimpleNamespace(is_cuda=True)
+    program: Any = SimpleNamespace(example_inputs=((example,), {}), module=lambda: None)
+    with pytest.raises(InterruptedError):
+        Inductor().build(program, tmp_path, 1)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))  # this one, and it has none
+    assert "CUDA toolkit" in (Inductor().missing(cuda) or "")
 
 
 # ----------------------------------------------------------------- tensorrt, stand-in

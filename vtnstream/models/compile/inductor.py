@@ -37,7 +37,7 @@ class Inductor:
             return f"no C++ compiler ({compiler}) is installed; CXX names another"
         if device.type == "cuda" and importlib.util.find_spec("triton") is None:
             return "triton is not installed"
-        if device.type == "cuda" and not _has_cuda_headers():
+        if device.type == "cuda" and _toolkit() is None:
             return "no CUDA toolkit (nvcc and its headers) is installed; CUDA_HOME names another"
         return None
 
@@ -62,6 +62,11 @@ class Inductor:
         }
         assert program.example_inputs is not None
         examples, _ = program.example_inputs
+        home = _toolkit() if examples[0].is_cuda else None
+        if home is not None:
+            # Only where it is named does torch link against its stand-in for the driver, which
+            # may lie where no linker looks.
+            os.environ["CUDA_HOME"] = str(home)
         with torch.no_grad():
             made = aot_compile(program.module(), examples, options=options)
         library = Path(str(made))
@@ -80,11 +85,15 @@ class Inductor:
         return CompiledLibrary(folder / LIBRARY, device, workers)
 
 
-def _has_cuda_headers() -> bool:
-    """Whether the toolkit that torch will take is whole: its own packages hold libraries and some
-    of the headers."""
-    named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+def _toolkit() -> Path | None:
+    """CUDA's toolkit, with its headers: torch's own packages hold only some of these."""
     compiler = shutil.which("nvcc")
-    home = Path(named or (Path(compiler).parents[1] if compiler else "/usr/local/cuda"))
-    folders = [home / "include", *home.glob("targets/*/include")]
-    return any((folder / "crt" / "host_config.h").is_file() for folder in folders)
+    places = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
+    if not places:
+        found = [Path(compiler), Path(compiler).resolve()] if compiler else []
+        places = [*(path.parents[1] for path in found), Path("/usr/local/cuda")]
+    for home in places:
+        folders = [home / "include", *home.glob("targets/*/include")]
+        if any((folder / "crt" / "host_config.h").is_file() for folder in folders):
+            return home
+    return None
