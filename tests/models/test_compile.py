@@ -164,6 +164,7 @@ def test_a_gpu_needs_the_headers_of_its_toolkit(
 ) -> None:
     """Torch's own packages hold some of them: the compiler would fail after its half minute."""
     cuda = torch.device("cuda:0")
+    importlib.import_module("torch._inductor")  # looks for packages itself
     home = tmp_path / "cuda-13"
     for part in ("bin", "include/crt"):
         (home / part).mkdir(parents=True)
