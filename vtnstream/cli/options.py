@@ -197,6 +197,29 @@ def timeline_from(values: Mapping[str, Any]) -> TimelineConfig:
 
 # ------------------------------------------------------------------------------- output
 
+
+def output_dir(what: str, **attributes: Any) -> click.Option:
+    """The folder that a command writes to; ``what`` says what."""
+    return option(
+        "--output-dir",
+        "-o",
+        section="Output",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help=what,
+        **attributes,
+    )
+
+
+video = option(
+    "--video",
+    section="Output",
+    settable=False,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the video lies now (one result).",
+)
+
 results = attach(
     option(
         "--json", section="Output", is_flag=True, help="One JSON document (an array for several)."
@@ -204,14 +227,7 @@ results = attach(
     option(
         "--jsonl", section="Output", is_flag=True, help="One JSON event a line, as they happen."
     ),
-    option(
-        "--output-dir",
-        "-o",
-        section="Output",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="Also write result files here.",
-    ),
+    output_dir("Also write result files here."),
     option(
         "--format",
         "-f",

@@ -60,14 +60,7 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
         metavar="K",
         help="Strongest moments to name.",
     ),
-    option(
-        "--output-dir",
-        "-o",
-        section="Output",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="Write a picture (PNG) and all weights (JSON) here.",
-    ),
+    options.output_dir("Write a picture (PNG) and all weights (JSON) here."),
 )
 @options.as_json
 @options.time_range

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import running
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
@@ -63,23 +63,8 @@ vtnstream clips movie.mkv.json --label chase --join -o chases/ --copy
         is_flag=True,
         help="Copy packets: fast, but each clip begins at the keyframe before it.",
     ),
-    option(
-        "--output-dir",
-        "-o",
-        section="Output",
-        settable=False,
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="Where the clips go.",
-    ),
-    option(
-        "--video",
-        section="Output",
-        settable=False,
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Where the video lies now (one result).",
-    ),
+    options.output_dir("Where the clips go.", settable=False),
+    options.video,
 )
 @running.speech
 @click.pass_obj

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import running
+from vtnstream.cli import options, running
 from vtnstream.cli.command import Command
 from vtnstream.cli.console import Console
 from vtnstream.cli.exit_codes import ExitCode
@@ -42,15 +42,7 @@ vtnstream export --schema > report.schema.json
         metavar="NAMES",
         help="Formats to write, such as srt,otio; all writes every one.",
     ),
-    option(
-        "--output-dir",
-        "-o",
-        section="Output",
-        settable=False,
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="Where to write them [default: beside the result].",
-    ),
+    options.output_dir("Where to write them [default: beside the result].", settable=False),
     option(
         "--chapters-into",
         section="Output",
@@ -60,14 +52,7 @@ vtnstream export --schema > report.schema.json
         help="Copy the video to COPY (.mkv, .mp4, .mov) with the segments as chapters; "
         "nothing is encoded again.",
     ),
-    option(
-        "--video",
-        section="Output",
-        settable=False,
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Where the video lies now (one result).",
-    ),
+    options.video,
     option(
         "--schema",
         section="Output",
