@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -186,6 +187,30 @@ def test_a_seek_that_does_not_find_the_known_frame_is_given_up(
     assert len(seeks) == 1
     assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 40])
     assert part.summary.stats.num_frames < 150  # only what the wanted part met is counted
+
+
+def test_times_that_are_guessed_from_the_first_packets(
+    tmp_path: Path, seeks: list[Fraction]
+) -> None:
+    """Matroska has no times before zero: those of the first frames are lost, and libav reckons
+    them from their neighbours."""
+    film = Film(count=200, gop=25, codec="mpeg4", options={}, ticks=25, b_frames=1)
+    path, options = tmp_path / "early.mkv", {"avoid_negative_ts": "disabled"}
+    with (
+        av.open(str(film.write(tmp_path / "film.mp4"))) as source,
+        av.open(str(path), "w", options=options) as early,
+    ):
+        stream = early.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.pts -= int(Fraction(1, 2) / packet.time_base)
+                packet.dts -= int(Fraction(1, 2) / packet.time_base)
+                packet.stream = stream
+                early.mux(packet)
+    whole = read(path, sampling(fps=25), chunk_size=8)
+    part = read(path, sampling(fps=25), chunk_size=8, first_index=96)
+    assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 96])
+    assert seeks == []
 
 
 def test_a_file_that_calls_every_packet_a_keyframe_is_read_from_the_start(tmp_path: Path) -> None:

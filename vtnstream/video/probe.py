@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from math import floor
@@ -48,7 +48,8 @@ class StreamFacts:
             frame then holds until the next unless something was lost.
         raw_rate: frames per second of an elementary stream without any times, else None.
         wraps: the clock has 33 bits and wraps (MPEG transport and program streams).
-        seekable: the container's index can be trusted to land on a keyframe.
+        seekable: the container's index can be trusted to land on a keyframe, and packets in the
+            middle to have the times that they have in a straight read.
         header_end: player time at which the stream ends, by its own header.
         container_end: the same for the whole container (sound may explain it).
     """
@@ -120,6 +121,8 @@ def examine(
     with interruptible(), opened(medium, stream=stream, max_pixels=max_pixels) as video:
         facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
         first = _first_picture(video)
+        if first is not None and first.pts is None:  # times are guessed from the first packets
+            facts = replace(facts, seekable=False)
         return _info(video, facts, first), facts
 
 
