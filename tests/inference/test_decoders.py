@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.synth import Film, quadrants
-from tests.video.test_hardware import HOST, no_gpu
+from tests.video.test_hardware import HOST, beside_torch, needs_compiler, no_gpu
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.errors import UsageError
+from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.inference import opening
 from vtnstream.inference.decoders import Decoding, choose_decoding, refusal
 from vtnstream.inference.encoder import FrameEncoder
@@ -126,6 +126,31 @@ def test_without_a_gpu_the_reason_is_told(tmp_path: Path) -> None:
     path = Film(count=20).write(tmp_path / "film.mp4")
     reason = refusal(Hardware(0, SurfacePainter("bicubic")), frames_of(path))
     assert reason is not None and reason.startswith("nvdec does not read this video: ")
+
+
+_REFUSES = """
+import sys
+from pathlib import Path
+from tests.inference.test_decoders import frames_of
+from tests.video.test_hardware import Ready
+from vtnstream.inference.decoders import refusal
+from vtnstream.video.hardware import Hardware
+print(refusal(Hardware(0, Ready("bicubic")), frames_of(Path(sys.argv[1]))))
+"""
+
+
+@needs_compiler
+def test_a_film_that_nvdec_takes_up_and_cannot_decode_is_told(tmp_path: Path) -> None:
+    """Of a codec's profile, or where its library is missing, libav says so packet by packet."""
+    path = Film(count=40, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
+    reason = beside_torch(_REFUSES, path, tmp_path)
+    assert reason.startswith("nvdec decodes nothing of this video")
+
+    def broken(_: Hardware | None) -> Any:
+        raise VideoDecodeError("film.mp4: no frame could be decoded")
+
+    with pytest.raises(VideoDecodeError):  # by software neither
+        refusal(HOST, broken)
 
 
 def test_other_pictures_are_refused(tmp_path: Path) -> None:

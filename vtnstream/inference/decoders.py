@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.errors import UsageError
+from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.preprocess.surfaces import RESIZER as SURFACE_RESIZER
 from vtnstream.preprocess.surfaces import SurfacePainter
@@ -73,11 +73,21 @@ def choose_decoding(
 
 
 def refusal(hardware: Hardware, first_frames: FirstFrames) -> str | None:
-    """Why a video is not decoded there; None where its first frames come out right."""
+    """Why a video is not decoded there; None where its first frames come out right.
+
+    Raises:
+        VideoError: software cannot decode them either.
+    """
     try:
         there = first_frames(hardware)
     except HardwareRefusedError as error:
         return f"{NVDEC} does not read this video: {error}"
+    except VideoDecodeError:  # libav only finds out with the first packet, and then with each
+        first_frames(None)  # may say the same
+        return (
+            f"{NVDEC} decodes nothing of this video: it does not take its profile, or the driver "
+            "comes without video (in a container NVIDIA_DRIVER_CAPABILITIES=all brings it)"
+        )
     expected = first_frames(None)
     there = np.asarray(there.cpu())
     if there.shape != expected.shape:
