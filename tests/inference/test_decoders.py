@@ -144,13 +144,16 @@ def test_a_film_that_nvdec_takes_up_and_cannot_decode_is_told(tmp_path: Path) ->
     """Of a codec's profile, or where its library is missing, libav says so packet by packet."""
     path = Film(count=40, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
     reason = beside_torch(_REFUSES, path, tmp_path)
-    assert reason.startswith("nvdec decodes nothing of this video")
+    assert reason.startswith("nvdec does not read this video: it does not take this profile, or ")
 
     def broken(_: Hardware | None) -> Any:
         raise VideoDecodeError("film.mp4: no frame could be decoded")
 
     with pytest.raises(VideoDecodeError):  # by software neither
         refusal(HOST, broken)
+    decoded = frames_of(path)
+    reason = refusal(HOST, lambda there: broken(there) if there else decoded(None)) or ""
+    assert reason == "nvdec decodes nothing of this video"
 
 
 def test_other_pictures_are_refused(tmp_path: Path) -> None:

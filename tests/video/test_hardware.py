@@ -23,8 +23,9 @@ from tests.video.reading import Reading, read, sampling
 from tests.video.test_pictures import MATRICES, full
 from vtnstream.config import SamplingConfig
 from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.video import passes
 from vtnstream.video.container import opened
-from vtnstream.video.hardware import Hardware, HardwareRefusedError
+from vtnstream.video.hardware import Hardware, HardwareRefusedError, refusing
 
 no_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU here")
 LAYOUTS = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
@@ -134,10 +135,16 @@ def test_a_gpu_that_fails_is_left_to_software(tmp_path: Path, error: type[Except
         read(path, hardware=OnTheHost(0, Failing("bicubic")))
 
 
-def test_damage_is_left_to_software(tmp_path: Path) -> None:
-    path = Film(count=100, broken=range(40, 50)).write(tmp_path / "film.mkv")
+def test_damage_is_left_to_software(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: the rest of a long film is not read for nothing."""
+    asked = []
+    monkeypatch.setattr(
+        passes, "refusing", lambda *told: lambda: asked.append(1) or refusing(*told)()
+    )
+    path = Film(count=400, broken=range(40, 50)).write(tmp_path / "film.mkv")
     with pytest.raises(HardwareRefusedError, match="cannot be decoded there"):
         read(path, sampling("all"), hardware=HOST)
+    assert 40 < len(asked) < 60
 
 
 # ------------------------------------------------------------------- beside torch on the GPU

@@ -82,12 +82,9 @@ def refusal(hardware: Hardware, first_frames: FirstFrames) -> str | None:
         there = first_frames(hardware)
     except HardwareRefusedError as error:
         return f"{NVDEC} does not read this video: {error}"
-    except VideoDecodeError:  # libav only finds out with the first packet, and then with each
+    except VideoDecodeError:
         first_frames(None)  # may say the same
-        return (
-            f"{NVDEC} decodes nothing of this video: it does not take its profile, or the driver "
-            "comes without video (in a container NVIDIA_DRIVER_CAPABILITIES=all brings it)"
-        )
+        return f"{NVDEC} decodes nothing of this video"
     expected = first_frames(None)
     there = np.asarray(there.cpu())
     if there.shape != expected.shape:

@@ -8,7 +8,7 @@ and reports are the measure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +19,7 @@ from av.codec.hwaccel import HWAccel
 from vtnstream.types import Colour, Fit, FrameChunk, FrameFit
 from vtnstream.video.container import HardwareRefusedError
 from vtnstream.video.resize import Placing
+from vtnstream.video.tally import Tally
 
 NVDEC = "nvdec"
 """Part of the feature key, beside ``software``: the kind of decoder."""
@@ -30,6 +31,9 @@ and each works one stream at a time."""
 _LEVELS = {"nv12": 1, "p010le": 256, "p016le": 256}
 """Layouts of surfaces that are read (8 bits, and more than 8 from above in 16), and the levels
 of a sample for one of 8 bits."""
+
+
+_DAMAGED = "packets or pictures that cannot be decoded there"
 
 
 class Painter(Protocol):
@@ -134,6 +138,28 @@ class SurfaceResizer:
             raise HardwareRefusedError(f"a picture cannot be read ({why})") from error
 
 
+def refusing(cancelled: Callable[[], bool], tally: Tally) -> Callable[[], bool]:
+    """``cancelled``, asked before each packet; a film of which a packet cannot be decoded is not
+    read to its end for nothing.
+
+    Raises (when asked):
+        HardwareRefusedError: there was one.
+    """
+
+    def asked() -> bool:
+        met = tally.lifetime
+        if met.num_packet_errors and not met.num_frames:
+            raise HardwareRefusedError(
+                "it does not take this profile, or the driver comes without video (in a container "
+                "NVIDIA_DRIVER_CAPABILITIES=all brings it)"
+            )
+        if met.num_packet_errors:
+            raise HardwareRefusedError(_DAMAGED)
+        return cancelled()
+
+    return asked
+
+
 def undamaged(chunks: Iterator[FrameChunk]) -> Iterator[FrameChunk]:
     """``chunks``, as long as nothing was damaged.
 
@@ -143,8 +169,17 @@ def undamaged(chunks: Iterator[FrameChunk]) -> Iterator[FrameChunk]:
     for chunk in chunks:
         met = chunk.stats
         if met.num_packet_errors or met.num_corrupt or met.num_dropped:
-            raise HardwareRefusedError("packets or pictures that cannot be decoded there")
+            raise HardwareRefusedError(_DAMAGED)
         yield chunk
 
 
-__all__ = ["NVDEC", "Hardware", "HardwareRefusedError", "Painter", "SurfaceResizer", "undamaged"]
+__all__ = [
+    "DECODERS",
+    "NVDEC",
+    "Hardware",
+    "HardwareRefusedError",
+    "Painter",
+    "SurfaceResizer",
+    "refusing",
+    "undamaged",
+]

@@ -26,7 +26,7 @@ from vtnstream.video.decode import (
     Unseen,
 )
 from vtnstream.video.foresight import Choice
-from vtnstream.video.hardware import Hardware, SurfaceResizer, undamaged
+from vtnstream.video.hardware import Hardware, SurfaceResizer, refusing, undamaged
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import FrameResizer
 from vtnstream.video.samplers import (
@@ -41,6 +41,7 @@ from vtnstream.video.samplers import (
 from vtnstream.video.sampling import Burst
 from vtnstream.video.screen import Screen
 from vtnstream.video.summary import check_usable, summarize
+from vtnstream.video.tally import Tally
 
 _WORTH_SEEKING = Fraction(2)
 """Seconds; nearer targets are reached faster by reading."""
@@ -207,13 +208,15 @@ class Pass:
         request = self.request
         if isinstance(request.medium, Feed):
             request.medium.play()
+        tally = Tally()
         with self._opened() as video:
             reader = FrameReader(
                 video,
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
                 choice=self._choice(),
-                cancelled=self.cancelled,
+                cancelled=refusing(self.cancelled, tally) if request.hardware else self.cancelled,
+                tally=tally,
             )
             if seek_to is not None:
                 reader.seek(seek_to, certain=certain)
