@@ -278,6 +278,24 @@ def test_memory_of_the_window_is_bounded(
         assert skipped.summary.stats.num_frames < plain.summary.stats.num_frames
 
 
+def test_times_that_disagree_with_the_order_of_pictures(tmp_path: Path) -> None:
+    """An MP4 without its table of offsets calls decoding times what pictures are shown at; a
+    pass that begins in the middle has to notice it for itself."""
+    options = h264(bframes=1, b_adapt=0, keyint=100, scenecut=0)
+    film = Film(count=200, gop=100, b_frames=1, draw=textured, options=options)
+    path = film.write(tmp_path / "film.mp4")
+    path.write_bytes(path.read_bytes().replace(b"ctts", b"free"))
+    for start in (Fraction(5), Fraction(126, 25)):
+        skipped, plain = (
+            read(path, sampling("stride", stride=2), span=TimeRange(start, Fraction(7)), skip=skip)
+            for skip in (True, False)
+        )
+        assert_same(
+            replace(skipped, summary=without_packets(skipped)),
+            replace(plain, summary=without_packets(plain)),
+        )
+
+
 def recorded_on(target: Path, *parts: Path) -> Path:
     """FLV files as one recording: each goes on with the clock and brings its own headers."""
     out, offset, last = parts[0].read_bytes()[:13], 0, 0

@@ -128,7 +128,7 @@ class FrameReader:
         self._sparse = True
         context, sought = self.video.stream.codec_context, self.source.sought
         foresight = Foresight(self._sound_packets(), classify, self.choice, sought=sought)
-        decoder = SparseDecoder(context, foresight, self._note_sound, sought=sought)
+        decoder = SparseDecoder(context, foresight, self._note_sound)
         yield from decoder.frames()
         self.reached_end = True
 

@@ -21,7 +21,8 @@ from vtnstream.video.foresight import Action, Foreseen, Foresight, UnforeseenErr
 _MAX_PENDING = 2000
 _PROOFS = 16
 """Pictures that must come out in the order of their times before any is left out: files whose
-times disagree with their bit stream, or decoders that guess the delay, show it at once."""
+times disagree with their bit stream, or decoders that guess the delay, show it at once. So it
+must be wherever reading begins: chunks that are handed out cannot be taken back."""
 
 
 class Note(Protocol):
@@ -46,17 +47,15 @@ class SparseDecoder:
         context: ``av.VideoCodecContext``, fresh or flushed.
         foresight: says what becomes of each packet.
         note: called with each packet, and whether it goes to the decoder now.
-        sought: reading begins in the middle of the file.
     """
 
-    def __init__(self, context: Any, foresight: Foresight, note: Note, *, sought: bool) -> None:
+    def __init__(self, context: Any, foresight: Foresight, note: Note) -> None:
         self._context = context
         self._foresight = foresight
         self._note = note
         # Pictures that have not come out: (pts, running number, the decoder owes it, stand-in).
         self._pending: list[tuple[int, int, bool, Unseen]] = []
         self._count = self._num_out = 0
-        self._num_proofs = 1 if sought else _PROOFS
         self._ready: dict[int, Any] = {}
         # Nothing is left in the decoder; it has been given the keyframe to begin anew with.
         self._drained = self._restarts = False
@@ -115,7 +114,7 @@ class SparseDecoder:
             while self._pending and self._pending[0][0] < frames[0].pts:
                 heapq.heappop(self._pending)
         self._num_out += len(frames)
-        self._foresight.may_skip = self._num_out >= self._num_proofs
+        self._foresight.may_skip = self._num_out >= _PROOFS
         return frames
 
     def _await(self, foreseen: Foreseen, *, owed: bool) -> None:
