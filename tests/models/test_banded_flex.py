@@ -70,9 +70,10 @@ def test_it_is_off_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore::UserWarning")  # compilers advise
+@pytest.mark.parametrize("count", [40, 3000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_compiled_on_a_gpu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    query, key, value = (each.to(dtype) for each in operands(3000, 3000, "cuda"))
+def test_compiled_on_a_gpu(dtype: torch.dtype, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = (each.to(dtype) for each in operands(count, count, "cuda"))
     shared = {"global_key": key[:, :1], "global_value": value[:, :1]}
     monkeypatch.delenv(banded_flex.SWITCH, raising=False)
     with torch.inference_mode():
