@@ -133,10 +133,11 @@ def test_only_waiting_tokens_are_held() -> None:
 
     def watch(start: int, logits: FloatArray) -> None:
         nonlocal most
-        most = max(most, len(windows._inputs), len(windows._outputs), len(windows._around.key))
+        held = (windows._inputs, windows._outputs, windows._keys, windows._values)
+        most = max(most, *(len(each.rows) for each in held))
 
     starts = [*range(0, 5_000 - WINDOW + 1, 12)]
     windows = SharedWindows(model, features.times.indices, starts, WINDOW, watch)
     encode_sequence(model, features, block_size=64, windows=windows)
     assert 0 < most <= (windows_at_once(model, WINDOW) - 1) * 12 + WINDOW + 64
-    assert len(windows._inputs) < WINDOW
+    assert len(windows._inputs.rows) < WINDOW

@@ -33,8 +33,9 @@ from vtnstream.video.sampling import index_range
 
 _SAMPLED_TOKENS = 64
 
-WINDOWS_BYTES = 16 * 2**20
-"""Most that sliding windows of one batch hold while they are worked."""
+WORKED_TOKENS = 2**16
+"""States of that many tokens are room enough for what is held of a block of tokens, and of the
+windows along with it, while a layer works on it. A block has 1,024 to 2,048 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,9 @@ class Plan:
 
 
 def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) -> int:
-    """The stated bound on anonymous memory that ``timeline`` adds: 2.5 states of the encoder
-    and three score tables, all float32, and the sliding windows in hand."""
-    states = 2.5 * num_tokens * hidden_size * 4
-    return int(states + 3 * num_tokens * num_classes * 4 + WINDOWS_BYTES)
+    """The stated bound on anonymous memory that ``timeline`` adds: the encoder's states, three
+    score tables, and the room to work in, all float32."""
+    return 4 * ((num_tokens + WORKED_TOKENS) * hidden_size + 3 * num_tokens * num_classes)
 
 
 def plan(

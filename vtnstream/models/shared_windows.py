@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from vtnstream.models.held_rows import HeldRows
 from vtnstream.models.layers.attention import KeyValue
 from vtnstream.models.temporal import TemporalEncoder
 from vtnstream.models.vtn import VTN
@@ -56,9 +57,9 @@ class SharedWindows:
         self._first = 0  # token of the first row held
         like = self._attention.query.weight
         heads = (self._attention.num_heads, self._attention.head_dim)
-        self._inputs = like.new_empty(0, like.shape[0])  # (T, D)
-        self._around = KeyValue(like.new_empty(0, *heads), like.new_empty(0, *heads))
-        self._outputs = like.new_empty(0, like.shape[0])  # (T', D), T' <= T
+        self._inputs = HeldRows(like, like.shape[0])  # (T, D)
+        self._keys, self._values = (HeldRows(like, *heads) for _ in range(2))  # (T, H, Dh)
+        self._outputs = HeldRows(like, like.shape[0])  # (T', D), T' <= T
 
     @staticmethod
     def serves(model: VTN, num_tokens: int, window: int) -> bool:
@@ -75,14 +76,14 @@ class SharedWindows:
     def take_inputs(self, states: Tensor, around: KeyValue) -> None:
         """The next tokens (1, T, D) as they enter the first layer, and their keys and values
         (1, T, H, Dh); copied."""
-        self._inputs = torch.cat((self._inputs, states[0]))
-        pairs = zip(self._around, around, strict=True)
-        self._around = KeyValue(*(torch.cat((held, new[0])) for held, new in pairs))
+        self._inputs.append(states[0])
+        self._keys.append(around.key[0])
+        self._values.append(around.value[0])
 
     def take_outputs(self, states: Tensor) -> None:
         """The next tokens (T, D) as they leave it; copied."""
-        self._outputs = torch.cat((self._outputs, states))
-        stop = self._first + len(self._outputs)
+        self._outputs.append(states)
+        stop = self._first + len(self._outputs.rows)
         while batch := self._starts[self._next : self._next + self._size]:
             if batch[-1] + self._window > stop:
                 break
@@ -95,20 +96,19 @@ class SharedWindows:
         """What lies before token ``first``."""
         drop = first - self._first
         if drop > 0:
-            self._inputs = self._inputs[drop:].clone()
-            self._around = KeyValue(*(held[drop:].clone() for held in self._around))
-            self._outputs = self._outputs[drop:].clone()
+            for held in (self._inputs, self._keys, self._values, self._outputs):
+                held.forget(drop)
             self._first = first
 
     def _classify(self, starts: Sequence[int]) -> FloatArray:
         """(B windows) -> (B, K)."""
-        encoder, device = self._encoder, self._inputs.device
+        encoder, device = self._encoder, self._inputs.rows.device
         rows = torch.tensor(starts, device=device)[:, None] - self._first
         rows = rows + torch.arange(self._window, device=device)  # (B, W)
         places = torch.from_numpy(self._places[self._first :][rows.cpu().numpy()]).to(device)
         before = encoder.embed_cls(self._model.all_global_tokens()).expand(len(starts), -1, -1)
-        cls = encoder.cls_layers[0].forward_cls(self._inputs[rows], before, None)  # (B, G, D)
-        tokens = self._outputs[rows]  # (B, W, D)
+        cls = encoder.cls_layers[0].forward_cls(self._inputs.rows[rows], before, None)  # (B, G, D)
+        tokens = self._outputs.rows[rows]  # (B, W, D)
         reach = self._attention.reach(self._window)
         if reach:
             tokens[:, :reach], tokens[:, -reach:] = self._borders(rows, places, before, reach)
@@ -135,8 +135,8 @@ class SharedWindows:
             (slice(None, reach), slice(None, 2 * reach), 0),
             (slice(-reach, None), slice(-2 * reach, None), reach),
         ):
-            states = self._inputs[rows[:, asking]]  # (B, r, D)
-            around = KeyValue(*(held[rows[:, seen]] for held in self._around))
+            states = self._inputs.rows[rows[:, asking]]  # (B, r, D)
+            around = KeyValue(self._keys.rows[rows[:, seen]], self._values.rows[rows[:, seen]])
             turn = self._encoder.rotation(places[:, asking])
             made = self._attention.local(states, around, cls, turn=turn, offset=offset)
             attended.append(made)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from vtnstream.models.held_rows import shift
 from vtnstream.models.layers.attention import KeyValue, LongformerSelfAttention
 from vtnstream.models.layers.positions import Rotation
 
@@ -45,7 +46,7 @@ class Surroundings:
         kept = self._made - keep
         if keep > self._first and kept > 0:
             for held in self._held:
-                _shift(held, keep - self._first, kept)
+                shift(held[0], by=keep - self._first, count=kept)
         self._first = keep
         if ahead > self._made:
             new = self.attention.keys_values(*self.read(self._made, ahead))
@@ -54,10 +55,3 @@ class Surroundings:
             self._made = ahead
         end = self._made - keep
         return KeyValue(self._held.key[:, :end], self._held.value[:, :end]), start - keep
-
-
-def _shift(held: Tensor, by: int, count: int) -> None:
-    """Move rows ``by`` ... ``by + count`` to the front, in steps that do not overlap."""
-    for first in range(0, count, by):
-        last = min(first + by, count)
-        held[:, first:last] = held[:, first + by : last + by]
