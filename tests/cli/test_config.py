@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,11 @@ def test_nothing_set_and_no_such_command(run: Run) -> None:
     assert "did you mean 'timeline'" in outcome.errors[0]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+CLICK = tuple(int(part) for part in version("click").split(".")[:2])
+POWERSHELL = pytest.param("powershell", marks=pytest.mark.skipif(CLICK < (8, 5), reason="click"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", POWERSHELL])
 def test_completion_scripts(run: Run, shell: str) -> None:
     outcome = run("completion", shell)
     assert outcome.code == 0, outcome.err
