@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -294,6 +295,48 @@ def test_times_that_disagree_with_the_order_of_pictures(tmp_path: Path) -> None:
             replace(skipped, summary=without_packets(skipped)),
             replace(plain, summary=without_packets(plain)),
         )
+
+
+def edited(path: Path, *edits: tuple[float, float]) -> Path:
+    """An MP4 whose edit list has other entries: (seconds, seconds of the media to begin at)."""
+    data = bytearray(path.read_bytes())
+    entries, places = data.index(b"elst") + 12, {}
+    for name in (b"moov", b"trak", b"edts", b"elst"):
+        places[name] = data.index(name) - 4
+    ticks, media_ticks = (
+        int.from_bytes(data[(at := data.index(name) + 16) : at + 4], "big")
+        for name in (b"mvhd", b"mdhd")
+    )
+    first = int.from_bytes(data[entries + 4 : entries + 8], "big")
+    rows = [(round(s * ticks), first + round(m * media_ticks), 1 << 16) for s, m in edits]
+    data[entries - 4 : entries + 12] = struct.pack(">I", len(rows)) + b"".join(
+        struct.pack(">3I", *row) for row in rows
+    )
+    for place in places.values():
+        size = int.from_bytes(data[place : place + 4], "big") + 12 * (len(rows) - 1)
+        data[place : place + 4] = size.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "edits"),
+    [("libx264", ((2.5, 1.83), (1.18, 1.55))), ("mpeg4", ((1.34, 1.58), (1.87, 2.82)))],
+)
+def test_edit_lists_that_go_back(
+    tmp_path: Path, codec: str, edits: tuple[tuple[float, float], ...]
+) -> None:
+    """What leads up to the place where an edit goes on is decoded, though never shown."""
+    options = h264(bframes=1, keyint=12, scenecut=0) if codec == "libx264" else {}
+    film = Film(
+        count=130, gop=12, b_frames=1, draw=textured, codec=codec, ticks=25, options=options
+    )
+    path = edited(film.write(tmp_path / "film.mp4"), *edits)
+    for fps in (2, 3):
+        skipped, plain = (
+            read(path, sampling(fps=fps), chunk_size=4, skip=skip) for skip in (True, False)
+        )
+        assert_same(skipped, plain)
 
 
 def recorded_on(target: Path, *parts: Path) -> Path:

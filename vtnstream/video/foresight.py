@@ -77,6 +77,7 @@ class Foresight:
         self._bytes = 0
         self._taken = 0
         self._ended = False
+        self._last_dts: int | None = None
         # Presentation order: packets whose place is not certain yet, and the last certain one.
         self._unsettled: list[tuple[int, int, Foreseen]] = []
         self._latest: Foreseen | None = None
@@ -101,6 +102,7 @@ class Foresight:
             self._window.popleft()
             self._bytes -= head.packet.size
             self._taken += 1
+            self._last_dts = head.dts
             yield head, action
 
     @property
@@ -176,6 +178,10 @@ class Foresight:
             raise UnforeseenError("a packet without time, or damaged")
         if packet.dts is not None and packet.dts > packet.pts:
             raise UnforeseenError("a packet that comes after its time")
+        last = self._window[-1].dts if self._window else self._last_dts
+        if packet.is_discard and None not in (last, packet.dts) and packet.dts < last:
+            # An edit goes on elsewhere: what leads up to that place has times of before.
+            raise UnforeseenError("an edit list of several edits")
         if any(data.data_type in _LASTING for data in packet.iter_sidedata()):
             kind = replace(kind, headers=kind.headers | _CONTAINERS)
         presented = kind.shown and not packet.is_discard
