@@ -90,6 +90,8 @@ class Embeddings(nn.Module):
         if self.positions != "learned":
             return
         weight = self.position_embeddings.weight
+        if weight.is_meta:  # about to be loaded; torch would fetch its compiler to divide by
+            return
         nn.init.normal_(weight, std=0.02)
         if start == "sinusoidal":
             with torch.no_grad():
