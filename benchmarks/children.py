@@ -195,6 +195,8 @@ class Median:
     added: int
     """Bytes of the call that took most beyond what was resident before it."""
     values: list[Any]
+    peak: int = 0
+    """Largest resident bytes of any call."""
 
 
 def interleave(
@@ -221,6 +223,7 @@ def _median(runs: list[Measurement]) -> Median:
         wall=median(run.wall for run in runs),
         cpu=median(run.cpu for run in runs),
         added=max(run.peak - run.before for run in runs),
+        peak=max(run.peak for run in runs),
         values=[run.value for run in runs],
     )
 

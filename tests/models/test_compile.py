@@ -140,7 +140,12 @@ def test_kernels_of_a_gpu_stay_beside_the_library(
             asked.extend(arguments[2:])
             return 0
 
+        @staticmethod
+        def AOTInductorModelContainerDelete(handle: Any) -> None:
+            deleted.append(handle)
+
     asked: list[bytes] = []
+    deleted: list[Any] = []
     monkeypatch.setattr("torch._inductor.aot_compile", aot_compile)
     program: Any = SimpleNamespace(example_inputs=((pixels(),), {}), module=lambda: None)
     Inductor().build(program, tmp_path, 1)
@@ -149,7 +154,10 @@ def test_kernels_of_a_gpu_stay_beside_the_library(
     with monkeypatch.context() as patch:
         patch.setattr(library_module.ctypes, "CDLL", lambda path: Library)
         patch.setattr(torch.cuda, "device", nullcontext)
-        Inductor().load(tmp_path, net, torch.device("cuda:0"), 2)
+        engine = Inductor().load(tmp_path, net, torch.device("cuda:0"), 2)
+    assert not deleted
+    del engine
+    assert len(deleted) == 1, "its weights go with it"
     assert asked == [b"cuda:0", str(tmp_path).encode()]
 
 

@@ -22,6 +22,7 @@ from vtnstream.inference.engine_cache import EngineCache, EngineRecord
 from vtnstream.inference.measuring import Measured, Measurements, measure_batch_size, measure_rate
 from vtnstream.inference.runner import Team
 from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
+from vtnstream.models.resident import trim
 from vtnstream.progress import Progress
 
 AUTO = "auto"
@@ -227,6 +228,8 @@ class Engines:
             known = self._builder.prepare(backend, batch_size, frames)
             measured = _by_facts(backend, known.facts)
             if choice.on_trial and measured.backend == EAGER:
+                del known  # and a second copy of the weights
+                trim()
                 raise SlowerError(measured.reason)
             self.encoder.engines[backend, batch_size] = known
         return known

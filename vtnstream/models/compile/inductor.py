@@ -77,6 +77,9 @@ class Inductor:
         for file in library.parent.iterdir():
             if file == library or file.suffix in _KERNELS:
                 shutil.move(file, folder / file.name)
+        # Pages that are not on disk yet cannot leave the memory of who loads it.
+        with open(folder / library.name, "rb") as written:
+            os.fsync(written.fileno())
         shutil.rmtree(library.parent)
 
     def load(

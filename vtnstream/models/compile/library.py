@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -26,7 +27,8 @@ _capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
 class CompiledLibrary:
-    """One input tensor to one output tensor; up to ``workers`` threads at once.
+    """One input tensor to one output tensor; up to ``workers`` threads at once. Its weights go
+    with it.
 
     Args:
         path: the library, with a GPU's kernels beside it. Loading it runs its code: the caller
@@ -57,6 +59,9 @@ class CompiledLibrary:
         if failed:
             raise EngineError(f"{path}: cannot be loaded")
         page_out_file(path)  # it has copied the weights
+        # With the process everything goes, and threads may still be in it.
+        delete = self._library.AOTInductorModelContainerDelete
+        weakref.finalize(self, delete, self._handle).atexit = False
 
     def __call__(self, example: Tensor) -> Tensor:
         """Raises:
