@@ -34,6 +34,34 @@ def test_allocator_setting_can_be_made_twice() -> None:
     keep_freed_memory()
 
 
+HEAPS = """
+import ctypes, threading
+from vtnstream.cli.tuning import keep_freed_memory
+keep_freed_memory()
+together = threading.Barrier(6)
+def work():
+    together.wait()
+    bytearray(1 << 20)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL("libc.so.6")
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
+def test_threads_share_heaps() -> None:
+    run = subprocess.run([sys.executable, "-c", HEAPS], capture_output=True, text=True, check=True)
+    assert run.stdout.count("<heap nr=") <= 2
+
+
 def test_nobody_looks_for_garbage_while_torch_is_imported() -> None:
     program = (
         "import gc; from vtnstream.cli.tuning import loading\n"
