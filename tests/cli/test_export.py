@@ -189,6 +189,17 @@ def test_requests_that_cannot_be_met(
     assert os.listdir("results") == ["film one.mp4.json"]
 
 
+@pytest.mark.parametrize(("name", "wanted"), [("film.srt", "srt"), ("a/film.csv", "csv")])
+def test_a_file_where_a_folder_is_meant_is_refused(
+    run: Run, film: Path, model_folder: Path, name: str, wanted: str
+) -> None:
+    before = sorted(os.listdir())
+    outcome = run("timeline", film, "-m", model_folder, "-o", name)
+    assert outcome.code == 2 and sorted(os.listdir()) == before
+    (line,) = outcome.errors
+    assert name in line and f"-o DIR -f {wanted}" in line
+
+
 @pytest.mark.parametrize("command", ["show", "export"])
 @pytest.mark.parametrize(
     ("text", "words"),

@@ -137,17 +137,32 @@ def make_delivery(
         timeline: results will have a timeline.
 
     Raises:
-        UsageError: unknown format, formats without a directory, or without a timeline.
+        UsageError: unknown format, formats without a directory or without a timeline, or a
+            directory that looks like a file of one.
         MissingExtraError: a format needs a library that is not installed.
     """
     directory, formats = values["output_dir"], values["format"]
     if formats and directory is None:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
     files = ResultFiles.of(formats or DEFAULT_FORMATS, console, timeline=timeline)
+    if directory is not None and not directory.is_dir():
+        _check_folder(directory)
     kind = Delivery
     if values["json"] or values["jsonl"]:
         kind = JsonDelivery if values["json"] else JsonLinesDelivery
     return kind(console, inputs, values["top_k"], directory, files)
+
+
+def _check_folder(directory: Path) -> None:
+    """A new folder is not named like a result file: somebody meant that file."""
+    from vtnstream.report.formats import WRITERS
+
+    for name, writer in WRITERS.items():
+        if directory.name.endswith(writer.suffix):
+            raise UsageError(
+                f"-o {directory}: names a folder, whose files are called after the input: write "
+                f"-o DIR -f {name}"
+            )
 
 
 def terminal() -> Any:
