@@ -1,0 +1,43 @@
+"""Films of which pictures can be left out, and two passes over one of them compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tests.synth import paint
+from tests.video.reading import Reading
+from vtnstream.types import DecodeSummary
+
+
+def textured(number: int, width: int, height: int) -> np.ndarray:
+    """The board over noise that moves, so that prediction has work to do."""
+    noise = np.random.default_rng(number // 7).integers(-30, 30, (height, width, 3))
+    noise = np.roll(noise, number % 7, axis=1)
+    return np.clip(paint(number, width, height) + noise, 0, 255).astype(np.uint8)
+
+
+def h264(**options: object) -> dict[str, str]:
+    params = ":".join(f"{name.replace('_', '-')}={value}" for name, value in options.items())
+    return {"preset": "veryfast", "x264-params": params}
+
+
+def report(summary: DecodeSummary) -> DecodeSummary:
+    """All of it but for the number of frames decoded, which is what shrinks."""
+    return replace(summary, stats=replace(summary.stats, num_frames=0))
+
+
+def assert_same(some: Reading, other: Reading) -> None:
+    assert len(some.chunks) == len(other.chunks)
+    for a, b in zip(some.chunks, other.chunks, strict=True):
+        assert (a.first_index, a.stop_index) == (b.first_index, b.stop_index)
+        assert np.array_equal(a.frames, b.frames)
+        for name in ("indices", "pts", "start_seconds", "end_seconds"):
+            assert np.array_equal(getattr(a.times, name), getattr(b.times, name)), name
+    assert report(some.summary) == report(other.summary)
+
+
+def without_packets(reading: Reading) -> DecodeSummary:
+    """A pass that stops early has taken as many packets as its decoder lags behind."""
+    return replace(reading.summary, stats=replace(reading.summary.stats, num_packets=0))
