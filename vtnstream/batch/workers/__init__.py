@@ -1,0 +1,1 @@
+"""Workers of a batch: local processes or Ray actors, and what they execute."""

@@ -1,0 +1,1 @@
+"""Groundwork of the commands: option types, settings, console, progress and failures."""

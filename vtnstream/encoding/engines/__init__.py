@@ -1,0 +1,1 @@
+"""Compiled backbones (engines): chosen, built, measured and kept on disk."""

@@ -1,0 +1,1 @@
+"""Model folders, checkpoints, the Hub and exported programs."""

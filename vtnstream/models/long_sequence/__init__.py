@@ -1,0 +1,1 @@
+"""The temporal encoder over sequences of any length, in blocks of tokens."""

@@ -1,0 +1,1 @@
+"""Video Vision Transformer (Arnab et al. 2021)."""

@@ -1,0 +1,1 @@
+"""Video Transformer Network (Neimark et al. 2021)."""

@@ -1,0 +1,1 @@
+"""Report files: one module for each family of formats."""

@@ -1,0 +1,1 @@
+"""Annotations, stored features and frames as training samples and batches."""

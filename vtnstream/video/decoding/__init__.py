@@ -1,0 +1,1 @@
+"""Packets to frames in presentation order, with exact times."""
