@@ -168,11 +168,11 @@ def dense_scores(folder: str | Path, films: Sequence[Film]) -> list[ScoreTimelin
     """Probabilities of each frame, no thresholds."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig
-    from vtnstream.inference.probabilities import probabilities
-    from vtnstream.inference.sources import Question, open_source
-    from vtnstream.models.streaming import encode_sequence
-    from vtnstream.models.vtn import VTN
+    from vtnstream.inference.source import Question, open_source
+    from vtnstream.models.long_sequence.streaming import encode_sequence
+    from vtnstream.models.vtn.model import VTN
     from vtnstream.progress import NullProgress
+    from vtnstream.scoring.probabilities import probabilities
 
     runtime = RuntimeConfig(use_cache=False)
     analyzer = Analyzer(folder, runtime=runtime)
@@ -200,7 +200,7 @@ def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
     from vtnstream.config import EventsConfig, TimelineConfig
     from vtnstream.config.shipped import BUNDLED_MODEL
     from vtnstream.localization.events import to_events
-    from vtnstream.models.checkpoint import load_model, save_model
+    from vtnstream.models.io.checkpoint import load_model, save_model
 
     timelines = dense_scores(folder, films)
     best: tuple[float, EventsConfig, Scores] | None = None
@@ -274,7 +274,7 @@ def _score(result: common.Result, model: str, films: Sequence[Film], title: str)
 def _ours(model: str) -> Callable[[Path], Events]:
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig, TimelineConfig
-    from vtnstream.inference.sources import Question
+    from vtnstream.inference.source import Question
 
     analyzer = Analyzer(model, runtime=RuntimeConfig(use_cache=False))
 

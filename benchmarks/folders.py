@@ -14,8 +14,8 @@ from vtnstream.config import (
     TemporalConfig,
 )
 from vtnstream.models.backbone import native_preprocess
-from vtnstream.models.checkpoint import save_model
 from vtnstream.models.create import create_model
+from vtnstream.models.io.checkpoint import save_model
 from vtnstream.models.presets import preset
 
 

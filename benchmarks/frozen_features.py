@@ -29,14 +29,14 @@ from vtnstream.config import (
     TrainConfig,
 )
 from vtnstream.datasets.annotations import read_annotations
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.metrics.classification import mean_interval
 from vtnstream.models.architectures import require_vtn
 from vtnstream.models.backbone import create_backbone, load_backbone_weights, native_preprocess
-from vtnstream.models.checkpoint import load_model
-from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.io.checkpoint import load_model
+from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.progress import NullProgress
-from vtnstream.training.features import VideoFeatures, collect_features
+from vtnstream.training.data.features import VideoFeatures, collect_features
 from vtnstream.training.probe import fit_probe, mean_pool
 from vtnstream.training.run import train
 

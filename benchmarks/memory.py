@@ -137,7 +137,7 @@ class TimelineMemory:
         stored and libraries warm."""
         import vtnstream
         from vtnstream.inference.plan import temporal_bound_bytes
-        from vtnstream.models.vtn import VTN
+        from vtnstream.models.vtn.model import VTN
 
         for path in (film, short):
             vtnstream.timeline(path, model=self.model, options=self.options, runtime=self.runtime)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vtnstream.cli.tuning import keep_freed_memory, spin_less
+from vtnstream.cli.framework.process_settings import keep_freed_memory, spin_less
 
 spin_less()  # as the command does, before torch is there
 keep_freed_memory()
@@ -24,20 +24,20 @@ from vtnstream.config import (  # noqa: E402
     SamplingConfig,
     TemporalConfig,
 )
-from vtnstream.inference.encoder import FrameEncoder, default_batch_size  # noqa: E402
-from vtnstream.inference.engines import Engines  # noqa: E402
-from vtnstream.inference.runner import Encoding, Team  # noqa: E402
-from vtnstream.inference.sources import Question  # noqa: E402
+from vtnstream.encoding.encoder import FrameEncoder, default_batch_size  # noqa: E402
+from vtnstream.encoding.engines.choose import Engines  # noqa: E402
+from vtnstream.encoding.runner import Encoding, Team  # noqa: E402
+from vtnstream.inference.source import Question  # noqa: E402
 from vtnstream.models.architectures import VideoModel, require_vtn  # noqa: E402
 from vtnstream.models.backbone import load_backbone_weights, native_preprocess  # noqa: E402
-from vtnstream.models.checkpoint import load_model, save_model  # noqa: E402
 from vtnstream.models.create import create_model  # noqa: E402
+from vtnstream.models.io.checkpoint import load_model, save_model  # noqa: E402
 from vtnstream.preprocess.spatial import frame_fit  # noqa: E402
 from vtnstream.preprocess.surfaces import SurfacePainter  # noqa: E402
 from vtnstream.progress import NullProgress  # noqa: E402
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes  # noqa: E402
-from vtnstream.video.decode import DECODER  # noqa: E402
-from vtnstream.video.hardware import DECODERS, NVDEC, Hardware  # noqa: E402
+from vtnstream.video.decoding.hardware import DECODERS, NVDEC, Hardware  # noqa: E402
+from vtnstream.video.decoding.reader import DECODER  # noqa: E402
 from vtnstream.video.source import open_video  # noqa: E402
 
 

@@ -15,8 +15,8 @@ from vtnstream.models.complexity import (
     count_vtn_products,
 )
 from vtnstream.models.create import create_model
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vtn.model import VTN
 
 NUM_CLASSES = 400
 FULL_VIDEO, VIEW_FRAMES, VIEWS = 250, 16, 30

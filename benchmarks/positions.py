@@ -20,8 +20,8 @@ from benchmarks import common
 from benchmarks.learning.models import without_backbone
 from vtnstream.config import HeadConfig, ModelConfig, TemporalConfig
 from vtnstream.features.shuffling import shuffled
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Features, TokenTimes
 
 SYMBOLS, LAG = 4, 3

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vtnstream.cli.tuning import keep_freed_memory
+from vtnstream.cli.framework.process_settings import keep_freed_memory
 from vtnstream.config import HeadConfig, ModelConfig, TemporalConfig
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import FloatArray, TokenTimes
 
 NUM_CLASSES = 400

@@ -13,8 +13,8 @@ from benchmarks.peers.clips import NETWORKS, _pathways, build
 from vtnstream.config import TrainConfig
 from vtnstream.models.create import create_model
 from vtnstream.models.presets import preset
-from vtnstream.training.batches import Batch
-from vtnstream.training.engine import AcceleratedEngine, Engine
+from vtnstream.training.accelerator import AcceleratedEngine, Engine
+from vtnstream.training.data.batches import Batch
 from vtnstream.training.loop import Trainer
 from vtnstream.training.settings import train_config
 

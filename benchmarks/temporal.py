@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import common, machine
 from benchmarks.children import MEGABYTE, Child, Failure, Limits, Median, interleave
-from vtnstream.cli.tuning import SPIN_COUNT
+from vtnstream.cli.framework.process_settings import SPIN_COUNT
 
 OURS = "vtnstream"
 PEERS = {"Longformer": "transformers Longformer", "FullAttention": "full attention"}

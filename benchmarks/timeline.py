@@ -32,7 +32,7 @@ sys.exit(code)
 
 _IMPORT_MODULES = """
 import importlib, sys, warnings
-from vtnstream.cli.tuning import loading, spin_less
+from vtnstream.cli.framework.process_settings import loading, spin_less
 
 warnings.simplefilter("ignore")
 spin_less()

@@ -12,7 +12,7 @@ from vtnstream.datasets.lines import AnnotatedVideo, Annotation
 from vtnstream.errors import AnnotationError, ReportError
 from vtnstream.evaluation import Judged, evaluate_classes, evaluate_segments
 from vtnstream.predictions import read_predictions
-from vtnstream.report.structured import report_json, report_json_lines
+from vtnstream.report.writers.structured import report_json, report_json_lines
 from vtnstream.timecode import FrameCount
 from vtnstream.types import ClassScore, Segment
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from vtnstream.config import SamplingConfig as SamplingConfig
     from vtnstream.config import TimelineConfig as TimelineConfig
     from vtnstream.errors import VtnstreamError as VtnstreamError
-    from vtnstream.models.checkpoint import load_model as load_model
-    from vtnstream.models.checkpoint import save_model as save_model
     from vtnstream.models.create import create_model as create_model
-    from vtnstream.models.online import OnlineModel as OnlineModel
+    from vtnstream.models.io.checkpoint import load_model as load_model
+    from vtnstream.models.io.checkpoint import save_model as save_model
+    from vtnstream.models.long_sequence.online import OnlineModel as OnlineModel
     from vtnstream.training.run import train as train
     from vtnstream.types import Report as Report
     from vtnstream.types import Segment as Segment
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ModelConfig": "vtnstream.config",
-    "OnlineModel": "vtnstream.models.online",
+    "OnlineModel": "vtnstream.models.long_sequence.online",
     "Report": "vtnstream.types",
     "RuntimeConfig": "vtnstream.config",
     "SamplingConfig": "vtnstream.config",
@@ -48,8 +48,8 @@ _HOMES = {
     "classify": "vtnstream.api",
     "create_model": "vtnstream.models.create",
     "extract": "vtnstream.api",
-    "load_model": "vtnstream.models.checkpoint",
-    "save_model": "vtnstream.models.checkpoint",
+    "load_model": "vtnstream.models.io.checkpoint",
+    "save_model": "vtnstream.models.io.checkpoint",
     "summarize": "vtnstream.api",
     "timeline": "vtnstream.api",
     "train": "vtnstream.training.run",

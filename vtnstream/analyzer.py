@@ -15,27 +15,27 @@ from vtnstream.config.runtime import default_cache_dir
 from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, joined, pieces_of
+from vtnstream.encoding.encoder import FrameEncoder, resolve_device
 from vtnstream.errors import UsageError
-from vtnstream.inference.analyze import (
+from vtnstream.inference.follow import Follower, follow
+from vtnstream.inference.report import config_sha256, report_of
+from vtnstream.inference.source import Question, open_source
+from vtnstream.models.architectures import VideoModel, require_vtn
+from vtnstream.models.io.checkpoint import load_model, weights_sha256
+from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.precision import TORCH_DTYPES
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.temporal import TemporalEncoder
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.scoring.analyze import (
     Analysis,
     analyze,
     attention_map,
     check_window,
     resolve_localization,
 )
-from vtnstream.inference.clip_scores import clip_layout
-from vtnstream.inference.encoder import FrameEncoder, resolve_device
-from vtnstream.inference.follow import Follower, follow
-from vtnstream.inference.reporting import config_sha256, report_of
-from vtnstream.inference.sources import Question, open_source
-from vtnstream.models.architectures import VideoModel, require_vtn
-from vtnstream.models.checkpoint import load_model, weights_sha256
-from vtnstream.models.precision import TORCH_DTYPES
-from vtnstream.models.streaming import SequenceOutput
-from vtnstream.models.temporal import TemporalEncoder
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vtn import VTN
-from vtnstream.progress import NullProgress, Progress
+from vtnstream.scoring.clips import clip_layout
 from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, FeatureSequence, Report
 

@@ -15,13 +15,13 @@ from vtnstream.analyzer import Analyzer
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.config.views import ViewsConfig
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.extract import extract_features
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.extract import extract_features
 from vtnstream.inference.feature_files import file_metadata
-from vtnstream.inference.reporting import report_of
-from vtnstream.inference.sources import (
+from vtnstream.inference.report import report_of
+from vtnstream.inference.source import (
     Question,
     Source,
     TimeLike,
@@ -54,11 +54,11 @@ def classify(
 
     Args:
         path: the video: a file, or as text an address (http, https, s3, gs, ...).
-        model: a model folder, a hub name, or a loaded :class:`vtnstream.models.vtn.VTN`; None
+        model: a model folder, a hub name, or a loaded :class:`vtnstream.models.vtn.model.VTN`; None
             is the bundled model of edits. For many videos see
             :class:`vtnstream.analyzer.Analyzer`.
         sampling, start, end, features, method, stream, views, whole: see
-            :class:`vtnstream.inference.sources.Question`.
+            :class:`vtnstream.inference.source.Question`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
 
@@ -98,7 +98,7 @@ def timeline(
         model: as for :func:`classify`.
         options: all other options of localisation.
         sampling, start, end, features, method, stream, whole: see
-            :class:`vtnstream.inference.sources.Question`.
+            :class:`vtnstream.inference.source.Question`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
 
@@ -162,7 +162,7 @@ def summarize(
         model: as for :func:`classify`.
         config: all other options of the choice.
         options: of the timeline whose segments are chosen from.
-        start, end, stream: see :class:`vtnstream.inference.sources.Question`.
+        start, end, stream: see :class:`vtnstream.inference.source.Question`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from vtnstream.errors import ReportError
 from vtnstream.report.reading import read_report, report_from_json
-from vtnstream.report.structured import SCHEMA
+from vtnstream.report.writers.structured import SCHEMA
 from vtnstream.types import ClassScore, Report, Segment
 
 

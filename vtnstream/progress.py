@@ -1,5 +1,5 @@
 """What a long piece of work tells whoever watches. The library knows only this protocol;
-rich lives in ``cli`` and ``report/terminal.py``."""
+rich lives in ``cli`` and ``report/terminal/render.py``."""
 
 from __future__ import annotations
 

@@ -40,9 +40,9 @@ from vtnstream.config import (
     TemporalConfig,
     TrainConfig,
 )
-from vtnstream.inference.sources import Question
+from vtnstream.inference.source import Question
 from vtnstream.metrics.classification import bootstrap_interval
-from vtnstream.training.features import VideoFeatures
+from vtnstream.training.data.features import VideoFeatures
 from vtnstream.training.probe import fit_probe
 from vtnstream.training.run import train
 

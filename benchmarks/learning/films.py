@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from vtnstream.config import BackboneConfig
 from vtnstream.datasets.annotations import AnnotatedVideo
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.backbone import create_backbone, native_preprocess
 from vtnstream.synthesis.films import (
     CUES,
@@ -32,7 +32,7 @@ from vtnstream.synthesis.films import (
     plan_film,
     render,
 )
-from vtnstream.training.targets import IGNORE, Sample
+from vtnstream.training.data.targets import IGNORE, Sample
 from vtnstream.types import Features, TokenTimes
 
 SIZE = 32

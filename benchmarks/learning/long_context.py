@@ -28,7 +28,7 @@ from benchmarks.learning.models import Contender, Probe, Recipe, Scores, ask, le
 from vtnstream.config import HeadConfig
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.synthesis.films import LABELS
-from vtnstream.training.targets import Sample
+from vtnstream.training.data.targets import Sample
 
 LONGER = 5
 CLIP = 16

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from benchmarks.learning.films import times
 from vtnstream.config import DataConfig, HeadConfig, ModelConfig, OptimConfig, TemporalConfig
 from vtnstream.config.train import TrainConfig
-from vtnstream.inference.probabilities import probabilities
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
-from vtnstream.training.features import (
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
+from vtnstream.scoring.probabilities import probabilities
+from vtnstream.training.data.features import (
     VideoFeatures,
     fit_feature_norm,
     load,
     normalized,
 )
+from vtnstream.training.data.targets import Sample
 from vtnstream.training.loop import fit
 from vtnstream.training.probe import fit_probe, mean_pool
-from vtnstream.training.targets import Sample
 from vtnstream.types import Features, IndexArray
 
 Scores = NDArray[np.floating[Any]]

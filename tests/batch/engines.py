@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtnstream.batch.engine import EngineFacts, Result
-from vtnstream.batch.outcome import Task
+from vtnstream.batch.workers.executor import EngineFacts, Result
+from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.progress import Progress
@@ -127,8 +127,8 @@ def engine_of_command(
     formats: Sequence[str],
     every: bool,
 ) -> Engine:
-    """In the place of :func:`vtnstream.cli.batch.make_analysis_engine`; notes what the options
-    came to."""
+    """Stand in for :func:`vtnstream.cli.options.batch.make_analysis_engine`; note what the
+    options came to."""
     output = Path(values["output_dir"])
     (output / "settings").write_text(repr(localize))
     return Engine(output)

@@ -19,12 +19,12 @@ pytest.importorskip("ray", reason="the extra ray is not installed")
 
 INSTEAD = """
 import sys
-import vtnstream.cli.batch
+import vtnstream.cli.options.batch
 from tests.batch import engines
 
 if "--instead" in sys.argv:
     sys.argv.remove("--instead")
-    vtnstream.cli.batch.make_analysis_engine = engines.engine_of_command
+    vtnstream.cli.options.batch.make_analysis_engine = engines.engine_of_command
 from vtnstream.cli.main import run
 sys.argv[0] = "vtnstream"
 run()
@@ -139,8 +139,8 @@ def model_and_film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
         SamplingConfig,
         TemporalConfig,
     )
-    from vtnstream.models.checkpoint import save_model
     from vtnstream.models.create import create_model
+    from vtnstream.models.io.checkpoint import save_model
     from vtnstream.video.write import write_video
 
     torch.manual_seed(0)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from vtnstream.batch.engine import Refused, attempt
-from vtnstream.batch.engines import AnalysisEngine, ExtractEngine, Part
-from vtnstream.batch.outcome import Outcome, Task
+from vtnstream.batch.workers.executor import Refused, attempt
+from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine, Part
+from vtnstream.batch.workers.outcome import Outcome, Task
 from vtnstream.config import (
     BackboneConfig,
     HeadConfig,
@@ -26,9 +26,9 @@ from vtnstream.config import (
     TemporalConfig,
     TimelineConfig,
 )
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.models.checkpoint import load_model, save_model
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.create import create_model
+from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.progress import NullProgress
 from vtnstream.video.write import write_video
 

@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from tests.batch import engines
-from vtnstream.batch.engine import MakeEngine
-from vtnstream.batch.local import LocalPool
-from vtnstream.batch.outcome import Outcome, Task
-from vtnstream.batch.process import Event, WorkerProcess, describe_end
+from vtnstream.batch.workers.executor import MakeEngine
+from vtnstream.batch.workers.local import LocalPool
+from vtnstream.batch.workers.outcome import Outcome, Task
+from vtnstream.batch.workers.process import Event, WorkerProcess, describe_end
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 
@@ -193,8 +193,8 @@ import os, signal, sys, threading, time
 from functools import partial
 from pathlib import Path
 from tests.batch import engines
-from vtnstream.batch.local import LocalPool
-from vtnstream.batch.outcome import Task
+from vtnstream.batch.workers.local import LocalPool
+from vtnstream.batch.workers.outcome import Task
 from vtnstream.config.batch import BatchConfig
 
 folder = Path(sys.argv[1])

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from vtnstream.batch.actor import VideoActor
-from vtnstream.batch.engines import AnalysisEngine, ExtractEngine, Part
-from vtnstream.batch.outcome import Task
 from vtnstream.batch.storage import open_storage
+from vtnstream.batch.workers.actor import VideoActor
+from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine, Part
+from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import (
     BackboneConfig,
     HeadConfig,
@@ -29,10 +29,10 @@ from vtnstream.config import (
     TemporalConfig,
     TimelineConfig,
 )
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.backbone import create_backbone
-from vtnstream.models.checkpoint import save_model
 from vtnstream.models.create import create_model
+from vtnstream.models.io.checkpoint import save_model
 from vtnstream.progress import NullProgress
 from vtnstream.video.write import write_video
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from tests.batch import engines
-from vtnstream.batch.local import LocalPool
 from vtnstream.batch.manifest import Input, read_manifest
-from vtnstream.batch.outcome import Outcome
 from vtnstream.batch.run import Batch, run_batch
 from vtnstream.batch.shard import Shard
 from vtnstream.batch.status import StatusLine, Summary, open_log
 from vtnstream.batch.storage import open_storage
+from vtnstream.batch.workers.local import LocalPool
+from vtnstream.batch.workers.outcome import Outcome
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import OutputError
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from vtnstream.batch.outcome import CODES, Outcome
 from vtnstream.batch.shard import Shard
 from vtnstream.batch.status import (
     SCHEMA,
@@ -23,6 +22,7 @@ from vtnstream.batch.status import (
     open_log,
 )
 from vtnstream.batch.storage import open_storage
+from vtnstream.batch.workers.outcome import CODES, Outcome
 from vtnstream.errors import OutputError, UsageError
 
 LINE = StatusLine("a.mp4", "/films/a.mp4", "done", "ok", finished="2026-01-01T00:00:00.000Z")

@@ -108,8 +108,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small real model with both heads, its answers sharpened."""
     import torch
 
-    from vtnstream.models.checkpoint import save_model
     from vtnstream.models.create import create_model
+    from vtnstream.models.io.checkpoint import save_model
 
     torch.manual_seed(0)
     config = ModelConfig(

@@ -110,10 +110,10 @@ def test_results_do_not_depend_on_order_or_number_of_workers(
 
 INSTEAD = """
 import sys
-import vtnstream.cli.batch
+import vtnstream.cli.options.batch
 from tests.batch import engines
 
-vtnstream.cli.batch.make_analysis_engine = engines.engine_of_command
+vtnstream.cli.options.batch.make_analysis_engine = engines.engine_of_command
 from vtnstream.cli.main import run
 sys.argv[0] = "vtnstream"
 run()

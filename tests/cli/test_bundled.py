@@ -14,7 +14,7 @@ import pytest
 import vtnstream
 from tests.cli.conftest import Outcome
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
-from vtnstream.models.checkpoint import read_config
+from vtnstream.models.io.checkpoint import read_config
 from vtnstream.video.write import write_video
 
 Run = Callable[..., Outcome]

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
-from vtnstream.cli.console import Console, visible
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.failures import conclude, exit_code_of, message_for, message_of
-from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.cli.framework.console import Console, visible
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.failures import conclude, exit_code_of, message_for, message_of
+from vtnstream.cli.framework.interrupts import INTERRUPTS
 from vtnstream.errors import (
     CheckpointError,
     ConfigError,

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from vtnstream.cli.console import Console
-from vtnstream.cli.group import cli
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.group import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

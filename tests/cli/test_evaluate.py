@@ -118,8 +118,8 @@ def test_online_asks_a_causal_model_and_nothing_that_looks_ahead(
 ) -> None:
     from dataclasses import replace
 
-    from vtnstream.models.checkpoint import load_model, save_model
     from vtnstream.models.create import create_model
+    from vtnstream.models.io.checkpoint import load_model, save_model
 
     config = load_model(model_folder).config
     made = replace(config, temporal=replace(config.temporal, causal=True))

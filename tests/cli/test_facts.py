@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Outcome
-from vtnstream.cli.group import COMMANDS, cli
+from vtnstream.cli.framework.group import COMMANDS, cli
 
 Run = Callable[..., Outcome]
 

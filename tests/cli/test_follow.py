@@ -77,9 +77,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         SamplingConfig,
         TemporalConfig,
     )
-    from vtnstream.models.checkpoint import save_model
     from vtnstream.models.create import create_model
-    from vtnstream.models.windows import encode_windows
+    from vtnstream.models.io.checkpoint import save_model
+    from vtnstream.models.long_sequence.windows import encode_windows
     from vtnstream.types import Features, TokenTimes
 
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vtnstream.cli.inputs import Input, resolve
+from vtnstream.cli.options.input_list import Input, resolve
 from vtnstream.errors import UsageError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vtnstream.cli.console import Console
-from vtnstream.cli.progress import CommandProgress, Pace, PlainProgress, make_progress
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.progress import CommandProgress, Pace, PlainProgress, make_progress
 
 
 class Clock:

@@ -11,9 +11,9 @@ import click
 import pytest
 
 from tests.cli.conftest import Outcome
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
 from vtnstream.cli.commands import timeline as timeline_module
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.options import running, shared
 from vtnstream.config import TimelineConfig
 
 Values = Callable[..., dict[str, Any]]
@@ -201,5 +201,5 @@ def test_every_default_is_the_dataclass_one() -> None:
     command = timeline_module.timeline
     defaults = {p.name: p.get_default(click.Context(command)) for p in command.params}
     assert isinstance(command, Command)
-    assert options.timeline_from(defaults) == TimelineConfig()
+    assert shared.timeline_from(defaults) == TimelineConfig()
     assert running.runtime_from(defaults) == type(running.runtime_from(defaults))()

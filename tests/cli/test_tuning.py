@@ -9,7 +9,12 @@ import sys
 
 import pytest
 
-from vtnstream.cli.tuning import SPIN_COUNT, keep_freed_memory, loading, spin_less
+from vtnstream.cli.framework.process_settings import (
+    SPIN_COUNT,
+    keep_freed_memory,
+    loading,
+    spin_less,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def test_allocator_setting_can_be_made_twice() -> None:
 
 HEAPS = """
 import ctypes, threading
-from vtnstream.cli.tuning import keep_freed_memory
+from vtnstream.cli.framework.process_settings import keep_freed_memory
 keep_freed_memory()
 together = threading.Barrier(6)
 def work():
@@ -64,7 +69,7 @@ def test_threads_share_heaps() -> None:
 
 def test_nobody_looks_for_garbage_while_torch_is_imported() -> None:
     program = (
-        "import gc; from vtnstream.cli.tuning import loading\n"
+        "import gc; from vtnstream.cli.framework.process_settings import loading\n"
         "try:\n"
         "    with loading():\n"
         "        assert not gc.isenabled(); raise KeyError\n"

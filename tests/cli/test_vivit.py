@@ -24,8 +24,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     from tests.models.vivit_cases import stir, vivit_config
     from vtnstream.config import SamplingConfig
-    from vtnstream.models.checkpoint import save_model
-    from vtnstream.models.vivit import ViViT
+    from vtnstream.models.io.checkpoint import save_model
+    from vtnstream.models.vivit.model import ViViT
 
     made = {}
     for form in ("joint", "factorised-encoder"):

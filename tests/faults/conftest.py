@@ -12,8 +12,8 @@ from tests.faults.tally import Cases
 from tests.faults.warm import WarmCommand
 from tests.faults.work import Work
 from tests.inference.conftest import model, noise_frames
-from vtnstream.models.checkpoint import save_model
-from vtnstream.models.vtn import VTN
+from vtnstream.models.io.checkpoint import save_model
+from vtnstream.models.vtn.model import VTN
 from vtnstream.video.write import write_video
 
 __all__ = ["model"]

@@ -138,7 +138,7 @@ def feature_files(folder: Path, target: Path, dice: random.Random) -> None:
 
 
 def checkpoints(folder: Path, target: Path, dice: random.Random) -> None:
-    from vtnstream.models.weights import read_tensors
+    from vtnstream.models.io.weights import read_tensors
 
     target = target.with_suffix(dice.choice((".safetensors", ".pth")))
     good = (folder / f"weights{target.suffix}").read_bytes()
@@ -147,7 +147,7 @@ def checkpoints(folder: Path, target: Path, dice: random.Random) -> None:
 
 
 def model_configs(folder: Path, target: Path, dice: random.Random) -> None:
-    from vtnstream.models.checkpoint import load_model
+    from vtnstream.models.io.checkpoint import load_model
 
     target.mkdir()
     os.link(folder / "model" / "model.safetensors", target / "model.safetensors")

@@ -174,7 +174,7 @@ class Interposer:
 
     def _count_frames(self) -> None:
         """How many frames went through the backbone is noted too."""
-        from vtnstream.inference.runner import Runner
+        from vtnstream.encoding.runner import Runner
 
         real, note = Runner.__call__, self.note
 

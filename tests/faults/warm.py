@@ -28,8 +28,12 @@ MOST_SECONDS = 100
 
 _NEEDED = (
     *("av", "timm", "jinja2", "rich.console", "vtnstream.api", "vtnstream.report.page.render"),
-    *("vtnstream.report.terminal", "vtnstream.report.writer", "vtnstream.models.checkpoint"),
-    *("vtnstream.inference.encoder", "vtnstream.cli.main", "vtnstream.cli.group"),
+    *(
+        "vtnstream.report.terminal.render",
+        "vtnstream.report.writer",
+        "vtnstream.models.io.checkpoint",
+    ),
+    *("vtnstream.encoding.encoder", "vtnstream.cli.main", "vtnstream.cli.framework.group"),
     *("vtnstream.cli.commands.timeline", "vtnstream.cli.commands.extract"),
 )
 

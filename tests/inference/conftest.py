@@ -23,13 +23,13 @@ from vtnstream.config import (
     SamplingConfig,
     TemporalConfig,
 )
-from vtnstream.inference import engine_building
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.extract import extract_features
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines import build
+from vtnstream.encoding.extract import extract_features
 from vtnstream.models.compile.backend import get_backend
 from vtnstream.models.compile.inductor import Inductor
 from vtnstream.models.create import create_model
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
 from vtnstream.video.write import write_video
@@ -138,7 +138,7 @@ class StandInCompiler:
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch) -> StandInCompiler:
     compiler = StandInCompiler()
-    monkeypatch.setattr(engine_building, "compile_in_child", compiler.compile_in_child)
+    monkeypatch.setattr(build, "compile_in_child", compiler.compile_in_child)
     monkeypatch.setattr(Inductor, "load", lambda self, *args: compiler.load(*args))
     monkeypatch.setattr(Inductor, "missing", lambda self, device: None)
     return compiler

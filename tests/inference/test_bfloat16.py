@@ -12,9 +12,9 @@ import torch
 
 import vtnstream
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.backbone import create_backbone
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 
 from .conftest import noise_frames
 
@@ -51,7 +51,7 @@ def test_scores_move_by_hundredths(film: Path, model: VTN, runtime: RuntimeConfi
 
 
 def test_what_is_emulated_is_said_once(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
-    from vtnstream.inference.extract import extract_features
+    from vtnstream.encoding.extract import extract_features
     from vtnstream.models.precision import is_slow
     from vtnstream.progress import NullProgress
 

@@ -13,14 +13,14 @@ import torch
 from tests.synth import Film
 from tests.video.reading import read, sampling
 from vtnstream.config import RuntimeConfig
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.engine_building import TOLERANCE
-from vtnstream.inference.extract import extract_features
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.build import TOLERANCE
+from vtnstream.encoding.extract import extract_features
 from vtnstream.models.compile.backend import get_backend
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.preprocess.surfaces import SurfacePainter
-from vtnstream.video import pieces
-from vtnstream.video.hardware import DECODERS, Hardware
+from vtnstream.video.decoding.hardware import DECODERS, Hardware
+from vtnstream.video.sampling import pieces
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::UserWarning")]
 

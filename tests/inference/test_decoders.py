@@ -14,18 +14,18 @@ import pytest
 from tests.synth import Film, quadrants
 from tests.video.test_hardware import HOST, beside_torch, needs_compiler, no_gpu
 from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.encoding import store_session
+from vtnstream.encoding.decoder_choice import Decoding, choose_decoding, refusal
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.extract import extract_features
 from vtnstream.errors import UsageError, VideoDecodeError
-from vtnstream.inference import opening
-from vtnstream.inference.decoders import Decoding, choose_decoding, refusal
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.extract import extract_features
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.preprocess.surfaces import SurfacePainter
 from vtnstream.progress import NullProgress
 from vtnstream.types import Fit
-from vtnstream.video import parallel
-from vtnstream.video.hardware import Hardware
-from vtnstream.video.passes import Pass
+from vtnstream.video.decoding.hardware import Hardware
+from vtnstream.video.sampling import parallel
+from vtnstream.video.sampling.passes import Pass
 from vtnstream.video.source import open_video
 
 
@@ -47,8 +47,8 @@ def test_features_are_those_of_one_decoder(
             return np.concatenate(list(found.features.blocks(100)))
 
     monkeypatch.setattr(Pass, "piece", begin)
-    monkeypatch.setattr("vtnstream.video.pieces._MAX_FRAMES", 32)
-    monkeypatch.setattr("vtnstream.video.pieces._MIN_SECONDS", 1)
+    monkeypatch.setattr("vtnstream.video.sampling.pieces._MAX_FRAMES", 32)
+    monkeypatch.setattr("vtnstream.video.sampling.pieces._MIN_SECONDS", 1)
     monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: float(cores))
     alone = features(1)
     assert not pieces
@@ -71,7 +71,7 @@ class Warnings(NullProgress):
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Extraction as on a GPU, whose surfaces come from software."""
-    monkeypatch.setattr(opening, "choose_decoding", lambda *_: Decoding("a stand-in", HOST))
+    monkeypatch.setattr(store_session, "choose_decoding", lambda *_: Decoding("a stand-in", HOST))
 
 
 def extract(
@@ -91,7 +91,7 @@ def test_surfaces_go_the_whole_way(film: Path, model: VTN, runtime: RuntimeConfi
     again, _, _ = extract(film, model, runtime)  # from the store
     np.testing.assert_array_equal(again, values)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "choose_decoding", choose_decoding)
+        patch.setattr(store_session, "choose_decoding", choose_decoding)
         software, facts, told = extract(film, model, runtime)
     assert facts["decoder"] == "software" and not told
     assert not np.array_equal(software, values)  # another store, pixels off by one
@@ -107,7 +107,7 @@ def test_a_gpu_that_gives_up_midway_leaves_all_to_software(
     assert facts["decoder"] == "software" and "gave up" in facts["decoder_reason"]
     (warning,) = (line for line in told if "software" in line)
     assert str(path) in warning and "nvdec gave up" in warning
-    monkeypatch.setattr(opening, "choose_decoding", choose_decoding)
+    monkeypatch.setattr(store_session, "choose_decoding", choose_decoding)
     expected, _, _ = extract(path, model, replace(runtime, use_cache=False))
     np.testing.assert_array_equal(values, expected)
 
@@ -133,8 +133,8 @@ import sys
 from pathlib import Path
 from tests.inference.test_decoders import frames_of
 from tests.video.test_hardware import Ready
-from vtnstream.inference.decoders import refusal
-from vtnstream.video.hardware import Hardware
+from vtnstream.encoding.decoder_choice import refusal
+from vtnstream.video.decoding.hardware import Hardware
 print(refusal(Hardware(0, Ready("bicubic")), frames_of(Path(sys.argv[1]))))
 """
 

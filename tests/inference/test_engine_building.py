@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from vtnstream.config import RuntimeConfig
-from vtnstream.inference import engine_building, engines
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines import build, choose
 from vtnstream.models.compile.backend import EngineError
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
 
 from .conftest import TOKENS, Extract, StandInCompiler
@@ -55,8 +55,8 @@ def test_one_process_compares_an_engine_once(
     extract: Extract, model: VTN, compiled: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = []
-    real = engine_building.check
-    monkeypatch.setattr(engine_building, "check", lambda *args: checks.append(1) or real(*args))
+    real = build.check
+    monkeypatch.setattr(build, "check", lambda *args: checks.append(1) or real(*args))
     encoder = FrameEncoder.from_model(model, compiled)
     for seconds in (20, 100):
         _, facts, _ = extract(compiled, encoder, seconds=seconds)
@@ -100,7 +100,7 @@ def test_a_compiler_that_fails_is_one_warning(
     def fail(*args: Any, **rest: Any) -> float:
         raise EngineError("the compiler failed (out of memory)")
 
-    monkeypatch.setattr(engine_building, "compile_in_child", fail)
+    monkeypatch.setattr(build, "compile_in_child", fail)
     _, facts, watcher = extract(compiled)
     assert len(watcher.warnings) == 1 and "out of memory" in watcher.warnings[0]
     assert facts["tokens"] == TOKENS and facts["runtime"]["backend"] == "eager"
@@ -149,7 +149,7 @@ def test_what_an_engine_depends_on_is_in_its_name(
 ) -> None:
     def digest(dtype: str = "float32", batch_size: int = 8, threads: int = 1) -> str:
         encoder = FrameEncoder.from_model(model, replace(compiled, dtype=dtype))
-        builder = engines.Engines(encoder, compiled, NullProgress())._builder
+        builder = choose.Engines(encoder, compiled, NullProgress())._builder
         builder = replace(builder, team=replace(builder.team, threads=threads))
         return builder.key("inductor", batch_size).digest
 
@@ -160,7 +160,7 @@ def test_what_an_engine_depends_on_is_in_its_name(
         patch.setattr(torch, "__version__", "2.99.0")
         others.append(digest())
     with monkeypatch.context() as patch:
-        patch.setattr(engine_building, "hardware", lambda device: {"name": "another processor"})
+        patch.setattr(build, "hardware", lambda device: {"name": "another processor"})
         others.append(digest())
     with torch.no_grad():
         parameter = next(model.backbone.parameters())
@@ -178,11 +178,11 @@ def test_engines_that_are_not_used_go_first(
     os.utime(first, (1, 1))
     extract(replace(compiled, batch_size=4, use_cache=True))
     encoder = FrameEncoder.from_model(model, compiled)
-    cache = engines.Engines(encoder, compiled, NullProgress()).cache
+    cache = choose.Engines(encoder, compiled, NullProgress()).cache
     assert len(cache.entries()) == 1, "the store goes on in batches of 8"
     no_store = replace(compiled, batch_size=4)
-    builder = engines.Engines(encoder, no_store, NullProgress())
-    builder.prepare(engines.Choice("inductor", ""), 4, lambda: np.zeros((2, 64, 64, 3), np.uint8))
+    builder = choose.Engines(encoder, no_store, NullProgress())
+    builder.prepare(choose.Choice("inductor", ""), 4, lambda: np.zeros((2, 64, 64, 3), np.uint8))
     (old, size, _), (new, _, _) = cache.entries()
     assert old == first
     assert cache.prune(size) == size

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from vtnstream.config import RuntimeConfig
+from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.encoder import FrameEncoder, default_batch_size
+from vtnstream.encoding.engines import build, choose
 from vtnstream.errors import UsageError
-from vtnstream.inference import engine_building, engines
-from vtnstream.inference.encoder import FrameEncoder, default_batch_size
-from vtnstream.inference.samples import SampleShape
 from vtnstream.models import precision
 from vtnstream.models.compile.backend import EngineError
 from vtnstream.models.compile.tensorrt import TensorRT
-from vtnstream.models.vtn import VTN
-from vtnstream.video.sampling import Burst
+from vtnstream.models.vtn.model import VTN
+from vtnstream.video.sampling.grid import Burst
 
 from .conftest import TOKENS, Extract, StandInCompiler
 
@@ -30,7 +30,7 @@ def expect(monkeypatch: pytest.MonkeyPatch, compiler: StandInCompiler) -> Callab
 
     def expect(**constants: object) -> None:
         for name, value in constants.items():
-            monkeypatch.setattr(engines, name, value)
+            monkeypatch.setattr(choose, name, value)
 
     return expect
 
@@ -95,14 +95,14 @@ def test_the_next_best_takes_the_place_of_an_engine_that_cannot_be_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on a GPU where TensorRT is installed and its libraries are broken."""
-    made = engine_building.compile_in_child
+    made = build.compile_in_child
 
     def compile_in_child(backend: str, *rest: Any, **more: Any) -> float:
         if backend == "tensorrt":
             raise EngineError("its libraries cannot be loaded")
         return made(backend, *rest, **more)
 
-    monkeypatch.setattr(engine_building, "compile_in_child", compile_in_child)
+    monkeypatch.setattr(build, "compile_in_child", compile_in_child)
     monkeypatch.setattr(TensorRT, "missing", lambda self, device: None)
     expect(
         PREFERRED={"cpu": ("tensorrt", "inductor")},
@@ -164,11 +164,11 @@ def test_the_batch_size_is_measured_where_a_video_is_long(
         tried.append(size)
         return rates[size]
 
-    monkeypatch.setattr("vtnstream.inference.measuring.measure_rate", measure_rate)
+    monkeypatch.setattr("vtnstream.encoding.engines.measure.measure_rate", measure_rate)
     auto = replace(runtime, batch_size=None)
     _, facts, _ = extract(replace(auto, use_cache=False))
     assert facts["runtime"]["batch_size"] == 32 and not tried, "its pictures are small"
-    monkeypatch.setattr("vtnstream.inference.encoder._MOST_SMALL", 4)
+    monkeypatch.setattr("vtnstream.encoding.encoder._MOST_SMALL", 4)
     _, facts, _ = extract(replace(auto, use_cache=False))
     assert facts["runtime"]["batch_size"] == 4 and not tried
     expect(WORTH_TRYING_BATCHES=100)

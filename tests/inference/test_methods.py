@@ -14,13 +14,13 @@ import torch
 import vtnstream
 from vtnstream import api
 from vtnstream.config import HeadConfig, RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile
 from vtnstream.features.shuffling import shuffled
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.sources import Question
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
+from vtnstream.inference.source import Question
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Report
 from vtnstream.video.write import write_video
 
@@ -99,7 +99,7 @@ def test_second_question_decodes_nothing(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("vtnstream.inference.decoding.open_samples", refuse)
+    monkeypatch.setattr("vtnstream.encoding.store_filling.open_samples", refuse)
     for window in (8, 32):
         report = vtnstream.timeline(film, window=window, model=model, runtime=runtime)
         assert report.run["from_store"]
@@ -110,7 +110,7 @@ def test_batch_size_of_the_store_is_reused(film: Path, model: VTN, runtime: Runt
     vtnstream.classify(film, model=model, runtime=runtime, end=30)
     again = vtnstream.classify(film, model=model, runtime=replace(runtime, batch_size=32))
     encoder = FrameEncoder.from_model(model, runtime)
-    from vtnstream.inference.extract import extract_features
+    from vtnstream.encoding.extract import extract_features
 
     with extract_features(film, encoder, model.config.sampling, runtime=runtime) as extracted:
         assert extracted.provenance["batch_size"] == 8

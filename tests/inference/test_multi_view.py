@@ -14,7 +14,7 @@ import vtnstream
 from vtnstream.config import PreprocessConfig, RuntimeConfig, SamplingConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import ConfigError, UsageError
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.types import Fit
 from vtnstream.video.source import open_video
@@ -129,7 +129,7 @@ def test_views_and_timelines_exclude_each_other(
 ) -> None:
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import TimelineConfig
-    from vtnstream.inference.sources import Question
+    from vtnstream.inference.source import Question
 
     question = Question(views=ViewsConfig())
     with pytest.raises(UsageError, match="classify"):

@@ -19,15 +19,15 @@ import pytest
 
 from tests.synth import Film
 from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.extract import ExtractedFeatures, extract_features
 from vtnstream.errors import VideoError
 from vtnstream.features.cache import FeatureCache
-from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.end_to_end import run_end_to_end
-from vtnstream.inference.extract import ExtractedFeatures, extract_features
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
-from vtnstream.video.packets import PacketReader
+from vtnstream.video.decoding.packets import PacketReader
 
 from .conftest import RATE, SECONDS, noise_frames
 
@@ -190,9 +190,9 @@ def test_damaged_chunk_is_computed_again(film: Path, model: VTN, runtime: Runtim
 CHILD = """
 import sys, time
 from vtnstream.config import RuntimeConfig
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.extract import extract_features
-from vtnstream.models.checkpoint import load_model
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.extract import extract_features
+from vtnstream.models.io.checkpoint import load_model
 from vtnstream.progress import NullProgress
 from pathlib import Path
 
@@ -214,7 +214,7 @@ with extract_features(film, FrameEncoder.from_model(model, runtime), model.confi
 def test_killed_run_resumes_byte_identical(
     film: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
-    from vtnstream.models.checkpoint import save_model
+    from vtnstream.models.io.checkpoint import save_model
 
     save_model(model, tmp_path / "model")
     extracted(film, model, runtime)

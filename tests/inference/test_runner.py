@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from vtnstream.config import BackboneConfig, PreprocessConfig
+from vtnstream.encoding.encoder import FrameEncoder, resolve_device
+from vtnstream.encoding.runner import MOST_WORKERS, Encoding, Runner, Team
 from vtnstream.errors import UsageError, VideoDecodeError
-from vtnstream.inference.encoder import FrameEncoder, resolve_device
-from vtnstream.inference.runner import MOST_WORKERS, Encoding, Runner, Team
 from vtnstream.models.backbone import create_backbone
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
 

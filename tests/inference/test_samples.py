@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from vtnstream.config import SamplingConfig
+from vtnstream.encoding.clip_cutting import ClipCutter, gap_before
+from vtnstream.encoding.clips import SampleShape, grouped
 from vtnstream.errors import UsageError
-from vtnstream.inference.clip_scores import ClipLayout
-from vtnstream.inference.cutting import ClipCutter, gap_before
-from vtnstream.inference.samples import SampleShape, grouped
 from vtnstream.localization.runs import gap_free_runs
+from vtnstream.scoring.clips import ClipLayout
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
-from vtnstream.video.sampling import Burst
+from vtnstream.video.sampling.grid import Burst
 
 HEIGHT, WIDTH = 3, 2
 

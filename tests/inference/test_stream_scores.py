@@ -18,12 +18,12 @@ from vtnstream.config import (
 )
 from vtnstream.errors import UsageError
 from vtnstream.features.ring import FeatureRing
-from vtnstream.inference.probabilities import probabilities
-from vtnstream.inference.sliding import SlidingWindows
-from vtnstream.inference.stream_scores import stream_scores
 from vtnstream.models.create import create_model
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
+from vtnstream.scoring.probabilities import probabilities
+from vtnstream.scoring.sliding import SlidingWindows
+from vtnstream.scoring.stream import stream_scores
 from vtnstream.types import Features, FloatArray, TokenTimes
 
 

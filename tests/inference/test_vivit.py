@@ -25,10 +25,10 @@ from vtnstream.config import (
     ViViTConfig,
 )
 from vtnstream.config.vivit import FORMS
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import UsageError
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.localization.windows import SlidingScores, window_starts
-from vtnstream.models.vivit import ViViT
+from vtnstream.localization.window_scores import SlidingScores, window_starts
+from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import Report

@@ -12,7 +12,7 @@ import torch
 import vtnstream
 from tests.inference.test_vivit import CLIP, FORMS, RATE, TOLERANCE, every_frame, make, scores
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.models.vivit import ViViT
+from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.types import Fit
 from vtnstream.video.source import open_video

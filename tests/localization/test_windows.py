@@ -5,7 +5,7 @@ import pytest
 
 from tests.localization.cases import random_scores, token_times
 from vtnstream.errors import UsageError
-from vtnstream.localization.windows import (
+from vtnstream.localization.window_scores import (
     SlidingScores,
     combine,
     triangular_weights,

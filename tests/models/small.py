@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vtnstream.config import BackboneConfig, HeadConfig, ModelConfig, TemporalConfig
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Features, TokenTimes
 
 TEMPORAL = TemporalConfig(

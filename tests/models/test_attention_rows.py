@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.models.small import as_batch, sequence, small_vtn
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Features
 
 

@@ -20,9 +20,9 @@ from vtnstream.models.backbone import (
     native_preprocess,
     num_features,
 )
-from vtnstream.models.checkpoint import load_model, save_model
 from vtnstream.models.create import create_model
-from vtnstream.models.weights import weights_sha256
+from vtnstream.models.io.checkpoint import load_model, save_model
+from vtnstream.models.io.weights import weights_sha256
 
 from .small import CONFIG
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tests.models.pyslowfast import SMALL, checkpoint, make_reference, recipe, save
 from tests.models.small import small_vtn
 from vtnstream.cli.main import main
-from vtnstream.models.checkpoint import save_model
+from vtnstream.models.io.checkpoint import save_model
 
 HEAD = "mlp_head.4.weight"
 POSITIONS = "temporal_encoder.embeddings.position_embeddings.weight"

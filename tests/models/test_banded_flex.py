@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
-from vtnstream.cli.settings import _OWN_VARIABLES
+from vtnstream.cli.framework.settings import _OWN_VARIABLES
 from vtnstream.models.layers import banded_flash, banded_flex
 from vtnstream.models.layers.sliding_window import sliding_window_attention
 

@@ -14,9 +14,9 @@ from tests.models.small import CONFIG, small_vtn
 from vtnstream.cli.main import main
 from vtnstream.config import HeadConfig
 from vtnstream.errors import ModelError
-from vtnstream.models.card import model_card
-from vtnstream.models.checkpoint import save_model
 from vtnstream.models.create import create_model
+from vtnstream.models.io.card import model_card
+from vtnstream.models.io.checkpoint import save_model
 
 RESULT = {
     "task": "dense",

@@ -14,12 +14,12 @@ from tests.models.small import as_batch, sequence, small_vtn
 from vtnstream import OnlineModel
 from vtnstream.config import ModelConfig, TemporalConfig
 from vtnstream.errors import ConfigError, ModelError
-from vtnstream.models.checkpoint import load_model, save_model
+from vtnstream.models.io.checkpoint import load_model, save_model
+from vtnstream.models.io.parts import parts_of
 from vtnstream.models.layers.positions import rotate, rotation
-from vtnstream.models.parts import parts_of
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.temporal import LongformerLayer
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.temporal import LongformerLayer
 
 SHAPES: dict[str, dict[str, object]] = {
     "plain": {},

@@ -15,9 +15,9 @@ from tests.models.small import CONFIG, as_batch, sequence, small_vtn
 from vtnstream.config import BackboneConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.errors import CheckpointError, ConfigError, ModelError, OutputError, VtnstreamError
-from vtnstream.models import checkpoint
-from vtnstream.models.checkpoint import load_model, read_config, save_model, weights_sha256
 from vtnstream.models.create import create_model
+from vtnstream.models.io import checkpoint
+from vtnstream.models.io.checkpoint import load_model, read_config, save_model, weights_sha256
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_names_that_are_no_model(tmp_path: Path, folder: Path) -> None:
 def test_offline_hub_is_one_line(tmp_path: Path, name: str) -> None:
     code = f"""
 from vtnstream.errors import ModelError
-from vtnstream.models.checkpoint import load_model
+from vtnstream.models.io.checkpoint import load_model
 try:
     load_model({name!r})
 except ModelError as error:
@@ -182,7 +182,7 @@ def test_hub_cache_serves_offline(tmp_path: Path, folder: Path) -> None:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
     code = """
-from vtnstream.models.checkpoint import load_model, weights_sha256
+from vtnstream.models.io.checkpoint import load_model, weights_sha256
 print(weights_sha256(load_model("hf://some/model")))
 """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}

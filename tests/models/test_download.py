@@ -15,9 +15,9 @@ from tests.models.pyslowfast import SMALL, checkpoint, make_reference
 from tests.models.server import Behaviour, serving
 from vtnstream.cli.main import main
 from vtnstream.config import BackboneConfig
-from vtnstream.models import published
-from vtnstream.models.checkpoint import load_model
-from vtnstream.models.published import PublishedModel, published_model
+from vtnstream.models.io import published
+from vtnstream.models.io.checkpoint import load_model
+from vtnstream.models.io.published import PublishedModel, published_model
 
 NAME = "small-vtn"
 

@@ -16,10 +16,10 @@ from vtnstream.cli.main import main
 from vtnstream.config import BackboneConfig, HeadConfig, PreprocessConfig, SamplingConfig
 from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ModelError
-from vtnstream.models import export
 from vtnstream.models.architectures import VideoModel, build_model
-from vtnstream.models.checkpoint import load_model, read_config, save_model
-from vtnstream.models.export import export_model
+from vtnstream.models.io import export
+from vtnstream.models.io.checkpoint import load_model, read_config, save_model
+from vtnstream.models.io.export import export_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # inside torch's tracer and onnx

@@ -16,11 +16,11 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from tests.models.small import sequence, small_vtn
 from vtnstream.config import BackboneConfig, PreprocessConfig
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.backbone import create_backbone
 from vtnstream.models.layers import banded_flex
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.windows import encode_windows
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.long_sequence.windows import encode_windows
 from vtnstream.preprocess import surfaces
 from vtnstream.types import Colour, Fit
 

@@ -6,7 +6,7 @@ import torch
 
 from tests.models.small import sequence
 from vtnstream.errors import ModelError
-from vtnstream.models.feature_norm import FeatureNorm
+from vtnstream.models.vtn.feature_norm import FeatureNorm
 
 KINDS = ("none", "dataset", "video_mean", "running_mean")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vtnstream.models.held_rows import HeldRows
+from vtnstream.models.long_sequence.held_rows import HeldRows
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from tests.models.server import Behaviour, serving
 from vtnstream.errors import CheckpointError, ModelError, OutputError
-from vtnstream.models.http import ATTEMPTS, Expected, fetch
+from vtnstream.models.io.resumable_download import ATTEMPTS, Expected, fetch
 from vtnstream.progress import NullProgress
 
 DATA = bytes(range(256)) * 4000

@@ -15,7 +15,7 @@ from tests.models.small import small_vtn
 from tests.models.test_vivit_hf import preprocessor, their_model
 from vtnstream.cli.main import main
 from vtnstream.config.loading import to_dict
-from vtnstream.models.checkpoint import load_model, read_config, save_model, weights_sha256
+from vtnstream.models.io.checkpoint import load_model, read_config, save_model, weights_sha256
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Use 'content=:DeprecationWarning"  # the client's own, towards its HTTP library

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.models.small import stir
 from vtnstream.config import TemporalConfig
-from vtnstream.models.temporal import TemporalEncoder
+from vtnstream.models.vtn.temporal import TemporalEncoder
 
 SIZE, ROWS = 32, 288
 

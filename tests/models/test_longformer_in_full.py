@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from tests.models.small import TEMPORAL, as_batch, sequence, small_vtn, stir
-from vtnstream.models.checkpoint import load_model, save_model
+from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.models.layers import banded_flash
 from vtnstream.models.layers.attention import LongformerSelfAttention
 from vtnstream.models.layers.positions import rotate, rotation
 from vtnstream.models.layers.sliding_window import sliding_window_attention
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.windows import encode_windows
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.long_sequence.windows import encode_windows
 
 SHAPES = {
     "dilated": {"dilation": ((1,), (3,))},

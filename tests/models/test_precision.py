@@ -9,9 +9,9 @@ import torch
 from tests.models.small import sequence, small_vtn
 from vtnstream.errors import UsageError
 from vtnstream.models import precision
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.weights import weights_sha256
-from vtnstream.models.windows import encode_windows
+from vtnstream.models.io.weights import weights_sha256
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.long_sequence.windows import encode_windows
 
 CPU = torch.device("cpu")
 

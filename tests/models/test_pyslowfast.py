@@ -10,8 +10,8 @@ import torch
 
 from tests.models.pyslowfast import SMALL, Size, checkpoint, make_reference, recipe, save
 from vtnstream.config.shipped import shipped_labels
-from vtnstream.models.checkpoint import load_model, save_model
-from vtnstream.models.pyslowfast import Choices, import_checkpoint
+from vtnstream.models.io.checkpoint import load_model, save_model
+from vtnstream.models.io.pyslowfast import Choices, import_checkpoint
 
 SMALL_CHOICES = Choices(backbone="test_vit", num_heads=4, attention_window=6)
 

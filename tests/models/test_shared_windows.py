@@ -10,11 +10,11 @@ import torch
 
 from tests.models.small import HEAD, sequence, small_vtn
 from vtnstream.config import HeadConfig
-from vtnstream.models import shared_windows
-from vtnstream.models.shared_windows import SharedWindows
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
-from vtnstream.models.windows import LONGEST_WINDOW, encode_windows, windows_at_once
+from vtnstream.models.long_sequence import shared_windows
+from vtnstream.models.long_sequence.shared_windows import SharedWindows
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.long_sequence.windows import LONGEST_WINDOW, encode_windows, windows_at_once
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Features, FloatArray
 
 WINDOW = 24

@@ -12,7 +12,7 @@ import torch
 from vtnstream.config import BackboneConfig
 from vtnstream.config.shipped import bundled_model
 from vtnstream.models.backbone import create_backbone
-from vtnstream.models.checkpoint import load_model, read_config
+from vtnstream.models.io.checkpoint import load_model, read_config
 from vtnstream.models.small_resnet import small_resnet
 
 BUNDLED = read_config(bundled_model()).backbone
@@ -70,7 +70,7 @@ def test_anything_else_is_for_timm(changes: dict[str, object]) -> None:
 
 def test_loading_it_imports_neither_timm_nor_torchs_compiler() -> None:
     program = (
-        "import sys; from vtnstream.models.checkpoint import load_model; load_model('edits'); "
+        "import sys; from vtnstream.models.io.checkpoint import load_model; load_model('edits'); "
         "found = {'timm', 'torchvision', 'torch._dynamo', 'sympy'} & set(sys.modules); "
         "assert not found, found"
     )

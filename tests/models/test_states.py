@@ -13,9 +13,9 @@ import torch
 
 from tests.models.small import sequence, small_vtn
 from vtnstream.errors import StoreError
-from vtnstream.models import states
-from vtnstream.models.states import state_buffer
-from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.long_sequence import states
+from vtnstream.models.long_sequence.states import state_buffer
+from vtnstream.models.long_sequence.streaming import encode_sequence
 
 
 @pytest.mark.parametrize("dense", [True, False])

@@ -11,8 +11,8 @@ import torch
 
 from tests.models.small import HEAD, as_batch, sequence, small_vtn
 from vtnstream.config import HeadConfig
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Features
 
 
@@ -82,13 +82,13 @@ def test_half_precision_weights_run() -> None:
 MEASURE = """
 import sys, threading, time
 import numpy as np, torch
-from vtnstream.cli.tuning import keep_freed_memory
+from vtnstream.cli.framework.process_settings import keep_freed_memory
 from vtnstream.config import HeadConfig, ModelConfig, TemporalConfig
 from vtnstream.inference.plan import temporal_bound_bytes
-from vtnstream.models.shared_windows import SharedWindows
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.vtn import VTN
-from vtnstream.models.windows import encode_windows
+from vtnstream.models.long_sequence.shared_windows import SharedWindows
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.long_sequence.windows import encode_windows
 from vtnstream.types import TokenTimes
 
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.models.small import TEMPORAL, stir
 from vtnstream.errors import ModelError
 from vtnstream.models.layers.attention import GlobalSoftmax
-from vtnstream.models.temporal import TemporalEncoder
+from vtnstream.models.vtn.temporal import TemporalEncoder
 
 SIZE = 32
 POSITIONS = ("rotary", "learned", "fixed", "none")

@@ -8,11 +8,11 @@ from torch import Tensor
 from tests.models.small import NUM_FEATURES, TEMPORAL, as_batch, sequence, small_vtn
 from vtnstream.config import TemporalConfig
 from vtnstream.errors import ConfigError
-from vtnstream.models.checkpoint import load_model, save_model
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.models.vtn import VTN
-from vtnstream.models.windows import encode_windows
+from vtnstream.models.io.checkpoint import load_model, save_model
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.long_sequence.windows import encode_windows
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.token_inputs import TokenInputs
 
 KINDS = ("feature", "feature+difference", "feature+difference+similarity")
 

@@ -14,13 +14,13 @@ from tests.models.small import as_batch, sequence, small_vtn, stir
 from vtnstream.config import ModelConfig, TemporalConfig
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.errors import ConfigError, ModelError, UsageError, VtnstreamError
-from vtnstream.inference.analyze import attention_map
-from vtnstream.models.checkpoint import load_model, save_model
-from vtnstream.models.streaming import encode_sequence
-from vtnstream.models.temporal import TemporalEncoder
-from vtnstream.models.transformers_encoder import TransformersEncoder
-from vtnstream.models.vtn import VTN
-from vtnstream.models.windows import encode_windows
+from vtnstream.models.io.checkpoint import load_model, save_model
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.long_sequence.windows import encode_windows
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.temporal import TemporalEncoder
+from vtnstream.models.vtn.transformers_encoder import TransformersEncoder
+from vtnstream.scoring.analyze import attention_map
 
 SIZE = 32
 CLASSES = ("LongformerModel", "BigBirdModel", "BertModel", "RobertaModel", "RoFormerModel")
@@ -216,8 +216,8 @@ def test_configs_from_before_stay_as_they_were() -> None:
 IMPORTS = """
 import sys
 from tests.models.small import sequence, small_vtn
-from vtnstream.models.checkpoint import load_model, save_model
-from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.io.checkpoint import load_model, save_model
+from vtnstream.models.long_sequence.streaming import encode_sequence
 for number, kind in enumerate(({"kind": "full"}, {"positions": "learned"})):
     model = load_model(save_model(small_vtn(**kind), f"{sys.argv[1]}/{number}"))
     encode_sequence(model, sequence(20))

@@ -28,12 +28,12 @@ from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.config.vivit import FORMS
 from vtnstream.errors import CheckpointError, ConfigError, ModelError, VtnstreamError
 from vtnstream.models.backbone import create_backbone
-from vtnstream.models.checkpoint import load_model, save_model, weights_sha256
 from vtnstream.models.complexity import count_parameters, count_vivit_products
 from vtnstream.models.create import create_model
+from vtnstream.models.io.checkpoint import load_model, save_model, weights_sha256
 from vtnstream.models.layers.tubelet import TubeletEmbedding, inflate_kernel
 from vtnstream.models.presets import preset
-from vtnstream.models.vivit import ViViT
+from vtnstream.models.vivit.model import ViViT
 
 PAPER = {
     "vivit-b-16x2": (88.9, 455.2),

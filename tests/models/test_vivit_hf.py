@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vtnstream.errors import CheckpointError, ConfigError, ModelError, VtnstreamError
-from vtnstream.models.checkpoint import load_model, read_config, save_model, weights_sha256
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vivit_hf import recognises
+from vtnstream.models.io.checkpoint import load_model, read_config, save_model, weights_sha256
+from vtnstream.models.vivit.hf import recognises
+from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Preprocess
 
 LABELS = ("ironing", "juggling", "knitting")

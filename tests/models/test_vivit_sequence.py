@@ -8,9 +8,9 @@ from tests.models.small import sequence
 from tests.models.vivit_cases import BACKBONE, SIZE, small_vivit
 from vtnstream.config import BackboneConfig
 from vtnstream.errors import ModelError
-from vtnstream.models import vivit_sequence
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vivit_sequence import ClipSpan, encode_clips, encode_whole
+from vtnstream.models.vivit import sequence as vivit_sequence
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vivit.sequence import ClipSpan, encode_clips, encode_whole
 from vtnstream.types import Features
 
 

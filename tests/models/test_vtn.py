@@ -7,7 +7,7 @@ from tests.models.small import HEAD, NUM_FEATURES, as_batch, sequence, small_vtn
 from vtnstream.config import HeadConfig
 from vtnstream.errors import ModelError
 from vtnstream.models.create import create_model
-from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.types import Features, TokenTimes
 
 MILLIONS = {

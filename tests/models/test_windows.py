@@ -9,7 +9,7 @@ import torch
 from tests.models.small import HEAD, as_batch, sequence, small_vtn
 from vtnstream.config import HeadConfig
 from vtnstream.errors import ModelError
-from vtnstream.models.windows import LONGEST_WINDOW, encode_windows
+from vtnstream.models.long_sequence.windows import LONGEST_WINDOW, encode_windows
 
 
 @pytest.mark.parametrize("feature_norm", ["none", "dataset", "video_mean", "running_mean"])

@@ -18,7 +18,7 @@ from vtnstream.config import (
     SamplingConfig,
     ViViTConfig,
 )
-from vtnstream.models.vivit import ViViT
+from vtnstream.models.vivit.model import ViViT
 
 SIZE, PATCHES, HEADS = 32, 4, 4
 BACKBONE = BackboneConfig("test_vit", {"img_size": SIZE, "depth": 2, "num_heads": HEADS})

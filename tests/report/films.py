@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.synth import Film
 from vtnstream.report.reading import report_from_json
-from vtnstream.report.structured import report_json
+from vtnstream.report.writers.structured import report_json
 from vtnstream.types import Report, Segment
 from vtnstream.video.probe import probe
 

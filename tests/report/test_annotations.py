@@ -16,7 +16,9 @@ from labelformat.formats.cvat import CVATObjectDetectionInput
 
 from tests.report.cases import REPORT, VIDEO, report
 from tests.report.films import COUNT, Case
-from vtnstream.report.annotations import (
+from vtnstream.report.place import Place
+from vtnstream.report.timebase import Timebase
+from vtnstream.report.writers.annotations import (
     label_studio_config,
     labels_that_meet,
     report_activitynet,
@@ -24,9 +26,7 @@ from vtnstream.report.annotations import (
     report_label_studio,
     report_mstcn,
 )
-from vtnstream.report.place import Place
-from vtnstream.report.timebase import Timebase
-from vtnstream.report.xml_annotations import report_cvat, report_eaf
+from vtnstream.report.writers.xml_annotations import report_cvat, report_eaf
 from vtnstream.types import Report, Segment
 
 ODD = ("<a> & 'b'", 'x"y', "two\nlines", "\x00", "切", "", "=1+1", "\ud800")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.report.cases import report
 from tests.report.films import Case
-from vtnstream.report.chapters import chapters_of, report_ffmetadata
+from vtnstream.report.writers.chapters import chapters_of, report_ffmetadata
 from vtnstream.types import Segment
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from tests.report.cases import VIDEO, many_segments, report
 from tests.report.films import NTSC, Case
-from vtnstream.report.editing import CutList, report_edl, report_fcp7, report_otio
-from vtnstream.report.fcpxml import report_fcpxml
 from vtnstream.report.formats import WRITERS
 from vtnstream.report.place import Place
+from vtnstream.report.writers.edit_lists import CutList, report_edl, report_fcp7, report_otio
+from vtnstream.report.writers.fcpxml import report_fcpxml
 from vtnstream.types import Report, Segment
 
 Spans = list[tuple[int, int, str]]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vtnstream.report.glyphs import (
+from vtnstream.report.terminal.glyphs import (
     LETTERS,
     NO_LETTER,
     ink_on,

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from vtnstream.report.canvas import Canvas
-from vtnstream.report.heat import heat_color, heat_strip, resampled
+from vtnstream.report.terminal.canvas import Canvas
+from vtnstream.report.terminal.heat import heat_color, heat_strip, resampled
 from vtnstream.types import Curve
 
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from tests.report.cases import PARTIAL, REPORT, report
-from vtnstream.report.structured import SCHEMA, failure_document, report_document
+from vtnstream.report.writers.structured import SCHEMA, failure_document, report_document
 from vtnstream.types import ClassScore, Segment
 
 SCHEMA_DOCUMENT: dict[str, Any] = json.loads(

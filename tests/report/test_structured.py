@@ -10,7 +10,7 @@ import pytest
 from tests.report.cases import PARTIAL, REPORT, SEGMENTS, report
 from vtnstream.errors import ReportError
 from vtnstream.report.reading import read_report, report_from_json
-from vtnstream.report.structured import (
+from vtnstream.report.writers.structured import (
     SCHEMA,
     event,
     failure_document,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.cases import VIDEO, report
 from tests.report.films import Case
-from vtnstream.report.subtitles import report_srt, report_vtt
+from vtnstream.report.writers.subtitles import report_srt, report_vtt
 from vtnstream.types import Segment
 
 ODD = (

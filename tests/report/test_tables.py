@@ -9,7 +9,7 @@ import pytest
 
 from tests.report.cases import REPORT, VIDEO, report
 from tests.report.films import Case
-from vtnstream.report.tables import report_csv, report_tsv
+from vtnstream.report.writers.tables import report_csv, report_tsv
 from vtnstream.types import ClassScore, Segment
 
 

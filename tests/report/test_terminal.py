@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.report.cases import PARTIAL, REPORT, SEGMENTS, many_segments, report
-from vtnstream.report.terminal import print_report
+from vtnstream.report.terminal.render import print_report
 from vtnstream.types import ClassScore, Curve, Partial, Report, Segment
 
 ODD_LABELS = ("切开", "[red]x", "a very long label " * 8, "b\x1b[31mad\n", ":smile:", "\udcff")

@@ -19,10 +19,10 @@ from vtnstream.config import (
 )
 from vtnstream.datasets.annotations import AnnotatedVideo, Annotation
 from vtnstream.models.create import create_model
-from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.models.vtn import VTN
-from vtnstream.training.batches import Batch, Crop, assemble, read_crop
-from vtnstream.training.targets import Sample
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.token_inputs import TokenInputs
+from vtnstream.training.data.batches import Batch, Crop, assemble, read_crop
+from vtnstream.training.data.targets import Sample
 from vtnstream.types import Features, TokenTimes
 
 WIDTH = 64

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from tests.training.cases import WIDTH, class_sample, collate, dense_sample, model
-from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.training.batches import Crop, epoch_crops, plan_batches, random_crop
-from vtnstream.training.targets import IGNORE
+from vtnstream.models.vtn.token_inputs import TokenInputs
+from vtnstream.training.data.batches import Crop, epoch_crops, plan_batches, random_crop
+from vtnstream.training.data.targets import IGNORE
 
 
 def whole(sample) -> Crop:

@@ -23,11 +23,11 @@ from vtnstream.config import (
 )
 from vtnstream.config.train import RANDOM_WEIGHTS
 from vtnstream.errors import ConfigError
-from vtnstream.models.checkpoint import load_model
-from vtnstream.training.augment import augment_clips, draw_change
-from vtnstream.training.batches import Batch
-from vtnstream.training.clips import clip_sampling, clip_stride
-from vtnstream.training.mixing import cutmix, mix_batch, mixup
+from vtnstream.models.io.checkpoint import load_model
+from vtnstream.training.data.augment import augment_clips, draw_change
+from vtnstream.training.data.batches import Batch
+from vtnstream.training.data.clips import clip_sampling, clip_stride
+from vtnstream.training.data.mixing import cutmix, mix_batch, mixup
 from vtnstream.training.run import train
 from vtnstream.training.settings import train_config
 
@@ -72,8 +72,8 @@ def test_footprints_of_the_paper() -> None:
 
 def test_training_on_footprints(folder: Path, tmp_path: Path) -> None:
     seen: list[Batch] = []
-    import vtnstream.training.batches as batches
-    import vtnstream.training.reading as reading
+    import vtnstream.training.data.batches as batches
+    import vtnstream.training.data.reading as reading
 
     whole = batches.assemble
 

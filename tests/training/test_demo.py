@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vtnstream.models.checkpoint import load_model
+from vtnstream.models.io.checkpoint import load_model
 from vtnstream.synthesis.films import LABELS, FilmConfig
 from vtnstream.training.demo import DemoConfig, run_demo
 

@@ -23,10 +23,10 @@ from vtnstream.config import (
     TrainConfig,
 )
 from vtnstream.errors import AnnotationError, ConfigError
-from vtnstream.training.augment import augment_clips
-from vtnstream.training.frames import collect_frames
+from vtnstream.training.data.augment import augment_clips
+from vtnstream.training.data.frames import collect_frames
+from vtnstream.training.data.targets import Sample
 from vtnstream.training.run import train
-from vtnstream.training.targets import Sample
 from vtnstream.video.write import write_video
 
 RATE = 8

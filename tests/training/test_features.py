@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.training.cases import features, video
-from vtnstream.models.feature_norm import FeatureNorm
-from vtnstream.training.features import (
+from vtnstream.models.vtn.feature_norm import FeatureNorm
+from vtnstream.training.data.features import (
     FeatureStatistics,
     VideoFeatures,
     fit_feature_norm,

@@ -11,11 +11,11 @@ import torch
 from tests.training.cases import class_sample, dense_sample, features, model, settings, video
 from vtnstream.config import OptimConfig
 from vtnstream.errors import TrainingError
-from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.training.data.targets import Sample
 from vtnstream.training.loop import fit
 from vtnstream.training.optim import learning_rate, parameter_groups, trained_state
 from vtnstream.training.records import Fit
-from vtnstream.training.targets import Sample
 from vtnstream.training.validation import validate
 
 CLASSES = [class_sample(n % 2, 6 + n % 5, n) for n in range(64)]

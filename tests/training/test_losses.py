@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.training.cases import class_sample, collate, dense_sample
-from vtnstream.models.vtn import VTNOutput
-from vtnstream.training.batches import Crop
+from vtnstream.models.vtn.model import VTNOutput
+from vtnstream.training.data.batches import Crop
+from vtnstream.training.data.mixing import mixup
 from vtnstream.training.losses import balanced_weights, head_loss
-from vtnstream.training.mixing import mixup
 
 
 def test_dense_loss_leaves_padding_out() -> None:

@@ -19,9 +19,10 @@ from tests.training.cases import (
 from vtnstream.config import BackboneConfig, OptimConfig
 from vtnstream.errors import ConfigError, ModelError, TrainingError
 from vtnstream.models.backbone import create_backbone, layer_depths
-from vtnstream.models.vtn import VTNOutput
-from vtnstream.training.batches import Crop
-from vtnstream.training.engine import Engine
+from vtnstream.models.vtn.model import VTNOutput
+from vtnstream.training.accelerator import Engine
+from vtnstream.training.data.batches import Crop
+from vtnstream.training.data.targets import Sample
 from vtnstream.training.loop import Trainer, fit
 from vtnstream.training.losses import head_loss, unsteadiness
 from vtnstream.training.optim import (
@@ -30,7 +31,6 @@ from vtnstream.training.optim import (
     learning_rate,
     parameter_groups,
 )
-from vtnstream.training.targets import Sample
 from vtnstream.training.validation import validate
 
 CLASSES = [class_sample(n % 2, 6 + n % 5, n) for n in range(24)]

@@ -9,9 +9,9 @@ import pytest
 from tests.training.test_run import write_film
 from vtnstream.config import PreprocessConfig, RuntimeConfig, SamplingConfig, TrainConfig
 from vtnstream.config.shipped import shipped
-from vtnstream.models.checkpoint import load_model
+from vtnstream.models.io.checkpoint import load_model
 from vtnstream.progress import NullProgress
-from vtnstream.training.clips import clip_sampling, clip_stride, clip_tokens
+from vtnstream.training.data.clips import clip_sampling, clip_stride, clip_tokens
 from vtnstream.training.optim import learning_rate
 from vtnstream.training.run import train
 from vtnstream.training.settings import train_config

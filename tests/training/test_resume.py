@@ -24,7 +24,7 @@ from vtnstream.config import (
     TrainConfig,
 )
 from vtnstream.errors import OutputError, TrainingError, UsageError, VideoError
-from vtnstream.models.checkpoint import load_model
+from vtnstream.models.io.checkpoint import load_model
 from vtnstream.progress import NullProgress
 from vtnstream.training.resume import UNFINISHED_FILE, read_unfinished
 from vtnstream.training.run import TrainResult, train

@@ -21,7 +21,7 @@ from vtnstream.config import (
     TrainConfig,
 )
 from vtnstream.errors import AnnotationError, ConfigError, OutputError, TrainingError, VideoError
-from vtnstream.models.checkpoint import load_model
+from vtnstream.models.io.checkpoint import load_model
 from vtnstream.progress import NullProgress
 from vtnstream.training.run import train
 from vtnstream.video.write import write_video

@@ -10,7 +10,7 @@ from tests.training.cases import video
 from vtnstream.config import DataConfig
 from vtnstream.datasets.annotations import AnnotatedVideo, Annotations
 from vtnstream.errors import ConfigError
-from vtnstream.training.split import split_videos
+from vtnstream.training.data.split import split_videos
 
 
 def annotations(*videos: AnnotatedVideo) -> Annotations:

@@ -13,8 +13,8 @@ from tests.training.cases import features, times
 from vtnstream.datasets.annotations import AnnotatedVideo, Annotation
 from vtnstream.errors import AnnotationError
 from vtnstream.timecode import FrameCount
-from vtnstream.training.features import VideoFeatures
-from vtnstream.training.targets import (
+from vtnstream.training.data.features import VideoFeatures
+from vtnstream.training.data.targets import (
     IGNORE,
     class_counts,
     class_samples,

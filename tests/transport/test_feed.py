@@ -14,7 +14,7 @@ from vtnstream.errors import VideoOpenError
 from vtnstream.transport import feed as feeds
 from vtnstream.transport.feed import Feed, comes_in_order
 from vtnstream.transport.hls import read_playlist
-from vtnstream.transport.live import open_feed
+from vtnstream.transport.live_stream import open_feed
 
 
 def test_a_stream_is_read_again_until_it_plays_and_then_forgotten() -> None:

@@ -23,9 +23,9 @@ from tests.video.reading import Reading, read, sampling
 from tests.video.test_pictures import MATRICES, full
 from vtnstream.config import SamplingConfig
 from vtnstream.preprocess.surfaces import SurfacePainter
-from vtnstream.video import passes
 from vtnstream.video.container import opened
-from vtnstream.video.hardware import Hardware, HardwareRefusedError, refusing
+from vtnstream.video.decoding.hardware import Hardware, HardwareRefusedError, refusing
+from vtnstream.video.sampling import passes
 
 no_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU here")
 LAYOUTS = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
@@ -162,7 +162,7 @@ int cuDevicePrimaryCtxRelease(int device) { abort(); }
 _OPENS = """
 import sys
 import av
-from vtnstream.video.hardware import Hardware
+from vtnstream.video.decoding.hardware import Hardware
 accelerator = Hardware(0, painter=None).accelerator()
 with av.open(sys.argv[1], hwaccel=accelerator) as container:
     print(container.streams.video[0].codec_context.is_hwaccel)

@@ -22,9 +22,9 @@ from tests.video.test_hardware import HOST
 from tests.video.test_seek import FILMS, same, textured
 from vtnstream.config import SamplingConfig
 from vtnstream.types import DecodeSummary, FrameChunk, TimeRange
-from vtnstream.video import parallel, pieces
-from vtnstream.video.parallel import ParallelPass
-from vtnstream.video.passes import Pass
+from vtnstream.video.sampling import parallel, pieces
+from vtnstream.video.sampling.parallel import ParallelPass
+from vtnstream.video.sampling.passes import Pass
 from vtnstream.video.source import open_video
 
 KINDS = {

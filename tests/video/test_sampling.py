@@ -13,7 +13,7 @@ from tests.video.reading import Reading, read, sampling
 from vtnstream.config import SamplingConfig
 from vtnstream.types import TimeRange
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import Burst, estimate_num_tokens, index_range
+from vtnstream.video.sampling.grid import Burst, estimate_num_tokens, index_range
 
 UNEVEN = [0, 0.1, 0.5, 0.7, 1.2, 1.3, 1.35, 2.0, 2.9, 3.0, 3.6]
 """Presentation times of a film of variable rate; the last frame stays for 0.4 s."""

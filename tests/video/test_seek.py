@@ -14,7 +14,7 @@ import pytest
 from tests.synth import Film, paint
 from tests.video.reading import Reading, read, sampling
 from vtnstream.types import FrameChunk, TimeRange
-from vtnstream.video.decode import FrameReader, SeekUnverifiedError
+from vtnstream.video.decoding.reader import FrameReader, SeekUnverifiedError
 
 OPEN = "open-gop=1:bframes=3:b-pyramid=normal:keyint=25:scenecut=0"
 FILMS = {

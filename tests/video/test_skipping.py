@@ -14,7 +14,7 @@ from tests.video.reading import Reading, read, sampling
 from tests.video.skipping import assert_same, h264, textured, without_packets
 from vtnstream.errors import VideoError
 from vtnstream.types import DecodeSummary, TimeRange
-from vtnstream.video.decode import FrameReader
+from vtnstream.video.decoding.reader import FrameReader
 
 
 def h265(**options: object) -> dict[str, str]:
@@ -221,7 +221,7 @@ def test_a_wrong_choice_is_noticed(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A choice that leaves out what the sampler wants costs time, never a frame."""
-    from vtnstream.video.choice import GridChoice
+    from vtnstream.video.sampling.frame_choice import GridChoice
 
     monkeypatch.setattr(GridChoice, "__call__", lambda self, pts, following: False)
     skipped, plain = both(write("h264.mp4"), "rate")
@@ -233,12 +233,12 @@ def test_memory_of_the_window_is_bounded(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the window is too small to see far, more is decoded, and right."""
-    from vtnstream.video import foresight
+    from vtnstream.video.decoding import lookahead
 
     far = read(write("h264.mp4"), KINDS["slow rate"])
     for name, limit in (("_MAX_PACKETS", 5), ("_MAX_BYTES", 3000)):
         with monkeypatch.context() as patch:
-            patch.setattr(foresight, name, limit)
+            patch.setattr(lookahead, name, limit)
             skipped, plain = both(write("h264.mp4"), "slow rate")
         assert_same(skipped, plain)
         assert far.summary.stats.num_frames < skipped.summary.stats.num_frames
@@ -249,7 +249,7 @@ def test_an_unreadable_place_ahead_is_met_where_a_plain_pass_meets_it(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looking ahead must not make an error of what lies behind the part that is wanted."""
-    from vtnstream.video.packets import PacketReader
+    from vtnstream.video.decoding.packets import PacketReader
 
     whole = PacketReader._demux
 

@@ -22,7 +22,7 @@ from tests.synth import Film, paint, whole
 from tests.video.reading import sampling
 from vtnstream.errors import VideoDecodeError
 from vtnstream.video import container, probe
-from vtnstream.video.prefetch import prefetch
+from vtnstream.video.sampling.prefetch import prefetch
 from vtnstream.video.source import VideoSource, open_video
 
 
@@ -155,7 +155,7 @@ def test_ctrl_c_ends_a_pass_at_once(film: Path) -> None:
         from fractions import Fraction
         from tests.synth import whole
         from vtnstream.config import SamplingConfig
-        from vtnstream.video.prefetch import prefetch
+        from vtnstream.video.sampling.prefetch import prefetch
         from vtnstream.video.source import open_video
         try:
             while True:
@@ -187,7 +187,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         from fractions import Fraction
         from vtnstream.config import SamplingConfig
         from tests.synth import whole
-        from vtnstream.video.prefetch import prefetch
+        from vtnstream.video.sampling.prefetch import prefetch
         from vtnstream.video.source import open_video
         with open_video(sys.argv[1], SamplingConfig(fps=Fraction(5)), fit=whole(64)) as source:
             for chunk in prefetch(source.chunks()):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.synth import Film, joined
 from tests.video.reading import read, sampling
-from vtnstream.video.clock import FrameClock
+from vtnstream.video.decoding.clock import FrameClock
 from vtnstream.video.probe import StreamFacts, probe
 
 FIVE = sampling(fps=5)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from vtnstream.batch.identity import file_identity, unchanged
 from vtnstream.batch.manifest import Input, InputList
 from vtnstream.batch.naming import settle_names
-from vtnstream.batch.outcome import FAILED, PASSING, Outcome, Task
-from vtnstream.batch.pool import Pool
 from vtnstream.batch.shard import Shard
 from vtnstream.batch.status import StatusLine, StatusLog, Summary, latest
 from vtnstream.batch.storage import Storage
+from vtnstream.batch.workers.outcome import FAILED, PASSING, Outcome, Task
+from vtnstream.batch.workers.pool import Pool
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import VideoOpenError
 from vtnstream.progress import NullProgress, Progress

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
-from vtnstream.batch.outcome import STATUSES, Outcome
 from vtnstream.batch.shard import Shard
 from vtnstream.batch.storage import FolderStorage, Storage
+from vtnstream.batch.workers.outcome import STATUSES, Outcome
 from vtnstream.errors import OutputError, UsageError
 from vtnstream.features.lock import lock_file
 
@@ -43,7 +43,7 @@ class StatusLine:
         input: as it was named.
         path: absolute.
         status: ``done``, ``partial`` or ``failed``.
-        code: why, one of :data:`vtnstream.batch.outcome.CODES`.
+        code: why, one of :data:`vtnstream.batch.workers.outcome.CODES`.
         error: one line, None unless it failed.
         seconds: wall time.
         partial: reasons, seconds read and seconds expected of a partial result.

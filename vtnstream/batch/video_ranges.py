@@ -19,19 +19,19 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtnstream.batch.engine import Result
-from vtnstream.batch.engines import AnalysisEngine, ExtractEngine
-from vtnstream.batch.outcome import Task
 from vtnstream.batch.storage import Storage
+from vtnstream.batch.workers.executor import Result
+from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine
+from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import RuntimeConfig
 from vtnstream.errors import StoreError, VideoError
 from vtnstream.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
+    from vtnstream.encoding.store_session import Opened
     from vtnstream.features.cache import FeatureCache
     from vtnstream.features.chunk import StoredChunk
     from vtnstream.features.store import FeatureStore
-    from vtnstream.inference.opening import Opened
 
 RangeEngine = AnalysisEngine | ExtractEngine
 
@@ -75,11 +75,11 @@ def _opened(
         VideoError: it cannot be opened.
         StoreError: the store cannot be.
     """
+    from vtnstream.encoding.encoder import limit_threads
+    from vtnstream.encoding.engines.choose import Engines
+    from vtnstream.encoding.store_session import Opening
     from vtnstream.features.cache import record_full_hash
     from vtnstream.features.key import FileState
-    from vtnstream.inference.encoder import limit_threads
-    from vtnstream.inference.engines import Engines
-    from vtnstream.inference.opening import Opening
     from vtnstream.types import TimeRange
     from vtnstream.video.probe import probe
 
@@ -132,7 +132,7 @@ def plan_ranges(
 
 def _lasts(engine: RangeEngine, path: str, range_seconds: float) -> bool:
     """Whether the header promises more than one range: only then it is looked at closer."""
-    from vtnstream.inference.sources import time_range
+    from vtnstream.inference.source import time_range
     from vtnstream.video.probe import probe
 
     part = engine.part
@@ -144,9 +144,9 @@ def _lasts(engine: RangeEngine, path: str, range_seconds: float) -> bool:
 def _cuts(engine: RangeEngine, path: str, chunk_tokens: int, range_seconds: float) -> list[int]:
     """Numbers of the chunks between which the part that is asked for is cut, its end included;
     by the header's word."""
-    from vtnstream.inference.sources import time_range
+    from vtnstream.inference.source import time_range
     from vtnstream.video.probe import probe
-    from vtnstream.video.sampling import estimate_num_tokens, index_range
+    from vtnstream.video.sampling.grid import estimate_num_tokens, index_range
 
     part = engine.part
     span = time_range(path, part.start, part.end, part.stream)
@@ -168,9 +168,9 @@ def fill_range(
     Raises:
         OutputError: the storage cannot be written.
     """
+    from vtnstream.encoding.store_filling import fill_store
     from vtnstream.features.cache import temporary_cache
     from vtnstream.features.key import FileState
-    from vtnstream.inference.decoding import fill_store
 
     first, stop = numbers
     try:
@@ -196,7 +196,7 @@ def finish(
     """Do a video of which ranges were computed elsewhere.
 
     Raises:
-        VtnstreamError: as :meth:`vtnstream.batch.engine.Engine.run`.
+        VtnstreamError: as :meth:`vtnstream.batch.workers.executor.Engine.run`.
     """
     from vtnstream.features.cache import temporary_cache
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vtnstream.cli import options, running
-from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import make_delivery
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.inputs import resolve
-from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.process_settings import loading
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
-from vtnstream.cli.tuning import loading
 from vtnstream.config import TimelineConfig
 from vtnstream.config.shipped import BUNDLED_SAYS
 from vtnstream.errors import UsageError
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def question_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make a :class:`vtnstream.inference.sources.Question`, as its fields."""
+    """The options that make a :class:`vtnstream.inference.source.Question`, as its fields."""
     return {
-        "sampling": options.sampling_from(values, None),
+        "sampling": shared.sampling_from(values, None),
         "start": values["start"],
         "end": values["end"],
         "features": values.get("features"),
@@ -52,7 +52,7 @@ def analyze_inputs(
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     with loading():
         from vtnstream.analyzer import Analyzer
-        from vtnstream.inference.sources import Question
+        from vtnstream.inference.source import Question
 
         question = Question(**question_from(values))
         analyzer = Analyzer(values["model"], runtime=runtime)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from vtnstream.cli.console import Console
-from vtnstream.cli.inputs import InputList
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.options.input_list import InputList
 from vtnstream.cli.result_files import ResultFiles
 from vtnstream.errors import OutputError, UsageError
 
@@ -70,7 +70,7 @@ class Delivery:
         """No more results will come; ``failed`` where an exception ended the command."""
 
     def _print(self, report: Report) -> None:
-        from vtnstream.report.terminal import print_report
+        from vtnstream.report.terminal.render import print_report
 
         shown = self._top_k or TERMINAL_TOP_K
         with self._console.writing():
@@ -84,7 +84,7 @@ class JsonDelivery(Delivery):
     """One document, or an array that is closed whatever happens."""
 
     def fail(self, path: str, message: str) -> None:
-        from vtnstream.report.structured import failure_document, json_line
+        from vtnstream.report.writers.structured import failure_document, json_line
 
         self._document(json_line(failure_document(path, message)))
 
@@ -94,7 +94,7 @@ class JsonDelivery(Delivery):
         self._console.out("]" if self._num_printed else "[]")
 
     def _print(self, report: Report) -> None:
-        from vtnstream.report.structured import report_json
+        from vtnstream.report.writers.structured import report_json
 
         self._document(report_json(report))
 
@@ -114,12 +114,12 @@ class JsonLinesDelivery(Delivery):
         self._event("error", path, error=message)
 
     def _event(self, kind: str, path: str, **fields: Any) -> None:
-        from vtnstream.report.structured import event, json_line
+        from vtnstream.report.writers.structured import event, json_line
 
         self._console.out(json_line(event(kind, path, **fields)).rstrip("\n"))
 
     def _print(self, report: Report) -> None:
-        from vtnstream.report.structured import json_line, report_events
+        from vtnstream.report.writers.structured import json_line, report_events
 
         for document in report_events(report):
             self._console.out(json_line(document).rstrip("\n"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vtnstream.cli.console import Console
+from vtnstream.cli.framework.console import Console
 
 if TYPE_CHECKING:
     from vtnstream.training.records import EpochRecord

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vtnstream.cli import running
 from vtnstream.cli.analysis import question_from
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, field, option
-from vtnstream.cli.interrupts import INTERRUPTS
-from vtnstream.cli.types import SecondsType
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, field, option
+from vtnstream.cli.framework.interrupts import INTERRUPTS
+from vtnstream.cli.framework.types import SecondsType
+from vtnstream.cli.options import running
 from vtnstream.config import TimelineConfig
 from vtnstream.config.follow import FollowConfig
 from vtnstream.errors import UsageError
@@ -72,8 +72,8 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
     _check(values)
     config = FollowConfig(values["keep"], values["follow_timeout"])
     from vtnstream.analyzer import Analyzer
-    from vtnstream.inference.sources import Question
-    from vtnstream.video.live import open_stream
+    from vtnstream.inference.source import Question
+    from vtnstream.video.rtsp import open_stream
 
     question = Question(**question_from(values))
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
@@ -126,7 +126,7 @@ class _Events:
         self._revision = 0
 
     def _say(self, kind: str, **fields: Any) -> None:
-        from vtnstream.report.structured import event, json_line
+        from vtnstream.report.writers.structured import event, json_line
 
         self._console.out(json_line(event(kind, self._name, **fields)).rstrip("\n"))
 
@@ -143,7 +143,7 @@ class _Events:
 
     def segments(self, segments: tuple[Any, ...], *, final: bool) -> None:
         """Final ones once; the others with the number of the revision they belong to."""
-        from vtnstream.report.structured import segment_document
+        from vtnstream.report.writers.structured import segment_document
 
         more: dict[str, Any] = {}
         if not final:
@@ -155,7 +155,7 @@ class _Events:
     def result(
         self, report: Any, follower: Any, rest: tuple[Any, ...], *, interrupted: bool
     ) -> None:
-        from vtnstream.report.structured import report_document
+        from vtnstream.report.writers.structured import report_document
 
         document = report_document(report)
         for name in ("input", "segments", "timebase"):

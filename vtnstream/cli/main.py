@@ -21,11 +21,11 @@ def run() -> NoReturn:
     """The console script ``vtnstream``."""
     code = INTERRUPTED
     try:
-        from vtnstream.cli.interrupts import INTERRUPTS
+        from vtnstream.cli.framework.interrupts import INTERRUPTS
 
         INTERRUPTS.install()
         try:
-            from vtnstream.cli.tuning import spin_less
+            from vtnstream.cli.framework.process_settings import spin_less
 
             spin_less()
             _open_closed_streams()
@@ -43,13 +43,13 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: what stands after ``vtnstream`` on the command line.
     """
-    from vtnstream.cli.interrupts import INTERRUPTS
+    from vtnstream.cli.framework.interrupts import INTERRUPTS
 
     code: int
     try:
-        from vtnstream.cli.console import Console
-        from vtnstream.cli.failures import conclude
-        from vtnstream.cli.group import cli, unwrap
+        from vtnstream.cli.framework.console import Console
+        from vtnstream.cli.framework.failures import conclude
+        from vtnstream.cli.framework.group import cli, unwrap
 
         console = Console(debug="--debug" in arguments or bool(os.environ.get("VTNSTREAM_DEBUG")))
         try:
@@ -76,7 +76,7 @@ def _flush(code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        from vtnstream.cli.exit_codes import ExitCode
+        from vtnstream.cli.framework.exit_codes import ExitCode
 
         code = code or (
             ExitCode.CLOSED_PIPE if isinstance(error, BrokenPipeError) else ExitCode.FAILED

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtnstream.cli.console import Console
+from vtnstream.cli.framework.console import Console
 from vtnstream.errors import VtnstreamError
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtnstream.cli.console import Console, StandardOutputError
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.failures import is_closed_pipe, message_for
-from vtnstream.cli.inputs import Input, InputList
-from vtnstream.cli.interrupts import INTERRUPTS
-from vtnstream.cli.progress import CommandProgress, make_progress
-from vtnstream.cli.tuning import keep_freed_memory
+from vtnstream.cli.framework.console import Console, StandardOutputError
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.failures import is_closed_pipe, message_for
+from vtnstream.cli.framework.interrupts import INTERRUPTS
+from vtnstream.cli.framework.process_settings import keep_freed_memory
+from vtnstream.cli.framework.progress import CommandProgress, make_progress
+from vtnstream.cli.options.input_list import Input, InputList
 from vtnstream.errors import concerns_all
 
 if TYPE_CHECKING:

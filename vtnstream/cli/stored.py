@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtnstream.cli.console import Console, StandardOutputError
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.failures import message_for
+from vtnstream.cli.framework.console import Console, StandardOutputError
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.failures import message_for
 from vtnstream.errors import UsageError, VtnstreamError
 
 if TYPE_CHECKING:

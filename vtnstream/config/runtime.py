@@ -25,7 +25,7 @@ class RuntimeConfig:
             (:func:`vtnstream.models.precision.resolve_dtype`). Features are stored as float32
             whatever it is.
         backend: what runs the backbone; ``auto`` is what is fast on the device and worth its
-            making (:meth:`vtnstream.inference.engines.Engines.choose`).
+            making (:meth:`vtnstream.encoding.engines.choose.Engines.choose`).
         decoder: ``software``; ``nvdec``, on the GPU that runs the backbone; ``auto`` is the latter
             on such a GPU where it gives the same pictures.
         batch_size: frames a backbone call, recorded with stored features and reused; None

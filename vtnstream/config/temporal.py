@@ -44,7 +44,7 @@ class TemporalConfig:
         global_attention: False cuts the [CLS] token out of every other token's sight and back:
             the ablation ``vtnstream demo`` shows.
         token_inputs: what the linear embedding of a token sees: its feature, the difference
-            from the token before, cosine similarities (``models/token_inputs.py``).
+            from the token before, cosine similarities (``models/vtn/token_inputs.py``).
         similarity_reach: tokens to each side that a token is compared with.
         kind: ``longformer`` (sliding windows and global tokens), ``full`` (every token sees
             every other: time grows with the square of the length) or ``transformers:CLASS``,
@@ -56,7 +56,7 @@ class TemporalConfig:
         attention: ``learned``, or ``uniform``: every token a token may see has the same
             weight (paper figure 4).
         causal: for online use: a token sees the w / 2 tokens before it and the [CLS] of its own
-            moment, nothing later (``models/causal.py``).
+            moment, nothing later (``models/long_sequence/causal.py``).
         arguments: more arguments for the config of a ``transformers`` class.
     """
 

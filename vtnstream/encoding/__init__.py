@@ -1,1 +1,1 @@
-"""Frames to stored features: the backbone, its compiled engines and the feature store of one video."""
+"""Frames to stored features: backbone, compiled engines, feature store of one video."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vtnstream.inference.samples import SampleShape
+from vtnstream.encoding.clips import SampleShape
 from vtnstream.localization.runs import TIME_TOLERANCE
 from vtnstream.types import FrameChunk, TokenTimes
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 
 from vtnstream.config import SamplingConfig
-from vtnstream.inference.cutting import ClipCutter
-from vtnstream.inference.samples import SampleShape, grouped
+from vtnstream.encoding.clip_cutting import ClipCutter
+from vtnstream.encoding.clips import SampleShape, grouped
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, TokenTimes, VideoInfo
-from vtnstream.video.hardware import Hardware
-from vtnstream.video.sampling import index_range
+from vtnstream.video.decoding.hardware import Hardware
+from vtnstream.video.sampling.grid import index_range
 from vtnstream.video.source import ChunkIterator, VideoSource, open_video
 
 

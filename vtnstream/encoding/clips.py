@@ -15,7 +15,7 @@ import numpy as np
 from vtnstream.config import ModelConfig, SamplingConfig
 from vtnstream.errors import UsageError
 from vtnstream.types import FrameChunk, TokenTimes
-from vtnstream.video.sampling import SINGLE, Burst
+from vtnstream.video.sampling.grid import SINGLE, Burst
 
 
 @dataclass(frozen=True, slots=True)

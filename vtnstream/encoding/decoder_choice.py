@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import UsageError, VideoDecodeError
-from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.preprocess.surfaces import RESIZER as SURFACE_RESIZER
 from vtnstream.preprocess.surfaces import SurfacePainter
-from vtnstream.video.decode import DECODER, RESIZER
-from vtnstream.video.hardware import NVDEC, Hardware, HardwareRefusedError
+from vtnstream.video.decoding.hardware import NVDEC, Hardware, HardwareRefusedError
+from vtnstream.video.decoding.reader import DECODER, RESIZER
 
 MOST_DIFFERENCE = 2.0
 """Of 255, the mean over a picture: the planes are the same bits on either way, and colours and

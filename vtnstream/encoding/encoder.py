@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
+from vtnstream.encoding.clips import FRAMES, SampleShape, sample_shape
+from vtnstream.encoding.runner import Runner
 from vtnstream.errors import UsageError
-from vtnstream.inference.runner import Runner
-from vtnstream.inference.samples import FRAMES, SampleShape, sample_shape
 from vtnstream.models.backbone import num_features
-from vtnstream.models.checkpoint import weights_sha256
 from vtnstream.models.compile.backend import Engine
 from vtnstream.models.frame_network import FrameNetwork
+from vtnstream.models.io.checkpoint import weights_sha256
 from vtnstream.models.precision import TORCH_DTYPES, resolve_dtype
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vivit_encoder import StackedFrames
+from vtnstream.models.vivit.encoder import StackedFrames
+from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Normalize
 from vtnstream.types import FloatArray
 
@@ -103,7 +103,7 @@ class FrameEncoder:
         weights_sha256: hash over its weights, independent of the file they came from.
         num_features: D.
         engines: compiled ones that were checked, by backend and batch size (kept by
-            :class:`vtnstream.inference.engines.Engines`).
+            :class:`vtnstream.encoding.engines.choose.Engines`).
         refused: backends whose engine cannot be used, and why.
         num_encoded: frames encoded so far.
     """

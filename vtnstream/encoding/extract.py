@@ -15,6 +15,11 @@ from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
+from vtnstream.encoding.encoder import FrameEncoder, limit_threads
+from vtnstream.encoding.engines.choose import Engines
+from vtnstream.encoding.partial import partial_result
+from vtnstream.encoding.store_filling import DecodeFacts, fill_store
+from vtnstream.encoding.store_session import Opened, Opening
 from vtnstream.errors import VideoDecodeError, VideoError
 from vtnstream.features.cache import (
     FeatureCache,
@@ -24,17 +29,12 @@ from vtnstream.features.cache import (
 )
 from vtnstream.features.key import FileState, full_sha256
 from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures
-from vtnstream.inference.decoding import DecodeFacts, fill_store
-from vtnstream.inference.encoder import FrameEncoder, limit_threads
-from vtnstream.inference.engines import Engines
-from vtnstream.inference.opening import Opened, Opening
-from vtnstream.inference.partial import partial_result
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.transport.address import is_address, shown_name
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
-from vtnstream.video.hardware import NVDEC, HardwareRefusedError
+from vtnstream.video.decoding.hardware import NVDEC, HardwareRefusedError
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import index_range
+from vtnstream.video.sampling.grid import index_range
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from vtnstream.config import SamplingConfig
 from vtnstream.features.store import EndRecord
 from vtnstream.timecode import format_time
 from vtnstream.types import DecodeStats, Partial, TimeRange, TokenTimes, VideoInfo
-from vtnstream.video.sampling import index_range
+from vtnstream.video.sampling.grid import index_range
 
 _SLACK = 1e-6
 _MAX_PLACES = 5

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from vtnstream.config import PreprocessConfig, SamplingConfig
+from vtnstream.encoding.clip_source import SampleSource, open_samples
+from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.runner import EncodedBatch, Encoding, Runner, Team
 from vtnstream.features.chunk import StoredChunk, persistent_stats
 from vtnstream.features.store import EndRecord, FeatureStore
-from vtnstream.inference.runner import EncodedBatch, Encoding, Runner, Team
-from vtnstream.inference.sample_source import SampleSource, open_samples
-from vtnstream.inference.samples import SampleShape
 from vtnstream.localization.runs import gap_free_runs
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.progress import Progress
@@ -28,9 +28,9 @@ from vtnstream.types import (
     TimeRange,
     TokenTimes,
 )
-from vtnstream.video.hardware import DECODERS, Hardware
-from vtnstream.video.pieces import frames_waiting
-from vtnstream.video.prefetch import prefetch
+from vtnstream.video.decoding.hardware import DECODERS, Hardware
+from vtnstream.video.sampling.pieces import frames_waiting
+from vtnstream.video.sampling.prefetch import prefetch
 from vtnstream.video.source import VideoSource
 
 _FRAMES_AHEAD = 32

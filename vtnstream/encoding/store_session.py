@@ -14,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
+from vtnstream.encoding.clip_source import open_samples
+from vtnstream.encoding.clips import FRAMES, SampleShape
+from vtnstream.encoding.decoder_choice import Decoding, choose_decoding
+from vtnstream.encoding.engines.build import Prepared
+from vtnstream.encoding.engines.choose import Choice, Engines, SlowerError
+from vtnstream.encoding.store_filling import DecodeJob, missing_runs
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FeatureKey, FileState, video_identity
 from vtnstream.features.store import FeatureStore, StoreLayout
-from vtnstream.inference.decoders import Decoding, choose_decoding
-from vtnstream.inference.decoding import DecodeJob, missing_runs
-from vtnstream.inference.engine_building import Prepared
-from vtnstream.inference.engines import Choice, Engines, SlowerError
-from vtnstream.inference.sample_source import open_samples
-from vtnstream.inference.samples import FRAMES, SampleShape
 from vtnstream.models.compile.backend import EAGER, EngineError
 from vtnstream.models.precision import is_slow
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import TimeRange, VideoInfo
-from vtnstream.video.hardware import Hardware
-from vtnstream.video.sampling import estimate_num_tokens, index_range
+from vtnstream.video.decoding.hardware import Hardware
+from vtnstream.video.sampling.grid import estimate_num_tokens, index_range
 
 _FIRST_FRAMES = 2
 """That an engine is compared and timed on."""

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vtnstream.config import SamplingConfig
+from vtnstream.encoding.clip_source import SampleSource, open_samples
+from vtnstream.encoding.clips import FRAMES, SampleShape
+from vtnstream.encoding.partial import partial_result
+from vtnstream.encoding.store_filling import end_record
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.chunk import persistent_stats
-from vtnstream.inference.clip_scores import ClipLayout
-from vtnstream.inference.decoding import end_record
-from vtnstream.inference.partial import partial_result
-from vtnstream.inference.sample_source import SampleSource, open_samples
-from vtnstream.inference.samples import FRAMES, SampleShape
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.streaming import SequenceOutput
-from vtnstream.models.vivit import ViViT
+from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.scoring.clips import ClipLayout
 from vtnstream.types import (
     DecodeSummary,
     Features,
@@ -35,7 +35,7 @@ from vtnstream.types import (
     TokenTimes,
     VideoInfo,
 )
-from vtnstream.video.sampling import index_range
+from vtnstream.video.sampling.grid import index_range
 from vtnstream.video.source import VideoSource
 
 _CHUNK = 32

@@ -9,13 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.extract import ExtractedFeatures
+from vtnstream.encoding.partial import gaps, seconds_expected
+from vtnstream.encoding.store_session import span_text
 from vtnstream.errors import FeatureError
 from vtnstream.features.file import FeatureFile
 from vtnstream.features.key import video_identity
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.extract import ExtractedFeatures
-from vtnstream.inference.opening import span_text
-from vtnstream.inference.partial import gaps, seconds_expected
 from vtnstream.models.architectures import VideoModel
 from vtnstream.timecode import format_time
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
@@ -30,7 +30,7 @@ def rounding(file: FeatureFile, encoder: FrameEncoder) -> Iterator[str]:
 
 def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
     """What a feature file says of its features; read back by
-    :func:`vtnstream.inference.sources.open_source`."""
+    :func:`vtnstream.inference.source.open_source`."""
     partial = extracted.partial
     return {
         **extracted.provenance,

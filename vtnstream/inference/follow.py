@@ -17,18 +17,18 @@ import numpy as np
 
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import default_cache_dir
+from vtnstream.encoding.encoder import FrameEncoder, limit_threads
+from vtnstream.encoding.partial import gaps
 from vtnstream.errors import StoreError, UsageError, VideoDecodeError
 from vtnstream.features.ring import FeatureRing
-from vtnstream.inference.encoder import FrameEncoder, limit_threads
-from vtnstream.inference.partial import gaps
-from vtnstream.inference.sources import Source
-from vtnstream.inference.stream_scores import StreamScores, stream_scores
+from vtnstream.inference.source import Source
 from vtnstream.localization.stream import SegmentStream, smoothing_reach
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.scoring.stream import StreamScores, stream_scores
 from vtnstream.transport.feed import Feed
 from vtnstream.types import Partial, Segment, TokenTimes, VideoInfo
-from vtnstream.video.prefetch import prefetch
+from vtnstream.video.sampling.prefetch import prefetch
 from vtnstream.video.source import VideoSource, open_video
 
 _CHUNKS_AHEAD = 4

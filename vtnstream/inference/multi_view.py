@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
 from vtnstream.config.views import ViewsConfig
+from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import UsageError, VideoDecodeError
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.samples import SampleShape
 from vtnstream.inference.view_clips import Clip, clip_starts, read_clip, rows_of
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.streaming import SequenceOutput
-from vtnstream.models.vivit import ViViT
+from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.views import crop_corners
 from vtnstream.progress import Progress
 from vtnstream.timecode import format_time

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
+from vtnstream.encoding.clip_source import open_samples
+from vtnstream.encoding.encoder import FrameEncoder, limit_threads
+from vtnstream.encoding.engines.choose import Choice, Engines
+from vtnstream.encoding.engines.measure import measure_rate
+from vtnstream.encoding.store_filling import frames_held
+from vtnstream.encoding.store_session import Opening
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FileState
-from vtnstream.inference.decoding import frames_held
-from vtnstream.inference.encoder import FrameEncoder, limit_threads
-from vtnstream.inference.engines import Choice, Engines
-from vtnstream.inference.measuring import measure_rate
-from vtnstream.inference.opening import Opening
-from vtnstream.inference.sample_source import open_samples
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange, VideoInfo
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import index_range
+from vtnstream.video.sampling.grid import index_range
 
 _SAMPLED_TOKENS = 64
 
@@ -97,7 +97,7 @@ def plan(
         hidden_size: the temporal encoder's D, 0 for ``extract``.
         num_classes: labels of the timeline.
         weights_bytes: size of the whole model.
-        span, runtime, stream: as for :func:`vtnstream.inference.extract.extract_features`.
+        span, runtime, stream: as for :func:`vtnstream.encoding.extract.extract_features`.
 
     Raises:
         VideoError: the video cannot be opened or decoded.

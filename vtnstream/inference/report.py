@@ -15,11 +15,11 @@ import torch
 
 from vtnstream.config import SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
-from vtnstream.inference.analyze import Analysis
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.inference.frame_rate import constant_frame_rate
-from vtnstream.inference.sources import Source
+from vtnstream.inference.source import Source
 from vtnstream.models.architectures import VideoModel
+from vtnstream.scoring.analyze import Analysis
 from vtnstream.transport.address import shown
 from vtnstream.types import Report
 

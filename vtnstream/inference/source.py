@@ -14,29 +14,29 @@ from typing import Any
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import METHODS
 from vtnstream.config.views import ViewsConfig
+from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.extract import (
+    ExtractedFeatures,
+    extract_features,
+)
+from vtnstream.encoding.store_session import sampling_grid
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile, FeatureSpan
 from vtnstream.features.key import video_identity
 from vtnstream.features.shuffling import shuffled
-from vtnstream.inference.encoder import FrameEncoder
 from vtnstream.inference.end_to_end import run_end_to_end
-from vtnstream.inference.extract import (
-    ExtractedFeatures,
-    extract_features,
-)
 from vtnstream.inference.feature_files import check_provenance, partial_of_file, rounding
 from vtnstream.inference.multi_view import run_multi_view
-from vtnstream.inference.opening import sampling_grid
-from vtnstream.inference.samples import SampleShape
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.streaming import SequenceOutput
+from vtnstream.models.long_sequence.streaming import SequenceOutput
 from vtnstream.progress import Progress
 from vtnstream.timecode import FrameCount, parse_time
 from vtnstream.transport.address import shown
 from vtnstream.transport.spool import at_hand
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling import index_range
+from vtnstream.video.sampling.grid import index_range
 
 TimeLike = str | int | float | Fraction
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from vtnstream.config import ModelConfig, SamplingConfig
 from vtnstream.config.views import ViewsConfig
+from vtnstream.encoding.clip_source import open_samples
+from vtnstream.encoding.clips import FRAMES, SampleShape
 from vtnstream.errors import UsageError
-from vtnstream.inference.sample_source import open_samples
-from vtnstream.inference.samples import FRAMES, SampleShape
 from vtnstream.preprocess.views import uncropped_fit
 from vtnstream.types import FrameChunk, IndexArray, TimeRange, TokenTimes, VideoInfo
-from vtnstream.video.sampling import index_range
+from vtnstream.video.sampling.grid import index_range
 
 _CHUNK = 16
 

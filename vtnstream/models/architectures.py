@@ -8,8 +8,8 @@ from torch import nn
 
 from vtnstream.config import ModelConfig
 from vtnstream.errors import UsageError
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vtn.model import VTN
 
 VideoModel = VTN | ViViT
 

@@ -19,8 +19,8 @@ from torch import nn
 from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.errors import CheckpointError, ModelError
-from vtnstream.models import hub, weights
 from vtnstream.models.feature_map import FeatureMap
+from vtnstream.models.io import hub, weights
 from vtnstream.models.light_imports import without_compiler
 from vtnstream.registry import suggestion
 

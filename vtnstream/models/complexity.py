@@ -20,9 +20,9 @@ from torch.utils.flop_counter import flop_registry
 
 from vtnstream.errors import UsageError
 from vtnstream.models.layers.attention import LongformerSelfAttention
-from vtnstream.models.temporal import TemporalEncoder
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.temporal import TemporalEncoder
 
 REFERENCE_PADDING = 36
 """The reference pads tokens, [CLS] among them, to a multiple of twice its window of 18

@@ -11,7 +11,7 @@ from vtnstream.errors import UsageError
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import create_backbone
 from vtnstream.models.presets import preset
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 
 
 def create_model(

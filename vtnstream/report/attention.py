@@ -8,11 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from vtnstream.report.canvas import Canvas
 from vtnstream.report.facts import percent
-from vtnstream.report.heat import heat_strip
-from vtnstream.report.strip import axis
-from vtnstream.report.structured import json_line, report_document
+from vtnstream.report.terminal.canvas import Canvas
+from vtnstream.report.terminal.heat import heat_strip
+from vtnstream.report.terminal.strip import axis
+from vtnstream.report.writers.structured import json_line, report_document
 from vtnstream.timecode import format_time
 from vtnstream.types import AttentionMap, Curve, Moment, Report
 

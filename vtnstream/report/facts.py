@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtnstream.report.glyphs import Glyphs
+from vtnstream.report.terminal.glyphs import Glyphs
 from vtnstream.timecode import format_time
 from vtnstream.types import Report
 

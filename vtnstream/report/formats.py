@@ -10,24 +10,29 @@ from typing import BinaryIO
 from vtnstream.errors import UsageError
 from vtnstream.optional import installed, require
 from vtnstream.registry import lookup
-from vtnstream.report.annotations import (
+from vtnstream.report.page.render import report_page
+from vtnstream.report.place import Place
+from vtnstream.report.timebase import Timebase
+from vtnstream.report.writers.annotations import (
     labels_that_meet,
     report_activitynet,
     report_fiftyone,
     report_label_studio,
     report_mstcn,
 )
-from vtnstream.report.chapters import report_ffmetadata
-from vtnstream.report.editing import report_edl, report_fcp7, report_otio, runs_over_a_day
-from vtnstream.report.fcpxml import report_fcpxml
-from vtnstream.report.lanes import overlapping
-from vtnstream.report.page.render import report_page
-from vtnstream.report.place import Place
-from vtnstream.report.structured import report_json, report_json_lines
-from vtnstream.report.subtitles import report_srt, report_vtt
-from vtnstream.report.tables import report_csv, report_tsv
-from vtnstream.report.timebase import Timebase
-from vtnstream.report.xml_annotations import report_cvat, report_eaf
+from vtnstream.report.writers.chapters import report_ffmetadata
+from vtnstream.report.writers.edit_lists import (
+    report_edl,
+    report_fcp7,
+    report_otio,
+    runs_over_a_day,
+)
+from vtnstream.report.writers.fcpxml import report_fcpxml
+from vtnstream.report.writers.lanes import overlapping
+from vtnstream.report.writers.structured import report_json, report_json_lines
+from vtnstream.report.writers.subtitles import report_srt, report_vtt
+from vtnstream.report.writers.tables import report_csv, report_tsv
+from vtnstream.report.writers.xml_annotations import report_cvat, report_eaf
 from vtnstream.types import Report
 
 EXTRA = "formats"

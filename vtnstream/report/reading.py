@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vtnstream.errors import ReportError
-from vtnstream.report.structured import SCHEMA
+from vtnstream.report.writers.structured import SCHEMA
 from vtnstream.types import (
     ClassScore,
     Curve,

@@ -16,16 +16,16 @@ import numpy as np
 
 from vtnstream.config import EventsConfig, TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
-from vtnstream.inference.clip_scores import clip_layout, score_clips
-from vtnstream.inference.probabilities import probabilities
-from vtnstream.inference.sliding import SlidingWindows
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
 from vtnstream.localization.events import to_events
 from vtnstream.localization.segments import to_segments
-from vtnstream.localization.windows import combine
-from vtnstream.models.streaming import SequenceOutput, encode_sequence
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vivit_sequence import encode_whole
+from vtnstream.localization.window_scores import combine
+from vtnstream.models.long_sequence.streaming import SequenceOutput, encode_sequence
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vivit.sequence import encode_whole
+from vtnstream.scoring.clips import clip_layout, score_clips
+from vtnstream.scoring.probabilities import probabilities
+from vtnstream.scoring.sliding import SlidingWindows
 from vtnstream.types import (
     AttentionMap,
     ClassScore,
@@ -40,7 +40,7 @@ from vtnstream.types import (
 
 if TYPE_CHECKING:
     from vtnstream.models.architectures import VideoModel
-    from vtnstream.models.vtn import VTN
+    from vtnstream.models.vtn.model import VTN
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ import numpy as np
 
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
-from vtnstream.inference.probabilities import probabilities
 from vtnstream.localization.runs import gap_free_runs
-from vtnstream.localization.windows import SlidingScores, window_starts
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vivit_sequence import ClipSpan, encode_clips
+from vtnstream.localization.window_scores import SlidingScores, window_starts
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vivit.sequence import ClipSpan, encode_clips
+from vtnstream.scoring.probabilities import probabilities
 from vtnstream.types import FeatureSequence, FloatArray, TokenTimes
 
 

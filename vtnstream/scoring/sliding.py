@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vtnstream.config import TimelineConfig
-from vtnstream.inference.probabilities import probabilities
-from vtnstream.localization.windows import SlidingScores, window_starts
-from vtnstream.models.shared_windows import SharedWindows
-from vtnstream.models.vtn import VTN
-from vtnstream.models.windows import encode_windows
+from vtnstream.localization.window_scores import SlidingScores, window_starts
+from vtnstream.models.long_sequence.shared_windows import SharedWindows
+from vtnstream.models.long_sequence.windows import encode_windows
+from vtnstream.models.vtn.model import VTN
+from vtnstream.scoring.probabilities import probabilities
 from vtnstream.types import FeatureSequence, FloatArray
 
 

@@ -9,12 +9,12 @@ import torch
 
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
-from vtnstream.inference.probabilities import probabilities
-from vtnstream.localization.windows import triangular_weights
-from vtnstream.models.online import OnlineModel
-from vtnstream.models.stream_embedding import StreamEmbedding
-from vtnstream.models.vtn import VTN
-from vtnstream.models.windows import classify_windows
+from vtnstream.localization.window_scores import triangular_weights
+from vtnstream.models.long_sequence.online import OnlineModel
+from vtnstream.models.long_sequence.stream_embedding import StreamEmbedding
+from vtnstream.models.long_sequence.windows import classify_windows
+from vtnstream.models.vtn.model import VTN
+from vtnstream.scoring.probabilities import probabilities
 from vtnstream.types import FloatArray, TokenTimes
 
 Scored = tuple[FloatArray, TokenTimes]

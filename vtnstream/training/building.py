@@ -14,11 +14,11 @@ from vtnstream.errors import ConfigError
 from vtnstream.labels import stable_order
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import checkpoint_gradients, create_backbone, load_backbone_weights
-from vtnstream.models.checkpoint import load_model
-from vtnstream.models.temporal import TemporalEncoder
-from vtnstream.models.vtn import VTN
+from vtnstream.models.io.checkpoint import load_model
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import Progress
-from vtnstream.training.features import VideoFeatures
+from vtnstream.training.data.features import VideoFeatures
 
 
 def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:

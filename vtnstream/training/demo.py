@@ -32,15 +32,15 @@ from vtnstream.config import (
 )
 from vtnstream.config.train import RANDOM_WEIGHTS
 from vtnstream.datasets.annotations import AnnotatedVideo, read_annotations
-from vtnstream.inference.encoder import FrameEncoder
+from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.architectures import require_vtn
-from vtnstream.models.checkpoint import load_model
-from vtnstream.models.streaming import encode_sequence
+from vtnstream.models.io.checkpoint import load_model
+from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.synthesis.films import CUES, LABELS, FilmConfig, make_films, write_annotations
-from vtnstream.training.features import collect_features
+from vtnstream.training.data.features import collect_features
+from vtnstream.training.data.targets import dense_samples
 from vtnstream.training.run import train
-from vtnstream.training.targets import dense_samples
 from vtnstream.types import Report, Segment
 
 CHANCE = 100 / len(LABELS)

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vtn import VTNOutput
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vtn.model import VTNOutput
 from vtnstream.preprocess.pipeline import Normalize
-from vtnstream.training.batches import Batch
+from vtnstream.training.data.batches import Batch
 
 
 def device_of(model: VideoModel) -> torch.device:

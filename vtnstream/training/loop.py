@@ -15,12 +15,14 @@ from torch import Tensor
 from vtnstream.config import TrainConfig
 from vtnstream.errors import TrainingError
 from vtnstream.models.architectures import VideoModel
-from vtnstream.training.batches import Batch, Crop, epoch_crops
-from vtnstream.training.clips import clip_stride, clip_tokens
-from vtnstream.training.engine import Engine
+from vtnstream.training.accelerator import Engine
+from vtnstream.training.data.batches import Batch, Crop, epoch_crops
+from vtnstream.training.data.clips import clip_stride, clip_tokens
+from vtnstream.training.data.mixing import mix_batch
+from vtnstream.training.data.reading import BatchReader
+from vtnstream.training.data.targets import Sample, class_counts
 from vtnstream.training.forward import Forward, device_of
 from vtnstream.training.losses import balanced_weights, batch_loss
-from vtnstream.training.mixing import mix_batch
 from vtnstream.training.optim import (
     WeightAverage,
     build_optimizer,
@@ -28,9 +30,7 @@ from vtnstream.training.optim import (
     learning_rate,
     trained_state,
 )
-from vtnstream.training.reading import BatchReader
 from vtnstream.training.records import EpochRecord, Fit
-from vtnstream.training.targets import Sample, class_counts
 from vtnstream.training.validation import validate
 
 OnEpoch = Callable[[EpochRecord, Fit], None]

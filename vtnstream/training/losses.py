@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from vtnstream.config import OptimConfig
-from vtnstream.models.vtn import VTNOutput
-from vtnstream.training.batches import Batch
-from vtnstream.training.engine import Engine
-from vtnstream.training.targets import IGNORE
+from vtnstream.models.vtn.model import VTNOutput
+from vtnstream.training.accelerator import Engine
+from vtnstream.training.data.batches import Batch
+from vtnstream.training.data.targets import IGNORE
 from vtnstream.types import IndexArray
 
 

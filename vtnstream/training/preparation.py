@@ -17,8 +17,8 @@ from vtnstream.config import (
 )
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.datasets.annotations import Annotations, read_annotations
+from vtnstream.encoding.encoder import FrameEncoder, resolve_device
 from vtnstream.errors import AnnotationError, ConfigError, TrainingError
-from vtnstream.inference.encoder import FrameEncoder, resolve_device
 from vtnstream.labels import BACKGROUND, stable_order
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.backbone import (
@@ -26,16 +26,16 @@ from vtnstream.models.backbone import (
 )
 from vtnstream.progress import Progress
 from vtnstream.training.building import model_config_of, start_backbone, untrained_model
-from vtnstream.training.clips import clip_sampling, clip_stride
-from vtnstream.training.features import (
+from vtnstream.training.data.clips import clip_sampling, clip_stride
+from vtnstream.training.data.features import (
     VideoFeatures,
     collect_features,
     fit_feature_norm,
     normalized,
 )
-from vtnstream.training.frames import collect_frames
-from vtnstream.training.split import Split
-from vtnstream.training.targets import (
+from vtnstream.training.data.frames import collect_frames
+from vtnstream.training.data.split import Split
+from vtnstream.training.data.targets import (
     Sample,
     class_counts,
     class_samples,

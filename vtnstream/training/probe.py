@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from vtnstream.training.features import BLOCK
+from vtnstream.training.data.features import BLOCK
 from vtnstream.types import FeatureSequence, IndexArray
 
 Matrix = NDArray[np.float64]

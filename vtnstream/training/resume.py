@@ -16,7 +16,7 @@ from vtnstream.atomic import whole_file
 from vtnstream.config import TrainConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.errors import OutputError, TrainingError, UsageError
-from vtnstream.training.targets import Sample
+from vtnstream.training.data.targets import Sample
 
 UNFINISHED_FILE = "unfinished.pt"
 SCHEMA = 1

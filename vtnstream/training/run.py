@@ -16,7 +16,8 @@ from vtnstream.config.loading import to_dict
 from vtnstream.datasets.annotations import Annotations, read_annotations, refuse_missing
 from vtnstream.errors import ConfigError, OutputError
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.training.engine import is_main_process, make_engine
+from vtnstream.training.accelerator import is_main_process, make_engine
+from vtnstream.training.data.split import Split, split_videos
 from vtnstream.training.preparation import Prepared, prepare, resolve_task
 from vtnstream.training.records import EpochRecord, Fit
 from vtnstream.training.resume import (
@@ -25,7 +26,6 @@ from vtnstream.training.resume import (
     refuse_other_settings,
 )
 from vtnstream.training.saved_run import OnEpoch, SavedRun
-from vtnstream.training.split import Split, split_videos
 
 SUMMARY_FILE = "train.json"
 FIRST_FOLDER = "frozen"

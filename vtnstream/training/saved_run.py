@@ -13,9 +13,9 @@ import torch
 from vtnstream.atomic import whole_file
 from vtnstream.config import TrainConfig
 from vtnstream.errors import OutputError
-from vtnstream.models.checkpoint import load_model, save_model
+from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.progress import Progress
-from vtnstream.training.engine import Engine
+from vtnstream.training.accelerator import Engine
 from vtnstream.training.loop import fit
 from vtnstream.training.metrics_log import MetricsLog
 from vtnstream.training.optim import State, trained_state

@@ -10,16 +10,16 @@ import torch
 
 from vtnstream.config import TrainConfig
 from vtnstream.errors import TrainingError
-from vtnstream.localization.windows import window_starts
+from vtnstream.localization.window_scores import window_starts
 from vtnstream.metrics.classification import top_k_accuracy
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.models.architectures import VideoModel
-from vtnstream.training.batches import Batch, Crop, assemble, plan_batches
-from vtnstream.training.clips import clip_stride, clip_tokens
-from vtnstream.training.engine import Engine
+from vtnstream.training.accelerator import Engine
+from vtnstream.training.data.batches import Batch, Crop, assemble, plan_batches
+from vtnstream.training.data.clips import clip_stride, clip_tokens
+from vtnstream.training.data.reading import BatchReader
+from vtnstream.training.data.targets import Sample
 from vtnstream.training.forward import device_of, run_model
-from vtnstream.training.reading import BatchReader
-from vtnstream.training.targets import Sample
 from vtnstream.types import FloatArray
 
 MAX_CLIPS = 10

@@ -15,7 +15,7 @@ from vtnstream.transport.address import STORES, check_address, is_address, schem
 from vtnstream.transport.feed import Feed
 from vtnstream.transport.http import request
 from vtnstream.transport.objects import open_object
-from vtnstream.transport.ranges import RangeFile
+from vtnstream.transport.range_file import RangeFile
 
 Medium = str | Path | Feed
 """What can be opened: a file name, an address, or a stream."""

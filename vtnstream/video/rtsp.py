@@ -14,7 +14,7 @@ import av.error
 from vtnstream.errors import VideoOpenError
 from vtnstream.transport.address import check_address, scheme_of, shown
 from vtnstream.transport.feed import Feed
-from vtnstream.transport.live import open_feed
+from vtnstream.transport.live_stream import open_feed
 from vtnstream.video.container import DECODERS, reason_of
 
 _RTSP = ("rtsp", "rtsps")
@@ -23,7 +23,7 @@ _READ_SECONDS = 5
 
 
 def open_stream(path: str, *, idle_seconds: float, warn: Callable[[str], None]) -> Feed:
-    """As :func:`vtnstream.transport.live.open_feed`, and ``rtsp://`` besides.
+    """As :func:`vtnstream.transport.live_stream.open_feed`, and ``rtsp://`` besides.
 
     Raises:
         UsageError: an address that cannot be followed.

@@ -15,14 +15,14 @@ from vtnstream.transport.feed import Feed
 from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, VideoInfo
 from vtnstream.video.container import DEFAULT_MAX_PIXELS
-from vtnstream.video.decode import CancelledError
-from vtnstream.video.hardware import Hardware
-from vtnstream.video.parallel import ParallelPass
-from vtnstream.video.passes import Pass, Request
+from vtnstream.video.decoding.hardware import Hardware
+from vtnstream.video.decoding.reader import CancelledError
 from vtnstream.video.probe import StreamFacts, examine
 from vtnstream.video.resize import INTERPOLATIONS
-from vtnstream.video.samplers import Wanted
-from vtnstream.video.sampling import SINGLE, Burst
+from vtnstream.video.sampling.grid import SINGLE, Burst
+from vtnstream.video.sampling.parallel import ParallelPass
+from vtnstream.video.sampling.passes import Pass, Request
+from vtnstream.video.sampling.samplers import Wanted
 
 
 def open_video(
@@ -64,7 +64,7 @@ def open_video(
         skip: leave undecoded what the sampling does not look at; False decodes everything.
         decoders: stretches of the file that may be decoded side by side, each in a thread of
             its own; the chunks are the same and come in the same order, and wait in memory
-            (:func:`vtnstream.video.pieces.frames_waiting`). Local files only.
+            (:func:`vtnstream.video.sampling.pieces.frames_waiting`). Local files only.
         hardware: decodes instead of the processor; frames are then what its painter makes.
             Iterating raises HardwareRefusedError where that cannot be done for certain.
 

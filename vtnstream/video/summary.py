@@ -7,8 +7,8 @@ from fractions import Fraction
 from vtnstream.errors import VideoDecodeError
 from vtnstream.timecode import format_time
 from vtnstream.types import DecodeSummary
-from vtnstream.video.decode import FrameReader
-from vtnstream.video.screen import Screen
+from vtnstream.video.decoding.frame_timeline import Screen
+from vtnstream.video.decoding.reader import FrameReader
 
 _MAX_PLACES = 5
 _SLACK_FRAMES = 3

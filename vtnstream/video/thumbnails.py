@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import Fit, Thumbnail
 from vtnstream.video.container import DEFAULT_MAX_PIXELS, opened
-from vtnstream.video.decode import FrameReader, Picture
-from vtnstream.video.packets import SeekUnverifiedError
+from vtnstream.video.decoding.packets import SeekUnverifiedError
+from vtnstream.video.decoding.reader import FrameReader, Picture
 from vtnstream.video.probe import StreamFacts, examine
 from vtnstream.video.resize import FrameResizer
 

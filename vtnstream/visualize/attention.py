@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vtnstream.report.heat import heat_color, resampled
+from vtnstream.report.terminal.heat import heat_color, resampled
 from vtnstream.timecode import format_time
 from vtnstream.types import Curve
 

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vtnstream.batch.engine import EngineFacts, MakeEngine, Refused, Result, attempt
-from vtnstream.batch.outcome import Task
-from vtnstream.batch.ranges import RangeEngine, RangePlan, fill_range, finish, plan_ranges
 from vtnstream.batch.storage import FolderStorage, Storage, open_storage
+from vtnstream.batch.video_ranges import RangeEngine, RangePlan, fill_range, finish, plan_ranges
+from vtnstream.batch.workers.executor import EngineFacts, MakeEngine, Refused, Result, attempt
+from vtnstream.batch.workers.outcome import Task
 from vtnstream.errors import (
     MissingExtraError,
     ModelError,

@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from vtnstream.batch.actor import VideoActor
-from vtnstream.batch.engine import EngineFacts, MakeEngine
-from vtnstream.batch.outcome import PASSING, Outcome, Task
-from vtnstream.batch.pool import Silence, Tell, Voice
+from vtnstream.batch.workers.actor import VideoActor
+from vtnstream.batch.workers.executor import EngineFacts, MakeEngine
+from vtnstream.batch.workers.outcome import PASSING, Outcome, Task
+from vtnstream.batch.workers.pool import Silence, Tell, Voice
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 from vtnstream.optional import require
@@ -74,7 +74,7 @@ class _Actor:
 
 
 class RayPool:
-    """Actors of a Ray cluster (see :class:`vtnstream.batch.pool.Pool`).
+    """Actors of a Ray cluster (see :class:`vtnstream.batch.workers.pool.Pool`).
 
     Args:
         make_engine: makes what works on videos, in each actor.

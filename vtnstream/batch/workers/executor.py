@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vtnstream.batch.identity import file_identity
-from vtnstream.batch.outcome import DONE, PARTIAL, Outcome, Task
+from vtnstream.batch.workers.outcome import DONE, PARTIAL, Outcome, Task
 from vtnstream.errors import (
     FeatureError,
     NoVideoStreamError,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtnstream.batch.engine import EngineFacts, Result, settings_key
-from vtnstream.batch.outcome import Task
+from vtnstream.batch.workers.executor import EngineFacts, Result, settings_key
+from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import METHODS
@@ -22,7 +22,7 @@ from vtnstream.progress import Progress
 from vtnstream.report.naming import file_name
 
 if TYPE_CHECKING:
-    from vtnstream.inference.encoder import FrameEncoder
+    from vtnstream.encoding.encoder import FrameEncoder
 
 FEATURES_SUFFIX = ".safetensors"
 
@@ -41,7 +41,7 @@ class AnalysisEngine:
 
     Args:
         model: a model folder or a name on the Hub; None is the bundled one.
-        question: fields of :class:`vtnstream.inference.sources.Question`.
+        question: fields of :class:`vtnstream.inference.source.Question`.
         localize: how to make a timeline; None for the class alone.
         formats, top_k: what is written of a report.
         every: formats that cannot hold a report are left out with a remark; else they are an
@@ -63,9 +63,9 @@ class AnalysisEngine:
         output: Path,
     ) -> None:
         from vtnstream.analyzer import Analyzer
-        from vtnstream.inference.sources import Question
-        from vtnstream.models.checkpoint import weights_sha256
-        from vtnstream.report.structured import SCHEMA
+        from vtnstream.inference.source import Question
+        from vtnstream.models.io.checkpoint import weights_sha256
+        from vtnstream.report.writers.structured import SCHEMA
 
         self._analyzer = Analyzer(model, runtime=runtime)
         self._question = Question(**question)

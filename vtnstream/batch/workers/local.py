@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from vtnstream.batch import machine
-from vtnstream.batch.engine import EngineFacts, MakeEngine
-from vtnstream.batch.outcome import Outcome, Task
-from vtnstream.batch.pool import Silence, Tell, Voice
-from vtnstream.batch.process import OUTSIDE, Event, WorkerProcess
+from vtnstream.batch.workers.executor import EngineFacts, MakeEngine
+from vtnstream.batch.workers.outcome import Outcome, Task
+from vtnstream.batch.workers.pool import Silence, Tell, Voice
+from vtnstream.batch.workers.process import OUTSIDE, Event, WorkerProcess
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 
@@ -49,7 +49,7 @@ class _Attempts:
 
 
 class LocalPool:
-    """Worker processes of this machine (see :class:`vtnstream.batch.pool.Pool`).
+    """Worker processes of this machine (see :class:`vtnstream.batch.workers.pool.Pool`).
 
     Args:
         make_engine: makes what works on videos, in each worker.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, Self
 
-from vtnstream.batch.engine import EngineFacts
-from vtnstream.batch.outcome import Outcome, Task
+from vtnstream.batch.workers.executor import EngineFacts
+from vtnstream.batch.workers.outcome import Outcome, Task
 
 
 class Voice(Protocol):

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vtnstream.batch.engine import MakeEngine
 from vtnstream.batch.machine import resident_bytes
-from vtnstream.batch.outcome import Task
+from vtnstream.batch.workers.executor import MakeEngine
+from vtnstream.batch.workers.outcome import Task
 
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
-    "from vtnstream.batch.worker import main; main()"
+    "from vtnstream.batch.workers.worker import main; main()"
 )
 """Modules come from where the parent's do, and from no folder that happens to be current."""
 

@@ -21,8 +21,8 @@ import traceback
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from vtnstream.batch.engine import Engine, MakeEngine, Refused, attempt
-from vtnstream.batch.outcome import Task
+from vtnstream.batch.workers.executor import Engine, MakeEngine, Refused, attempt
+from vtnstream.batch.workers.outcome import Task
 from vtnstream.errors import MissingExtraError, ModelError, UsageError, one_line
 
 _TELL_SECONDS = 0.5

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.inputs import require_file, resolve
-from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.input_list import require_file, resolve
 from vtnstream.cli.session import for_each
 from vtnstream.errors import OutputError, UsageError
 from vtnstream.report.naming import file_name, output_names
@@ -33,9 +33,9 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.inputs
-@options.model
-@options.features
+@shared.inputs
+@shared.model
+@shared.features
 @attach(
     option(
         "--layer",
@@ -60,11 +60,11 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
         metavar="K",
         help="Strongest moments to name.",
     ),
-    options.output_dir("Write a picture (PNG) and all weights (JSON) here."),
+    shared.output_dir("Write a picture (PNG) and all weights (JSON) here."),
 )
-@options.as_json
-@options.time_range
-@options.sampling("the model's own")
+@shared.as_json
+@shared.time_range
+@shared.sampling("the model's own")
 @running.runtime
 @running.speech
 @click.pass_obj
@@ -79,10 +79,10 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
     from vtnstream.analyzer import Analyzer
-    from vtnstream.inference.sources import Question
+    from vtnstream.inference.source import Question
 
     question = Question(
-        sampling=options.sampling_from(values, None),
+        sampling=shared.sampling_from(values, None),
         start=values["start"],
         end=values["end"],
         features=values["features"],
@@ -155,7 +155,7 @@ class _Shown:
 
     def print(self) -> None:
         from vtnstream.report.attention import print_attention
-        from vtnstream.report.terminal import print_report
+        from vtnstream.report.terminal.render import print_report
 
         out = terminal()
         # The strip drawn below is the one that was asked for.

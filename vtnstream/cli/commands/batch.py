@@ -9,24 +9,24 @@ from typing import Any
 
 import click
 
-from vtnstream.batch.engines import FEATURES_SUFFIX
-from vtnstream.batch.outcome import FAILED
 from vtnstream.batch.status import Summary, latest, open_log
 from vtnstream.batch.storage import open_storage
-from vtnstream.cli import batch as shared
-from vtnstream.cli import options, running
-from vtnstream.cli.backbone import require_backbone
-from vtnstream.cli.batch import batch_command
-from vtnstream.cli.command import Command
+from vtnstream.batch.workers.executors import FEATURES_SUFFIX
+from vtnstream.batch.workers.outcome import FAILED
 from vtnstream.cli.commands.classify import classify as classify_one
 from vtnstream.cli.commands.extract import extract as extract_one
 from vtnstream.cli.commands.timeline import timeline as timeline_one
-from vtnstream.cli.console import Console, visible
 from vtnstream.cli.delivery import DEFAULT_FORMATS
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, option
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console, visible
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.options import batch as batch_options
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.backbone import require_backbone
+from vtnstream.cli.options.batch import batch_command
 from vtnstream.cli.result_files import ResultFiles
-from vtnstream.cli.types import complete_files
 from vtnstream.config import TimelineConfig
 
 
@@ -66,9 +66,11 @@ def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig 
     files = ResultFiles.of(
         values["format"] or DEFAULT_FORMATS, console, timeline=localize is not None
     )
-    make_engine = partial(shared.make_analysis_engine, values, localize, files.formats, files.every)
+    make_engine = partial(
+        batch_options.make_analysis_engine, values, localize, files.formats, files.every
+    )
     suffixes = tuple(WRITERS[name].suffix for name in files.formats)
-    return shared.run(console, values, make_engine, suffixes)
+    return batch_options.run(console, values, make_engine, suffixes)
 
 
 @batch_command(batch, timeline_one, TIMELINE_EXAMPLES)
@@ -78,7 +80,7 @@ def timeline(console: Console, /, **values: Any) -> ExitCode:
     What is complete with the same settings and model is not done again. A video that crashes,
     hangs or fills the memory of its worker fails alone.
     """
-    return _analyze(console, values, options.timeline_from(values))
+    return _analyze(console, values, shared.timeline_from(values))
 
 
 @batch_command(batch, classify_one, CLASSIFY_EXAMPLES)
@@ -99,8 +101,8 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     crashes, hangs or fills the memory of its worker fails alone.
     """
     require_backbone(values)
-    make_engine = partial(shared.make_extract_engine, values)
-    return shared.run(console, values, make_engine, (FEATURES_SUFFIX,))
+    make_engine = partial(batch_options.make_extract_engine, values)
+    return batch_options.run(console, values, make_engine, (FEATURES_SUFFIX,))
 
 
 @batch.command(cls=Command, examples=STATUS_EXAMPLES)
@@ -109,7 +111,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     option("--failed", section="Output", is_flag=True, settable=False, help="Failures only."),
     option("--jsonl", section="Output", is_flag=True, help="The last status line of each video."),
 )
-@options.as_json
+@shared.as_json
 @running.speech
 @click.pass_obj
 def status(console: Console, /, **values: Any) -> ExitCode:
@@ -132,4 +134,4 @@ def status(console: Console, /, **values: Any) -> ExitCode:
             if line.error is not None:
                 console.out(f"{line.code}: {visible(line.error)}")
         console.out(summary.describe())
-    return shared.exit_code(summary)
+    return batch_options.exit_code(summary)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.tables import print_table
-from vtnstream.cli.types import SizeType, format_size
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.tables import print_table
+from vtnstream.cli.framework.types import SizeType, format_size
+from vtnstream.cli.options import running, shared
 from vtnstream.config import RuntimeConfig
 
 if TYPE_CHECKING:
+    from vtnstream.encoding.engines.cache import EngineCache
     from vtnstream.features.cache import CacheEntry, FeatureCache
-    from vtnstream.inference.engine_cache import EngineCache
 
 
 @click.group()
@@ -35,7 +35,7 @@ def cache() -> None:
     cls=Command,
     examples="vtnstream cache list\nvtnstream cache list --json | jq '.[].video'",
 )
-@options.as_json
+@shared.as_json
 @attach(running.cache_dir)
 @running.speech
 @click.pass_obj
@@ -89,7 +89,7 @@ def list_(console: Console, /, **values: Any) -> None:
         help="Remove all, whatever the limit, and compiled engines.",
     ),
 )
-@options.as_json
+@shared.as_json
 @attach(running.cache_dir)
 @running.speech
 @click.pass_obj
@@ -116,7 +116,7 @@ def _cache(values: dict[str, Any]) -> FeatureCache:
 
 def _engines(values: dict[str, Any]) -> EngineCache:
     from vtnstream.config.runtime import default_cache_dir
-    from vtnstream.inference.engine_cache import EngineCache
+    from vtnstream.encoding.engines.cache import EngineCache
 
     return EngineCache(values["cache_dir"] or default_cache_dir())
 

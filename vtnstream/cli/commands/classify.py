@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options, running
 from vtnstream.cli.analysis import analyze_inputs
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.options import running, shared
 
 EXAMPLES = """
 vtnstream classify surgery.mp4 --model models/surgery
@@ -23,13 +23,13 @@ vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.inputs
-@options.model
-@options.analysis
-@options.views
-@options.time_range
-@options.sampling("the model's own")
-@options.results
+@shared.inputs
+@shared.model
+@shared.analysis
+@shared.views
+@shared.time_range
+@shared.sampling("the model's own")
+@shared.results
 @running.runtime
 @running.speech
 @click.pass_obj

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, option
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.options import running, shared
 from vtnstream.cli.stored import each_result, find_video
-from vtnstream.cli.types import complete_files
 from vtnstream.errors import OutputError, ReportError, UsageError
 from vtnstream.registry import suggestion
 from vtnstream.report.naming import base_name, file_name
@@ -63,8 +63,8 @@ vtnstream clips movie.mkv.json --label chase --join -o chases/ --copy
         is_flag=True,
         help="Copy packets: fast, but each clip begins at the keyframe before it.",
     ),
-    options.output_dir("Where the clips go.", settable=False),
-    options.video,
+    shared.output_dir("Where the clips go.", settable=False),
+    shared.video,
 )
 @running.speech
 @click.pass_obj

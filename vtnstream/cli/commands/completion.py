@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from vtnstream.cli import running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.options import running
 from vtnstream.errors import UsageError
 
 EXAMPLES = """
@@ -26,7 +26,7 @@ def completion(console: Console, /, shell: str) -> None:
     """Print the completion script of SHELL."""
     from click.shell_completion import get_completion_class
 
-    from vtnstream.cli.group import cli
+    from vtnstream.cli.framework.group import cli
 
     made = get_completion_class(shell)
     if made is None:

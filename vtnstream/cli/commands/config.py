@@ -10,11 +10,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command, Option
-from vtnstream.cli.console import Console
-from vtnstream.cli.settings import config_files, load_settings
-from vtnstream.cli.tables import print_table
+from vtnstream.cli.framework.command import Command, Option
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.settings import config_files, load_settings
+from vtnstream.cli.framework.tables import print_table
+from vtnstream.cli.options import running, shared
 from vtnstream.errors import UsageError
 from vtnstream.registry import suggestion
 
@@ -33,7 +33,7 @@ def config() -> None:
 @config.command(cls=Command, examples=EXAMPLES)
 @click.argument("command", required=False)
 @click.option("--all", "everything", is_flag=True, help="Defaults as well.")
-@options.as_json
+@shared.as_json
 @running.speech
 @click.pass_obj
 def show(console: Console, /, command: str | None, everything: bool, **values: Any) -> None:
@@ -66,7 +66,7 @@ def _chosen(name: str | None) -> list[str]:
     Raises:
         UsageError: there is no such command.
     """
-    from vtnstream.cli.settings import commands
+    from vtnstream.cli.framework.settings import commands
 
     known = commands()
     if name is None:
@@ -80,8 +80,8 @@ def _chosen(name: str | None) -> list[str]:
 
 def _settings(path: str) -> list[dict[str, Any]]:
     """Every settable option of a command with its value and source."""
-    from vtnstream.cli.group import cli
-    from vtnstream.cli.settings import commands
+    from vtnstream.cli.framework.group import cli
+    from vtnstream.cli.framework.settings import commands
 
     ctx = click.Context(cli, info_name="vtnstream")
     parts = path.split(" ")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.progress import make_progress
-from vtnstream.cli.tuning import keep_freed_memory
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.process_settings import keep_freed_memory
+from vtnstream.cli.framework.progress import make_progress
+from vtnstream.cli.options import running, shared
 from vtnstream.timecode import format_time
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
         help="Another seed makes other films.",
     ),
 )
-@options.as_json
+@shared.as_json
 @running.speech
 @click.pass_obj
 def demo(console: Console, /, **values: Any) -> None:
@@ -81,9 +81,9 @@ def demo(console: Console, /, **values: Any) -> None:
 def _print(result: DemoResult) -> None:
     from rich.text import Text
 
-    from vtnstream.report.canvas import Canvas
-    from vtnstream.report.drawing import timeline_lines
-    from vtnstream.report.legend import Legend
+    from vtnstream.report.terminal.canvas import Canvas
+    from vtnstream.report.terminal.drawing import timeline_lines
+    from vtnstream.report.terminal.legend import Legend
 
     screen = terminal()
     canvas = Canvas.of(screen)

@@ -13,14 +13,14 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach
-from vtnstream.cli.settings import config_files
-from vtnstream.cli.tables import print_facts
-from vtnstream.cli.types import format_size
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach
+from vtnstream.cli.framework.settings import config_files
+from vtnstream.cli.framework.tables import print_facts
+from vtnstream.cli.framework.types import format_size
+from vtnstream.cli.options import running, shared
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "av", "numpy", "safetensors")
 EXTRAS = {"tensorrt": "torch-tensorrt", "train": "accelerate", "ray": "ray"}
@@ -40,7 +40,7 @@ vtnstream doctor --json > report.json
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.as_json
+@shared.as_json
 @attach(running.cache_dir)
 @running.speech
 @click.pass_obj

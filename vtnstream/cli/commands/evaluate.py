@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.inputs import Input, InputList
-from vtnstream.cli.orders import ORDERS, check_online, resolve_order, views_of
-from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.framework.tables import print_facts, print_table
+from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.input_list import Input, InputList
+from vtnstream.cli.options.orders import ORDERS, check_online, resolve_order, views_of
 from vtnstream.cli.session import for_each
-from vtnstream.cli.tables import print_facts, print_table
-from vtnstream.cli.types import complete_files
 from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
 from vtnstream.errors import AnnotationError, UsageError
 from vtnstream.labels import BACKGROUND
@@ -41,7 +41,7 @@ _SECTION = "Evaluation"
 
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("annotations", metavar="ANNOTATIONS", shell_complete=complete_files)
-@options.model
+@shared.model
 @attach(
     option(
         "--predictions",
@@ -84,8 +84,8 @@ _SECTION = "Evaluation"
         help="Frames a second of frame-wise metrics [default: 10].",
     ),
 )
-@options.timeline
-@options.as_json
+@shared.timeline
+@shared.as_json
 @running.runtime
 @running.speech
 @click.pass_obj
@@ -175,10 +175,10 @@ def _from_model(
     """Ask the model about every video; one that fails is left out and makes the exit code 1."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.evaluation import Judged
-    from vtnstream.inference.sources import Question
+    from vtnstream.inference.source import Question
 
     question = Question(views=views_of(order), shuffle=values["shuffle"])
-    localize = options.timeline_from(values) if annotations.has_segments else None
+    localize = shared.timeline_from(values) if annotations.has_segments else None
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     if order == "online" and localize is not None:
         check_online(analyzer.model.config, localize)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, option
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.options import running, shared
 from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.stored import each_result, find_video
-from vtnstream.cli.types import complete_files
 from vtnstream.errors import OutputError, ReportError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ vtnstream export --schema > report.schema.json
         metavar="NAMES",
         help="Formats to write, such as srt,otio; all writes every one.",
     ),
-    options.output_dir("Where to write them [default: beside the result].", settable=False),
+    shared.output_dir("Where to write them [default: beside the result].", settable=False),
     option(
         "--chapters-into",
         section="Output",
@@ -52,7 +52,7 @@ vtnstream export --schema > report.schema.json
         help="Copy the video to COPY (.mkv, .mp4, .mov) with the segments as chapters; "
         "nothing is encoded again.",
     ),
-    options.video,
+    shared.video,
     option(
         "--schema",
         section="Output",
@@ -94,9 +94,9 @@ def export(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _copy_with_chapters(report: Report, video: Path | None, copy: Path, console: Console) -> None:
-    from vtnstream.report.chapters import chapters_of
     from vtnstream.report.formats import WRITERS
     from vtnstream.report.place import Place
+    from vtnstream.report.writers.chapters import chapters_of
     from vtnstream.video.remux import copy_with_chapters
 
     if video is None:

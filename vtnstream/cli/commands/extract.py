@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.backbone import backbone_options, prepare_encoding
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.inputs import InputList, resolve
-from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.backbone import backbone_options, prepare_encoding
+from vtnstream.cli.options.input_list import InputList, resolve
 from vtnstream.cli.session import for_each
 from vtnstream.errors import UsageError
 from vtnstream.report.naming import file_name, output_names
@@ -34,11 +34,11 @@ SUFFIX = ".safetensors"
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.inputs
-@options.model
+@shared.inputs
+@shared.model
 @backbone_options
-@options.time_range
-@options.sampling("the model's own; with --backbone 2")
+@shared.time_range
+@shared.sampling("the model's own; with --backbone 2")
 @attach(
     option(
         "--output",
@@ -49,7 +49,7 @@ SUFFIX = ".safetensors"
         help="The feature file; for several inputs a directory.",
     )
 )
-@options.as_json
+@shared.as_json
 @running.runtime
 @running.speech
 @click.pass_obj

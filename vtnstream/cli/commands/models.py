@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
 from vtnstream.cli.commands.share import card, export, push
 from vtnstream.cli.commands.weights import download, import_
-from vtnstream.cli.console import Console
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.tables import print_facts, print_table
-from vtnstream.cli.types import complete_files, format_size
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.tables import print_facts, print_table
+from vtnstream.cli.framework.types import complete_files, format_size
+from vtnstream.cli.options import running, shared
 from vtnstream.config import ModelConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.errors import VtnstreamError
 
 if TYPE_CHECKING:
-    from vtnstream.models.published import PublishedModel
+    from vtnstream.models.io.published import PublishedModel
 
 
 @click.group()
@@ -53,7 +53,7 @@ vtnstream models list --backbones 'deit*patch16*'
         help="The timm backbones of this pattern instead ('*' for all).",
     )
 )
-@options.as_json
+@shared.as_json
 @running.speech
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
@@ -62,8 +62,8 @@ def list_(console: Console, /, **values: Any) -> None:
     if values["backbones"] is not None:
         _list_backbones(console, values["backbones"], as_json=values["json"])
         return
+    from vtnstream.models.io.published import published_models
     from vtnstream.models.presets import presets
-    from vtnstream.models.published import published_models
 
     published = published_models()
     found = [(name, "preset", config) for name, config in presets().items()]
@@ -132,14 +132,14 @@ vtnstream models show models/surgery --json
 
 @models.command("show", cls=Command, examples=SHOW_EXAMPLES)
 @click.argument("model", shell_complete=complete_files)
-@options.as_json
+@shared.as_json
 @attach(running.offline)
 @running.speech
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> None:
     """Show a preset, a published model, or the trained one of a folder or Hub name."""
+    from vtnstream.models.io.published import published_models
     from vtnstream.models.presets import is_preset, preset
-    from vtnstream.models.published import published_models
 
     name = values["model"]
     config = preset(name) if is_preset(name) else None
@@ -149,7 +149,7 @@ def show(console: Console, /, **values: Any) -> None:
     if config is not None:
         counts = _count(config)
     else:
-        from vtnstream.models.checkpoint import load_model
+        from vtnstream.models.io.checkpoint import load_model
 
         trained = load_model(name)
         config = trained.config
@@ -184,7 +184,7 @@ def _model_folders(places: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _read(folder: Path) -> ModelConfig:
-    from vtnstream.models.checkpoint import read_config
+    from vtnstream.models.io.checkpoint import read_config
 
     return read_config(folder)
 
@@ -222,7 +222,7 @@ def _parameters(model: Any) -> dict[str, int]:
 
 
 def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple[str, str]]:
-    from vtnstream.models.facts import config_facts
+    from vtnstream.models.io.description import config_facts
 
     head = config.head
     facts = [("model", name), *config_facts(config)]

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.backbone import Encoding, backbone_options, prepare_encoding
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.inputs import resolve
-from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.framework.tables import print_facts
+from vtnstream.cli.framework.types import format_size
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.backbone import Encoding, backbone_options, prepare_encoding
+from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
-from vtnstream.cli.tables import print_facts
-from vtnstream.cli.types import format_size
 from vtnstream.config.shipped import bundled_model
 from vtnstream.timecode import format_time
 from vtnstream.transport.spool import at_hand
@@ -34,12 +34,12 @@ vtnstream plan movie.mkv --json | jq .seconds
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.inputs
-@options.model
+@shared.inputs
+@shared.model
 @backbone_options
-@options.time_range
-@options.sampling("the model's own; with --backbone 2")
-@options.as_json
+@shared.time_range
+@shared.sampling("the model's own; with --backbone 2")
+@shared.as_json
 @running.runtime
 @running.speech
 @click.pass_obj
@@ -71,7 +71,7 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
 
 def _plan(path: str | Path, encoding: Encoding, values: dict[str, Any]) -> Plan:
     from vtnstream.inference.plan import plan as estimate
-    from vtnstream.inference.sources import time_range
+    from vtnstream.inference.source import time_range
 
     model = encoding.model
     sizes: dict[str, int] = {}

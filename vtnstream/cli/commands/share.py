@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.progress import make_progress
-from vtnstream.cli.types import complete_files
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.progress import make_progress
+from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.options import running, shared
 from vtnstream.config.runtime import EXPORT_FORMATS
 from vtnstream.errors import UsageError
 
@@ -41,7 +41,7 @@ vtnstream models card models/surgery --license cc-by-4.0 > models/surgery/README
 def card(console: Console, /, **values: Any) -> None:
     """Print the card of the model in FOLDER: its README.md, or one made of its config and
     training figures."""
-    from vtnstream.models.card import model_card
+    from vtnstream.models.io.card import model_card
 
     console.out(model_card(values["folder"], license=values["license"]).rstrip("\n"))
 
@@ -74,8 +74,8 @@ def push(console: Console, /, **values: Any) -> None:
     The card is the folder's README.md; without one it is made, unless the repository has its
     own. Log in with `hf auth login` or HF_TOKEN.
     """
-    from vtnstream.models.hub import parse_hub_name
-    from vtnstream.models.share import push_model
+    from vtnstream.models.io.hub import parse_hub_name
+    from vtnstream.models.io.share import push_model
 
     name = parse_hub_name(values["name"])
     if name is None:
@@ -121,7 +121,7 @@ vtnstream models export my-org/surgery -o exported
     ),
     running.offline,
 )
-@options.as_json
+@shared.as_json
 @running.speech
 @click.pass_obj
 def export(console: Console, /, **values: Any) -> None:
@@ -135,8 +135,8 @@ def export(console: Console, /, **values: Any) -> None:
     there = [path for path in written if path.exists()]
     if there and not values["overwrite"]:
         raise UsageError(f"{there[0]}: is there already; name another -o DIR, or --overwrite")
-    from vtnstream.models.checkpoint import load_model
-    from vtnstream.models.export import export_model
+    from vtnstream.models.io.checkpoint import load_model
+    from vtnstream.models.io.export import export_model
 
     model = load_model(values["model"])
     progress = make_progress(console)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import TERMINAL_TOP_K, terminal
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, option
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.options import running
 from vtnstream.cli.stored import each_result
-from vtnstream.cli.types import complete_files
 
 if TYPE_CHECKING:
     from vtnstream.types import Report
@@ -50,7 +50,7 @@ ssh server cat movie.mkv.json | vtnstream show -
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> ExitCode:
     """Show RESULTS, JSON files that classify or timeline wrote, as those commands do."""
-    from vtnstream.report.terminal import MAX_SEGMENTS, print_report
+    from vtnstream.report.terminal.render import MAX_SEGMENTS, print_report
 
     rows = MAX_SEGMENTS if values["segments"] is None else values["segments"]
     num_shown = 0

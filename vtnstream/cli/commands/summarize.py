@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
 from vtnstream.cli.delivery import terminal
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import attach, field, option
-from vtnstream.cli.inputs import require_file, resolve
-from vtnstream.cli.progress import CommandProgress
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, field, option
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.framework.types import SecondsType
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.input_list import require_file, resolve
 from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.session import for_each
-from vtnstream.cli.types import SecondsType
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.errors import OutputError, UsageError
 
@@ -35,8 +35,8 @@ _SECTION = "Summary"
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.inputs
-@options.model
+@shared.inputs
+@shared.model
 @attach(
     option(
         "--length",
@@ -65,9 +65,9 @@ _SECTION = "Summary"
     ),
     option("--copy", section="Output", is_flag=True, help="Copy packets instead of encoding."),
 )
-@options.timeline
-@options.time_range
-@options.results
+@shared.timeline
+@shared.time_range
+@shared.results
 @running.runtime
 @running.speech
 @click.pass_obj
@@ -94,14 +94,14 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     elif values["format"]:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
     from vtnstream.analyzer import Analyzer
-    from vtnstream.inference.sources import Question
+    from vtnstream.inference.source import Question
 
     question = Question(start=values["start"], end=values["end"], stream=values["stream"])
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
-    localize = options.timeline_from(values)
+    localize = shared.timeline_from(values)
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
-        from vtnstream.report.structured import report_json
+        from vtnstream.report.writers.structured import report_json
 
         report = analyzer.summarize(path, question, localize, config, progress=progress)
         if files is not None:
@@ -112,7 +112,7 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         if values["json"]:
             console.out(report_json(report).rstrip("\n"))
         else:
-            from vtnstream.report.terminal import print_report
+            from vtnstream.report.terminal.render import print_report
 
             with console.writing():
                 print_report(dataclasses.replace(report, classes=()), terminal())

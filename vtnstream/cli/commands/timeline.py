@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import options, running
 from vtnstream.cli.analysis import analyze_inputs
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
 from vtnstream.cli.follow import follow_input, follow_options
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.options import running, shared
 
 EXAMPLES = """
 vtnstream timeline movie.mkv --window 64
@@ -24,14 +24,14 @@ vtnstream timeline film.mkv --features film.safetensors --window 32 --stride 8
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@options.inputs
-@options.model
-@options.analysis
-@options.timeline
+@shared.inputs
+@shared.model
+@shared.analysis
+@shared.timeline
 @follow_options
-@options.time_range
-@options.sampling("the model's own")
-@options.results
+@shared.time_range
+@shared.sampling("the model's own")
+@shared.results
 @running.runtime
 @running.speech
 @click.pass_obj
@@ -44,7 +44,7 @@ def timeline(console: Console, /, **values: Any) -> int:
     With --follow, one input is read while it comes: a file that grows, - for a pipe, a live HLS
     playlist, rtsp:// or tcp://. Each segment is a line: {"final": true} will not change any more.
     """
-    localize = options.timeline_from(values)
+    localize = shared.timeline_from(values)
     if values["follow"]:
         return follow_input(console, values, localize)
     return analyze_inputs(console, values, localize)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from vtnstream.cli import options, running
-from vtnstream.cli.backbone import backbone_options
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
 from vtnstream.cli.epochs import EpochTable
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.progress import make_progress
-from vtnstream.cli.tables import print_facts
-from vtnstream.cli.tuning import keep_freed_memory
-from vtnstream.cli.types import AssignmentType, complete_files
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.process_settings import keep_freed_memory
+from vtnstream.cli.framework.progress import make_progress
+from vtnstream.cli.framework.tables import print_facts
+from vtnstream.cli.framework.types import AssignmentType, complete_files
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.config import SamplingConfig, TrainConfig
 from vtnstream.config.model import FEATURE_NORMS
 from vtnstream.config.train import TASKS
@@ -107,8 +107,8 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
     ),
 )
 @backbone_options
-@options.sampling(_DEFAULTS.sampling.describe())
-@options.as_json
+@shared.sampling(_DEFAULTS.sampling.describe())
+@shared.as_json
 @running.runtime
 @running.speech
 @click.pass_context
@@ -122,7 +122,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     that names the annotations and any setting; flags go over it, --set over both. A training
     that was cut off goes on when the same command is given again.
     """
-    from vtnstream.training.engine import is_main_process
+    from vtnstream.training.accelerator import is_main_process
     from vtnstream.training.run import train as run_training
     from vtnstream.training.settings import train_config
 
@@ -179,7 +179,7 @@ def _overrides(
     for name in _PREPROCESS:
         value = given.get(name)
         found[f"preprocess.{name}"] = list(value) if isinstance(value, tuple) else value
-    sampling = options.sampling_from({**_NO_SAMPLING, **given}, None)
+    sampling = shared.sampling_from({**_NO_SAMPLING, **given}, None)
     found.update(_sampling_keys(sampling))
     found.update(values["set"])
     return {key: value for key, value in found.items() if value is not None}

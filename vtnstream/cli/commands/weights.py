@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from vtnstream.cli import running
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.progress import make_progress
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.progress import make_progress
+from vtnstream.cli.options import running
 from vtnstream.errors import UsageError
 
 _SECTION = "Model"
@@ -84,8 +84,8 @@ def import_(console: Console, /, **values: Any) -> None:
     Every tensor must be known and of the right shape; nothing in the file is executed.
     """
     from vtnstream.labels import read_labels
-    from vtnstream.models.pyslowfast import Choices, import_checkpoint, save_imported
-    from vtnstream.models.vivit_hf import recognises
+    from vtnstream.models.io.pyslowfast import Choices, import_checkpoint, save_imported
+    from vtnstream.models.vivit.hf import recognises
 
     folder: Path = values["output"]
     refuse_model(folder, overwrite=values["overwrite"])
@@ -112,7 +112,7 @@ def import_(console: Console, /, **values: Any) -> None:
 def _import_vivit(source: Path, folder: Path, values: dict[str, Any]) -> None:
     from dataclasses import replace
 
-    from vtnstream.models.checkpoint import load_model, save_model
+    from vtnstream.models.io.checkpoint import load_model, save_model
 
     told = [n for n in ("labels", "backbone", "num_heads", "attention_window") if values[n]]
     if told:
@@ -140,7 +140,7 @@ def download(console: Console, /, **values: Any) -> None:
     Interrupted, the same command goes on where it stopped. Its folder is printed; from then on
     --model NAME needs no network.
     """
-    from vtnstream.models.download import download_model
+    from vtnstream.models.io.download import download_model
 
     progress = make_progress(console)
     try:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.cli.framework.interrupts import INTERRUPTS
 from vtnstream.errors import OutputError
 
 TYPE_CHECKING = False

@@ -6,9 +6,9 @@ import errno
 
 import click
 
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.interrupts import INTERRUPTS
 from vtnstream.errors import MissingExtraError, ModelError, UsageError, naming, one_line
 
 

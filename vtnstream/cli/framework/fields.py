@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
-from vtnstream.cli.command import Option
-from vtnstream.cli.types import RateType
+from vtnstream.cli.framework.command import Option
+from vtnstream.cli.framework.types import RateType
 from vtnstream.config import PreprocessConfig, RuntimeConfig, TimelineConfig
 from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.config.runtime import BACKENDS, DECODERS, DTYPES

@@ -16,7 +16,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST_HEAPS = -1, -3, -8
 
 _LARGEST_KEPT = 32 * 2**20
 """Bytes; glibc allows no higher threshold. A backbone's tensors are smaller in batches of
-:func:`vtnstream.inference.encoder.default_batch_size`."""
+:func:`vtnstream.encoding.encoder.default_batch_size`."""
 
 _KEPT_ON_TOP = 256 * 2**20
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from vtnstream.cli.console import Console, visible
-from vtnstream.cli.interrupts import INTERRUPTS
+from vtnstream.cli.framework.console import Console, visible
+from vtnstream.cli.framework.interrupts import INTERRUPTS
 from vtnstream.progress import NullProgress
 from vtnstream.timecode import format_time
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from vtnstream.cli.command import EXCLUSIVE, Option
+from vtnstream.cli.framework.command import EXCLUSIVE, Option
 from vtnstream.errors import ConfigError
 from vtnstream.registry import suggestion
 
@@ -103,7 +103,7 @@ def _options(command: click.Command) -> dict[str, Option]:
 @cache
 def commands() -> dict[str, click.Command]:
     """Every command by its path (``cache prune``), groups too."""
-    from vtnstream.cli.group import cli
+    from vtnstream.cli.framework.group import cli
 
     return dict(_walk(cli, click.Context(cli), ()))
 

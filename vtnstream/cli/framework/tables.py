@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from vtnstream.cli.console import Console, visible
+from vtnstream.cli.framework.console import Console, visible
 
 
 def print_table(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.cli import options, running
-from vtnstream.cli.console import Console
-from vtnstream.cli.fields import attach, option
-from vtnstream.cli.types import AssignmentType, TripleType
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.types import AssignmentType, TripleType
+from vtnstream.cli.options import running, shared
 from vtnstream.config import (
     BackboneConfig,
     PreprocessConfig,
@@ -23,7 +23,7 @@ from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
-    from vtnstream.inference.encoder import FrameEncoder
+    from vtnstream.encoding.encoder import FrameEncoder
     from vtnstream.models.architectures import VideoModel
 
 _SECTION = "Backbone"
@@ -91,7 +91,7 @@ def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
     if values["backbone"] is None:
         return _of_model(values, runtime)
     config = BackboneConfig(values["backbone"], dict(values["backbone_arg"]))
-    sampling = options.sampling_from(values, SamplingConfig()) or SamplingConfig()
+    sampling = shared.sampling_from(values, SamplingConfig()) or SamplingConfig()
     return Encoding(_of_backbone(config, values, runtime, console), sampling, None)
 
 
@@ -108,11 +108,11 @@ def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
     if own:
         flag = "--" + own[0].replace("_", "-")
         raise UsageError(f"{flag} belongs to --backbone: a model brings its own")
-    from vtnstream.inference.encoder import FrameEncoder
-    from vtnstream.models.checkpoint import load_model
+    from vtnstream.encoding.encoder import FrameEncoder
+    from vtnstream.models.io.checkpoint import load_model
 
     model = load_model(values["model"])
-    sampling = options.sampling_from(values, model.config.sampling) or model.config.sampling
+    sampling = shared.sampling_from(values, model.config.sampling) or model.config.sampling
     return Encoding(FrameEncoder.from_model(model, runtime), sampling, model)
 
 
@@ -121,7 +121,7 @@ def _of_backbone(
 ) -> FrameEncoder:
     import torch
 
-    from vtnstream.inference.encoder import FrameEncoder, resolve_device
+    from vtnstream.encoding.encoder import FrameEncoder, resolve_device
     from vtnstream.models.backbone import (
         create_backbone,
         load_backbone_weights,

@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vtnstream.batch.engines import AnalysisEngine, ExtractEngine, Part
-from vtnstream.batch.local import LocalPool
-from vtnstream.batch.outcome import FAILED, PARTIAL, Outcome
 from vtnstream.batch.run import Batch, run_batch
 from vtnstream.batch.shard import parse_shard
 from vtnstream.batch.status import StatusLine, Summary, open_log
 from vtnstream.batch.storage import FolderStorage, Storage, open_storage
-from vtnstream.cli import running
+from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine, Part
+from vtnstream.batch.workers.local import LocalPool
+from vtnstream.batch.workers.outcome import FAILED, PARTIAL, Outcome
 from vtnstream.cli.analysis import question_from
-from vtnstream.cli.backbone import prepare_encoding
-from vtnstream.cli.command import Command
-from vtnstream.cli.console import Console
-from vtnstream.cli.exit_codes import ExitCode
-from vtnstream.cli.fields import field, option
-from vtnstream.cli.inputs import resolve
-from vtnstream.cli.progress import make_progress
-from vtnstream.cli.tuning import keep_freed_memory
-from vtnstream.cli.types import SecondsType, SizeType
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import field, option
+from vtnstream.cli.framework.process_settings import keep_freed_memory
+from vtnstream.cli.framework.progress import make_progress
+from vtnstream.cli.framework.types import SecondsType, SizeType
+from vtnstream.cli.options import running
+from vtnstream.cli.options.backbone import prepare_encoding
+from vtnstream.cli.options.input_list import resolve
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
-    from vtnstream.batch.engine import MakeEngine
-    from vtnstream.batch.pool import Pool
+    from vtnstream.batch.workers.executor import MakeEngine
+    from vtnstream.batch.workers.pool import Pool
 
 _REPLACED = ("features", "json", "jsonl", "output_dir", "output", "threads")
 """Options of the commands for single videos that have no place or another meaning here."""
@@ -233,7 +233,7 @@ def _pool(
             raise UsageError(f"{storage.place}: results go there with --ray; else name a folder")
         threads = values["threads"] or _threads_of_environment()
         return LocalPool(make_engine, config, threads=threads, voice=speaker)
-    from vtnstream.batch.cluster import RayPool
+    from vtnstream.batch.workers.cluster import RayPool
 
     place = os.path.abspath(storage.folder) if isinstance(storage, FolderStorage) else storage.place
     device = values["device"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from vtnstream.cli.command import Option
-from vtnstream.cli.fields import attach, field, option
-from vtnstream.cli.settings import load_settings
-from vtnstream.cli.types import SizeType, format_size
+from vtnstream.cli.framework.command import Option
+from vtnstream.cli.framework.fields import attach, field, option
+from vtnstream.cli.framework.settings import load_settings
+from vtnstream.cli.framework.types import SizeType, format_size
 from vtnstream.config import RuntimeConfig
 
 PROGRESS_KINDS = ("auto", "rich", "plain", "none")

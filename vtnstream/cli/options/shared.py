@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from vtnstream.cli.fields import attach, field, option
-from vtnstream.cli.types import RateType, TimeType, ViewsType, complete_files
+from vtnstream.cli.framework.fields import attach, field, option
+from vtnstream.cli.framework.types import RateType, TimeType, ViewsType, complete_files
 from vtnstream.config import SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import METHODS
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.cache import EngineCache, EngineKey, hardware
+from vtnstream.encoding.engines.measure import filled, seconds_of
+from vtnstream.encoding.runner import Runner, Team
 from vtnstream.errors import UsageError
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.engine_cache import EngineCache, EngineKey, hardware
-from vtnstream.inference.measuring import filled, seconds_of
-from vtnstream.inference.runner import Runner, Team
 from vtnstream.models.compile.backend import EngineError, get_backend
 from vtnstream.models.compile.child import compile_in_child
 from vtnstream.models.resident import trim

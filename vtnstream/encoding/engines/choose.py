@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 
 from vtnstream.config import RuntimeConfig
 from vtnstream.config.runtime import default_cache_dir
+from vtnstream.encoding.encoder import FrameEncoder, default_batch_size
+from vtnstream.encoding.engines.build import EngineBuilder, Prepared
+from vtnstream.encoding.engines.cache import EngineCache, EngineRecord
+from vtnstream.encoding.engines.measure import (
+    Measured,
+    Measurements,
+    measure_batch_size,
+    measure_rate,
+)
+from vtnstream.encoding.runner import Team
 from vtnstream.errors import UsageError
-from vtnstream.inference.encoder import FrameEncoder, default_batch_size
-from vtnstream.inference.engine_building import EngineBuilder, Prepared
-from vtnstream.inference.engine_cache import EngineCache, EngineRecord
-from vtnstream.inference.measuring import Measured, Measurements, measure_batch_size, measure_rate
-from vtnstream.inference.runner import Team
 from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
 from vtnstream.models.resident import trim
 from vtnstream.progress import Progress

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.cache import hardware
+from vtnstream.encoding.runner import Team
 from vtnstream.features.store import read_json, write_json
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.engine_cache import hardware
-from vtnstream.inference.runner import Team
 
 _LARGEST_BATCH = {"cpu": 16, "cuda": 256}
 _WORTH = 1.05

@@ -15,8 +15,8 @@ from vtnstream.atomic import whole_file
 from vtnstream.config import ModelConfig
 from vtnstream.errors import ModelError, OutputError
 from vtnstream.models.architectures import build_model
-from vtnstream.models.checkpoint import read_config
-from vtnstream.models.facts import config_facts
+from vtnstream.models.io.checkpoint import read_config
+from vtnstream.models.io.description import config_facts
 
 CARD_FILE = "README.md"
 TRAINING_FILE = "train.json"

@@ -15,13 +15,15 @@ from vtnstream.config import ModelConfig
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.errors import CheckpointError, ModelError, OutputError
-from vtnstream.models import hub, presets, vivit_hf, weights
+from vtnstream.models import presets
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import SkipMetaInit, SkipRandomInit, untracked_buffers
-from vtnstream.models.json_file import read_json
-from vtnstream.models.published import published_models
+from vtnstream.models.io import hub, weights
+from vtnstream.models.io.json_file import read_json
+from vtnstream.models.io.published import published_models
+from vtnstream.models.io.weights import weights_sha256
 from vtnstream.models.small_resnet import small_resnet
-from vtnstream.models.weights import weights_sha256
+from vtnstream.models.vivit import hf
 
 __all__ = ["load_model", "read_config", "save_model", "weights_sha256"]
 
@@ -88,8 +90,8 @@ def read_config(folder: str | Path) -> ModelConfig:
         ModelError: there is none, or it is no JSON object.
         ConfigError: it holds unknown keys or refused values.
     """
-    if vivit_hf.recognises(folder):
-        return vivit_hf.read_config(folder)
+    if hf.recognises(folder):
+        return hf.read_config(folder)
     path = Path(folder) / CONFIG_FILE
     if not path.exists():
         raise ModelError(f"{folder}: not a model folder: there is no {CONFIG_FILE} in it")
@@ -113,8 +115,8 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
             are not finite.
     """
     folder = _find_folder(path_or_name)
-    if vivit_hf.recognises(folder):
-        config, state, path = vivit_hf.load(folder)
+    if hf.recognises(folder):
+        config, state, path = hf.load(folder)
     else:
         config, path = read_config(folder), folder / WEIGHTS_FILE
         if not path.is_file():
@@ -225,9 +227,9 @@ def _find_folder(path_or_name: str | Path) -> Path:
         raise ModelError(f"{text}: no such model folder")
     try:
         config = hub.download(name, CONFIG_FILE)
-        if vivit_hf.recognises(config.parent):
-            hub.download_first(name, vivit_hf.PREPROCESS_FILES)
-            hub.download_first(name, vivit_hf.WEIGHT_FILES)
+        if hf.recognises(config.parent):
+            hub.download_first(name, hf.PREPROCESS_FILES)
+            hub.download_first(name, hf.WEIGHT_FILES)
         else:
             hub.download(name, WEIGHTS_FILE)
     except ModelError as error:

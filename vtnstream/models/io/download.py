@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from vtnstream.errors import ModelError
-from vtnstream.models import hub
-from vtnstream.models.http import Expected, fetch
-from vtnstream.models.published import published_model
-from vtnstream.models.pyslowfast import Choices, import_checkpoint, save_imported
+from vtnstream.models.io import hub
+from vtnstream.models.io.published import published_model
+from vtnstream.models.io.pyslowfast import Choices, import_checkpoint, save_imported
+from vtnstream.models.io.resumable_download import Expected, fetch
 from vtnstream.progress import NullProgress, Progress
 
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError, OutputError
-from vtnstream.models import weights
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.checkpoint import write_config
-from vtnstream.models.parts import Part, parts_of
+from vtnstream.models.io import weights
+from vtnstream.models.io.checkpoint import write_config
+from vtnstream.models.io.parts import Part, parts_of
 from vtnstream.optional import require
 from vtnstream.progress import NullProgress, Progress
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.errors import ModelError
-from vtnstream.models.weights import one_line
+from vtnstream.models.io.weights import one_line
 
 LARGEST_JSON = 10 * 2**20
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from vtnstream.errors import ModelError
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.layers.sliding_window import block_size
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vtn import VTN, VTNOutput
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vtn.model import VTN, VTNOutput
 
 BLOCK = 64
 """Tokens that sequences are padded to whole multiples of, or more where attention works in

@@ -16,11 +16,11 @@ from typing import Any
 from vtnstream.config import BackboneConfig, HeadConfig, ModelConfig, SamplingConfig
 from vtnstream.config.shipped import shipped_labels
 from vtnstream.errors import CheckpointError, ConfigError, ModelError
-from vtnstream.models import weights
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.card import model_card, write_card
-from vtnstream.models.checkpoint import build, save_model
-from vtnstream.models.published import published_model
+from vtnstream.models.io import weights
+from vtnstream.models.io.card import model_card, write_card
+from vtnstream.models.io.checkpoint import build, save_model
+from vtnstream.models.io.published import published_model
 
 PUBLISHED = "vtn-vit-b-kinetics"
 """Whose config stands in for what a checkpoint does not say."""

@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 from vtnstream.errors import ModelError
-from vtnstream.models import hub, vivit_hf
-from vtnstream.models.card import CARD_FILE, has_card, model_card
-from vtnstream.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_model, save_model
+from vtnstream.models.io import hub
+from vtnstream.models.io.card import CARD_FILE, has_card, model_card
+from vtnstream.models.io.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_model, save_model
+from vtnstream.models.vivit import hf
 
 
 def push_model(
@@ -35,7 +36,7 @@ def push_model(
     card = model_card(folder, hub_name=str(name), license=license)
     optional = () if has_card(folder) else (CARD_FILE,)
     with tempfile.TemporaryDirectory(prefix="vtnstream-push-") as made:
-        if vivit_hf.recognises(folder):  # pushed as what we made of it
+        if hf.recognises(folder):  # pushed as what we made of it
             folder = save_model(model, Path(made) / "model")
         files: dict[str, Path | bytes] = {
             CONFIG_FILE: folder / CONFIG_FILE,

@@ -96,7 +96,7 @@ class GlobalSoftmax:
 
 class LongformerSelfAttention(nn.Module):
     """The six projections and how they are used, by the plain pass and by the blocks of
-    :mod:`vtnstream.models.streaming` alike.
+    :mod:`vtnstream.models.long_sequence.streaming` alike.
 
     Args:
         hidden_size: D.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtnstream.models.layers.causal import (
+from vtnstream.models.layers.causal_attention import (
     LayerState,
     RunningSoftmax,
     attend_globally,
@@ -23,8 +23,8 @@ from vtnstream.models.layers.causal import (
 from vtnstream.types import FloatArray, IndexArray
 
 if TYPE_CHECKING:
-    from vtnstream.models.temporal import LongformerLayer, TemporalEncoder
-    from vtnstream.models.vtn import VTN
+    from vtnstream.models.vtn.model import VTN
+    from vtnstream.models.vtn.temporal import LongformerLayer, TemporalEncoder
 
 
 class CausalPass:

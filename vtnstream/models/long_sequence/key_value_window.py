@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from vtnstream.models.held_rows import shift
 from vtnstream.models.layers.attention import KeyValue, LongformerSelfAttention
 from vtnstream.models.layers.positions import Rotation
+from vtnstream.models.long_sequence.held_rows import shift
 
 Read = Callable[[int, int], tuple[Tensor, Rotation | None]]
 """States (1, T, D) of tokens ``start`` to ``stop`` and their rotation."""

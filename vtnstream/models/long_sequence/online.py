@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError
-from vtnstream.models.causal import CausalPass
-from vtnstream.models.temporal import TemporalEncoder
-from vtnstream.models.vtn import VTN, VTNOutput
+from vtnstream.models.long_sequence.causal import CausalPass
+from vtnstream.models.vtn.model import VTN, VTNOutput
+from vtnstream.models.vtn.temporal import TemporalEncoder
 
 
 class OnlineModel:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
 from vtnstream.models.layers.positions import Rotation
-from vtnstream.models.states import StateBuffer, state_buffer
-from vtnstream.models.surroundings import Surroundings
-from vtnstream.models.temporal import LongformerLayer, TemporalEncoder
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.key_value_window import Surroundings
+from vtnstream.models.long_sequence.states import StateBuffer, state_buffer
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.temporal import LongformerLayer, TemporalEncoder
 from vtnstream.types import FloatArray, IndexArray
 
 if TYPE_CHECKING:
-    from vtnstream.models.shared_windows import SharedWindows
+    from vtnstream.models.long_sequence.shared_windows import SharedWindows
 
 FEED_FORWARD_NUMBERS = 2**20
 """Numbers of the feed-forward's inner layer held at once (4 MB), or a block of four times the

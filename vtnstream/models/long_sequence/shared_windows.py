@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from vtnstream.models.held_rows import HeldRows
 from vtnstream.models.layers.attention import KeyValue
-from vtnstream.models.temporal import TemporalEncoder
-from vtnstream.models.vtn import VTN
-from vtnstream.models.windows import LONGEST_WINDOW, windows_at_once
+from vtnstream.models.long_sequence.held_rows import HeldRows
+from vtnstream.models.long_sequence.windows import LONGEST_WINDOW, windows_at_once
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.types import FloatArray, IndexArray
 
 EmitLogits = Callable[[int, FloatArray], None]
@@ -26,10 +26,12 @@ EmitLogits = Callable[[int, FloatArray], None]
 
 
 class SharedWindows:
-    """Follows the first layer of :func:`vtnstream.models.streaming.encode_sequence`, and
-    classifies each window as soon as its last token is through; equal to
-    :func:`vtnstream.models.windows.encode_windows` up to rounding. Only the tokens that a
-    waiting window needs are held.
+    """Classify sliding windows while their sequence is encoded.
+
+    Follows the first layer of :func:`~vtnstream.models.long_sequence.streaming.encode_sequence`
+    and classifies each window as soon as its last token is through. The result equals
+    :func:`~vtnstream.models.long_sequence.windows.encode_windows` up to rounding. Only the tokens
+    that a waiting window needs are held.
 
     Args:
         model: one that :meth:`serves`.

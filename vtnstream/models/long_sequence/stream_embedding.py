@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vtnstream.models.vtn import VTN
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import FloatArray, IndexArray
 
 
 class StreamEmbedding:
-    """Features in as they come, tokens out; equal to
-    :func:`vtnstream.models.streaming.embed_blocks` on all of them. Token inputs that look ahead
-    (``token_inputs.after`` tokens) come out so much later.
+    """Embed features as they arrive.
+
+    The tokens equal those of :func:`~vtnstream.models.long_sequence.streaming.embed_blocks` over
+    the whole sequence. Token inputs that look ahead (``token_inputs.after`` tokens) delay the
+    output by that many tokens.
 
     Args:
         model: in evaluation mode.

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtnstream.models.causal import encode_causally
-from vtnstream.models.sequence_pass import SequencePass
-from vtnstream.models.transformers_encoder import TransformersEncoder
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.causal import encode_causally
+from vtnstream.models.long_sequence.sequence_pass import SequencePass
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.transformers_encoder import TransformersEncoder
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
 if TYPE_CHECKING:
-    from vtnstream.models.shared_windows import SharedWindows
+    from vtnstream.models.long_sequence.shared_windows import SharedWindows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ def encode_sequence(
         attention: numbers of the layers whose [CLS] row is wanted, from 0 or, counted from
             the last, from -1; H x N numbers each.
         scratch: folder for states of more than
-            :data:`~vtnstream.models.states.STATES_IN_MEMORY` bytes.
+            :data:`~vtnstream.models.long_sequence.states.STATES_IN_MEMORY` bytes.
         windows: sliding windows to classify on the way.
 
     Returns:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError
-from vtnstream.models.sequence_pass import feed_forward_numbers
-from vtnstream.models.streaming import default_block_size, embed_blocks, encode_blocks
-from vtnstream.models.vtn import VTN
+from vtnstream.models.long_sequence.sequence_pass import feed_forward_numbers
+from vtnstream.models.long_sequence.streaming import default_block_size, embed_blocks, encode_blocks
+from vtnstream.models.vtn.model import VTN
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
 BLOCK = 256

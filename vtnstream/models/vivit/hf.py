@@ -13,14 +13,14 @@ from torch import Tensor
 
 from vtnstream.config import ModelConfig
 from vtnstream.errors import CheckpointError, ModelError
-from vtnstream.models.json_file import read_json
-from vtnstream.models.vivit_hf_config import (
+from vtnstream.models.io.json_file import read_json
+from vtnstream.models.vivit.hf_config import (
     CONFIG_FILE,
     PREPROCESS_FILES,
     model_config,
     read_settings,
 )
-from vtnstream.models.vivit_hf_tensors import check_state, converted, read_state
+from vtnstream.models.vivit.hf_tensors import check_state, converted, read_state
 
 __all__ = ["PREPROCESS_FILES", "WEIGHT_FILES", "load", "read_config", "recognises"]
 

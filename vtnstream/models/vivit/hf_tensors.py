@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import CheckpointError
-from vtnstream.models import weights
-from vtnstream.models.vivit_hf_config import Settings
+from vtnstream.models.io import weights
+from vtnstream.models.vivit.hf_config import Settings
 
 _LAYER = "vivit.encoder.layer."
 _RENAMED = (

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from vtnstream.config import BackboneConfig, ModelConfig, ViViTConfig
 from vtnstream.errors import ModelError
 from vtnstream.models.backbone import create_backbone
-from vtnstream.models.feature_norm import FeatureNorm
 from vtnstream.models.heads import build_dense_head
-from vtnstream.models.vivit_encoder import TubeletEncoder
-from vtnstream.models.vivit_temporal import TemporalTransformer
-from vtnstream.models.vtn import VTNOutput
+from vtnstream.models.vivit.encoder import TubeletEncoder
+from vtnstream.models.vivit.temporal import TemporalTransformer
+from vtnstream.models.vtn.feature_norm import FeatureNorm
+from vtnstream.models.vtn.model import VTNOutput
 
 
 class ViViT(nn.Module):

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from vtnstream.errors import ModelError
 from vtnstream.models.layers.vit_block import Block, heads, look, project, queries
-from vtnstream.models.streaming import SequenceOutput
-from vtnstream.models.vivit import ViViT
-from vtnstream.models.vivit_temporal import TemporalTransformer
+from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vivit.temporal import TemporalTransformer
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
 TOKENS_AT_ONCE = 256

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from vtnstream.config import ModelConfig, TemporalConfig
 from vtnstream.errors import ModelError
 from vtnstream.models.backbone import create_backbone, num_features
-from vtnstream.models.feature_norm import FeatureNorm
 from vtnstream.models.heads import build_dense_head, build_mlp_head
-from vtnstream.models.temporal import TemporalEncoder
-from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.models.transformers_encoder import TransformersEncoder
+from vtnstream.models.vtn.feature_norm import FeatureNorm
+from vtnstream.models.vtn.temporal import TemporalEncoder
+from vtnstream.models.vtn.token_inputs import TokenInputs
+from vtnstream.models.vtn.transformers_encoder import TransformersEncoder
 
 Encoder = TemporalEncoder | TransformersEncoder
 

@@ -14,7 +14,6 @@ from torch.utils.checkpoint import checkpoint
 
 from vtnstream.config import TemporalConfig
 from vtnstream.errors import ModelError
-from vtnstream.models.causal import CausalPass
 from vtnstream.models.layers.attention import (
     LAYER_NORM_EPS,
     AttentionOutput,
@@ -31,6 +30,7 @@ from vtnstream.models.layers.positions import (
     table_rows,
 )
 from vtnstream.models.layers.sliding_window import way_of
+from vtnstream.models.long_sequence.causal import CausalPass
 
 FRAME_TYPE, CLS_TYPE = 0, 1
 POSITION_STARTS = ("sinusoidal", "normal")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vtnstream.config import TemporalConfig
 from vtnstream.errors import ModelError
-from vtnstream.models import weights
+from vtnstream.models.io import weights
 from vtnstream.models.layers.positions import NUM_RESERVED, sinusoidal_table, table_rows
 from vtnstream.registry import suggestion
 
@@ -141,7 +141,7 @@ def _build(config: TemporalConfig, hidden_size: int) -> Any:
 
 class TransformersEncoder(nn.Module):
     """An encoder of ``transformers`` under the interface of
-    :class:`~vtnstream.models.temporal.TemporalEncoder`.
+    :class:`~vtnstream.models.vtn.temporal.TemporalEncoder`.
 
     [CLS] and other global tokens come first, with token type 1; where the class knows global
     attention, they have it. Learned positions are the reference's: ``index % (P - 2)``, two rows
@@ -194,7 +194,7 @@ class TransformersEncoder(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """As :meth:`vtnstream.models.temporal.TemporalEncoder.forward`, all of it at once.
+        """As :meth:`vtnstream.models.vtn.temporal.TemporalEncoder.forward`, all of it at once.
 
         Raises:
             ModelError: the class does not let [CLS] see later tokens, or is too short for them.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtnstream.report.facts import percent, run_facts, video_facts
-from vtnstream.report.glyphs import UNICODE, printable
 from vtnstream.report.page.timeline import Scale, colors_of, curves, gaps, legend, rows, ticks
 from vtnstream.report.place import Place
+from vtnstream.report.terminal.glyphs import UNICODE, printable
 from vtnstream.report.timebase import Timebase
 from vtnstream.timecode import format_time
 from vtnstream.types import Partial, Report, Segment

@@ -10,9 +10,9 @@ from itertools import groupby
 
 from vtnstream.intervals import Interval, total_length
 from vtnstream.report.facts import percent
-from vtnstream.report.glyphs import ink_on, label_colors, printable
-from vtnstream.report.lanes import rows_of
-from vtnstream.report.strip import STEPS
+from vtnstream.report.terminal.glyphs import ink_on, label_colors, printable
+from vtnstream.report.terminal.strip import STEPS
+from vtnstream.report.writers.lanes import rows_of
 from vtnstream.timecode import format_time
 from vtnstream.types import Curve, Report, ScoreCurve, Segment
 

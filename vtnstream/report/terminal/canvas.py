@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from vtnstream.report.glyphs import ASCII, UNICODE, Glyphs, printable
+from vtnstream.report.terminal.glyphs import ASCII, UNICODE, Glyphs, printable
 
 MIN_WIDTH = 30
 

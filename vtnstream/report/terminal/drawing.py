@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from rich.text import Text
 
-from vtnstream.report.canvas import Canvas
-from vtnstream.report.legend import Legend
-from vtnstream.report.strip import axis, colored_strip, pixels, plain_strip, with_seams
+from vtnstream.report.terminal.canvas import Canvas
+from vtnstream.report.terminal.legend import Legend
+from vtnstream.report.terminal.strip import axis, colored_strip, pixels, plain_strip, with_seams
 from vtnstream.types import Report, Segment
 
 _MAX_LANES = 16

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from vtnstream.report.canvas import Canvas
+from vtnstream.report.terminal.canvas import Canvas
 from vtnstream.types import Curve
 
 _LEVELS = "▁▂▃▄▅▆▇█"

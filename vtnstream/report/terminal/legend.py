@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from vtnstream.intervals import Interval, total_length
-from vtnstream.report.canvas import Canvas
 from vtnstream.report.facts import percent
-from vtnstream.report.glyphs import LETTERS, ink_on, label_colors, label_letters
+from vtnstream.report.terminal.canvas import Canvas
+from vtnstream.report.terminal.glyphs import LETTERS, ink_on, label_colors, label_letters
 from vtnstream.types import Report
 
 _WIDEST_NAME = 28

@@ -14,11 +14,11 @@ from rich.panel import Panel
 from rich.text import Text
 
 from vtnstream.report.attention import attention_strip
-from vtnstream.report.canvas import Canvas
-from vtnstream.report.drawing import timeline_lines
 from vtnstream.report.facts import percent, run_facts, video_facts
-from vtnstream.report.glyphs import ACCENT
-from vtnstream.report.legend import Legend
+from vtnstream.report.terminal.canvas import Canvas
+from vtnstream.report.terminal.drawing import timeline_lines
+from vtnstream.report.terminal.glyphs import ACCENT
+from vtnstream.report.terminal.legend import Legend
 from vtnstream.timecode import format_time
 from vtnstream.types import Partial, Report, Segment
 

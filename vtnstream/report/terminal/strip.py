@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from vtnstream.report.glyphs import Glyphs, ink_on
+from vtnstream.report.terminal.glyphs import Glyphs, ink_on
 from vtnstream.timecode import format_time
 from vtnstream.types import Segment
 

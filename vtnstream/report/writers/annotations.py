@@ -11,11 +11,11 @@ import os
 from typing import Any
 
 from vtnstream.labels import BACKGROUND
-from vtnstream.report.glyphs import label_colors, printable
 from vtnstream.report.naming import base_name
 from vtnstream.report.place import Place
-from vtnstream.report.structured import plain_data
+from vtnstream.report.terminal.glyphs import label_colors, printable
 from vtnstream.report.timebase import Timebase
+from vtnstream.report.writers.structured import plain_data
 from vtnstream.types import Report, Segment
 
 _MSTCN_HEAD = "### Frame level recognition: ###"

@@ -12,7 +12,7 @@ import re
 from fractions import Fraction
 
 from vtnstream.labels import BACKGROUND
-from vtnstream.report.glyphs import printable
+from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.timebase import Clock
 from vtnstream.types import Chapter, Report
 

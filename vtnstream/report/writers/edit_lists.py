@@ -17,11 +17,11 @@ from math import ceil
 from typing import Any
 
 from vtnstream.optional import require
-from vtnstream.report.glyphs import printable
-from vtnstream.report.lanes import lanes_of, tracks_of
 from vtnstream.report.place import Place
-from vtnstream.report.structured import plain_data
+from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.timebase import Timebase, editing_rate
+from vtnstream.report.writers.lanes import lanes_of, tracks_of
+from vtnstream.report.writers.structured import plain_data
 from vtnstream.timecode import drops_frames
 from vtnstream.types import Report, Segment
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from fractions import Fraction
 from xml.etree import ElementTree
 
-from vtnstream.report.editing import Cut, CutList, with_gaps
 from vtnstream.report.facts import percent
 from vtnstream.report.place import Place
+from vtnstream.report.writers.edit_lists import Cut, CutList, with_gaps
 from vtnstream.types import Report
 
 Element = ElementTree.Element

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from vtnstream.report.glyphs import printable
+from vtnstream.report.terminal.glyphs import printable
 from vtnstream.types import Segment
 
 

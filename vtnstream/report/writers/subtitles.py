@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from vtnstream.report.facts import percent
-from vtnstream.report.glyphs import printable
+from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.timebase import Clock
 from vtnstream.types import Report, Segment
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from vtnstream.report.glyphs import printable
+from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.timebase import Timebase
 from vtnstream.types import Report, Segment
 

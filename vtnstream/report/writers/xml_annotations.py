@@ -6,10 +6,10 @@ import mimetypes
 from xml.etree import ElementTree
 
 from vtnstream.optional import require
-from vtnstream.report.glyphs import label_colors, printable
-from vtnstream.report.lanes import rows_of
 from vtnstream.report.place import Place
+from vtnstream.report.terminal.glyphs import label_colors, printable
 from vtnstream.report.timebase import Clock, Timebase
+from vtnstream.report.writers.lanes import rows_of
 from vtnstream.types import Report
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vtnstream.models.token_inputs import TokenInputs
-from vtnstream.training.features import read_span
-from vtnstream.training.frames import FrameSequence
-from vtnstream.training.targets import IGNORE, Sample
+from vtnstream.models.vtn.token_inputs import TokenInputs
+from vtnstream.training.data.features import read_span
+from vtnstream.training.data.frames import FrameSequence
+from vtnstream.training.data.targets import IGNORE, Sample
 from vtnstream.types import IndexArray
 
 BUCKET = 8
@@ -52,7 +52,7 @@ class Batch:
         indices: (B, T) int64 grid positions.
         padding_mask: (B, T) bool, True where a token is real; None where all are.
         labels: (B,) int64, or None.
-        targets: (B, T) int64 with :data:`~vtnstream.training.targets.IGNORE` in the
+        targets: (B, T) int64 with :data:`~vtnstream.training.data.targets.IGNORE` in the
             padding, or None.
         counts: False in a process that has no part in a step and only keeps the others company.
     """

@@ -12,10 +12,10 @@ import torch
 
 from vtnstream.config import DataConfig, RuntimeConfig, SamplingConfig
 from vtnstream.datasets.annotations import AnnotatedVideo
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.extract import extract_features
 from vtnstream.errors import VideoError
-from vtnstream.inference.encoder import FrameEncoder
-from vtnstream.inference.extract import extract_features
-from vtnstream.models.feature_norm import FeatureNorm
+from vtnstream.models.vtn.feature_norm import FeatureNorm
 from vtnstream.progress import Progress
 from vtnstream.types import Features, FeatureSequence, FloatArray, TokenTimes
 

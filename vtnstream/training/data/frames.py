@@ -18,7 +18,7 @@ from vtnstream.errors import VideoError
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.preprocess.views import uncropped_fit
 from vtnstream.progress import Progress
-from vtnstream.training.features import VideoFeatures
+from vtnstream.training.data.features import VideoFeatures
 from vtnstream.types import FloatArray, FrameChunk, FrameFit, IndexArray, TokenTimes
 from vtnstream.video.probe import probe
 from vtnstream.video.source import open_video

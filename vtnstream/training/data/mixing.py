@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vtnstream.config import OptimConfig
-from vtnstream.training.batches import Batch
+from vtnstream.training.data.batches import Batch
 
 
 def mix_batch(

@@ -15,10 +15,10 @@ from torch import Tensor
 from vtnstream.config import TrainConfig
 from vtnstream.errors import VideoError
 from vtnstream.models.architectures import VideoModel
-from vtnstream.training.augment import ClipChange, draw_change
-from vtnstream.training.batches import Batch, Crop, assemble, read_crop
-from vtnstream.training.engine import Engine
-from vtnstream.training.frames import FrameSequence
+from vtnstream.training.accelerator import Engine
+from vtnstream.training.data.augment import ClipChange, draw_change
+from vtnstream.training.data.batches import Batch, Crop, assemble, read_crop
+from vtnstream.training.data.frames import FrameSequence
 
 
 class BatchReader:

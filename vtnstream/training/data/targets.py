@@ -13,7 +13,7 @@ from vtnstream.datasets.annotations import AnnotatedVideo, Annotation, Time, che
 from vtnstream.errors import AnnotationError
 from vtnstream.labels import BACKGROUND
 from vtnstream.timecode import FrameCount
-from vtnstream.training.features import VideoFeatures
+from vtnstream.training.data.features import VideoFeatures
 from vtnstream.types import FeatureSequence, IndexArray, TokenTimes
 
 IGNORE = -100

@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from vtnstream.video.clock import HOLDS_LONG, FrameClock
+from vtnstream.video.decoding.clock import HOLDS_LONG, FrameClock
 from vtnstream.video.probe import StreamFacts
 
 _DAMAGE_NEAR = Fraction(1)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from vtnstream.video.clock import Place
-from vtnstream.video.decode import FrameReader, Picture
+from vtnstream.video.decoding.clock import Place
+from vtnstream.video.decoding.reader import FrameReader, Picture
 
 _LONGEST_HOLD = Fraction(24 * 3600)
 """Seconds; a last frame that claims to stay longer than a day is damage."""

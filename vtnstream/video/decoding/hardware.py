@@ -18,8 +18,8 @@ from av.codec.hwaccel import HWAccel
 
 from vtnstream.types import Colour, Fit, FrameChunk, FrameFit
 from vtnstream.video.container import HardwareRefusedError
+from vtnstream.video.decoding.tally import Tally
 from vtnstream.video.resize import Placing
-from vtnstream.video.tally import Tally
 
 NVDEC = "nvdec"
 """Part of the feature key, beside ``software``: the kind of decoder."""

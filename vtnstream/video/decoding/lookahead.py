@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from vtnstream.video.bitstream import Classify, PacketKind
+from vtnstream.video.decoding.bitstream import Classify, PacketKind
 
 _MAX_PACKETS = 1000
 _MAX_BYTES = 16 << 20

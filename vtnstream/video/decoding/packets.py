@@ -13,9 +13,9 @@ import av.error
 from vtnstream.errors import VideoDecodeError
 from vtnstream.timecode import format_time
 from vtnstream.video.container import OpenedVideo, reason_of
-from vtnstream.video.continuity import Continuity
+from vtnstream.video.decoding.continuity import Continuity
+from vtnstream.video.decoding.tally import Tally
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.tally import Tally
 
 _MAX_READ_ERRORS_IN_A_ROW = 8
 _MAX_READ_ERRORS = 200

@@ -10,16 +10,16 @@ from typing import Any
 import av.error
 
 from vtnstream.errors import VideoDecodeError
-from vtnstream.video.bitstream import classifier
-from vtnstream.video.clock import FrameClock, Place
 from vtnstream.video.container import DECODE_ERRORS, OpenedVideo
-from vtnstream.video.continuity import Continuity
-from vtnstream.video.foresight import Choice, Foresight, UnforeseenError
-from vtnstream.video.packets import CancelledError, PacketReader, SeekUnverifiedError
+from vtnstream.video.decoding.bitstream import classifier
+from vtnstream.video.decoding.clock import FrameClock, Place
+from vtnstream.video.decoding.continuity import Continuity
+from vtnstream.video.decoding.lookahead import Choice, Foresight, UnforeseenError
+from vtnstream.video.decoding.packets import CancelledError, PacketReader, SeekUnverifiedError
+from vtnstream.video.decoding.sparse import SparseDecoder, Unseen
+from vtnstream.video.decoding.tally import Tally
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import RESIZER
-from vtnstream.video.sparse import SparseDecoder, Unseen
-from vtnstream.video.tally import Tally
 
 DECODER = "software"
 """Part of the feature key: the kind of decoder."""
@@ -34,7 +34,7 @@ class Picture:
 
     Attributes:
         frame: ``av.VideoFrame``, to be converted at once, never stored; or an
-            :class:`~vtnstream.video.sparse.Unseen` where the choice left it undecoded.
+            :class:`~vtnstream.video.decoding.sparse.Unseen` where the choice left it undecoded.
         place: its time, and how long it lasts.
         aspect: sample aspect ratio of the stream, None where it does not say.
     """

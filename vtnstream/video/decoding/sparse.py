@@ -3,7 +3,8 @@
 For each packet whose picture is not decoded an :class:`Unseen` takes its place, so that
 everything that asks for times (the clock, spans on screen, gaps, the end of the film) sees the
 very sequence that decoding everything would give. Whatever does not fit raises
-:class:`~vtnstream.video.foresight.UnforeseenError`, and the file is decoded plainly instead.
+:class:`~vtnstream.video.decoding.lookahead.UnforeseenError`, and the file is decoded plainly
+instead.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import av.error
 
 from vtnstream.video.container import DECODE_ERRORS
-from vtnstream.video.foresight import Action, Foreseen, Foresight, UnforeseenError
+from vtnstream.video.decoding.lookahead import Action, Foreseen, Foresight, UnforeseenError
 
 _MAX_PENDING = 2000
 _PROOFS = 16

@@ -9,7 +9,7 @@ import numpy as np
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
-from vtnstream.video.samplers import Token, Wanted
+from vtnstream.video.sampling.samplers import Token, Wanted
 
 
 def token_times(tokens: list[Token]) -> TokenTimes:

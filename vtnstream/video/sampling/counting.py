@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import TimeRange
-from vtnstream.video.clock import FrameClock
-from vtnstream.video.decode import FrameReader
+from vtnstream.video.decoding.clock import FrameClock
+from vtnstream.video.decoding.reader import FrameReader
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.samplers import PickedGrid
+from vtnstream.video.sampling.samplers import PickedGrid
 
 
 def picked_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> PickedGrid:

@@ -10,11 +10,11 @@ from fractions import Fraction
 
 from vtnstream.types import TimeRange
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.samplers import Grid, Wanted
+from vtnstream.video.sampling.samplers import Grid, Wanted
 
 
 class GridChoice:
-    """For :func:`vtnstream.video.samplers.sample_grid`: pictures on screen at a point whose
+    """For :func:`~vtnstream.video.sampling.samplers.sample_grid`: frames on screen at a point whose
     pixels are wanted. Works in whole ticks: ``(low, high]`` is the stretch of timestamps that
     look at the same point, due at ``high``."""
 
@@ -46,7 +46,7 @@ class GridChoice:
 
 
 class StrideChoice:
-    """For :func:`vtnstream.video.samplers.sample_frames`: every n-th picture of a range."""
+    """For :func:`~vtnstream.video.sampling.samplers.sample_frames`: every n-th frame of a range."""
 
     def __init__(self, every: int, span: TimeRange, facts: StreamFacts) -> None:
         self._every = every

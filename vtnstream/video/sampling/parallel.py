@@ -20,12 +20,12 @@ from math import ceil
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, DecodeSummary, FrameChunk
-from vtnstream.video.decode import SeekUnverifiedError, UnforeseenError
-from vtnstream.video.passes import Pass, Request
-from vtnstream.video.pieces import Cutting, pays
-from vtnstream.video.prefetch import Ahead
+from vtnstream.video.decoding.reader import SeekUnverifiedError, UnforeseenError
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.samplers import Points, Wanted
+from vtnstream.video.sampling.passes import Pass, Request
+from vtnstream.video.sampling.pieces import Cutting, pays
+from vtnstream.video.sampling.prefetch import Ahead
+from vtnstream.video.sampling.samplers import Points, Wanted
 
 _HARDLY_IDLE = 0.2
 """Part of a core that is not worth another decoder."""
@@ -71,9 +71,9 @@ class _Meter:
 
 @dataclass(slots=True)
 class ParallelPass:
-    """As :class:`~vtnstream.video.passes.Pass`, with up to ``decoders`` pieces at a time.
+    """As :class:`~vtnstream.video.sampling.passes.Pass`, with up to ``decoders`` pieces at a time.
 
-    Memory: see :func:`vtnstream.video.pieces.frames_waiting`.
+    Memory: see :func:`vtnstream.video.sampling.pieces.frames_waiting`.
 
     Attributes:
         frame_bytes: of a picture as it is handed out.

@@ -14,22 +14,25 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.transport.feed import Feed
 from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange
-from vtnstream.video.choice import GridChoice, StrideChoice
-from vtnstream.video.chunks import chunked
 from vtnstream.video.container import OpenedVideo, open_video
-from vtnstream.video.counting import FrameNumbers, picked_grid
-from vtnstream.video.decode import (
+from vtnstream.video.decoding.frame_timeline import Screen
+from vtnstream.video.decoding.hardware import Hardware, SurfaceResizer, refusing, undamaged
+from vtnstream.video.decoding.lookahead import Choice
+from vtnstream.video.decoding.reader import (
     FrameReader,
     Picture,
     SeekUnverifiedError,
     UnforeseenError,
     Unseen,
 )
-from vtnstream.video.foresight import Choice
-from vtnstream.video.hardware import Hardware, SurfaceResizer, refusing, undamaged
+from vtnstream.video.decoding.tally import Tally
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import FrameResizer
-from vtnstream.video.samplers import (
+from vtnstream.video.sampling.chunks import chunked
+from vtnstream.video.sampling.counting import FrameNumbers, picked_grid
+from vtnstream.video.sampling.frame_choice import GridChoice, StrideChoice
+from vtnstream.video.sampling.grid import Burst
+from vtnstream.video.sampling.samplers import (
     Grid,
     Pixels,
     RateGrid,
@@ -38,10 +41,7 @@ from vtnstream.video.samplers import (
     sample_frames,
     sample_grid,
 )
-from vtnstream.video.sampling import Burst
-from vtnstream.video.screen import Screen
 from vtnstream.video.summary import check_usable, summarize
-from vtnstream.video.tally import Tally
 
 _WORTH_SEEKING = Fraction(2)
 """Seconds; nearer targets are reached faster by reading."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vtnstream.video.counting import FrameNumbers
-from vtnstream.video.passes import Request
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.samplers import Points, Wanted
+from vtnstream.video.sampling.counting import FrameNumbers
+from vtnstream.video.sampling.passes import Request
+from vtnstream.video.sampling.samplers import Points, Wanted
 
 _USUAL_SECONDS = Fraction(60)
 """Length of a piece; each may decode up to a group of pictures twice."""

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.types import TimeRange
-from vtnstream.video.decode import Picture
-from vtnstream.video.sampling import SINGLE, Burst
-from vtnstream.video.screen import Screen, Shown
+from vtnstream.video.decoding.frame_timeline import Screen, Shown
+from vtnstream.video.decoding.reader import Picture
+from vtnstream.video.sampling.grid import SINGLE, Burst
 
 Pixels = NDArray[np.uint8]
 Convert = Callable[[Picture], Pixels]
