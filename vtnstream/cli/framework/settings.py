@@ -1,4 +1,4 @@
-"""Config files and variables: what holds where no flag says otherwise.
+"""Defaults from config files and environment variables.
 
     model = "models/surgery"        # for every command that has the option
     [timeline]
@@ -6,7 +6,7 @@
 
 The user's ``config.toml`` lies in the platform's config directory, the project's
 ``vtnstream.toml`` in the current directory or at the root of the repository around it.
-Keys are the options' names; an unknown one is an error. Paths are relative to their file.
+Keys are the names of options; an unknown one is an error. Paths are relative to their file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from vtnstream.cli.framework.command import EXCLUSIVE, Option
+from vtnstream.cli.framework.option_table import options_by_command
 from vtnstream.errors import ConfigError
 from vtnstream.registry import suggestion
 
@@ -47,7 +48,9 @@ def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None
         ctx.meta.setdefault("vtnstream.origins", {}).update(dict.fromkeys(values, str(path)))
         ctx.meta.setdefault("vtnstream.notes", []).append(f"settings from {path}")
     ctx.default_map = merged
-    warnings = [f"{name} is no option of vtnstream: ignored" for name in _strange_variables(ctx)]
+    warnings = [
+        f"{name} is not an option of vtnstream; it is ignored" for name in _unknown_variables()
+    ]
     ctx.meta.setdefault("vtnstream.warnings", []).extend(warnings)
 
 
@@ -96,7 +99,8 @@ def _dashed(table: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _options(command: click.Command) -> dict[str, Option]:
+def settable_options(command: click.Command) -> dict[str, Option]:
+    """The options of a command that files and variables may set, by their key in files."""
     return {p.key: p for p in command.params if isinstance(p, Option) and p.settable}
 
 
@@ -121,10 +125,10 @@ def _walk(
 
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
-    """Every key must be an option of some command, every table a command's."""
-    known = commands()
-    general = {key for command in known.values() for key in _options(command)}
-    tables = {name for name in known if " " not in name}
+    """Check that every key is an option of some command, and every table a command's."""
+    known = options_by_command()
+    general = {_key(name) for names in known.values() for name in names}
+    tables = {command.partition(" ")[0] for command in known}
     for key, value in data.items():
         if isinstance(value, dict):
             if key not in tables:
@@ -135,15 +139,20 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def _check_table(path: Path, command: str, table: Mapping[str, Any]) -> None:
-    every = commands()
+    every = options_by_command()
     inner = {name for name in every if name.startswith(f"{command} ")}
-    known = {key for name in (command, *inner) for key in _options(every[name])}
+    known = {_key(name) for path in (command, *inner) for name in every.get(path, ())}
     for key, value in table.items():
         if isinstance(value, dict) and f"{command} {key}" in inner:
             _check_table(path, f"{command} {key}", value)
         elif key not in known:
             title = command.replace(" ", ".")
             raise ConfigError(f"{path}: no option {key!r} in [{title}]{suggestion(key, known)}")
+
+
+def _key(option: str) -> str:
+    """The key in config files of an option's name."""
+    return option.replace("_", "-")
 
 
 def _values_for(ctx: click.Context, path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +168,7 @@ def _values_for(ctx: click.Context, path: Path, data: Mapping[str, Any]) -> dict
         tables.append(innermost)
     values: dict[str, Any] = {}
     for table in tables:
-        options = _options(ctx.command)
+        options = settable_options(ctx.command)
         own = ((options[key], value) for key, value in table.items() if key in options)
         _overrule(values, {opt.name or "": _value(ctx, path, opt, value) for opt, value in own})
     return values
@@ -200,15 +209,20 @@ def _overrule(values: dict[str, Any], stronger: Mapping[str, Any]) -> None:
     values.update(stronger)
 
 
-def _strange_variables(ctx: click.Context) -> list[str]:
-    """``VTNSTREAM_*`` variables that no command reads: most likely misspelt."""
+def _unknown_variables() -> list[str]:
+    """``VTNSTREAM_*`` variables that no command reads, most likely misspelt."""
     ours = {name for name in os.environ if name.startswith("VTNSTREAM_")} - _OWN_VARIABLES
     if not ours:
         return []
     known = {
-        "_".join(["VTNSTREAM", *prefix, (option.name or "").upper()])
-        for name, command in commands().items()
-        for option in _options(command).values()
-        for prefix in ((), name.upper().split())
+        "_".join(["VTNSTREAM", *prefix, name.upper()])
+        for command, names in options_by_command().items()
+        for name in names
+        for prefix in _prefixes(command.upper().split())
     }
     return sorted(ours - known)
+
+
+def _prefixes(words: list[str]) -> Iterator[list[str]]:
+    """``batch timeline`` reads VTNSTREAM_BATCH_TIMELINE_X, VTNSTREAM_TIMELINE_X, VTNSTREAM_X."""
+    return (words[start:] for start in range(len(words) + 1))
