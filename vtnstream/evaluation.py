@@ -169,7 +169,11 @@ def _label(judged: Judged) -> str:
 
 
 def evaluate_segments(
-    videos: Sequence[Judged], *, frames_per_second: float = FRAMES_PER_SECOND, phases: bool = False
+    videos: Sequence[Judged],
+    *,
+    frames_per_second: float = FRAMES_PER_SECOND,
+    phases: bool = False,
+    unlabelled: str = "background",
 ) -> Evaluation:
     """Timelines.
 
@@ -177,6 +181,8 @@ def evaluate_segments(
         videos: each with annotated and predicted segments.
         frames_per_second: at which frame-wise metrics look.
         phases: surgical metrics as well.
+        unlabelled: frames without a true segment are ``background``, or left out of frame-wise
+            metrics (``ignore``).
 
     Raises:
         AnnotationError: no video, or no true segment.
@@ -199,12 +205,14 @@ def evaluate_segments(
         notes.append("true segments overlap: no frame-wise metrics")
         return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
     rate = frames_per_second
-    frames = [_frames(v, *pair, rate) for v, pair in zip(videos, pairs, strict=True)]
+    ignore = unlabelled == "ignore"
+    frames = [_frames(v, *pair, rate, ignore) for v, pair in zip(videos, pairs, strict=True)]
     segmentation = segmentation_scores(frames)
     metrics["frame_accuracy"] = segmentation.frame_accuracy
     metrics["edit"] = segmentation.edit
     metrics |= {f"F1@{round(100 * t)}": value for t, value in segmentation.f1.items()}
-    notes.append(f"frame-wise metrics at {rate:g} frames/s, as MS-TCN defines them")
+    left_out = "; frames without a label are left out" if ignore else ""
+    notes.append(f"frame-wise metrics at {rate:g} frames/s, as MS-TCN defines them{left_out}")
     if phases:
         notes.append(_add_phases(frames, metrics, per_class))
     return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
@@ -233,11 +241,21 @@ def _overlap(segments: Sequence[Segment]) -> bool:
 
 
 def _frames(
-    judged: Judged, predicted: Sequence[Segment], truth: Sequence[Segment], rate: float
+    judged: Judged,
+    predicted: Sequence[Segment],
+    truth: Sequence[Segment],
+    rate: float,
+    ignore: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """Predicted and true labels in the middle of each frame of the comparison."""
+    """Predicted and true labels in the middle of each frame of the comparison; with ``ignore``
+    only of frames inside a true segment."""
     end = judged.seconds or max([s.end for s in (*truth, *predicted)], default=0.0)
     times = (np.arange(max(round(end * rate), 1)) + 0.5) / rate
+    if ignore:
+        known = np.zeros(len(times), bool)
+        for segment in truth:
+            known |= (times >= segment.start) & (times < segment.end)
+        times = times[known]
     return _at(predicted, times), _at(truth, times)
 
 

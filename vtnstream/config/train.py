@@ -19,6 +19,7 @@ from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
 
 TASKS = ("auto", "classification", "dense", "both")
+UNLABELLED = ("auto", "background", "ignore")
 MODES = ("frozen", "end-to-end", "two-stage")
 RANDOM_WEIGHTS = "random"
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -37,6 +38,8 @@ class DataConfig:
             annotations name no split and ``validation_fold`` is not given; 0 holds out none.
         validation_fold: this fold of the annotations is the validation set.
         exclude_folds: folds that training never sees, such as the one to test on.
+        unlabelled: spans without a segment are learned as the class ``background``, or left
+            out of the loss (``ignore``); ``auto`` decides by the annotations.
         max_tokens: longer sequences are cropped to a random window of as many tokens, with
             [CLS] over the window; all of a sequence that fits is used.
         clip_tokens: train on clips of so many tokens at random places instead of whole
@@ -53,6 +56,7 @@ class DataConfig:
     validation: float = 0.2
     validation_fold: str | None = None
     exclude_folds: tuple[str, ...] = ()
+    unlabelled: str = "auto"
     max_tokens: int = 4096
     clip_tokens: int = 0
     clip_seconds: float = 0.0
@@ -61,6 +65,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         one_of("data.on_bad_video", self.on_bad_video, ON_TROUBLE)
+        one_of("data.unlabelled", self.unlabelled, UNLABELLED)
         if not 0 <= self.validation < 1:
             raise ConfigError(f"data.validation is a share from 0 to 1, not {self.validation}")
         if self.max_tokens < 1 or self.clip_tokens < 0:

@@ -42,16 +42,19 @@ from vtnstream.training.data.targets import (
     dense_samples,
     with_classes,
 )
+from vtnstream.training.unlabelled import Unlabelled, resolve_unlabelled
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A model ready to be trained and what it is trained on."""
+    """A model ready to be trained and what it is trained on; ``unlabelled`` is None where no
+    dense head is trained."""
 
     model: VideoModel
     training: list[Sample]
     validation: list[Sample]
     labels: tuple[str, ...]
+    unlabelled: Unlabelled | None = None
 
 
 def resolve_task(config: TrainConfig, annotations: Annotations) -> str:
@@ -115,24 +118,31 @@ def prepare(
     if not learned:
         raise TrainingError(f"{annotations.source}: none of the videos could be read")
     dense = task != "classification"
-    labels = stable_order(annotations.labels, background=dense)
+    unlabelled, missing = None, None
+    if dense:
+        unlabelled = resolve_unlabelled(config.data.unlabelled, videos, annotations.labels)
+        missing = BACKGROUND if unlabelled.is_background else None
+    labels = stable_order(annotations.labels, background=missing is not None)
     classes = _classes(config)
     model_config = model_config_of(config, preprocess, labels, dense, classes, videos, progress)
     model = untrained_model(config, model_config, backbone)
     if config.mode == "frozen":
         fit_feature_norm(model.feature_norm, learned)
     model.to(resolve_device(runtime.device))
-    make = dense_samples if dense else class_samples
     parts = []
     for group in (learned, [item for item in videos if item.video in held]):
-        samples, unseen = make([_through(item, model, config) for item in group], labels)
+        seen = [_through(item, model, config) for item in group]
+        if dense:
+            samples, unseen = dense_samples(seen, labels, missing)
+        else:
+            samples, unseen = class_samples(seen, labels)
         if classes:
             samples = with_classes(samples, classes, model.config.head.labels)
         for message in unseen:
             progress.warn(message)
         parts.append(samples)
     _check_classes(annotations, parts[0], labels, progress)
-    return Prepared(model, parts[0], parts[1], labels)
+    return Prepared(model, parts[0], parts[1], labels, unlabelled)
 
 
 def _check_mixing(config: TrainConfig, task: str) -> None:
@@ -219,7 +229,10 @@ def _check_classes(
         for label, count in zip(labels, counts, strict=True)
         if not count and label != BACKGROUND
     ]
-    if len(labels) - len(empty) < 2 and not (counts[0] and labels[0] == BACKGROUND):
+    learned = len(labels) - len(empty)
+    if BACKGROUND in labels and not counts[labels.index(BACKGROUND)]:
+        learned -= 1
+    if learned < 2:
         raise TrainingError(
             f"{annotations.source}: only one class to learn from: two or more are needed"
         )

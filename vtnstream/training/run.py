@@ -26,6 +26,7 @@ from vtnstream.training.resume import (
     refuse_other_settings,
 )
 from vtnstream.training.saved_run import OnEpoch, SavedRun
+from vtnstream.training.unlabelled import Unlabelled
 
 SUMMARY_FILE = "train.json"
 FIRST_FOLDER = "frozen"
@@ -45,6 +46,8 @@ class TrainResult:
         num_train: samples learned from.
         num_validation: samples held out.
         split: in words, why these were held out.
+        unlabelled: what spans without a label were taken for and why; empty without a dense
+            head.
         stopped_early: validation did not improve any more.
         seconds: wall time of features and training.
         warnings: what the user should know.
@@ -58,6 +61,7 @@ class TrainResult:
     num_train: int
     num_validation: int
     split: str
+    unlabelled: str
     stopped_early: bool
     seconds: float
     warnings: tuple[str, ...]
@@ -165,10 +169,15 @@ def _result(
         num_train=len(prepared.training),
         num_validation=len(prepared.validation),
         split=split.how,
+        unlabelled=_in_words(prepared.unlabelled),
         stopped_early=fitted.stopped_early,
         seconds=seconds,
         warnings=tuple(warnings),
     )
+
+
+def _in_words(unlabelled: Unlabelled | None) -> str:
+    return "" if unlabelled is None else f"{unlabelled.choice} ({unlabelled.why})"
 
 
 def train_in_stages(

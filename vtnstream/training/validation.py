@@ -18,7 +18,7 @@ from vtnstream.training.accelerator import Engine
 from vtnstream.training.data.batches import Batch, Crop, assemble, plan_batches
 from vtnstream.training.data.clips import clip_stride, clip_tokens
 from vtnstream.training.data.reading import BatchReader
-from vtnstream.training.data.targets import Sample
+from vtnstream.training.data.targets import IGNORE, Sample
 from vtnstream.training.forward import device_of, run_model
 from vtnstream.types import FloatArray
 
@@ -181,15 +181,17 @@ def _dense_metrics(
     for sample, rows in zip(samples, scores, strict=True):
         assert sample.targets is not None
         values = np.concatenate([r.tokens for r in rows if r.tokens is not None])  # (T, K)
-        loss -= float(values[np.arange(len(values)), sample.targets].sum())
+        known = sample.targets != IGNORE
+        values, targets = values[known], sample.targets[known]
+        loss -= float(values[np.arange(len(values)), targets].sum())
         count += len(values)
         predicted = [names[i] for i in values.argmax(-1)]
-        videos.append((predicted, [names[i] for i in sample.targets]))
+        videos.append((predicted, [names[i] for i in targets]))
     result = segmentation_scores(videos)
     f1 = {f"f1@{round(100 * threshold)}": value for threshold, value in result.f1.items()}
     return {
         "accuracy": result.frame_accuracy,
-        "loss": loss / count,
+        "loss": loss / max(count, 1),
         "edit": result.edit,
         **f1,
     }

@@ -20,6 +20,7 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import Input, InputList
 from vtnstream.cli.options.orders import ORDERS, check_online, resolve_order, views_of
 from vtnstream.cli.session import for_each
+from vtnstream.config.train import UNLABELLED
 from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
 from vtnstream.errors import AnnotationError, UsageError
 from vtnstream.labels import BACKGROUND
@@ -75,6 +76,14 @@ _SECTION = "Evaluation"
         help="What the annotations are.",
     ),
     option("--videos", section=_SECTION, metavar="DIR", help="Folder of the videos."),
+    option(
+        "--unlabelled",
+        section=_SECTION,
+        type=click.Choice(UNLABELLED),
+        default="auto",
+        show_default=True,
+        help="Frames without a label; auto leaves them out if the model knows no background.",
+    ),
     option("--phases", section=_SECTION, is_flag=True, help="Surgical metrics of phases as well."),
     option(
         "--frame-rate",
@@ -112,11 +121,12 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
         code, judged = ExitCode.OK, _from_predictions(videos, values["predictions"], console)
+        labels: tuple[str, ...] = ()
     else:
-        code, judged = _from_model(found, videos, order, values, console)
+        code, judged, labels = _from_model(found, videos, order, values, console)
     if not judged:
         raise AnnotationError(f"{values['annotations']}: no video could be judged")
-    evaluation = _evaluation(found, judged, values)
+    evaluation = _evaluation(found, judged, values, labels)
     left_out = len(videos) - len(judged)
     _print(console, evaluation, len(judged), left_out, order, values)
     return code
@@ -171,8 +181,9 @@ def _from_model(
     order: str,
     values: Mapping[str, Any],
     console: Console,
-) -> tuple[ExitCode, list[Judged]]:
-    """Ask the model about every video; one that fails is left out and makes the exit code 1."""
+) -> tuple[ExitCode, list[Judged], tuple[str, ...]]:
+    """Ask the model about every video; one that fails is left out and makes the exit code 1.
+    Also returns the model's dense labels."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.evaluation import Judged
     from vtnstream.inference.source import Question
@@ -204,7 +215,7 @@ def _from_model(
         return report.partial
 
     inputs = InputList(tuple(Input(path) for path in by_path), single=len(by_path) == 1)
-    return for_each(inputs, work, console), judged
+    return for_each(inputs, work, console), judged, analyzer.model.config.head.dense_labels
 
 
 def _check_labels(
@@ -230,14 +241,23 @@ def _check_labels(
 
 
 def _evaluation(
-    annotations: Annotations, judged: list[Judged], values: Mapping[str, Any]
+    annotations: Annotations,
+    judged: list[Judged],
+    values: Mapping[str, Any],
+    dense_labels: tuple[str, ...],
 ) -> Evaluation:
     from vtnstream.evaluation import FRAMES_PER_SECOND, evaluate_classes, evaluate_segments
 
     if not annotations.has_segments:
         return evaluate_classes(judged)
     rate = values["frame_rate"] or FRAMES_PER_SECOND
-    return evaluate_segments(judged, frames_per_second=rate, phases=values["phases"])
+    unlabelled = values["unlabelled"]
+    if unlabelled == "auto":
+        without = dense_labels and BACKGROUND not in dense_labels
+        unlabelled = "ignore" if without else "background"
+    return evaluate_segments(
+        judged, frames_per_second=rate, phases=values["phases"], unlabelled=unlabelled
+    )
 
 
 def _print(

@@ -23,7 +23,7 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.config import SamplingConfig, TrainConfig
 from vtnstream.config.model import FEATURE_NORMS
-from vtnstream.config.train import TASKS
+from vtnstream.config.train import TASKS, UNLABELLED
 from vtnstream.datasets.annotations import FORMATS
 from vtnstream.errors import UsageError
 from vtnstream.timecode import format_time
@@ -51,6 +51,11 @@ _FLAGS: Mapping[str, tuple[str, Any, str]] = {
     "feature_norm": ("feature_norm", click.Choice(FEATURE_NORMS), "How features are normalised"),
     "validation": ("data.validation", float, "Share of the videos held out"),
     "validation_fold": ("data.validation_fold", str, "Fold of the annotations held out"),
+    "unlabelled": (
+        "data.unlabelled",
+        click.Choice(UNLABELLED),
+        "Spans without a label are a class, or are left out",
+    ),
     "max_tokens": ("data.max_tokens", int, "Longer sequences are cropped at random"),
     "clip_tokens": ("data.clip_tokens", int, "Train on clips this long; 0 is whole videos"),
     "on_bad_video": ("data.on_bad_video", click.Choice(["stop", "skip"]), "Stop, or go on"),
@@ -214,6 +219,7 @@ def _facts(result: TrainResult) -> list[tuple[str, str]]:
         ("task", f"{result.task}: {', '.join(result.labels)}"),
         ("videos", f"{result.num_train} to learn from, {result.num_validation} held out"),
         ("held out", result.split),
+        *([("unlabelled", result.unlabelled)] if result.unlabelled else []),
         ("best epoch", f"{best.epoch} of {len(result.records)}{early}"),
         ("loss", f"{best.loss:.3g}"),
         ("validation", scores or "none"),

@@ -70,6 +70,15 @@ def _in_seconds(item: VideoFeatures) -> list[Annotation]:
     return resolved
 
 
+def labelled_spans(item: VideoFeatures) -> list[tuple[float, float]]:
+    """Start and end of each annotated segment of a video, in seconds."""
+    spans = []
+    for segment in _in_seconds(item):
+        assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
+        spans.append((float(segment.start), float(segment.end)))
+    return spans
+
+
 def tokens_inside(times: TokenTimes, start: Fraction, end: Fraction) -> tuple[int, int]:
     """The tokens whose midpoint lies in ``[start, end)``, as ``[first, stop)``."""
     middle = (times.start_seconds + times.end_seconds) / 2
@@ -78,20 +87,26 @@ def tokens_inside(times: TokenTimes, start: Fraction, end: Fraction) -> tuple[in
 
 
 def dense_targets(
-    times: TokenTimes, segments: Sequence[Annotation], labels: Sequence[str]
+    times: TokenTimes,
+    segments: Sequence[Annotation],
+    labels: Sequence[str],
+    missing: str | None = BACKGROUND,
 ) -> IndexArray:
-    """Class of each token by its midpoint; where no segment lies, ``background``.
+    """Class of each token by its midpoint; where no segment lies, ``missing``.
 
     Args:
         times: T tokens.
         segments: with times in seconds, not overlapping.
-        labels: the dense head's, with or without ``background``.
+        labels: the dense head's.
+        missing: label of tokens without a segment.
 
     Returns:
-        (T,) int64; without a ``background`` class such tokens are :data:`IGNORE`.
+        (T,) int64; where ``missing`` is None or not in ``labels``, tokens without a segment
+        are :data:`IGNORE`.
     """
     numbers = {label: number for number, label in enumerate(labels)}
-    targets = np.full(len(times), numbers.get(BACKGROUND, IGNORE), np.int64)
+    fallback = IGNORE if missing is None else numbers.get(missing, IGNORE)
+    targets = np.full(len(times), fallback, np.int64)
     for segment in segments:
         assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
         first, stop = tokens_inside(times, segment.start, segment.end)
@@ -100,9 +115,9 @@ def dense_targets(
 
 
 def dense_samples(
-    videos: Sequence[VideoFeatures], labels: Sequence[str]
+    videos: Sequence[VideoFeatures], labels: Sequence[str], missing: str | None = BACKGROUND
 ) -> tuple[list[Sample], list[str]]:
-    """One sample a video with a target for each token.
+    """One sample a video with a target for each token; ``missing`` as in :func:`dense_targets`.
 
     Returns:
         samples, and a sentence for each segment that no token falls into.
@@ -116,7 +131,7 @@ def dense_samples(
         segments = _in_seconds(item)
         check_overlaps(segments, str(item.video.path))
         warnings += _unseen(item, segments)
-        targets = dense_targets(times, segments, labels)
+        targets = dense_targets(times, segments, labels, missing)
         samples.append(Sample(item.video, item.features, 0, len(times), targets=targets))
     return samples, warnings
 

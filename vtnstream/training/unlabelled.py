@@ -1,0 +1,89 @@
+"""Decide what the spans without an annotation teach: the class ``background``, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtnstream.labels import BACKGROUND
+from vtnstream.training.data.features import VideoFeatures
+from vtnstream.training.data.targets import labelled_spans
+
+IGNORED_SHARE = 0.5
+"""With less of the videos labelled, the segments are events and the rest is background."""
+
+LONGEST_IGNORED_GAP = 30.0
+"""Seconds. Gaps that are usually longer than this show something of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """What spans without a label are taken for.
+
+    Attributes:
+        choice: ``background`` or ``ignore``.
+        why: the reason, in words.
+    """
+
+    choice: str
+    why: str
+
+    @property
+    def is_background(self) -> bool:
+        return self.choice == "background"
+
+
+def resolve_unlabelled(
+    asked: str, videos: Sequence[VideoFeatures], labels: Sequence[str]
+) -> Unlabelled:
+    """Choose between ``background`` and ``ignore``.
+
+    ``auto`` ignores unlabelled spans where at least half of the videos is labelled and the
+    gaps are usually short: an annotator left out moments between two segments, which look like
+    either of them. Sparse events in long videos, and long gaps, are ``background``.
+
+    Args:
+        asked: ``auto``, ``background`` or ``ignore``.
+        videos: with annotated segments.
+        labels: all labels of the annotations.
+    """
+    if asked != "auto":
+        return Unlabelled(asked, "as asked for")
+    if BACKGROUND in labels:
+        return Unlabelled("ignore", f"the annotations name {BACKGROUND} themselves")
+    if len(labels) < 2:
+        return Unlabelled("background", "there is one label only, and the rest is its opposite")
+    total = labelled = 0.0
+    gaps: list[float] = []
+    for item in videos:
+        begin = float(item.features.times.start_seconds[0])
+        end = float(item.features.times.end_seconds[-1])
+        inside, between = _gaps(labelled_spans(item), begin, end)
+        total, labelled = total + end - begin, labelled + inside
+        gaps += between
+    share = labelled / total if total else 0.0
+    usual = float(np.median(gaps)) if gaps else 0.0
+    facts = f"{share:.0%} of the videos is labelled"
+    if gaps:
+        facts += f", {len(gaps)} gaps of usually {usual:.1f} s"
+    if share < IGNORED_SHARE:
+        return Unlabelled("background", f"{facts}: sparse events")
+    if usual > LONGEST_IGNORED_GAP:
+        return Unlabelled("background", f"{facts}: long gaps show something of their own")
+    return Unlabelled("ignore", f"{facts}: short gaps between segments")
+
+
+def _gaps(
+    spans: Sequence[tuple[float, float]], begin: float, end: float
+) -> tuple[float, list[float]]:
+    """Labelled seconds of a video from ``begin`` to ``end``, and the lengths of its gaps."""
+    inside, gaps, place = 0.0, [], begin
+    for start, stop in (*sorted(spans), (end, end)):
+        start, stop = min(max(start, place), end), min(max(stop, place), end)
+        if start - place > 1e-6:
+            gaps.append(start - place)
+        inside += stop - start
+        place = stop
+    return inside, gaps
