@@ -71,6 +71,16 @@ def test_segments() -> None:
     assert any("strict" in note for note in got.notes)
 
 
+def test_frames_without_a_label_are_left_out_where_asked_for() -> None:
+    truth = [(0.0, 10.0, "x"), (15.0, 20.0, "y")]
+    said = [Segment(0, 12, "x", 0.9), Segment(12, 20, "y", 0.8)]
+    judged = [timeline(truth, said, 20.0)]
+    assert evaluate_segments(judged).metrics["frame_accuracy"] == pytest.approx(75)
+    got = evaluate_segments(judged, unlabelled="ignore")
+    assert got.metrics["frame_accuracy"] == 100
+    assert any("without a label are left out" in note for note in got.notes)
+
+
 def test_overlapping_truth_has_no_frame_wise_metrics() -> None:
     truth = [(0.0, 10.0, "x"), (5.0, 20.0, "y")]
     got = evaluate_segments([timeline(truth, [Segment(0, 10, "x", 1)], 20.0)])

@@ -77,7 +77,7 @@ def config(folder: Path, output: Path, **changes: object) -> TrainConfig:
             num_layers=2, num_heads=4, intermediate_size=64, attention_window=(8,),
             dropout=0.0, attention_dropout=0.0,
         ),
-        "data": DataConfig(validation=0.25),
+        "data": DataConfig(validation=0.25, unlabelled="background"),
         "optim": OptimConfig(epochs=15, batch_size=4, learning_rate=3e-3),
         "augment": AugmentConfig(horizontal_flip=0.5, permute_channels=0.5),
     }  # fmt: skip

@@ -133,9 +133,14 @@ def test_classes_of_videos(folder: Path, tmp_path: Path, runtime: RuntimeConfig)
 
 def test_segments_with_background(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
     settings = config(folder / "segments.csv", tmp_path / "model", feature_norm="dataset")
-    settings = replace(settings, optim=replace(settings.optim, epochs=40))
+    settings = replace(
+        settings,
+        optim=replace(settings.optim, epochs=40),
+        data=replace(settings.data, unlabelled="background"),
+    )
     result = train(settings, runtime=runtime)
     assert result.task == "dense"
+    assert result.unlabelled.startswith("background")
     assert result.labels == ("background", "blue", "red")
     report = api.timeline(folder / "s0.mp4", model=tmp_path / "model", runtime=runtime)
     assert report.segments is not None
@@ -146,6 +151,14 @@ def test_segments_with_background(folder: Path, tmp_path: Path, runtime: Runtime
     report = api.timeline(folder / "s1.mp4", model=tmp_path / "model", runtime=runtime)
     assert report.segments is not None
     assert [s.label for s in report.segments] == ["red"]
+
+
+def test_short_gaps_are_left_out(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+    result = train(config(folder / "segments.csv", tmp_path / "model"), runtime=runtime)
+    assert result.labels == ("blue", "red")
+    assert result.unlabelled.startswith("ignore (82% of the videos is labelled")
+    written = json.loads((tmp_path / "model" / "train.json").read_text())
+    assert written["result"]["unlabelled"] == result.unlabelled
 
 
 def test_segments_as_clips_of_a_class(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
