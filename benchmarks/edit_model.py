@@ -168,7 +168,8 @@ def dense_scores(folder: str | Path, films: Sequence[Film]) -> list[ScoreTimelin
     """Probabilities of each frame, no thresholds."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig
-    from vtnstream.inference.source import Question, open_source
+    from vtnstream.inference.request import Request
+    from vtnstream.inference.source import open_source
     from vtnstream.models.long_sequence.streaming import encode_sequence
     from vtnstream.models.vtn.model import VTN
     from vtnstream.progress import NullProgress
@@ -181,7 +182,7 @@ def dense_scores(folder: str | Path, films: Sequence[Film]) -> list[ScoreTimelin
     found = []
     for path, _ in films:
         with open_source(
-            path, model, analyzer.encoder, Question(), runtime, NullProgress()
+            path, model, analyzer.encoder, Request(), runtime, NullProgress()
         ) as source:
             output = encode_sequence(model, source.features, dense=True)
             assert output.dense_logits is not None
@@ -274,12 +275,12 @@ def _score(result: common.Result, model: str, films: Sequence[Film], title: str)
 def _ours(model: str) -> Callable[[Path], Events]:
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig, TimelineConfig
-    from vtnstream.inference.source import Question
+    from vtnstream.inference.request import Request
 
     analyzer = Analyzer(model, runtime=RuntimeConfig(use_cache=False))
 
     def find(path: Path) -> Events:
-        report = analyzer.timeline(path, Question(), TimelineConfig())
+        report = analyzer.timeline(path, Request(), TimelineConfig())
         return events_of(report.segments or (), _rate(path))
 
     return find

@@ -26,8 +26,8 @@ from vtnstream.config import (  # noqa: E402
 )
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size  # noqa: E402
 from vtnstream.encoding.engines.choose import Engines  # noqa: E402
-from vtnstream.encoding.runner import Encoding, Team  # noqa: E402
-from vtnstream.inference.source import Question  # noqa: E402
+from vtnstream.encoding.runner import Encoding, WorkerPlan  # noqa: E402
+from vtnstream.inference.request import Request  # noqa: E402
 from vtnstream.models.architectures import VideoModel, require_vtn  # noqa: E402
 from vtnstream.models.backbone import load_backbone_weights, native_preprocess  # noqa: E402
 from vtnstream.models.create import create_model  # noqa: E402
@@ -127,7 +127,7 @@ class OurFeatures:
             painter = SurfacePainter(preprocess.interpolation)
             hardware, decoders = Hardware(self.encoder.device.index or 0, painter), DECODERS
         elif self.runtime.decoder == DECODER:
-            decoders = Team.of(self.encoder.device).decoders
+            decoders = WorkerPlan.of(self.encoder.device).decoders
         with open_video(
             video,
             self.sampling,
@@ -146,7 +146,7 @@ class OurFeatures:
         batch = engines.batch_size(count, lambda: pictures)
         run = engines.prepare(choice, batch, lambda: pictures).run
         made = self._pictures(batch)  # once: a GPU is faster than random numbers
-        with Encoding(run, engines.team, self.encoder.num_features) as encoding:
+        with Encoding(run, engines.worker_plan, self.encoder.num_features) as encoding:
             frames = (_chunk(made[: count - first], first) for first in range(0, count, batch))
             return sum(len(encoded.values) for encoded in encoding.results(frames))
 
@@ -179,5 +179,5 @@ class OurClass:
 
     def classify(self, video: str) -> None:
         """One pass over the preset's 250 frames, from opening the file."""
-        report = self.analyzer.classify(video, Question())
+        report = self.analyzer.classify(video, Request())
         assert len(report.classes) == 400

@@ -19,7 +19,8 @@ from vtnstream.encoding.encoder import FrameEncoder, resolve_device
 from vtnstream.errors import UsageError
 from vtnstream.inference.follow import Follower, follow
 from vtnstream.inference.report import config_sha256, report_of
-from vtnstream.inference.source import Question, open_source
+from vtnstream.inference.request import Request
+from vtnstream.inference.source import open_source
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.io.checkpoint import load_model, weights_sha256
 from vtnstream.models.long_sequence.streaming import SequenceOutput
@@ -83,54 +84,54 @@ class Analyzer:
             self._about["says"] = BUNDLED_SAYS
 
     def classify(
-        self, path: str | Path, question: Question, *, progress: Progress | None = None
+        self, path: str | Path, request: Request, *, progress: Progress | None = None
     ) -> Report:
         """As :func:`vtnstream.classify`."""
-        return self._run(path, None, question, progress)
+        return self._run(path, None, request, progress)
 
     def timeline(
         self,
         path: str | Path,
-        question: Question,
+        request: Request,
         options: TimelineConfig,
         *,
         progress: Progress | None = None,
     ) -> Report:
         """As :func:`vtnstream.timeline`."""
-        return self._run(path, options, question, progress)
+        return self._run(path, options, request, progress)
 
     def attention(
-        self, path: str | Path, question: Question, *, progress: Progress | None = None
+        self, path: str | Path, request: Request, *, progress: Progress | None = None
     ) -> tuple[Report, AttentionMap]:
         """As :func:`vtnstream.attention`."""
-        if question.views is not None or question.method != "chunked":
+        if request.views is not None or request.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
         model = require_vtn(self._temporal, "attention")
         with open_source(
-            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+            path, self.model, self.encoder, request, self.runtime, progress or NullProgress()
         ) as source:
             found, output = attention_map(model, source.features, scratch=self._scratch)
             analysis = self._classes(model, source.features, output)
-            sampling = question.sampling or self.model.config.sampling
+            sampling = request.sampling or self.model.config.sampling
             report = report_of(path, source, self._about, self.encoder, sampling, None, analysis)
             return report, found
 
     def summarize(
         self,
         path: str | Path,
-        question: Question,
+        request: Request,
         options: TimelineConfig,
         config: SummaryConfig,
         *,
         progress: Progress | None = None,
     ) -> Report:
         """As :func:`vtnstream.summarize`."""
-        if question.views is not None or question.method != "chunked":
+        if request.views is not None or request.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
         model = require_vtn(self._temporal, "a summary")
         resolve_localization(model, options)
         with open_source(
-            path, self.model, self.encoder, question, self.runtime, progress or NullProgress()
+            path, self.model, self.encoder, request, self.runtime, progress or NullProgress()
         ) as source:
             check_window(path, model, options, len(source.features.times))
             found, output = attention_map(model, source.features, scratch=self._scratch)
@@ -145,7 +146,7 @@ class Analyzer:
                     f"{config.length:g} s: give a greater --length"
                 )
             chosen = dataclasses.replace(analysis, segments=tuple(joined(kept)))
-            sampling = question.sampling or self.model.config.sampling
+            sampling = request.sampling or self.model.config.sampling
             report = report_of(path, source, self._about, self.encoder, sampling, options, chosen)
             settings = {**report.settings, "summary": to_dict(config)}
             return dataclasses.replace(report, settings=settings)
@@ -153,7 +154,7 @@ class Analyzer:
     def follow(
         self,
         feed: Feed,
-        question: Question,
+        request: Request,
         options: TimelineConfig,
         *,
         keep_seconds: float,
@@ -162,24 +163,24 @@ class Analyzer:
 
         Raises:
             VideoError: the stream shows no video.
-            UsageError: the model, the question or an option needs the whole video.
+            UsageError: the model, the request or an option needs the whole video.
         """
         model = require_vtn(self._temporal, "--follow")
         return follow(
             feed,
             model,
             self.encoder,
-            question.sampling or model.config.sampling,
+            request.sampling or model.config.sampling,
             options,
             keep_seconds=keep_seconds,
             runtime=self.runtime,
-            stream=question.stream,
+            stream=request.stream,
         )
 
     def followed(
         self,
         follower: Follower,
-        question: Question,
+        request: Request,
         options: TimelineConfig,
         cut_short: str | None = None,
     ) -> Report:
@@ -188,7 +189,7 @@ class Analyzer:
         model = require_vtn(self._temporal, "--follow")
         source = follower.source(cut_short)
         analysis = self._classes(model, source.features)
-        sampling = question.sampling or model.config.sampling
+        sampling = request.sampling or model.config.sampling
         path = follower.info.path
         return report_of(path, source, self._about, self.encoder, sampling, options, analysis)
 
@@ -204,17 +205,17 @@ class Analyzer:
         self,
         path: str | Path,
         localize: TimelineConfig | None,
-        question: Question,
+        request: Request,
         progress: Progress | None,
     ) -> Report:
         """The one way through: features, the temporal half, a report."""
         began = time.perf_counter()
         resolve_localization(self.model, localize)  # before hours are decoded in vain
-        if localize is not None and question.views is not None:
+        if localize is not None and request.views is not None:
             raise UsageError("views answer what a video is, not what happens when: use classify")
-        encoder = self._encoder_for(localize, question)
+        encoder = self._encoder_for(localize, request)
         with open_source(
-            path, self.model, encoder, question, self.runtime, progress or NullProgress()
+            path, self.model, encoder, request, self.runtime, progress or NullProgress()
         ) as source:
             if localize is not None:
                 check_window(path, self.model, localize, len(source.features.times))
@@ -224,13 +225,13 @@ class Analyzer:
                 source.features,
                 localize,
                 output=source.output,
-                whole=question.whole,
+                whole=request.whole,
                 scratch=self._scratch,
             )
             source.facts["runtime"] = {**source.facts.get("runtime", {}), **self._attention()}
             source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
             source.facts["seconds"] = round(time.perf_counter() - began, 3)
-            sampling = question.sampling or self.model.config.sampling
+            sampling = request.sampling or self.model.config.sampling
             return report_of(path, source, self._about, encoder, sampling, localize, analysis)
 
     def _attention(self) -> dict[str, str]:
@@ -238,8 +239,8 @@ class Analyzer:
         encoder = getattr(self._temporal, "temporal_encoder", None)
         return {"attention": encoder.attention_way} if isinstance(encoder, TemporalEncoder) else {}
 
-    def _encoder_for(self, localize: TimelineConfig | None, question: Question) -> FrameEncoder:
-        """The encoder, with clips where the question wants them.
+    def _encoder_for(self, localize: TimelineConfig | None, request: Request) -> FrameEncoder:
+        """The encoder, with clips where the request wants them.
 
         Raises:
             UsageError: the model cannot be asked so.
@@ -247,7 +248,7 @@ class Analyzer:
         if not isinstance(self.model, ViViT):
             return self.encoder
         layout = clip_layout(self.model, localize)
-        if not self.model.vivit.reads_sequences and question.whole:
+        if not self.model.vivit.reads_sequences and request.whole:
             raise UsageError(
                 f"model {self.model.config.name} ({self.model.vivit.form}) sees clips, not whole "
                 "videos: leave --whole out"

@@ -21,16 +21,11 @@ from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
 from vtnstream.inference.feature_files import file_metadata
 from vtnstream.inference.report import report_of
-from vtnstream.inference.source import (
-    Question,
-    Source,
-    TimeLike,
-    time_range,
-    told_of,
-)
+from vtnstream.inference.request import Request, TimeLike, time_range
+from vtnstream.inference.source import Source, with_display_name
 from vtnstream.models.architectures import VideoModel
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.transport.spool import at_hand
+from vtnstream.transport.spool import local_copy
 from vtnstream.types import AttentionMap, Report
 
 
@@ -58,7 +53,7 @@ def classify(
             is the bundled model of edits. For many videos see
             :class:`vtnstream.analyzer.Analyzer`.
         sampling, start, end, features, method, stream, views, whole: see
-            :class:`vtnstream.inference.source.Question`.
+            :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
 
@@ -70,8 +65,8 @@ def classify(
     """
     if isinstance(views, str):
         views = ViewsConfig.parse(views)
-    question = Question(sampling, start, end, features, method, stream, views, whole)
-    return Analyzer(model, runtime=runtime).classify(path, question, progress=progress)
+    request = Request(sampling, start, end, features, method, stream, views, whole)
+    return Analyzer(model, runtime=runtime).classify(path, request, progress=progress)
 
 
 def timeline(
@@ -98,7 +93,7 @@ def timeline(
         model: as for :func:`classify`.
         options: all other options of localisation.
         sampling, start, end, features, method, stream, whole: see
-            :class:`vtnstream.inference.source.Question`.
+            :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
 
@@ -111,8 +106,8 @@ def timeline(
     localize = options or TimelineConfig()
     if window is not None:
         localize = replace(localize, window=window)
-    question = Question(sampling, start, end, features, method, stream, whole=whole)
-    return Analyzer(model, runtime=runtime).timeline(path, question, localize, progress=progress)
+    request = Request(sampling, start, end, features, method, stream, whole=whole)
+    return Analyzer(model, runtime=runtime).timeline(path, request, localize, progress=progress)
 
 
 def attention(
@@ -137,8 +132,8 @@ def attention(
     Raises:
         VtnstreamError: one line that names the file and what to do.
     """
-    question = Question(sampling, start, end, features, "chunked", stream)
-    return Analyzer(model, runtime=runtime).attention(path, question, progress=progress)
+    request = Request(sampling, start, end, features, "chunked", stream)
+    return Analyzer(model, runtime=runtime).attention(path, request, progress=progress)
 
 
 def summarize(
@@ -162,7 +157,7 @@ def summarize(
         model: as for :func:`classify`.
         config: all other options of the choice.
         options: of the timeline whose segments are chosen from.
-        start, end, stream: see :class:`vtnstream.inference.source.Question`.
+        start, end, stream: see :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
 
@@ -175,7 +170,7 @@ def summarize(
     chosen = replace(config or SummaryConfig(), length=length)
     return Analyzer(model, runtime=runtime).summarize(
         path,
-        Question(None, start, end, None, "chunked", stream),
+        Request(None, start, end, None, "chunked", stream),
         options or TimelineConfig(),
         chosen,
         progress=progress,
@@ -209,7 +204,7 @@ def extract(
         )
     runtime, progress = runtime or RuntimeConfig(), progress or NullProgress()
     with (
-        at_hand(path, progress, runtime.spool_limit_bytes) as place,
+        local_copy(path, progress, runtime.spool_limit_bytes) as place,
         extract_features(
             place,
             encoder,
@@ -221,7 +216,7 @@ def extract(
         ) as extracted,
     ):
         write_features(output, extracted.features, file_metadata(extracted))
-        source = told_of(path, place, Source.of(extracted))
+        source = with_display_name(path, place, Source.of(extracted))
         source.facts["output"] = str(output)
         about = {
             "name": encoder.config.name,

@@ -40,7 +40,7 @@ from vtnstream.config import (
     TemporalConfig,
     TrainConfig,
 )
-from vtnstream.inference.source import Question
+from vtnstream.inference.request import Request
 from vtnstream.metrics.classification import bootstrap_interval
 from vtnstream.training.data.features import VideoFeatures
 from vtnstream.training.probe import fit_probe
@@ -228,7 +228,7 @@ def test_fold(
             runtime = replace(runtime, use_cache=False)
         analyzer = Analyzer(folder, runtime=runtime)
     return {
-        place: analyzer.classify(clip.path, Question()).classes[0].label == clip.label
+        place: analyzer.classify(clip.path, Request()).classes[0].label == clip.label
         for place, clip in enumerate(clips)
         if clip.fold == fold
     }

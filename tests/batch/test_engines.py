@@ -61,7 +61,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def analysis(model: str, folder: Path, **changes: Any) -> AnalysisEngine:
-    question = {key: changes.pop(key) for key in ("sampling", "start", "end") if key in changes}
+    request = {key: changes.pop(key) for key in ("sampling", "start", "end") if key in changes}
     settings = {
         "localize": TimelineConfig(),
         "formats": ("json",),
@@ -70,7 +70,7 @@ def analysis(model: str, folder: Path, **changes: Any) -> AnalysisEngine:
         "runtime": RuntimeConfig(cache_dir=folder / "cache"),
         "output": folder / "out",
     }
-    return AnalysisEngine(model, question, **{**settings, **changes})
+    return AnalysisEngine(model, request, **{**settings, **changes})
 
 
 def do(engine: AnalysisEngine | ExtractEngine, path: str) -> Outcome:
@@ -131,6 +131,8 @@ def test_a_place_that_is_full_is_no_fault_of_the_video(
 def test_whatever_decides_results_is_in_the_key(model: str, tmp_path: Path) -> None:
     make = partial(analysis, model, tmp_path)
     plain = make().facts.key
+    dtypes = (RuntimeConfig(dtype="float32"), RuntimeConfig(dtype="bfloat16"))
+    assert len({make(runtime=runtime).facts.key for runtime in dtypes} | {plain}) == 2
     runtime = RuntimeConfig(batch_size=3, threads=None, cache_dir=tmp_path / "other")
     assert make(runtime=runtime, output=tmp_path / "elsewhere").facts.key == plain
     other = load_model(model)
@@ -145,7 +147,6 @@ def test_whatever_decides_results_is_in_the_key(model: str, tmp_path: Path) -> N
         make(end="1"),
         make(formats=("json", "csv")),
         make(top_k=1),
-        make(runtime=RuntimeConfig(dtype="bfloat16")),
         analysis(str(tmp_path / "trained"), tmp_path),
     ]
     keys = {engine.facts.key for engine in changed}

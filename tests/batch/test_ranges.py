@@ -84,8 +84,8 @@ def timeline(model: str, cache: Path, **changes: Any) -> AnalysisEngine:
         "runtime": RuntimeConfig(cache_dir=cache),
         "output": cache / "out",
     }
-    question = changes.pop("question", {})
-    return AnalysisEngine(model, question, TimelineConfig(), **{**settings, **changes})
+    request = changes.pop("request", {})
+    return AnalysisEngine(model, request, TimelineConfig(), **{**settings, **changes})
 
 
 def extraction(cache: Path, part: Part | None = None, **changes: Any) -> ExtractEngine:
@@ -177,9 +177,9 @@ def test_the_ranges_are_cut_on_the_grid_and_each_is_done_once(
     monkeypatch.setattr(FrameEncoder, "encode", refuse)
     assert made.finish(task, plan)["outcome"]["status"] == "done"
     assert made.plan(task, RANGE_SECONDS)["plan"]["ranges"] == ()
-    question = actor(partial(timeline, model, tmp_path / "many", top_k=1), place)
-    assert question.plan(task, RANGE_SECONDS)["plan"]["ranges"] == (), "another question"
-    assert question.finish(task, plan)["outcome"]["status"] == "done"
+    request = actor(partial(timeline, model, tmp_path / "many", top_k=1), place)
+    assert request.plan(task, RANGE_SECONDS)["plan"]["ranges"] == (), "another request"
+    assert request.finish(task, plan)["outcome"]["status"] == "done"
 
 
 @pytest.mark.parametrize("harm", ["flip", "swap", "gone"])
@@ -232,11 +232,11 @@ def test_what_has_no_common_grid_is_done_in_one_piece(
     films: Path, model: str, tmp_path: Path
 ) -> None:
     task = {"path": str(films / "whole.mp4"), "name": "film"}
-    for question in (
+    for request in (
         {"sampling": SamplingConfig(kind="uniform", num_frames=300)},
         {"method": "end-to-end"},
     ):
-        made = actor(partial(timeline, model, tmp_path, question=question), str(tmp_path / "x"))
+        made = actor(partial(timeline, model, tmp_path, request=request), str(tmp_path / "x"))
         assert made.plan(task, RANGE_SECONDS) == {}
 
 

@@ -150,7 +150,7 @@ def test_what_an_engine_depends_on_is_in_its_name(
     def digest(dtype: str = "float32", batch_size: int = 8, threads: int = 1) -> str:
         encoder = FrameEncoder.from_model(model, replace(compiled, dtype=dtype))
         builder = choose.Engines(encoder, compiled, NullProgress())._builder
-        builder = replace(builder, team=replace(builder.team, threads=threads))
+        builder = replace(builder, worker_plan=replace(builder.worker_plan, threads=threads))
         return builder.key("inductor", batch_size).digest
 
     one = digest()

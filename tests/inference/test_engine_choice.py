@@ -160,7 +160,9 @@ def test_the_batch_size_is_measured_where_a_video_is_long(
     rates = {4: 100.0, 8: 130.0, 16: 131.0}
     tried = []
 
-    def measure_rate(encoder: Any, team: Any, frames: Any, size: int, rounds: int = 1) -> float:
+    def measure_rate(
+        encoder: Any, worker_plan: Any, frames: Any, size: int, rounds: int = 1
+    ) -> float:
         tried.append(size)
         return rates[size]
 

@@ -18,7 +18,7 @@ from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile
 from vtnstream.features.shuffling import shuffled
-from vtnstream.inference.source import Question
+from vtnstream.inference.request import Request
 from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Report
@@ -161,7 +161,7 @@ def test_features_of_another_film_or_model_are_refused(
 
 
 def stored_features(film: Path, model: VTN, target: Path, **options: Any) -> Path:
-    encoder = FrameEncoder.from_model(model, RuntimeConfig())
+    encoder = FrameEncoder.from_model(model, RuntimeConfig(dtype="float32"))
     sampling = options.pop("sampling", model.config.sampling)
     no_cache = RuntimeConfig(use_cache=False)
     api.extract(film, encoder, sampling=sampling, output=target, runtime=no_cache, **options)
@@ -224,7 +224,7 @@ def test_features_of_another_precision_are_used_with_a_word(
     features = tmp_path / "f.safetensors"
     encoder = FrameEncoder.from_model(model, replace(runtime, dtype="bfloat16"))
     api.extract(film, encoder, sampling=model.config.sampling, output=features, runtime=runtime)
-    report = vtnstream.classify(film, model=model, features=features)
+    report = vtnstream.classify(film, model=model, features=features, runtime=runtime)
     assert any("bfloat16" in warning for warning in report.warnings)
 
 
@@ -262,7 +262,7 @@ def test_shuffled_frames_move_and_times_stay(
 ) -> None:
     analyzer = api.Analyzer(model, runtime=runtime)
     plain, mixed, same = (
-        analyzer.timeline(film, Question(end=30, shuffle=seed), TimelineConfig())
+        analyzer.timeline(film, Request(end=30, shuffle=seed), TimelineConfig())
         for seed in (None, 3, 3)
     )
     file = tmp_path / "f.safetensors"
@@ -283,4 +283,4 @@ def test_shuffled_frames_move_and_times_stay(
     assert mixed.end_seconds == plain.end_seconds
     assert plain.run["runtime"].items() >= {"attention": "flash", "backend": "eager"}.items()
     with pytest.raises(UsageError, match="one pass over the whole video"):
-        Question(shuffle=0, method="end-to-end")
+        Request(shuffle=0, method="end-to-end")

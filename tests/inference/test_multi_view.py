@@ -129,13 +129,13 @@ def test_views_and_timelines_exclude_each_other(
 ) -> None:
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import TimelineConfig
-    from vtnstream.inference.source import Question
+    from vtnstream.inference.request import Request
 
-    question = Question(views=ViewsConfig())
+    request = Request(views=ViewsConfig())
     with pytest.raises(UsageError, match="classify"):
-        Analyzer(model, runtime=runtime).timeline(wide, question, TimelineConfig())
+        Analyzer(model, runtime=runtime).timeline(wide, request, TimelineConfig())
     with pytest.raises(UsageError, match="excludes"):
-        Question(views=ViewsConfig(), method="end-to-end")
+        Request(views=ViewsConfig(), method="end-to-end")
     squash = replace(model.config, preprocess=replace(model.config.preprocess, crop="squash"))
     with pytest.raises(UsageError, match="crop = center"):
         vtnstream.classify(

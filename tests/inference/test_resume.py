@@ -202,7 +202,7 @@ class Stuck(NullProgress):
             time.sleep(600)
 
 film, folder, cache = sys.argv[1:]
-runtime = RuntimeConfig(cache_dir=Path(cache), batch_size=8)
+runtime = RuntimeConfig(cache_dir=Path(cache), batch_size=8, dtype="float32")
 model = load_model(folder)
 print("ready", flush=True)
 with extract_features(film, FrameEncoder.from_model(model, runtime), model.config.sampling,

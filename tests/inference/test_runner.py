@@ -14,7 +14,7 @@ import torch
 
 from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
-from vtnstream.encoding.runner import MOST_WORKERS, Encoding, Runner, Team
+from vtnstream.encoding.runner import MOST_WORKERS, Encoding, Runner, WorkerPlan
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.models.backbone import create_backbone
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
@@ -42,10 +42,10 @@ def chunk(first: int, count: int) -> FrameChunk:
     return FrameChunk(frames(count, first), times, first, first + BATCH, stats)
 
 
-def encoded(run: Runner, team: Team, total: int) -> np.ndarray:
+def encoded(run: Runner, worker_plan: WorkerPlan, total: int) -> np.ndarray:
     starts = range(0, total, BATCH)
     batches = (chunk(first, min(BATCH, total - first)) for first in starts)
-    with Encoding(run, team, 64) as encoding:
+    with Encoding(run, worker_plan, 64) as encoding:
         results = list(encoding.results(batches))
     assert [result.first_index for result in results] == list(starts)
     assert sum(result.stats.num_frames for result in results) == total
@@ -56,9 +56,9 @@ def encoded(run: Runner, team: Team, total: int) -> np.ndarray:
 @pytest.mark.parametrize("workers", [2, 3, 5])
 def test_rows_do_not_depend_on_the_number_of_workers(encoder: FrameEncoder, workers: int) -> None:
     run = encoder.runner(BATCH)
-    alone = encoded(run, Team(1, 1), 30)
+    alone = encoded(run, WorkerPlan(1, 1), 30)
     assert alone.dtype == np.float32 and alone.shape == (30, encoder.num_features)
-    np.testing.assert_array_equal(encoded(run, Team(workers, 1), 30), alone)
+    np.testing.assert_array_equal(encoded(run, WorkerPlan(workers, 1), 30), alone)
 
 
 def test_a_fixed_engine_gets_full_batches_and_gives_the_rows_asked_for(
@@ -122,9 +122,9 @@ def test_what_was_decoded_before_a_failure_is_given_first(encoder: FrameEncoder)
         raise VideoDecodeError("film.mp4: gone")
 
     seen = []
-    team = Team(3, 1)
+    worker_plan = WorkerPlan(3, 1)
     with (
-        Encoding(encoder.runner(BATCH), team, 64) as encoding,
+        Encoding(encoder.runner(BATCH), worker_plan, 64) as encoding,
         pytest.raises(VideoDecodeError, match="gone"),
     ):
         for result in encoding.results(failing()):
@@ -146,8 +146,8 @@ def test_never_more_than_twice_the_workers_in_hand(encoder: FrameEncoder) -> Non
                 started += 1
             yield chunk(first, BATCH)
 
-    team = Team(2, 1)
-    with Encoding(encoder.runner(BATCH, slow), team, 64) as encoding:
+    worker_plan = WorkerPlan(2, 1)
+    with Encoding(encoder.runner(BATCH, slow), worker_plan, 64) as encoding:
         results = encoding.results(batches())
         taker = threading.Thread(target=lambda: next(results))
         taker.start()
@@ -156,12 +156,12 @@ def test_never_more_than_twice_the_workers_in_hand(encoder: FrameEncoder) -> Non
         release.set()
         taker.join()
         assert len(list(results)) == 39
-    assert most == 2 * team.workers
+    assert most == 2 * worker_plan.workers
 
 
 def test_threads_of_torch_are_as_before(encoder: FrameEncoder) -> None:
     before = torch.get_num_threads()
-    encoded(encoder.runner(BATCH), Team(2, 1), 8)
+    encoded(encoder.runner(BATCH), WorkerPlan(2, 1), 8)
     assert torch.get_num_threads() == before
     seen: list[int] = []
     new = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
@@ -179,19 +179,19 @@ def test_features_that_are_no_numbers_are_refused(encoder: FrameEncoder) -> None
 
 
 @pytest.mark.parametrize(
-    ("cores", "team"),
+    ("cores", "worker_plan"),
     [
-        (1, Team(1, 1)),
-        (2, Team(2, 1)),
-        (MOST_WORKERS, Team(MOST_WORKERS, 1)),
-        (64, Team(MOST_WORKERS, 4)),
+        (1, WorkerPlan(1, 1)),
+        (2, WorkerPlan(2, 1)),
+        (MOST_WORKERS, WorkerPlan(MOST_WORKERS, 1)),
+        (64, WorkerPlan(MOST_WORKERS, 4)),
     ],
 )
 def test_teams_of_small_and_large_machines(
-    cores: int, team: Team, monkeypatch: pytest.MonkeyPatch
+    cores: int, worker_plan: WorkerPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    assert Team.of(torch.device("cpu")) == team
+    assert WorkerPlan.of(torch.device("cpu")) == worker_plan
 
 
 def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +208,8 @@ def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_decoder_and_workers_share_the_cores() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert Team(2, 1).rate(0.01, 0.03, cpu) == pytest.approx(50)
-    assert Team(8, 1).rate(0.01, 0.03, cpu) == pytest.approx(100), "the decoder has one thread"
-    assert Team(2, 1).rate(0.01, 0.001, cuda) == pytest.approx(100)
+    assert WorkerPlan(2, 1).rate(0.01, 0.03, cpu) == pytest.approx(50)
+    assert WorkerPlan(8, 1).rate(0.01, 0.03, cpu) == pytest.approx(100), (
+        "the decoder has one thread"
+    )
+    assert WorkerPlan(2, 1).rate(0.01, 0.001, cuda) == pytest.approx(100)

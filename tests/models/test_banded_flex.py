@@ -61,10 +61,10 @@ class OnCuda:
 
 def test_it_is_off_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(banded_flex.SWITCH, raising=False)
-    assert not banded_flex.serves(OnCuda())
+    assert not banded_flex.supports(OnCuda())
     monkeypatch.setenv(banded_flex.SWITCH, "1")
-    assert banded_flex.serves(OnCuda())
-    assert not banded_flex.serves(torch.zeros(1))
+    assert banded_flex.supports(OnCuda())
+    assert not banded_flex.supports(torch.zeros(1))
     assert banded_flex.SWITCH in _OWN_VARIABLES, "no command calls it misspelt"
 
 

@@ -29,7 +29,7 @@ def both_ways(
 ) -> tuple[FloatArray, FloatArray]:
     """(windows, K) logits along with the sequence, and by themselves; the sequence itself is
     the same with and without windows."""
-    assert SharedWindows.serves(model, len(features.times), window)
+    assert SharedWindows.supports(model, len(features.times), window)
     found: list[tuple[int, FloatArray]] = []
     windows = SharedWindows(
         *(model, features.times.indices, starts, window),
@@ -124,7 +124,7 @@ def test_half_precision() -> None:
     ],
 )
 def test_windows_with_nothing_in_common(temporal: dict[str, Any], count: int, window: int) -> None:
-    assert not SharedWindows.serves(small_vtn(**temporal), count, window)
+    assert not SharedWindows.supports(small_vtn(**temporal), count, window)
 
 
 def test_only_waiting_tokens_are_held() -> None:

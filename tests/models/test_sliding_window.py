@@ -43,7 +43,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "blocks":
         monkeypatch.setattr(banded_flash, "_KERNEL", None)
     else:
-        assert banded_flash.serves(torch.zeros(1)), "this torch lacks the kernel"
+        assert banded_flash.supports(torch.zeros(1)), "this torch lacks the kernel"
     return str(request.param)
 
 

@@ -132,7 +132,7 @@ def plan_ranges(
 
 def _lasts(engine: RangeEngine, path: str, range_seconds: float) -> bool:
     """Whether the header promises more than one range: only then it is looked at closer."""
-    from vtnstream.inference.source import time_range
+    from vtnstream.inference.request import time_range
     from vtnstream.video.probe import probe
 
     part = engine.part
@@ -144,7 +144,7 @@ def _lasts(engine: RangeEngine, path: str, range_seconds: float) -> bool:
 def _cuts(engine: RangeEngine, path: str, chunk_tokens: int, range_seconds: float) -> list[int]:
     """Numbers of the chunks between which the part that is asked for is cut, its end included;
     by the header's word."""
-    from vtnstream.inference.source import time_range
+    from vtnstream.inference.request import time_range
     from vtnstream.video.probe import probe
     from vtnstream.video.sampling.grid import estimate_num_tokens, index_range
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from vtnstream.types import Partial
 
 
-def question_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make a :class:`vtnstream.inference.source.Question`, as its fields."""
+def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that make a :class:`vtnstream.inference.request.Request`, as its fields."""
     return {
         "sampling": shared.sampling_from(values, None),
         "start": values["start"],
@@ -52,9 +52,9 @@ def analyze_inputs(
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     with loading():
         from vtnstream.analyzer import Analyzer
-        from vtnstream.inference.source import Question
+        from vtnstream.inference.request import Request
 
-        question = Question(**question_from(values))
+        request = Request(**request_from(values))
         analyzer = Analyzer(values["model"], runtime=runtime)
     console.note(f"model {analyzer.model.config.name} from {values['model'] or 'the package'}")
     if values["model"] is None:
@@ -65,9 +65,9 @@ def analyze_inputs(
         def work(path: str, progress: CommandProgress) -> Partial | None:
             delivery.begin(path)
             if localize is None:
-                report = analyzer.classify(path, question, progress=progress)
+                report = analyzer.classify(path, request, progress=progress)
             else:
-                report = analyzer.timeline(path, question, localize, progress=progress)
+                report = analyzer.timeline(path, request, localize, progress=progress)
             for warning in report.warnings:
                 console.warn(f"{path}: {warning}")
             delivery.deliver(report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vtnstream.cli.analysis import question_from
+from vtnstream.cli.analysis import request_from
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, field, option
@@ -72,16 +72,16 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
     _check(values)
     config = FollowConfig(values["keep"], values["follow_timeout"])
     from vtnstream.analyzer import Analyzer
-    from vtnstream.inference.source import Question
+    from vtnstream.inference.request import Request
     from vtnstream.video.rtsp import open_stream
 
-    question = Question(**question_from(values))
+    request = Request(**request_from(values))
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     path = values["inputs"][0]
     feed = open_stream(path, idle_seconds=config.follow_timeout, warn=console.warn)
     INTERRUPTS.call_instead(feed.close)
     try:
-        with analyzer.follow(feed, question, localize, keep_seconds=config.keep) as follower:
+        with analyzer.follow(feed, request, localize, keep_seconds=config.keep) as follower:
             events = _Events(console, feed.name)
             events.start(follower, localize, config)
             for told in follower.told():
@@ -91,7 +91,7 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
             cut_short = f"stopped after {follower.num_tokens} tokens" if code else None
             rest = follower.rest()
             events.segments(rest, final=not code)
-            report = analyzer.followed(follower, question, localize, cut_short)
+            report = analyzer.followed(follower, request, localize, cut_short)
             events.result(report, follower, rest, interrupted=bool(code))
     finally:
         INTERRUPTS.end_calling()

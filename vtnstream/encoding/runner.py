@@ -1,7 +1,7 @@
 """Frames on the host to features on the host: one engine, several threads.
 
 On a CPU each thread works a batch of its own with one thread of torch: nobody waits at the
-end of each layer for the slowest of a team, the decoder takes its share of the processor
+end of each layer for the slowest of several threads, the decoder takes its share of the processor
 from whoever has it, and the numbers do not depend on how many threads there are. On CUDA two
 threads with a stream each let copies run beside the backbone.
 """
@@ -33,7 +33,7 @@ _CUDA_WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class WorkerPlan:
     """How many batches are worked at once, each by how many of torch's threads."""
 
     workers: int
@@ -46,8 +46,8 @@ class Team:
         return min(torch.get_num_threads(), MOST_WORKERS)
 
     @classmethod
-    def of(cls, device: torch.device) -> Team:
-        """A team for the threads torch may use here (``--threads``)."""
+    def of(cls, device: torch.device) -> WorkerPlan:
+        """The plan for the threads torch may use here (``--threads``)."""
         if device.type == "cuda":
             return cls(_CUDA_WORKERS, 1)
         cores = torch.get_num_threads()
@@ -160,21 +160,21 @@ class EncodedBatch:
 
 
 class Encoding:
-    """A team at work on batches, results in their order. A context manager.
+    """Several workers on batches, with the results in order. A context manager.
 
     Args:
         run: the engine.
-        team: how many work at once.
+        worker_plan: how many work at once.
         num_features: D.
 
     Attributes:
         busy_seconds: time the workers spent in the backbone, over the number of workers.
     """
 
-    def __init__(self, run: Runner, team: Team, num_features: int) -> None:
+    def __init__(self, run: Runner, worker_plan: WorkerPlan, num_features: int) -> None:
         self._run = run
         self._num_features = num_features
-        self._team = team
+        self._team = worker_plan
         self.busy_seconds = 0.0
 
     def __enter__(self) -> Encoding:

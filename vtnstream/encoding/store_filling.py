@@ -14,7 +14,7 @@ import numpy as np
 from vtnstream.config import PreprocessConfig, SamplingConfig
 from vtnstream.encoding.clip_source import SampleSource, open_samples
 from vtnstream.encoding.clips import SampleShape
-from vtnstream.encoding.runner import EncodedBatch, Encoding, Runner, Team
+from vtnstream.encoding.runner import EncodedBatch, Encoding, Runner, WorkerPlan
 from vtnstream.features.chunk import StoredChunk, persistent_stats
 from vtnstream.features.store import EndRecord, FeatureStore
 from vtnstream.localization.runs import gap_free_runs
@@ -60,14 +60,14 @@ class DecodeJob:
     stream: int | None
     hardware: Hardware | None
     run: Runner
-    team: Team
+    worker_plan: WorkerPlan
 
 
-def frames_held(batch_size: int, team: Team, frame_bytes: int) -> int:
+def frames_held(batch_size: int, worker_plan: WorkerPlan, frame_bytes: int) -> int:
     """Most frames that are in memory at once: ahead of the backbone, in its hands, and one
     batch each with the decoder and on its way; and what further decoders have ready."""
-    ahead = (_depth(batch_size) + 2 * team.workers + 2) * batch_size
-    return ahead + frames_waiting(batch_size, team.decoders, frame_bytes)
+    ahead = (_depth(batch_size) + 2 * worker_plan.workers + 2) * batch_size
+    return ahead + frames_waiting(batch_size, worker_plan.decoders, frame_bytes)
 
 
 def _depth(batch_size: int) -> int:
@@ -130,7 +130,7 @@ def _fill_run(
     layout = store.require_layout()
     with _open_source(store, job, first, stop) as source:
         batches = prefetch(source.chunks(), depth=_depth(layout.batch_size))
-        with closing(batches), Encoding(job.run, job.team, layout.num_features) as encoding:
+        with closing(batches), Encoding(job.run, job.worker_plan, layout.num_features) as encoding:
             # A run that had to start before its first missing chunk meets stored ones again.
             start = first * layout.chunk_tokens
             fresh = (b for b in _timed(batches, facts) if b.first_index >= start)
@@ -172,7 +172,7 @@ def _open_source(
         span=job.span,
         known_pts=known_pts,
         stream=job.stream,
-        decoders=DECODERS if job.hardware else job.team.decoders,
+        decoders=DECODERS if job.hardware else job.worker_plan.decoders,
         hardware=job.hardware,
     )
 

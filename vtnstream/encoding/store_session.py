@@ -1,4 +1,4 @@
-"""Opening the feature store of one question: under which key its features stand, how the
+"""Opening the feature store of one request: under which key its features stand, how the
 store is cut, and which engine will fill what it lacks."""
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Opened:
     Attributes:
         store: of the chosen backend's features.
         job: what to decode and encode.
-        first_chunk, stop_chunk: chunks of the question; None is the end of the video.
-        num_expected: tokens of the question by the header, None where it does not say.
+        first_chunk, stop_chunk: chunks of the request; None is the end of the video.
+        num_expected: tokens of the request by the header, None where it does not say.
         facts: device, precision, backend and why, for the report.
     """
 
@@ -57,7 +57,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Opening:
-    """One question about one video.
+    """One request about one video.
 
     Attributes:
         path: the video, in the ``state`` it was found in.
@@ -164,7 +164,7 @@ class Opening:
 
     @cached_property
     def num_expected(self) -> int | None:
-        """Tokens of the question by the header, None where it does not say."""
+        """Tokens of the request by the header, None where it does not say."""
         picked = estimate_num_tokens(self.info, self.sampling, self.span)
         return self.engines.encoder.shape.count_tokens(picked, self.sampling)
 
@@ -236,7 +236,7 @@ class Opening:
             stream=self.stream,
             hardware=self.decoding.hardware,
             run=prepared.run if prepared else encoder.runner(size),
-            team=engines.team,
+            worker_plan=engines.worker_plan,
         )
         facts = {
             **engines.facts(choice, layout.batch_size, prepared),

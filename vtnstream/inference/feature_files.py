@@ -1,5 +1,5 @@
 """Feature files of ``vtnstream extract``: what they say of their features, and whether these
-answer a question."""
+answer a request."""
 
 from __future__ import annotations
 

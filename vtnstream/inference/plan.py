@@ -117,8 +117,8 @@ def plan(
     rate, compiling = _measure(opening, choice, batch_size)
     missing = None if tokens is None else max(0, tokens - stored)
     frame_bytes = 3 * encoder.preprocess.size * encoder.preprocess.frame_width
-    held = frames_held(batch_size, engines.team, frame_bytes)
-    held += 4 * batch_size * engines.team.workers
+    held = frames_held(batch_size, engines.worker_plan, frame_bytes)
+    held += 4 * batch_size * engines.worker_plan.workers
     return Plan(
         info=info,
         num_frames=_num_frames(info, span),
@@ -163,9 +163,11 @@ def _measure(opening: Opening, choice: Choice, batch_size: int) -> tuple[float, 
     expected = engines.expected(choice.backend, size)
     rate = expected.frames_per_second
     if rate is None:
-        rate = expected.gain * measure_rate(engines.encoder, engines.team, samples, size)
+        rate = expected.gain * measure_rate(engines.encoder, engines.worker_plan, samples, size)
     device = engines.encoder.device
-    return engines.team.rate(decode_seconds, per_token / rate, device), expected.compile_seconds
+    return engines.worker_plan.rate(
+        decode_seconds, per_token / rate, device
+    ), expected.compile_seconds
 
 
 def _decode(opening: Opening) -> tuple[NDArray[np.uint8], float, float]:

@@ -1,4 +1,4 @@
-"""Where the features of one question come from: the store (decoding what it lacks), a feature
+"""Where the features of one request come from: the store (decoding what it lacks), a feature
 file, or one end-to-end pass."""
 
 from __future__ import annotations
@@ -7,13 +7,10 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.config.runtime import METHODS
-from vtnstream.config.views import ViewsConfig
 from vtnstream.encoding.clips import SampleShape
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.extract import (
@@ -28,60 +25,15 @@ from vtnstream.features.shuffling import shuffled
 from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.feature_files import check_provenance, partial_of_file, rounding
 from vtnstream.inference.multi_view import run_multi_view
+from vtnstream.inference.request import Request, time_range
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.long_sequence.streaming import SequenceOutput
 from vtnstream.progress import Progress
-from vtnstream.timecode import FrameCount, parse_time
 from vtnstream.transport.address import shown
-from vtnstream.transport.spool import at_hand
+from vtnstream.transport.spool import local_copy
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling.grid import index_range
-
-TimeLike = str | int | float | Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Which part of a video is asked about, and through which way.
-
-    Attributes:
-        sampling: overrides the model's own sampling.
-        start: source time in seconds or any form of ``vtnstream.timecode``; None: beginning.
-        end: the same; None: the end of the file.
-        features: a file of ``vtnstream extract`` to use instead of decoding.
-        method: ``chunked`` (memory does not grow with the video) or ``end-to-end``.
-        stream: index of the video stream where a file has several.
-        views: classify by clips and crops instead of one pass over the whole sequence.
-        whole: a ViViT that can reads the video as one sequence instead of in sliding clips.
-        shuffle: seed of a random order of the frames, each at another's time; None leaves
-            them in order.
-
-    Raises:
-        UsageError: the parts exclude each other.
-    """
-
-    sampling: SamplingConfig | None = None
-    start: TimeLike | None = None
-    end: TimeLike | None = None
-    features: str | Path | None = None
-    method: str = "chunked"
-    stream: int | None = None
-    views: ViewsConfig | None = None
-    whole: bool = False
-    shuffle: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"method must be one of {', '.join(METHODS)}, not {self.method!r}")
-        if self.views is not None and (self.features is not None or self.method != "chunked"):
-            raise UsageError("--views excludes --features and --method end-to-end")
-        if self.views is not None and self.whole:
-            raise UsageError("--views and --whole exclude each other")
-        if self.features is not None and self.method != "chunked":
-            raise UsageError("stored features and --method end-to-end exclude each other")
-        if self.shuffle is not None and (self.views is not None or self.method != "chunked"):
-            raise UsageError("frames are shuffled for one pass over the whole video, chunked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,34 +64,34 @@ def open_source(
     path: str | Path,
     model: VideoModel,
     encoder: FrameEncoder,
-    question: Question,
+    request: Request,
     runtime: RuntimeConfig,
     progress: Progress,
 ) -> Iterator[Source]:
-    """Features that answer ``question``, valid while the context is open.
+    """Features that answer ``request``, valid while the context is open.
 
     Raises:
         VtnstreamError: the video, the features or the range cannot be used.
     """
-    if question.shuffle is not None:
+    if request.shuffle is not None:
         if encoder.shape.clip:
             raise UsageError(
                 f"model {model.config.name} sees clips and has no features of single moments to "
                 "shuffle"
             )
-        plain = dataclasses.replace(question, shuffle=None)
+        plain = dataclasses.replace(request, shuffle=None)
         with open_source(path, model, encoder, plain, runtime, progress) as source:
-            features = shuffled(source.features, question.shuffle)
+            features = shuffled(source.features, request.shuffle)
             yield dataclasses.replace(source, features=features)
         return
     with (
-        at_hand(path, progress, runtime.spool_limit_bytes) as place,
-        _opened(place, model, encoder, question, runtime, progress) as source,
+        local_copy(path, progress, runtime.spool_limit_bytes) as place,
+        _opened(place, model, encoder, request, runtime, progress) as source,
     ):
-        yield told_of(path, place, source)
+        yield with_display_name(path, place, source)
 
 
-def told_of(path: str | Path, place: str | Path, source: Source) -> Source:
+def with_display_name(path: str | Path, place: str | Path, source: Source) -> Source:
     """``source`` under the name its video was given, though it was read at ``place``; with the
     hash of what was read."""
     facts = {**source.facts, "video_blocks_sha256": video_identity(place).blocks_sha256}
@@ -152,20 +104,20 @@ def _opened(
     path: str | Path,
     model: VideoModel,
     encoder: FrameEncoder,
-    question: Question,
+    request: Request,
     runtime: RuntimeConfig,
     progress: Progress,
 ) -> Iterator[Source]:
-    span = time_range(path, question.start, question.end, question.stream)
-    sampling = question.sampling or model.config.sampling
-    if question.features is not None:
-        yield _from_file(path, model, encoder, question, sampling, span)
-    elif question.views is not None:
-        yield _views(path, model, encoder, question, sampling, span, progress)
-    elif question.method == "end-to-end":
+    span = time_range(path, request.start, request.end, request.stream)
+    sampling = request.sampling or model.config.sampling
+    if request.features is not None:
+        yield _from_file(path, model, encoder, request, sampling, span)
+    elif request.views is not None:
+        yield _views(path, model, encoder, request, sampling, span, progress)
+    elif request.method == "end-to-end":
         if runtime.dtype not in ("auto", "float32"):
             raise UsageError(f"--method end-to-end runs in float32 only, not {runtime.dtype}")
-        yield _end_to_end(path, model, encoder.shape, question, sampling, span)
+        yield _end_to_end(path, model, encoder.shape, request, sampling, span)
     else:
         with extract_features(
             path,
@@ -173,49 +125,22 @@ def _opened(
             sampling,
             span=span,
             runtime=runtime,
-            stream=question.stream,
+            stream=request.stream,
             progress=progress,
         ) as extracted:
             yield Source.of(extracted)
-
-
-def time_range(
-    path: str | Path, start: TimeLike | None, end: TimeLike | None, stream: int | None = None
-) -> TimeRange:
-    """A range of source time from user's words; ``2700f`` needs the video's rate.
-
-    Raises:
-        UsageError: not a time, or the range is empty.
-    """
-    first = _seconds(path, start, stream) if start is not None else Fraction(0)
-    last = _seconds(path, end, stream) if end is not None else None
-    if last is not None and last <= first:
-        raise UsageError(f"--end {end} does not lie after --start {start if start else 0}")
-    return TimeRange(first, last)
-
-
-def _seconds(path: str | Path, value: TimeLike, stream: int | None) -> Fraction:
-    parsed = parse_time(value) if isinstance(value, str) else Fraction(value)
-    if isinstance(parsed, FrameCount):
-        rate = probe(path, stream=stream).average_rate
-        if not rate:
-            raise UsageError(f"{path}: its frame rate is unknown: give times in seconds")
-        return Fraction(parsed.frames) / rate
-    if parsed < 0:
-        raise UsageError(f"times start at 0, not {value}")
-    return parsed
 
 
 def _end_to_end(
     path: str | Path,
     model: VideoModel,
     shape: SampleShape,
-    question: Question,
+    request: Request,
     sampling: SamplingConfig,
     span: TimeRange,
 ) -> Source:
     result = run_end_to_end(
-        path, model, sampling, shape=shape, whole=question.whole, span=span, stream=question.stream
+        path, model, sampling, shape=shape, whole=request.whole, span=span, stream=request.stream
     )
     facts = {
         "tokens": len(result.features.times),
@@ -237,12 +162,12 @@ def _views(
     path: str | Path,
     model: VideoModel,
     encoder: FrameEncoder,
-    question: Question,
+    request: Request,
     sampling: SamplingConfig,
     span: TimeRange,
     progress: Progress,
 ) -> Source:
-    views, stream = question.views, question.stream
+    views, stream = request.views, request.stream
     assert views is not None
     result = run_multi_view(
         path,
@@ -271,14 +196,14 @@ def _from_file(
     path: str | Path,
     model: VideoModel,
     encoder: FrameEncoder,
-    question: Question,
+    request: Request,
     sampling: SamplingConfig,
     span: TimeRange,
 ) -> Source:
     """Features of an earlier ``extract``, checked to be this video's, this model's and this
     grid's."""
-    file = FeatureFile(question.features or "")
-    info = probe(path, stream=question.stream)
+    file = FeatureFile(request.features or "")
+    info = probe(path, stream=request.stream)
     check_provenance(file, path, info, model, encoder, sampling_grid(sampling, span, encoder.shape))
     features = FeatureSpan(file, *index_range(sampling, span))
     if not len(features.times):

@@ -32,7 +32,7 @@ class SlidingWindows:
     def follower(self) -> SharedWindows | None:
         """What classifies them along with the whole sequence, where that saves anything."""
         count = len(self._features.times)
-        if not SharedWindows.serves(self._model, count, self._window):
+        if not SharedWindows.supports(self._model, count, self._window):
             return None
         indices = self._features.times.indices
         return SharedWindows(self._model, indices, self._starts, self._window, self._add)

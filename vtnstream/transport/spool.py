@@ -30,7 +30,7 @@ _LONGEST_NAME = 80
 
 
 @contextmanager
-def at_hand(path: str | Path, progress: Progress, limit_bytes: int) -> Iterator[str | Path]:
+def local_copy(path: str | Path, progress: Progress, limit_bytes: int) -> Iterator[str | Path]:
     """A name under which the video can be opened again and again while the context lasts:
     ``path`` itself, or a temporary copy. Errors name ``path`` all the same.
 

@@ -21,7 +21,7 @@ from vtnstream.video.probe import StreamFacts, examine
 from vtnstream.video.resize import INTERPOLATIONS
 from vtnstream.video.sampling.grid import SINGLE, Burst
 from vtnstream.video.sampling.parallel import ParallelPass
-from vtnstream.video.sampling.passes import Pass, Request
+from vtnstream.video.sampling.passes import Pass, ReadRequest
 from vtnstream.video.sampling.samplers import Wanted
 
 
@@ -78,7 +78,7 @@ def open_video(
         raise ValueError(f"first_index {first_index} is no multiple of chunk_size {chunk_size}")
     lookup(INTERPOLATIONS, interpolation, "interpolation")
     info, facts = examine(medium, stream=stream, max_pixels=max_pixels)
-    request = Request(
+    request = ReadRequest(
         medium=medium,
         path=info.path,
         stream_index=info.stream_index,
@@ -107,7 +107,7 @@ class VideoSource:
     """
 
     def __init__(
-        self, info: VideoInfo, facts: StreamFacts, request: Request, decoders: int = 1
+        self, info: VideoInfo, facts: StreamFacts, request: ReadRequest, decoders: int = 1
     ) -> None:
         self.info = info
         self._facts = facts

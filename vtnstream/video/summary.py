@@ -7,7 +7,7 @@ from fractions import Fraction
 from vtnstream.errors import VideoDecodeError
 from vtnstream.timecode import format_time
 from vtnstream.types import DecodeSummary
-from vtnstream.video.decoding.frame_timeline import Screen
+from vtnstream.video.decoding.frame_timeline import FrameTimeline
 from vtnstream.video.decoding.reader import FrameReader
 
 _MAX_PLACES = 5
@@ -39,25 +39,25 @@ def check_usable(path: str, reader: FrameReader) -> None:
     raise VideoDecodeError(f"{path}: no frame could be decoded ({why}); get another copy")
 
 
-def summarize(reader: FrameReader, screen: Screen) -> DecodeSummary:
+def summarize(reader: FrameReader, timeline: FrameTimeline) -> DecodeSummary:
     """Sum up a pass that has ended."""
-    ending = tuple(_at_the_end(reader, screen))
+    ending = tuple(_at_the_end(reader, timeline))
     return DecodeSummary(
         stats=reader.tally.total,
-        end_seconds=float(max(Fraction(0), _end(reader, screen))),
+        end_seconds=float(max(Fraction(0), _end(reader, timeline))),
         reached_end=reader.reached_end or reader.stopped is not None,
-        problems=(*_met(reader, screen), *ending),
+        problems=(*_met(reader, timeline), *ending),
         end_problems=ending,
         warnings=tuple(_warnings(reader)),
     )
 
 
-def _end(reader: FrameReader, screen: Screen) -> Fraction:
+def _end(reader: FrameReader, timeline: FrameTimeline) -> Fraction:
     """Where the video ends: frames after the last keyframe count though nobody saw them."""
     packets_end = reader.continuity.packets_end
     if reader.keyframes_only and packets_end is not None:
-        return max(screen.end, packets_end)
-    return screen.end
+        return max(timeline.end, packets_end)
+    return timeline.end
 
 
 def _warnings(reader: FrameReader) -> list[str]:
@@ -68,7 +68,7 @@ def _warnings(reader: FrameReader) -> list[str]:
     return warnings
 
 
-def _met(reader: FrameReader, screen: Screen) -> list[str]:
+def _met(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
     """Damage on the way."""
     stats = reader.tally.total
     problems = []
@@ -76,27 +76,27 @@ def _met(reader: FrameReader, screen: Screen) -> list[str]:
         problems.append(f"{stats.num_packet_errors} packets could not be decoded")
     if stats.num_corrupt:
         problems.append(f"{stats.num_corrupt} packets or frames are corrupt")
-    if screen.gaps:
-        places = ", ".join(f"{_clock(a)} to {_clock(b)}" for a, b in screen.gaps[:_MAX_PLACES])
-        more = len(screen.gaps) - _MAX_PLACES
+    if timeline.gaps:
+        places = ", ".join(f"{_clock(a)} to {_clock(b)}" for a, b in timeline.gaps[:_MAX_PLACES])
+        more = len(timeline.gaps) - _MAX_PLACES
         problems.append(f"no picture from {places}" + (f" and {more} more" if more > 0 else ""))
     return problems
 
 
-def _at_the_end(reader: FrameReader, screen: Screen) -> list[str]:
+def _at_the_end(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
     """Why the end that was reached is not the end there ought to be."""
     problems = []
     if reader.num_encrypted:
         problems.append(f"{reader.num_encrypted} packets are encrypted")
     if reader.stopped:
-        problems.append(f"reading stopped at {_clock(screen.end)}: {reader.stopped}")
+        problems.append(f"reading stopped at {_clock(timeline.end)}: {reader.stopped}")
     elif reader.reached_end and (promised := _promised_end(reader)) is not None:
         slack = max(
             _SLACK_FRAMES * reader.facts.frame_seconds,
             _SLACK_SECONDS,
             min(_MAX_SLACK_SECONDS, promised * _SLACK_SHARE),
         )
-        if promised - (end := _end(reader, screen)) > slack:
+        if promised - (end := _end(reader, timeline)) > slack:
             problems.append(
                 f"the video ends at {_clock(end)}, its header promises {_clock(promised)}"
             )

@@ -41,7 +41,7 @@ class AnalysisEngine:
 
     Args:
         model: a model folder or a name on the Hub; None is the bundled one.
-        question: fields of :class:`vtnstream.inference.source.Question`.
+        request: fields of :class:`vtnstream.inference.request.Request`.
         localize: how to make a timeline; None for the class alone.
         formats, top_k: what is written of a report.
         every: formats that cannot hold a report are left out with a remark; else they are an
@@ -53,7 +53,7 @@ class AnalysisEngine:
     def __init__(
         self,
         model: str | None,
-        question: Mapping[str, Any],
+        request: Mapping[str, Any],
         localize: TimelineConfig | None,
         *,
         formats: Sequence[str],
@@ -63,23 +63,23 @@ class AnalysisEngine:
         output: Path,
     ) -> None:
         from vtnstream.analyzer import Analyzer
-        from vtnstream.inference.source import Question
+        from vtnstream.inference.request import Request
         from vtnstream.models.io.checkpoint import weights_sha256
         from vtnstream.report.writers.structured import SCHEMA
 
         self._analyzer = Analyzer(model, runtime=runtime)
-        self._question = Question(**question)
+        self._request = Request(**request)
         self._localize = localize
         self._formats, self._every, self._top_k = formats, every, top_k
         self.output = output
         config = self._analyzer.model.config
-        self.sampling = self._question.sampling or config.sampling
+        self.sampling = self._request.sampling or config.sampling
         settings = {
             "command": "classify" if localize is None else "timeline",
             "schema": SCHEMA,
             "model": to_dict(config),
             "weights": weights_sha256(self._analyzer.model),
-            "question": to_dict(self._question),
+            "question": to_dict(self._request),  # the name in status files and keys
             "localize": None if localize is None else to_dict(localize),
             "formats": list(formats),
             "top_k": top_k,
@@ -92,11 +92,11 @@ class AnalysisEngine:
 
     @property
     def part(self) -> Part:
-        return Part(self._question.start, self._question.end, self._question.stream)
+        return Part(self._request.start, self._request.end, self._request.stream)
 
     @property
     def splits(self) -> bool:
-        return self._question.method == METHODS[0] and self._question.views is None
+        return self._request.method == METHODS[0] and self._request.views is None
 
     @property
     def runtime(self) -> RuntimeConfig:
@@ -110,10 +110,10 @@ class AnalysisEngine:
         from vtnstream.report.writer import write_reports
 
         if self._localize is None:
-            report = self._analyzer.classify(task.path, self._question, progress=progress)
+            report = self._analyzer.classify(task.path, self._request, progress=progress)
         else:
             report = self._analyzer.timeline(
-                task.path, self._question, self._localize, progress=progress
+                task.path, self._request, self._localize, progress=progress
             )
         if self._top_k is not None:
             report = dataclasses.replace(report, classes=report.classes[: self._top_k])

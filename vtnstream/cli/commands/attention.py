@@ -79,9 +79,9 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features belongs to one video: name one input")
     from vtnstream.analyzer import Analyzer
-    from vtnstream.inference.source import Question
+    from vtnstream.inference.request import Request
 
-    question = Question(
+    request = Request(
         sampling=shared.sampling_from(values, None),
         start=values["start"],
         end=values["end"],
@@ -96,7 +96,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     many = len(inputs.items) > 1
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
-        report, found = analyzer.attention(path, question, progress=progress)
+        report, found = analyzer.attention(path, request, progress=progress)
         row = found.row(-1 if layer is None else layer, head)
         shown = _Shown.of(report, found, row, values["top"])
         if values["output_dir"] is not None:

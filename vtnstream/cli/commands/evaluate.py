@@ -186,9 +186,9 @@ def _from_model(
     Also returns the model's dense labels."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.evaluation import Judged
-    from vtnstream.inference.source import Question
+    from vtnstream.inference.request import Request
 
-    question = Question(views=views_of(order), shuffle=values["shuffle"])
+    request = Request(views=views_of(order), shuffle=values["shuffle"])
     localize = shared.timeline_from(values) if annotations.has_segments else None
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     if order == "online" and localize is not None:
@@ -199,9 +199,9 @@ def _from_model(
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
         if localize is None:
-            report = analyzer.classify(path, question, progress=progress)
+            report = analyzer.classify(path, request, progress=progress)
         else:
-            report = analyzer.timeline(path, question, localize, progress=progress)
+            report = analyzer.timeline(path, request, localize, progress=progress)
         length = report.video.duration_from_header
         judged.append(
             Judged(

@@ -20,7 +20,7 @@ from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
 from vtnstream.config.shipped import bundled_model
 from vtnstream.timecode import format_time
-from vtnstream.transport.spool import at_hand
+from vtnstream.transport.spool import local_copy
 
 if TYPE_CHECKING:
     from vtnstream.inference.plan import Plan
@@ -56,7 +56,7 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
     documents: list[dict[str, Any]] = []
 
     def work(path: str, progress: CommandProgress) -> None:
-        with at_hand(path, progress, running.runtime_from(values).spool_limit_bytes) as place:
+        with local_copy(path, progress, running.runtime_from(values).spool_limit_bytes) as place:
             result = _plan(place, encoding, values)
         if values["json"]:
             documents.append(_document(path, result))
@@ -71,7 +71,7 @@ def plan(console: Console, /, **values: Any) -> ExitCode:
 
 def _plan(path: str | Path, encoding: Encoding, values: dict[str, Any]) -> Plan:
     from vtnstream.inference.plan import plan as estimate
-    from vtnstream.inference.source import time_range
+    from vtnstream.inference.request import time_range
 
     model = encoding.model
     sizes: dict[str, int] = {}

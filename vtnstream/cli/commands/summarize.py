@@ -94,16 +94,16 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     elif values["format"]:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
     from vtnstream.analyzer import Analyzer
-    from vtnstream.inference.source import Question
+    from vtnstream.inference.request import Request
 
-    question = Question(start=values["start"], end=values["end"], stream=values["stream"])
+    request = Request(start=values["start"], end=values["end"], stream=values["stream"])
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     localize = shared.timeline_from(values)
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
         from vtnstream.report.writers.structured import report_json
 
-        report = analyzer.summarize(path, question, localize, config, progress=progress)
+        report = analyzer.summarize(path, request, localize, config, progress=progress)
         if files is not None:
             everything = [item.path for item in inputs.items]
             refusal = files.write(report, values["output_dir"], inputs=everything)

@@ -16,7 +16,7 @@ from vtnstream.batch.storage import FolderStorage, Storage, open_storage
 from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine, Part
 from vtnstream.batch.workers.local import LocalPool
 from vtnstream.batch.workers.outcome import FAILED, PARTIAL, Outcome
-from vtnstream.cli.analysis import question_from
+from vtnstream.cli.analysis import request_from
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
@@ -154,7 +154,7 @@ def make_analysis_engine(
     keep_freed_memory()
     return AnalysisEngine(
         values["model"],
-        question_from(values),
+        request_from(values),
         localize,
         formats=formats,
         every=every,

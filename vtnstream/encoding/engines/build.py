@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.cache import EngineCache, EngineKey, hardware
 from vtnstream.encoding.engines.measure import filled, seconds_of
-from vtnstream.encoding.runner import Runner, Team
+from vtnstream.encoding.runner import Runner, WorkerPlan
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EngineError, get_backend
 from vtnstream.models.compile.child import compile_in_child
@@ -44,13 +44,13 @@ class EngineBuilder:
 
     Attributes:
         encoder: whose network is compiled.
-        team: who will call the engine.
+        worker_plan: who will call the engine.
         cache: where engines are kept.
         progress: told of compilations.
     """
 
     encoder: FrameEncoder
-    team: Team
+    worker_plan: WorkerPlan
     cache: EngineCache
     progress: Progress
 
@@ -67,7 +67,7 @@ class EngineBuilder:
             preprocess=encoder.preprocess.key(),
             dtype=encoder.dtype,
             batch_size=batch_size,
-            threads=self.team.threads,
+            threads=self.worker_plan.threads,
         )
 
     def prepare(
@@ -95,7 +95,7 @@ class EngineBuilder:
         waiting = f"another vtnstream process is compiling {encoder.config.name}, waiting"
         with self.cache.obtain(key, make, on_wait=lambda: self.progress.warn(waiting)) as record:
             engine = compiler.load(
-                record.folder, encoder.network, encoder.device, self.team.workers
+                record.folder, encoder.network, encoder.device, self.worker_plan.workers
             )
         run = encoder.runner(batch_size, engine)
         difference = check(run, encoder, shown[:batch_size])
@@ -115,7 +115,7 @@ class EngineBuilder:
                 self.encoder.network,
                 pixels,
                 folder,
-                threads=self.team.threads,
+                threads=self.worker_plan.threads,
                 on_wait=lambda seconds: self.progress.advance(int(seconds)),
             )
         finally:
@@ -126,7 +126,7 @@ class EngineBuilder:
         """Frames a second of one worker, with and without the engine."""
         batch, plain = filled(frames, run.batch_size), self.encoder.runner(run.batch_size)
         seconds = {
-            name: seconds_of(partial(one, batch), self.team, run.device, rounds=2)
+            name: seconds_of(partial(one, batch), self.worker_plan, run.device, rounds=2)
             for name, one in (("frames_per_second", run), ("eager_frames_per_second", plain))
         }
         return {name: float(f"{run.batch_size / each:.4g}") for name, each in seconds.items()}

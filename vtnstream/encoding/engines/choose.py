@@ -24,7 +24,7 @@ from vtnstream.encoding.engines.measure import (
     measure_batch_size,
     measure_rate,
 )
-from vtnstream.encoding.runner import Team
+from vtnstream.encoding.runner import WorkerPlan
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
 from vtnstream.models.resident import trim
@@ -83,11 +83,11 @@ class Engines:
         self.encoder = encoder
         self.runtime = runtime
         self.progress = progress
-        self.team = Team.of(encoder.device)
+        self.worker_plan = WorkerPlan.of(encoder.device)
         root = runtime.cache_dir or default_cache_dir()
         self.cache = EngineCache(root, keep=runtime.use_cache)
         self.measurements = Measurements(root, keep=runtime.use_cache)
-        self._builder = EngineBuilder(encoder, self.team, self.cache, progress)
+        self._builder = EngineBuilder(encoder, self.worker_plan, self.cache, progress)
 
     # ------------------------------------------------------------------------ choosing
 
@@ -139,13 +139,13 @@ class Engines:
         if num_frames is None:
             return Choice(EAGER, "the number of frames to come is unknown")
         num_frames += self.encoder.num_encoded
-        measured = self.measurements.get(self.encoder, self.team)
+        measured = self.measurements.get(self.encoder, self.worker_plan)
         if measured is None and num_frames < WORTH_MEASURING:
             return Choice(EAGER, f"{num_frames} frames do not repay compiling")
         if measured is None:
-            rate = measure_rate(self.encoder, self.team, frames(), batch_size)
-            measured = self.measurements.note(self.encoder, self.team, Measured(rate))
-        seconds = num_frames / (measured.frames_per_second * self.team.workers)
+            rate = measure_rate(self.encoder, self.worker_plan, frames(), batch_size)
+            measured = self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
+        seconds = num_frames / (measured.frames_per_second * self.worker_plan.workers)
         compiling = self.cache.mean_fact("compile_seconds", name) or EXPECTED_COMPILE_SECONDS
         sums = f"{num_frames} frames take {seconds:.0f} s, compiling about {compiling:.0f} s"
         if seconds * (1 - 1 / EXPECTED_GAIN) < compiling:
@@ -160,12 +160,12 @@ class Engines:
             return max(1, self.runtime.batch_size // shape.burst.frames)
         if shape.clip:
             return default_batch_size(encoder.device)
-        known = self.measurements.get(self.encoder, self.team)
+        known = self.measurements.get(self.encoder, self.worker_plan)
         if known is None or known.batch_size is None:
             if (num_frames or 0) < WORTH_TRYING_BATCHES:
                 return encoder.usual_batch_size
-            known = measure_batch_size(encoder, self.team, frames())
-            self.measurements.note(encoder, self.team, known)
+            known = measure_batch_size(encoder, self.worker_plan, frames())
+            self.measurements.note(encoder, self.worker_plan, known)
         assert known.batch_size is not None
         return known.batch_size
 
@@ -190,7 +190,7 @@ class Engines:
     def expected(self, backend: str, batch_size: int) -> Expected:
         """What is known of a backend before it is made."""
         if backend == EAGER:
-            measured = self.measurements.get(self.encoder, self.team)
+            measured = self.measurements.get(self.encoder, self.worker_plan)
             return Expected(measured.frames_per_second if measured else None, 1.0, 0.0)
         record = self._record(backend, batch_size)
         if record is not None:
@@ -208,8 +208,8 @@ class Engines:
         """
         self.encoder.num_encoded += num_frames
         if backend == EAGER and num_frames >= FEW_FRAMES:
-            rate = num_frames / (seconds * self.team.workers)
-            self.measurements.note(self.encoder, self.team, Measured(rate))
+            rate = num_frames / (seconds * self.worker_plan.workers)
+            self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
 
     # ------------------------------------------------------------------------- making
 
@@ -254,7 +254,7 @@ class Engines:
             "backend": choice.backend,
             "reason": choice.reason,
             "batch_size": batch_size,
-            "workers": self.team.workers,
+            "workers": self.worker_plan.workers,
             **(prepared.facts if prepared else {}),
         }
 

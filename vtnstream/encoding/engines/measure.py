@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.cache import hardware
-from vtnstream.encoding.runner import Team
+from vtnstream.encoding.runner import WorkerPlan
 from vtnstream.features.store import read_json, write_json
 
 _LARGEST_BATCH = {"cpu": 16, "cuda": 256}
@@ -35,7 +35,9 @@ class Measured:
     batch_size: int | None = None
 
 
-def seconds_of(work: Callable[[], object], team: Team, device: torch.device, rounds: int) -> float:
+def seconds_of(
+    work: Callable[[], object], worker_plan: WorkerPlan, device: torch.device, rounds: int
+) -> float:
     """Seconds that ``work`` takes in a worker's thread, the best of some rounds after one
     that is not counted."""
 
@@ -51,7 +53,9 @@ def seconds_of(work: Callable[[], object], team: Team, device: torch.device, rou
         return best
 
     before = torch.get_num_threads()
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(team.threads,)) as pool:
+    with ThreadPoolExecutor(
+        1, initializer=torch.set_num_threads, initargs=(worker_plan.threads,)
+    ) as pool:
         try:
             return pool.submit(timed).result()
         finally:
@@ -59,28 +63,34 @@ def seconds_of(work: Callable[[], object], team: Team, device: torch.device, rou
 
 
 def measure_rate(
-    encoder: FrameEncoder, team: Team, frames: NDArray[np.uint8], size: int, rounds: int = 1
+    encoder: FrameEncoder,
+    worker_plan: WorkerPlan,
+    frames: NDArray[np.uint8],
+    size: int,
+    rounds: int = 1,
 ) -> float:
     """Frames a second of one worker in batches of ``size``."""
     batch, run = filled(frames, size), encoder.runner(size)
-    return size / seconds_of(lambda: run(batch), team, encoder.device, rounds)
+    return size / seconds_of(lambda: run(batch), worker_plan, encoder.device, rounds)
 
 
-def measure_batch_size(encoder: FrameEncoder, team: Team, frames: NDArray[np.uint8]) -> Measured:
+def measure_batch_size(
+    encoder: FrameEncoder, worker_plan: WorkerPlan, frames: NDArray[np.uint8]
+) -> Measured:
     """Try batches of growing size on real frames (n, h, w, 3), repeated as needed."""
     size = encoder.usual_batch_size
-    best = Measured(measure_rate(encoder, team, frames, size, rounds=2), size)
+    best = Measured(measure_rate(encoder, worker_plan, frames, size, rounds=2), size)
     while 2 * size <= _LARGEST_BATCH[encoder.device.type]:
         size *= 2
         try:
-            rate = measure_rate(encoder, team, frames, size, rounds=2)
+            rate = measure_rate(encoder, worker_plan, frames, size, rounds=2)
         except torch.OutOfMemoryError:
             break
         if rate < _WORTH * best.frames_per_second:
             break
         assert best.batch_size is not None
         # Perhaps the machine was only busier before.
-        again = measure_rate(encoder, team, frames, best.batch_size, rounds=2)
+        again = measure_rate(encoder, worker_plan, frames, best.batch_size, rounds=2)
         if rate < _WORTH * again:
             break
         best = Measured(rate, size)
@@ -104,23 +114,23 @@ class Measurements:
         self.root = root / "engines" / "measured"
         self.keep = keep
 
-    def get(self, encoder: FrameEncoder, team: Team) -> Measured | None:
+    def get(self, encoder: FrameEncoder, worker_plan: WorkerPlan) -> Measured | None:
         """What is known of a network here."""
-        known = read_json(self._path(encoder, team))
+        known = read_json(self._path(encoder, worker_plan))
         return None if known is None else Measured(**known)
 
-    def note(self, encoder: FrameEncoder, team: Team, measured: Measured) -> Measured:
+    def note(self, encoder: FrameEncoder, worker_plan: WorkerPlan, measured: Measured) -> Measured:
         """Remember it for the next run; a batch size once found stays."""
         if self.keep:
-            known = self.get(encoder, team)
+            known = self.get(encoder, worker_plan)
             if known is not None and measured.batch_size is None:
                 measured = replace(measured, batch_size=known.batch_size)
             self.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.mkdir(exist_ok=True)
-            write_json(self._path(encoder, team), asdict(measured))
+            write_json(self._path(encoder, worker_plan), asdict(measured))
         return measured
 
-    def _path(self, encoder: FrameEncoder, team: Team) -> Path:
+    def _path(self, encoder: FrameEncoder, worker_plan: WorkerPlan) -> Path:
         key: dict[str, Any] = {
             "backbone": encoder.config.name.partition(".")[0],  # the tag names weights
             "arguments": {**encoder.config.key(), **encoder.shape.key()},
@@ -128,7 +138,7 @@ class Measurements:
             "dtype": encoder.dtype,
             "hardware": hardware(encoder.device),
             "cores": os.cpu_count(),
-            "team": asdict(team),
+            "worker_plan": asdict(worker_plan),
             "torch": torch.__version__,
         }
         text = json.dumps(key, sort_keys=True, default=str)

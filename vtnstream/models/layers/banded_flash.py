@@ -25,7 +25,7 @@ Attended = tuple[Tensor, Tensor]
 weights, (B, T, H) float32."""
 
 
-def serves(*operands: Tensor) -> bool:
+def supports(*operands: Tensor) -> bool:
     """Whether this way can be taken: on a CPU, without gradients, and not while a compiler or
     exporter looks on, which do better with the public operators."""
     return (

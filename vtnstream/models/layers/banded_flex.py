@@ -25,7 +25,7 @@ TILE = 128
 """Queries and keys of one block of the mask."""
 
 
-def serves(*operands: Tensor) -> bool:
+def supports(*operands: Tensor) -> bool:
     """Whether this way is taken: asked for, on CUDA, without gradients, outside another
     compiler."""
     return (

@@ -162,16 +162,16 @@ def way_of(like: Tensor) -> str:
     ``flash`` (:mod:`~vtnstream.models.layers.banded_flash`), ``flex``
     (:mod:`~vtnstream.models.layers.banded_flex`) or ``blocks``."""
     like = like.detach()
-    if banded_flash.serves(like):
+    if banded_flash.supports(like):
         return "flash"
-    return "flex" if banded_flex.serves(like) else "blocks"
+    return "flex" if banded_flex.supports(like) else "blocks"
 
 
 def _whole(*operands: Tensor) -> Callable[..., banded_flash.Attended] | None:
     """The way that works a whole band at once on this device, or None for blocks."""
-    if banded_flash.serves(*operands):
+    if banded_flash.supports(*operands):
         return banded_flash.banded_attention
-    return banded_flex.banded_attention if banded_flex.serves(*operands) else None
+    return banded_flex.banded_attention if banded_flex.supports(*operands) else None
 
 
 def _in_blocks(

@@ -14,7 +14,7 @@ Read = Callable[[int, int], tuple[Tensor, Rotation | None]]
 """States (1, T, D) of tokens ``start`` to ``stop`` and their rotation."""
 
 
-class Surroundings:
+class KeyValueWindow:
     """Holds what the queries of one block may see: the block and ``reach`` tokens to each
     side. Each key is made once, before the state it is made from may be overwritten.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
 from vtnstream.models.layers.positions import Rotation
-from vtnstream.models.long_sequence.key_value_window import Surroundings
+from vtnstream.models.long_sequence.key_value_window import KeyValueWindow
 from vtnstream.models.long_sequence.states import StateBuffer, state_buffer
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import LongformerLayer, TemporalEncoder
@@ -148,7 +148,7 @@ class SequencePass:
         def read(first: int, last: int) -> tuple[Tensor, Rotation | None]:
             return buffer.rows[None, first:last], self.encoder.rotation(self.indices(first, last))
 
-        around = Surroundings(layer.attention.self, self.count, self.size, read)
+        around = KeyValueWindow(layer.attention.self, self.count, self.size, read)
         most = feed_forward_numbers(self.encoder.hidden_size, self.size)
         rows = max(most // layer.intermediate.dense.out_features, 16)
         for start in range(0, self.count, self.size):

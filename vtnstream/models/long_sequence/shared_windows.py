@@ -34,7 +34,7 @@ class SharedWindows:
     that a waiting window needs are held.
 
     Args:
-        model: one that :meth:`serves`.
+        model: one that :meth:`supports`.
         indices: (N,) grid positions of the whole sequence.
         starts: first token of each window, not decreasing; all whole.
         window: tokens in each.
@@ -64,7 +64,7 @@ class SharedWindows:
         self._outputs = HeldRows(like, like.shape[0])  # (T', D), T' <= T
 
     @staticmethod
-    def serves(model: VTN, num_tokens: int, window: int) -> bool:
+    def supports(model: VTN, num_tokens: int, window: int) -> bool:
         """Whether windows have anything in common with the whole: tokens that see neither
         border, and positions that do not start again in each."""
         encoder = model.temporal_encoder

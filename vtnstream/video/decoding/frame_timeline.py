@@ -37,7 +37,7 @@ class Shown:
 
 
 @dataclass(slots=True)
-class Screen:
+class FrameTimeline:
     """Pairs each frame with what follows, and finds the gaps.
 
     A frame holds for its declared duration, and in any case for ``patience`` seconds. Where

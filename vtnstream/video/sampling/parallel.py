@@ -22,8 +22,8 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, DecodeSummary, FrameChunk
 from vtnstream.video.decoding.reader import SeekUnverifiedError, UnforeseenError
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.sampling.passes import Pass, Request
-from vtnstream.video.sampling.pieces import Cutting, pays
+from vtnstream.video.sampling.passes import Pass, ReadRequest
+from vtnstream.video.sampling.pieces import Cutting, is_worthwhile
 from vtnstream.video.sampling.prefetch import Ahead
 from vtnstream.video.sampling.samplers import Points, Wanted
 
@@ -79,7 +79,7 @@ class ParallelPass:
         frame_bytes: of a picture as it is handed out.
     """
 
-    request: Request
+    request: ReadRequest
     facts: StreamFacts
     cancelled: Callable[[], bool]
     decoders: int
@@ -101,7 +101,7 @@ class ParallelPass:
         """Side by side where that is certain, else in one pass."""
         whole = Pass(self.request, self.facts, self.cancelled)
         points: Points | None = whole.find_grid()
-        if points is None and pays(self.request, self.facts, self.frame_bytes):
+        if points is None and is_worthwhile(self.request, self.facts, self.frame_bytes):
             points = whole.find_numbers()
         cutting = Cutting.of(self.request, self.facts, points, self.frame_bytes)
         if cutting is not None:

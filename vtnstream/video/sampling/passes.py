@@ -15,7 +15,7 @@ from vtnstream.transport.feed import Feed
 from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange
 from vtnstream.video.container import OpenedVideo, open_video
-from vtnstream.video.decoding.frame_timeline import Screen
+from vtnstream.video.decoding.frame_timeline import FrameTimeline
 from vtnstream.video.decoding.hardware import Hardware, SurfaceResizer, refusing, undamaged
 from vtnstream.video.decoding.lookahead import Choice
 from vtnstream.video.decoding.reader import (
@@ -54,7 +54,7 @@ _FIRST_FRAME_GRACE = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReadRequest:
     """What a source was asked for (see :func:`vtnstream.video.source.open_video`)."""
 
     medium: Medium
@@ -92,7 +92,7 @@ class Pass:
         before: the last token before the first one wanted, once that was met.
     """
 
-    request: Request
+    request: ReadRequest
     facts: StreamFacts
     cancelled: Callable[[], bool]
     plainly: bool = False
@@ -220,11 +220,11 @@ class Pass:
             )
             if seek_to is not None:
                 reader.seek(seek_to, certain=certain)
-            screen = Screen(reader, request.patience)
+            timeline = FrameTimeline(reader, request.patience)
 
             def on_skipped(token: Token) -> None:
                 reader.tally.reset()
-                screen.gaps.clear()
+                timeline.gaps.clear()
 
             def on_first(before: Token | None) -> None:
                 self.before = before
@@ -232,7 +232,7 @@ class Pass:
                     self._verify(before)
 
             chunks = chunked(
-                self._tokens(screen),
+                self._tokens(timeline),
                 request.chunk_size,
                 request.wanted,
                 take_stats=lambda: reader.tally.take(),
@@ -245,7 +245,7 @@ class Pass:
             if seek_to is not None and not reader.tally.lifetime.num_frames:
                 raise SeekUnverifiedError
             check_usable(request.path, reader)
-            self.summary = summarize(reader, screen)
+            self.summary = summarize(reader, timeline)
 
     def _resizer(self) -> FrameResizer | SurfaceResizer:
         request = self.request
@@ -262,7 +262,7 @@ class Pass:
         if self.numbers is not None and first and (before is None or before.index != first - 1):
             raise SeekUnverifiedError
 
-    def _tokens(self, screen: Screen) -> Iterator[Token]:
+    def _tokens(self, timeline: FrameTimeline) -> Iterator[Token]:
         request, grid, resize = self.request, self.grid, self._resizer()
 
         def convert(picture: Picture) -> Pixels:
@@ -272,7 +272,7 @@ class Pass:
 
         if grid is None:
             every = request.sampling.stride if request.sampling.kind == "stride" else 1
-            arguments = (screen, every, request.span, request.wanted, convert)
+            arguments = (timeline, every, request.span, request.wanted, convert)
             # The first frame that comes out is number 0, whatever packets lie before it: leading
             # pictures of a film cut at an open GOP are never shown.
             if self.numbers is None or not request.wanted.first:
@@ -280,4 +280,4 @@ class Pass:
             return sample_frames(*arguments, first_number=self.numbers.first_due)
         counted = request.sampling.kind == "uniform"
         grace = _FIRST_FRAME_GRACE if counted else Fraction(0)
-        return sample_grid(screen, grid, request.wanted, convert, grace=grace)
+        return sample_grid(timeline, grid, request.wanted, convert, grace=grace)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.sampling.counting import FrameNumbers
-from vtnstream.video.sampling.passes import Request
+from vtnstream.video.sampling.passes import ReadRequest
 from vtnstream.video.sampling.samplers import Points, Wanted
 
 _USUAL_SECONDS = Fraction(60)
@@ -36,7 +36,7 @@ def frames_waiting(chunk_size: int, decoders: int, frame_bytes: int) -> int:
     return chunk_size * piece * (decoders + 1) if decoders > 1 else 0
 
 
-def pays(request: Request, facts: StreamFacts, frame_bytes: int) -> bool:
+def is_worthwhile(request: ReadRequest, facts: StreamFacts, frame_bytes: int) -> bool:
     """Whether pieces could be long enough where every frame is a token, by the header's rate:
     asked before all packets of a film are read to number them."""
     chunks = _shortest(_usual_chunks(request.chunk_size, facts.frame_seconds, frame_bytes))
@@ -79,7 +79,7 @@ class Cutting:
 
     @classmethod
     def of(
-        cls, request: Request, facts: StreamFacts, points: Points | None, frame_bytes: int
+        cls, request: ReadRequest, facts: StreamFacts, points: Points | None, frame_bytes: int
     ) -> Cutting | None:
         """None where it is not known how, or there would be one piece."""
         header_end = facts.header_end or facts.container_end

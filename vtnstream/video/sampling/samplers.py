@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.types import TimeRange
-from vtnstream.video.decoding.frame_timeline import Screen, Shown
+from vtnstream.video.decoding.frame_timeline import FrameTimeline, Shown
 from vtnstream.video.decoding.reader import Picture
 from vtnstream.video.sampling.grid import SINGLE, Burst
 
@@ -168,7 +168,12 @@ class _Pending:
 
 
 def sample_grid(
-    screen: Screen, grid: Grid, wanted: Wanted, convert: Convert, *, grace: Fraction = Fraction(0)
+    timeline: FrameTimeline,
+    grid: Grid,
+    wanted: Wanted,
+    convert: Convert,
+    *,
+    grace: Fraction = Fraction(0),
 ) -> Iterator[Token]:
     """The frame on screen at each point of a grid (kinds ``rate`` and ``uniform``).
 
@@ -176,7 +181,7 @@ def sample_grid(
     """
     pending: _Pending | None = None
     index, due = -1, Fraction(-1)
-    for shown in screen:
+    for shown in timeline:
         if due <= shown.end and (index < 0 or due < shown.time):
             due_from = shown.time - grace if index < 0 else shown.time
             index = max(index, grid.first_due(due_from))
@@ -225,7 +230,7 @@ def _is_complete(grid: Grid, wanted: Wanted, index: int, pending: _Pending | Non
 
 
 def sample_frames(
-    screen: Screen,
+    timeline: FrameTimeline,
     every: int,
     span: TimeRange,
     wanted: Wanted,
@@ -243,7 +248,7 @@ def sample_frames(
     """
     pending: _Pending | None = None
     index = -1
-    for count, shown in enumerate(dropwhile(lambda shown: shown.time < span.start, screen)):
+    for count, shown in enumerate(dropwhile(lambda shown: shown.time < span.start, timeline)):
         time = shown.time
         if span.end is not None and time >= span.end:
             if pending is not None:

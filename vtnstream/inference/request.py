@@ -1,0 +1,87 @@
+"""What a run is asked about one video: the part of it, the sampling and the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vtnstream.config import SamplingConfig
+from vtnstream.config.runtime import METHODS
+from vtnstream.config.views import ViewsConfig
+from vtnstream.errors import UsageError
+from vtnstream.timecode import FrameCount, parse_time
+from vtnstream.types import TimeRange
+from vtnstream.video.probe import probe
+
+TimeLike = str | int | float | Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which part of a video is analysed, and by which method.
+
+    Attributes:
+        sampling: overrides the model's own sampling.
+        start: source time in seconds or any form of ``vtnstream.timecode``; None: beginning.
+        end: the same; None: the end of the file.
+        features: a file of ``vtnstream extract`` to use instead of decoding.
+        method: ``chunked`` (memory does not grow with the video) or ``end-to-end``.
+        stream: index of the video stream where a file has several.
+        views: classify by clips and crops instead of one pass over the whole sequence.
+        whole: a ViViT that can reads the video as one sequence instead of in sliding clips.
+        shuffle: seed of a random order of the frames, each at another's time; None leaves
+            them in order.
+
+    Raises:
+        UsageError: the parts exclude each other.
+    """
+
+    sampling: SamplingConfig | None = None
+    start: TimeLike | None = None
+    end: TimeLike | None = None
+    features: str | Path | None = None
+    method: str = "chunked"
+    stream: int | None = None
+    views: ViewsConfig | None = None
+    whole: bool = False
+    shuffle: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"method must be one of {', '.join(METHODS)}, not {self.method!r}")
+        if self.views is not None and (self.features is not None or self.method != "chunked"):
+            raise UsageError("--views excludes --features and --method end-to-end")
+        if self.views is not None and self.whole:
+            raise UsageError("--views and --whole exclude each other")
+        if self.features is not None and self.method != "chunked":
+            raise UsageError("stored features and --method end-to-end exclude each other")
+        if self.shuffle is not None and (self.views is not None or self.method != "chunked"):
+            raise UsageError("frames are shuffled for one pass over the whole video, chunked")
+
+
+def time_range(
+    path: str | Path, start: TimeLike | None, end: TimeLike | None, stream: int | None = None
+) -> TimeRange:
+    """A range of source time from user's words; ``2700f`` needs the video's rate.
+
+    Raises:
+        UsageError: not a time, or the range is empty.
+    """
+    first = _seconds(path, start, stream) if start is not None else Fraction(0)
+    last = _seconds(path, end, stream) if end is not None else None
+    if last is not None and last <= first:
+        raise UsageError(f"--end {end} does not lie after --start {start if start else 0}")
+    return TimeRange(first, last)
+
+
+def _seconds(path: str | Path, value: TimeLike, stream: int | None) -> Fraction:
+    parsed = parse_time(value) if isinstance(value, str) else Fraction(value)
+    if isinstance(parsed, FrameCount):
+        rate = probe(path, stream=stream).average_rate
+        if not rate:
+            raise UsageError(f"{path}: its frame rate is unknown: give times in seconds")
+        return Fraction(parsed.frames) / rate
+    if parsed < 0:
+        raise UsageError(f"times start at 0, not {value}")
+    return parsed
