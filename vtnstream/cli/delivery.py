@@ -131,7 +131,7 @@ def make_delivery(
     """The way results leave a command, as a context that ends it.
 
     Args:
-        values: ``json``, ``jsonl``, ``output_dir``, ``format``, ``top_k``.
+        values: ``json``, ``jsonl``, ``output_dir``, ``overwrite``, ``format``, ``top_k``.
         console: where to.
         inputs: what the command line names.
         timeline: results will have a timeline.
@@ -144,7 +144,9 @@ def make_delivery(
     directory, formats = values["output_dir"], values["format"]
     if formats and directory is None:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
-    files = ResultFiles.of(formats or DEFAULT_FORMATS, console, timeline=timeline)
+    files = ResultFiles.of(
+        formats or DEFAULT_FORMATS, console, timeline=timeline, overwrite=values["overwrite"]
+    )
     if directory is not None and not directory.is_dir():
         _check_folder(directory)
     kind = Delivery

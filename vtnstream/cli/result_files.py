@@ -23,20 +23,30 @@ class ResultFiles:
         formats: names in the table of writers.
         every: they were not named one by one but all asked for.
         console: where to say what was written.
+        overwrite: replace files that vtnstream did not write.
     """
 
     formats: tuple[str, ...]
     every: bool
     console: Console
+    overwrite: bool = False
 
     @classmethod
-    def of(cls, names: Sequence[str], console: Console, *, timeline: bool = True) -> ResultFiles:
+    def of(
+        cls,
+        names: Sequence[str],
+        console: Console,
+        *,
+        timeline: bool = True,
+        overwrite: bool = False,
+    ) -> ResultFiles:
         """Read ``--format``.
 
         Args:
             names: what people write.
             console: where to say what cannot be written.
             timeline: results will have a timeline.
+            overwrite: replace files that vtnstream did not write.
 
         Raises:
             UsageError: an unknown format, or one for timelines where there is none.
@@ -48,7 +58,7 @@ class ResultFiles:
         every = all_asked(names)
         if every and (absent := left_out()):
             console.warn(f"all but {', '.join(absent)}: they need pip install 'vtnstream[{EXTRA}]'")
-        return cls(formats, every, console)
+        return cls(formats, every, console, overwrite)
 
     def write(
         self,
@@ -66,16 +76,26 @@ class ResultFiles:
             One line about formats that were named and cannot hold it, else None.
 
         Raises:
-            OutputError: a file cannot be written.
+            OutputError: a file cannot be written, or exists already and is not vtnstream's.
         """
-        from vtnstream.report.writer import write_reports
+        from vtnstream.replacing import check_target, remember
+        from vtnstream.report.writer import is_result_of, write_reports
 
         formats = [name for name in self.formats if name not in without]
         if not formats:
             return None
         if "html" in formats:
             report = self._illustrated(report, video or Path(report.input))
-        written = write_reports(report, directory, formats, inputs=inputs, video=video)
+        sources = [name for name in (report.input, video, *inputs) if name is not None]
+
+        def check(target: Path) -> None:
+            # A stored result says itself which video it is about; other formats are known by
+            # the record of what was written.
+            own = is_result_of(target, report.input)
+            check_target(target, sources=sources, overwrite=self.overwrite or own, remembered=True)
+
+        written = write_reports(report, directory, formats, inputs=inputs, video=video, check=check)
+        remember(written.files)
         for path in written.files:
             self.console.say(f"wrote {path}")
         for remark in written.remarks:

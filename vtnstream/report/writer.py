@@ -7,7 +7,7 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -50,6 +50,7 @@ def write_reports(
     inputs: Collection[str] = (),
     video: str | Path | None = None,
     base: str | None = None,
+    check: Callable[[Path], None] = lambda _: None,
 ) -> Written:
     """Write one report in several formats.
 
@@ -65,6 +66,8 @@ def write_reports(
             whichever comes first.
         video: where the video lies now, where that is not ``report.input``.
         base: the name without a format's ending, where the caller has settled it.
+        check: called with each file before anything is written; raises an error to keep the
+            file that is there.
 
     Raises:
         UsageError: an unknown format.
@@ -83,6 +86,8 @@ def write_reports(
         raise OutputError(f"{folder}: cannot be made ({_reason(error)})") from error
     base = base or _free_base(report.input, folder, inputs)
     targets = {folder / file_name(base, writer.suffix): writer for writer in kept.values()}
+    for target in targets:
+        check(target)
     _write_together(report, place, list(targets.items()))
     return Written(tuple(targets), refused, remarks(report, kept))
 
@@ -99,6 +104,12 @@ def _free_base(path: str, folder: Path, inputs: Collection[str]) -> str:
 def _names(inputs: tuple[str, ...]) -> Mapping[str, str]:
     """The names of all inputs, worked out once for a command with thousands of them."""
     return output_names(inputs)
+
+
+def is_result_of(target: Path, path: str) -> bool:
+    """Whether ``target`` is the JSON result of the input ``path``."""
+    owner = _owner(target)
+    return owner is not None and same_source(owner, path)
 
 
 def _owner(target: Path) -> str | None:

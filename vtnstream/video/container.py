@@ -8,10 +8,12 @@ connect anywhere. Only decoders on our list run, and only on pictures of bounded
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -199,6 +201,11 @@ def _open_container(
             f"{path}: is not a readable media file ({reason_of(error)}); "
             "check that it plays, or copy it again"
         ) from None
+
+
+def output_url(path: str | Path) -> str:
+    """A path as libav takes it for writing: ``12:30.mp4`` is a file, not a protocol."""
+    return f"file:{os.path.abspath(path)}"
 
 
 def reason_of(error: BaseException) -> str:

@@ -4,6 +4,7 @@ pictures and sound encoded again to the exact times. Sound stays with its pictur
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +15,9 @@ import av.error
 import numpy as np
 
 from vtnstream.errors import OutputError, VtnstreamError
+from vtnstream.replacing import check_target, move_into_place
 from vtnstream.types import TimeRange
-from vtnstream.video.container import OpenedVideo, container_start, opened, reason_of
+from vtnstream.video.container import OpenedVideo, container_start, opened, output_url, reason_of
 
 ENDINGS = (".mp4", ".mkv", ".mov", ".m4v")
 _ENCODER = {"preset": "veryfast", "crf": "20"}
@@ -31,6 +33,7 @@ def cut(
     parts: Sequence[TimeRange],
     *,
     encode: bool = True,
+    overwrite: bool = False,
 ) -> float:
     """Write parts of a video, one after the other.
 
@@ -41,12 +44,14 @@ def cut(
         parts: in player time, each with an end, in order and not overlapping.
         encode: encode again, exact to the frame; else packets are copied, and each part
             begins at the keyframe at or before its start.
+        overwrite: replace ``target`` if it exists (the source is never replaced).
 
     Returns:
         Seconds of picture written.
 
     Raises:
-        OutputError: the file cannot be written, or nothing of the parts is in the video.
+        OutputError: the file cannot be written or exists, or nothing of the parts is in the
+            video.
         VideoOpenError: the source cannot be opened.
     """
     target = Path(target)
@@ -54,14 +59,15 @@ def cut(
         raise OutputError(f"{target}: cuts are written to {', '.join(ENDINGS)} files")
     if not parts or any(p.end is None or p.end <= p.start for p in parts):
         raise OutputError(f"{target}: no part to cut out")
-    temporary = target.with_name(f".{target.stem[:100]}.{os.getpid()}.part{target.suffix}")
+    check_target(target, sources=[source], overwrite=overwrite)
+    temporary = target.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     work = _encode if encode else _copy
     try:
-        with opened(source) as video, av.open(os.fspath(temporary), "w") as out:
+        with opened(source) as video, _open(temporary, target) as out:
             seconds = work(video, out, parts)
         if not seconds:
             raise OutputError(f"{target}: nothing of these times is in {source}")
-        os.replace(temporary, target)
+        move_into_place(temporary, target, overwrite=overwrite)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, VtnstreamError):
             raise
@@ -72,6 +78,11 @@ def cut(
     finally:
         temporary.unlink(missing_ok=True)
     return float(seconds)
+
+
+def _open(temporary: Path, target: Path) -> Any:
+    kind = {".mkv": "matroska", ".mov": "mov"}.get(target.suffix.lower(), "mp4")
+    return av.open(output_url(temporary), "w", format=kind)
 
 
 def _sound(video: OpenedVideo) -> Any:

@@ -15,8 +15,9 @@ import av
 import av.error
 
 from vtnstream.errors import OutputError, VtnstreamError
+from vtnstream.replacing import check_target, move_into_place
 from vtnstream.types import Chapter
-from vtnstream.video.container import OpenedVideo, container_start, opened, reason_of
+from vtnstream.video.container import OpenedVideo, container_start, opened, output_url, reason_of
 from vtnstream.video.probe import interruptible
 
 CONTAINERS = {
@@ -35,23 +36,28 @@ _WRITE_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 
 
 def copy_with_chapters(
-    source: str | Path, target: str | Path, chapters: Sequence[Chapter]
+    source: str | Path,
+    target: str | Path,
+    chapters: Sequence[Chapter],
+    *,
+    overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Copy a video's film, sound and subtitles as they are, with chapters instead of its own.
+    """Copy the video, audio and subtitle streams as they are, with chapters instead of its own.
 
     The copy begins at time 0 where the source begins at its own start, so that player time,
     and with it the chapters, stay what they were.
 
     Args:
         source: a local video.
-        target: the copy, which must not exist; its ending chooses the container.
+        target: the copy; its ending chooses the container.
         chapters: in player time, in order.
+        overwrite: replace ``target`` if it exists (the source is never replaced).
 
     Returns:
         What of the source is not in the copy, one sentence each.
 
     Raises:
-        OutputError: the copy cannot be written; nothing is left of it.
+        OutputError: the copy cannot be written, or ``target`` exists; nothing is left of it.
         VideoOpenError: the source cannot be opened.
     """
     target = Path(target)
@@ -60,13 +66,12 @@ def copy_with_chapters(
         raise OutputError(
             f"{target}: chapters are kept in {', '.join(CONTAINERS)} files: choose one of these"
         )
-    if target.exists():
-        raise OutputError(f"{target}: exists already: remove it, or name another file")
+    check_target(target, sources=[source], overwrite=overwrite)
     part = target.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with interruptible(), opened(source) as video:
             left_out = _copy(video, part, kind, chapters)
-        os.replace(part, target)
+        move_into_place(part, target, overwrite=overwrite)
     except _WRITE_ERRORS as error:
         if isinstance(error, VtnstreamError):
             raise
@@ -83,7 +88,7 @@ def copy_with_chapters(
 def _copy(
     video: OpenedVideo, part: Path, kind: str, chapters: Sequence[Chapter]
 ) -> tuple[str, ...]:
-    with av.open(os.fspath(part), "w", format=kind) as out:
+    with av.open(output_url(part), "w", format=kind) as out:
         out.metadata.update(video.container.metadata)
         streams, left_out = _streams(video, out, kind)
         inputs = [stream for stream in video.container.streams if stream.index in streams]
@@ -109,6 +114,9 @@ def _streams(video: OpenedVideo, out: Any, kind: str) -> tuple[dict[int, Any], l
         cover = stream.type == "video" and stream.disposition & _COVER
         if stream.type not in ("video", "audio", "subtitle"):
             left_out.append(f"stream {stream.index} ({stream.type}) is not in the copy")
+        elif stream.codec_context is None:
+            what = "its codec is not known here"
+            left_out.append(f"stream {stream.index} ({stream.type}) is not in the copy: {what}")
         elif cover and kind in ("matroska", "webm"):
             left_out.append(f"stream {stream.index} (cover picture) is not in the copy")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.errors import OutputError
+from vtnstream.video.container import output_url
 
 Frame = NDArray[np.uint8]
 
@@ -45,7 +47,8 @@ def write_video(
         OutputError: the file cannot be written, or ``frames`` is empty or of odd sides.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".part")
+    # A short name of its own: the target's may be as long as names can be.
+    part = path.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     options = {"preset": "ultrafast", "crf": "20"} if options is None else options
     try:
         count = _encode(part, iter(frames), Fraction(fps), codec, options)
@@ -64,7 +67,7 @@ def _encode(part: Path, frames: Any, fps: Fraction, codec: str, options: dict[st
     height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise ValueError(f"sides must be even, not {width} x {height}")
-    with av.open(os.fspath(part), "w", format="mp4") as container:
+    with av.open(output_url(part), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1

@@ -61,6 +61,7 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
         help="Strongest moments to name.",
     ),
     shared.output_dir("Write a picture (PNG) and all weights (JSON) here."),
+    shared.overwrite,
 )
 @shared.as_json
 @shared.time_range
@@ -100,7 +101,8 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
         row = found.row(-1 if layer is None else layer, head)
         shown = _Shown.of(report, found, row, values["top"])
         if values["output_dir"] is not None:
-            for file in shown.write(values["output_dir"], names[path], values["stream"]):
+            folder, replace = values["output_dir"], values["overwrite"]
+            for file in shown.write(folder, names[path], values["stream"], overwrite=replace):
                 console.say(f"wrote {file}")
         if values["json"]:
             console.out(shown.json().rstrip("\n"))
@@ -168,14 +170,25 @@ class _Shown:
 
         return attention_json(self.report, self.found, self.moments)
 
-    def write(self, directory: Path, base: str, stream: int | None) -> list[Path]:
-        """The picture and the weights.
+    def write(
+        self, directory: Path, base: str, stream: int | None, *, overwrite: bool
+    ) -> list[Path]:
+        """Write the picture and the weights.
 
         Raises:
-            OutputError: the directory or a file cannot be written.
+            OutputError: the directory or a file cannot be written, or a file of another origin
+                exists and ``overwrite`` is False.
         """
         from vtnstream.atomic import whole_file
+        from vtnstream.replacing import check_target, remember
 
+        for suffix in (".attention.png", ".attention.json"):
+            check_target(
+                directory / file_name(base, suffix),
+                sources=[self.report.input],
+                overwrite=overwrite,
+                remembered=True,
+            )
         contents = {
             ".attention.png": self._picture(stream),
             ".attention.json": self.json().encode(),
@@ -190,6 +203,7 @@ class _Shown:
             except OSError as error:
                 raise OutputError(f"{target}: cannot be written ({error.strerror})") from error
             files.append(target)
+        remember(files)
         return files
 
     def _picture(self, stream: int | None) -> bytes:

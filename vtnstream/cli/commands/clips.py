@@ -64,6 +64,7 @@ vtnstream clips movie.mkv.json --label chase --join -o chases/ --copy
         help="Copy packets: fast, but each clip begins at the keyframe before it.",
     ),
     shared.output_dir("Where the clips go.", settable=False),
+    shared.overwrite,
     shared.video,
 )
 @running.speech
@@ -140,7 +141,9 @@ def _write(
             "clips" if values["join"] else f"{number:03d}-{_harmless(segments[number - 1].label)}"
         )
         target = values["output_dir"] / file_name(f"{base}.{label}", suffix)
-        seconds = cut(video, target, group, encode=not values["copy"])
+        seconds = cut(
+            video, target, group, encode=not values["copy"], overwrite=values["overwrite"]
+        )
         console.say(f"wrote {target} ({seconds:.1f} s)")
 
 

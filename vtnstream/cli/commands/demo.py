@@ -53,6 +53,7 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
         show_default=True,
         help="Another seed makes other films.",
     ),
+    options.overwrite,
 )
 @shared.as_json
 @running.speech
@@ -63,14 +64,20 @@ def demo(console: Console, /, **values: Any) -> None:
     A coloured bar in the first seconds of each film decides what everything later means. The
     first model reads the whole film, the second only a few seconds around each moment.
     """
+    from vtnstream.replacing import check_target, remember
     from vtnstream.training.demo import run_demo
 
+    folder: Path = values["output_dir"]
+    signs = [folder / "annotations.csv", folder / "films" / "film_0000.mp4"]
+    for sign in signs:
+        check_target(sign, overwrite=values["overwrite"], remembered=True)
     keep_freed_memory()
     progress = make_progress(console)
     try:
-        result = run_demo(values["output_dir"], seed=values["seed"], progress=progress)
+        result = run_demo(folder, seed=values["seed"], progress=progress)
     finally:
         progress.close()
+        remember(signs)
     if values["json"]:
         console.out(json.dumps(_document(result), indent=2))
         return

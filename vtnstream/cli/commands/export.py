@@ -52,6 +52,7 @@ vtnstream export --schema > report.schema.json
         help="Copy the video to COPY (.mkv, .mp4, .mov) with the segments as chapters; "
         "nothing is encoded again.",
     ),
+    shared.overwrite,
     shared.video,
     option(
         "--schema",
@@ -76,12 +77,13 @@ def export(console: Console, /, **values: Any) -> ExitCode:
     for flag in ("chapters_into", "video"):
         if values[flag] is not None and len(values["results"]) > 1:
             raise UsageError(f"--{flag.replace('_', '-')} belongs to one result: name one")
-    files = ResultFiles.of(values["format"], console)
+    files = ResultFiles.of(values["format"], console, overwrite=values["overwrite"])
 
     def work(name: str, report: Report) -> None:
         video = find_video(report, name, values["video"], console)
         if values["chapters_into"] is not None:
-            _copy_with_chapters(report, video, values["chapters_into"], console)
+            copy, replace = values["chapters_into"], values["overwrite"]
+            _copy_with_chapters(report, video, copy, console, overwrite=replace)
         beside = Path(os.path.dirname(name) if name != "-" else "")
         folder = values["output_dir"] or beside
         # "all" must not write the result anew over itself: what it does not know would be lost.
@@ -93,7 +95,9 @@ def export(console: Console, /, **values: Any) -> ExitCode:
     return each_result(values["results"], console, work)
 
 
-def _copy_with_chapters(report: Report, video: Path | None, copy: Path, console: Console) -> None:
+def _copy_with_chapters(
+    report: Report, video: Path | None, copy: Path, console: Console, *, overwrite: bool
+) -> None:
     from vtnstream.report.formats import WRITERS
     from vtnstream.report.place import Place
     from vtnstream.report.writers.chapters import chapters_of
@@ -103,7 +107,7 @@ def _copy_with_chapters(report: Report, video: Path | None, copy: Path, console:
         raise ReportError(f"{report.input}: the video is not here: say where with --video FILE")
     if why := WRITERS["chapters"].refuses(report, Place.of(report, copy.parent)):
         raise OutputError(f"{report.input}: no chapters: {why}")
-    for sentence in copy_with_chapters(video, copy, chapters_of(report)):
+    for sentence in copy_with_chapters(video, copy, chapters_of(report), overwrite=overwrite):
         console.warn(f"{video}: {sentence}")
     console.say(f"wrote {copy}")
 

@@ -47,7 +47,8 @@ SUFFIX = ".safetensors"
         settable=False,
         metavar="FILE",
         help="The feature file; for several inputs a directory.",
-    )
+    ),
+    options.overwrite,
 )
 @shared.as_json
 @running.runtime
@@ -66,24 +67,30 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
         from vtnstream import api
+        from vtnstream.replacing import check_target, remember
 
+        target, replace = outputs[path], values["overwrite"]
+        check_target(
+            target, sources=[item.path for item in inputs.items], overwrite=replace, remembered=True
+        )
         report = api.extract(
             path,
             encoding.encoder,
             sampling=encoding.sampling,
-            output=outputs[path],
+            output=target,
             start=values["start"],
             end=values["end"],
             runtime=running.runtime_from(values),
             stream=values["stream"],
             progress=progress,
         )
+        remember([target])
         for warning in report.warnings:
             console.warn(f"{path}: {warning}")
         if values["json"]:
             documents.append(_document(report))
         else:
-            console.out(_line(report, outputs[path]))
+            console.out(_line(report, target))
         return report.partial
 
     code = for_each(inputs, work, console)

@@ -22,6 +22,7 @@ from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.session import for_each
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.errors import OutputError, UsageError
+from vtnstream.replacing import check_target
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial
@@ -82,6 +83,9 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         raise UsageError("--render makes one video: name one input")
     if values["render"] is not None:
         require_file(inputs, "--render")
+        check_target(
+            values["render"], sources=[inputs.items[0].path], overwrite=values["overwrite"]
+        )
     config = SummaryConfig(
         length=values["length"],
         piece=values["piece"],
@@ -90,7 +94,8 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     )
     files = None
     if values["output_dir"] is not None:
-        files = ResultFiles.of(values["format"] or ("json", "otio"), console)
+        names = values["format"] or ("json", "otio")
+        files = ResultFiles.of(names, console, overwrite=values["overwrite"])
     elif values["format"]:
         raise UsageError("--format names the files of --output-dir: say where with -o DIR")
     from vtnstream.analyzer import Analyzer
@@ -117,16 +122,17 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
             with console.writing():
                 print_report(dataclasses.replace(report, classes=()), terminal())
         if values["render"] is not None:
-            _render(console, path, values["render"], report.segments or (), values["copy"])
+            _render(console, path, report.segments or (), values)
         return report.partial
 
     return for_each(inputs, work, console)
 
 
-def _render(console: Console, path: str, target: Path, segments: Any, copy: bool) -> None:
+def _render(console: Console, path: str, segments: Any, values: dict[str, Any]) -> None:
     from vtnstream.types import TimeRange
     from vtnstream.video.cut import cut
 
     parts = [TimeRange(Fraction(s.start), Fraction(s.end)) for s in segments]
-    seconds = cut(path, target, parts, encode=not copy)
+    target, replace = values["render"], values["overwrite"]
+    seconds = cut(path, target, parts, encode=not values["copy"], overwrite=replace)
     console.say(f"wrote {target} ({seconds:.1f} s)")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 PREFIX = "vtnstream: "
+_LOG_EXAMPLE = b"0000-00-00T00:00:00"
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+"""How each line of a log begins: what does not begin so (a video) is never appended to."""
 
 
 def visible(text: str) -> str:
@@ -73,12 +76,17 @@ class Console:
         """Write every message to a file as well, with its time, whatever ``-q`` and ``-v`` say.
 
         Raises:
-            OutputError: the file cannot be opened.
+            OutputError: the file cannot be opened, or is there and holds something else.
         """
         try:
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as there:
+                beginning = there.read(len(_LOG_EXAMPLE)).translate(_DIGITS_TO_ZERO)
+                if beginning and beginning != _LOG_EXAMPLE:
+                    raise ValueError("it exists and is no log of vtnstream; name another file")
             self._log = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(f"{path}: cannot be written ({reason})") from error
 
     def close(self) -> None:
         """Nothing more will be said."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vtnstream.batch.workers.executor import MakeEngine
     from vtnstream.batch.workers.pool import Pool
 
-_REPLACED = ("features", "json", "jsonl", "output_dir", "output", "threads")
+_REPLACED = ("features", "json", "jsonl", "output_dir", "output", "overwrite", "threads")
 """Options of the commands for single videos that have no place or another meaning here."""
 
 _SECTION = "Batch"

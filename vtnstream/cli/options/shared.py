@@ -211,6 +211,14 @@ def output_dir(what: str, **attributes: Any) -> click.Option:
     )
 
 
+overwrite = option(
+    "--overwrite",
+    section="Output",
+    settable=False,
+    is_flag=True,
+    help="Replace files that are there already (never the source).",
+)
+
 video = option(
     "--video",
     section="Output",
@@ -228,6 +236,7 @@ results = attach(
         "--jsonl", section="Output", is_flag=True, help="One JSON event a line, as they happen."
     ),
     output_dir("Also write result files here."),
+    overwrite,
     option(
         "--format",
         "-f",

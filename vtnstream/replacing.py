@@ -1,0 +1,146 @@
+"""Existing files are not replaced unless vtnstream wrote them or the user asks for it.
+
+Every command that writes a file asks :func:`check_target` before it starts and, where the file
+is written beside its place first, moves it there with :func:`move_into_place`. Result files that
+a command writes again on every run (:func:`remember`) are recognised by a record in the cache
+directory: one small file per path with the size and hash of what was written. A file that was
+changed since is the user's, and is not replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from vtnstream.config.runtime import default_cache_dir
+from vtnstream.errors import ConfigError, OutputError
+
+_FOLDER = "written"
+_HASHED_BYTES = 4 << 20
+"""Of the beginning and of the end of a file; a smaller file is hashed whole."""
+
+
+def check_target(
+    target: Path,
+    *,
+    sources: Iterable[str | Path] = (),
+    overwrite: bool = False,
+    remembered: bool = False,
+) -> None:
+    """Refuse to replace a file.
+
+    Args:
+        target: where a file is about to be written.
+        sources: files that the command reads. ``target`` may be none of them, under no name:
+            not as the same path, not as a link, and not with ``overwrite``.
+        overwrite: the user allows that an existing file is replaced.
+        remembered: also allowed where vtnstream wrote ``target`` itself (:func:`remember`) and
+            nobody changed it since.
+
+    Raises:
+        OutputError: the file must not be replaced.
+    """
+    for source in sources:
+        if same_file(target, source):
+            raise OutputError(
+                f"{target}: exists already and is the source itself ({source}), which is never "
+                "replaced; name another file"
+            )
+    if overwrite or not os.path.lexists(target):
+        return
+    if remembered and was_written_here(target):
+        return
+    changed = " and was not written by vtnstream, or was changed since" if remembered else ""
+    raise OutputError(
+        f"{target}: exists already{changed}; name another place, or replace it with --overwrite"
+    )
+
+
+def same_file(a: str | Path, b: str | Path) -> bool:
+    """Whether two names lead to one existing file (links and hard links included)."""
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):  # one of them does not exist, or is an address
+        return False
+
+
+def move_into_place(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a file that was written completely its own name, in one step.
+
+    Args:
+        temporary: in the same folder as ``target``.
+        target: the name it gets.
+        overwrite: replace a file of that name. Otherwise one that appeared since
+            :func:`check_target` is kept.
+
+    Raises:
+        OutputError: ``target`` exists and ``overwrite`` is False.
+        OSError: the file system refuses.
+    """
+    if overwrite:
+        os.replace(temporary, target)
+        return
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise OutputError(
+            f"{target}: exists already; name another place, or replace it with --overwrite"
+        ) from None
+    except OSError as error:
+        # FAT, some network mounts and some containers have no hard links.
+        if error.errno in (errno.ENOSPC, errno.EIO, errno.EROFS) or os.path.lexists(target):
+            raise
+        os.replace(temporary, target)
+        return
+    os.unlink(temporary)
+
+
+# ----------------------------------------------------------------- files written by vtnstream
+
+
+def remember(files: Iterable[Path]) -> None:
+    """Record that vtnstream wrote these files, so that a later run may replace them.
+
+    A record that cannot be written (read-only or missing home) is left out; a later run then
+    asks for ``--overwrite``.
+    """
+    for file in files:
+        with contextlib.suppress(OSError, ConfigError):
+            record = _record(file)
+            record.parent.mkdir(parents=True, exist_ok=True)
+            temporary = record.with_name(f"{record.name}.{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(_fingerprint(file)), encoding="utf-8")
+            os.replace(temporary, record)
+
+
+def was_written_here(file: Path) -> bool:
+    """Whether :func:`remember` was called for this path and the file is unchanged since."""
+    try:
+        if file.is_symlink() or not file.is_file():
+            return False
+        return bool(json.loads(_record(file).read_text(encoding="utf-8")) == _fingerprint(file))
+    except (OSError, ValueError, ConfigError):
+        return False
+
+
+def _record(file: Path) -> Path:
+    """The file that remembers the one at this path."""
+    # The folder is resolved and not the file: a link is not what was written.
+    place = os.path.join(os.path.realpath(file.parent), file.name)
+    name = hashlib.sha256(os.fsencode(place)).hexdigest()
+    return default_cache_dir() / _FOLDER / name[:2] / f"{name[2:]}.json"
+
+
+def _fingerprint(file: Path) -> dict[str, int | str]:
+    """Size in bytes and SHA-256 of the first and last 4 MiB."""
+    with open(file, "rb") as opened:
+        size = os.fstat(opened.fileno()).st_size
+        digest = hashlib.sha256(opened.read(_HASHED_BYTES))
+        opened.seek(max(opened.tell(), size - _HASHED_BYTES))
+        digest.update(opened.read())
+    return {"size": size, "sha256": digest.hexdigest()}
