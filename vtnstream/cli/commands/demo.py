@@ -53,7 +53,7 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
         show_default=True,
         help="Another seed makes other films.",
     ),
-    options.overwrite,
+    shared.overwrite,
 )
 @shared.as_json
 @running.speech

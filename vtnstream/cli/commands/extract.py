@@ -48,7 +48,7 @@ SUFFIX = ".safetensors"
         metavar="FILE",
         help="The feature file; for several inputs a directory.",
     ),
-    options.overwrite,
+    shared.overwrite,
 )
 @shared.as_json
 @running.runtime
