@@ -1,4 +1,4 @@
-"""Names of files that are taken for videos."""
+"""Names of files that are taken for videos and for images."""
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -9,3 +9,6 @@ VIDEO_SUFFIXES = frozenset({
 })
 # fmt: on
 """What counts as a video in a directory; a file that is named is tried whatever it is called."""
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""What counts as one image where an example may be an image or a video."""

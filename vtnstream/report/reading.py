@@ -19,11 +19,13 @@ from vtnstream.types import (
     ClassScore,
     Curve,
     Partial,
+    QueryAnswer,
     Report,
     ScoreCurve,
     Segment,
     VideoInfo,
 )
+from vtnstream.types.results import MATCH, PROBABILITY
 
 T = TypeVar("T")
 
@@ -127,9 +129,18 @@ def _report(document: Any, where: str) -> Report:
         frame_rate=_frame_rate(document.get("timebase"), f"{where}: timebase"),
         run=_expect(document.get("run", {}), dict, f"{where}: run"),
         warnings=_value(tuple[str, ...], document.get("warnings", []), f"{where}: warnings"),
+        answers=_records(QueryAnswer, document.get("answers", []), f"{where}: answers"),
+        score_name=_score_name(document.get("score_name", PROBABILITY), f"{where}: score_name"),
     )
     _check_segments(report, where)
     return report
+
+
+def _score_name(value: Any, where: str) -> str:
+    name: str = _expect(value, str, where)
+    if name not in (PROBABILITY, MATCH):
+        raise ReportError(f"{where}: expected {PROBABILITY} or {MATCH}, got {name[:40]!r}")
+    return name
 
 
 def _frame_rate(timebase: Any, where: str) -> Fraction | None:

@@ -13,6 +13,9 @@ from vtnstream.types.arrays import FloatArray, check_shape
 from vtnstream.types.frames import TokenTimes
 from vtnstream.types.video import Thumbnail, VideoInfo
 
+PROBABILITY, MATCH = "probability", "match"
+"""Names of scores."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
@@ -25,13 +28,33 @@ class ClassScore:
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A labelled span ``[start, end)`` in seconds of the source; ``score`` is the mean of
-    its tokens' probabilities. ``track`` is ``dense`` or ``sliding`` where both are shown."""
+    its tokens' probabilities, or in a search the match at its peak. ``track`` is ``dense`` or
+    ``sliding`` where both are shown. ``rank`` counts the segments of one query of a search from
+    the best, which is 1."""
 
     start: float
     end: float
     label: str
     score: float
     track: str | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """What a search answers to one query in one video.
+
+    Attributes:
+        label: the query's name.
+        found: whether it is shown; False is an answer of its own.
+        match: the highest match over the video, 0 to 1; below 0.5 counts as absent.
+        at: seconds of the source at which it is reached.
+    """
+
+    label: str
+    found: bool
+    match: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,3 +206,8 @@ class Report:
     run: Mapping[str, Any] = field(default_factory=dict)
     """Facts of the run: tokens, seconds, rates, versions, device, cached or decoded."""
     warnings: tuple[str, ...] = ()
+    answers: tuple[QueryAnswer, ...] = ()
+    """One for each query of a search; empty where nothing was searched for."""
+    score_name: str = PROBABILITY
+    """What scores are called: ``probability``, or ``match`` where frames are compared with words
+    or examples, whose scores are no probabilities."""

@@ -14,6 +14,7 @@ COMMANDS = {
     "timeline": ("vtnstream.cli.commands.timeline:timeline", "Say what happens when in videos."),
     "attention": ("vtnstream.cli.commands.attention:attention", "Show which moments decided."),
     "summarize": ("vtnstream.cli.commands.summarize:summarize", "Choose moments worth keeping."),
+    "search": ("vtnstream.cli.commands.search:search", "Find moments that look like an example."),
     "clips": ("vtnstream.cli.commands.clips:clips", "Cut segments of results out of videos."),
     "extract": ("vtnstream.cli.commands.extract:extract", "Write the features of videos."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),

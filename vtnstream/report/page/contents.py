@@ -13,7 +13,8 @@ from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import UNICODE, printable
 from vtnstream.report.timebase import Timebase
 from vtnstream.timecode import format_time
-from vtnstream.types import Partial, Report, Segment
+from vtnstream.types import Partial, QueryAnswer, Report, Segment
+from vtnstream.types.results import MATCH
 
 MAX_CLASSES = 10
 _HIDDEN_FACTS = frozenset({"store", "description"})
@@ -41,6 +42,7 @@ def contents(report: Report, place: Place) -> dict[str, Any]:
         "run_facts": [printable(fact) for fact in run_facts(report, UNICODE)],
         "partial": _partial(report.partial) if report.partial else [],
         "warnings": [printable(line) for line in report.warnings],
+        "answers": [_answer(answer) for answer in report.answers],
         "video": place.relative,
         "no_video": "No player: the video does not lie where this page was written for it.",
         **_classes(report),
@@ -55,6 +57,15 @@ def contents(report: Report, place: Place) -> dict[str, Any]:
         "num_scores": len(report.scores),
         **_table(report, colors, hrefs),
         "facts": _facts(report),
+    }
+
+
+def _answer(answer: QueryAnswer) -> dict[str, Any]:
+    digits = 2 if answer.at < 60 else 1
+    return {
+        "label": printable(answer.label),
+        "found": answer.found,
+        "note": f"best match {percent(answer.match)} at {format_time(answer.at, digits=digits)}",
     }
 
 
@@ -81,7 +92,7 @@ def _table(
         Column("end", "end", "number"),
         Column("length", "length", "number"),
         Column("label", "label"),
-        Column("score", "score"),
+        Column("score", "match" if report.score_name == MATCH else "score"),
     ]
     columns += [Column("track", "track")] if tracks else []
     columns += [Column("start", "timecode", "number code")] if base else []

@@ -210,17 +210,17 @@ class Drawn:
 def curves(report: Report, scale: Scale, colors: Mapping[str, str]) -> list[Drawn]:
     """The attention first, then the scores of each label."""
     drawn = [_attention(report.attention, scale)] if report.attention else []
-    return drawn + [_scores(curve, scale, colors) for curve in report.scores]
+    return drawn + [_scores(curve, scale, colors, report.score_name) for curve in report.scores]
 
 
-def _scores(curve: ScoreCurve, scale: Scale, colors: Mapping[str, str]) -> Drawn:
+def _scores(curve: ScoreCurve, scale: Scale, colors: Mapping[str, str], score_name: str) -> Drawn:
     known = [v for v in (curve.high or curve.values) if v is not None]
     peak = percent(max(known)) if known else "-"
     label = printable(curve.label)
     return Drawn(
         name=f"{label} [{curve.track}]" if curve.track else label,
         note=f"up to {peak}",
-        aria=f"Probability of {label} over time, at most {peak}",
+        aria=f"{score_name.capitalize()} of {label} over time, at most {peak}",
         color=colors.get(curve.label, _PLAIN),
         x=scale.x(curve.start),
         w=scale.width(curve.start, curve.end),

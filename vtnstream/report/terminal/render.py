@@ -20,7 +20,8 @@ from vtnstream.report.terminal.drawing import timeline_lines
 from vtnstream.report.terminal.glyphs import ACCENT
 from vtnstream.report.terminal.legend import Legend
 from vtnstream.timecode import format_time
-from vtnstream.types import Partial, Report, Segment
+from vtnstream.types import Partial, QueryAnswer, Report, Segment
+from vtnstream.types.results import MATCH
 
 MAX_SEGMENTS = 30
 """Rows of the segment table; more lose their middle."""
@@ -69,13 +70,15 @@ def render_report(
     items: list[Text | Panel] = list(_header(report, canvas))
     if report.classes:
         items += [Text(), *_classes(report, canvas, top_k or 10)]
+    if report.answers:
+        items += [Text(), *_answers(report.answers, canvas)]
     legend = Legend.of(report, canvas)
     if report.segments is not None:
         items += [Text(), *timeline_lines(report, legend, canvas)]
     if report.attention is not None:
         items += [Text(), *attention_strip(report.attention, canvas)]
     if report.segments and max_segments:
-        items += [Text(), *_segments(report.segments, legend, canvas, max_segments)]
+        items += [Text(), *_segments(report, legend, canvas, max_segments)]
     if report.partial is not None:
         items += [Text(), _partial(report.partial, canvas)]
     return items
@@ -109,12 +112,28 @@ def _classes(report: Report, canvas: Canvas, top_k: int) -> list[Text]:
     return lines
 
 
-def _segments(
-    segments: Sequence[Segment], legend: Legend, canvas: Canvas, max_segments: int
-) -> list[Text]:
+def _answers(answers: Sequence[QueryAnswer], canvas: Canvas) -> list[Text]:
+    """One line a query: whether it was found, and where it comes nearest."""
+    lines = []
+    for answer in answers:
+        line = canvas.text(answer.label, "bold")
+        what = "found" if answer.found else "nothing found"
+        digits = 2 if answer.at < 60 else 1
+        at = format_time(answer.at, digits=digits)
+        line.append(f": {what}, ", "" if answer.found else "yellow")
+        line.append(f"best match {percent(answer.match)} at {at}", "dim")
+        lines.append(canvas.cut(line, canvas.width))
+    return lines
+
+
+def _segments(report: Report, legend: Legend, canvas: Canvas, max_segments: int) -> list[Text]:
+    segments: Sequence[Segment] = report.segments or ()
+    if any(s.rank is not None for s in segments):  # a search shows the best first
+        segments = sorted(segments, key=lambda s: (s.rank or 0, -s.score))
     shown, left_out, place = _without_middle(segments, max_segments)
     columns = _Columns.fitting(shown, canvas)
-    head = columns.row(canvas, columns.head, canvas.text(" "), "label", "score", "track")
+    score = "match" if report.score_name == MATCH else "score"
+    head = columns.row(canvas, columns.head, canvas.text(" "), "label", score, "track")
     head.stylize("dim")
     rows = [
         columns.row(

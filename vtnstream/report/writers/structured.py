@@ -21,6 +21,7 @@ import numpy as np
 
 from vtnstream.report.timebase import Timebase
 from vtnstream.types import Report, Segment
+from vtnstream.types.results import PROBABILITY
 
 SCHEMA = "vtnstream/report/1"
 """Name and version of the document. Keys may be added within a version, never changed."""
@@ -60,6 +61,10 @@ def report_document(report: Report) -> dict[str, Any]:
         "run": report.run,
         "warnings": report.warnings,
     }
+    if report.answers:
+        document["answers"] = [dataclasses.asdict(answer) for answer in report.answers]
+    if report.score_name != PROBABILITY:
+        document["score_name"] = report.score_name
     plain: dict[str, Any] = plain_data(document)
     return plain
 
@@ -84,6 +89,8 @@ def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, A
     }
     if segment.track is not None:
         document["track"] = segment.track
+    if segment.rank is not None:
+        document["rank"] = segment.rank
     if timebase is not None:
         frames = [timebase.frame(t) for t in (segment.start, segment.end)]
         document["frames"] = frames

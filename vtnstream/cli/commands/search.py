@@ -1,0 +1,175 @@
+"""``vtnstream search``: find moments of videos by an example or in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli.delivery import make_delivery
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, field, option
+from vtnstream.cli.framework.process_settings import loading
+from vtnstream.cli.framework.progress import CommandProgress, make_progress
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.backbone import backbone_options
+from vtnstream.cli.options.input_list import resolve
+from vtnstream.cli.session import for_each
+from vtnstream.config.search import SearchConfig
+from vtnstream.errors import UsageError
+from vtnstream.suffixes import VIDEO_SUFFIXES
+from vtnstream.words.queries import Label, check_labels, parse_example, parse_label
+
+if TYPE_CHECKING:
+    from vtnstream.types import Partial
+
+EXAMPLES = """
+vtnstream search --like goal.jpg match.mp4 --backbone mobilenetv3_large_100.ra_in1k --pretrained
+vtnstream search --like match1.mp4@12:30-12:41 match2.mp4 --model models/match
+vtnstream search --like shot.png recordings/ --recursive -k 3 --model models/match --jsonl
+"""
+_SECTION = "Search"
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@shared.inputs
+@attach(
+    option(
+        "--like",
+        section=_SECTION,
+        settable=False,
+        multiple=True,
+        metavar="EXAMPLE",
+        help="An image, a video, or VIDEO@START-END, to find what looks like it; again for more.",
+    ),
+    field(
+        SearchConfig,
+        "max_segments",
+        "--max-segments",
+        "-k",
+        section=_SECTION,
+        help="Segments of a query in one video, best first.",
+    ),
+    field(
+        SearchConfig,
+        "min_score",
+        section=_SECTION,
+        help="Lowest match; below .5 a query counts as absent.",
+    ),
+    field(
+        SearchConfig,
+        "smoothing_seconds",
+        "--smooth",
+        section=_SECTION,
+        metavar="SECONDS",
+        help="Average over this much time; never across a gap.",
+    ),
+    field(
+        SearchConfig,
+        "min_duration",
+        section=_SECTION,
+        metavar="SECONDS",
+        help="Drop shorter segments.",
+    ),
+)
+@shared.model
+@backbone_options
+@shared.time_range
+@shared.sampling("the model's own; with --backbone 2")
+@shared.results
+@running.runtime
+@running.speech
+@click.pass_obj
+def search(console: Console, /, **values: Any) -> ExitCode:
+    """Find the moments of INPUTS that look like an example.
+
+    The answer is ranked segments; that a video shows no such thing ("nothing found") is an
+    answer too, with exit code 0. Features are kept, so that the next question decodes nothing.
+    """
+    queries, names = _questions(values)
+    inputs = resolve({**values, "inputs": names})
+    config = search_config(values)
+    delivery = make_delivery(values, console, inputs, timeline=True)
+    runtime = running.runtime_from(values)
+    with loading():
+        from vtnstream.cli.options.space import prepare_space
+        from vtnstream.search.searcher import Searcher
+
+        space = prepare_space(values, console)
+    progress = make_progress(console)
+    try:
+        searcher = Searcher(space, queries, runtime=runtime, progress=progress)
+    finally:
+        progress.close()
+
+    with delivery:
+
+        def work(path: str, progress: CommandProgress) -> Partial | None:
+            delivery.begin(path)
+            report = searcher.search(
+                path,
+                config,
+                start=values["start"],
+                end=values["end"],
+                stream=values["stream"],
+                progress=progress,
+            )
+            for warning in report.warnings:
+                console.warn(f"{path}: {warning}")
+            delivery.deliver(report)
+            return report.partial
+
+        return for_each(inputs, work, console, on_failure=delivery.fail)
+
+
+def search_config(values: Mapping[str, Any]) -> SearchConfig:
+    """The options of a search as their dataclass."""
+    return SearchConfig(
+        max_segments=values["max_segments"],
+        min_score=values["min_score"],
+        smoothing_seconds=values["smooth"],
+        min_duration=values["min_duration"],
+    )
+
+
+def _questions(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[str]]:
+    """The queries of a command line and its inputs.
+
+    Raises:
+        UsageError: there is no query.
+    """
+    names: Sequence[str] = values["inputs"]
+    texts: list[str] = []
+    if names and not _is_input(names, values["like"]):
+        texts, names = [names[0]], names[1:]
+    queries = [_query(text) for text in texts]
+    examples = tuple(parse_example(text) for text in values["like"])
+    if not queries and not examples:
+        raise UsageError("no query: name an image, a video or VIDEO@START-END with --like")
+    if len(queries) == 1 and examples:
+        queries = [Label(queries[0].name, queries[0].prompts, queries[0].examples + examples)]
+    else:
+        queries += [Label(os.path.basename(str(one)), (), (one,)) for one in examples]
+    check_labels(tuple(queries), "search")
+    return tuple(queries), names
+
+
+def _query(text: str) -> Label:
+    if not text.strip():
+        raise UsageError("the query is empty: write what to look for")
+    return parse_label(text)
+
+
+def _is_input(names: Sequence[str], examples: Sequence[str]) -> bool:
+    """Whether the first name is an input rather than a query: with an example it may be either,
+    without one it is the query."""
+    first = names[0]
+    if not examples:
+        return os.path.lexists(first) and len(names) == 1
+    known = os.path.lexists(first) or first == "-" or "://" in first or "*" in first
+    suffix = os.path.splitext(first)[1].lower()
+    return known or len(names) == 1 or suffix in VIDEO_SUFFIXES

@@ -1,0 +1,157 @@
+"""Evidence for one query over time to ranked segments: peaks, each down to half its height.
+
+Evidence is a log-odds: 0 is the floor at which a query counts as present, and
+``1 / (1 + exp(-evidence))`` is the match that people see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vtnstream.config.search import SearchConfig
+from vtnstream.localization.runs import TIME_TOLERANCE, gap_free_runs
+from vtnstream.localization.smoothing import gaussian
+from vtnstream.types import FloatArray, Segment, TokenTimes
+
+_HALF = 0.5
+"""Share of the height above the video's median at which a segment ends."""
+
+_CLOSE = 1.0
+"""Evidence below a peak that still counts as the same."""
+
+_SAFE = 30.0
+"""Evidence beyond which a match is 0 or 1 in float32."""
+
+
+def match_of(evidence: FloatArray) -> FloatArray:
+    """Log-odds to matches between 0 and 1, the same shape, float32."""
+    clipped = np.clip(evidence, -_SAFE, _SAFE).astype(np.float64)
+    return (1 / (1 + np.exp(-clipped))).astype(np.float32)
+
+
+def evidence_of(match: float) -> float:
+    """The log-odds of a match; 0 and 1 are taken as the ends of the scale."""
+    if match <= 0:
+        return -_SAFE
+    return _SAFE if match >= 1 else float(np.log(match / (1 - match)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What speaks for one query at each of N tokens.
+
+    Attributes:
+        presence: (N,) float32 log-odds that the query is shown; decides whether anything is
+            found.
+        shape: (N,) float32 where it stands out within this video; decides where a segment
+            starts and ends.
+        times: the N tokens.
+    """
+
+    presence: FloatArray
+    shape: FloatArray
+    times: TokenTimes
+
+    def smoothed(self, seconds: float) -> Evidence:
+        """The mean over a window of ``seconds``, never across a gap."""
+        step = _usual_step(self.times)
+        size = round(seconds / step) if step > 0 else 0
+        if size <= 1:
+            return self
+        columns = np.stack([self.presence, self.shape], axis=1)
+        out = np.empty_like(columns)
+        for part in gap_free_runs(self.times):
+            gaussian(columns[part], size, out[part])
+        return Evidence(
+            np.ascontiguousarray(out[:, 0]), np.ascontiguousarray(out[:, 1]), self.times
+        )
+
+
+def find_segments(evidence: Evidence, label: str, config: SearchConfig) -> tuple[Segment, ...]:
+    """The segments of a query, best first, each with its rank from 1; none where it is absent.
+
+    A segment begins at a peak of ``presence`` that reaches ``config.min_score`` and goes on to
+    both sides while ``shape`` stays above half of its height over the video's median, or
+    ``presence`` stays close to the peak. It never crosses a gap. What touches a better segment
+    is its slope and no segment of its own. Segments are ranked by the match inside minus the
+    match around them.
+
+    Args:
+        evidence: before smoothing.
+        label: name of the segments.
+        config: number of segments, lowest match, smoothing, shortest segment.
+
+    Returns:
+        At most ``config.max_segments``; their score is the match at the peak.
+    """
+    count = len(evidence.times)
+    if not count:
+        return ()
+    evidence = evidence.smoothed(config.smoothing_seconds)
+    matches = match_of(evidence.presence)
+    median = float(np.median(evidence.shape))
+    free = np.ones(count, bool)
+    runs = np.empty((count, 2), np.int64)
+    for part in gap_free_runs(evidence.times):
+        runs[part] = part.start, part.stop
+    found: list[tuple[float, Segment]] = []
+    floor = evidence_of(config.min_score)
+    candidates = np.flatnonzero(evidence.presence >= floor)
+    for peak in candidates[np.argsort(-evidence.presence[candidates], kind="stable")]:
+        if not free[peak]:
+            continue
+        first, stop = _extent(evidence, free, int(peak), median, *runs[peak])
+        low, high = runs[peak]
+        slope = (first > low and not free[first - 1]) or (stop < high and not free[stop])
+        free[first:stop] = False
+        if slope:
+            continue
+        start, end = _seconds(evidence.times, first, stop)
+        if end - start < config.min_duration - TIME_TOLERANCE and stop - first < np.ptp(runs[peak]):
+            continue
+        inside = float(matches[first:stop].mean())
+        contrast = inside - _around(matches, first, stop)
+        found.append((contrast, Segment(start, end, label, float(matches[peak]))))
+    found.sort(key=lambda item: -item[0])
+    ranked = (segment for _, segment in found[: config.max_segments])
+    return tuple(replace(segment, rank=rank) for rank, segment in enumerate(ranked, 1))
+
+
+def _extent(
+    evidence: Evidence, free: np.ndarray, peak: int, median: float, first: int, stop: int
+) -> tuple[int, int]:
+    """Tokens around ``peak`` within ``[first, stop)`` that stay above half its height, or close
+    to its presence, and belong to no better segment."""
+    shape, presence = evidence.shape, evidence.presence
+    lowest = median + _HALF * (float(shape[peak]) - median)
+    high = shape[first:stop] >= lowest
+    close = presence[first:stop] >= max(0.0, float(presence[peak]) - _CLOSE)
+    fits = (high | close) & free[first:stop]
+    outside = np.flatnonzero(~fits)
+    place = int(np.searchsorted(outside, peak - first))
+    before = int(outside[place - 1]) + 1 if place else 0
+    after = int(outside[place]) if place < len(outside) else stop - first
+    return int(first) + before, int(first) + after
+
+
+def _around(matches: FloatArray, first: int, stop: int) -> float:
+    """Mean match in as many tokens before and after as the segment has; 0 where it is all."""
+    length = stop - first
+    near = np.concatenate([matches[max(0, first - length) : first], matches[stop : stop + length]])
+    return float(near.mean()) if len(near) else 0.0
+
+
+def _seconds(times: TokenTimes, first: int, stop: int) -> tuple[float, float]:
+    end = times.end_seconds[stop - 1]
+    if stop < len(times) and abs(times.start_seconds[stop] - end) <= TIME_TOLERANCE:
+        end = times.start_seconds[stop]  # neighbouring segments share their boundary exactly
+    return float(times.start_seconds[first]), float(end)
+
+
+def _usual_step(times: TokenTimes) -> float:
+    """Median seconds from one token to the next."""
+    if len(times) < 2:
+        return 0.0
+    return float(np.median(np.diff(times.start_seconds)))
