@@ -198,8 +198,10 @@ class HeadConfig:
 
     ``labels``: classes of the whole video, through the MLP head on [CLS] (paper section
     3.3). ``dense_labels``: classes of each token, through the dense head. Either may be
-    empty. ``mlp_dim`` 0 means the encoder's D. ``events``: how the dense labels become
-    segments where some of them are moments.
+    empty. ``mlp_dim`` 0 means the encoder's D. ``linear`` makes the head on [CLS] one linear
+    layer. Logits are divided by ``temperature``, those of tokens by ``dense_temperature``: values
+    found on held-out videos make scores honest (Guo et al., ICML 2017). ``events``: how the
+    dense labels become segments where some of them are moments.
     """
 
     labels: tuple[str, ...] = ()
@@ -207,9 +209,13 @@ class HeadConfig:
     mlp_dim: int = 0
     dropout: float = 0.5
     multi_label: bool = False
+    linear: bool = False
+    temperature: float = 1.0
+    dense_temperature: float = 1.0
     events: EventsConfig | None = None
 
     def __post_init__(self) -> None:
+        positive(temperature=self.temperature, dense_temperature=self.dense_temperature)
         for name in ("labels", "dense_labels"):
             labels = getattr(self, name)
             if len(set(labels)) != len(labels):

@@ -10,13 +10,21 @@ from vtnstream.config.checks import one_of, positive
 from vtnstream.errors import ConfigError
 from vtnstream.registry import suggestion
 
-KINDS = ("longformer", "full")
+KINDS = ("longformer", "full", "tcn")
 TRANSFORMERS = "transformers:"
 """A kind may also be this and the name of a class, such as ``transformers:BertModel``."""
 
 POSITION_KINDS = ("rotary", "learned", "fixed", "none")
-TOKEN_INPUTS = ("feature", "feature+difference", "feature+difference+similarity")
+TOKEN_INPUTS = (
+    "feature",
+    "feature+difference",
+    "feature+difference+similarity",
+    "feature+context",
+)
+LOOK_AHEAD = TOKEN_INPUTS[2:]
+"""Token inputs that compare a token with later ones."""
 ATTENTIONS = ("learned", "uniform")
+MOST_TCN_LAYERS = 16
 MOST_HEADS = 4096
 """What holds for each head is written out before anybody sees that D is not so wide."""
 
@@ -44,11 +52,18 @@ class TemporalConfig:
         global_attention: False cuts the [CLS] token out of every other token's sight and back:
             the ablation ``vtnstream demo`` shows.
         token_inputs: what the linear embedding of a token sees: its feature, the difference
-            from the token before, cosine similarities (``models/vtn/token_inputs.py``).
+            from the token before, cosine similarities, or the means of the tokens before and
+            after it (``models/vtn/token_inputs.py``).
         similarity_reach: tokens to each side that a token is compared with.
+        context: tokens to each side whose means ``feature+context`` takes.
+        input_dropout: share of a token's inputs that training sets to zero.
+        num_stages: of ``tcn``: the first, and those that refine its answer (MS-TCN).
+        members: of ``tcn``: networks side by side whose probabilities are averaged.
         kind: ``longformer`` (sliding windows and global tokens), ``full`` (every token sees
-            every other: time grows with the square of the length) or ``transformers:CLASS``,
-            any encoder of the ``transformers`` library that takes ``inputs_embeds``.
+            every other: time grows with the square of the length), ``tcn`` (dilated
+            convolutions: local, linear in the length, for few videos; ``num_layers`` of 0 is a
+            linear model of the token inputs) or ``transformers:CLASS``, any encoder of the
+            ``transformers`` library that takes ``inputs_embeds``.
         dilation: steps between the tokens of a window: one row for all layers or one a layer,
             each with one number for all heads or one a head, as [[1], [1, 1, 2, 4]].
         num_global_tokens: tokens that see and are seen by all; [CLS] is the first, the others
@@ -73,6 +88,10 @@ class TemporalConfig:
     global_attention: bool = True
     token_inputs: str = "feature"
     similarity_reach: int = 12
+    context: int = 4
+    input_dropout: float = 0.0
+    num_stages: int = 1
+    members: int = 1
     kind: str = "longformer"
     dilation: tuple[tuple[int, ...], ...] = ((1,),)
     num_global_tokens: int = 1
@@ -85,10 +104,15 @@ class TemporalConfig:
         one_of("temporal.positions", self.positions, POSITION_KINDS)
         one_of("temporal.window_positions", self.window_positions, ("absolute", "clip"))
         one_of("temporal.attention", self.attention, ATTENTIONS)
-        positive(num_layers=self.num_layers, num_heads=self.num_heads)
+        positive(num_heads=self.num_heads)
+        if self.kind != "tcn":
+            positive(num_layers=self.num_layers)
         if self.num_heads > MOST_HEADS:
             raise ConfigError(f"temporal.num_heads is at most {MOST_HEADS}")
         positive(intermediate_size=self.intermediate_size, max_positions=self.max_positions - 2)
+        positive(context=self.context, num_stages=self.num_stages, members=self.members)
+        if not 0 <= self.input_dropout < 1:
+            raise ConfigError(f"temporal.input_dropout is a share: {self.input_dropout}")
         positive(similarity_reach=self.similarity_reach, num_global_tokens=self.num_global_tokens)
         if len(self.attention_window) not in (1, self.num_layers):
             raise ConfigError("temporal.attention_window: one number, or one for each layer")
@@ -106,11 +130,11 @@ class TemporalConfig:
 
     def _check_causal(self) -> None:
         """What cannot be had without the future, or in constant memory."""
-        if self.kind != "longformer":
-            raise ConfigError(f"temporal.causal needs kind longformer, not {self.kind!r}")
+        if self.kind not in ("longformer", "tcn"):
+            raise ConfigError(f"temporal.causal needs kind longformer or tcn, not {self.kind!r}")
         if self.dilation != ((1,),):
             raise ConfigError("temporal.causal and temporal.dilation exclude each other")
-        if self.token_inputs == TOKEN_INPUTS[2]:
+        if self.token_inputs in LOOK_AHEAD:
             raise ConfigError(
                 f"temporal.causal: token_inputs {self.token_inputs} compare a token with later "
                 f"ones, take {TOKEN_INPUTS[1]}"
@@ -137,6 +161,30 @@ class TemporalConfig:
             raise ConfigError(f"temporal.arguments belongs to a kind {TRANSFORMERS}CLASS")
         if self.kind == "full" and self.dilation != ((1,),):
             raise ConfigError("temporal.dilation belongs to the kind longformer")
+        if self.kind == "tcn":
+            self._check_tcn()
+        elif self.num_stages > 1 or self.members > 1:
+            raise ConfigError("temporal.num_stages and temporal.members belong to the kind tcn")
+
+    def _check_tcn(self) -> None:
+        """What a convolution does not know is refused."""
+        others = {
+            "dilation": self.dilation != ((1,),),
+            "attention": self.attention != "learned",
+            "num_global_tokens": self.num_global_tokens != 1,
+            "positions": self.positions != "none",
+        }
+        for name, given in others.items():
+            if given:
+                hint = " (write positions = none)" if name == "positions" else ""
+                raise ConfigError(f"temporal.{name} is not for the kind tcn{hint}")
+        if not 0 <= self.num_layers <= MOST_TCN_LAYERS:
+            raise ConfigError(
+                f"temporal.num_layers of a tcn is from 0 to {MOST_TCN_LAYERS}: the dilation "
+                "doubles with each"
+            )
+        if self.num_stages > 1 and not self.num_layers:
+            raise ConfigError("temporal.num_stages: a linear model (num_layers 0) has one stage")
 
     def _check_transformers(self) -> None:
         """What only our own layers know is refused, lest it be ignored in silence."""
@@ -171,6 +219,8 @@ class TemporalConfig:
 
     def describe(self) -> str:
         """A few words for people: ``3 layers, 12 heads, window 32``."""
+        if self.kind == "tcn":
+            return self._describe_tcn()
         parts = [f"{self.num_layers} layers", f"{self.num_heads} heads"]
         if self.kind == "longformer":
             parts.append(f"window {', '.join(map(str, sorted(set(self.attention_windows))))}")
@@ -188,6 +238,16 @@ class TemporalConfig:
         if self.token_inputs != "feature":
             parts.append(self.token_inputs)
         return ", ".join(parts)
+
+    def _describe_tcn(self) -> str:
+        parts = ["tcn" if self.num_layers else "linear"]
+        if self.num_layers:
+            parts += [f"{self.num_stages} stages", f"{self.num_layers} layers"]
+        if self.members > 1:
+            parts.append(f"{self.members} members")
+        if self.causal:
+            parts.append("causal")
+        return ", ".join([*parts, self.token_inputs])
 
     @classmethod
     def from_text(cls, text: str) -> TemporalConfig:
@@ -210,4 +270,4 @@ def table_of(kind: str) -> dict[str, Any]:
     """The table that a kind alone stands for."""
     if kind.startswith(TRANSFORMERS):
         return {"kind": kind, "positions": "learned"}
-    return {"kind": kind}
+    return {"kind": kind, "positions": "none"} if kind == "tcn" else {"kind": kind}

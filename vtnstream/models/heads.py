@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from torch import nn
 
-from vtnstream.config import HeadConfig
+from vtnstream.config import HeadConfig, TemporalConfig
 from vtnstream.models.layers.mlp import init_linear_weights
+from vtnstream.models.vtn.tcn import TcnHead
 
 
 def build_mlp_head(config: HeadConfig, hidden_size: int) -> nn.Sequential | None:
     """The paper's head on [CLS] (section 3.3), or None without labels.
 
     ``LayerNorm(D) -> Linear(D, mlp_dim) -> GELU -> Dropout -> Linear(mlp_dim, classes)``;
-    the linear layers are parts 1 and 4, as in the published checkpoint.
+    the linear layers are parts 1 and 4, as in the published checkpoint. With ``linear`` it is one
+    linear layer.
     """
     if not config.labels:
         return None
+    if config.linear:
+        return nn.Sequential(nn.Linear(hidden_size, len(config.labels)))
     mlp_dim = config.mlp_dim or hidden_size
     head = nn.Sequential(
         nn.LayerNorm(hidden_size),
@@ -28,11 +32,15 @@ def build_mlp_head(config: HeadConfig, hidden_size: int) -> nn.Sequential | None
     return head
 
 
-def build_dense_head(config: HeadConfig, hidden_size: int) -> nn.Linear | None:
+def build_dense_head(
+    config: HeadConfig, temporal: TemporalConfig, hidden_size: int
+) -> nn.Linear | TcnHead | None:
     """One linear layer on each token, or None without dense labels. The encoder ends in a
-    LayerNorm, so the head has none of its own."""
+    LayerNorm, so the head has none of its own. That of a ``tcn`` refines its answer in stages."""
     if not config.dense_labels:
         return None
+    if temporal.kind == "tcn":
+        return TcnHead(temporal, hidden_size, len(config.dense_labels))
     head = nn.Linear(hidden_size, len(config.dense_labels))
     init_linear_weights(head)
     return head

@@ -239,7 +239,7 @@ def attention_map(
     """
     check_features(model, features)
     temporal = model.config.temporal
-    if temporal.transformers_class is not None:
+    if temporal.transformers_class is not None or temporal.kind == "tcn":
         raise UsageError(
             f"model {model.config.name} reads time with {temporal.kind}, which does not tell what "
             "it looks at"

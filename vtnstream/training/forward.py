@@ -7,7 +7,7 @@ from torch import nn
 
 from vtnstream.models.architectures import VideoModel
 from vtnstream.models.vivit.model import ViViT
-from vtnstream.models.vtn.model import VTNOutput
+from vtnstream.models.vtn.model import StagedOutput, VTNOutput
 from vtnstream.preprocess.pipeline import Normalize
 from vtnstream.training.data.batches import Batch
 
@@ -17,7 +17,7 @@ def device_of(model: VideoModel) -> torch.device:
     return next(model.parameters()).device
 
 
-def run_model(model: VideoModel, batch: Batch) -> VTNOutput:
+def run_model(model: VideoModel, batch: Batch) -> VTNOutput | StagedOutput:
     """Logits of the heads that the batch has labels or targets for.
 
     Args:
@@ -41,7 +41,9 @@ def run_model(model: VideoModel, batch: Batch) -> VTNOutput:
         indices=batch.indices,
         cls_only=batch.targets is None,
     )
-    return model.heads(tokens)
+    if model.training:
+        return model.heads_in_training(tokens, batch.padding_mask)
+    return model.heads(tokens, batch.padding_mask)
 
 
 class Forward(nn.Module):
@@ -51,5 +53,5 @@ class Forward(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> VTNOutput:
+    def forward(self, batch: Batch) -> VTNOutput | StagedOutput:
         return run_model(self.model, batch)

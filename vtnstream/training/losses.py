@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vtnstream.config import OptimConfig
-from vtnstream.models.vtn.model import VTNOutput
+from vtnstream.models.vtn.model import StagedOutput, VTNOutput
 from vtnstream.training.accelerator import Engine
 from vtnstream.training.data.batches import Batch
 from vtnstream.training.data.targets import IGNORE
@@ -34,7 +34,7 @@ def balanced_weights(counts: IndexArray, power: float = 1.0) -> Tensor:
 
 
 def head_loss(
-    output: VTNOutput,
+    output: VTNOutput | StagedOutput,
     batch: Batch,
     *,
     class_weights: Tensor | None = None,
@@ -44,7 +44,7 @@ def head_loss(
     engine: Engine | None = None,
 ) -> Tensor:
     """Cross-entropy of the heads the batch has targets for, their sum where it has both; a
-    scalar.
+    scalar. Each stage of a ``tcn`` has the dense head's losses.
 
     Args:
         output: the model's.
@@ -59,22 +59,11 @@ def head_loss(
     losses = []
     if batch.targets is not None:
         assert output.dense_logits is not None
-        targets = batch.targets.flatten()
-        loss = functional.cross_entropy(
-            output.dense_logits.flatten(0, 1),  # (B*T, K)
-            targets,
-            weight=class_weights,
-            label_smoothing=label_smoothing,
-            ignore_index=IGNORE,
-        )
-        mass = _mass(targets, class_weights)
-        if engine is None and float(mass) == 0:  # no token of these crops has a label
-            loss = torch.nan_to_num(loss) * 0.0
-        losses.append(_of_all(loss, mass, batch, engine))
-        if steadiness:
-            seen = _neighbours(batch)
-            loss = steadiness * unsteadiness(output.dense_logits, seen)
-            losses.append(_of_all(loss, seen.sum().float(), batch, engine))
+        stages = output.stages if isinstance(output, StagedOutput) else ()
+        for logits in (*stages, output.dense_logits):
+            losses += _dense_losses(
+                logits, batch, class_weights, label_smoothing, steadiness, engine
+            )
     target = batch.labels if soft_labels is None else soft_labels
     if target is not None:
         assert output.logits is not None
@@ -87,8 +76,37 @@ def head_loss(
     return torch.stack(losses).sum()
 
 
+def _dense_losses(
+    logits: Tensor,
+    batch: Batch,
+    class_weights: Tensor | None,
+    label_smoothing: float,
+    steadiness: float,
+    engine: Engine | None,
+) -> list[Tensor]:
+    """Of logits (B, T, K); arguments as in :func:`head_loss`."""
+    assert batch.targets is not None
+    targets = batch.targets.flatten()
+    loss = functional.cross_entropy(
+        logits.flatten(0, 1),  # (B*T, K)
+        targets,
+        weight=class_weights,
+        label_smoothing=label_smoothing,
+        ignore_index=IGNORE,
+    )
+    mass = _mass(targets, class_weights)
+    if engine is None and float(mass) == 0:  # no token of these crops has a label
+        loss = torch.nan_to_num(loss) * 0.0
+    losses = [_of_all(loss, mass, batch, engine)]
+    if steadiness:
+        seen = _neighbours(batch)
+        loss = steadiness * unsteadiness(logits, seen)
+        losses.append(_of_all(loss, seen.sum().float(), batch, engine))
+    return losses
+
+
 def batch_loss(
-    output: VTNOutput,
+    output: VTNOutput | StagedOutput,
     batch: Batch,
     optim: OptimConfig,
     *,

@@ -175,6 +175,8 @@ def _shapes_of(state: weights.State) -> dict[str, tuple[int, ...]]:
 def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
     """Layers are built one by one: a config that asks for millions is refused before."""
     prefix, wanted = "temporal_encoder.encoder.layer.", config.temporal.num_layers
+    if config.temporal.kind == "tcn":
+        prefix = "temporal_encoder.layers."
     if config.vivit is not None:
         prefix = "temporal_encoder.blocks."
         wanted = config.vivit.temporal_layers if config.vivit.reads_sequences else 0
@@ -189,7 +191,9 @@ def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
 
 def _check_labels(config: ModelConfig, state: weights.State, path: Path) -> None:
     """Heads and labels that differ in number are said in words, not in shapes."""
-    class_head = "mlp_head.4.bias" if config.vivit is None else "head.bias"
+    class_head = "mlp_head.0.bias" if config.head.linear else "mlp_head.4.bias"
+    if config.vivit is not None:
+        class_head = "head.bias"
     for name, labels, what in (
         (class_head, config.head.labels, "class"),
         ("dense_head.bias", config.head.dense_labels, "dense"),

@@ -160,4 +160,5 @@ def _temporal(model: VideoModel) -> Part:
 
 
 def _present(output: VTNOutput) -> tuple[Tensor, ...]:
-    return tuple(logits for logits in output if logits is not None)
+    heads = (output.logits, output.dense_logits)
+    return tuple(logits for logits in heads if logits is not None)

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from vtnstream.errors import ModelError
 from vtnstream.models.long_sequence.causal import CausalPass
+from vtnstream.models.long_sequence.convolution import ConvolutionPass
 from vtnstream.models.vtn.model import VTN, VTNOutput
+from vtnstream.models.vtn.tcn import TcnEncoder
 from vtnstream.models.vtn.temporal import TemporalEncoder
 
 
@@ -32,8 +34,14 @@ class OnlineModel:
             )
         self.model = model
         self._normalize = model.feature_norm.in_order()
-        assert isinstance(model.temporal_encoder, TemporalEncoder)
-        self._pass = CausalPass(model.temporal_encoder, model.all_global_tokens())
+        encoder = model.temporal_encoder
+        self._attention: CausalPass | None = None
+        self._convolution: ConvolutionPass | None = None
+        if isinstance(encoder, TcnEncoder):
+            self._convolution = ConvolutionPass(model, encoder, dense=True)
+        else:
+            assert isinstance(encoder, TemporalEncoder)
+            self._attention = CausalPass(encoder, model.all_global_tokens())
         self._before: tuple[Tensor, Tensor] | None = None
 
     @torch.inference_mode()
@@ -55,9 +63,25 @@ class OnlineModel:
             places = torch.cat((self._before[1], indices))
         inputs = model.token_inputs(held[None], places[None])[0, len(held) - len(normal) :]
         self._before = (normal[-1:].clone(), indices[-1:].clone())
+        if self._convolution is not None:
+            return self._convolve(self._convolution, model.project(inputs))
+        assert self._attention is not None
         cls_only = model.dense_head is None
-        cls, tokens = self._pass.advance(
+        cls, tokens = self._attention.advance(
             model.project(inputs)[None], indices[None], cls_only=cls_only
         )
         logits = model.class_logits(cls[0, :, 0]) if model.mlp_head is not None else None
         return VTNOutput(logits, None if tokens is None else model.token_logits(tokens[0]))
+
+    def _convolve(self, running: ConvolutionPass, tokens: Tensor) -> VTNOutput:
+        """The same for a ``tcn``: (T, H) embedded tokens."""
+        before, seen = running.total, running.count
+        running.add(tokens)
+        states, dense = running.answer(end=True)
+        logits = None
+        if self.model.mlp_head is not None:
+            sums = before + states.double().cumsum(0)  # (T, H)
+            counts = torch.arange(1, len(states) + 1, device=sums.device)[:, None] + seen
+            cls = self.model.cls_token[0] + (sums / counts).to(states.dtype)
+            logits = self.model.class_logits(cls)  # (T, K)
+        return VTNOutput(logits, dense)

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from vtnstream.models.long_sequence.causal import encode_causally
+from vtnstream.models.long_sequence.convolution import encode_convolutions
 from vtnstream.models.long_sequence.sequence_pass import SequencePass
 from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.tcn import TcnEncoder
 from vtnstream.models.vtn.transformers_encoder import TransformersEncoder
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
@@ -119,6 +121,10 @@ def encode_blocks(
     """
     wants_tokens = dense and model.dense_head is not None
     encoder = model.temporal_encoder
+    if isinstance(encoder, TcnEncoder):
+        return SequenceOutput(
+            *encode_convolutions(model, encoder, tokens, block_size, dense=wants_tokens)
+        )
     if isinstance(encoder, TransformersEncoder):
         return _encode_at_once(model, tokens, indices, wants_tokens)
     if encoder.config.causal:

@@ -53,7 +53,7 @@ class ViViT(nn.Module):
             self.temporal_encoder = TemporalTransformer(small, self.vivit.clip_tokens)
         self.head_drop = nn.Dropout(config.head.dropout)
         self.head = _build_head(len(config.head.labels), self.num_features)
-        self.dense_head = build_dense_head(config.head, self.num_features)
+        self.dense_head = build_dense_head(config.head, config.temporal, self.num_features)
 
     def _check_size(self) -> None:
         encoder, prepare = self.backbone, self.config.preprocess

@@ -17,11 +17,12 @@ from vtnstream.errors import ModelError
 from vtnstream.models.backbone import create_backbone, num_features
 from vtnstream.models.heads import build_dense_head, build_mlp_head
 from vtnstream.models.vtn.feature_norm import FeatureNorm
+from vtnstream.models.vtn.tcn import TcnEncoder, TcnHead
 from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.models.vtn.token_inputs import TokenInputs
 from vtnstream.models.vtn.transformers_encoder import TransformersEncoder
 
-Encoder = TemporalEncoder | TransformersEncoder
+Encoder = TemporalEncoder | TcnEncoder | TransformersEncoder
 
 
 class VTNOutput(NamedTuple):
@@ -34,6 +35,15 @@ class VTNOutput(NamedTuple):
 
     logits: Tensor | None
     dense_logits: Tensor | None
+
+
+class StagedOutput(NamedTuple):
+    """The same while a ``tcn`` is trained, with the dense logits (B, T, Kd) of the ``stages``
+    before the last."""
+
+    logits: Tensor | None
+    dense_logits: Tensor | None
+    stages: tuple[Tensor, ...]
 
 
 class VTN(nn.Module):
@@ -52,14 +62,18 @@ class VTN(nn.Module):
         self.config = config
         self.backbone = create_backbone(config.backbone) if backbone is None else backbone
         self.num_features = num_features(self.backbone)
-        hidden_size = config.temporal.hidden_size or self.num_features
         self.feature_norm = FeatureNorm(config.feature_norm, self.num_features)
         temporal = config.temporal
         self.token_inputs = TokenInputs(
-            temporal.token_inputs, self.num_features, temporal.similarity_reach
+            temporal.token_inputs, self.num_features, temporal.similarity_reach, temporal.context
         )
+        is_linear = temporal.kind == "tcn" and not temporal.num_layers
+        own_size = self.token_inputs.size if is_linear else self.num_features
+        hidden_size = (temporal.hidden_size or own_size) * temporal.members
+        self.input_dropout = nn.Dropout(temporal.input_dropout)
         self.input_projection: nn.Module = nn.Identity()
-        if self.token_inputs.size != hidden_size or self.token_inputs.compares:
+        compares = self.token_inputs.compares and not is_linear
+        if self.token_inputs.size != hidden_size or compares:
             self.input_projection = nn.Linear(self.token_inputs.size, hidden_size)
         self.cls_token = nn.Parameter(torch.randn(1, 1, hidden_size))
         if temporal.num_global_tokens > 1:
@@ -67,7 +81,7 @@ class VTN(nn.Module):
             self.global_tokens = nn.Parameter(more)
         self.temporal_encoder: Encoder = _temporal_encoder(temporal, hidden_size)
         self.mlp_head = build_mlp_head(config.head, hidden_size)
-        self.dense_head = build_dense_head(config.head, hidden_size)
+        self.dense_head = build_dense_head(config.head, temporal, hidden_size)
 
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Spatial backbone (section 3.1): (N, 3, H, W) -> (N, D).
@@ -112,7 +126,8 @@ class VTN(nn.Module):
 
     def project(self, inputs: Tensor) -> Tensor:
         """Token inputs (..., E) to tokens (..., Dh), in the encoder's precision."""
-        tokens: Tensor = self.input_projection(inputs.to(self.temporal_encoder.dtype))
+        inputs = self.input_dropout(inputs.to(self.temporal_encoder.dtype))
+        tokens: Tensor = self.input_projection(inputs)
         return tokens
 
     def all_global_tokens(self) -> Tensor:
@@ -160,27 +175,46 @@ class VTN(nn.Module):
             tokens, padding_mask=padding_mask, indices=indices, cls_only=cls_only
         )
 
-    def heads(self, tokens: Tensor) -> VTNOutput:
+    def heads(self, tokens: Tensor, padding_mask: Tensor | None = None) -> VTNOutput:
         """MLP head on [CLS] and dense head on the rest (section 3.3).
 
         Args:
             tokens: (B, 1 + T, Dh).
+            padding_mask: (B, T) bool, True where a token is real.
         """
         logits = self.class_logits(tokens[:, 0]) if self.mlp_head is not None else None
-        dense = self.token_logits(tokens[:, 1:]) if self.dense_head is not None else None
+        dense = None
+        if self.dense_head is not None:
+            dense = self.token_logits(tokens[:, 1:], padding_mask)
         return VTNOutput(logits, dense)  # (B, K), (B, T, Kd)
+
+    def heads_in_training(
+        self, tokens: Tensor, padding_mask: Tensor | None
+    ) -> VTNOutput | StagedOutput:
+        """As :meth:`heads`, with all stages of a ``tcn``: each has a loss of its own."""
+        if not isinstance(self.dense_head, TcnHead):
+            return self.heads(tokens, padding_mask)
+        logits = self.class_logits(tokens[:, 0]) if self.mlp_head is not None else None
+        *stages, last = self.dense_head.all_stages(tokens[:, 1:], padding_mask)
+        return StagedOutput(logits, last, tuple(stages))
 
     def class_logits(self, cls: Tensor) -> Tensor:
         """The MLP head, which a model must have: (B, Dh) -> (B, K), in the head's precision."""
         assert self.mlp_head is not None
         logits: Tensor = self.mlp_head(cls.to(next(self.mlp_head.parameters()).dtype))
-        return logits
+        return _scaled(logits, self.config.head.temperature)
 
-    def token_logits(self, tokens: Tensor) -> Tensor:
-        """The dense head, which a model must have: (..., Dh) -> (..., Kd)."""
+    def token_logits(self, tokens: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """The dense head, which a model must have: (..., Dh) -> (..., Kd). That of a ``tcn``
+        looks at neighbours: it takes all tokens that an answer depends on, (T, Dh) or (B, T, Dh)
+        with ``padding_mask`` (B, T)."""
         assert self.dense_head is not None
-        logits: Tensor = self.dense_head(tokens.to(self.dense_head.weight.dtype))
-        return logits
+        tokens = tokens.to(next(self.dense_head.parameters()).dtype)
+        if isinstance(self.dense_head, TcnHead):
+            logits: Tensor = self.dense_head(tokens, padding_mask)
+        else:
+            logits = self.dense_head(tokens)
+        return _scaled(logits, self.config.head.dense_temperature)
 
     def in_precision(self, dtype: torch.dtype) -> VTN:
         """This model with a temporal encoder that works tokens in ``dtype``.
@@ -190,9 +224,12 @@ class VTN(nn.Module):
         """
         if dtype == self.temporal_encoder.dtype:
             return self
+        encoder = self.temporal_encoder.in_precision(dtype)
+        if encoder is self.temporal_encoder:
+            return self
         twin = copy.copy(self)
         twin._modules = dict(self._modules)
-        twin.temporal_encoder = self.temporal_encoder.in_precision(dtype)
+        twin.temporal_encoder = encoder
         twin.input_projection = copy.deepcopy(self.input_projection).to(dtype)
         return twin
 
@@ -211,7 +248,7 @@ class VTN(nn.Module):
             indices=indices,
             cls_only=self.dense_head is None,
         )
-        return self.heads(tokens)
+        return self.heads(tokens, padding_mask)
 
     def forward(
         self,
@@ -235,9 +272,15 @@ class VTN(nn.Module):
         )
 
 
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    return logits if temperature == 1.0 else logits / temperature
+
+
 def _temporal_encoder(config: TemporalConfig, hidden_size: int) -> Encoder:
     """Our own layers, or a class of ``transformers``, which has the same interface but for
     being worked in blocks."""
+    if config.kind == "tcn":
+        return TcnEncoder(config, hidden_size)
     if config.transformers_class is None:
         return TemporalEncoder(config, hidden_size)
     return TransformersEncoder(config, hidden_size)

@@ -29,11 +29,13 @@ class TokenInputs(nn.Module):
     """``feature``: f_t. ``feature+difference``: f_t, d_t = f_t - f_(t-1) and its absolute
     value. ``feature+difference+similarity``: the same with cosine similarities of f_t to
     f_(t+1) ... f_(t+r) and to f_(t-1) ... f_(t-r), and across t, of f_(t-k) to f_(t+k).
+    ``feature+context``: f_t, and the means of the ``context`` tokens before and after it.
 
     Args:
         kind: one of the above.
         num_features: D.
         reach: r, tokens to each side.
+        context: tokens to each side of ``feature+context``.
 
     Attributes:
         size: numbers a token, D or 3 D or 3 D + 3 r.
@@ -41,13 +43,14 @@ class TokenInputs(nn.Module):
         after: neighbours needed after it.
     """
 
-    def __init__(self, kind: str, num_features: int, reach: int) -> None:
+    def __init__(self, kind: str, num_features: int, reach: int, context: int = 4) -> None:
         super().__init__()
         self.compares = kind != "feature"
         self.reach = reach if kind == "feature+difference+similarity" else 0
         self.size = num_features * (3 if self.compares else 1) + 3 * self.reach
-        self.before = max(self.reach, 1 if self.compares else 0)
-        self.after = self.reach
+        self.context = context if kind == "feature+context" else 0
+        self.before = max(self.reach, self.context, 1 if self.compares else 0)
+        self.after = max(self.reach, self.context)
 
     def forward(
         self, features: Tensor, indices: Tensor, padding_mask: Tensor | None = None
@@ -68,6 +71,8 @@ class TokenInputs(nn.Module):
         if padding_mask is not None:  # so far off that nobody is its neighbour
             indices = indices.masked_fill(~padding_mask, torch.iinfo(torch.int64).min // 2)
         values = features.float()
+        if self.context:
+            return self._with_context(values, indices).to(features.dtype)
         known = _near(indices, 1)  # (B, T) whether t + 1 is there
         steps = F.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0))  # (B, T, D)
         steps = steps.masked_fill(~_later(known, 1)[..., None], 0.0)
@@ -75,6 +80,24 @@ class TokenInputs(nn.Module):
         if self.reach:
             parts.append(self._similarities(values, indices))
         return torch.cat(parts, dim=-1).to(features.dtype)
+
+    def _with_context(self, values: Tensor, indices: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, 3 D). A token without neighbours on a side stands for them."""
+        before, after = torch.zeros_like(values), torch.zeros_like(values)
+        count_before = torch.zeros_like(values[..., :1])  # (B, T, 1)
+        count_after = torch.zeros_like(count_before)
+        for lag in range(1, self.context + 1):
+            near = _near(indices, lag).to(values.dtype)[..., None]  # (B, T, 1) t + lag is there
+            ahead = F.pad(values[:, lag:], (0, 0, 0, min(lag, values.shape[1])))
+            after, count_after = after + near * ahead, count_after + near
+            behind = F.pad(near * values, (0, 0, lag, 0))[:, : values.shape[1]]
+            before = before + behind
+            count_before = count_before + F.pad(near, (0, 0, lag, 0))[:, : values.shape[1]]
+        means = [
+            torch.where(count > 0, total / count.clamp(min=1), values)
+            for total, count in ((before, count_before), (after, count_after))
+        ]
+        return torch.cat((values, *means), dim=-1)
 
     def _similarities(self, values: Tensor, indices: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, 3 r)."""

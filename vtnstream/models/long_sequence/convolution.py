@@ -1,0 +1,119 @@
+"""Convolutions over sequences of any length, in blocks of tokens with those around them that an
+answer depends on. Equal to the pass over the whole up to rounding; memory does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtnstream.models.vtn.model import VTN
+from vtnstream.models.vtn.tcn import TcnEncoder, tcn_reach
+from vtnstream.types import FloatArray
+
+BLOCK = 2048
+"""Tokens worked at a time at least: few beside those around them would be made twice."""
+
+
+class ConvolutionPass:
+    """One sequence going through a ``tcn`` from its start.
+
+    Args:
+        model: in evaluation mode.
+        encoder: its temporal encoder.
+        dense: whether the dense head is wanted.
+
+    Attributes:
+        count: tokens answered so far.
+        total: (H,) float64 sum of their states.
+    """
+
+    def __init__(self, model: VTN, encoder: TcnEncoder, *, dense: bool) -> None:
+        self.model, self.encoder = model, encoder
+        self.dense = dense and model.dense_head is not None
+        self.before, self.after = tcn_reach(encoder.config)
+        self.count = 0
+        self.total = torch.zeros(
+            encoder.hidden_size, dtype=torch.float64, device=model.cls_token.device
+        )
+        self._held = model.cls_token.new_empty(0, encoder.hidden_size)
+        self._first = 0  # token that the first held row is
+
+    @property
+    def waiting(self) -> int:
+        """Tokens held whose answer needs no later ones."""
+        return self._first + len(self._held) - self.after - self.count
+
+    def add(self, tokens: Tensor) -> None:
+        """Hold the next (T, H) embedded tokens."""
+        self._held = torch.cat((self._held, tokens))
+
+    def answer(self, *, end: bool) -> tuple[Tensor, Tensor | None]:
+        """Work what can be worked.
+
+        Args:
+            end: whether the sequence ends with what is held.
+
+        Returns:
+            states (T, H) of the next tokens, and their logits (T, K) or None.
+        """
+        made = self._first + len(self._held)
+        ready = made if end else max(made - self.after, self.count)
+        start = self.count - self._first
+        stop = ready - self._first
+        window = self._held[: min(stop + self.after, len(self._held))][None]  # (1, S, H)
+        states = self.encoder.states(window)
+        logits = None
+        if self.dense:
+            logits = self.model.token_logits(states)[0, start:stop]
+        states = states[0, start:stop]
+        self.total = self.total + states.double().sum(0)
+        self.count = ready
+        drop = max(self.count - self.before - self._first, 0)
+        self._held = self._held[drop:].clone()
+        self._first += drop
+        return states, logits
+
+    def cls(self) -> Tensor:
+        """[CLS] of the tokens answered so far: (1, H)."""
+        mean = (self.total / max(self.count, 1)).to(self.model.cls_token.dtype)
+        return self.model.cls_token[0] + mean
+
+
+def encode_convolutions(
+    model: VTN, encoder: TcnEncoder, tokens: Iterable[Tensor], size: int, *, dense: bool
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """A whole sequence.
+
+    Args:
+        model: in evaluation mode.
+        encoder: its temporal encoder.
+        tokens: consecutive embedded blocks (T, H).
+        size: tokens worked at a time, or :data:`BLOCK` if that is more.
+        dense: whether the dense head is wanted.
+
+    Returns:
+        logits (K,) and dense logits (N, Kd); None where there is no such head or it is not wanted.
+    """
+    running = ConvolutionPass(model, encoder, dense=dense)
+    parts: list[FloatArray] = []
+
+    def work(end: bool) -> None:
+        _, logits = running.answer(end=end)
+        if logits is not None:
+            parts.append(logits.float().cpu().numpy())
+
+    size = max(size, BLOCK)
+    for block in tokens:
+        running.add(block)
+        if running.waiting >= size:
+            work(False)
+    work(True)
+    logits = dense_logits = None
+    if model.mlp_head is not None:
+        logits = model.class_logits(running.cls())[0].float().cpu().numpy()  # (K,)
+    if dense and model.dense_head is not None:
+        dense_logits = np.concatenate(parts)
+    return logits, dense_logits
