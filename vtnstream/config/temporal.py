@@ -71,7 +71,7 @@ class TemporalConfig:
         attention: ``learned``, or ``uniform``: every token a token may see has the same
             weight (paper figure 4).
         causal: for online use: a token sees the w / 2 tokens before it and the [CLS] of its own
-            moment, nothing later (``models/long_sequence/causal.py``).
+            moment, nothing later (``models/vtn/causal_pass.py``).
         arguments: more arguments for the config of a ``transformers`` class.
     """
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError
-from vtnstream.models.long_sequence.causal import CausalPass
 from vtnstream.models.long_sequence.convolution import ConvolutionPass
+from vtnstream.models.vtn.causal_pass import CausalPass
 from vtnstream.models.vtn.model import VTN, VTNOutput
 from vtnstream.models.vtn.tcn import TcnEncoder
 from vtnstream.models.vtn.temporal import TemporalEncoder

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,9 +20,6 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import LongformerLayer, TemporalEncoder
 from vtnstream.types import FloatArray, IndexArray
 
-if TYPE_CHECKING:
-    from vtnstream.models.long_sequence.shared_windows import SharedWindows
-
 FEED_FORWARD_NUMBERS = 2**20
 """Numbers of the feed-forward's inner layer held at once (4 MB), or a block of four times the
 states' width: it may be much wider than they are, and the largest thing in memory then."""
@@ -34,6 +31,24 @@ Emit = Callable[[int, Tensor], None]
 def feed_forward_numbers(hidden_size: int, block: int) -> int:
     """Numbers of the inner layer held at once, where states of ``block`` tokens are."""
     return max(FEED_FORWARD_NUMBERS, 4 * hidden_size * block)
+
+
+class FirstLayerObserver(Protocol):
+    """Receives the tokens of the first layer while :class:`SequencePass` works through it.
+
+    :class:`~vtnstream.models.long_sequence.shared_windows.SharedWindows` is one.
+    """
+
+    def take_inputs(self, states: Tensor, around: KeyValue) -> None:
+        """The next tokens as they enter the layer.
+
+        Args:
+            states: (1, T, D); overwritten after the call.
+            around: their keys and values, each (1, T, H, Dh); overwritten after the call.
+        """
+
+    def take_outputs(self, states: Tensor) -> None:
+        """The next tokens (T, D) as they leave the layer, in blocks of another size."""
 
 
 class SequencePass:
@@ -61,7 +76,7 @@ class SequencePass:
         places: IndexArray,
         size: int,
         watched: Collection[int] = (),
-        windows: SharedWindows | None = None,
+        windows: FirstLayerObserver | None = None,
     ) -> None:
         self.model = model
         self.tokens = tokens

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,14 +13,11 @@ from torch import Tensor
 
 from vtnstream.models.long_sequence.causal import encode_causally
 from vtnstream.models.long_sequence.convolution import encode_convolutions
-from vtnstream.models.long_sequence.sequence_pass import SequencePass
+from vtnstream.models.long_sequence.sequence_pass import FirstLayerObserver, SequencePass
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.tcn import TcnEncoder
 from vtnstream.models.vtn.transformers_encoder import TransformersEncoder
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
-
-if TYPE_CHECKING:
-    from vtnstream.models.long_sequence.shared_windows import SharedWindows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +45,7 @@ def encode_sequence(
     dense: bool = True,
     attention: Collection[int] = (),
     scratch: Path | None = None,
-    windows: SharedWindows | None = None,
+    windows: FirstLayerObserver | None = None,
 ) -> SequenceOutput:
     """Read a whole sequence: memory for its states (N, Dh) once, and O(block); of ``kind =
     "full"`` keys and values too (3 N Dh). A class of ``transformers`` is given all at once.
@@ -105,7 +101,7 @@ def encode_blocks(
     dense: bool = True,
     attention: Collection[int] = (),
     scratch: Path | None = None,
-    windows: SharedWindows | None = None,
+    windows: FirstLayerObserver | None = None,
 ) -> SequenceOutput:
     """The same from embedded tokens.
 
