@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Outcome, frames
-from tests.models.test_vivit_hf import LABELS, preprocessor, their_model
+from tests.models.vivit.test_hf import LABELS, preprocessor, their_model
 from vtnstream.video.write import write_video
 
 Run = Callable[..., Outcome]
@@ -22,7 +22,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small ViViTs whose clips are 1.6 s of the film."""
     import torch
 
-    from tests.models.vivit_cases import stir, vivit_config
+    from tests.models.vivit.cases import stir, vivit_config
     from vtnstream.config import SamplingConfig
     from vtnstream.models.io.checkpoint import save_model
     from vtnstream.models.vivit.model import ViViT

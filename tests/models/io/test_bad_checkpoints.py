@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.models.pyslowfast import SMALL, checkpoint, make_reference, recipe, save
+from tests.models.io.pyslowfast_files import SMALL, checkpoint, make_reference, recipe, save
 from tests.models.small import small_vtn
 from vtnstream.cli.main import main
 from vtnstream.models.io.checkpoint import save_model

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.models.pyslowfast import SMALL, checkpoint, make_reference
-from tests.models.server import Behaviour, serving
+from tests.models.io.pyslowfast_files import SMALL, checkpoint, make_reference
+from tests.models.io.server import Behaviour, serving
 from vtnstream.cli.main import main
 from vtnstream.config import BackboneConfig
 from vtnstream.models.io import published

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pytest
 from huggingface_hub import constants
 
-from tests.models.fake_hub import TOKEN, Hub, fake_hub
+from tests.models.io.fake_hub import TOKEN, Hub, fake_hub
 from tests.models.small import small_vtn
-from tests.models.test_vivit_hf import preprocessor, their_model
+from tests.models.vivit.test_hf import preprocessor, their_model
 from vtnstream.cli.main import main
 from vtnstream.config.loading import to_dict
 from vtnstream.models.io.checkpoint import load_model, read_config, save_model, weights_sha256

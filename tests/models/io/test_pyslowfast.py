@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.models.pyslowfast import SMALL, Size, checkpoint, make_reference, recipe, save
+from tests.models.io.pyslowfast_files import SMALL, Size, checkpoint, make_reference, recipe, save
 from vtnstream.config.shipped import shipped_labels
 from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.models.io.pyslowfast import Choices, import_checkpoint

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.models.server import Behaviour, serving
+from tests.models.io.server import Behaviour, serving
 from vtnstream.errors import CheckpointError, ModelError, OutputError
 from vtnstream.models.io.resumable_download import ATTEMPTS, Expected, fetch
 from vtnstream.progress import NullProgress

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.models.vivit_cases import (
+from tests.models.vivit.cases import (
     BACKBONE,
     LABELS,
     SIZE,

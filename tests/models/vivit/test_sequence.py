@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.models.small import sequence
-from tests.models.vivit_cases import BACKBONE, SIZE, small_vivit
+from tests.models.vivit.cases import BACKBONE, SIZE, small_vivit
 from vtnstream.config import BackboneConfig
 from vtnstream.errors import ModelError
 from vtnstream.models.vivit import sequence as vivit_sequence
