@@ -18,8 +18,8 @@ from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.models.io.parts import parts_of
 from vtnstream.models.layers.positions import rotate, rotation
 from vtnstream.models.long_sequence.streaming import encode_sequence
+from vtnstream.models.vtn.longformer_layer import LongformerLayer
 from vtnstream.models.vtn.model import VTN
-from vtnstream.models.vtn.temporal import LongformerLayer
 
 SHAPES: dict[str, dict[str, object]] = {
     "plain": {},

@@ -16,8 +16,9 @@ from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
 from vtnstream.models.layers.positions import Rotation
 from vtnstream.models.long_sequence.key_value_window import KeyValueWindow
 from vtnstream.models.long_sequence.states import StateBuffer, state_buffer
+from vtnstream.models.vtn.longformer_layer import LongformerLayer
 from vtnstream.models.vtn.model import VTN
-from vtnstream.models.vtn.temporal import LongformerLayer, TemporalEncoder
+from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.types import FloatArray, IndexArray
 
 FEED_FORWARD_NUMBERS = 2**20
