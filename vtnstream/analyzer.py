@@ -29,14 +29,9 @@ from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.scoring.analyze import (
-    Analysis,
-    analyze,
-    attention_map,
-    check_window,
-    resolve_localization,
-)
+from vtnstream.scoring.analyze import Analysis, analyze, attention_map
 from vtnstream.scoring.clips import clip_layout
+from vtnstream.scoring.localization_plan import LocalizationPlan
 from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, FeatureSequence, Report
 
@@ -129,13 +124,13 @@ class Analyzer:
         if request.views is not None or request.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
         model = require_vtn(self._temporal, "a summary")
-        resolve_localization(model, options)
+        plan = LocalizationPlan.of(model, options)
         with open_source(
             path, self.model, self.encoder, request, self.runtime, progress or NullProgress()
         ) as source:
-            check_window(path, model, options, len(source.features.times))
+            plan.check_length(path, len(source.features.times))
             found, output = attention_map(model, source.features, scratch=self._scratch)
-            analysis = analyze(model, source.features, options, output=output)
+            analysis = analyze(model, source.features, plan, output=output)
             times = source.features.times
             span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
             offered = pieces_of(source.features, found.row(), analysis.segments or (), span, config)
@@ -199,7 +194,8 @@ class Analyzer:
         """The classes of a video, none where the model only says what happens when."""
         if not model.config.head.labels:
             return Analysis((), None, (), ())
-        return analyze(model, features, output=output, scratch=self._scratch)
+        plan = LocalizationPlan.of(model, None)
+        return analyze(model, features, plan, output=output, scratch=self._scratch)
 
     def _run(
         self,
@@ -210,20 +206,19 @@ class Analyzer:
     ) -> Report:
         """The one way through: features, the temporal half, a report."""
         began = time.perf_counter()
-        resolve_localization(self.model, localize)  # before hours are decoded in vain
+        plan = LocalizationPlan.of(self.model, localize)  # before hours are decoded in vain
         if localize is not None and request.views is not None:
             raise UsageError("views answer what a video is, not what happens when: use classify")
         encoder = self._encoder_for(localize, request)
         with open_source(
             path, self.model, encoder, request, self.runtime, progress or NullProgress()
         ) as source:
-            if localize is not None:
-                check_window(path, self.model, localize, len(source.features.times))
+            plan.check_length(path, len(source.features.times))
             middle = time.perf_counter()
             analysis = analyze(
                 self._temporal,
                 source.features,
-                localize,
+                plan,
                 output=source.output,
                 whole=request.whole,
                 scratch=self._scratch,

@@ -24,6 +24,7 @@ from vtnstream.models.long_sequence.streaming import SequenceOutput, encode_sequ
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.sequence import encode_whole
 from vtnstream.scoring.clips import clip_layout, score_clips
+from vtnstream.scoring.localization_plan import LocalizationPlan
 from vtnstream.scoring.probabilities import probabilities
 from vtnstream.scoring.sliding import SlidingWindows
 from vtnstream.types import (
@@ -71,34 +72,32 @@ class Analysis:
 def analyze(
     model: VideoModel,
     features: FeatureSequence,
-    options: TimelineConfig | None = None,
+    plan: LocalizationPlan,
     *,
     output: SequenceOutput | None = None,
     whole: bool = False,
     scratch: Path | None = None,
 ) -> Analysis:
-    """Classify a video and, with ``options``, cut it into labelled segments.
+    """Classify a video and, where ``plan`` has options, cut it into labelled segments.
 
     Args:
         model: in eval mode.
         features: T tokens of D features from the model's own backbone.
-        options: how to localise; None for the class alone.
+        plan: how to localise, resolved for this model.
         output: the full-sequence pass where it has been made already (end-to-end).
         whole: a ViViT that can reads the video as one sequence instead of in clips (a VTN
             always does).
         scratch: folder for states of the temporal encoder that outgrow memory.
 
     Raises:
-        FeatureError: the features are not the model's, or lead to scores that are no numbers.
-        UsageError: the model has no head for what was asked.
+        FeatureError: the features are not the model's, or lead to scores that are not finite.
     """
     check_features(model, features)
-    head = model.config.head
-    dense, sliding = resolve_localization(model, options)
+    head, options = model.config.head, plan.options
     if isinstance(model, ViViT):
-        read = _read_clips(model, features, options, output, whole)
+        read = _read_clips(model, features, plan, output, whole)
     else:
-        read = _read_sequence(model, features, options, output, scratch)
+        read = _read_sequence(model, features, plan, output, scratch)
     output = read.output
     _check_finite(model, output)
     classes: tuple[ClassScore, ...] = ()
@@ -108,7 +107,7 @@ def analyze(
     if options is None:
         return Analysis(classes, None, (), (), attention=attention, facts=read.facts)
     timelines = []
-    if dense:
+    if plan.dense:
         if output.dense_logits is None:
             raise AssertionError("a model with dense labels gave no dense logits")
         scores = probabilities(output.dense_logits, head.multi_label)
@@ -120,33 +119,7 @@ def analyze(
             ScoreTimeline(read.sliding, features.times, head.labels, head.multi_label, "sliding")
         )
     analysis = _localize(classes, timelines, options, head.events)
-    analysis = replace(analysis, attention=attention, facts=read.facts)
-    return replace(analysis, warnings=_unused(model, options, dense, sliding))
-
-
-def _unused(
-    model: VideoModel, options: TimelineConfig, dense: bool, sliding: bool
-) -> tuple[str, ...]:
-    """What was asked for and has no meaning for this model."""
-    name, warnings = model.config.name, []
-    if options.window is not None and not sliding:
-        warnings.append(
-            f"--window {options.window} is not used: model {name} localises with its dense head "
-            "alone"
-        )
-    if dense and model.config.head.events is not None:
-        plain = TimelineConfig()
-        given = [
-            f"--{field.replace('_', '-')}"
-            for field in ("smoothing", "viterbi", "onset", "offset", "merge_gap")
-            if getattr(options, field) != getattr(plain, field)
-        ]
-        if given:
-            warnings.append(
-                f"{', '.join(given)}: not used on the dense head of model {name}, whose cuts are "
-                "found as peaks (--threshold and --min-duration are)"
-            )
-    return tuple(warnings)
+    return replace(analysis, attention=attention, facts=read.facts, warnings=plan.warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,16 +135,17 @@ class _Reading:
 def _read_sequence(
     model: VTN,
     features: FeatureSequence,
-    options: TimelineConfig | None,
+    plan: LocalizationPlan,
     output: SequenceOutput | None,
     scratch: Path | None,
 ) -> _Reading:
     """A VTN: one pass over the whole sequence, and its sliding windows."""
-    dense, sliding = resolve_localization(model, options)
-    windows = SlidingWindows(model, features, options) if sliding and options is not None else None
+    windows = None
+    if plan.sliding and plan.options is not None:
+        windows = SlidingWindows(model, features, plan.options)
     follower = windows.follower() if windows is not None and output is None else None
     output = output or encode_sequence(
-        model, features, dense=dense, attention=(-1,), scratch=scratch, windows=follower
+        model, features, dense=plan.dense, attention=(-1,), scratch=scratch, windows=follower
     )
     if windows is None:
         return _Reading(output)
@@ -184,22 +158,21 @@ def _read_sequence(
 def _read_clips(
     model: ViViT,
     features: FeatureSequence,
-    options: TimelineConfig | None,
+    plan: LocalizationPlan,
     output: SequenceOutput | None,
     whole: bool,
 ) -> _Reading:
     """A ViViT: sliding clips, whose mean is the video's class unless ``whole`` asks for one
     pass over all of it."""
-    dense, sliding = resolve_localization(model, options)
     one_pass = whole or output is not None
-    if output is None and (whole or dense):
-        output = encode_whole(model, features, dense=dense)
+    if output is None and (whole or plan.dense):
+        output = encode_whole(model, features, dense=plan.dense)
     facts: dict[str, Any] = {"class_from": "one pass over the whole video"} if whole else {}
-    if not sliding and (one_pass or not model.config.head.labels):
+    if not plan.sliding and (one_pass or not model.config.head.labels):
         assert output is not None
         return _Reading(output, facts=facts)
-    layout = clip_layout(model, options)
-    scores = score_clips(model, features, layout, timeline=sliding)
+    layout = clip_layout(model, plan.options)
+    scores = score_clips(model, features, layout, timeline=plan.sliding)
     facts |= {"clips": scores.num_clips, "clip_tokens": layout.size, "clip_stride": layout.hop}
     if not one_pass or output is None:
         facts["class_from"] = "the mean of the clips' logits"
@@ -268,50 +241,6 @@ def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
     """All classes, best first; equal scores keep the labels' order."""
     order = np.argsort(-scores, kind="stable")
     return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
-
-
-def resolve_localization(model: VideoModel, options: TimelineConfig | None) -> tuple[bool, bool]:
-    """Which of (dense, sliding) to run.
-
-    Raises:
-        UsageError: the model has no head for the way asked for.
-    """
-    head = model.config.head
-    if options is None:
-        if not head.labels:
-            raise UsageError(
-                f"model {model.config.name} has no class head, it only says what happens when: "
-                "use vtnstream timeline"
-            )
-        return False, False
-    wanted = options.localize
-    if wanted == "auto":
-        dense = bool(head.dense_labels)
-        return dense, not dense or (options.window is not None and bool(head.labels))
-    if wanted in ("dense", "both") and not head.dense_labels:
-        raise UsageError(
-            f"model {model.config.name} has no dense head: use --localize sliding, "
-            "or train one on segments (path,start,end,label)"
-        )
-    if wanted in ("sliding", "both") and not head.labels:
-        raise UsageError(
-            f"model {model.config.name} has no class head for sliding windows: use --localize dense"
-        )
-    return wanted != "sliding", wanted != "dense"
-
-
-def check_window(
-    path: str | Path, model: VideoModel, options: TimelineConfig, num_tokens: int
-) -> None:
-    """Raises:
-    UsageError: a window that was asked for, and would be used, is longer than the video.
-    """
-    _, sliding = resolve_localization(model, options)
-    if sliding and options.window is not None and options.window > num_tokens:
-        raise UsageError(
-            f"{path}: --window {options.window} is longer than the video, which has {num_tokens} "
-            "tokens: ask for a shorter one, or leave it out"
-        )
 
 
 def _localize(
