@@ -15,7 +15,6 @@ keep_freed_memory()
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from vtnstream import api  # noqa: E402
 from vtnstream.analyzer import Analyzer  # noqa: E402
 from vtnstream.config import (  # noqa: E402
     BackboneConfig,
@@ -26,7 +25,9 @@ from vtnstream.config import (  # noqa: E402
 )
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size  # noqa: E402
 from vtnstream.encoding.engines.choose import Engines  # noqa: E402
+from vtnstream.encoding.engines.state import EngineState  # noqa: E402
 from vtnstream.encoding.runner import Encoding, WorkerPlan  # noqa: E402
+from vtnstream.inference.extract_file import extract_to_file  # noqa: E402
 from vtnstream.inference.request import Request  # noqa: E402
 from vtnstream.models.architectures import VideoModel, require_vtn  # noqa: E402
 from vtnstream.models.backbone import load_backbone_weights, native_preprocess  # noqa: E402
@@ -90,6 +91,7 @@ class OurFeatures:
         compiled: bool = True,
         decoder: str = "auto",
     ) -> None:
+        self._engines = EngineState()
         self.facts: dict[str, Any] = {}
         self.output = output
         self.sampling = SamplingConfig(fps=Fraction(rate))
@@ -102,15 +104,22 @@ class OurFeatures:
     def load(self) -> str:
         """Compiles the backbone where that makes it faster; how it computes."""
         pictures = self._pictures(default_batch_size(self.encoder.device))
-        engines = Engines(self.encoder, self.runtime, NullProgress())
+        engines = Engines(self.encoder, self.runtime, NullProgress(), self._engines)
         choice = engines.make_best(lambda: pictures)
         return f"{self.encoder.dtype}, {choice.backend}"
 
     def extract(self, video: str) -> int:
         """From opening the film to its features in the store and in a file; returns T."""
         runtime = replace(self.runtime, use_cache=False)  # features; the engine is kept
-        report = api.extract(
-            video, self.encoder, sampling=self.sampling, output=self.output, runtime=runtime
+        report = extract_to_file(
+            video,
+            self.encoder,
+            self.sampling,
+            self.output,
+            request=Request(),
+            runtime=runtime,
+            progress=NullProgress(),
+            engines=self._engines,
         )
         self.facts = report.run["runtime"]
         return int(report.run["tokens"])
@@ -141,7 +150,7 @@ class OurFeatures:
     def backbone(self, count: int) -> int:
         """The backbone alone, on ``count`` pictures of its size."""
         pictures = self._pictures(default_batch_size(self.encoder.device))
-        engines = Engines(self.encoder, self.runtime, NullProgress())
+        engines = Engines(self.encoder, self.runtime, NullProgress(), self._engines)
         choice = engines.choose(count, lambda: pictures)
         batch = engines.batch_size(count, lambda: pictures)
         run = engines.prepare(choice, batch, lambda: pictures).run

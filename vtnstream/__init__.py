@@ -5,8 +5,9 @@
     model = vtnstream.load_model("models/surgery")
     report = vtnstream.timeline("surgery.mp4", window=64, model=model)
 
-Names are imported on first use, so that ``import vtnstream`` and ``vtnstream --help`` cost
-no torch.
+One call a video: :func:`classify`, :func:`timeline`, :func:`summarize`, :func:`attention` and
+:func:`extract`. Many videos with one model: :class:`Analyzer`. Each name is imported on its first
+use, so that ``import vtnstream`` and ``vtnstream --help`` import no torch.
 """
 
 from __future__ import annotations
@@ -15,39 +16,59 @@ TYPE_CHECKING = False  # type checkers take it for True; typing costs half of a 
 if TYPE_CHECKING:
     from typing import Any
 
+    from vtnstream.analyzer import Analyzer as Analyzer
     from vtnstream.api import attention as attention
     from vtnstream.api import classify as classify
     from vtnstream.api import extract as extract
+    from vtnstream.api import load_features as load_features
     from vtnstream.api import summarize as summarize
     from vtnstream.api import timeline as timeline
+    from vtnstream.config import BackboneConfig as BackboneConfig
     from vtnstream.config import ModelConfig as ModelConfig
+    from vtnstream.config import PreprocessConfig as PreprocessConfig
     from vtnstream.config import RuntimeConfig as RuntimeConfig
     from vtnstream.config import SamplingConfig as SamplingConfig
     from vtnstream.config import TimelineConfig as TimelineConfig
+    from vtnstream.config.summary import SummaryConfig as SummaryConfig
+    from vtnstream.config.views import ViewsConfig as ViewsConfig
+    from vtnstream.encoding.encoder import FrameEncoder as FrameEncoder
     from vtnstream.errors import VtnstreamError as VtnstreamError
+    from vtnstream.inference.request import Request as Request
     from vtnstream.models.create import create_model as create_model
     from vtnstream.models.io.checkpoint import load_model as load_model
     from vtnstream.models.io.checkpoint import save_model as save_model
     from vtnstream.models.long_sequence.online import OnlineModel as OnlineModel
     from vtnstream.training.run import train as train
+    from vtnstream.types import AttentionMap as AttentionMap
+    from vtnstream.types import Features as Features
     from vtnstream.types import Report as Report
     from vtnstream.types import Segment as Segment
 
     __version__: str
 
 _HOMES = {
+    "Analyzer": "vtnstream.analyzer",
+    "AttentionMap": "vtnstream.types",
+    "BackboneConfig": "vtnstream.config",
+    "Features": "vtnstream.types",
+    "FrameEncoder": "vtnstream.encoding.encoder",
     "ModelConfig": "vtnstream.config",
     "OnlineModel": "vtnstream.models.long_sequence.online",
+    "PreprocessConfig": "vtnstream.config",
     "Report": "vtnstream.types",
+    "Request": "vtnstream.inference.request",
     "RuntimeConfig": "vtnstream.config",
     "SamplingConfig": "vtnstream.config",
     "Segment": "vtnstream.types",
+    "SummaryConfig": "vtnstream.config.summary",
     "TimelineConfig": "vtnstream.config",
+    "ViewsConfig": "vtnstream.config.views",
     "VtnstreamError": "vtnstream.errors",
     "attention": "vtnstream.api",
     "classify": "vtnstream.api",
     "create_model": "vtnstream.models.create",
     "extract": "vtnstream.api",
+    "load_features": "vtnstream.api",
     "load_model": "vtnstream.models.io.checkpoint",
     "save_model": "vtnstream.models.io.checkpoint",
     "summarize": "vtnstream.api",
@@ -56,19 +77,29 @@ _HOMES = {
 }
 
 __all__ = [
+    "Analyzer",
+    "AttentionMap",
+    "BackboneConfig",
+    "Features",
+    "FrameEncoder",
     "ModelConfig",
     "OnlineModel",
+    "PreprocessConfig",
     "Report",
+    "Request",
     "RuntimeConfig",
     "SamplingConfig",
     "Segment",
+    "SummaryConfig",
     "TimelineConfig",
+    "ViewsConfig",
     "VtnstreamError",
     "__version__",
     "attention",
     "classify",
     "create_model",
     "extract",
+    "load_features",
     "load_model",
     "save_model",
     "summarize",

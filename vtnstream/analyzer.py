@@ -1,4 +1,4 @@
-"""A model made ready once, asked about many videos."""
+"""Load a model once and analyse many videos with it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, joined, pieces_of
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
+from vtnstream.encoding.engines.state import EngineState
 from vtnstream.errors import UsageError
 from vtnstream.inference.follow import Follower, follow
 from vtnstream.inference.report import config_sha256, report_of
 from vtnstream.inference.request import Request
-from vtnstream.inference.source import open_source
+from vtnstream.inference.source import Source, open_source
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.io.checkpoint import load_model, weights_sha256
 from vtnstream.models.long_sequence.streaming import SequenceOutput
@@ -37,16 +38,16 @@ from vtnstream.types import AttentionMap, FeatureSequence, Report
 
 
 class Analyzer:
-    """A model made ready once and asked about many videos.
+    """A loaded model with its device, precision, prepared engines and cache.
 
     Args:
-        model: a model folder, a hub name, or a loaded model, which is put into evaluation
-            mode on the runtime's device; None is the bundled model of edits.
+        model: a model folder, a name on the Hub, or a loaded model, which is put into evaluation
+            mode on the runtime's device; None is the bundled model.
         runtime: device, dtype, cache.
 
     Raises:
         ModelError: the model cannot be used.
-        UsageError: the device is not there.
+        UsageError: the device is not available.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Analyzer:
         with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
             weights = beside.submit(weights_sha256, self.model)
             self.encoder = FrameEncoder.from_model(self.model, self.runtime)
+        self._engines = EngineState()
         self._temporal = loaded
         if isinstance(loaded, VTN):
             self._temporal = loaded.in_precision(TORCH_DTYPES[self.encoder.dtype])
@@ -81,7 +83,7 @@ class Analyzer:
     def classify(
         self, path: str | Path, request: Request, *, progress: Progress | None = None
     ) -> Report:
-        """As :func:`vtnstream.classify`."""
+        """Classify one video; see :func:`vtnstream.classify`."""
         return self._run(path, None, request, progress)
 
     def timeline(
@@ -92,19 +94,17 @@ class Analyzer:
         *,
         progress: Progress | None = None,
     ) -> Report:
-        """As :func:`vtnstream.timeline`."""
+        """Make the timeline of one video; see :func:`vtnstream.timeline`."""
         return self._run(path, options, request, progress)
 
     def attention(
         self, path: str | Path, request: Request, *, progress: Progress | None = None
     ) -> tuple[Report, AttentionMap]:
-        """As :func:`vtnstream.attention`."""
+        """Return the attention over one video; see :func:`vtnstream.attention`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
         model = require_vtn(self._temporal, "attention")
-        with open_source(
-            path, self.model, self.encoder, request, self.runtime, progress or NullProgress()
-        ) as source:
+        with self._open(path, request, progress) as source:
             found, output = attention_map(model, source.features, scratch=self._scratch)
             analysis = self._classes(model, source.features, output)
             sampling = request.sampling or self.model.config.sampling
@@ -120,14 +120,12 @@ class Analyzer:
         *,
         progress: Progress | None = None,
     ) -> Report:
-        """As :func:`vtnstream.summarize`."""
+        """Choose the moments of one video to keep; see :func:`vtnstream.summarize`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
         model = require_vtn(self._temporal, "a summary")
         plan = LocalizationPlan.of(model, options)
-        with open_source(
-            path, self.model, self.encoder, request, self.runtime, progress or NullProgress()
-        ) as source:
+        with self._open(path, request, progress) as source:
             plan.check_length(path, len(source.features.times))
             found, output = attention_map(model, source.features, scratch=self._scratch)
             analysis = analyze(model, source.features, plan, output=output)
@@ -154,10 +152,10 @@ class Analyzer:
         *,
         keep_seconds: float,
     ) -> AbstractContextManager[Follower]:
-        """A stream to be analysed while it comes: see :func:`vtnstream.inference.follow.follow`.
+        """Analyse a stream while it arrives; see :func:`vtnstream.inference.follow.follow`.
 
         Raises:
-            VideoError: the stream shows no video.
+            VideoError: the stream contains no video.
             UsageError: the model, the request or an option needs the whole video.
         """
         model = require_vtn(self._temporal, "--follow")
@@ -179,8 +177,8 @@ class Analyzer:
         options: TimelineConfig,
         cut_short: str | None = None,
     ) -> Report:
-        """The report of a stream that has ended: the class of what was kept of it; its segments
-        have been told."""
+        """Return the report of a stream that has ended: the class of the part that was kept. Its
+        segments were emitted before."""
         model = require_vtn(self._temporal, "--follow")
         source = follower.source(cut_short)
         analysis = self._classes(model, source.features)
@@ -191,7 +189,7 @@ class Analyzer:
     def _classes(
         self, model: VTN, features: FeatureSequence, output: SequenceOutput | None = None
     ) -> Analysis:
-        """The classes of a video, none where the model only says what happens when."""
+        """Return the classes of a video; none if the model has only a dense head."""
         if not model.config.head.labels:
             return Analysis((), None, (), ())
         plan = LocalizationPlan.of(model, None)
@@ -204,15 +202,13 @@ class Analyzer:
         request: Request,
         progress: Progress | None,
     ) -> Report:
-        """The one way through: features, the temporal half, a report."""
+        """Open the features, score them and build the report."""
         began = time.perf_counter()
         plan = LocalizationPlan.of(self.model, localize)  # before hours are decoded in vain
         if localize is not None and request.views is not None:
             raise UsageError("views answer what a video is, not what happens when: use classify")
         encoder = self._encoder_for(localize, request)
-        with open_source(
-            path, self.model, encoder, request, self.runtime, progress or NullProgress()
-        ) as source:
+        with self._open(path, request, progress, encoder) as source:
             plan.check_length(path, len(source.features.times))
             middle = time.perf_counter()
             analysis = analyze(
@@ -223,22 +219,46 @@ class Analyzer:
                 whole=request.whole,
                 scratch=self._scratch,
             )
-            source.facts["runtime"] = {**source.facts.get("runtime", {}), **self._attention()}
-            source.facts["temporal_seconds"] = round(time.perf_counter() - middle, 3)
-            source.facts["seconds"] = round(time.perf_counter() - began, 3)
+            now = time.perf_counter()
+            facts = dataclasses.replace(
+                source.facts,
+                attention=self._attention(),
+                temporal_seconds=round(now - middle, 3),
+                seconds=round(now - began, 3),
+            )
+            source = dataclasses.replace(source, facts=facts)
             sampling = request.sampling or self.model.config.sampling
             return report_of(path, source, self._about, encoder, sampling, localize, analysis)
 
-    def _attention(self) -> dict[str, str]:
-        """How the temporal half works, for the report."""
+    def _open(
+        self,
+        path: str | Path,
+        request: Request,
+        progress: Progress | None,
+        encoder: FrameEncoder | None = None,
+    ) -> AbstractContextManager[Source]:
+        """Open the features of a video with this model, runtime and its prepared engines."""
+        return open_source(
+            path,
+            self.model,
+            encoder or self.encoder,
+            request,
+            self.runtime,
+            progress or NullProgress(),
+            self._engines,
+        )
+
+    def _attention(self) -> str | None:
+        """Return how the temporal encoder attends, for the report."""
         encoder = getattr(self._temporal, "temporal_encoder", None)
-        return {"attention": encoder.attention_way} if isinstance(encoder, TemporalEncoder) else {}
+        return encoder.attention_way if isinstance(encoder, TemporalEncoder) else None
 
     def _encoder_for(self, localize: TimelineConfig | None, request: Request) -> FrameEncoder:
-        """The encoder, with clips where the request wants them.
+        """Return the frame encoder, with the clip layout of the request for models that read
+        clips.
 
         Raises:
-            UsageError: the model cannot be asked so.
+            UsageError: the model does not support the request.
         """
         if not isinstance(self.model, ViViT):
             return self.encoder

@@ -8,25 +8,26 @@ for segment in report.segments:
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import overload
+
+import numpy as np
 
 from vtnstream.analyzer import Analyzer
-from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config import BackboneConfig, RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.encoding.encoder import FrameEncoder
-from vtnstream.encoding.extract import extract_features
-from vtnstream.errors import UsageError
-from vtnstream.features.file import write_features
-from vtnstream.inference.feature_files import file_metadata
-from vtnstream.inference.report import report_of
-from vtnstream.inference.request import Request, TimeLike, time_range
-from vtnstream.inference.source import Source, with_display_name
+from vtnstream.errors import UsageError, VideoDecodeError
+from vtnstream.features.file import FeatureFile
+from vtnstream.inference.extract_file import extract_to_file
+from vtnstream.inference.request import Request, TimeLike
 from vtnstream.models.architectures import VideoModel
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.transport.spool import local_copy
-from vtnstream.types import AttentionMap, Report
+from vtnstream.types import AttentionMap, Features, Report
 
 
 def classify(
@@ -177,50 +178,150 @@ def summarize(
     )
 
 
+@overload
 def extract(
     path: str | Path,
-    encoder: FrameEncoder,
+    encoder: FrameEncoder | None = None,
     *,
-    sampling: SamplingConfig,
     output: str | Path,
+    backbone: str | BackboneConfig | None = None,
+    weights: str | Path | None = None,
+    pretrained: bool = False,
+    sampling: SamplingConfig | None = None,
+    fps: float | Fraction | None = None,
     start: TimeLike | None = None,
     end: TimeLike | None = None,
     runtime: RuntimeConfig | None = None,
     stream: int | None = None,
     progress: Progress | None = None,
-) -> Report:
-    """Features of a video as one safetensors file (see :mod:`vtnstream.features.file`).
+) -> Report: ...
+
+
+@overload
+def extract(
+    path: str | Path,
+    encoder: FrameEncoder | None = None,
+    *,
+    output: None = None,
+    backbone: str | BackboneConfig | None = None,
+    weights: str | Path | None = None,
+    pretrained: bool = False,
+    sampling: SamplingConfig | None = None,
+    fps: float | Fraction | None = None,
+    start: TimeLike | None = None,
+    end: TimeLike | None = None,
+    runtime: RuntimeConfig | None = None,
+    stream: int | None = None,
+    progress: Progress | None = None,
+) -> Features: ...
+
+
+def extract(
+    path: str | Path,
+    encoder: FrameEncoder | None = None,
+    *,
+    output: str | Path | None = None,
+    backbone: str | BackboneConfig | None = None,
+    weights: str | Path | None = None,
+    pretrained: bool = False,
+    sampling: SamplingConfig | None = None,
+    fps: float | Fraction | None = None,
+    start: TimeLike | None = None,
+    end: TimeLike | None = None,
+    runtime: RuntimeConfig | None = None,
+    stream: int | None = None,
+    progress: Progress | None = None,
+) -> Features | Report:
+    """Extract the features of a video: one vector of a backbone for each sampled frame.
+
+    Args:
+        path: the video: a file, or as text an address (http, https, s3, gs, ...).
+        encoder: frames to features, for many videos with one backbone.
+        output: a safetensors file to write (see :func:`load_features`); None returns the
+            features instead.
+        backbone: a timm name such as ``"deit_tiny_patch16_224"``, in place of ``encoder``.
+        weights: a file or folder with the weights of ``backbone``.
+        pretrained: use the weights that timm names for ``backbone``, from the Hub.
+        sampling: which frames; None is the default sampling.
+        fps: frames per second to sample, in place of ``sampling``.
+        start, end, stream: see :class:`vtnstream.inference.request.Request`.
+        runtime: device, dtype, cache.
+        progress: told how far the work is.
 
     Returns:
-        A report without classes or segments: what was read, and whether it is partial.
+        With ``output`` a report without classes or segments: what was read, and whether it is
+        partial. Without it the features in memory: ``values`` (T, D) float32 and ``times``.
 
     Raises:
+        UsageError: no backbone, two of them, or one without weights; ``fps`` beside
+            ``sampling``.
+        VideoDecodeError: without ``output``, where the video could be read in part only.
         VtnstreamError: one line that names the file and what to do.
     """
-    if encoder.shape.clip:
-        raise UsageError(
-            "this model sees clips and has no features of single moments to extract: use one "
-            "of form factorised-encoder"
-        )
     runtime, progress = runtime or RuntimeConfig(), progress or NullProgress()
-    with (
-        local_copy(path, progress, runtime.spool_limit_bytes) as place,
-        extract_features(
-            place,
-            encoder,
-            sampling,
-            span=time_range(place, start, end, stream),
-            runtime=runtime,
-            stream=stream,
-            progress=progress,
-        ) as extracted,
-    ):
-        write_features(output, extracted.features, file_metadata(extracted))
-        source = with_display_name(path, place, Source.of(extracted))
-        source.facts["output"] = str(output)
-        about = {
-            "name": encoder.config.name,
-            "source": None,
-            "weights_sha256": encoder.weights_sha256,
-        }
-        return report_of(path, source, about, encoder, sampling, None, None)
+    encoder = _encoder(encoder, backbone, weights, pretrained, runtime)
+    sampling = _sampling(sampling, fps)
+    request = Request(sampling, start, end, stream=stream)
+    if output is not None:
+        return extract_to_file(
+            path, encoder, sampling, output, request=request, runtime=runtime, progress=progress
+        )
+    with tempfile.TemporaryDirectory(prefix="vtnstream-") as folder:
+        file = Path(folder, "features.safetensors")
+        report = extract_to_file(
+            path, encoder, sampling, file, request=request, runtime=runtime, progress=progress
+        )
+        if report.partial is not None:
+            raise VideoDecodeError(
+                f"{path}: read in part only ({'; '.join(report.partial.reasons)}): name an output "
+                "to keep what could be read"
+            )
+        return load_features(file)
+
+
+def load_features(path: str | Path) -> Features:
+    """Read a feature file of :func:`extract` or ``vtnstream extract`` into memory.
+
+    Returns:
+        ``values`` (T, D) float32, and ``times`` of the T tokens in seconds of the video.
+
+    Raises:
+        FeatureError: it is no feature file, or its bytes are not those that were written.
+    """
+    file = FeatureFile(path)
+    count = max(1, len(file.times))
+    blocks = [np.asarray(block) for block in file.blocks(count)]
+    empty = np.empty((0, file.num_features), np.float32)
+    return Features(np.concatenate(blocks) if blocks else empty, file.times)
+
+
+def _encoder(
+    encoder: FrameEncoder | None,
+    backbone: str | BackboneConfig | None,
+    weights: str | Path | None,
+    pretrained: bool,
+    runtime: RuntimeConfig,
+) -> FrameEncoder:
+    if (encoder is None) == (backbone is None):
+        raise UsageError("name one backbone: either backbone=... or an encoder")
+    if backbone is None:
+        if weights is not None or pretrained:
+            raise UsageError("weights belong to backbone=...: an encoder brings its own")
+        assert encoder is not None
+        return encoder
+    if weights is None and not pretrained:
+        raise UsageError(
+            f"{backbone}: random weights give no useful features: name weights=FILE, or "
+            "pretrained=True for those on the Hub"
+        )
+    return FrameEncoder.from_backbone(
+        backbone, weights=weights, pretrained=pretrained, runtime=runtime
+    )
+
+
+def _sampling(sampling: SamplingConfig | None, fps: float | Fraction | None) -> SamplingConfig:
+    if fps is None:
+        return sampling or SamplingConfig()
+    if sampling is not None:
+        raise UsageError("fps and sampling exclude each other")
+    return SamplingConfig(fps=Fraction(fps).limit_denominator(1_000_000))

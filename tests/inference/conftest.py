@@ -25,6 +25,7 @@ from vtnstream.config import (
 )
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines import build
+from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import extract_features
 from vtnstream.models.compile.backend import get_backend
 from vtnstream.models.compile.inductor import Inductor
@@ -157,14 +158,24 @@ def extract(film: Path, model: VTN) -> Extract:
     """The film's features, their facts and what was said, of the whole or the first seconds."""
 
     def extract(
-        runtime: RuntimeConfig, encoder: FrameEncoder | None = None, *, seconds: int | None = None
+        runtime: RuntimeConfig,
+        encoder: FrameEncoder | None = None,
+        *,
+        engines: EngineState | None = None,
+        seconds: int | None = None,
     ) -> tuple[np.ndarray, dict[str, Any], Watcher]:
         watcher = Watcher()
         encoder = encoder or FrameEncoder.from_model(model, runtime)
         span = None if seconds is None else TimeRange(Fraction(0), Fraction(seconds))
         with extract_features(
-            film, encoder, model.config.sampling, span=span, runtime=runtime, progress=watcher
+            film,
+            encoder,
+            model.config.sampling,
+            span=span,
+            runtime=runtime,
+            progress=watcher,
+            engines=engines,
         ) as found:
-            return np.concatenate(list(found.features.blocks(100))), found.facts, watcher
+            return np.concatenate(list(found.features.blocks(100))), found.facts.as_dict(), watcher
 
     return extract

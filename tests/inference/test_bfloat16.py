@@ -51,6 +51,7 @@ def test_scores_move_by_hundredths(film: Path, model: VTN, runtime: RuntimeConfi
 
 
 def test_what_is_emulated_is_said_once(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    from vtnstream.encoding.engines.state import EngineState
     from vtnstream.encoding.extract import extract_features
     from vtnstream.models.precision import is_slow
     from vtnstream.progress import NullProgress
@@ -62,10 +63,15 @@ def test_what_is_emulated_is_said_once(film: Path, model: VTN, runtime: RuntimeC
             told.append(message)
 
     half = replace(runtime, dtype="float16", use_cache=False)
-    encoder = FrameEncoder.from_model(model, half)
+    encoder, engines = FrameEncoder.from_model(model, half), EngineState()
     for _ in range(2):
         with extract_features(
-            film, encoder, model.config.sampling, runtime=half, progress=Listener()
+            film,
+            encoder,
+            model.config.sampling,
+            runtime=half,
+            progress=Listener(),
+            engines=engines,
         ):
             pass
     assert len(told) == is_slow("float16", encoder.device)

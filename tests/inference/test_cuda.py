@@ -28,7 +28,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::UserWarning")
 def features(film: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:
     encoder = FrameEncoder.from_model(model, runtime)
     with extract_features(film, encoder, model.config.sampling, runtime=runtime) as found:
-        return np.concatenate(list(found.features.blocks(100))), found.facts["runtime"]["backend"]
+        return np.concatenate(list(found.features.blocks(100))), found.facts.as_dict()["runtime"][
+            "backend"
+        ]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -97,4 +99,6 @@ def test_a_last_batch_of_surfaces_is_as_good_as_a_full_one(
 def facts_of(path: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:
     encoder = FrameEncoder.from_model(model, runtime)
     with extract_features(path, encoder, model.config.sampling, runtime=runtime) as found:
-        return np.concatenate(list(found.features.blocks(100))), found.facts["runtime"]["decoder"]
+        return np.concatenate(list(found.features.blocks(100))), found.facts.as_dict()["runtime"][
+            "decoder"
+        ]

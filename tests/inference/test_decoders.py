@@ -81,7 +81,7 @@ def extract(
     sampling = model.config.sampling
     with extract_features(path, encoder, sampling, runtime=runtime, progress=told) as found:
         values = np.concatenate(list(found.features.blocks(100)))
-        return values, found.facts["runtime"] | found.provenance, told.told
+        return values, found.facts.as_dict()["runtime"] | found.provenance, told.told
 
 
 @pytest.mark.usefixtures("on_a_gpu")

@@ -15,6 +15,7 @@ import torch
 from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines import build, choose
+from vtnstream.encoding.engines.state import EngineState
 from vtnstream.models.compile.backend import EngineError
 from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
@@ -57,9 +58,9 @@ def test_one_process_compares_an_engine_once(
     checks = []
     real = build.check
     monkeypatch.setattr(build, "check", lambda *args: checks.append(1) or real(*args))
-    encoder = FrameEncoder.from_model(model, compiled)
+    encoder, engines = FrameEncoder.from_model(model, compiled), EngineState()
     for seconds in (20, 100):
-        _, facts, _ = extract(compiled, encoder, seconds=seconds)
+        _, facts, _ = extract(compiled, encoder, engines=engines, seconds=seconds)
         assert facts["tokens_encoded"]
     assert len(checks) == 1
 
@@ -73,15 +74,15 @@ def test_an_engine_that_differs_is_refused(
 ) -> None:
     expected, _, _ = extract(replace(runtime, backend="eager", use_cache=False))
     compiler.factor = 1.01
-    encoder = FrameEncoder.from_model(model, compiled)
-    values, facts, watcher = extract(compiled, encoder)
+    encoder, engines = FrameEncoder.from_model(model, compiled), EngineState()
+    values, facts, watcher = extract(compiled, encoder, engines=engines)
     np.testing.assert_array_equal(values, expected)
     (warning,) = watcher.warnings
     assert "inductor is not used for test_vit" in warning and "differ" in warning
     assert facts["runtime"]["backend"] == "eager" and "differ" in facts["runtime"]["reason"]
     # Neither refused again with a word, nor tried again in this process.
     no_store = replace(compiled, use_cache=False)
-    _, facts, watcher = extract(no_store, encoder, seconds=20)
+    _, facts, watcher = extract(no_store, encoder, engines=engines, seconds=20)
     assert not watcher.warnings and facts["runtime"]["backend"] == "eager"
 
 

@@ -14,6 +14,7 @@ from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.clips import SampleShape
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size
 from vtnstream.encoding.engines import build, choose
+from vtnstream.encoding.engines.state import EngineState
 from vtnstream.errors import UsageError
 from vtnstream.models import precision
 from vtnstream.models.compile.backend import EngineError
@@ -70,9 +71,11 @@ def test_frames_of_many_short_videos_count_together(
     extract: Extract, model: VTN, runtime: RuntimeConfig, expect: Callable[..., None]
 ) -> None:
     expect(WORTH_MEASURING=500, EXPECTED_COMPILE_SECONDS=0.0, _FASTER=0.0, FEW_FRAMES=10_000)
-    encoder = FrameEncoder.from_model(model, runtime)
+    encoder, engines = FrameEncoder.from_model(model, runtime), EngineState()
     no_store = replace(runtime, use_cache=False)
-    backends = [extract(no_store, encoder)[1]["runtime"]["backend"] for _ in range(2)]
+    backends = [
+        extract(no_store, encoder, engines=engines)[1]["runtime"]["backend"] for _ in range(2)
+    ]
     assert backends == ["eager", "inductor"]
 
 

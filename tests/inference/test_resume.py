@@ -49,7 +49,7 @@ def extracted(
     encoder = FrameEncoder.from_model(model, runtime)
     sampling = options.pop("sampling", model.config.sampling)
     with extract_features(film, encoder, sampling, runtime=runtime, **options) as result:  # type: ignore[arg-type]
-        return dict(result.facts), result
+        return result.facts.as_dict(), result
 
 
 def stored_bytes(runtime: RuntimeConfig) -> dict[str, bytes]:

@@ -81,15 +81,23 @@ def _opened(
     from vtnstream.features.cache import record_full_hash
     from vtnstream.features.key import FileState
     from vtnstream.types import TimeRange
-    from vtnstream.video.probe import probe
+    from vtnstream.video.probe import examine
 
     runtime = engine.runtime if plan is None else plan.pin(engine.runtime)
     limit_threads(runtime)
     state = FileState.of(path)
     stream = engine.part.stream
     engines = Engines(engine.encoder, runtime, NullProgress())
-    info = probe(path, stream=stream)
-    opening = Opening(path, state, info, engine.sampling, TimeRange(), stream, cache, engines)
+    opening = Opening(
+        path,
+        state,
+        examine(path, stream=stream),
+        engine.sampling,
+        TimeRange(),
+        stream,
+        cache,
+        engines,
+    )
     with opening.opened() as opened:
         if plan is not None:
             record_full_hash(opened.store, state, plan.sha256)

@@ -1,8 +1,8 @@
-"""Clips out of a stream of tokens.
+"""Cut a stream of tokens into overlapping clips for models that encode clips.
 
-Clips begin at the first token of each stretch of film without a gap, at every ``hop``-th after
-it, and where the last one ends with the stretch: that one is shifted back, never padded,
-unless the whole stretch is shorter than a clip (then its last frame stays).
+A clip begins at the first token of each gap-free stretch, at every ``hop``-th token after it,
+and so that the last clip ends with the stretch: the last clip is shifted back, never padded.
+Only a stretch shorter than a clip is padded, with its last frame.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from vtnstream.types import FrameChunk, TokenTimes
 
 @dataclass(slots=True)
 class ClipCutter:
-    """Cuts clips out of tokens as they come, holding what a clip that has begun still needs.
+    """Cut clips out of tokens as they arrive; hold only the tokens that an open clip still needs.
 
     Attributes:
-        shape: of the clips.
-        low, high: token indices of the requested range, within which clips stay.
-        stop: tokens from here on only complete clips that began before.
-        before: the gap-free stretch of tokens that an earlier pass read up to the first one.
-        has_passed_stop: tokens from ``stop`` on were there.
+        shape: the shape of a clip.
+        low, high: token indices of the requested range; clips stay within it.
+        stop: tokens from this index on only complete clips that began before it.
+        before: the gap-free tokens that an earlier pass read up to the first token here.
+        has_passed_stop: whether tokens from ``stop`` on have arrived.
     """
 
     shape: SampleShape
@@ -41,7 +41,7 @@ class ClipCutter:
     _waiting: deque[FrameChunk] = field(default_factory=deque)
 
     def cut(self, chunks: Iterator[FrameChunk]) -> Iterator[FrameChunk]:
-        """Chunks of tokens to chunks of the clips that begin in them."""
+        """Turn chunks of tokens into chunks of the clips that begin in them."""
         if len(self.before):
             self._run_first = max(self.low, int(self.before.indices[0]))
         for chunk in chunks:
@@ -52,13 +52,13 @@ class ClipCutter:
             yield from self._pop()
 
     def _is_decided(self) -> bool:
-        """What follows has been seen as far as a clip of the first waiting chunk can reach."""
+        """Return whether all tokens that clips of the first waiting chunk need have arrived."""
         times = self._waiting[-1].times
         end = self._waiting[0].stop_index - 1 + self.shape.clip
         return len(times) > 0 and int(times.indices[-1]) >= end
 
     def _pop(self) -> Iterator[FrameChunk]:
-        """The clips that begin in the first waiting chunk."""
+        """Remove the first waiting chunk and return the clips that begin in it."""
         chunk = self._waiting[0]
         known = [self.before[-1:], *(waiting.times for waiting in self._waiting)]
         lengths = self._clip_lengths(TokenTimes.concatenate(known), len(known[0]), len(chunk.times))
@@ -75,8 +75,8 @@ class ClipCutter:
         yield replace(chunk, frames=frames, rows=np.array(list(lengths), np.int64))
 
     def _clip_lengths(self, times: TokenTimes, first: int, count: int) -> dict[int, int]:
-        """Which of ``count`` tokens from number ``first`` on begin a clip, counted from it, and
-        how many tokens there are for each."""
+        """Return the offsets at which clips begin among ``count`` tokens from index ``first``,
+        and the number of tokens available for each clip."""
         size, hop = self.shape.clip, self.shape.hop
         inside = times.indices >= self.low
         if self.high is not None:
@@ -94,8 +94,8 @@ class ClipCutter:
         return lengths
 
     def _frames(self, row: int, length: int) -> NDArray[np.uint8]:
-        """One below the other, those of ``length`` tokens from a ``row`` of the first waiting
-        chunk on; the last frame fills up what a clip is longer."""
+        """Stack the frames of ``length`` tokens, starting at ``row`` of the first waiting chunk,
+        below each other; repeat the last frame where the clip is longer."""
         parts: list[NDArray[np.uint8]] = []
         for chunk in self._waiting:
             part = chunk.frames[row : row + length]  # (n, t * h, w, 3)
@@ -107,6 +107,6 @@ class ClipCutter:
 
 
 def gap_before(times: TokenTimes) -> NDArray[np.bool_]:
-    """(T,) whether a gap lies before each token; the first has one."""
+    """Return (T,) bool: whether a gap precedes each token. The first token counts as preceded."""
     holes = times.start_seconds[1:] - times.end_seconds[:-1] > TIME_TOLERANCE
     return np.append(True, (np.diff(times.indices) != 1) | holes)[: len(times)]

@@ -1,4 +1,4 @@
-"""A video as a stream of samples: as :mod:`vtnstream.video.source`, with tokens for frames."""
+"""Read a video as a stream of model inputs: single frames, bursts of frames, or clips."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vtnstream.encoding.clip_cutting import ClipCutter
 from vtnstream.encoding.clips import SampleShape, grouped
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, TokenTimes, VideoInfo
 from vtnstream.video.decoding.hardware import Hardware
+from vtnstream.video.probe import Examined
 from vtnstream.video.sampling.grid import index_range
 from vtnstream.video.source import ChunkIterator, VideoSource, open_video
 
@@ -33,11 +34,14 @@ def open_samples(
     stream: int | None = None,
     decoders: int = 1,
     hardware: Hardware | None = None,
+    examined: Examined | None = None,
 ) -> VideoSource | SampleSource:
-    """As :func:`vtnstream.video.source.open_video`, with tokens for frames.
+    """Open a video for a frame encoder; see :func:`vtnstream.video.source.open_video`.
+
+    Indices count tokens, not frames: a token may consist of several frames.
 
     Args:
-        before: the gap-free stretch of tokens that an earlier pass read up to ``first_index``.
+        before: the gap-free tokens that an earlier pass read up to ``first_index``.
     """
     size = shape.burst.frames
     low, high = index_range(sampling, span or TimeRange())
@@ -59,6 +63,7 @@ def open_samples(
         stream=stream,
         decoders=decoders,
         hardware=hardware,
+        examined=examined,
     )
     if shape.is_single:
         return source
@@ -70,7 +75,7 @@ def open_samples(
 
 
 class SampleSource:
-    """Samples of one video; used as a :class:`vtnstream.video.source.VideoSource`."""
+    """Model inputs of one video, with the interface of a :class:`VideoSource`."""
 
     def __init__(
         self, source: VideoSource, size: int, clips: Callable[[], ClipCutter] | None
@@ -93,20 +98,20 @@ class SampleSource:
 
     @property
     def info(self) -> VideoInfo:
-        """What the header says."""
+        """The header of the video."""
         return self._source.info
 
     @property
     def summary(self) -> DecodeSummary:
-        """What the pass came to, once it is through. Where clips looked beyond the last token
-        asked for, the end they may have met is not that of the tokens."""
+        """Summary of the pass, once it is complete. A pass that read beyond the last requested
+        token does not report the end of the video as the end of these tokens."""
         summary = self._source.summary
         if self._cutter is not None and self._cutter.has_passed_stop:
             return replace(summary, reached_end=False)
         return summary
 
     def chunks(self) -> SampleIterator:
-        """Decode and group; errors are those of the source."""
+        """Decode and group frames. Raises what the video source raises."""
         frames = self._source.chunks()
         samples = (grouped(chunk, self._size) for chunk in frames)
         if self._clips is None:
@@ -116,7 +121,7 @@ class SampleSource:
 
 
 class SampleIterator:
-    """Iterator over chunks of samples that can be stopped from any thread."""
+    """Iterator over chunks of model inputs; another thread may stop it."""
 
     def __init__(self, frames: ChunkIterator, samples: Iterator[FrameChunk]) -> None:
         self._frames = frames
@@ -129,9 +134,9 @@ class SampleIterator:
         return next(self._samples)
 
     def cancel(self) -> None:
-        """Make the iteration end at the next packet."""
+        """End the iteration at the next packet."""
         self._frames.cancel()
 
     def close(self) -> None:
-        """Stop and close the file."""
+        """Stop the iteration and close the file."""
         self._frames.close()

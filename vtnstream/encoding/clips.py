@@ -1,8 +1,8 @@
-"""Tokens of several frames: what a ViViT's encoder sees of a video.
+"""The input of a frame encoder: a single frame, a burst of frames, or a clip (ViViT).
 
-A token is made of t frames (a burst), and encoded alone or as the first of a clip. Frames of
-one sample stand one below the other in one tall picture, so that whatever carries, batches
-and encodes pictures carries samples too.
+A token consists of t frames (a burst). It is encoded alone, or as the first token of a clip. The
+frames of one sample are stacked vertically in one tall image, so that the code that carries,
+batches and encodes images also carries samples.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from vtnstream.video.sampling.grid import SINGLE, Burst
 
 @dataclass(frozen=True, slots=True)
 class SampleShape:
-    """What of a video one call of the encoder sees.
+    """What one call of the frame encoder receives.
 
     Attributes:
-        burst: frames a token is made of.
-        clip: tokens of a clip; 0 where each token is encoded alone.
-        hop: tokens from one clip to the next.
-        form: of the model, whose weights alone do not say how they are used.
+        burst: the frames of a token.
+        clip: tokens of a clip; 0 if each token is encoded alone.
+        hop: tokens from the start of one clip to the start of the next.
+        form: the form of the model; weights alone do not determine how they are applied.
     """
 
     burst: Burst = SINGLE
@@ -36,16 +36,17 @@ class SampleShape:
 
     @property
     def is_single(self) -> bool:
-        """A token is one frame, as in a VTN."""
+        """Whether a token is a single frame, as in a VTN."""
         return self.burst.frames == 1 and not self.clip
 
     @property
     def frames_at_once(self) -> int:
-        """Frames of one sample."""
+        """Number of frames of one sample."""
         return self.burst.frames * max(1, self.clip)
 
     def key(self) -> dict[str, Any]:
-        """What decides the features of a token beside the grid: part of the feature key."""
+        """Everything beside the grid that decides the features of a token: part of the feature
+        key."""
         if self.is_single:
             return {}
         frames, step = self.burst.frames, str(self.burst.step)
@@ -53,8 +54,10 @@ class SampleShape:
         return parts | ({"clip": self.clip, "hop": self.hop} if self.clip else {})
 
     def check(self, sampling: SamplingConfig) -> None:
-        """Raises:
-        UsageError: with this rate a token would begin before the one before it has ended.
+        """Check that the sampling rate suits the burst.
+
+        Raises:
+            UsageError: at this rate a token would begin before the previous one has ended.
         """
         footprint = (self.burst.frames - 1) * self.burst.step
         if sampling.kind == "rate" and footprint * sampling.fps >= 1:
@@ -65,7 +68,8 @@ class SampleShape:
             )
 
     def count_tokens(self, num_picked: int | None, sampling: SamplingConfig) -> int | None:
-        """Tokens of so many points of a sampling: kinds that count frames count each."""
+        """Return the number of tokens for ``picked`` sampling points; kinds that count frames
+        divide it."""
         if num_picked is None or sampling.kind == "rate":
             return num_picked
         return -(-num_picked // self.burst.frames)
@@ -75,7 +79,7 @@ FRAMES = SampleShape()
 
 
 def sample_shape(config: ModelConfig) -> SampleShape:
-    """What the frame encoder of a model sees at once; clips lie half a clip apart."""
+    """Return the input shape of a model's frame encoder; clips overlap by half."""
     vivit = config.vivit
     if vivit is None:
         return FRAMES
@@ -87,10 +91,10 @@ def sample_shape(config: ModelConfig) -> SampleShape:
 
 
 def grouped(chunk: FrameChunk, size: int) -> FrameChunk:
-    """Frames whose indices count through to tokens of ``size`` of them, one below the other.
+    """Group frames with consecutive indices into tokens of ``size`` frames, stacked vertically.
 
-    A token is there where its first frame is; frames that are missing behind it (a gap, the
-    end of the film) are the last one before them. Its ``pts`` is that of its last frame.
+    A token exists where its first frame exists. Frames missing after it (a gap, the end of the
+    video) repeat the last frame before them. The ``pts`` of a token is that of its last frame.
     """
     times, indices = chunk.times, chunk.times.indices
     tokens = indices[indices % size == 0] // size  # (T,)

@@ -1,5 +1,4 @@
-"""What decodes a video: the GPU that runs the backbone, where it gives the pictures that
-software gives, else software; and why."""
+"""Choose the decoder of a video: NVDEC if its first frames match software, else software."""
 
 from __future__ import annotations
 
@@ -18,16 +17,19 @@ from vtnstream.video.decoding.hardware import NVDEC, Hardware, HardwareRefusedEr
 from vtnstream.video.decoding.reader import DECODER, RESIZER
 
 MOST_DIFFERENCE = 2.0
-"""Of 255, the mean over a picture: the planes are the same bits on either way, and colours and
-scaling agree to 0.05; a wrong matrix or range is off by 3 and more."""
+"""Largest allowed mean difference of a frame, of 255. The decoded planes are bit-identical; colour
+conversion and scaling agree to 0.05. A wrong colour matrix or range differs by 3 or more."""
 
 FirstFrames = Callable[[Hardware | None], Any]
-"""The first frames of a video (n, h, w, 3) uint8, decoded in hardware or in software."""
+"""Returns the first frames of a video (n, h, w, 3) uint8, decoded in hardware or in software."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How a video is decoded, and one clause that says why. ``refused``: the GPU was wanted."""
+    """The decoder of a video and one clause that gives the reason.
+
+    ``refused`` is True if NVDEC was wanted and cannot be used.
+    """
 
     reason: str
     hardware: Hardware | None = None
@@ -35,12 +37,12 @@ class Decoding:
 
     @property
     def name(self) -> str:
-        """As it stands in feature keys and reports."""
+        """Name of the decoder in feature keys and reports."""
         return DECODER if self.hardware is None else NVDEC
 
     @property
     def resizer(self) -> str:
-        """Likewise."""
+        """Name of the resizer in feature keys and reports."""
         return RESIZER if self.hardware is None else SURFACE_RESIZER
 
 
@@ -50,10 +52,10 @@ def choose_decoding(
     sampling: SamplingConfig,
     first_frames: FirstFrames,
 ) -> Decoding:
-    """What decodes a video whose frames an encoder is given.
+    """Choose the decoder for the frames of an encoder.
 
     Raises:
-        UsageError: a GPU was asked for, and the backbone is not on one.
+        UsageError: NVDEC was requested, and the backbone is not on a GPU.
         VideoError: the video cannot be decoded at all.
     """
     device = encoder.device
@@ -73,10 +75,10 @@ def choose_decoding(
 
 
 def refusal(hardware: Hardware, first_frames: FirstFrames) -> str | None:
-    """Why a video is not decoded there; None where its first frames come out right.
+    """Return why NVDEC cannot decode a video; None if its first frames match software.
 
     Raises:
-        VideoError: software cannot decode them either.
+        VideoError: software cannot decode the frames either.
     """
     try:
         there = first_frames(hardware)

@@ -1,10 +1,11 @@
-"""Frames to features: a backbone with the preprocessing and arguments that belong to it."""
+"""The frame encoder: an image backbone with its preprocessing and arguments."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +15,12 @@ from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.encoding.clips import FRAMES, SampleShape, sample_shape
 from vtnstream.encoding.runner import Runner
 from vtnstream.errors import UsageError
-from vtnstream.models.backbone import num_features
+from vtnstream.models.backbone import (
+    create_backbone,
+    load_backbone_weights,
+    native_preprocess,
+    num_features,
+)
 from vtnstream.models.compile.backend import Engine
 from vtnstream.models.frame_network import FrameNetwork
 from vtnstream.models.io.checkpoint import weights_sha256
@@ -33,13 +39,13 @@ _MOST_SMALL = 32
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, else the CPU.
+    """Resolve a device name; ``auto`` is CUDA if available, else the CPU.
 
     Returns:
-        A GPU with its number.
+        The device; a GPU with its index.
 
     Raises:
-        UsageError: the device is unknown or not there.
+        UsageError: the device is unknown or not available.
     """
     if name == "auto":
         return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -58,7 +64,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _numbered(device: torch.device) -> torch.device:
-    """The GPU that is current here, by its number: in another thread another one may be."""
+    """Add the index of the current GPU: another thread may have another current GPU."""
     if str(device) == "cuda":
         return torch.device("cuda", torch.cuda.current_device())
     return device
@@ -67,15 +73,17 @@ def _numbered(device: torch.device) -> torch.device:
 def default_batch_size(
     device: torch.device, shape: SampleShape = FRAMES, pixels: int = _USUAL_PIXELS
 ) -> int:
-    """Samples a backbone call where nothing was measured. On a CPU larger batches fall out of
-    its caches and cost memory (MobileNetV2, frames a CPU-second: 72 by 4, 61 by 16, 41 by 32);
-    of small pictures more fit, and the calls themselves are what takes the time (the bundled
-    model: 2,400 by 4, 5,600 by 16, 7,100 by 32, no more by 64).
+    """Return the number of samples per backbone call where nothing was measured.
+
+    On a CPU larger batches exceed the caches and cost memory (MobileNetV2, frames per CPU
+    second: 72 at batch size 4, 61 at 16, 41 at 32). Small frames are dominated by the cost of a
+    call, so that larger batches pay (bundled model: 2,400 at 4, 5,600 at 16, 7,100 at 32, no
+    more at 64).
 
     Args:
-        device: where.
-        shape: of a sample.
-        pixels: of a frame in the model's size.
+        device: the device of the backbone.
+        shape: the shape of a sample.
+        pixels: pixels of a frame at the model's input size.
     """
     frames = _BATCH_SIZES[device.type]
     if device.type == "cpu":
@@ -85,27 +93,23 @@ def default_batch_size(
 
 
 def limit_threads(runtime: RuntimeConfig) -> None:
-    """Give torch the number of threads that was asked for, where one was."""
+    """Set the number of torch threads if the user requested one."""
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
 
 
 class FrameEncoder:
-    """The spatial half of a VTN (paper section 3.1) as the feature store knows it.
+    """The spatial half of a VTN (paper section 3.1): frames in, features out.
 
     Attributes:
-        config: the backbone's timm name and arguments.
+        config: timm name and arguments of the backbone.
         preprocess: how frames are prepared for it.
-        shape: what of a video it sees at once.
-        device: where it computes.
-        dtype: what it computes in, never ``auto``.
-        network: pixels to features, uncompiled: what every engine must equal.
-        weights_sha256: hash over its weights, independent of the file they came from.
+        shape: the input of one call: a frame, a burst or a clip.
+        device: the device it computes on.
+        dtype: the precision it computes in, never ``auto``.
+        network: pixels to features, uncompiled: the reference for every engine.
+        weights_sha256: hash of the weights, independent of the file they came from.
         num_features: D.
-        engines: compiled ones that were checked, by backend and batch size (kept by
-            :class:`vtnstream.encoding.engines.choose.Engines`).
-        refused: backends whose engine cannot be used, and why.
-        num_encoded: frames encoded so far.
     """
 
     def __init__(
@@ -133,13 +137,10 @@ class FrameEncoder:
             backbone = backbone.to(memory_format=torch.channels_last)
         network = FrameNetwork(Normalize(preprocess), backbone, TORCH_DTYPES[self.dtype])
         self.network = network.to(self.device).eval()
-        self.engines: dict[tuple[str, int], Any] = {}
-        self.refused: dict[str, str] = {}
-        self.num_encoded = 0
 
     @classmethod
     def from_model(cls, model: VideoModel, runtime: RuntimeConfig) -> FrameEncoder:
-        """The encoder inside a model."""
+        """Return the frame encoder of a model."""
         return cls(
             StackedFrames(model.backbone) if isinstance(model, ViViT) else model.backbone,
             model.config.backbone,
@@ -149,34 +150,75 @@ class FrameEncoder:
             shape=sample_shape(model.config),
         )
 
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: str | BackboneConfig,
+        *,
+        weights: str | Path | None = None,
+        pretrained: bool = False,
+        preprocess: PreprocessConfig | None = None,
+        runtime: RuntimeConfig | None = None,
+    ) -> FrameEncoder:
+        """Return the frame encoder of an image backbone without a temporal model.
+
+        Without weights the backbone is initialised randomly, from the current state of torch's
+        generator.
+
+        Args:
+            backbone: a timm name, or a config with its arguments.
+            weights: a file or folder of weights, or ``hf-hub:`` and a name.
+            pretrained: load the weights that timm names for this backbone from the Hub.
+            preprocess: how frames are prepared; None is what the backbone was trained with.
+            runtime: device and precision.
+
+        Raises:
+            ModelError: the backbone cannot be built.
+            CheckpointError: the weights do not fit the backbone.
+            UsageError: the device is not available.
+        """
+        config = BackboneConfig(backbone) if isinstance(backbone, str) else backbone
+        runtime = runtime or RuntimeConfig()
+        device = resolve_device(runtime.device)
+        preprocess = preprocess or native_preprocess(config)
+        network = create_backbone(config, pretrained=pretrained)
+        if weights is not None:
+            load_backbone_weights(network, weights)
+        return cls(network, config, preprocess, device=device, dtype=runtime.dtype)
+
     def with_hop(self, hop: int) -> FrameEncoder:
-        """The same for clips ``hop`` tokens apart."""
+        """Return this encoder for clips that start ``hop`` tokens apart."""
         other = copy.copy(self)
         other.shape = dataclasses.replace(self.shape, hop=hop)
         return other
 
     @property
     def usual_batch_size(self) -> int:
-        """Samples a backbone call where nothing was measured."""
+        """Samples per backbone call where nothing was measured."""
         pixels = self.preprocess.size * self.preprocess.frame_width
         return default_batch_size(self.device, self.shape, pixels)
 
     def runner(self, batch_size: int, engine: Engine | None = None) -> Runner:
-        """An engine as the pipeline calls it, with ``batch_size`` samples at once; without one
-        the uncompiled network."""
+        """Return a runner of ``engine`` for ``batch_size`` samples; without one of the
+        uncompiled network."""
         name = f"{self.config.name} in {self.dtype}"
         fixed = engine is not None
         return Runner(engine or self.network, self.device, batch_size, fixed=fixed, name=name)
 
     def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
-        """Samples (T, h, w, 3) uint8 to features (T, D) float32, uncompiled, in this thread.
-        Where a sample is several frames, they stand one below the other.
+        """Encode samples with the uncompiled network, in this thread.
 
-        T may be 0. Rows do not depend on each other beyond the rounding that a batch's
-        shape causes.
+        Rows do not depend on each other beyond the rounding that the shape of a batch causes.
+
+        Args:
+            frames: samples (T, h, w, 3) uint8; T may be 0. The frames of a sample are stacked
+                vertically.
+
+        Returns:
+            Features (T, D) float32.
 
         Raises:
-            UsageError: features that are not finite.
+            UsageError: the features are not finite.
         """
         if not len(frames):
             return np.empty((0, self.num_features), np.float32)

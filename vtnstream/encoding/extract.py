@@ -1,6 +1,6 @@
-"""One video to stored features: the spatial half of chunked inference (paper section 3.4).
+"""Extract the features of one video into the store: the spatial half of chunked inference.
 
-path -> probe -> key -> store -> decode what is missing -> FeatureSequence.
+path -> examine -> key -> store -> decode what is missing -> FeatureSequence (paper section 3.4).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.encoder import FrameEncoder, limit_threads
 from vtnstream.encoding.engines.choose import Engines
+from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.partial import partial_result
+from vtnstream.encoding.run_facts import RunFacts, StoreFacts
 from vtnstream.encoding.store_filling import DecodeFacts, fill_store
 from vtnstream.encoding.store_session import Opened, Opening
 from vtnstream.errors import VideoDecodeError, VideoError
@@ -33,7 +35,7 @@ from vtnstream.progress import NullProgress, Progress
 from vtnstream.transport.address import is_address, shown_name
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 from vtnstream.video.decoding.hardware import NVDEC, HardwareRefusedError
-from vtnstream.video.probe import probe
+from vtnstream.video.probe import examine
 from vtnstream.video.sampling.grid import index_range
 
 
@@ -43,12 +45,12 @@ class ExtractedFeatures:
 
     Attributes:
         features: the tokens of the requested range.
-        info: what the header says of the video.
+        info: the header of the video.
         span: the requested range of source time.
-        end_seconds: where the video ends, when its end was reached.
+        end_seconds: end of the video in seconds, if it was reached.
         partial: why the range is incomplete, or None.
         warnings: one sentence each.
-        facts: for the report: tokens, seconds, decoded or stored.
+        facts: counts and seconds for the report.
         provenance: key fields and hashes of the features.
     """
 
@@ -58,7 +60,7 @@ class ExtractedFeatures:
     end_seconds: float | None
     partial: Partial | None
     warnings: tuple[str, ...]
-    facts: dict[str, Any]
+    facts: RunFacts
     provenance: dict[str, Any]
 
 
@@ -72,14 +74,25 @@ def extract_features(
     runtime: RuntimeConfig | None = None,
     stream: int | None = None,
     progress: Progress | None = None,
+    engines: EngineState | None = None,
 ) -> Iterator[ExtractedFeatures]:
-    """Features of a video: from the store where they are, decoded where they are not.
+    """Take the features of a video from the store, and decode the missing ones.
 
-    Interrupted, it leaves a store from which the next call goes on; while the context is
-    open the store cannot be pruned.
+    An interrupted call leaves a store from which the next call resumes. The store cannot be
+    pruned while the context is open.
+
+    Args:
+        path: the video.
+        encoder: frames to features.
+        sampling: which frames.
+        span: the range of source time; None is the whole video.
+        runtime: backend, batch size, cache.
+        stream: index of the video stream if a file has several.
+        progress: receives the state of the work.
+        engines: engines of this encoder that were prepared for earlier videos.
 
     Raises:
-        VideoError: the video cannot be opened, or nothing of the range could be decoded.
+        VideoError: the video cannot be opened, or no frame of the range could be decoded.
         StoreError: features cannot be stored.
     """
     span = span or TimeRange()
@@ -89,18 +102,19 @@ def extract_features(
     progress = progress or NullProgress()
     began = time.perf_counter()
     state = FileState.of(path)
-    info = probe(path, stream=stream)
-    engines = Engines(encoder, runtime, progress)
+    examined = examine(path, stream=stream)
+    info = examined.info
+    chosen = Engines(encoder, runtime, progress, engines)
     with ExitStack() as stack:
         cache = (
             FeatureCache(runtime.cache_dir or default_cache_dir())
             if runtime.use_cache
             else stack.enter_context(temporary_cache())
         )
-        opening = Opening(path, state, info, sampling, span, stream, cache, engines)
+        opening = Opening(path, state, examined, sampling, span, stream, cache, chosen)
         opened, facts = _filled(stack, opening, progress)
         store = opened.store
-        engines.note_run(opened.facts["backend"], facts.num_tokens, facts.seconds_in_backbone)
+        chosen.note_run(opened.facts.backend, facts.num_tokens, facts.seconds_in_backbone)
         first, stop = index_range(sampling, span)
         features = store.sequence(first, stop)
         end = store.end()
@@ -119,10 +133,7 @@ def extract_features(
             end_seconds=end.end_seconds if end else None,
             partial=partial_result(features.times, features.stats, info, sampling, span, end),
             warnings=info.warnings + (end.warnings if end else ()),
-            facts={
-                **_facts(facts, features, store, time.perf_counter() - began),
-                "runtime": opened.facts,
-            },
+            facts=_facts(facts, features, opened, time.perf_counter() - began),
             provenance={
                 **store.key.as_dict(),
                 "time_base": str(info.time_base),
@@ -134,8 +145,8 @@ def extract_features(
 
 
 def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Opened, DecodeFacts]:
-    """The store with the range in it. Where a GPU gives up on the video, what it decoded is
-    left alone and software begins anew."""
+    """Return the store with the range in it. If NVDEC fails, its features are discarded and
+    software decodes the video from the beginning."""
     with ExitStack() as attempt:
         opened = attempt.enter_context(opening.opened())
         try:
@@ -150,7 +161,7 @@ def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Ope
 
 
 def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:
-    """Bring the store to hold the job's range, hashing the file beside the decoding."""
+    """Complete the range in the store, and hash the file while it is decoded."""
     store, job = opened.store, opened.job
     # A remote file is known by its server's word for its version instead.
     unhashed = recorded_hash(store) is None and not is_address(job.path)
@@ -177,8 +188,7 @@ def _check_unchanged(
 
 
 class _FullHash:
-    """The full hash of a file, read in its own thread beside the decoder's reading, which
-    finds the file in the page cache."""
+    """Hash a whole file in a thread beside the decoder, which has put it into the page cache."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
@@ -202,20 +212,25 @@ class _FullHash:
 
 
 def _facts(
-    facts: DecodeFacts, features: StoredFeatures, store: FeatureStore, seconds: float
-) -> dict[str, Any]:
-    return {
-        "tokens": len(features.times),
-        "features": features.num_features,
-        "tokens_encoded": facts.num_tokens,
-        "frames_decoded": facts.num_frames_decoded,
-        "from_store": facts.num_tokens == 0,
-        "extract_seconds": round(seconds, 3),
-        "decode_wait_seconds": round(facts.seconds_waiting_for_frames, 3),
-        "backbone_seconds": round(facts.seconds_in_backbone, 3),
-        "store": str(store.directory),
-        "video_sha256": recorded_hash(store),
-    }
+    facts: DecodeFacts, features: StoredFeatures, opened: Opened, seconds: float
+) -> RunFacts:
+    store = opened.store
+    return RunFacts(
+        tokens=len(features.times),
+        features=features.num_features,
+        from_store=facts.num_tokens == 0,
+        frames_decoded=facts.num_frames_decoded,
+        stored=StoreFacts(
+            tokens_encoded=facts.num_tokens,
+            extract_seconds=round(seconds, 3),
+            decode_wait_seconds=round(facts.seconds_waiting_for_frames, 3),
+            backbone_seconds=round(facts.seconds_in_backbone, 3),
+            store=str(store.directory),
+            video_sha256=recorded_hash(store),
+        ),
+        runtime=opened.facts,
+        video_blocks_sha256=store.key.video.blocks_sha256,
+    )
 
 
 def _nothing(

@@ -1,4 +1,4 @@
-"""Whether a result is complete, and if not, what was read (``media.md``: four signals)."""
+"""Decide whether a result is complete, and if not, what was read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _MAX_PLACES = 5
 
 
 def gaps(times: TokenTimes) -> list[tuple[float, float]]:
-    """Spans between tokens that no token covers, ``[start, end)`` in seconds."""
+    """Return the spans ``[start, end)`` in seconds that lie between tokens and that no token
+    covers."""
     ends, starts = times.end_seconds[:-1], times.start_seconds[1:]
     holes = np.flatnonzero(starts - ends > _SLACK)
     return [(float(ends[i]), float(starts[i])) for i in holes]
@@ -26,10 +27,10 @@ def gaps(times: TokenTimes) -> list[tuple[float, float]]:
 def gaps_at_the_edges(
     times: TokenTimes, sampling: SamplingConfig, span: TimeRange, end: EndRecord | None
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Gaps before the first and after the last token, where a range begins or ends in one.
+    """Return gaps before the first and after the last token of a requested range.
 
-    Only a rate says which tokens there must be. A video may show its first picture late, so
-    its own beginning is no gap.
+    Only a sampling rate says which tokens must exist. The beginning of the video is never a gap,
+    because a video may show its first frame late.
     """
     if sampling.kind != "rate":
         return [], []
@@ -55,18 +56,18 @@ def partial_result(
     span: TimeRange,
     end: EndRecord | None,
 ) -> Partial | None:
-    """Why the range is incomplete, or None.
+    """Return why the range is incomplete, or None.
+
+    Errors count where they occurred. The duration in the header counts only if the end of the
+    video was requested.
 
     Args:
         times: tokens of the requested range.
-        stats: errors met while decoding them.
-        info: what the header promised.
-        sampling: which tokens there ought to be.
-        span: what was asked for.
-        end: what is known of the end of the video, where it was reached.
-
-    Errors count where they were met; the header's promise counts only where the end of the
-    video was asked for.
+        stats: errors that decoding them met.
+        info: the header.
+        sampling: which tokens should exist.
+        span: the requested range.
+        end: the end of the video, if it was reached.
     """
     to_the_end = end is not None and (span.end is None or float(span.end) > end.end_seconds)
     errors, corrupt = stats.num_packet_errors, stats.num_corrupt
@@ -107,7 +108,7 @@ def _describe(holes: list[tuple[float, float]]) -> str:
 
 
 def seconds_expected(info: VideoInfo, span: TimeRange) -> float | None:
-    """Seconds of a range by the header's word, None where it says nothing."""
+    """Return the seconds of a range by the header; None if the header gives no duration."""
     stop = info.duration_from_header
     if span.end is not None:
         stop = span.end if stop is None else min(stop, span.end)

@@ -1,9 +1,9 @@
-"""Frames on the host to features on the host: one engine, several threads.
+"""Run an engine over batches of frames in several threads.
 
-On a CPU each thread works a batch of its own with one thread of torch: nobody waits at the
-end of each layer for the slowest of several threads, the decoder takes its share of the processor
-from whoever has it, and the numbers do not depend on how many threads there are. On CUDA two
-threads with a stream each let copies run beside the backbone.
+On a CPU each thread works on its own batch with one torch thread: no thread waits for another at
+the end of a layer, the decoder gets its share of the processor, and the result does not depend
+on the number of threads. On CUDA two threads with a stream each overlap copies with the
+backbone.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from vtnstream.preprocess.pipeline import pixels_of
 from vtnstream.types import DecodeStats, FloatArray, FrameChunk, TokenTimes
 
 MOST_WORKERS = 16
-"""Threads with a batch in their hands; beyond, each gets several of torch's threads, so that
-memory stays bounded and a short video still uses a large machine."""
+"""Largest number of threads with a batch each. On larger machines each gets several torch
+threads, so that memory stays bounded and a short video still uses all cores."""
 _CUDA_WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """How many batches are worked at once, each by how many of torch's threads."""
+    """How many batches are encoded in parallel, and with how many torch threads each."""
 
     workers: int
     threads: int
 
     @property
     def decoders(self) -> int:
-        """Decoders that one file may keep busy where all wait for frames: one a core, until
-        what they have ready would fill the memory."""
+        """Number of decoders that may read one file in parallel while the backbone waits for
+        frames: one per core, up to the memory that decoded frames may take."""
         return min(torch.get_num_threads(), MOST_WORKERS)
 
     @classmethod
     def of(cls, device: torch.device) -> WorkerPlan:
-        """The plan for the threads torch may use here (``--threads``)."""
+        """Return the plan for the torch threads that this process may use (``--threads``)."""
         if device.type == "cuda":
             return cls(_CUDA_WORKERS, 1)
         cores = torch.get_num_threads()
@@ -55,8 +55,8 @@ class WorkerPlan:
         return cls(workers, cores // workers)
 
     def rate(self, decode_seconds: float, backbone_seconds: float, device: torch.device) -> float:
-        """Frames a second, from the seconds a frame takes in the decoder's one thread and in
-        one worker: on a CPU the two share the cores."""
+        """Return frames per second, from the seconds of a frame in the decoder and in one
+        worker. On a CPU both share the cores."""
         if device.type == "cuda":
             return 1 / max(decode_seconds, backbone_seconds)
         shared = (decode_seconds + backbone_seconds) / self.workers
@@ -64,14 +64,14 @@ class WorkerPlan:
 
 
 class Runner:
-    """One engine as the pipeline calls it.
+    """Call one engine with batches of any size.
 
     Args:
-        engine: what computes.
-        device: where.
-        batch_size: samples of a call.
-        fixed: the engine takes full batches only: a smaller one is filled up, and what was
-            filled in is cut off again. Rows do not depend on each other.
+        engine: the network, or its compiled form.
+        device: the device of the engine.
+        batch_size: samples per call.
+        fixed: the engine accepts full batches only: a smaller batch is padded, and the padding is
+            removed from the result. Rows do not depend on each other.
         name: backbone and precision, for messages.
     """
 
@@ -89,13 +89,16 @@ class Runner:
             torch.cuda.synchronize(device)
 
     def __call__(self, frames: NDArray[np.uint8] | Tensor) -> FloatArray:
-        """Samples (T, H, W, 3) uint8, at least one, to features (T, D) float32.
+        """Encode at least one sample.
 
         Args:
-            frames: on the host, or a tensor on the engine's device that is ready to be read.
+            frames: (T, H, W, 3) uint8 on the host, or a tensor on the engine's device.
+
+        Returns:
+            Features (T, D) float32.
 
         Raises:
-            UsageError: features that are not finite.
+            UsageError: the features are not finite.
         """
         size = self.batch_size
         parts = [self._call(frames[i : i + size]) for i in range(0, len(frames), size)]
@@ -117,8 +120,8 @@ class Runner:
         return values
 
     def _on_cuda(self, pixels: Tensor) -> Tensor:
-        """In this thread's stream, through page-locked memory: the copies of one thread run
-        beside the backbone of the other."""
+        """Encode in the stream of this thread, through page-locked memory, so that the copies of
+        one thread overlap with the backbone of the other."""
         own = self._own
         if not hasattr(own, "stream"):
             own.stream, own.pinned = torch.cuda.Stream(self.device), None  # type: ignore[no-untyped-call]
@@ -133,7 +136,7 @@ class Runner:
             return features.cpu()
 
     def _pinned(self, pixels: Tensor) -> Tensor:
-        """A copy in page-locked memory, which this thread's next batch overwrites."""
+        """Copy to page-locked memory, which the next batch of this thread overwrites."""
         own = self._own
         if own.pinned is None or own.pinned.shape[1:] != pixels.shape[1:]:
             shape = (self.batch_size, *pixels.shape[1:])
@@ -142,7 +145,7 @@ class Runner:
         return pinned
 
     def _filled(self, pixels: Tensor) -> Tensor:
-        """As many samples as the engine takes."""
+        """Pad to the number of samples that the engine accepts."""
         if not self.fixed or len(pixels) >= self.batch_size:
             return pixels
         rest = pixels.new_zeros(self.batch_size - len(pixels), *pixels.shape[1:])
@@ -160,15 +163,15 @@ class EncodedBatch:
 
 
 class Encoding:
-    """Several workers on batches, with the results in order. A context manager.
+    """Encode batches in several workers and return the results in order. A context manager.
 
     Args:
         run: the engine.
-        worker_plan: how many work at once.
+        worker_plan: the number of workers.
         num_features: D.
 
     Attributes:
-        busy_seconds: time the workers spent in the backbone, over the number of workers.
+        busy_seconds: seconds that the workers spent in the backbone, divided by their number.
     """
 
     def __init__(self, run: Runner, worker_plan: WorkerPlan, num_features: int) -> None:
@@ -194,11 +197,11 @@ class Encoding:
         trim()  # each thread had a heap of its own, and the next run's threads get others
 
     def results(self, batches: Iterator[FrameChunk]) -> Iterator[EncodedBatch]:
-        """Encode ``batches``; at most twice as many as there are workers are in hand. Where
-        ``batches`` fail, what came before is given first.
+        """Encode ``batches``; at most twice as many batches as workers are in memory. If
+        ``batches`` raises, the results of earlier batches are returned first.
 
         Raises:
-            UsageError: features that are not finite.
+            UsageError: the features are not finite.
         """
         pending: deque[tuple[FrameChunk, Future[tuple[FloatArray, float]]]] = deque()
         failure: Exception | None = None

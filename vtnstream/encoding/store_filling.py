@@ -1,4 +1,4 @@
-"""Filling the feature store: decode what is missing, batch by batch, and publish chunks."""
+"""Fill the feature store: decode and encode missing chunks batch by batch, and publish them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ from vtnstream.types import (
     TokenTimes,
 )
 from vtnstream.video.decoding.hardware import DECODERS, Hardware
+from vtnstream.video.probe import Examined
 from vtnstream.video.sampling.pieces import frames_waiting
 from vtnstream.video.sampling.prefetch import prefetch
 from vtnstream.video.source import VideoSource
 
 _FRAMES_AHEAD = 32
-"""Frames the decoder may run ahead, and two batches at least; then it waits, so memory stays
-flat."""
+"""Frames, at least two batches, that the decoder may run ahead of the backbone. Then it waits, so
+that memory stays bounded."""
 
 
 @dataclass(slots=True)
 class DecodeFacts:
-    """What one run decoded, for the report."""
+    """Counts and seconds of one run, for the report."""
 
     num_tokens: int = 0
     num_frames_decoded: int = 0
@@ -50,7 +51,7 @@ class DecodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class DecodeJob:
-    """One video to encode under one setting."""
+    """One video to encode with one configuration."""
 
     path: str | Path
     preprocess: PreprocessConfig
@@ -58,14 +59,15 @@ class DecodeJob:
     sampling: SamplingConfig
     span: TimeRange
     stream: int | None
+    examined: Examined
     hardware: Hardware | None
     run: Runner
     worker_plan: WorkerPlan
 
 
 def frames_held(batch_size: int, worker_plan: WorkerPlan, frame_bytes: int) -> int:
-    """Most frames that are in memory at once: ahead of the backbone, in its hands, and one
-    batch each with the decoder and on its way; and what further decoders have ready."""
+    """Return the largest number of frames in memory: ahead of the backbone, in its workers, one
+    batch at the decoder and one in transit, and those of further decoders."""
     ahead = (_depth(batch_size) + 2 * worker_plan.workers + 2) * batch_size
     return ahead + frames_waiting(batch_size, worker_plan.decoders, frame_bytes)
 
@@ -81,8 +83,8 @@ def fill_store(
     stop_chunk: int | None,
     progress: Progress,
 ) -> DecodeFacts:
-    """Decode and encode every chunk of ``[first_chunk, stop_chunk)`` the store lacks
-    (``None``: to the end of the video), publishing each as soon as it is whole.
+    """Decode and encode every missing chunk of ``[first_chunk, stop_chunk)``; None is the end of
+    the video. Each chunk is published as soon as it is complete.
 
     Raises:
         VideoError: the video cannot be opened or decoded.
@@ -99,7 +101,7 @@ def fill_store(
 def missing_runs(
     store: FeatureStore, first_chunk: int, stop_chunk: int | None
 ) -> list[tuple[int, int | None]]:
-    """Runs ``[first, stop)`` of chunks the store lacks; ``stop`` None is the end of the video."""
+    """Return runs ``[first, stop)`` of missing chunks; ``stop`` None is the end of the video."""
     chunk_tokens = store.require_layout().chunk_tokens
     end = store.end()
     if end is not None:
@@ -172,13 +174,14 @@ def _open_source(
         span=job.span,
         known_pts=known_pts,
         stream=job.stream,
+        examined=job.examined,
         decoders=DECODERS if job.hardware else job.worker_plan.decoders,
         hardware=job.hardware,
     )
 
 
 def _stretch_before(store: FeatureStore, first: int) -> TokenTimes:
-    """The stored tokens without a gap that lead up to chunk ``first``."""
+    """Return the stored gap-free tokens that end at chunk ``first``."""
     stored = [chunk.times for number, chunk in sorted(store.index().items()) if number < first]
     times = TokenTimes.concatenate(stored)
     runs = gap_free_runs(times)
@@ -186,9 +189,12 @@ def _stretch_before(store: FeatureStore, first: int) -> TokenTimes:
 
 
 def _landmark(store: FeatureStore, first: int) -> tuple[int | None, bool]:
-    """The pts of the last stored token before chunk ``first``, and whether seeking there is
-    safe: after damage or a gap the decoder's past matters, so such a file is read from its
-    start."""
+    """Return the pts of the last stored token before chunk ``first``, and whether a seek there
+    is safe.
+
+    After damage or a gap the frames depend on the decoder's past, so such a file is read from
+    its start.
+    """
     chunk_tokens = store.require_layout().chunk_tokens
     known_pts = None
     for number, chunk in store.index().items():
@@ -214,7 +220,7 @@ def _timed(batches: Iterator[FrameChunk], facts: DecodeFacts) -> Iterator[FrameC
 
 
 def _told(batches: Iterator[EncodedBatch], progress: Progress, done: int) -> Iterator[EncodedBatch]:
-    """Whoever watches hears of each batch that is through: a chunk may take minutes."""
+    """Report each finished batch to ``progress``: a chunk may take minutes."""
     for batch in batches:
         yield batch
         done += len(batch.times)
@@ -224,7 +230,7 @@ def _told(batches: Iterator[EncodedBatch], progress: Progress, done: int) -> Ite
 def _assemble(
     store: FeatureStore, batches: Iterator[EncodedBatch], first: int
 ) -> Iterator[StoredChunk]:
-    """Join backbone batches to chunks of the store. However long a gap, it is one empty chunk."""
+    """Join backbone batches into chunks of the store. A gap of any length is one empty chunk."""
     chunk_tokens = store.require_layout().chunk_tokens
     number = first
     for current, group in itertools.groupby(batches, lambda b: b.first_index // chunk_tokens):
@@ -248,7 +254,7 @@ def _assemble(
 
 
 def _empty_chunk(store: FeatureStore, first: int, stop: int) -> StoredChunk:
-    """The grid from chunk ``first`` to ``stop`` lies in a gap."""
+    """Return an empty chunk for the grid from chunk ``first`` to ``stop``, which lies in a gap."""
     layout = store.require_layout()
     return StoredChunk(
         first * layout.chunk_tokens,
@@ -267,7 +273,7 @@ def _end_record(store: FeatureStore, summary: DecodeSummary) -> EndRecord:
 
 
 def end_record(stop_index: int, summary: DecodeSummary) -> EndRecord:
-    """What a pass that reached the end of the video found there."""
+    """Return the end of the video as a pass that reached it found it."""
     return EndRecord(
         stop_index=stop_index,
         end_seconds=summary.end_seconds,

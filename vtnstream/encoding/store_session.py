@@ -1,5 +1,4 @@
-"""Opening the feature store of one request: under which key its features stand, how the
-store is cut, and which engine will fill what it lacks."""
+"""Open the feature store of one request: its key, its layout, and the engine that fills it."""
 
 from __future__ import annotations
 
@@ -19,6 +18,7 @@ from vtnstream.encoding.clips import FRAMES, SampleShape
 from vtnstream.encoding.decoder_choice import Decoding, choose_decoding
 from vtnstream.encoding.engines.build import Prepared
 from vtnstream.encoding.engines.choose import Choice, Engines, SlowerError
+from vtnstream.encoding.run_facts import RuntimeFacts
 from vtnstream.encoding.store_filling import DecodeJob, missing_runs
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.cache import FeatureCache
@@ -27,24 +27,25 @@ from vtnstream.features.store import FeatureStore, StoreLayout
 from vtnstream.models.compile.backend import EAGER, EngineError
 from vtnstream.models.precision import is_slow
 from vtnstream.preprocess.spatial import frame_fit
-from vtnstream.types import TimeRange, VideoInfo
+from vtnstream.types import TimeRange
 from vtnstream.video.decoding.hardware import Hardware
+from vtnstream.video.probe import Examined
 from vtnstream.video.sampling.grid import estimate_num_tokens, index_range
 
 _FIRST_FRAMES = 2
-"""That an engine is compared and timed on."""
+"""Frames on which an engine is compared and timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store, held while the context that opened it is, and what it takes to fill it.
+    """A locked store, and what is needed to fill it.
 
     Attributes:
-        store: of the chosen backend's features.
+        store: holds the features of the chosen backend.
         job: what to decode and encode.
         first_chunk, stop_chunk: chunks of the request; None is the end of the video.
-        num_expected: tokens of the request by the header, None where it does not say.
-        facts: device, precision, backend and why, for the report.
+        num_expected: tokens of the request according to the header, or None.
+        facts: device, precision, backend and reason, for the report.
     """
 
     store: FeatureStore
@@ -52,25 +53,25 @@ class Opened:
     first_chunk: int
     stop_chunk: int | None
     num_expected: int | None
-    facts: dict[str, Any]
+    facts: RuntimeFacts
 
 
 @dataclass(frozen=True)
 class Opening:
-    """One request about one video.
+    """One request for the features of one video.
 
     Attributes:
-        path: the video, in the ``state`` it was found in.
-        info: its header.
+        path: the video, whose file had the ``state``.
+        examined: its header, and how its times must be read.
         sampling, span, stream: which frames.
-        cache: where stores are.
+        cache: the feature stores.
         engines: what can run the backbone.
-        refused: why the GPU shall not decode, where it turned out not to.
+        refused: why NVDEC must not decode, if it failed before.
     """
 
     path: str | Path
     state: FileState
-    info: VideoInfo
+    examined: Examined
     sampling: SamplingConfig
     span: TimeRange
     stream: int | None
@@ -80,12 +81,12 @@ class Opening:
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """The store of the best backend, ready to be filled. An engine that cannot be made or
-        trusted is refused with a warning, and the next best takes its place.
+        """Open the store of the best backend. If an engine cannot be built or trusted, warn and
+        use the next best backend.
 
         Raises:
-            UsageError: the backend asked for cannot run here.
-            VideoError: the first frames, where an engine needs them, cannot be decoded.
+            UsageError: the requested backend cannot run here.
+            VideoError: the first frames, if an engine needs them, cannot be decoded.
             StoreError: the store cannot be opened.
         """
         with ExitStack() as stack:
@@ -104,8 +105,8 @@ class Opening:
         return self._open(stack, choice)
 
     def choose(self) -> Choice:
-        """The backend: the one whose features of this video are stored already, so that no
-        two are mixed, else what is worth it."""
+        """Choose the backend. Prefer the one whose features of this video are stored, so that
+        features of two backends are never mixed."""
         engines = self.engines
         chunks = {name: self.cache.num_chunks(self.key(name)) for name in engines.candidates()}
         most = max(chunks, key=lambda name: chunks[name])
@@ -119,7 +120,7 @@ class Opening:
             return Choice(EAGER, "its first frames cannot be decoded")
 
     def key(self, backend: str) -> FeatureKey:
-        """The key under which a backend's features of this video are stored."""
+        """Return the key of a backend's features of this video."""
         return replace(
             self._any_key,
             backend=f"{backend}:{self.engines.encoder.device.type}",
@@ -129,7 +130,8 @@ class Opening:
 
     @cached_property
     def decoding(self) -> Decoding:
-        """What decodes the video. A refusal of the GPU is told, once."""
+        """The decoder of this video. A warning is given once if NVDEC was wanted and cannot be
+        used."""
         engines = self.engines
         if self.refused is not None:
             chosen = Decoding(self.refused, refused=True)
@@ -146,11 +148,11 @@ class Opening:
 
     @cached_property
     def _any_key(self) -> FeatureKey:
-        """With the file looked at once for all backends and decoders."""
+        """The key without backend and decoder; the file is hashed once."""
         encoder = self.engines.encoder
         return FeatureKey(
             video=video_identity(self.path),
-            stream_index=self.info.stream_index,
+            stream_index=self.examined.info.stream_index,
             sampling=sampling_grid(self.sampling, self.span, encoder.shape),
             preprocess=encoder.preprocess.key(),
             resizer="",
@@ -164,15 +166,15 @@ class Opening:
 
     @cached_property
     def num_expected(self) -> int | None:
-        """Tokens of the request by the header, None where it does not say."""
-        picked = estimate_num_tokens(self.info, self.sampling, self.span)
+        """Number of tokens of the request according to the header; None if it does not say."""
+        picked = estimate_num_tokens(self.examined.info, self.sampling, self.span)
         return self.engines.encoder.shape.count_tokens(picked, self.sampling)
 
     def first_frames(self) -> NDArray[np.uint8]:
-        """The first frames of the range, (n, h, w, 3), n at least 1.
+        """Return the first frames of the range, (n, h, w, 3) uint8, n at least 1.
 
         Raises:
-            VideoError: there are none.
+            VideoError: no frame can be decoded.
         """
         return self._first_frames
 
@@ -197,6 +199,7 @@ class Opening:
                 span=self.span,
                 stream=self.stream,
                 hardware=hardware,
+                examined=self.examined,
             ) as source,
             closing(source.chunks()) as chunks,
         ):
@@ -206,8 +209,10 @@ class Opening:
         raise VideoDecodeError(f"{self.path}: no frame could be decoded in the requested range")
 
     def _open(self, stack: ExitStack, choice: Choice) -> Opened:
-        """Raises:
-        EngineError: the engine is refused.
+        """Open the store of ``choice`` and prepare its engine.
+
+        Raises:
+            EngineError: the engine cannot be used.
         """
         engines, encoder = self.engines, self.engines.encoder
         waiting = f"{self.path}: another vtnstream process is reading it, waiting"
@@ -234,21 +239,22 @@ class Opening:
             sampling=self.sampling,
             span=self.span,
             stream=self.stream,
+            examined=self.examined,
             hardware=self.decoding.hardware,
             run=prepared.run if prepared else encoder.runner(size),
             worker_plan=engines.worker_plan,
         )
-        facts = {
-            **engines.facts(choice, layout.batch_size, prepared),
-            "decoder": self.decoding.name,
-            "decoder_reason": self.decoding.reason,
-        }
+        facts = replace(
+            engines.facts(choice, layout.batch_size, prepared),
+            decoder=self.decoding.name,
+            decoder_reason=self.decoding.reason,
+        )
         return Opened(store, job, first_chunk, stop_chunk, self.num_expected, facts)
 
     def _plan_layout(self) -> StoreLayout:
-        """How a new store is cut."""
+        """Plan the chunk layout of a new store."""
         encoder = self.engines.encoder
-        seconds = self.info.duration_from_header
+        seconds = self.examined.info.duration_from_header
         rate = None
         if self.num_expected and seconds and self.span == TimeRange():
             rate = self.num_expected / float(seconds)
@@ -261,20 +267,20 @@ class Opening:
         return StoreLayout.plan(encoder.num_features, batch_size, rate)
 
     def _refuse(self, choice: Choice, error: EngineError) -> Choice:
-        """What takes the place of a backend: the next best, in the end the uncompiled network."""
+        """Return the next best choice after a backend failed; in the end the uncompiled network."""
         encoder = self.engines.encoder
         if not isinstance(error, SlowerError):
             self.engines.progress.warn(
                 f"{choice.backend} is not used for {encoder.config.name}: {error}"
             )
-        encoder.refused[choice.backend] = str(error)
+        self.engines.state.refused[choice.backend] = str(error)
         other = self.engines.choose(self.num_expected, self.first_frames)
         why = f"{choice.backend} is not used: {error}"
         return replace(other, reason=why if other.backend == EAGER else f"{other.reason}; {why}")
 
     def _warn_if_slow(self) -> None:
         encoder = self.engines.encoder
-        if is_slow(encoder.dtype, encoder.device) and not encoder.num_encoded:
+        if is_slow(encoder.dtype, encoder.device) and not self.engines.state.num_encoded:
             self.engines.progress.warn(
                 f"{encoder.dtype} is emulated on this {encoder.device.type.upper()} and slow: "
                 "--dtype float32 is faster"
@@ -284,8 +290,8 @@ class Opening:
 def sampling_grid(
     sampling: SamplingConfig, span: TimeRange, shape: SampleShape = FRAMES
 ) -> dict[str, Any]:
-    """What decides the grid of a range. With a rate every range shares one grid; for the
-    other kinds, and for clips, which stay within it, the range belongs to it."""
+    """Return what decides the sampling grid of a range. With a rate all ranges share one grid;
+    for other kinds, and for clips, the range is part of the grid."""
     grid = {**sampling.key(), **shape.key()}
     if (sampling.kind != "rate" or shape.clip) and span != TimeRange():
         grid["span"] = span_text(span)
@@ -293,5 +299,5 @@ def sampling_grid(
 
 
 def span_text(span: TimeRange) -> list[str | None]:
-    """A range as JSON data."""
+    """Return a range as JSON data."""
     return [str(span.start), None if span.end is None else str(span.end)]

@@ -1,0 +1,6 @@
+"""Run one request over one video: open its features, score them, build the report.
+
+A request (:mod:`~vtnstream.inference.request`) is opened as a source of features
+(:mod:`~vtnstream.inference.source`), which `vtnstream.scoring` turns into an analysis and
+:mod:`~vtnstream.inference.report` into a report. Streams: :mod:`~vtnstream.inference.follow`.
+"""

@@ -1,6 +1,7 @@
-"""End-to-end inference (paper section 3.4, first method): all frames through the whole model
-in one pass; clips of a ViViT are cut out of all of them. Memory grows with the video; it is
-the plain way the others are tested against.
+"""End-to-end inference (paper section 3.4, first method): the whole model in one pass.
+
+All frames are in memory at once; clips of a ViViT are cut out of them. Memory grows with the
+video. The other methods are tested against this one.
 """
 
 from __future__ import annotations
@@ -43,8 +44,15 @@ _CHUNK = 32
 
 @dataclass(frozen=True, slots=True)
 class EndToEnd:
-    """One pass: ``features`` (T, D) with their times, logits of the model's heads (None where
-    clips are still to be read), and what decoding met."""
+    """Result of one pass.
+
+    Attributes:
+        features: (T, D) with their times.
+        output: logits of the model's heads; None if clips are still to be classified.
+        info: the header of the video.
+        summary: what decoding met.
+        partial: why the range is incomplete, or None.
+    """
 
     features: Features
     output: SequenceOutput | None
@@ -63,18 +71,18 @@ def run_end_to_end(
     span: TimeRange | None = None,
     stream: int | None = None,
 ) -> EndToEnd:
-    """All frames of a video through the whole model at once; of a ViViT, through its encoder.
+    """Run all frames of a video through the whole model at once; for a ViViT, through its encoder.
 
     Args:
         path: the video.
         model: in evaluation mode.
         sampling: which frames.
-        shape: what its encoder sees at once.
-        whole: a ViViT that can reads all of it as one sequence, too.
+        shape: input of one call of its encoder.
+        whole: let a ViViT that supports it read all tokens as one sequence, too.
         span, stream: which part.
 
     Raises:
-        VideoError: the video cannot be opened, or nothing of the range could be decoded.
+        VideoError: the video cannot be opened, or no frame of the range could be decoded.
     """
     span = span or TimeRange()
     shape.check(sampling)
@@ -109,8 +117,8 @@ def run_end_to_end(
 def encode_pictures(
     model: VideoModel, pictures: Tensor, times: TokenTimes, shape: SampleShape
 ) -> Tensor:
-    """Features (T, D) of tokens (T, 3, t * H, W), frames of one below the other. Where the
-    model sees clips, a token at which one begins has its feature, the others have zeros."""
+    """Encode tokens (T, 3, t * H, W), whose frames are stacked vertically, to features (T, D).
+    If the model encodes clips, tokens at which no clip begins get zeros."""
     if not isinstance(model, ViViT):
         return model.encode_frames(pictures)
     count = shape.burst.frames
@@ -140,7 +148,7 @@ def _decode_all(
     span: TimeRange,
     stream: int | None,
 ) -> tuple[NDArray[np.uint8], TokenTimes, VideoSource | SampleSource]:
-    """Every token of a range: (T, h, w, 3) uint8 with their times, and the exhausted source."""
+    """Decode every token of a range: (T, h, w, 3) uint8, their times, and the exhausted source."""
     first, stop = index_range(sampling, span)
     preprocess = model.config.preprocess
     with open_samples(

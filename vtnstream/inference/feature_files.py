@@ -1,5 +1,4 @@
-"""Feature files of ``vtnstream extract``: what they say of their features, and whether these
-answer a request."""
+"""Use feature files of ``vtnstream extract``: check that they satisfy a request."""
 
 from __future__ import annotations
 
@@ -22,15 +21,15 @@ from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 
 
 def rounding(file: FeatureFile, encoder: FrameEncoder) -> Iterator[str]:
-    """One sentence where the file's features differ from the model's own by rounding."""
+    """Return a warning if the features of the file differ from the model's own by rounding."""
     made = file.metadata["dtype"]
     if made != encoder.dtype:
         yield f"features of {file.path} were computed in {made}, not in {encoder.dtype}"
 
 
 def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
-    """What a feature file says of its features; read back by
-    :func:`vtnstream.inference.source.open_source`."""
+    """Return the metadata of a feature file; :func:`vtnstream.inference.source.open_source`
+    reads it back."""
     partial = extracted.partial
     return {
         **extracted.provenance,
@@ -42,8 +41,8 @@ def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
 def partial_of_file(
     file: FeatureFile, features: FeatureSequence, info: VideoInfo, span: TimeRange
 ) -> Partial | None:
-    """Why features of a file do not tell all of a range: what was wrong when they were made
-    (errors count wherever in the file they were met), or a range that reaches beyond theirs."""
+    """Return why the features of a file do not cover all of a range: errors during extraction
+    (wherever in the file they occurred), or a range beyond theirs."""
     data = file.metadata.get("partial") or {"reasons": ()}
     times = features.times
     reasons = [*_beyond(file.metadata, info, span), *data["reasons"]]
@@ -60,7 +59,7 @@ def partial_of_file(
 
 
 def _beyond(metadata: dict[str, Any], info: VideoInfo, span: TimeRange) -> Iterator[str]:
-    """One sentence where a range reaches beyond that of a feature file."""
+    """Yield a sentence if the range extends beyond that of a feature file."""
     start, end = metadata.get("span", ("0", None))
     first, last = Fraction(start), None if end is None else Fraction(end)
     if last is not None and info.duration_from_header and last >= info.duration_from_header:
@@ -79,9 +78,10 @@ def check_provenance(
     encoder: FrameEncoder,
     grid: dict[str, Any],
 ) -> None:
-    """
+    """Check that a feature file was made from this video, model and sampling ``grid``.
+
     Raises:
-        FeatureError: the features are of another video, model or sampling ``grid``.
+        FeatureError: it was not; the message says in what it differs.
     """
     stored, config = file.metadata, model.config
     name = config.backbone.name.partition(".")[0]  # the tag names weights, which have a hash

@@ -1,7 +1,7 @@
-"""A stream analysed while it comes: segments are told once they can no longer change.
+"""Analyse a stream while it arrives, and emit segments when they are final.
 
-stream -> decoded tokens -> backbone -> ring of features -> final scores -> segments. Nothing held
-grows with the stream. What is told as final is what an ordinary run over the finished video says.
+stream -> decoded tokens -> backbone -> ring of features -> final scores -> segments. Memory does
+not grow with the stream. Final segments equal those of an ordinary run over the complete video.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.encoder import FrameEncoder, limit_threads
 from vtnstream.encoding.partial import gaps
+from vtnstream.encoding.run_facts import RunFacts
 from vtnstream.errors import StoreError, UsageError, VideoDecodeError
 from vtnstream.features.ring import FeatureRing
 from vtnstream.inference.source import Source
@@ -33,13 +34,13 @@ from vtnstream.video.source import VideoSource, open_video
 
 _CHUNKS_AHEAD = 4
 _TOKENS_AT_ONCE = 4
-"""Where no batch size is asked for. A GPU is faster with more, and what is told would be later."""
+"""Default batch size. A GPU is faster with more tokens, and segments would be later."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Segments that follow those told before. Where they are not ``final``, they take the place
-    of all that were told so since the last final one."""
+class SegmentUpdate:
+    """The next segments of a stream. Segments that are not ``final`` replace all that were emitted
+    as not final since the last final one."""
 
     segments: tuple[Segment, ...]
     final: bool
@@ -62,15 +63,15 @@ def follow(
     Args:
         feed: its bytes.
         model: in evaluation mode.
-        encoder: of its backbone.
-        sampling: which frames; a rate, a stride, all or keyframes.
+        encoder: the model's frame encoder.
+        sampling: which frames: a rate, a stride, all or keyframes.
         options: how segments are cut.
-        keep_seconds: how much of the stream the class is said of.
+        keep_seconds: the last seconds of the stream that the final class covers.
         runtime: batch size, cache directory.
         stream: index of the video stream.
 
     Raises:
-        VideoError: the stream shows no video.
+        VideoError: the stream contains no video.
         UsageError: the model or an option needs the whole video.
     """
     if sampling.kind == "uniform":
@@ -123,14 +124,14 @@ def _tokens_a_second(sampling: SamplingConfig, info: VideoInfo) -> float:
 
 
 class Follower:
-    """A stream on its way through a model (see :func:`follow`).
+    """A stream that runs through a model (see :func:`follow`).
 
     Attributes:
-        info: what the stream's header says.
+        info: the header of the stream.
         track: ``dense`` or ``sliding``.
-        labels: of the segments.
-        delay_seconds: a token is in no final segment earlier than so long after it was shown.
-        num_final: final segments told.
+        labels: labels of the segments.
+        delay_seconds: time from showing a token until a final segment can contain it.
+        num_final: final segments emitted so far.
         num_tokens: tokens read.
     """
 
@@ -155,7 +156,7 @@ class Follower:
         self._gaps = 0
         self._last_end: float | None = None
 
-    def told(self) -> Iterator[Told]:
+    def told(self) -> Iterator[SegmentUpdate]:
         """What can be said, as the stream comes, to its end; then the segments that are open
         there, not final.
 
@@ -174,21 +175,22 @@ class Follower:
                 if final:
                     self.num_final += len(final)
                     self._told = ()
-                    yield Told(final, True)
+                    yield SegmentUpdate(final, True)
                 yield from self._open_segments()
         if not self.num_tokens:
             raise VideoDecodeError(f"{self.info.path}: no frame could be sampled from the stream")
 
     def rest(self) -> tuple[Segment, ...]:
-        """The segments that follow the final ones, now that nothing more will come."""
+        """Return the segments after the final ones, now that the stream has ended."""
         return self._cutter.pending(*self._scores.pending())
 
-    def _open_segments(self) -> Iterator[Told]:
-        """Told anew where a label or a start has changed; ends move with every token."""
+    def _open_segments(self) -> Iterator[SegmentUpdate]:
+        """Emit the open segments again if a label or a start changed; their ends move with every
+        token."""
         found = self.rest()
         if [(s.start, s.label) for s in found] != [(s.start, s.label) for s in self._told]:
             self._told = found
-            yield Told(found, False)
+            yield SegmentUpdate(found, False)
 
     def _note(self, times: TokenTimes) -> None:
         self.num_tokens += len(times)
@@ -199,10 +201,10 @@ class Follower:
         self._last_end = float(times.end_seconds[-1])
 
     def source(self, cut_short: str | None) -> Source:
-        """The kept features and what the run came to, for the report.
+        """Return the kept features and the facts of the run, for the report.
 
         Args:
-            cut_short: why the stream was left before its end, None where it was not.
+            cut_short: why the stream was left before its end, or None.
         """
         summary, times = self._video.summary, self._ring.times
         reasons = [cut_short] if cut_short else []
@@ -217,14 +219,14 @@ class Follower:
                 num_packet_errors=summary.stats.num_packet_errors,
                 num_corrupt=summary.stats.num_corrupt,
             )
-        facts = {
-            "tokens": self.num_tokens,
-            "kept_tokens": len(times),
-            "features": self._ring.num_features,
-            "frames_decoded": summary.stats.num_frames,
-            "gaps": self._gaps,
-            "delay_seconds": self.delay_seconds,
-            "batch_size": self._size,
-        }
+        facts = RunFacts(
+            tokens=self.num_tokens,
+            features=self._ring.num_features,
+            frames_decoded=summary.stats.num_frames,
+            kept_tokens=len(times),
+            gaps=self._gaps,
+            delay_seconds=self.delay_seconds,
+            batch_size=self._size,
+        )
         warnings = self.info.warnings + summary.warnings
         return Source(self._ring, self.info, partial, warnings, facts)

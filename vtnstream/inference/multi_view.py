@@ -1,5 +1,8 @@
-"""Multi-view inference (paper section 4.1): several short clips and crops of one video, the
-mean of their probabilities. What published numbers of clip models are made with."""
+"""Multi-view inference (paper section 4.1): the mean over several short clips and crops of a
+video.
+
+Published accuracies of clip models are measured this way.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,11 @@ from vtnstream.video.probe import probe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiView:
-    """``output`` holds logits (K,) whose probabilities are the mean over all views;
-    ``features`` (T, D) are those of the middle crop, every frame once."""
+    """Result over all views.
+
+    ``output`` holds logits (K,) whose probabilities are the mean over all views; ``features``
+    (T, D) are those of the centre crop, each frame once.
+    """
 
     features: Features
     output: SequenceOutput
@@ -63,17 +69,17 @@ def run_multi_view(
         path: the video.
         model: in evaluation mode, with a class head.
         encoder: its frame encoder.
-        views: how many, and how long; clips of a ViViT are as long as it was made for.
-        sampling: with a rate, a clip is that many tokens of this grid; with any other kind
-            it is ``floor(linspace(0, n - 1, T))`` of the n frames of ``clip_seconds``, as
-            the paper's reference does it.
-        span: range of source time to spread the clips over.
+        views: number and length of the clips; clips of a ViViT have the length it was made for.
+        sampling: with a rate, a clip is that many tokens of this grid. With any other kind it is
+            ``floor(linspace(0, n - 1, T))`` of the n frames of ``clip_seconds``, as in the
+            reference implementation.
+        span: range of source time over which the clips are spread.
         stream: index of the video stream.
-        progress: told of each clip.
+        progress: receives the number of finished clips.
 
     Raises:
-        UsageError: the video's length is unknown, or the geometry allows no such crops.
-        VideoError: nothing could be decoded.
+        UsageError: the length of the video is unknown, or the geometry does not allow such crops.
+        VideoError: no frame could be decoded.
     """
     if isinstance(model, ViViT):
         views = _of_vivit(model, views, sampling)
@@ -114,7 +120,7 @@ def run_multi_view(
 
 
 def _of_vivit(model: ViViT, views: ViewsConfig, sampling: SamplingConfig) -> ViewsConfig:
-    """Clips of the model's own length.
+    """Return views with clips of the model's own length.
 
     Raises:
         UsageError: its tokens do not lie on a grid of time.
@@ -130,8 +136,8 @@ def _of_vivit(model: ViViT, views: ViewsConfig, sampling: SamplingConfig) -> Vie
 def _encode(
     model: VideoModel, encoder: FrameEncoder, clip: Clip, num_crops: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Logits (crops, K) of one clip and the features (T, D) of its middle crop: (1, D) where
-    the model has one vector a clip."""
+    """Return logits (crops, K) of one clip and features (T, D) of its centre crop: (1, D) if the
+    model has one vector per clip."""
     count = encoder.shape.burst.frames
     stacked, width = clip.frames.shape[1:3]
     config = model.config.preprocess
@@ -153,8 +159,8 @@ def _encode(
 
 
 def _samples(frames: NDArray[np.uint8], shape: SampleShape) -> NDArray[np.uint8]:
-    """Frames (T, t, h, w, 3) as the encoder takes them, one below the other: a token each, or
-    all of the clip, filled up with its last frame."""
+    """Arrange frames (T, t, h, w, 3) as the encoder expects them: stacked per token, or the
+    whole clip, padded with its last frame."""
     tokens, count, height, width, _ = frames.shape
     if not shape.clip:
         return np.ascontiguousarray(frames).reshape(tokens, count * height, width, 3)
@@ -165,7 +171,7 @@ def _samples(frames: NDArray[np.uint8], shape: SampleShape) -> NDArray[np.uint8]
 
 
 def _mean_logits(logits: FloatArray, multi_label: bool) -> FloatArray:
-    """Logits (K,) whose probabilities are the mean of those of (views, K)."""
+    """Return logits (K,) whose probabilities are the mean of those of (views, K)."""
     wide = logits.astype(np.float64)
     if multi_label:
         mean = (1 / (1 + np.exp(-wide))).mean(0).clip(1e-300, 1 - 1e-16)
@@ -178,7 +184,7 @@ def _mean_logits(logits: FloatArray, multi_label: bool) -> FloatArray:
 
 
 def _distinct(parts: list[tuple[TokenTimes, FloatArray]]) -> Features:
-    """Every frame of all clips once, in order of time."""
+    """Return each frame of all clips once, ordered by time."""
     times = TokenTimes.concatenate([times for times, _ in parts])
     values = np.concatenate([values for _, values in parts])
     _, keep = np.unique(times.pts, return_index=True)

@@ -1,7 +1,7 @@
-"""What a run would take, before starting it: frames, tokens, memory, disk and time.
+"""Estimate a run before it starts: frames, tokens, memory, disk and time.
 
-Counts come from the header and are estimates; times are measured on the first seconds of
-the video with the real decoder and the real backbone.
+Counts are estimates from the header. Speed is measured on the first seconds of the video with
+the real decoder and the real backbone.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from vtnstream.features.key import FileState
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange, VideoInfo
-from vtnstream.video.probe import probe
+from vtnstream.video.probe import examine
 from vtnstream.video.sampling.grid import index_range
 
 _SAMPLED_TOKENS = 64
 
 WORKED_TOKENS = 2**16
-"""States of that many tokens are room enough for what is held of a block of tokens, and of the
-windows along with it, while a layer works on it. A block has 1,024 to 2,048 tokens."""
+"""Tokens whose states bound the memory of a block of tokens and its windows while a layer works on
+it. A block has 1,024 to 2,048 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Plan:
 
 
 def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) -> int:
-    """The stated bound on anonymous memory that ``timeline`` adds: the encoder's states, three
-    score tables, and the room to work in, all float32."""
+    """Return the documented bound on anonymous memory that ``timeline`` adds: the encoder's
+    states, three score tables and working memory, all float32."""
     return 4 * ((num_tokens + WORKED_TOKENS) * hidden_size + 3 * num_tokens * num_classes)
 
 
@@ -106,11 +106,12 @@ def plan(
     runtime = runtime or RuntimeConfig()
     limit_threads(runtime)
     encoder.shape.check(sampling)
-    info = probe(path, stream=stream)
+    examined = examine(path, stream=stream)
+    info = examined.info
     cache = FeatureCache(runtime.cache_dir or default_cache_dir())
     engines = Engines(encoder, runtime, NullProgress())
     state = FileState.of(path)
-    opening = Opening(path, state, info, sampling, span, stream, cache, engines)
+    opening = Opening(path, state, examined, sampling, span, stream, cache, engines)
     tokens, choice = opening.num_expected, opening.choose()
     batch_size = engines.batch_size(tokens, opening.first_frames)
     stored = _stored_tokens(opening, choice) if runtime.use_cache else 0
@@ -132,7 +133,7 @@ def plan(
         weights_bytes=weights_bytes,
         frames_per_second=rate,
         seconds=None if missing is None else missing / rate + (compiling if missing else 0.0),
-        runtime=engines.facts(choice, batch_size, None),
+        runtime=engines.facts(choice, batch_size, None).as_dict(),
     )
 
 
@@ -156,7 +157,7 @@ def _stored_tokens(opening: Opening, choice: Choice) -> int:
 
 
 def _measure(opening: Opening, choice: Choice, batch_size: int) -> tuple[float, float]:
-    """Tokens a second of decoder and backbone together, and seconds of compiling first."""
+    """Return tokens per second of decoder and backbone together, and seconds of compiling."""
     engines = opening.engines
     samples, per_token, decode_seconds = _decode(opening)
     size = engines.samples_a_call(batch_size)
@@ -171,7 +172,7 @@ def _measure(opening: Opening, choice: Choice, batch_size: int) -> tuple[float, 
 
 
 def _decode(opening: Opening) -> tuple[NDArray[np.uint8], float, float]:
-    """Some samples, how many there are a token, and the decoder's seconds for a token."""
+    """Return some samples, the number of samples per token, and the decoder's seconds per token."""
     encoder = opening.engines.encoder
     first, _ = index_range(opening.sampling, opening.span)
     first -= first % _SAMPLED_TOKENS
@@ -187,6 +188,7 @@ def _decode(opening: Opening) -> tuple[NDArray[np.uint8], float, float]:
         stop_index=first + _SAMPLED_TOKENS,
         span=opening.span,
         stream=opening.stream,
+        examined=opening.examined,
     ) as source:
         chunks = [chunk for chunk in source.chunks() if len(chunk.frames)]
     seconds = time.perf_counter() - began

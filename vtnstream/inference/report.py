@@ -1,4 +1,4 @@
-"""The report of one video, put together from what was read and what the model said."""
+"""Build the report of one video from its source and the result of the model."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def report_of(
     localize: TimelineConfig | None,
     analysis: Analysis | None,
 ) -> Report:
-    """The report of ``path`` by the model ``about``; ``analysis`` is None where only features
-    were asked for, ``localize`` where no timeline was."""
+    """Build the report of ``path`` by the model ``about``.
+
+    ``analysis`` is None if only features were requested, ``localize`` if no timeline was.
+    """
     times = source.features.times
     read = analysis.facts if analysis else {}
     settings = {} if localize is None else to_dict(localize)
@@ -59,13 +61,13 @@ def report_of(
         attention=analysis.attention if analysis else None,
         scores=analysis.scores if analysis else (),
         frame_rate=constant_frame_rate(times, source.info),
-        run={**source.facts, **read, **_computed_on(encoder), **_versions()},
+        run={**source.facts.as_dict(), **read, **_computed_on(encoder), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
 
 
 def config_sha256(model: VideoModel) -> str:
-    """Hash of everything a model's config says."""
+    """Return a hash of the whole config of a model."""
     text = json.dumps(to_dict(model.config), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What a run is asked about one video: the part of it, the sampling and the method."""
+"""A request about one video: which part, which sampling, which method."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ class Request:
     """Which part of a video is analysed, and by which method.
 
     Attributes:
-        sampling: overrides the model's own sampling.
-        start: source time in seconds or any form of ``vtnstream.timecode``; None: beginning.
-        end: the same; None: the end of the file.
+        sampling: replaces the model's own sampling.
+        start: source time in seconds or in any form of :mod:`vtnstream.timecode`; None is the
+            beginning.
+        end: the same; None is the end of the file.
         features: a file of ``vtnstream extract`` to use instead of decoding.
         method: ``chunked`` (memory does not grow with the video) or ``end-to-end``.
-        stream: index of the video stream where a file has several.
+        stream: index of the video stream if a file has several.
         views: classify by clips and crops instead of one pass over the whole sequence.
-        whole: a ViViT that can reads the video as one sequence instead of in sliding clips.
-        shuffle: seed of a random order of the frames, each at another's time; None leaves
-            them in order.
+        whole: let a ViViT that supports it read the video as one sequence, not in sliding clips.
+        shuffle: seed of a random order of the frames, each at the time of another; None keeps the
+            order.
 
     Raises:
         UsageError: the parts exclude each other.
@@ -63,7 +64,7 @@ class Request:
 def time_range(
     path: str | Path, start: TimeLike | None, end: TimeLike | None, stream: int | None = None
 ) -> TimeRange:
-    """A range of source time from user's words; ``2700f`` needs the video's rate.
+    """Parse a range of source time; ``2700f`` needs the frame rate of the video.
 
     Raises:
         UsageError: not a time, or the range is empty.

@@ -1,5 +1,4 @@
-"""Where the features of one request come from: the store (decoding what it lacks), a feature
-file, or one end-to-end pass."""
+"""Open the features of one request: from the store, a feature file, or an end-to-end pass."""
 
 from __future__ import annotations
 
@@ -8,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.clips import SampleShape
 from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import (
     ExtractedFeatures,
     extract_features,
 )
+from vtnstream.encoding.run_facts import RunFacts
 from vtnstream.encoding.store_session import sampling_grid
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile, FeatureSpan
@@ -38,14 +38,16 @@ from vtnstream.video.sampling.grid import index_range
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Features of one video, wherever they came from, with what the report says of them.
-    ``output`` is the full-sequence pass where it was made on the way (end-to-end)."""
+    """Features of one video with what the report says about them.
+
+    ``output`` is the pass over the whole sequence, if it was made before (end-to-end).
+    """
 
     features: FeatureSequence
     info: VideoInfo
     partial: Partial | None
     warnings: tuple[str, ...]
-    facts: dict[str, Any]
+    facts: RunFacts
     output: SequenceOutput | None = None
 
     @classmethod
@@ -67,8 +69,9 @@ def open_source(
     request: Request,
     runtime: RuntimeConfig,
     progress: Progress,
+    engines: EngineState | None = None,
 ) -> Iterator[Source]:
-    """Features that answer ``request``, valid while the context is open.
+    """Open the features that satisfy ``request``; they are valid while the context is open.
 
     Raises:
         VtnstreamError: the video, the features or the range cannot be used.
@@ -80,21 +83,24 @@ def open_source(
                 "shuffle"
             )
         plain = dataclasses.replace(request, shuffle=None)
-        with open_source(path, model, encoder, plain, runtime, progress) as source:
+        with open_source(path, model, encoder, plain, runtime, progress, engines) as source:
             features = shuffled(source.features, request.shuffle)
             yield dataclasses.replace(source, features=features)
         return
     with (
         local_copy(path, progress, runtime.spool_limit_bytes) as place,
-        _opened(place, model, encoder, request, runtime, progress) as source,
+        _opened(place, model, encoder, request, runtime, progress, engines) as source,
     ):
         yield with_display_name(path, place, source)
 
 
 def with_display_name(path: str | Path, place: str | Path, source: Source) -> Source:
-    """``source`` under the name its video was given, though it was read at ``place``; with the
-    hash of what was read."""
-    facts = {**source.facts, "video_blocks_sha256": video_identity(place).blocks_sha256}
+    """Return ``source`` under the name the user gave, though it was read at ``place``, and with
+    the hash of the file that was read."""
+    facts = source.facts
+    if facts.video_blocks_sha256 is None:
+        identity = video_identity(place)
+        facts = dataclasses.replace(facts, video_blocks_sha256=identity.blocks_sha256)
     info = dataclasses.replace(source.info, path=shown(str(path)))
     return dataclasses.replace(source, info=info, facts=facts)
 
@@ -107,6 +113,7 @@ def _opened(
     request: Request,
     runtime: RuntimeConfig,
     progress: Progress,
+    engines: EngineState | None,
 ) -> Iterator[Source]:
     span = time_range(path, request.start, request.end, request.stream)
     sampling = request.sampling or model.config.sampling
@@ -127,6 +134,7 @@ def _opened(
             runtime=runtime,
             stream=request.stream,
             progress=progress,
+            engines=engines,
         ) as extracted:
             yield Source.of(extracted)
 
@@ -142,12 +150,12 @@ def _end_to_end(
     result = run_end_to_end(
         path, model, sampling, shape=shape, whole=request.whole, span=span, stream=request.stream
     )
-    facts = {
-        "tokens": len(result.features.times),
-        "features": result.features.num_features,
-        "frames_decoded": result.summary.stats.num_frames,
-        "from_store": False,
-    }
+    facts = RunFacts(
+        tokens=len(result.features.times),
+        features=result.features.num_features,
+        from_store=False,
+        frames_decoded=result.summary.stats.num_frames,
+    )
     return Source(
         result.features,
         result.info,
@@ -179,14 +187,14 @@ def _views(
         stream=stream,
         progress=progress,
     )
-    facts = {
-        "views": views.describe(),
-        "num_views": result.num_views,
-        "tokens": len(result.features.times),
-        "features": result.features.num_features,
-        "frames_decoded": result.num_frames_decoded,
-        "from_store": False,
-    }
+    facts = RunFacts(
+        tokens=len(result.features.times),
+        features=result.features.num_features,
+        from_store=False,
+        frames_decoded=result.num_frames_decoded,
+        views=views.describe(),
+        num_views=result.num_views,
+    )
     return Source(
         result.features, result.info, result.partial, result.info.warnings, facts, result.output
     )
@@ -200,14 +208,13 @@ def _from_file(
     sampling: SamplingConfig,
     span: TimeRange,
 ) -> Source:
-    """Features of an earlier ``extract``, checked to be this video's, this model's and this
-    grid's."""
+    """Open features of an earlier ``extract`` after checking that video, model and grid match."""
     file = FeatureFile(request.features or "")
     info = probe(path, stream=request.stream)
     check_provenance(file, path, info, model, encoder, sampling_grid(sampling, span, encoder.shape))
     features = FeatureSpan(file, *index_range(sampling, span))
     if not len(features.times):
         raise FeatureError(f"{file.path}: no token in the requested range")
-    facts = {"tokens": len(features.times), "features": file.num_features, "from_store": True}
+    facts = RunFacts(len(features.times), file.num_features, from_store=True)
     partial = partial_of_file(file, features, info, span)
     return Source(features, info, partial, tuple(rounding(file, encoder)), facts)

@@ -1,4 +1,4 @@
-"""The clips of multi-view inference: where they start, and their frames."""
+"""Read the clips of multi-view inference: their start times and their frames."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _CHUNK = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Tokens (T, t * h, w, 3) uint8, scaled and not cropped, the t frames of one below the
-    other, with their times and the position indices (T,) the temporal encoder gets."""
+    """One clip: tokens (T, t * h, w, 3) uint8, scaled and not cropped, the t frames of a token
+    stacked vertically, with their times and the position indices (T,) for the temporal
+    encoder."""
 
     frames: NDArray[np.uint8]
     times: TokenTimes
@@ -37,8 +38,9 @@ class Clip:
 def clip_starts(
     info: VideoInfo, views: ViewsConfig, sampling: SamplingConfig, span: TimeRange, path: str
 ) -> list[Fraction]:
-    """Player times at which the clips start: ``delta * i / num_clips`` with delta the time a
-    clip leaves over, as the reference spaces them; with a rate, on its grid.
+    """Return the times at which clips start: ``delta * i / num_clips``, where delta is the
+    length of the video minus that of a clip, as in the reference implementation; with a rate,
+    on its grid.
 
     Raises:
         UsageError: the length of the video is unknown, or the range lies behind its end.
@@ -59,7 +61,7 @@ def clip_starts(
 
 
 def clip_length(views: ViewsConfig, sampling: SamplingConfig) -> Fraction:
-    """Seconds a clip covers."""
+    """Return the seconds of a clip."""
     return views.num_frames / sampling.fps if sampling.kind == "rate" else views.clip_seconds
 
 
@@ -72,7 +74,7 @@ def read_clip(
     info: VideoInfo,
     shape: SampleShape = FRAMES,
 ) -> tuple[Clip | None, int, tuple[str, ...]]:
-    """The frames of one clip, how many were decoded for it, and what went wrong."""
+    """Read the frames of one clip; also return the number of decoded frames and what went wrong."""
     span = TimeRange(start, start + clip_length(views, sampling))
     picks = None
     grid = sampling
@@ -111,8 +113,8 @@ def read_clip(
 def _collected(
     chunks: Iterator[FrameChunk], first: int, picks: IndexArray | None
 ) -> tuple[NDArray[np.uint8], TokenTimes]:
-    """The wanted frames out of a clip's chunks; with ``picks`` those frame numbers, the last
-    frame there is standing for numbers behind it."""
+    """Pick the wanted frames out of a clip's chunks; with ``picks``, frames of these numbers,
+    and the last frame for numbers beyond it."""
     kept: list[NDArray[np.uint8]] = []
     times: list[TokenTimes] = []
     seen = 0
@@ -135,7 +137,7 @@ def _collected(
 
 
 def rows_of(times: TokenTimes, keep: IndexArray) -> TokenTimes:
-    """Some of the tokens."""
+    """Return some of the tokens."""
     return TokenTimes(
         times.indices[keep], times.pts[keep], times.start_seconds[keep], times.end_seconds[keep]
     )

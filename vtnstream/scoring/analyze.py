@@ -1,8 +1,8 @@
-"""Features of one video to classes and score timelines: the temporal half of a VTN.
+"""Score the features of one video: classes of the whole video and scores per token.
 
-One full-sequence pass gives the video's class and, where the model has a dense head, scores
-for each token; sliding windows through [CLS] give them where it has none (``spec``
-section 4). Everything works in blocks of tokens.
+One pass over the whole sequence gives the class of the video and, if the model has a dense head,
+scores for each token. Otherwise sliding windows through the class head give these scores.
+Everything works in blocks of tokens.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What a model says of one video.
+    """Result of a model for one video.
 
     Attributes:
         classes: classes of the whole video, best first.
-        segments: None where no timeline was asked for.
+        segments: None if no timeline was requested.
         labels: labels of the timeline.
         tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
         scores: curves of the most prominent labels.
-        attention: what [CLS] looked at, where the pass kept it.
-        facts: how the video was read, for the report's account of its run.
-        warnings: what was asked for and could not be done.
+        attention: attention of [CLS] over time, if the pass kept it.
+        facts: how the video was read, for the report.
+        warnings: requests that had no effect, one sentence each.
     """
 
     classes: tuple[ClassScore, ...]
@@ -78,16 +78,16 @@ def analyze(
     whole: bool = False,
     scratch: Path | None = None,
 ) -> Analysis:
-    """Classify a video and, where ``plan`` has options, cut it into labelled segments.
+    """Classify a video and, if ``plan`` has options, cut it into labelled segments.
 
     Args:
-        model: in eval mode.
+        model: in evaluation mode.
         features: T tokens of D features from the model's own backbone.
         plan: how to localise, resolved for this model.
-        output: the full-sequence pass where it has been made already (end-to-end).
-        whole: a ViViT that can reads the video as one sequence instead of in clips (a VTN
-            always does).
-        scratch: folder for states of the temporal encoder that outgrow memory.
+        output: the pass over the whole sequence, if it was made before (end-to-end).
+        whole: let a ViViT that supports it read the video as one sequence instead of in clips (a
+            VTN always does).
+        scratch: folder for states of the temporal encoder that do not fit into memory.
 
     Raises:
         FeatureError: the features are not the model's, or lead to scores that are not finite.
@@ -124,8 +124,13 @@ def analyze(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reading:
-    """``output`` of the whole video (its dense logits of each token), ``sliding`` (N, K)
-    probabilities where they were asked for, and how the video was read."""
+    """Outputs of a model before localisation.
+
+    Attributes:
+        output: of the whole video, with dense logits per token if requested.
+        sliding: (N, K) probabilities of sliding windows, or None.
+        facts: how the video was read.
+    """
 
     output: SequenceOutput
     sliding: FloatArray | None = None
@@ -139,7 +144,7 @@ def _read_sequence(
     output: SequenceOutput | None,
     scratch: Path | None,
 ) -> _Reading:
-    """A VTN: one pass over the whole sequence, and its sliding windows."""
+    """Run a VTN: one pass over the whole sequence, and its sliding windows."""
     windows = None
     if plan.sliding and plan.options is not None:
         windows = SlidingWindows(model, features, plan.options)
@@ -162,8 +167,8 @@ def _read_clips(
     output: SequenceOutput | None,
     whole: bool,
 ) -> _Reading:
-    """A ViViT: sliding clips, whose mean is the video's class unless ``whole`` asks for one
-    pass over all of it."""
+    """Run a ViViT over sliding clips; their mean is the class of the video unless ``whole``
+    requests one pass over all of it."""
     one_pass = whole or output is not None
     if output is None and (whole or plan.dense):
         output = encode_whole(model, features, dense=plan.dense)
@@ -181,8 +186,10 @@ def _read_clips(
 
 
 def _check_finite(model: VideoModel, output: SequenceOutput) -> None:
-    """Raises:
-    FeatureError: scores that are no numbers.
+    """Check the logits.
+
+    Raises:
+        FeatureError: the scores are not finite.
     """
     for logits in (output.logits, output.dense_logits):
         if logits is not None and not np.isfinite(logits).all():
@@ -193,7 +200,7 @@ def _check_finite(model: VideoModel, output: SequenceOutput) -> None:
 
 
 def attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
-    """Where [CLS] looked in the last layer that was kept, mean over its heads."""
+    """Return the attention of [CLS] in the last layer that was kept, averaged over its heads."""
     if output.attention is None or not output.attention.any():
         return None
     return time_curve(times, relative_weights(output.attention[-1].mean(0)))
@@ -202,13 +209,13 @@ def attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
 def attention_map(
     model: VTN, features: FeatureSequence, *, scratch: Path | None = None
 ) -> tuple[AttentionMap, SequenceOutput]:
-    """What [CLS] looks at in every layer and head, and the pass it came from.
+    """Return the attention of [CLS] in every layer and head, and the pass it came from.
 
-    Memory: layers x heads x tokens numbers beside the pass itself.
+    Memory: layers x heads x tokens numbers in addition to the pass.
 
     Raises:
         FeatureError: the features are not the model's.
-        UsageError: nothing looks at all tokens in this model.
+        UsageError: the model has no global attention, or does not return it.
     """
     check_features(model, features)
     temporal = model.config.temporal
@@ -227,8 +234,10 @@ def attention_map(
 
 
 def check_features(model: VideoModel, features: FeatureSequence) -> None:
-    """Raises:
-    FeatureError: another number of features than the model's backbone gives.
+    """Check that features fit a model.
+
+    Raises:
+        FeatureError: their number differs from the output of the model's backbone.
     """
     if features.num_features != model.num_features:
         raise FeatureError(
@@ -238,7 +247,7 @@ def check_features(model: VideoModel, features: FeatureSequence) -> None:
 
 
 def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
-    """All classes, best first; equal scores keep the labels' order."""
+    """Return all classes, best first; equal scores keep the order of the labels."""
     order = np.argsort(-scores, kind="stable")
     return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
 
@@ -249,7 +258,8 @@ def _localize(
     options: TimelineConfig,
     events: EventsConfig | None,
 ) -> Analysis:
-    """One track for one timeline or two with equal labels, else two tracks side by side."""
+    """Cut timelines into segments: one track for one timeline or two with equal labels, else two
+    tracks."""
     if len(timelines) == 2 and set(timelines[0].labels) == set(timelines[1].labels):
         timelines = [combine(timelines[0], timelines[1], out=timelines[0].scores)]
     tracks = tuple(timeline.track for timeline in timelines)

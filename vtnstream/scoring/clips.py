@@ -1,7 +1,7 @@
-"""What a ViViT says of a video: sliding clips, or for a factorised encoder the whole of it.
+"""Score a video with a ViViT in sliding clips.
 
-The logits of the clips give the timeline, their mean gives the class (as the paper's views).
-No clip reaches across a gap.
+The logits of the clips give the timeline, their mean gives the class (as the views of the
+paper). No clip crosses a gap.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from vtnstream.types import FeatureSequence, FloatArray, TokenTimes
 
 @dataclass(frozen=True, slots=True)
 class ClipLayout:
-    """Tokens of a clip, and from one clip to the next."""
+    """Length of a clip in tokens (``size``) and distance of clip starts (``hop``)."""
 
     size: int
     hop: int
 
     def spans(self, times: TokenTimes) -> list[list[ClipSpan]]:
-        """The clips of each stretch of tokens without a gap; a stretch shorter than a clip is
-        one."""
+        """Return the clips of each gap-free stretch of tokens; a stretch shorter than a clip is
+        one clip."""
         clips = []
         for run in gap_free_runs(times):
             count = run.stop - run.start
@@ -41,10 +41,10 @@ class ClipLayout:
 
 
 def clip_layout(model: ViViT, options: TimelineConfig | None = None) -> ClipLayout:
-    """The model's clip, half a clip apart, unless options say otherwise.
+    """Return clips of the model's length that overlap by half, unless options say otherwise.
 
     Raises:
-        UsageError: clips of another length than the model sees, or tokens between clips.
+        UsageError: the model cannot read clips of this length, or tokens would lie between clips.
     """
     size = model.vivit.clip_tokens
     window, stride = (None, None) if options is None else (options.window, options.stride)
@@ -61,13 +61,13 @@ def clip_layout(model: ViViT, options: TimelineConfig | None = None) -> ClipLayo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipScores:
-    """Sliding clips of one video.
+    """Scores of the sliding clips of one video.
 
     Attributes:
         logits: (K,) float32, the mean over all clips.
-        probabilities: (N, K) float32 of each token, the mean over the clips that hold it with
-            triangular weights; None where it was not asked for.
-        num_clips: how many.
+        probabilities: (N, K) float32 per token, the mean over the clips that contain it with
+            triangular weights; None if not requested.
+        num_clips: number of clips.
     """
 
     logits: FloatArray
@@ -78,13 +78,13 @@ class ClipScores:
 def score_clips(
     model: ViViT, features: FeatureSequence, layout: ClipLayout, *, timeline: bool
 ) -> ClipScores:
-    """Every clip of a video through the model.
+    """Run every clip of a video through the model.
 
     Args:
         model: in evaluation mode, with a class head.
-        features: of its encoder, read once.
-        layout: where clips lie; in forms that see clips alone, where they were encoded.
-        timeline: whether scores of tokens are wanted.
+        features: of its encoder; read once.
+        layout: positions of the clips; for forms that encode whole clips, those that were encoded.
+        timeline: whether to compute scores per token.
     """
     stretches = layout.spans(features.times)
     clips = [clip for stretch in stretches for clip in stretch]

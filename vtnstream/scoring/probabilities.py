@@ -1,4 +1,4 @@
-"""Logits to probabilities."""
+"""Convert logits to probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vtnstream.types import FloatArray
 
 
 def probabilities(logits: FloatArray, multi_label: bool) -> FloatArray:
-    """Softmax (or sigmoid) over the last axis, in place: a timeline may be large."""
+    """Apply softmax (or sigmoid) over the last axis in place, because a timeline may be large."""
     if multi_label:
         np.negative(logits, out=logits)
         np.exp(np.clip(logits, -80, 80, out=logits), out=logits)

@@ -1,4 +1,4 @@
-"""Sliding windows through the class head, by themselves or along with the whole sequence."""
+"""Classify sliding windows, separately or during the pass over the whole sequence."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vtnstream.types import FeatureSequence, FloatArray
 
 
 class SlidingWindows:
-    """The sliding windows over one sequence, from which its tokens have their scores.
+    """The sliding windows of one sequence; they give scores per token.
 
     Args:
         model: with a class head.
         features: the whole sequence.
-        options: how long windows are and how far apart.
+        options: length and stride of the windows.
     """
 
     def __init__(self, model: VTN, features: FeatureSequence, options: TimelineConfig) -> None:
@@ -30,7 +30,8 @@ class SlidingWindows:
         self._scores = SlidingScores(count, len(model.config.head.labels), self._window)
 
     def follower(self) -> SharedWindows | None:
-        """What classifies them along with the whole sequence, where that saves anything."""
+        """Return the classifier that shares the first layer with the pass over the whole
+        sequence; None if sharing saves nothing."""
         count = len(self._features.times)
         if not SharedWindows.supports(self._model, count, self._window):
             return None
@@ -38,7 +39,7 @@ class SlidingWindows:
         return SharedWindows(self._model, indices, self._starts, self._window, self._add)
 
     def read(self) -> None:
-        """Classify them by themselves."""
+        """Classify the windows separately."""
         features, starts, window = self._features, self._starts, self._window
         for start, logits in encode_windows(self._model, features, starts=starts, window=window):
             self._add(start, logits)
@@ -48,5 +49,5 @@ class SlidingWindows:
         self._scores.add(start, probabilities(logits[None], multi_label)[0])
 
     def result(self) -> FloatArray:
-        """(N, K) probabilities, once all windows are classified. Can be taken once."""
+        """Return (N, K) probabilities after all windows were classified. May be called once."""
         return self._scores.result()

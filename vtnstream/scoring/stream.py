@@ -1,4 +1,4 @@
-"""Scores of the tokens of a stream: which are final already, and what the others look like."""
+"""Score the tokens of a stream: final scores, and provisional scores of the latest tokens."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Scored = tuple[FloatArray, TokenTimes]
 
 
 class StreamScores(Protocol):
-    """A way to score a stream.
+    """Interface of a method that scores a stream.
 
     Attributes:
         track: ``dense`` or ``sliding``.
         labels: K names.
-        delay_tokens: tokens that must follow one before it is final.
+        delay_tokens: number of later tokens after which the scores of a token are final.
     """
 
     track: str
@@ -35,20 +35,20 @@ class StreamScores(Protocol):
     delay_tokens: int
 
     def push(self, values: FloatArray, times: TokenTimes) -> Scored:
-        """Features (T, D) of the next tokens -> the tokens that are final now."""
+        """Take features (T, D) of the next tokens; return the tokens that became final."""
         ...
 
     def pending(self) -> Scored:
-        """The tokens that are not final, as they are if the stream ends here."""
+        """Return the tokens that are not final, with the scores they get if the stream ends now."""
         ...
 
 
 def stream_scores(model: VTN, options: TimelineConfig) -> StreamScores:
-    """The way a model can follow a stream: a causal one says at once what it says, another
-    through sliding windows.
+    """Return the method with which a model follows a stream: a causal model scores each token at
+    once, other models use sliding windows.
 
     Raises:
-        UsageError: it cannot, or not as asked for.
+        UsageError: the model cannot follow a stream, or not with these options.
     """
     head, name = model.config.head, model.config.name
     causal = model.config.temporal.causal and bool(head.dense_labels)
@@ -77,8 +77,8 @@ def stream_scores(model: VTN, options: TimelineConfig) -> StreamScores:
 
 
 class CausalScores:
-    """The dense head of a causal model. A token is final when the next one begins: then its end
-    is known."""
+    """Scores of the dense head of a causal model. A token is final when the next token begins,
+    because its end is known then."""
 
     track = "dense"
     delay_tokens = 1
@@ -108,9 +108,8 @@ class CausalScores:
 
 
 class SlidingStream:
-    """Sliding windows through the class head, as over a whole video (spec section 4). The last
-    window of a video is shifted back to end with it, so a token is final once a whole window
-    could lie behind it."""
+    """Sliding windows through the class head, as over a whole video. The last window of a video
+    is shifted back to end with it, so a token is final once a whole window can follow it."""
 
     track = "sliding"
 
@@ -139,7 +138,7 @@ class SlidingStream:
 
     @property
     def _stop(self) -> int:
-        """One past the last token that is embedded."""
+        """One past the last embedded token."""
         return self._first + len(self._tokens)
 
     def _grow(self, count: int) -> None:
@@ -150,7 +149,7 @@ class SlidingStream:
     def _slide(
         self, tokens: torch.Tensor, sums: FloatArray, weights: FloatArray, stop: int
     ) -> None:
-        """Whole windows up to token ``stop``."""
+        """Classify the complete windows up to token ``stop``."""
         while self._next + self._window <= stop:
             self._add(tokens, sums, weights, self._next, self._window)
             self._next += self._stride
@@ -172,7 +171,7 @@ class SlidingStream:
         weights[rows] += ramp
 
     def _forget(self, count: int) -> None:
-        """The first tokens, none of which a later window covers."""
+        """Drop and return the first tokens that no later window contains."""
         self._tokens = self._tokens[count:].clone()
         self._times = self._times[count:]
         self._sums, self._weights = self._sums[count:].copy(), self._weights[count:].copy()

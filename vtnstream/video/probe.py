@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from math import floor
-from typing import Any
+from typing import Any, NamedTuple
 
 import av.error
 
@@ -87,6 +87,13 @@ class StreamFacts:
         return -self.ticks_in(-time - self.start)
 
 
+class Examined(NamedTuple):
+    """The header of a video, and how the times of its stream must be read."""
+
+    info: VideoInfo
+    facts: StreamFacts
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """libav reports Ctrl-C inside a read as EINTR: give the interrupt back its name."""
@@ -111,19 +118,19 @@ def probe(
         NoVideoStreamError: it holds no video.
         UsageError: ``stream`` is no video stream.
     """
-    return examine(medium, stream=stream, max_pixels=max_pixels)[0]
+    return examine(medium, stream=stream, max_pixels=max_pixels).info
 
 
 def examine(
     medium: Medium, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
-) -> tuple[VideoInfo, StreamFacts]:
+) -> Examined:
     """:func:`probe`, and what decoding has to know about the stream's times."""
     with interruptible(), opened(medium, stream=stream, max_pixels=max_pixels) as video:
         facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
         first = _first_picture(video)
         if first is not None and first.pts is None:  # times are guessed from the first packets
             facts = replace(facts, seekable=False)
-        return _info(video, facts, first), facts
+        return Examined(_info(video, facts, first), facts)
 
 
 def _first_picture(video: OpenedVideo) -> Any | None:

@@ -17,7 +17,7 @@ from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, Vide
 from vtnstream.video.container import DEFAULT_MAX_PIXELS
 from vtnstream.video.decoding.hardware import Hardware
 from vtnstream.video.decoding.reader import CancelledError
-from vtnstream.video.probe import StreamFacts, examine
+from vtnstream.video.probe import Examined, StreamFacts, examine
 from vtnstream.video.resize import INTERPOLATIONS
 from vtnstream.video.sampling.grid import SINGLE, Burst
 from vtnstream.video.sampling.parallel import ParallelPass
@@ -42,6 +42,7 @@ def open_video(
     skip: bool = True,
     decoders: int = 1,
     hardware: Hardware | None = None,
+    examined: Examined | None = None,
 ) -> VideoSource:
     """Open a video for sampling.
 
@@ -67,6 +68,8 @@ def open_video(
             (:func:`vtnstream.video.sampling.pieces.frames_waiting`). Local files only.
         hardware: decodes instead of the processor; frames are then what its painter makes.
             Iterating raises HardwareRefusedError where that cannot be done for certain.
+        examined: what :func:`vtnstream.video.probe.examine` said of this medium and stream, so
+            that it is not examined again.
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
@@ -77,7 +80,7 @@ def open_video(
     if chunk_size < 1 or first_index < 0 or first_index % chunk_size:
         raise ValueError(f"first_index {first_index} is no multiple of chunk_size {chunk_size}")
     lookup(INTERPOLATIONS, interpolation, "interpolation")
-    info, facts = examine(medium, stream=stream, max_pixels=max_pixels)
+    info, facts = examined or examine(medium, stream=stream, max_pixels=max_pixels)
     request = ReadRequest(
         medium=medium,
         path=info.path,

@@ -145,7 +145,10 @@ class ExtractEngine:
         output: Path,
         warnings: Sequence[str] = (),
     ) -> None:
+        from vtnstream.encoding.engines.state import EngineState
+
         self.encoder, self.sampling = encoder, sampling
+        self._engines = EngineState()
         self.runtime, self.output = runtime, output
         self.part, self.splits = part, True
         settings = {
@@ -160,19 +163,19 @@ class ExtractEngine:
         self.facts = engine_facts(settings, encoder, runtime, about, warnings)
 
     def run(self, task: Task, progress: Progress) -> Result:
-        from vtnstream import api
+        from vtnstream.inference.extract_file import extract_to_file
+        from vtnstream.inference.request import Request
 
         target = self.output / file_name(task.name, FEATURES_SUFFIX)
-        report = api.extract(
+        report = extract_to_file(
             task.path,
             self.encoder,
-            sampling=self.sampling,
-            output=target,
+            self.sampling,
+            target,
+            request=Request(start=self.part.start, end=self.part.end, stream=self.part.stream),
             runtime=self.runtime,
             progress=progress,
-            start=self.part.start,
-            end=self.part.end,
-            stream=self.part.stream,
+            engines=self._engines,
         )
         return Result([target], report.partial, report.warnings)
 

@@ -64,25 +64,29 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     outputs = _outputs(inputs, values["output"])
     encoding = prepare_encoding(values, console)
     documents: list[dict[str, Any]] = []
+    from vtnstream.encoding.engines.state import EngineState
+    from vtnstream.inference.request import Request
+
+    engines = EngineState()
+    request = Request(start=values["start"], end=values["end"], stream=values["stream"])
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
-        from vtnstream import api
+        from vtnstream.inference.extract_file import extract_to_file
         from vtnstream.replacing import check_target, remember
 
         target, replace = outputs[path], values["overwrite"]
         check_target(
             target, sources=[item.path for item in inputs.items], overwrite=replace, remembered=True
         )
-        report = api.extract(
+        report = extract_to_file(
             path,
             encoding.encoder,
-            sampling=encoding.sampling,
-            output=target,
-            start=values["start"],
-            end=values["end"],
+            encoding.sampling,
+            target,
+            request=request,
             runtime=running.runtime_from(values),
-            stream=values["stream"],
             progress=progress,
+            engines=engines,
         )
         remember([target])
         for warning in report.warnings:

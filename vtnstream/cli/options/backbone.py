@@ -121,25 +121,23 @@ def _of_backbone(
 ) -> FrameEncoder:
     import torch
 
-    from vtnstream.encoding.encoder import FrameEncoder, resolve_device
-    from vtnstream.models.backbone import (
-        create_backbone,
-        load_backbone_weights,
-        native_preprocess,
-    )
+    from vtnstream.encoding.encoder import FrameEncoder
+    from vtnstream.models.backbone import native_preprocess
 
-    device = resolve_device(runtime.device)
-    preprocess = preprocess_from(values, native_preprocess(config))
     torch.manual_seed(RANDOM_SEED)
-    backbone = create_backbone(config, pretrained=values["pretrained"])
-    if values["weights"] is not None:
-        load_backbone_weights(backbone, values["weights"])
-    elif not values["pretrained"]:
+    encoder = FrameEncoder.from_backbone(
+        config,
+        weights=values["weights"],
+        pretrained=values["pretrained"],
+        preprocess=preprocess_from(values, native_preprocess(config)),
+        runtime=runtime,
+    )
+    if values["weights"] is None and not values["pretrained"]:
         console.warn(
             f"{config.name} has random weights (seed {RANDOM_SEED}): give --weights FILE or "
             "--pretrained for features that mean something"
         )
-    return FrameEncoder(backbone, config, preprocess, device=device, dtype=runtime.dtype)
+    return encoder
 
 
 def preprocess_from(values: Mapping[str, Any], native: PreprocessConfig) -> PreprocessConfig:

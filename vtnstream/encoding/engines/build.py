@@ -1,4 +1,4 @@
-"""One engine from nothing to trusted: exported, compiled, loaded, compared and timed."""
+"""Build one engine: export, compile, load, compare with the uncompiled network, and time it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from vtnstream.preprocess.pipeline import pixels_of
 from vtnstream.progress import Progress
 
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2, "float16": 1e-2}
-"""Largest relative distance |engine - eager| / |eager| of a feature vector. Torch itself lets
-CUDA convolutions round float32 to 10 bits (TF32), and compilers keep more digits of bfloat16
-between layers than eager does."""
+"""Largest relative distance ``|engine - eager| / |eager|`` of a feature vector. Torch rounds
+float32 convolutions on CUDA to 10 bits (TF32); compilers keep more digits of bfloat16 between
+layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A runner that may be used, and what the report says of it: seconds of compiling, the
-    difference from the uncompiled network, frames a second of one worker with both."""
+    """A checked runner with figures for the report: seconds of compiling, difference from the
+    uncompiled network, frames per second of one worker with and without the engine."""
 
     run: Runner
     facts: dict[str, Any] = field(default_factory=dict)
@@ -40,13 +40,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class EngineBuilder:
-    """Builds engines of one encoder.
+    """Build engines of one encoder.
 
     Attributes:
-        encoder: whose network is compiled.
-        worker_plan: who will call the engine.
-        cache: where engines are kept.
-        progress: told of compilations.
+        encoder: its network is compiled.
+        worker_plan: the workers that will call the engine.
+        cache: compiled engines on disk.
+        progress: receives messages about compilation.
     """
 
     encoder: FrameEncoder
@@ -55,7 +55,7 @@ class EngineBuilder:
     progress: Progress
 
     def key(self, backend: str, batch_size: int) -> EngineKey:
-        """All that an engine depends on."""
+        """Return everything that an engine depends on."""
         encoder = self.encoder
         return EngineKey(
             backend=backend,
@@ -73,16 +73,16 @@ class EngineBuilder:
     def prepare(
         self, backend: str, batch_size: int, frames: Callable[[], NDArray[np.uint8]]
     ) -> Prepared:
-        """The engine from the cache, or compiled now; compared with the uncompiled network on
-        real frames in either case.
+        """Load the engine from the cache or compile it, and compare it with the uncompiled
+        network.
 
         Args:
-            backend: its name.
-            batch_size: samples of a call.
-            frames: gives some, (n, h, w, 3).
+            backend: name of the backend.
+            batch_size: samples per call.
+            frames: returns real frames (n, h, w, 3) uint8.
 
         Raises:
-            EngineError: it cannot be made or trusted, or its features differ.
+            EngineError: the engine cannot be built or trusted, or its features differ.
         """
         compiler, encoder = get_backend(backend), self.encoder
         shown = frames()
@@ -123,7 +123,7 @@ class EngineBuilder:
         return round(seconds, 1)
 
     def _compared(self, run: Runner, frames: NDArray[np.uint8]) -> dict[str, float]:
-        """Frames a second of one worker, with and without the engine."""
+        """Measure frames per second of one worker with and without the engine."""
         batch, plain = filled(frames, run.batch_size), self.encoder.runner(run.batch_size)
         seconds = {
             name: seconds_of(partial(one, batch), self.worker_plan, run.device, rounds=2)
@@ -133,13 +133,13 @@ class EngineBuilder:
 
 
 def check(run: Runner, encoder: FrameEncoder, frames: NDArray[np.uint8]) -> float:
-    """Compare an engine with the uncompiled network on real frames (n, h, w, 3).
+    """Compare an engine with the uncompiled network on real frames (n, h, w, 3) uint8.
 
     Returns:
         The largest relative distance of a feature vector.
 
     Raises:
-        EngineError: it is beyond :data:`TOLERANCE`, or not a number.
+        EngineError: the distance exceeds :data:`TOLERANCE`, or is not finite.
     """
     expected = encoder.encode(frames)
     try:

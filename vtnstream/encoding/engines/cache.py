@@ -1,8 +1,9 @@
-"""Compiled engines on disk: found again by everything they depend on, loaded only where
-nobody else could have written.
+"""Keep compiled engines on disk, under a hash of everything they depend on.
 
-    engines/<digest>/engine.json   the key, a hash of each file, and what was measured
-    engines/<digest>/engine/       the backend's own files
+An engine is loaded only from a folder that no other user can write to.
+
+    engines/<digest>/engine.json   the key, a hash of each file, and measured figures
+    engines/<digest>/engine/       files of the backend
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from vtnstream.features.store import read_json, write_json
 from vtnstream.models.compile.backend import EngineError
 
 SCHEMA = 1
-"""Raised whenever engines are built in another way."""
+"""Increased when the way engines are built changes."""
 
 LIMIT_BYTES = 8 * 2**30
-"""Least recently used engines go beyond."""
+"""Beyond this size the least recently used engines are removed."""
 
 _OTHERS_MAY_WRITE = 0o022
 _UNFINISHED = ".new-"
@@ -40,16 +41,16 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """All that decides an engine.
+    """Everything that decides an engine.
 
     Attributes:
-        backend: its name.
-        versions: of torch and the backend's own libraries.
-        hardware: of :func:`hardware`.
+        backend: name of the backend.
+        versions: versions of torch and of the backend's libraries.
+        hardware: result of :func:`hardware`.
         weights_sha256, backbone, arguments, preprocess: the network.
-        dtype: what it computes in.
-        batch_size: frames of a call.
-        threads: of torch, for each call.
+        dtype: precision of the network.
+        batch_size: frames per call.
+        threads: torch threads per call.
     """
 
     backend: str
@@ -66,14 +67,14 @@ class EngineKey:
 
     @property
     def digest(self) -> str:
-        """Hex name of the key: equal keys, equal names."""
+        """Hex digest of the key: equal keys have equal digests."""
         text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """What compiled code depends on of a device: an engine of another processor or GPU, on a
-    shared home directory say, is never met."""
+    """Return the properties of a device that compiled code depends on, so that an engine of
+    another processor or GPU (on a shared home directory, say) is never loaded."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return {
@@ -93,11 +94,11 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
-    """One engine on disk, its files checked.
+    """One engine on disk, after its files were checked.
 
     Attributes:
-        folder: of the backend's files.
-        facts: what was noted of it: ``compile_seconds``, ``frames_per_second`` ...
+        folder: folder of the backend's files.
+        facts: recorded figures: ``compile_seconds``, ``frames_per_second`` ...
     """
 
     folder: Path
@@ -109,7 +110,7 @@ class EngineCache:
 
     Args:
         root: the user's cache directory.
-        keep: False finds engines and makes none that stay (``--no-cache``).
+        keep: False loads existing engines and keeps no new one (``--no-cache``).
     """
 
     def __init__(self, root: Path, *, keep: bool = True) -> None:
@@ -117,10 +118,10 @@ class EngineCache:
         self.keep = keep
 
     def find(self, key: EngineKey) -> EngineRecord | None:
-        """The engine of ``key``; None where there is none, or its files are damaged.
+        """Return the engine of ``key``; None if there is none, or its files are damaged.
 
         Raises:
-            EngineError: others could have written it.
+            EngineError: another user could have written it.
         """
         place = self.root / key.digest
         record = read_json(place / "engine.json")
@@ -134,7 +135,7 @@ class EngineCache:
         return EngineRecord(place / "engine", record["facts"])
 
     def note(self, key: EngineKey, facts: Mapping[str, Any]) -> None:
-        """Add ``facts`` to those of an engine that is kept."""
+        """Add ``facts`` to the record of a stored engine."""
         path = self.root / key.digest / "engine.json"
         record = read_json(path)
         if record is not None and self.keep:
@@ -148,16 +149,16 @@ class EngineCache:
         *,
         on_wait: Callable[[], None] | None = None,
     ) -> Iterator[EngineRecord]:
-        """The engine of ``key``, made first where there is none. Two processes that want the
-        same one do not both make it.
+        """Load the engine of ``key``, and build it first if there is none. Two processes never
+        build the same engine at once.
 
         Args:
             key: which engine.
-            make: fills an empty folder and returns facts to note.
-            on_wait: called once where another process is making it.
+            make: fills an empty folder and returns facts to record.
+            on_wait: called once if another process is building it.
 
         Raises:
-            EngineError: it cannot be made, kept or trusted.
+            EngineError: the engine cannot be built, kept or trusted.
         """
         if not self.keep:
             found = self.find(key)
@@ -192,7 +193,7 @@ class EngineCache:
         return EngineRecord(place / "engine", facts)
 
     def entries(self) -> list[tuple[Path, int, dict[str, Any]]]:
-        """(directory, bytes, record) of each engine, least recently used first."""
+        """Return (directory, bytes, record) of each engine, least recently used first."""
         found = []
         for path in self.root.glob("*/engine.json"):
             size = sum(part.stat().st_size for part in path.parent.rglob("*") if part.is_file())
@@ -200,7 +201,7 @@ class EngineCache:
         return [(place, size, record) for _, place, size, record in sorted(found, key=_first)]
 
     def prune(self, limit_bytes: int, *, spare: Path | None = None) -> int:
-        """Remove least recently used engines until all together hold at most ``limit_bytes``.
+        """Remove least recently used engines until all together take at most ``limit_bytes``.
 
         Returns:
             Bytes freed.
@@ -219,7 +220,8 @@ class EngineCache:
         return freed
 
     def mean_fact(self, name: str, backend: str) -> float | None:
-        """The mean of a number noted of a backend's engines, where there is any."""
+        """Return the mean of a recorded figure over the engines of a backend; None without
+        records."""
         records = [record for _, _, record in self.entries()]
         known = [
             float(record["facts"][name])
@@ -240,7 +242,7 @@ def _first(entry: tuple[Any, ...]) -> Any:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file by its name in ``folder``."""
+    """Return the SHA-256 of each file in ``folder`` by its name."""
     hashes = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -251,9 +253,11 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _check_ours(path: Path) -> None:
-    """Raises:
-    EngineError: somebody else owns ``path`` or may write to it, so what it holds is not
-        run. Where the system has no such notion nothing is checked.
+    """Check that no other user owns ``path`` or may write to it. Systems without file owners are
+    not checked.
+
+    Raises:
+        EngineError: another user owns it or may write to it, so that it must not be executed.
     """
     if os.name != "posix":
         return

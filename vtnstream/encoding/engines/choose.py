@@ -1,7 +1,7 @@
-"""Which engine runs the backbone of one encoder, and why; made, checked and kept ready.
+"""Choose the engine of one encoder, prepare it, and record the reason.
 
-An engine is used only after its features of real frames equal those of the uncompiled
-network; otherwise that one goes on, with a warning and a word in the report.
+An engine is used only after its features of real frames equal those of the uncompiled network.
+Otherwise the uncompiled network is used, with a warning and a note in the report.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from vtnstream.encoding.engines.measure import (
     measure_batch_size,
     measure_rate,
 )
+from vtnstream.encoding.engines.state import EngineState
+from vtnstream.encoding.run_facts import RuntimeFacts
 from vtnstream.encoding.runner import WorkerPlan
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
@@ -32,28 +34,31 @@ from vtnstream.progress import Progress
 
 AUTO = "auto"
 FEW_FRAMES = 64
-"""A run over fewer says little of the next one."""
+"""A run over fewer frames does not predict the speed of the next one."""
 WORTH_MEASURING, WORTH_TRYING_BATCHES = 512, 4096
-"""Frames to come of which a measurement takes a hundredth or two."""
+"""Numbers of remaining frames from which a measurement costs only a percent or two."""
 EXPECTED_GAIN = 1.25
-"""Of a compiled backbone on a CPU before it is known: 1.0 (ViT-B) to 2.2 (MobileNetV3)."""
+"""Assumed speed-up by compilation on a CPU before it is measured: 1.0 (ViT-B) to 2.2
+(MobileNetV3)."""
 EXPECTED_COMPILE_SECONDS = 40.0
-"""Before the first compilation on this machine."""
+"""Assumed seconds of the first compilation on a machine."""
 _FASTER = 1.02
 _ENDLESS = 10**12
 
 Frames = Callable[[], NDArray[np.uint8]]
-"""The first frames of a video, (n, h, w, 3), decoded when first asked for."""
+"""Returns the first frames of a video, (n, h, w, 3) uint8; decodes them on the first call."""
 
 
 class SlowerError(EngineError):
-    """The engine is right and no faster than the uncompiled network."""
+    """The engine is correct and no faster than the uncompiled network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A backend's name and one clause that says why. ``on_trial``: eager takes its place
-    where it turns out to be no faster."""
+    """Name of a backend and one clause that gives the reason.
+
+    ``on_trial``: the uncompiled network replaces it if it turns out to be no faster.
+    """
 
     backend: str
     reason: str
@@ -62,8 +67,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Frames a second of one worker where they are known, else the gain over the uncompiled
-    network; and seconds that making it still takes."""
+    """Expected speed of a backend.
+
+    Frames per second of one worker if measured, else the gain over the uncompiled network; and
+    the seconds that building the engine still takes.
+    """
 
     frames_per_second: float | None
     gain: float
@@ -74,13 +82,21 @@ class Engines:
     """The engines of one encoder.
 
     Args:
-        encoder: whose network is run.
+        encoder: its network is run.
         runtime: backend, batch size, cache.
-        progress: told of compilations and warnings.
+        progress: receives messages about compilation, and warnings.
+        state: engines that were prepared for this encoder before; None starts empty.
     """
 
-    def __init__(self, encoder: FrameEncoder, runtime: RuntimeConfig, progress: Progress) -> None:
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        runtime: RuntimeConfig,
+        progress: Progress,
+        state: EngineState | None = None,
+    ) -> None:
         self.encoder = encoder
+        self.state = EngineState() if state is None else state
         self.runtime = runtime
         self.progress = progress
         self.worker_plan = WorkerPlan.of(encoder.device)
@@ -92,22 +108,22 @@ class Engines:
     # ------------------------------------------------------------------------ choosing
 
     def candidates(self) -> tuple[str, ...]:
-        """Backends whose stored features answer the request."""
+        """Return the backends whose stored features satisfy the request."""
         if self.runtime.backend != AUTO:
             return (self.runtime.backend,)
         return (*PREFERRED[self.encoder.device.type], EAGER)
 
     def choose(self, num_frames: int | None, frames: Frames) -> Choice:
-        """The backend for a video that has no stored features.
+        """Choose the backend for a video without stored features.
 
         Args:
-            num_frames: to come, None where unknown.
-            frames: for what must be measured.
+            num_frames: frames still to encode; None if unknown.
+            frames: returns frames for measurements.
 
         Raises:
-            UsageError: the backend asked for cannot run here.
+            UsageError: the requested backend cannot run here.
         """
-        device, refused = self.encoder.device, self.encoder.refused
+        device, refused = self.encoder.device, self.state.refused
         if self.runtime.backend == EAGER:
             return Choice(EAGER, "asked for")
         if self.runtime.backend in refused:
@@ -128,17 +144,17 @@ class Engines:
         return Choice(EAGER, "; ".join(reasons))
 
     def _worth(self, name: str, num_frames: int | None, frames: Frames) -> Choice:
-        """Whether a compiled engine pays on this CPU: it is there and faster, or the frames
-        to come and those that went before repay its making."""
+        """Decide whether to use a compiled engine on this CPU: it exists and is faster, or the
+        frames to encode, earlier ones included, repay the compilation."""
         batch_size = self.samples_a_call(self.batch_size(num_frames, frames))
-        if (name, batch_size) in self.encoder.engines:
+        if (name, batch_size) in self.state.ready:
             return Choice(name, "in use already")
         record = self._record(name, batch_size)
         if record is not None:
             return _by_facts(name, record.facts)
         if num_frames is None:
             return Choice(EAGER, "the number of frames to come is unknown")
-        num_frames += self.encoder.num_encoded
+        num_frames += self.state.num_encoded
         measured = self.measurements.get(self.encoder, self.worker_plan)
         if measured is None and num_frames < WORTH_MEASURING:
             return Choice(EAGER, f"{num_frames} frames do not repay compiling")
@@ -153,8 +169,8 @@ class Engines:
         return Choice(name, f"it repays its making ({sums})", on_trial=True)
 
     def batch_size(self, num_frames: int | None, frames: Frames) -> int:
-        """Tokens of a batch: as many frames as were asked for, what was measured here before,
-        or is measured now where a long video repays it."""
+        """Return the tokens of a batch: the requested number, the best one measured on this
+        machine, or for a long video the best one measured now."""
         encoder, shape = self.encoder, self.encoder.shape
         if self.runtime.batch_size is not None:
             return max(1, self.runtime.batch_size // shape.burst.frames)
@@ -170,25 +186,27 @@ class Engines:
         return known.batch_size
 
     def samples_a_call(self, batch_size: int) -> int:
-        """Of a batch of so many tokens: each is a sample of its own, or a clip is several."""
+        """Return the samples of a batch of ``batch_size`` tokens: each token is a sample, or a
+        clip is several."""
         return max(1, batch_size // max(1, self.encoder.shape.clip))
 
     def make_best(self, frames: Frames) -> Choice:
-        """Make what ``auto`` takes for the longest videos, so that short ones find it.
+        """Build the engine that ``auto`` uses for the longest videos, so that short videos find
+        it.
 
         Args:
-            frames: what it is measured and compared on.
+            frames: returns the frames it is measured and compared on.
         """
         choice = self.choose(_ENDLESS, frames)
         try:
             self.prepare(choice, self.samples_a_call(self.batch_size(_ENDLESS, frames)), frames)
         except EngineError as error:
-            self.encoder.refused[choice.backend] = str(error)
+            self.state.refused[choice.backend] = str(error)
             return self.make_best(frames)
         return choice
 
     def expected(self, backend: str, batch_size: int) -> Expected:
-        """What is known of a backend before it is made."""
+        """Return what is known of a backend before its engine is built."""
         if backend == EAGER:
             measured = self.measurements.get(self.encoder, self.worker_plan)
             return Expected(measured.frames_per_second if measured else None, 1.0, 0.0)
@@ -199,14 +217,14 @@ class Engines:
         return Expected(None, EXPECTED_GAIN, seconds)
 
     def note_run(self, backend: str, num_frames: int, seconds: float) -> None:
-        """Learn from a run of the uncompiled network what the next one may expect.
+        """Record the speed of a run of the uncompiled network for later choices.
 
         Args:
-            backend: what ran.
-            num_frames: encoded.
-            seconds: of each worker.
+            backend: the backend that ran.
+            num_frames: encoded frames.
+            seconds: seconds of each worker.
         """
-        self.encoder.num_encoded += num_frames
+        self.state.num_encoded += num_frames
         if backend == EAGER and num_frames >= FEW_FRAMES:
             rate = num_frames / (seconds * self.worker_plan.workers)
             self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
@@ -214,21 +232,21 @@ class Engines:
     # ------------------------------------------------------------------------- making
 
     def prepare(self, choice: Choice, batch_size: int, frames: Frames) -> Prepared:
-        """The runner of a backend: from this process, from the cache, or compiled now.
+        """Return the runner of a backend: from this process, from the cache, or compiled now.
 
         Args:
-            choice: of :meth:`choose`.
-            batch_size: samples of a call.
-            frames: what the engine is compared on.
+            choice: result of :meth:`choose`.
+            batch_size: samples per call.
+            frames: returns the frames on which the engine is compared.
 
         Raises:
-            EngineError: it cannot be made or trusted, or its features differ.
-            SlowerError: it was on trial, and is no faster.
+            EngineError: the engine cannot be built or trusted, or its features differ.
+            SlowerError: the engine was on trial, and is no faster.
         """
         backend = choice.backend
         if backend == EAGER:
             return Prepared(self.encoder.runner(batch_size))
-        known: Prepared | None = self.encoder.engines.get((backend, batch_size))
+        known: Prepared | None = self.state.ready.get((backend, batch_size))
         if known is None:
             known = self._builder.prepare(backend, batch_size, frames)
             measured = _by_facts(backend, known.facts)
@@ -236,7 +254,7 @@ class Engines:
                 del known  # and a second copy of the weights
                 trim()
                 raise SlowerError(measured.reason)
-            self.encoder.engines[backend, batch_size] = known
+            self.state.ready[backend, batch_size] = known
         return known
 
     def _record(self, backend: str, batch_size: int) -> EngineRecord | None:
@@ -246,21 +264,21 @@ class Engines:
             self.progress.warn(str(error))
             return None
 
-    def facts(self, choice: Choice, batch_size: int, prepared: Prepared | None) -> dict[str, Any]:
-        """How features were computed, for the report."""
-        return {
-            "device": str(self.encoder.device),
-            "dtype": self.encoder.dtype,
-            "backend": choice.backend,
-            "reason": choice.reason,
-            "batch_size": batch_size,
-            "workers": self.worker_plan.workers,
-            **(prepared.facts if prepared else {}),
-        }
+    def facts(self, choice: Choice, batch_size: int, prepared: Prepared | None) -> RuntimeFacts:
+        """How features are computed, for the report."""
+        return RuntimeFacts(
+            device=str(self.encoder.device),
+            dtype=self.encoder.dtype,
+            backend=choice.backend,
+            reason=choice.reason,
+            batch_size=batch_size,
+            workers=self.worker_plan.workers,
+            engine=prepared.facts if prepared else {},
+        )
 
 
 def _by_facts(name: str, facts: dict[str, Any]) -> Choice:
-    """Engine or eager, by what was measured of both."""
+    """Choose engine or uncompiled network by the measured speed of both."""
     ours, plain = facts.get("frames_per_second"), facts.get("eager_frames_per_second")
     if ours is None or plain is None:
         return Choice(name, "compiled before")

@@ -1,4 +1,4 @@
-"""What the uncompiled backbone takes on this machine: measured once, kept with the engines."""
+"""Measure the uncompiled backbone on this machine once, and keep the result beside the engines."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from vtnstream.features.store import read_json, write_json
 
 _LARGEST_BATCH = {"cpu": 16, "cuda": 256}
 _WORTH = 1.05
-"""A batch twice as large must be faster by this factor: it costs memory and waiting."""
+"""A batch of twice the size must be faster by this factor, because it costs memory and latency."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Frames a second of one worker, and the best number of frames a backbone call (None
-    where no other than the default was tried)."""
+    """Frames per second of one worker, and the best number of frames per call (None if only the
+    default was tried)."""
 
     frames_per_second: float
     batch_size: int | None = None
@@ -38,8 +38,8 @@ class Measured:
 def seconds_of(
     work: Callable[[], object], worker_plan: WorkerPlan, device: torch.device, rounds: int
 ) -> float:
-    """Seconds that ``work`` takes in a worker's thread, the best of some rounds after one
-    that is not counted."""
+    """Return the seconds of ``work`` in a worker's thread: the best of several rounds after a
+    warm-up."""
 
     def timed() -> float:
         best = float("inf")
@@ -69,7 +69,7 @@ def measure_rate(
     size: int,
     rounds: int = 1,
 ) -> float:
-    """Frames a second of one worker in batches of ``size``."""
+    """Measure frames per second of one worker in batches of ``size``."""
     batch, run = filled(frames, size), encoder.runner(size)
     return size / seconds_of(lambda: run(batch), worker_plan, encoder.device, rounds)
 
@@ -77,7 +77,7 @@ def measure_rate(
 def measure_batch_size(
     encoder: FrameEncoder, worker_plan: WorkerPlan, frames: NDArray[np.uint8]
 ) -> Measured:
-    """Try batches of growing size on real frames (n, h, w, 3), repeated as needed."""
+    """Try growing batch sizes on real frames (n, h, w, 3) uint8, repeated as needed."""
     size = encoder.usual_batch_size
     best = Measured(measure_rate(encoder, worker_plan, frames, size, rounds=2), size)
     while 2 * size <= _LARGEST_BATCH[encoder.device.type]:
@@ -98,16 +98,16 @@ def measure_batch_size(
 
 
 def filled(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """``size`` frames: the given ones, again and again."""
+    """Repeat the given frames up to ``size`` frames."""
     return np.resize(frames, (size, *frames.shape[1:]))
 
 
 class Measurements:
-    """Results of :func:`measure` below the user's cache directory, by network and machine.
+    """Stored measurements by network and machine, below the user's cache directory.
 
     Args:
         root: the user's cache directory.
-        keep: False reads and writes nothing new.
+        keep: False stores nothing new.
     """
 
     def __init__(self, root: Path, *, keep: bool = True) -> None:
@@ -115,12 +115,12 @@ class Measurements:
         self.keep = keep
 
     def get(self, encoder: FrameEncoder, worker_plan: WorkerPlan) -> Measured | None:
-        """What is known of a network here."""
+        """Return the measurement of a network on this machine, or None."""
         known = read_json(self._path(encoder, worker_plan))
         return None if known is None else Measured(**known)
 
     def note(self, encoder: FrameEncoder, worker_plan: WorkerPlan, measured: Measured) -> Measured:
-        """Remember it for the next run; a batch size once found stays."""
+        """Store a measurement; a batch size that was found before is kept."""
         if self.keep:
             known = self.get(encoder, worker_plan)
             if known is not None and measured.batch_size is None:

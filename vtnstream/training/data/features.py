@@ -13,6 +13,7 @@ import torch
 from vtnstream.config import DataConfig, RuntimeConfig, SamplingConfig
 from vtnstream.datasets.annotations import AnnotatedVideo
 from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import extract_features
 from vtnstream.errors import VideoError
 from vtnstream.models.vtn.feature_norm import FeatureNorm
@@ -58,6 +59,7 @@ def collect_features(
         StoreError: features cannot be stored.
     """
     found: list[VideoFeatures] = []
+    engines = EngineState()
     room = data.memory_bytes
     progress.start("extracting features", total=len(videos), unit="videos")
     try:
@@ -66,7 +68,14 @@ def collect_features(
             inner = _OneOfMany(progress, number, video.path.name)
             try:
                 got = opened.enter_context(
-                    extract_features(video.path, encoder, sampling, runtime=runtime, progress=inner)
+                    extract_features(
+                        video.path,
+                        encoder,
+                        sampling,
+                        runtime=runtime,
+                        progress=inner,
+                        engines=engines,
+                    )
                 )
             except VideoError as error:
                 if data.on_bad_video == "stop":

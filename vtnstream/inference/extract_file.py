@@ -1,0 +1,90 @@
+"""Write the features of one video to a feature file, as ``vtnstream extract`` does."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.state import EngineState
+from vtnstream.encoding.extract import ExtractedFeatures, extract_features
+from vtnstream.errors import UsageError
+from vtnstream.features.file import write_features
+from vtnstream.inference.feature_files import file_metadata
+from vtnstream.inference.report import report_of
+from vtnstream.inference.request import Request, time_range
+from vtnstream.inference.source import Source, with_display_name
+from vtnstream.progress import Progress
+from vtnstream.transport.spool import local_copy
+from vtnstream.types import Report
+
+
+def extract_to_file(
+    path: str | Path,
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    output: str | Path,
+    *,
+    request: Request,
+    runtime: RuntimeConfig,
+    progress: Progress,
+    engines: EngineState | None = None,
+) -> Report:
+    """Extract the features of a video and write them to ``output``.
+
+    Args:
+        path: the video: a file, or as text an address.
+        encoder: frames to features.
+        sampling: which frames.
+        output: the feature file (see :mod:`vtnstream.features.file`), replaced when whole.
+        request: the range and the stream; its other fields have no meaning here.
+        runtime: device, dtype, cache.
+        progress: told how far the work is.
+        engines: engines of this encoder that were prepared for earlier videos.
+
+    Returns:
+        A report without classes or segments: what was read, and whether it is partial.
+
+    Raises:
+        VtnstreamError: one line that names the file and the way out.
+    """
+    if encoder.shape.clip:
+        raise UsageError(
+            "this model sees clips and has no features of single moments to extract: use one "
+            "of form factorised-encoder"
+        )
+    with (
+        local_copy(path, progress, runtime.spool_limit_bytes) as place,
+        extract_features(
+            place,
+            encoder,
+            sampling,
+            span=time_range(place, request.start, request.end, request.stream),
+            runtime=runtime,
+            stream=request.stream,
+            progress=progress,
+            engines=engines,
+        ) as extracted,
+    ):
+        write_features(output, extracted.features, file_metadata(extracted))
+        return _report(path, place, extracted, encoder, sampling, output)
+
+
+def _report(
+    path: str | Path,
+    place: str | Path,
+    extracted: ExtractedFeatures,
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    output: str | Path,
+) -> Report:
+    source = with_display_name(path, place, Source.of(extracted))
+    facts = dataclasses.replace(source.facts, output=str(output))
+    source = dataclasses.replace(source, facts=facts)
+    about = {
+        "name": encoder.config.name,
+        "source": None,
+        "weights_sha256": encoder.weights_sha256,
+    }
+    return report_of(path, source, about, encoder, sampling, None, None)
