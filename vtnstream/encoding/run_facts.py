@@ -82,7 +82,8 @@ class RunFacts:
         runtime: of the backbone.
         attention: how the temporal encoder attends.
         video_blocks_sha256: hash of 16 blocks of the file that was read.
-        temporal_seconds: seconds in the temporal half, and ``seconds`` of the whole run.
+        temporal_seconds: seconds in the temporal half, ``search_seconds`` in scoring queries, and
+            ``seconds`` of the whole run.
         output: the feature file that was written.
     """
 
@@ -101,6 +102,7 @@ class RunFacts:
     attention: str | None = None
     video_blocks_sha256: str | None = None
     temporal_seconds: float | None = None
+    search_seconds: float | None = None
     seconds: float | None = None
     output: str | None = None
 

@@ -138,8 +138,11 @@ class Searcher:
             middle = time.perf_counter()
             evidence = score_examples(source.features, self.vectors)
             analysis, answers = self._answered(evidence, config)
-            source.facts["search_seconds"] = round(time.perf_counter() - middle, 3)
-            source.facts["seconds"] = round(time.perf_counter() - began, 3)
+            now = time.perf_counter()
+            facts = dataclasses.replace(
+                source.facts, search_seconds=round(now - middle, 3), seconds=round(now - began, 3)
+            )
+            source = dataclasses.replace(source, facts=facts)
             report = report_of(
                 path, source, space.about, space.encoder, space.sampling, None, analysis
             )
