@@ -11,7 +11,7 @@ import pytest
 from tests.faults.tally import Cases
 from tests.faults.warm import WarmCommand
 from tests.faults.work import Work
-from tests.inference.conftest import model, noise_frames
+from tests.small_model import model, noise_frames
 from vtnstream.models.io.checkpoint import save_model
 from vtnstream.models.vtn.model import VTN
 from vtnstream.video.write import write_video

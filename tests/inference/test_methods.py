@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vtnstream
+from tests.small_model import noise_frames
 from vtnstream import api
 from vtnstream.config import HeadConfig, RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.encoding.encoder import FrameEncoder
@@ -23,8 +24,6 @@ from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Report
 from vtnstream.video.write import write_video
-
-from .conftest import noise_frames
 
 TOLERANCE = 1e-5
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vtnstream
+from tests.small_model import RATE, noise_frames
 from tests.synth import Film
 from vtnstream import api
 from vtnstream.config import (
@@ -34,8 +35,6 @@ from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import Report
 from vtnstream.video.source import open_video
 from vtnstream.video.write import write_video
-
-from .conftest import RATE, noise_frames
 
 TOLERANCE = 1e-5
 CLIP, LABELS = 4, ("a", "b", "c")

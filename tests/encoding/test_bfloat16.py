@@ -11,12 +11,11 @@ import pytest
 import torch
 
 import vtnstream
+from tests.small_model import noise_frames
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.backbone import create_backbone
 from vtnstream.models.vtn.model import VTN
-
-from .conftest import noise_frames
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.small_model import TOKENS, Extract, StandInCompiler
 from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines import build, choose
@@ -19,8 +20,6 @@ from vtnstream.encoding.engines.state import EngineState
 from vtnstream.models.compile.backend import EngineError
 from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
-
-from .conftest import TOKENS, Extract, StandInCompiler
 
 
 def test_an_engine_is_made_once_and_found_again(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.small_model import TOKENS, Extract, StandInCompiler
 from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.clips import SampleShape
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size
@@ -21,8 +22,6 @@ from vtnstream.models.compile.backend import EngineError
 from vtnstream.models.compile.tensorrt import TensorRT
 from vtnstream.models.vtn.model import VTN
 from vtnstream.video.sampling.grid import Burst
-
-from .conftest import TOKENS, Extract, StandInCompiler
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_without_a_gpu_the_reason_is_told(tmp_path: Path) -> None:
 _REFUSES = """
 import sys
 from pathlib import Path
-from tests.inference.test_decoders import frames_of
+from tests.encoding.test_decoder_choice import frames_of
 from tests.video.test_hardware import Ready
 from vtnstream.encoding.decoder_choice import refusal
 from vtnstream.video.decoding.hardware import Hardware

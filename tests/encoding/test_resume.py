@@ -17,6 +17,7 @@ from typing import Any
 import av.error
 import pytest
 
+from tests.small_model import RATE, SECONDS, noise_frames
 from tests.synth import Film
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.encoder import FrameEncoder
@@ -28,8 +29,6 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.types import TimeRange
 from vtnstream.video.decoding.packets import PacketReader
-
-from .conftest import RATE, SECONDS, noise_frames
 
 
 class InterruptAfter(NullProgress):
