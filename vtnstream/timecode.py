@@ -103,6 +103,12 @@ def format_time(seconds: float | Fraction, *, digits: int = 1) -> str:
     return f"{sign}{hours}:{minutes:02d}:{tail}" if hours else f"{sign}{minutes}:{tail}"
 
 
+def has_timecode(rate: Fraction) -> bool:
+    """Whether SMPTE timecode can count a rate: a whole number of frames a second, or 1000/1001
+    of one. At 12.5 frames a second there is none."""
+    return rate.denominator == 1 or (rate / _NTSC).denominator == 1
+
+
 def drops_frames(rate: Fraction) -> bool:
     """Whether drop-frame timecode exists for a rate: 29.97 and 59.94, which would otherwise
     lag 3.6 s an hour behind the clock."""

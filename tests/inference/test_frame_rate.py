@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.synth import Film, read
 from tests.video.reading import read as read_video
 from tests.video.reading import sampling
+from vtnstream.encoding.frame_numbers import frames_up_to
 from vtnstream.inference.frame_rate import constant_frame_rate
 from vtnstream.report.timebase import Timebase
-from vtnstream.types import Report, TokenTimes, VideoInfo
+from vtnstream.types import FrameIndex, Report
+from vtnstream.video.decoding.frame_counter import FrameCounter
 from vtnstream.video.probe import probe
+from vtnstream.video.sampling.counting import count_frames
 
 NTSC = Fraction(1000, 1001)
 
@@ -30,36 +34,92 @@ def test_constant_rates_and_the_numbers_of_pictures(
     path = film.write(tmp_path / f"film{suffix}")
     result = read_video(path, sampling("all"))
     info = probe(path)
-    assert constant_frame_rate(result.times, info) == rate
-    base = Timebase.of(Report(str(path), info, {}, frame_rate=rate))
+    frames = frames_up_to(path, info, result.times, result.summary.frames)
+    assert frames is not None and frames.count == 120 and frames.until is None
+    assert constant_frame_rate(frames, info) == rate
+    base = Timebase.of(Report(str(path), info, {}, frame_rate=rate, frames=frames))
     assert base is not None
     painted = [read(frame) for frame in result.frames]
     assert painted == list(range(120))
     assert [base.frame(float(t)) for t in result.times.start_seconds] == painted
 
 
+def index_of(path: Path) -> FrameIndex:
+    """Numbers by the decoder and by the packets, which agree."""
+    counted = index_by_decoder(path)
+    assert counted == count_frames(path)
+    return counted
+
+
+def index_by_decoder(path: Path) -> FrameIndex:
+    counted = read_video(path, sampling("all")).summary.frames
+    assert counted is not None
+    return counted
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_variable_rates_are_found_out(suffix: str, tmp_path: Path) -> None:
     times = [Fraction(k, 30) for k in range(60)] + [2 + Fraction(k, 17) for k in range(60)]
     path = Film(count=120, times=times, rate=30).write(tmp_path / f"film{suffix}")
-    result = read_video(path, sampling("all"))
-    assert constant_frame_rate(result.times, probe(path)) is None
+    assert constant_frame_rate(index_of(path), probe(path)) is None
 
 
-def test_a_missing_picture_on_the_grid_is_found_out_where_the_file_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_missing_frame_on_the_grid_is_found_out(suffix: str, tmp_path: Path) -> None:
     times = [Fraction(k, 30) for k in range(200) if k not in (90, 91, 92)]
-    path = Film(count=197, times=times, rate=30).write(tmp_path / "film.mp4")
-    result = read_video(path, sampling("all"))
-    assert constant_frame_rate(result.times, probe(path)) is None
+    path = Film(count=197, times=times, rate=30, b_frames=2).write(tmp_path / f"film{suffix}")
+    info, frames = probe(path), index_of(path)
+    assert constant_frame_rate(frames, info) is None
+    base = Timebase.of(Report(str(path), info, {}, frames=frames))
+    assert base is not None and not base.constant
+    assert [base.frame(float(t)) for t in times] == list(range(197))
+    assert base.frame(float(times[-1] + Fraction(1, 30))) == 197
+    assert base.frame(3.05) == 90  # in the hole: the frame that follows
 
 
-def test_two_pictures_prove_nothing(tmp_path: Path) -> None:
-    path = Film(count=50).write(tmp_path / "film.mp4")
-    times = read_video(path, sampling("all")).times
-    info: VideoInfo = probe(path)
-    assert constant_frame_rate(times[:2], info) is None
-    assert constant_frame_rate(times, dataclasses.replace(info, average_rate=None)) is None
-    assert constant_frame_rate(TokenTimes.empty(), info) is None
+def test_two_frames_prove_nothing(tmp_path: Path) -> None:
+    path = Film(count=2).write(tmp_path / "film.mp4")
+    assert constant_frame_rate(index_of(path), probe(path)) is None
+    assert constant_frame_rate(None, probe(path)) is None
+
+
+def test_a_range_counts_from_the_beginning_of_the_video(tmp_path: Path) -> None:
+    path = Film(count=300, rate=25, b_frames=2).write(tmp_path / "film.mp4")
+    times = read_video(path, sampling("all")).times[100:120]
+    frames = frames_up_to(path, probe(path), times)
+    assert frames is not None and frames.until is not None and frames.count < 300
+    assert frames.number(frames.runs[0].tick_of(100)) == 100
+
+
+def test_frames_are_not_counted_where_some_were_left_out(tmp_path: Path) -> None:
+    path = Film(count=100).write(tmp_path / "film.mp4")
+    assert read_video(path, sampling("keyframes")).summary.frames is None
+    late = Film(count=100, audio_seconds=4.0).write(tmp_path / "film.ts")
+    assert count_frames(late) is None  # packets of a transport stream prove nothing
+    assert index_by_decoder(late).count == 100
+
+
+def test_frames_of_a_jittery_rate_are_kept_where_segments_begin() -> None:
+    ticks = [100 * k + 13 * (k % 7) for k in range(9000)]
+    frames = FrameCounter.of(ticks).index(whole=True)
+    assert frames is not None and len(frames.runs) > 1000
+    assert [frames.number(t) for t in ticks] == list(range(9000))
+    small = frames.around([ticks[10], ticks[5000]])
+    assert len(small.runs) <= 6 and small.count == 9000
+    assert (small.number(ticks[10]), small.number(ticks[5000])) == (10, 5000)
+    assert small.number(ticks[2000]) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=60))
+def test_every_frame_has_its_number_whatever_the_distances(steps: list[int]) -> None:
+    ticks = [0]
+    for step in steps:
+        ticks.append(ticks[-1] + step)
+    frames = FrameCounter.of(ticks).index(whole=True)
+    assert frames is not None
+    assert [frames.number(t) for t in ticks] == list(range(len(ticks)))
+    assert frames.number(ticks[-1] + 10**6) == len(ticks)
 
 
 def test_sound_that_begins_earlier_and_cameras_timecode(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from vtnstream.report.reading import report_from_json
 from vtnstream.report.writers.structured import report_json
 from vtnstream.types import Report, Segment
 from vtnstream.video.probe import probe
+from vtnstream.video.sampling.counting import count_frames
 
 NTSC = Fraction(1000, 1001)
 
@@ -80,6 +81,7 @@ def make_case(folder: Path, name: str, suffix: str = ".mp4") -> Case:
         labels=tuple(dict.fromkeys(LABELS)),
         end_seconds=float(starts[-1]),
         frame_rate=rate,
+        frames=count_frames(path),
     )
     stored = report_from_json(report_json(report))
     return Case(path, rate, tuple(starts), stored, cuts)

@@ -17,7 +17,6 @@ from labelformat.formats.cvat import CVATObjectDetectionInput
 from tests.report.cases import REPORT, VIDEO, report
 from tests.report.films import COUNT, Case
 from vtnstream.report.place import Place
-from vtnstream.report.timebase import Timebase
 from vtnstream.report.writers.annotations import (
     label_studio_config,
     labels_that_meet,
@@ -45,20 +44,6 @@ def odd() -> Report:
     return report(segments=tuple(Segment(k, k + 1, label, 0.5) for k, label in enumerate(ODD)))
 
 
-def pictures(case: Case) -> list[tuple[int, int, str]]:
-    """First and stop picture of each segment; where rates vary, on the timebase's own grid."""
-    if case.rate is not None:
-        return list(case.cuts)
-    base = Timebase.need(case.report)
-    half = Fraction(1, 2)
-    return [
-        (int(a * base.rate + half), int(b * base.rate + half), label) for a, b, label in case.spans
-    ]
-
-
-# -------------------------------------------------------------------------- ActivityNet
-
-
 def test_activitynet(case: Case, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(report_activitynet(case.report), encoding="utf-8")
@@ -68,6 +53,11 @@ def test_activitynet(case: Case, tmp_path: Path) -> None:
     for (start, end, label), (a, b, name) in zip(found, case.spans, strict=True):
         assert (start, end) == pytest.approx((a, b), abs=5e-7)
         assert label == name
+
+
+def test_activitynet_calls_its_files_v_and_the_id() -> None:
+    found = json.loads(report_activitynet(report(input="films/v_x1-_abcdefg.mp4")))["results"]
+    assert list(found) == ["x1-_abcdefg"]
 
 
 def test_activitynet_keeps_any_label() -> None:
@@ -83,13 +73,12 @@ def mstcn_labels(text: str) -> list[str]:
     return text.split("\n")[1].split()
 
 
-def test_mstcn_has_one_label_a_picture(case: Case) -> None:
+def test_mstcn_has_one_label_a_frame(case: Case) -> None:
     labels = mstcn_labels(report_mstcn(case.report))
-    wanted = ["background"] * max(b for _, b, _ in pictures(case))
-    for first, stop, label in pictures(case):
+    wanted = ["background"] * COUNT
+    for first, stop, label in case.cuts:
         wanted[first:stop] = ["_".join(label.split())] * (stop - first)
     assert labels == wanted
-    assert case.rate is None or len(labels) == COUNT
 
 
 def test_labels_that_would_become_one() -> None:
@@ -153,9 +142,7 @@ def test_cvat(case: Case, tmp_path: Path) -> None:
         assert (begin.get("xbr"), begin.get("ybr")) == ("128.00", "96.00")
         stop = int(rest[0].get("frame", "")) if rest else size
         found.append((int(begin.get("frame", "")), stop, track.get("label")))
-    if case.rate is not None:
-        assert found == list(case.cuts) and size == COUNT
-    assert len(found) == len(case.cuts)
+    assert found == list(case.cuts) and size == COUNT
 
 
 def test_datumaro_reads_cvat(tmp_path: Path) -> None:
@@ -182,7 +169,7 @@ def ranges(text: str) -> list[tuple[int, int, str]]:
 
 def test_label_studio_counts_from_1_and_includes_the_last(case: Case) -> None:
     found = ranges(report_label_studio(case.report, place_of(case.report)))
-    assert found == [(a + 1, max(b, a + 1), label) for a, b, label in pictures(case)]
+    assert found == [(a + 1, b, label) for a, b, label in case.cuts]
 
 
 def test_label_studio_config_names_every_label() -> None:
@@ -209,12 +196,15 @@ def detections(text: str) -> list[dict[str, Any]]:
     return list(found)
 
 
-def test_fiftyone_has_pictures_or_times(case: Case) -> None:
+def test_fiftyone_has_frames(case: Case) -> None:
     found = detections(report_fiftyone(case.report))
-    if case.rate is not None:
-        spans = [(*d["support"], d["label"]) for d in found]
-        assert spans == [(a + 1, b, label) for a, b, label in case.cuts]
-        return
+    spans = [(*d["support"], d["label"]) for d in found]
+    assert spans == [(a + 1, b, label) for a, b, label in case.cuts]
+
+
+def test_fiftyone_has_times_where_frames_were_not_counted(case: Case) -> None:
+    uncounted = dataclasses.replace(case.report, frame_rate=None, frames=None)
+    found = detections(report_fiftyone(uncounted))
     for detection, (start, end, label) in zip(found, case.spans, strict=True):
         assert detection["timestamps"] == pytest.approx([start, end], abs=5e-7)
         assert detection["label"] == label

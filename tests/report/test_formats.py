@@ -42,7 +42,7 @@ def test_every_format_writes_or_refuses_every_report(name: str, kind: str, tmp_p
     if written.refused:
         assert written.files == () and list(tmp_path.iterdir()) == []
         assert "\n" not in written.refused[name]
-        assert kind in {"class", "overlapping", "unknown rate"}
+        assert kind in {"class", "overlapping", "unknown rate", "variable rate"}
         return
     (path,) = written.files
     assert path.name == f"movie.mkv{WRITERS[name].suffix}"
@@ -54,7 +54,7 @@ def test_every_format_writes_or_refuses_every_report(name: str, kind: str, tmp_p
 def test_what_is_refused_and_why(tmp_path: Path) -> None:
     refused = {
         kind: set(write_reports(REPORTS[kind], tmp_path, WRITERS).refused)
-        for kind in ("plain", "class", "overlapping", "unknown rate")
+        for kind in ("plain", "class", "overlapping", "unknown rate", "variable rate")
     }
     assert refused["plain"] == set()
     assert refused["class"] == {name for name, writer in WRITERS.items() if writer.timeline}
@@ -62,12 +62,22 @@ def test_what_is_refused_and_why(tmp_path: Path) -> None:
     assert refused["unknown rate"] == {
         *("otio", "edl", "fcp7", "fcpxml", "mstcn", "labelstudio", "cvat")
     }
+    # Frames that nobody counted have no numbers; a timeline at a standard rate has places.
+    assert refused["variable rate"] == {"mstcn", "labelstudio", "cvat"}
 
 
 def test_a_varying_rate_is_remarked_on_once(tmp_path: Path) -> None:
-    (line,) = write_reports(REPORTS["variable rate"], tmp_path, ["edl", "cvat", "srt"]).remarks
-    assert line.startswith("edl, cvat: ") and "29.97 a second" in line
+    (line,) = write_reports(REPORTS["variable rate"], tmp_path, ["edl", "otio", "srt"]).remarks
+    assert line.startswith("edl, otio: ") and "29.97 frames a second" in line
     assert write_reports(REPORT, tmp_path, WRITERS).remarks == ()
+
+
+def test_events_beyond_999_of_an_edl_are_remarked_on(tmp_path: Path) -> None:
+    most = report(segments=many_segments(999), end_seconds=20_000.0)
+    assert write_reports(most, tmp_path, ["edl"]).remarks == ()
+    more = report(segments=many_segments(1000), end_seconds=20_000.0)
+    (line,) = write_reports(more, tmp_path, ["edl", "csv"]).remarks
+    assert "1,000 events" in line and "999" in line
 
 
 def test_endings_differ() -> None:

@@ -35,8 +35,8 @@ def test_what_is_no_timecode(text: str) -> None:
 
 def test_drop_frame_keeps_up_with_the_clock() -> None:
     base = timebase(NTSC)
-    assert base.timecode(base.frame(3600.0)) == "01:00:00;00"
-    assert timebase(FILM).timecode(timebase(FILM).frame(3600.0)) == "00:59:56:10"
+    assert base.timecode(3600.0) == "01:00:00;00"
+    assert timebase(FILM).timecode(3600.0) == "00:59:56:10"
 
 
 def timebase(rate: Fraction | None, *, constant: bool = True, **video: object) -> Timebase:
@@ -83,7 +83,31 @@ def test_a_late_first_picture_is_still_number_0() -> None:
 )
 def test_timecode_goes_on_from_the_sources_own(start: str | None, shown: str) -> None:
     base = timebase(NTSC, start_timecode=start)
-    assert base.timecode(base.frame(1.0)) == shown
+    assert base.timecode(1.0) == shown
+
+
+@pytest.mark.parametrize("rate", [Fraction(25, 2), Fraction(2997, 100), Fraction(15, 2)])
+def test_rates_without_a_timecode_have_none(rate: Fraction) -> None:
+    base = timebase(rate)
+    assert base.timecode(29.36) is None
+    assert base.frame(2.0) == int(2 * rate + Fraction(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("rate", "own", "shown"),
+    [
+        (Fraction(50), Fraction(25), "10:00:00:48"),
+        (Fraction(50), None, "10:00:00:24"),
+        (2 * NTSC, NTSC, "10:00:00:48"),
+        (Fraction(24), Fraction(24), "10:00:00:00"),
+    ],
+)
+def test_a_timecode_track_counts_at_its_own_rate(
+    rate: Fraction, own: Fraction | None, shown: str
+) -> None:
+    text = "10:00:00:24" if rate != 24 else "10:00:00:00"
+    base = timebase(rate, start_timecode=text, timecode_rate=own)
+    assert base.timecode(0.0) == shown
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.encoder import FrameEncoder, limit_threads
 from vtnstream.encoding.engines.choose import Engines
 from vtnstream.encoding.engines.state import EngineState
+from vtnstream.encoding.frame_numbers import frames_up_to
 from vtnstream.encoding.partial import partial_result
 from vtnstream.encoding.run_facts import RunFacts, StoreFacts
 from vtnstream.encoding.store_filling import DecodeFacts, fill_store
@@ -33,7 +34,7 @@ from vtnstream.features.key import FileState, full_sha256
 from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.transport.address import is_address, shown_name
-from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
+from vtnstream.types import FeatureSequence, FrameIndex, Partial, TimeRange, TokenTimes, VideoInfo
 from vtnstream.video.decoding.hardware import NVDEC, HardwareRefusedError
 from vtnstream.video.probe import examine
 from vtnstream.video.sampling.grid import index_range
@@ -52,6 +53,7 @@ class ExtractedFeatures:
         warnings: one sentence each.
         facts: counts and seconds for the report.
         provenance: key fields and hashes of the features.
+        frames: numbers of the frames up to the end of the range, where they could be counted.
     """
 
     features: FeatureSequence
@@ -62,6 +64,7 @@ class ExtractedFeatures:
     warnings: tuple[str, ...]
     facts: RunFacts
     provenance: dict[str, Any]
+    frames: FrameIndex | None = None
 
 
 @contextmanager
@@ -134,6 +137,7 @@ def extract_features(
             partial=partial_result(features.times, features.stats, info, sampling, span, end),
             warnings=info.warnings + (end.warnings if end else ()),
             facts=_facts(facts, features, opened, time.perf_counter() - began),
+            frames=_frames(store, path, info, features.times),
             provenance={
                 **store.key.as_dict(),
                 "time_base": str(info.time_base),
@@ -142,6 +146,18 @@ def extract_features(
                 "batch_size": store.require_layout().batch_size,
             },
         )
+
+
+def _frames(
+    store: FeatureStore, path: str | Path, info: VideoInfo, times: TokenTimes
+) -> FrameIndex | None:
+    """Numbers of the frames, as the decoder counted them; where it began in the middle, or
+    decoded several parts at a time, from the packets."""
+    known = store.frames()
+    found = frames_up_to(path, info, times, known)
+    if found is not None and found is not known:
+        store.number_frames(found)
+    return found
 
 
 def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Opened, DecodeFacts]:

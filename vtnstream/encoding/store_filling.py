@@ -145,6 +145,8 @@ def _fill_run(
         facts.seconds_in_backbone += encoding.busy_seconds
         summary = source.summary
         facts.num_frames_decoded += summary.stats.num_frames
+        if summary.frames is not None:
+            store.number_frames(summary.frames)
         if summary.reached_end:
             # A pass that began behind the last token has not seen where the tokens end.
             if done > before or not missing_runs(store, 0, first):

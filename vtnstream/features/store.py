@@ -4,6 +4,7 @@
     identity.json    full hash of the video, and where it has been seen
     00000000.safetensors ...   chunks, cut on the sampling grid
     end.json         written when the end of the video was reached
+    frames.json      numbers of the frames, once they were counted
 
 Chunks are published atomically and never change; a chunk whose checksum is wrong counts as
 missing. An interrupted run therefore resumes at the first missing chunk.
@@ -27,7 +28,7 @@ from vtnstream.errors import StoreError
 from vtnstream.features.chunk import StoredChunk
 from vtnstream.features.key import FeatureKey
 from vtnstream.features.lock import StoreLock
-from vtnstream.types import DecodeStats, FloatArray, TokenTimes
+from vtnstream.types import DecodeStats, FloatArray, FrameIndex, FrameRun, TokenTimes
 
 TARGET_BYTES = 2**20
 TARGET_SECONDS = 60.0
@@ -164,6 +165,17 @@ class FeatureStore:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def frames(self) -> FrameIndex | None:
+        """Numbers of the video's frames; None where they were not counted yet."""
+        data = read_json(self.directory / "frames.json")
+        if data is None:
+            return None
+        try:
+            runs = tuple(FrameRun(*map(int, run)) for run in data["runs"])
+            return FrameIndex(runs, None if data["until"] is None else int(data["until"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
     # ------------------------------------------------------------------------ writing
 
     def begin(self, layout: StoreLayout) -> StoreLayout:
@@ -197,6 +209,11 @@ class FeatureStore:
     def finish(self, end: EndRecord) -> None:
         """Record that the video ends here."""
         write_json(self.directory / "end.json", asdict(end))
+
+    def number_frames(self, frames: FrameIndex) -> None:
+        """Record the numbers of the video's frames."""
+        runs = [[run.first, run.count, run.first_tick, run.last_tick] for run in frames.runs]
+        write_json(self.directory / "frames.json", {"runs": runs, "until": frames.until})
 
     # ------------------------------------------------------------------------ reading
 

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,13 @@ from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.inference.frame_rate import constant_frame_rate
 from vtnstream.inference.source import Source
 from vtnstream.models.architectures import VideoModel
+from vtnstream.report.timebase import Clock
 from vtnstream.scoring.analyze import Analysis
 from vtnstream.transport.address import shown
-from vtnstream.types import Report
+from vtnstream.types import FrameIndex, Report, Segment, VideoInfo
+
+_MOST_RUNS = 1000
+"""Changes of frame rate that a report lists."""
 
 
 def report_of(
@@ -39,6 +43,7 @@ def report_of(
     """
     times = source.features.times
     read = analysis.facts if analysis else {}
+    segments = (analysis.segments if analysis else None) or ()
     settings = {} if localize is None else to_dict(localize)
     if analysis is not None and localize is not None:
         settings["tracks"] = list(analysis.tracks)
@@ -60,10 +65,22 @@ def report_of(
         settings=settings,
         attention=analysis.attention if analysis else None,
         scores=analysis.scores if analysis else (),
-        frame_rate=constant_frame_rate(times, source.info),
+        frame_rate=constant_frame_rate(source.frames, source.info),
+        frames=kept_frames(source.frames, segments, source.info),
         run={**source.facts.as_dict(), **read, **_computed_on(encoder), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
+
+
+def kept_frames(
+    frames: FrameIndex | None, segments: Sequence[Segment], info: VideoInfo
+) -> FrameIndex | None:
+    """Frame numbers as a report keeps them: all, or where the rate changes all the time those at
+    which segments begin and end."""
+    if frames is None or len(frames.runs) <= _MOST_RUNS:
+        return frames
+    clock = Clock.of(info)
+    return frames.around(clock.tick_of(t) for s in segments for t in (s.start, s.end))
 
 
 def config_sha256(model: VideoModel) -> str:

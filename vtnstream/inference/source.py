@@ -16,6 +16,7 @@ from vtnstream.encoding.extract import (
     ExtractedFeatures,
     extract_features,
 )
+from vtnstream.encoding.frame_numbers import frames_up_to
 from vtnstream.encoding.run_facts import RunFacts
 from vtnstream.encoding.store_session import sampling_grid
 from vtnstream.errors import FeatureError, UsageError
@@ -31,7 +32,7 @@ from vtnstream.models.long_sequence.streaming import SequenceOutput
 from vtnstream.progress import Progress
 from vtnstream.transport.address import shown
 from vtnstream.transport.spool import local_copy
-from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
+from vtnstream.types import FeatureSequence, FrameIndex, Partial, TimeRange, VideoInfo
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling.grid import index_range
 
@@ -40,7 +41,8 @@ from vtnstream.video.sampling.grid import index_range
 class Source:
     """Features of one video with what the report says about them.
 
-    ``output`` is the pass over the whole sequence, if it was made before (end-to-end).
+    ``output`` is the pass over the whole sequence, if it was made before (end-to-end), ``frames``
+    the numbers of the video's frames, if they were counted.
     """
 
     features: FeatureSequence
@@ -49,6 +51,7 @@ class Source:
     warnings: tuple[str, ...]
     facts: RunFacts
     output: SequenceOutput | None = None
+    frames: FrameIndex | None = None
 
     @classmethod
     def of(cls, extracted: ExtractedFeatures) -> Source:
@@ -58,6 +61,7 @@ class Source:
             extracted.partial,
             extracted.warnings,
             extracted.facts,
+            frames=extracted.frames,
         )
 
 
@@ -118,13 +122,15 @@ def _opened(
     span = time_range(path, request.start, request.end, request.stream)
     sampling = request.sampling or model.config.sampling
     if request.features is not None:
-        yield _from_file(path, model, encoder, request, sampling, span)
+        yield _with_frames(path, _from_file(path, model, encoder, request, sampling, span))
     elif request.views is not None:
-        yield _views(path, model, encoder, request, sampling, span, progress)
+        views = _views(path, model, encoder, request, sampling, span, progress)
+        yield _with_frames(path, views)
     elif request.method == "end-to-end":
         if runtime.dtype not in ("auto", "float32"):
             raise UsageError(f"--method end-to-end runs in float32 only, not {runtime.dtype}")
-        yield _end_to_end(path, model, encoder.shape, request, sampling, span)
+        source = _end_to_end(path, model, encoder.shape, request, sampling, span)
+        yield _with_frames(path, source)
     else:
         with extract_features(
             path,
@@ -137,6 +143,11 @@ def _opened(
             engines=engines,
         ) as extracted:
             yield Source.of(extracted)
+
+
+def _with_frames(path: str | Path, source: Source) -> Source:
+    frames = frames_up_to(path, source.info, source.features.times, source.frames)
+    return dataclasses.replace(source, frames=frames)
 
 
 def _end_to_end(

@@ -39,6 +39,7 @@ EXTRA = "formats"
 _ALL = "all"
 _LAYERED = "srt, vtt, otio, fcpxml, fcp7 or eaf"
 _OTIO = "opentimelineio"
+_MOST_EVENTS = 999
 
 Write = Callable[[Report, Place, BinaryIO], None]
 Check = Callable[[Report, Place], str | None]
@@ -56,7 +57,8 @@ class ReportWriter:
         suffix: ending of its files.
         write: writes a report into an open file.
         timeline: it holds nothing but segments.
-        frames: it counts frames.
+        numbers: it holds frame numbers.
+        frames: it holds places on a timeline at a frame rate.
         single: it has one track, which holds no two segments at a time.
         modules: libraries of the extra :data:`EXTRA` that it is written with.
         check: what else it cannot hold, as :meth:`refuses`.
@@ -65,6 +67,7 @@ class ReportWriter:
     suffix: str
     write: Write
     timeline: bool = True
+    numbers: bool = False
     frames: bool = False
     single: bool = False
     modules: tuple[str, ...] = ()
@@ -76,9 +79,20 @@ class ReportWriter:
             return "it holds a timeline, and this result has none: use vtnstream timeline"
         if self.frames and Timebase.of(report) is None:
             return "it counts frames, and the frame rate of the video is not known"
+        if self.numbers and not _are_counted(report):
+            return (
+                "it holds frame numbers, and the frames of this video were not counted: run "
+                "vtnstream timeline on a local copy of it"
+            )
         if self.single and overlapping(report.segments or ()):
             return f"segments overlap, and it holds one at a time: use {_LAYERED}, or --nms"
         return self.check(report, place)
+
+
+def _are_counted(report: Report) -> bool:
+    base = Timebase.of(report)
+    ends = [report.end_seconds, *(t for s in report.segments or () for t in (s.start, s.end))]
+    return base is not None and all(base.frame(t) is not None for t in ends)
 
 
 def _text(render: Callable[[Report], str]) -> Write:
@@ -123,13 +137,13 @@ WRITERS: Mapping[str, ReportWriter] = {
     "mstcn": ReportWriter(
         ".mstcn.txt",
         _text(report_mstcn),
-        frames=True,
+        numbers=True,
         single=True,
         check=lambda report, place: labels_that_meet(report),
     ),
     "eaf": ReportWriter(".eaf", _placed(report_eaf), modules=("pympi",)),
-    "labelstudio": ReportWriter(".labelstudio.json", _placed(report_label_studio), frames=True),
-    "cvat": ReportWriter(".cvat.xml", _text(report_cvat), frames=True),
+    "labelstudio": ReportWriter(".labelstudio.json", _placed(report_label_studio), numbers=True),
+    "cvat": ReportWriter(".cvat.xml", _text(report_cvat), numbers=True),
     "fiftyone": ReportWriter(".fiftyone.json", _text(report_fiftyone)),
 }
 
@@ -183,11 +197,18 @@ def _parts(names: Iterable[str]) -> list[str]:
 
 def remarks(report: Report, names: Iterable[str]) -> tuple[str, ...]:
     """What a reader of these formats should know of this report."""
+    found, names = [], tuple(names)
     base = Timebase.of(report)
     counting = [name for name in names if WRITERS[name].frames]
-    if not counting or base is None or base.constant:
-        return ()
-    return (
-        f"{', '.join(counting)}: the frame rate varies or is not known for sure: frames are "
-        f"counted at {float(base.rate):.6g} a second",
-    )
+    if counting and base is not None and not base.constant:
+        found.append(
+            f"{', '.join(counting)}: the frame rate varies or is not known for sure: times are "
+            f"placed on a timeline of {float(base.rate):.6g} frames a second"
+        )
+    count = len(report.segments or ())
+    if "edl" in names and count > _MOST_EVENTS:
+        found.append(
+            f"edl: {count:,} events, and CMX 3600 numbers {_MOST_EVENTS}: some programs read no "
+            "more of them, use otio, fcpxml or fcp7"
+        )
+    return tuple(found)

@@ -18,6 +18,8 @@ from vtnstream.report.writers.structured import SCHEMA
 from vtnstream.types import (
     ClassScore,
     Curve,
+    FrameIndex,
+    FrameRun,
     Partial,
     QueryAnswer,
     Report,
@@ -127,6 +129,7 @@ def _report(document: Any, where: str) -> Report:
         attention=None if attention is None else _record(Curve, attention, f"{where}: attention"),
         scores=_records(ScoreCurve, document.get("scores", []), f"{where}: scores"),
         frame_rate=_frame_rate(document.get("timebase"), f"{where}: timebase"),
+        frames=_frames(document.get("frames"), f"{where}: frames"),
         run=_expect(document.get("run", {}), dict, f"{where}: run"),
         warnings=_value(tuple[str, ...], document.get("warnings", []), f"{where}: warnings"),
         answers=_records(QueryAnswer, document.get("answers", []), f"{where}: answers"),
@@ -144,13 +147,37 @@ def _score_name(value: Any, where: str) -> str:
 
 
 def _frame_rate(timebase: Any, where: str) -> Fraction | None:
-    """The rate where it is constant; frame numbers themselves are worked out anew."""
+    """The rate where it is constant."""
     if timebase is None or not _expect(timebase, dict, where).get("constant"):
         return None
     rate = _fraction(timebase.get("rate"), f"{where}: rate")
     if not 0 < rate <= 1000:
         raise ReportError(f"{where}: not a rate in frames per second: {rate}")
     return rate
+
+
+def _frames(document: Any, where: str) -> FrameIndex | None:
+    """Frame numbers as they were counted."""
+    if document is None:
+        return None
+    values = _expect(document, dict, where)
+    runs: list[FrameRun] = []
+    for item in _expect(values.get("runs"), list, f"{where}: runs"):
+        numbers = _value(tuple[int, int, int, int], item, f"{where}: runs")
+        run = FrameRun(*numbers)
+        before = runs[-1] if runs else None
+        if (
+            run.first < (before.stop if before else 0)
+            or run.count < 1
+            or run.first_tick <= (before.last_tick if before else -math.inf)
+            or (run.last_tick <= run.first_tick) is (run.count > 1)
+        ):
+            raise ReportError(f"{where}: runs are out of order at {list(numbers)}")
+        runs.append(run)
+    until = values.get("until")
+    if not runs:
+        raise ReportError(f"{where}: runs are missing")
+    return FrameIndex(tuple(runs), None if until is None else _expect(until, int, where))
 
 
 def _refuse(constant: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from vtnstream.types.arrays import FloatArray, IndexArray, SecondsArray
 from vtnstream.types.features import Features, FeatureSequence
+from vtnstream.types.frame_index import FrameIndex, FrameRun
 from vtnstream.types.frames import DecodeStats, DecodeSummary, FrameChunk, TokenTimes
 from vtnstream.types.results import (
     AttentionMap,
@@ -40,6 +41,8 @@ __all__ = [
     "FloatArray",
     "FrameChunk",
     "FrameFit",
+    "FrameIndex",
+    "FrameRun",
     "IndexArray",
     "Moment",
     "Partial",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.types.arrays import FloatArray, IndexArray, SecondsArray, check_shape
+from vtnstream.types.frame_index import FrameIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +154,5 @@ class DecodeSummary:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     end_problems: tuple[str, ...] = ()
+    frames: FrameIndex | None = None
+    """Numbers of the frames, where the pass began with the first and left none out."""

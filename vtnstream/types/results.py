@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vtnstream.types.arrays import FloatArray, check_shape
+from vtnstream.types.frame_index import FrameIndex
 from vtnstream.types.frames import TokenTimes
 from vtnstream.types.video import Thumbnail, VideoInfo
 
@@ -199,8 +200,10 @@ class Report:
     scores: tuple[ScoreCurve, ...] = ()
     """Curves of the most prominent labels of the timeline, before smoothing."""
     frame_rate: Fraction | None = None
-    """Pictures a second where all sampled ones lie on this grid; None where the rate varies or
-    too few were sampled to know."""
+    """Frames a second where all frames lie on this grid; None where the rate varies or frames
+    were not counted."""
+    frames: FrameIndex | None = None
+    """Numbers of the frames, counted when the video was read; None where they were not."""
     thumbnails: tuple[Thumbnail | None, ...] = ()
     """One for each segment, or none at all; only pages show them, nothing stores them."""
     run: Mapping[str, Any] = field(default_factory=dict)

@@ -43,7 +43,9 @@ class VideoInfo:
     first_frame_seconds: Fraction = Fraction(0)
     """Player time of the first picture: not 0 where the sound begins earlier."""
     start_timecode: str | None = None
-    """Timecode of the first picture as the camera or editor wrote it (``01:00:00:00``)."""
+    """Timecode of the first frame as the camera or editor wrote it (``01:00:00:00``)."""
+    timecode_rate: Fraction | None = None
+    """Frames a second that the timecode counts, where a timecode track says so."""
 
 
 @dataclass(frozen=True, slots=True)

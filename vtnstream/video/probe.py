@@ -28,6 +28,7 @@ from vtnstream.video.orientation import (
     frame_orientation,
     plausible_aspect,
 )
+from vtnstream.video.quicktime import timecode_rate
 
 _PACKETS_TO_FIRST_PICTURE = 300
 _PACKETS_OF_ANY_STREAM = 20_000
@@ -271,6 +272,7 @@ def _info(video: OpenedVideo, facts: StreamFacts, first: Any | None) -> VideoInf
         warnings=tuple(_warnings(video, facts, exact, plausible)),
         first_frame_seconds=_first_frame_seconds(facts, first),
         start_timecode=_start_timecode(video),
+        timecode_rate=_timecode_rate(video),
     )
 
 
@@ -289,6 +291,14 @@ def _start_timecode(video: OpenedVideo) -> str | None:
         if text := holder.metadata.get("timecode"):
             return str(text)
     return None
+
+
+def _timecode_rate(video: OpenedVideo) -> Fraction | None:
+    """Frames a second in which a timecode track of QuickTime counts: not always those of the
+    picture (50 frames a second are often counted at 25)."""
+    if not video.is_format("mov", "mp4") or _start_timecode(video) is None:
+        return None
+    return _plausible_rate(timecode_rate(video.file))
 
 
 def _warnings(

@@ -49,6 +49,7 @@ def summarize(reader: FrameReader, timeline: FrameTimeline) -> DecodeSummary:
         problems=(*_met(reader, timeline), *ending),
         end_problems=ending,
         warnings=tuple(_warnings(reader)),
+        frames=reader.frames,
     )
 
 

@@ -85,6 +85,7 @@ def _table(
 ) -> dict[str, Any]:
     segments = report.segments or ()
     base = Timebase.of(report)
+    timecodes = base is not None and base.timecode(0.0) is not None
     pictures = report.thumbnails if len(report.thumbnails) == len(segments) else ()
     tracks = any(s.track for s in segments)
     columns = [
@@ -95,7 +96,7 @@ def _table(
         Column("score", "match" if report.score_name == MATCH else "score"),
     ]
     columns += [Column("track", "track")] if tracks else []
-    columns += [Column("start", "timecode", "number code")] if base else []
+    columns += [Column("start", "timecode", "number code")] if timecodes else []
     digits = 2 if max((s.end for s in segments), default=0) < 60 else 1
     items = []
     for number, (segment, href) in enumerate(zip(segments, hrefs, strict=True), 1):
@@ -116,7 +117,7 @@ def _table(
                 "percent": percent(segment.score),
                 "share": _share(segment.score),
                 "track": printable(segment.track or ""),
-                "timecode": base.timecode(base.frame(segment.start)) if base else "",
+                "timecode": (base.timecode(segment.start) if base else None) or "",
                 "picture": _data_url(picture.jpeg) if picture else "",
                 "picture_time": format_time(picture.seconds, digits=2) if picture else "",
             }
@@ -125,7 +126,7 @@ def _table(
         "segments": items,
         "columns": columns,
         "tracks": tracks,
-        "timecodes": base is not None,
+        "timecodes": timecodes,
         "thumbnails": any(pictures),
         "thumbnail_note": _thumbnail_note(report),
     }
@@ -177,7 +178,8 @@ def _facts(report: Report) -> list[dict[str, Any]]:
         "time base": report.video.time_base,
         "starts at": report.video.start_seconds or None,
         "timecode": report.video.start_timecode,
-        "frame rate": report.frame_rate or "not constant",
+        "frame rate": report.frame_rate or _varying(report),
+        "frames": report.frames.count if report.frames else None,
     }
     groups = {
         "Model": report.model,
@@ -191,6 +193,10 @@ def _facts(report: Report) -> list[dict[str, Any]]:
         for name, values in groups.items()
         if (items := list(_items(values.items())))
     ]
+
+
+def _varying(report: Report) -> str:
+    return "not constant" if report.frames else "not known: frames were not counted"
 
 
 def _items(values: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, str]]:

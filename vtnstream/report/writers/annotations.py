@@ -1,7 +1,7 @@
 """Segments as annotation tools and evaluation code read them: plain JSON and text.
 
-ActivityNet and FiftyOne take times; MS-TCN and Label Studio count pictures. Label Studio and
-FiftyOne number them from 1 and mean the last one too.
+ActivityNet takes times; MS-TCN, Label Studio and FiftyOne count frames. Label Studio and FiftyOne
+number them from 1 and mean the last one too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 from typing import Any
 
+from vtnstream.errors import OutputError
 from vtnstream.labels import BACKGROUND
 from vtnstream.report.naming import base_name
 from vtnstream.report.place import Place
@@ -24,7 +25,10 @@ _FROM, _TO = "segments", "video"
 
 
 def report_activitynet(report: Report) -> str:
-    """A result file of ActivityNet's ``eval_detection``, for one video."""
+    """A result file of ActivityNet's ``eval_detection``, for one video.
+
+    Its files are called ``v_ID.mp4``, and its annotations ``ID``.
+    """
     results = [
         {"label": s.label, "score": s.score, "segment": [s.start, s.end]}
         for s in report.segments or ()
@@ -32,23 +36,41 @@ def report_activitynet(report: Report) -> str:
     return _json(
         {
             "version": "VERSION 1.3",
-            "results": {_stem(report): results},
+            "results": {_stem(report).removeprefix("v_"): results},
             "external_data": {"used": False, "details": str(report.model.get("name", ""))},
         }
     )
 
 
 def report_mstcn(report: Report) -> str:
-    """MS-TCN's recognition file: one label for each picture from the beginning of the video;
-    blanks in labels become underscores, as in its data sets."""
+    """MS-TCN's recognition file: one label for each frame from the beginning of the video;
+    blanks in labels become underscores, as in its data sets.
+
+    Raises:
+        OutputError: frames were not counted.
+    """
     base = Timebase.need(report)
     segments = report.segments or ()
-    end = max([report.end_seconds, *(s.end for s in segments)])
-    labels = [BACKGROUND] * base.frame(end)
+    labels = [BACKGROUND] * num_frames(report, base)
     for segment in segments:
-        first, stop = base.frame(segment.start), base.frame(segment.end)
-        labels[first:stop] = [_blankless(segment.label)] * (stop - first)
+        first, stop = base.frame(segment.start) or 0, base.frame(segment.end) or 0
+        labels[first:stop] = [_blankless(segment.label)] * len(labels[first:stop])
     return f"{_MSTCN_HEAD}\n{' '.join(labels)}\n"
+
+
+def num_frames(report: Report, base: Timebase) -> int:
+    """Frames of the video, as far as they were counted.
+
+    Raises:
+        OutputError: they were not.
+    """
+    if report.frames is not None:
+        return report.frames.count
+    end = max([report.end_seconds, *(s.end for s in report.segments or ())])
+    count = base.frame(end)
+    if count is None:
+        raise OutputError(f"{report.input}: the frames of the video were not counted")
+    return count
 
 
 def labels_that_meet(report: Report) -> str | None:
@@ -74,7 +96,7 @@ def report_label_studio(report: Report, place: Place) -> str:
             "origin": "prediction",
             "score": segment.score,
             "value": {
-                "ranges": [dict(zip(("start", "end"), _pictures(segment, base), strict=True))],
+                "ranges": [_support(segment, base, ("start", "end"))],
                 "timelinelabels": [printable(segment.label)],
             },
         }
@@ -94,6 +116,9 @@ def label_studio_config(report: Report) -> str:
     from xml.sax.saxutils import quoteattr
 
     base = Timebase.need(report)
+    rate = float(base.rate)
+    if not base.constant and report.frames and report.end_seconds > 0:
+        rate = report.frames.count / report.end_seconds
     names = _labels(report)
     labels = "".join(
         f"<Label value={quoteattr(printable(name))} background={quoteattr(color)}/>"
@@ -101,20 +126,21 @@ def label_studio_config(report: Report) -> str:
         if name in names
     )
     return (
-        f'<View><Video name="{_TO}" value="$video" frameRate="{float(base.rate):.6f}"/>'
+        f'<View><Video name="{_TO}" value="$video" frameRate="{rate:.6f}"/>'
         f'<TimelineLabels name="{_FROM}" toName="{_TO}">{labels}</TimelineLabels></View>'
     )
 
 
 def report_fiftyone(report: Report) -> str:
-    """Labels of a ``FiftyOneTemporalDetectionDataset``: pictures where their rate is constant,
-    else times, which FiftyOne converts itself."""
+    """Labels of a ``FiftyOneTemporalDetectionDataset``: frames where they were counted, else
+    times, which FiftyOne converts itself."""
     base = Timebase.of(report)
     detections = []
     for segment in report.segments or ():
         detection: dict[str, Any] = {"label": segment.label, "confidence": segment.score}
-        if base is not None and base.constant:
-            detection["support"] = list(_pictures(segment, base))
+        span = base.frames_of(segment) if base is not None else None
+        if span is not None:
+            detection["support"] = [span[0] + 1, span[1]]
         else:
             detection["timestamps"] = [segment.start, segment.end]
         if segment.track:
@@ -127,10 +153,11 @@ def _labels(report: Report) -> list[str]:
     return list(dict.fromkeys((*report.labels, *(s.label for s in report.segments or ()))))
 
 
-def _pictures(segment: Segment, base: Timebase) -> tuple[int, int]:
-    """First and last picture of a segment, counted from 1; never none."""
-    first, stop = base.frame(segment.start), base.frame(segment.end)
-    return first + 1, max(stop, first + 1)
+def _support(segment: Segment, base: Timebase, names: tuple[str, str]) -> dict[str, int]:
+    """First and last frame of a segment, counted from 1."""
+    span = base.frames_of(segment)
+    assert span is not None
+    return {names[0]: span[0] + 1, names[1]: span[1]}
 
 
 def _blankless(label: str) -> str:

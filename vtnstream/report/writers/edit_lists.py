@@ -74,9 +74,9 @@ class CutList:
 
         def frame(seconds: float) -> int:
             if base.constant and ratio.denominator == 1:
-                # By the picture's number, whatever the file's clock has rounded.
-                return int(ratio) * base.frame(seconds)
-            return base.at(rate).frame(seconds)
+                # By the frame's number, whatever the file's clock has rounded.
+                return int(ratio) * (base.frame(seconds) or base.place(seconds))
+            return base.at(rate).place(seconds)
 
         rows = []
         for segments in tracks_of(report.segments or ()).values():

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vtnstream.report.timebase import Timebase
-from vtnstream.types import Report, Segment
+from vtnstream.types import FrameIndex, Report, Segment
 from vtnstream.types.results import PROBABILITY
 
 SCHEMA = "vtnstream/report/1"
@@ -49,6 +49,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "sampling": report.sampling,
         "range": {"start": report.start_seconds, "end": report.end_seconds},
         "timebase": None if timebase is None else timebase_document(timebase),
+        "frames": None if report.frames is None else frames_document(report.frames),
         "classes": [{"label": c.label, "score": c.score} for c in report.classes],
         "labels": report.labels,
         "segments": (
@@ -78,9 +79,19 @@ def timebase_document(timebase: Timebase) -> dict[str, Any]:
     }
 
 
+def frames_document(frames: FrameIndex) -> dict[str, Any]:
+    """Numbers of the frames: how many, and the runs of equal distances with their first number,
+    count, first and last tick."""
+    return {
+        "count": frames.count,
+        "until": frames.until,
+        "runs": [[run.first, run.count, run.first_tick, run.last_tick] for run in frames.runs],
+    }
+
+
 def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, Any]:
-    """One segment; ``track`` only where the report has several, ``frames`` and ``timecode`` of
-    start and end only where the video has a frame rate."""
+    """One segment; ``track`` only where the report has several, ``frames`` of start and end only
+    where frames were counted, ``timecode`` only where the video's rate has one."""
     document: dict[str, Any] = {
         "start": segment.start,
         "end": segment.end,
@@ -92,9 +103,13 @@ def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, A
     if segment.rank is not None:
         document["rank"] = segment.rank
     if timebase is not None:
-        frames = [timebase.frame(t) for t in (segment.start, segment.end)]
-        document["frames"] = frames
-        document["timecode"] = [timebase.timecode(frame) for frame in frames]
+        times = (segment.start, segment.end)
+        frames = [timebase.frame(t) for t in times]
+        if None not in frames:
+            document["frames"] = frames
+        timecode = [timebase.timecode(t) for t in times]
+        if None not in timecode:
+            document["timecode"] = timecode
     plain: dict[str, Any] = plain_data(document)
     return plain
 

@@ -3,8 +3,8 @@
 The first row names the columns. Fields are quoted where they must be (RFC 4180), lines end
 with a line feed. Labels are safe to open in a spreadsheet: control characters become escapes,
 and one that would be taken for a formula (``=``, ``+``, ``-``, ``@`` first) gets an apostrophe
-before it; JSON has labels as they are. Frames and timecode are empty where no frame rate is
-known.
+before it; JSON has labels as they are. Frame numbers are empty where frames were not counted,
+timecode where the rate has none.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def _table(report: Report, delimiter: str) -> str:
 def _frames(segment: Segment, base: Timebase | None) -> tuple[str, ...]:
     if base is None:
         return ("",) * len(_FRAME_COLUMNS)
-    frames = [base.frame(segment.start), base.frame(segment.end)]
-    return (*map(str, frames), *map(base.timecode, frames))
+    times = (segment.start, segment.end)
+    cells = [*map(base.frame, times), *map(base.timecode, times)]
+    return tuple("" if cell is None else str(cell) for cell in cells)
 
 
 def _label(text: str) -> str:

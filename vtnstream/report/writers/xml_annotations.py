@@ -9,6 +9,7 @@ from vtnstream.optional import require
 from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import label_colors, printable
 from vtnstream.report.timebase import Clock, Timebase
+from vtnstream.report.writers.annotations import num_frames
 from vtnstream.report.writers.lanes import rows_of
 from vtnstream.types import Report
 
@@ -33,34 +34,38 @@ def report_eaf(report: Report, place: Place) -> str:
 
 
 def report_cvat(report: Report) -> str:
-    """CVAT for video 1.1: each segment is a track whose box is the whole picture, from its
-    first picture until the one where it is outside.
+    """CVAT for video 1.1: each segment is a track whose box is the whole frame, from its first
+    frame until the one where it is outside.
 
     Raises:
-        OutputError: no frame rate is known.
+        OutputError: frames were not counted.
     """
     base = Timebase.need(report)
     root = ElementTree.Element("annotations")
     _leaf(root, "version", "1.1")
-    num_pictures = report.video.num_frames_from_header or base.frame(report.end_seconds)
-    _task(root, report, num_pictures)
+    count = num_frames(report, base)
+    if report.frames is None or report.frames.until is not None:
+        # A part of the video was read: how many frames there are, only the header says.
+        count = max(count, report.video.num_frames_from_header or 0)
+    _task(root, report, count)
     for number, segment in enumerate(report.segments or ()):
         track = ElementTree.SubElement(
             root, "track", id=str(number), label=printable(segment.label), source="auto"
         )
-        first, stop = base.frame(segment.start), base.frame(segment.end)
-        _box(track, report, first, outside=False)
-        if first < stop < num_pictures:
-            _box(track, report, stop, outside=True)
+        span = base.frames_of(segment)
+        assert span is not None
+        _box(track, report, span[0], outside=False)
+        if span[1] < count:
+            _box(track, report, span[1], outside=True)
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
-def _task(root: ElementTree.Element, report: Report, num_pictures: int) -> None:
+def _task(root: ElementTree.Element, report: Report, num_frames_in_all: int) -> None:
     task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
     _leaf(task, "name", printable(report.input))
-    _leaf(task, "size", str(num_pictures))
+    _leaf(task, "size", str(num_frames_in_all))
     _leaf(task, "mode", "interpolation")
     labels = ElementTree.SubElement(task, "labels")
     used = {s.label for s in report.segments or ()}

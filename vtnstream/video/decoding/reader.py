@@ -10,10 +10,12 @@ from typing import Any
 import av.error
 
 from vtnstream.errors import VideoDecodeError
+from vtnstream.types import FrameIndex
 from vtnstream.video.container import DECODE_ERRORS, OpenedVideo
 from vtnstream.video.decoding.bitstream import classifier
 from vtnstream.video.decoding.clock import FrameClock, Place
 from vtnstream.video.decoding.continuity import Continuity
+from vtnstream.video.decoding.frame_counter import FrameCounter
 from vtnstream.video.decoding.lookahead import Choice, Foresight, UnforeseenError
 from vtnstream.video.decoding.packets import CancelledError, PacketReader, SeekUnverifiedError
 from vtnstream.video.decoding.sparse import SparseDecoder, Unseen
@@ -66,6 +68,7 @@ class FrameReader:
     clock: FrameClock = field(init=False)
     continuity: Continuity = field(init=False)
     source: PacketReader = field(init=False)
+    _counter: FrameCounter | None = field(default_factory=FrameCounter)
     _sparse: bool = False
     _landing: int | None = None
     _first_dts: int | None = None
@@ -88,6 +91,14 @@ class FrameReader:
         """Why reading ended before the end of the file."""
         return self.source.stopped
 
+    @property
+    def frames(self) -> FrameIndex | None:
+        """Numbers of the frames that came out, where reading began with the first frame and
+        none was left out."""
+        if self._counter is None or self.keyframes_only:
+            return None
+        return self._counter.index(whole=self.reached_end)
+
     def seek(self, time: Fraction, *, certain: bool = False) -> None:
         """Go to a keyframe at or before ``time``; to be called before anything is read.
 
@@ -104,6 +115,7 @@ class FrameReader:
             if kind is None or not kind.restart:
                 raise SeekUnverifiedError
         self._landing = packet.pts
+        self._counter = None
 
     # ------------------------------------------------------------------------- pictures
 
@@ -147,7 +159,10 @@ class FrameReader:
             self.continuity.note_damage(place.time if place else None)
         if place is None:
             self.tally.count("num_dropped")
+            self._counter = None
             return None
+        if self._counter is not None:
+            self._counter.add(place.tick if self.facts.raw_rate is None else place.pts)
         if self.keyframes_only and not frame.key_frame:
             return None
         return Picture(frame, place, self._aspect() if seen else None)

@@ -1,5 +1,8 @@
-"""Counting frames by demuxing alone, because headers lie: what uniform sampling needs, and
-whoever begins in the middle of a film whose frames are counted."""
+"""Count frames by demuxing alone, because headers lie.
+
+Uniform sampling needs the count, a pass that begins in the middle of a video needs the numbers of
+its frames, and a result needs the numbers of the frames at which its segments begin and end.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.errors import VideoDecodeError
-from vtnstream.types import TimeRange
+from vtnstream.transport.media import Medium
+from vtnstream.types import FrameIndex, TimeRange
+from vtnstream.video.container import opened
 from vtnstream.video.decoding.clock import FrameClock
+from vtnstream.video.decoding.frame_counter import FrameCounter
 from vtnstream.video.decoding.reader import FrameReader
-from vtnstream.video.probe import StreamFacts
+from vtnstream.video.probe import StreamFacts, examine, interruptible
 from vtnstream.video.sampling.samplers import PickedGrid
 
 
@@ -86,6 +92,42 @@ class FrameNumbers:
         return int(self.keyframes[place - 1]) if place else 0
 
 
+def count_frames(
+    medium: Medium, *, stream: int | None = None, until: Fraction | None = None
+) -> FrameIndex | None:
+    """Numbers of a video's frames from its packets, without decoding them.
+
+    Args:
+        medium: a local file.
+        stream: index of the video stream; None chooses as ffmpeg does.
+        until: player time up to which frames are needed; None is the end of the video.
+
+    Returns:
+        None where packets do not prove how many frames are shown: containers without reliable
+        times, damage, a clock that jumps, no first frame.
+
+    Memory: 8 bytes a frame.
+
+    Raises:
+        VideoOpenError, NoVideoStreamError: see :func:`vtnstream.video.probe.probe`.
+        VideoDecodeError: the operating system cannot read the file.
+    """
+    info, facts = examine(medium, stream=stream)
+    if not facts.seekable or facts.raw_rate is not None:
+        return None
+    with interruptible(), opened(medium, stream=info.stream_index) as video:
+        reader = FrameReader(video, facts)
+        found = _packet_times(reader, TimeRange(), until=until)
+    damaged = reader.tally.lifetime.num_packet_errors or reader.stopped is not None
+    if damaged or found.is_damaged:
+        return None
+    # Leading frames of an open group of pictures at the start are never shown.
+    first = facts.first_tick(info.first_frame_seconds)
+    ticks = found.ticks[np.searchsorted(found.ticks, first) :]
+    stop = None if until is None else facts.first_tick(until)
+    return FrameCounter.of(ticks.tolist()).index(whole=found.whole, until=stop)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _PacketTimes:
     """Of the packets in a range.
@@ -94,21 +136,35 @@ class _PacketTimes:
         ticks: sorted timestamps, each once (frame numbers for streams without times).
         key_ticks: those of keyframes.
         last_duration: of the last, in seconds.
+        whole: reading went to the end of the file.
+        is_damaged: a packet is corrupt, has no time, or lies on another clock.
     """
 
     ticks: NDArray[np.int64]
     key_ticks: NDArray[np.int64]
     last_duration: Fraction
+    whole: bool = True
+    is_damaged: bool = False
 
 
-def _packet_times(reader: FrameReader, span: TimeRange) -> _PacketTimes:
+def _packet_times(
+    reader: FrameReader, span: TimeRange, *, until: Fraction | None = None
+) -> _PacketTimes:
+    """Times of the packets in ``span``; reading ends early once decoding times are past
+    ``until``."""
     facts = reader.facts
     clock = FrameClock(facts)
     ticks, key_ticks = array("q"), array("q")
     newest, last_duration = -1, facts.frame_seconds
+    stop = None if until is None else facts.first_tick(until)
+    whole, is_damaged = True, False
     for packet in reader.packets():
+        if stop is not None and packet.dts is not None and packet.dts > stop:
+            whole = False
+            break
         if packet.is_discard:
             continue
+        is_damaged |= packet.is_corrupt or packet.pts is None
         tick = _tick(packet, clock, facts, len(ticks))
         ticks.append(tick)
         if packet.is_keyframe:
@@ -118,11 +174,15 @@ def _packet_times(reader: FrameReader, span: TimeRange) -> _PacketTimes:
             if facts.declared and packet.duration:
                 last_duration = packet.duration * facts.time_base
     found, keys = np.unique(np.array(ticks, np.int64)), np.array(key_ticks, np.int64)
-    if span == TimeRange():
-        return _PacketTimes(found, keys, last_duration)
-    first = np.searchsorted(found, facts.first_tick(span.start))
-    stop = None if span.end is None else np.searchsorted(found, facts.first_tick(span.end))
-    return _PacketTimes(found[first:stop], keys, last_duration)
+    if stop is not None and not whole:
+        # Packets that follow may still be shown before the last ones that were read.
+        found = found[: np.searchsorted(found, stop, side="right")]
+    is_damaged |= bool(clock.offset)
+    if span != TimeRange():
+        first = np.searchsorted(found, facts.first_tick(span.start))
+        last = None if span.end is None else np.searchsorted(found, facts.first_tick(span.end))
+        found = found[first:last]
+    return _PacketTimes(found, keys, last_duration, whole, is_damaged)
 
 
 def _tick(packet: Any, clock: FrameClock, facts: StreamFacts, count: int) -> int:

@@ -144,7 +144,7 @@ class ParallelPass:
             for piece in self._running:
                 piece.ahead.close()
         assert ending is not None
-        self.summary = replace(ending, stats=stats)
+        self.summary = replace(ending, stats=stats, frames=None)
 
     def _handed_out(self, chunk: FrameChunk) -> Iterator[FrameChunk]:
         self._following = chunk.stop_index
