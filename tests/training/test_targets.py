@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.report.cases import VIDEO
 from tests.training.cases import features, times
 from vtnstream.datasets.annotations import AnnotatedVideo, Annotation
 from vtnstream.errors import AnnotationError
@@ -21,7 +22,7 @@ from vtnstream.training.data.targets import (
     dense_samples,
     dense_targets,
 )
-from vtnstream.types import Features, TokenTimes
+from vtnstream.types import Features, FrameIndex, FrameRun, TokenTimes
 
 LABELS = ("background", "a", "b")
 
@@ -31,7 +32,8 @@ def span(start: str, end: str, label: str, line: int = 2) -> Annotation:
 
 
 def item(*annotations: Annotation, count: int = 10, rate: Fraction | None = None) -> VideoFeatures:
-    return VideoFeatures(AnnotatedVideo(Path("v.mp4"), annotations), features(count), rate)
+    info = replace(VIDEO, average_rate=rate, start_seconds=Fraction(0))
+    return VideoFeatures(AnnotatedVideo(Path("v.mp4"), annotations), features(count), info)
 
 
 def test_a_token_belongs_to_the_segment_its_midpoint_lies_in() -> None:
@@ -68,6 +70,15 @@ def test_frames_are_resolved_with_the_rate() -> None:
     clash = item(framed, span("2.5", "4", "b", 3), rate=Fraction(30))
     with pytest.raises(AnnotationError, match="lines 2 and 3 overlap"):
         dense_samples([clash], LABELS)
+
+
+def test_frames_are_looked_up_where_they_were_counted() -> None:
+    runs = (FrameRun(0, 30, 0, 29 * 3000), FrameRun(30, 60, 180_000, 180_000 + 59 * 3000))
+    framed = Annotation("a", FrameCount(30), FrameCount(90), 2)
+    one = replace(item(framed, rate=Fraction(30)), frames=FrameIndex(runs))
+    samples, _ = dense_samples([one], LABELS)  # frame 30 is shown at 2 s, the last ends at 4 s
+    assert samples[0].targets is not None
+    assert samples[0].targets.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
 
 
 def test_segments_no_token_falls_into_are_told() -> None:

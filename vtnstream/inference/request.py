@@ -11,8 +11,10 @@ from vtnstream.config.runtime import METHODS
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError
 from vtnstream.timecode import FrameCount, parse_time
+from vtnstream.transport.address import is_address
 from vtnstream.types import TimeRange
 from vtnstream.video.probe import probe
+from vtnstream.video.sampling.counting import count_frames
 
 TimeLike = str | int | float | Fraction
 
@@ -64,7 +66,7 @@ class Request:
 def time_range(
     path: str | Path, start: TimeLike | None, end: TimeLike | None, stream: int | None = None
 ) -> TimeRange:
-    """Parse a range of source time; ``2700f`` needs the frame rate of the video.
+    """Parse a range of source time; the frames are counted for ``2700f``.
 
     Raises:
         UsageError: not a time, or the range is empty.
@@ -79,10 +81,23 @@ def time_range(
 def _seconds(path: str | Path, value: TimeLike, stream: int | None) -> Fraction:
     parsed = parse_time(value) if isinstance(value, str) else Fraction(value)
     if isinstance(parsed, FrameCount):
-        rate = probe(path, stream=stream).average_rate
-        if not rate:
-            raise UsageError(f"{path}: its frame rate is unknown: give times in seconds")
-        return Fraction(parsed.frames) / rate
+        return _frame_seconds(path, parsed.frames, stream)
     if parsed < 0:
         raise UsageError(f"times start at 0, not {value}")
     return parsed
+
+
+def _frame_seconds(path: str | Path, number: int, stream: int | None) -> Fraction:
+    """When a frame begins: as it is counted, else by the rate that the header names."""
+    info = probe(path, stream=stream)
+    frames = None if is_address(path) else count_frames(path, stream=stream)
+    if frames is not None:
+        found = frames.seconds(number, info)
+        if found is None:
+            raise UsageError(
+                f"{path}: there is no frame {number}: it has {frames.count}, counted from 0"
+            )
+        return found
+    if not info.average_rate:
+        raise UsageError(f"{path}: its frame rate is unknown: give times in seconds")
+    return number / info.average_rate

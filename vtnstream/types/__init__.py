@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from vtnstream.types.arrays import FloatArray, IndexArray, SecondsArray
 from vtnstream.types.features import Features, FeatureSequence
-from vtnstream.types.frame_index import FrameIndex, FrameRun
+from vtnstream.types.frame_index import FrameIndex, FrameRun, seconds_of_frame
 from vtnstream.types.frames import DecodeStats, DecodeSummary, FrameChunk, TokenTimes
 from vtnstream.types.results import (
     AttentionMap,
@@ -56,4 +56,5 @@ __all__ = [
     "TimeRange",
     "TokenTimes",
     "VideoInfo",
+    "seconds_of_frame",
 ]

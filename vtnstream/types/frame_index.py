@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
+from vtnstream.types.video import VideoInfo
+
 
 @dataclass(frozen=True, slots=True)
 class FrameRun:
@@ -117,6 +119,20 @@ class FrameIndex:
             return None
         return self.runs[place].tick_of(number)
 
+    def seconds(self, number: int, video: VideoInfo) -> Fraction | None:
+        """Player time at which frame ``number`` begins; of the count of frames, the time at which
+        the last one ends. None where that is not known.
+
+        Args:
+            number: from 0.
+            video: whose frames these are.
+        """
+        tick: int | Fraction | None = self.tick(number)
+        if number == self.count and self.until is None:
+            last = self.runs[-1]
+            tick = last.last_tick + (last.step or 2 * self._half(len(self.runs) - 1))
+        return None if tick is None else tick * video.time_base - video.start_seconds
+
     def around(self, ticks: Iterable[int | Fraction]) -> FrameIndex:
         """A small index that still gives the numbers of these ticks, and of the first and the
         last frame."""
@@ -131,3 +147,24 @@ class FrameIndex:
             if at is not None:
                 runs.append(FrameRun(number, 1, at, at))
         return FrameIndex(tuple(runs), self.until)
+
+
+def seconds_of_frame(
+    number: int, video: VideoInfo, frames: FrameIndex | None = None
+) -> Fraction | None:
+    """Player time at which a frame that annotations name begins.
+
+    Where frames were not counted, and behind the last one, the rate in the header decides.
+
+    Returns:
+        None where nothing is known of the video's frames.
+    """
+    rate = video.average_rate
+    if frames is not None:
+        found = frames.seconds(number, video)
+        if found is not None:
+            return found
+        end = frames.seconds(frames.count, video)
+        if end is not None and number > frames.count:
+            return end + (number - frames.count) / rate if rate else end
+    return number / rate if rate else None

@@ -18,7 +18,15 @@ from vtnstream.encoding.extract import extract_features
 from vtnstream.errors import VideoError
 from vtnstream.models.vtn.feature_norm import FeatureNorm
 from vtnstream.progress import Progress
-from vtnstream.types import Features, FeatureSequence, FloatArray, TokenTimes
+from vtnstream.types import (
+    Features,
+    FeatureSequence,
+    FloatArray,
+    FrameIndex,
+    TokenTimes,
+    VideoInfo,
+    seconds_of_frame,
+)
 
 BLOCK = 4096
 """Tokens read at a time."""
@@ -26,11 +34,16 @@ BLOCK = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoFeatures:
-    """One annotated video with its T tokens; ``average_rate`` resolves times in frames."""
+    """One annotated video with its T tokens; ``info`` and ``frames`` resolve frame numbers."""
 
     video: AnnotatedVideo
     features: FeatureSequence
-    average_rate: Fraction | None = None
+    info: VideoInfo | None = None
+    frames: FrameIndex | None = None
+
+    def frame_seconds(self, number: int) -> Fraction | None:
+        """When a frame begins; None where that is not known."""
+        return None if self.info is None else seconds_of_frame(number, self.info, self.frames)
 
 
 def collect_features(
@@ -92,7 +105,7 @@ def collect_features(
             else:
                 features = got.features
                 stack.push(opened)
-            found.append(VideoFeatures(video, features, got.info.average_rate))
+            found.append(VideoFeatures(video, features, got.info, got.frames))
             progress.advance(number + 1)
     finally:
         progress.finish()

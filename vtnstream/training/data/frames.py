@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +17,19 @@ from vtnstream.errors import VideoError
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.preprocess.views import uncropped_fit
 from vtnstream.progress import Progress
+from vtnstream.timecode import FrameCount
 from vtnstream.training.data.features import VideoFeatures
-from vtnstream.types import FloatArray, FrameChunk, FrameFit, IndexArray, TokenTimes
+from vtnstream.types import (
+    FloatArray,
+    FrameChunk,
+    FrameFit,
+    FrameIndex,
+    IndexArray,
+    TokenTimes,
+    VideoInfo,
+)
 from vtnstream.video.probe import probe
+from vtnstream.video.sampling.counting import count_frames
 from vtnstream.video.source import open_video
 
 _CHUNK = 32
@@ -150,24 +159,30 @@ def collect_frames(
         for number, video in enumerate(videos):
             geometry = Geometry(preprocess, short_side if video in whole else 0)
             try:
-                sequence, rate = _read(video.path, geometry, sampling, room, trusting)
+                sequence, info = _read(video.path, geometry, sampling, room, trusting)
             except VideoError as error:
                 if data.on_bad_video == "stop":
                     raise
                 progress.warn(f"{error} (left out of the training)")
                 continue
             room -= sequence.held.nbytes if sequence.held is not None else 0
-            found.append(VideoFeatures(video, sequence, rate))
+            found.append(VideoFeatures(video, sequence, info, _frames(video)))
             progress.advance(number + 1, note=video.path.name)
     finally:
         progress.finish()
     return found
 
 
+def _frames(video: AnnotatedVideo) -> FrameIndex | None:
+    """Numbers of the video's frames, where its annotations name some."""
+    named = any(isinstance(a.start, FrameCount) for a in video.annotations)
+    return count_frames(video.path) if named else None
+
+
 def _read(
     path: Path, geometry: Geometry, sampling: SamplingConfig, room: int, trusting: bool
-) -> tuple[FrameSequence, Fraction | None]:
-    """One video, its frames held if they take no more than ``room`` bytes; and its rate."""
+) -> tuple[FrameSequence, VideoInfo]:
+    """One video, its frames held if they take no more than ``room`` bytes; and its header."""
     if trusting:
         assumed = _assumed(path, geometry, sampling, room)
         if assumed is not None:
@@ -187,12 +202,12 @@ def _read(
     held = np.concatenate(kept) if kept is not None else None
     joined = TokenTimes.concatenate(times)
     sequence = FrameSequence(path, joined, sampling, geometry.preprocess, held, geometry.short_side)
-    return sequence, probe(path).average_rate
+    return sequence, probe(path)
 
 
 def _assumed(
     path: Path, geometry: Geometry, sampling: SamplingConfig, room: int
-) -> tuple[FrameSequence, Fraction | None] | None:
+) -> tuple[FrameSequence, VideoInfo] | None:
     """The grid over the time that the header names, where the frames would not fit into
     memory; None where they would, or the header does not say."""
     info = probe(path)
@@ -206,7 +221,7 @@ def _assumed(
     sequence = FrameSequence(
         path, times, sampling, geometry.preprocess, None, geometry.short_side, assumed=True
     )
-    return sequence, info.average_rate
+    return sequence, info
 
 
 def _nearest(found: IndexArray, frames: Frames, indices: IndexArray) -> Frames:

@@ -44,30 +44,30 @@ class Sample:
         return self.stop - self.start
 
 
-def seconds(time: Time, rate: Fraction | None, where: str) -> Fraction:
-    """A time of the annotations in seconds; frame counts need the video's rate.
+def _seconds(time: Time, item: VideoFeatures) -> Fraction:
+    """A time of the annotations in seconds; frame numbers are looked up where the frames of the
+    video were counted, else the rate in its header decides.
 
     Raises:
-        AnnotationError: frames are given and the video does not say its rate.
+        AnnotationError: frames are given, were not counted, and the video does not say its rate.
     """
     if not isinstance(time, FrameCount):
         return time
-    if not rate:
-        raise AnnotationError(f"{where}: its frame rate is unknown, write times in seconds")
-    return Fraction(time.frames) / rate
+    found = item.frame_seconds(time.frames)
+    if found is None:
+        raise AnnotationError(
+            f"{item.video.path}: its frame rate is unknown, write times in seconds"
+        )
+    return found
 
 
 def _in_seconds(item: VideoFeatures) -> list[Annotation]:
     """A video's segments with all times in seconds."""
-    where = str(item.video.path)
-    resolved = []
-    for a in item.video.annotations:
-        if a.start is not None and a.end is not None:
-            start = seconds(a.start, item.average_rate, where)
-            resolved.append(
-                Annotation(a.label, start, seconds(a.end, item.average_rate, where), a.line)
-            )
-    return resolved
+    return [
+        Annotation(a.label, _seconds(a.start, item), _seconds(a.end, item), a.line)
+        for a in item.video.annotations
+        if a.start is not None and a.end is not None
+    ]
 
 
 def labelled_spans(item: VideoFeatures) -> list[tuple[float, float]]:
