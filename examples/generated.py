@@ -9,25 +9,34 @@ import av
 import numpy as np
 
 SIZE, RATE = 64, 12
+Colours = tuple[np.ndarray, np.ndarray]
 
 
 def write_scenes(path: Path, scenes: Sequence[tuple[str, float]], *, seed: int = 0) -> Path:
-    """Write a video of scenes, each a kind (``stripes``, ``dot``, ``pan``) and seconds."""
+    """Write a video of scenes, each a kind (``stripes``, ``dot``, ``pan``) and seconds.
+
+    Stripes look alike in all scenes of one video, and so do dots; each pan shows another place.
+    """
     random = np.random.default_rng(seed)
+    colours: dict[str, Colours] = {}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 2 * SIZE, SIZE, "yuv420p"
         for kind, seconds in scenes:
-            for image in _scene(kind, round(seconds * RATE), random):
+            drawn = (random.integers(0, 100, 3), random.integers(150, 256, 3))
+            used = drawn if kind == "pan" else colours.setdefault(kind, drawn)
+            for image in _scene(kind, round(seconds * RATE), used, random):
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
 
-def _scene(kind: str, count: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """(SIZE, 2 * SIZE, 3) uint8 frames of one scene, in colours of its own."""
-    dark, light = random.integers(0, 100, 3), random.integers(150, 256, 3)
+def _scene(
+    kind: str, count: int, colours: Colours, random: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """(SIZE, 2 * SIZE, 3) uint8 frames of one scene between a dark and a light colour."""
+    dark, light = colours
     landscape = _smooth(random.random((SIZE // 8, SIZE // 4 + count)))
     rows, columns = np.mgrid[:SIZE, : 2 * SIZE]
     for number in range(count):

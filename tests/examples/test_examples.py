@@ -50,6 +50,13 @@ def test_many_questions(
     assert lines[-1].endswith("5.0 to 10.0 s")
 
 
+def test_features(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    count, whole, *rows = output("features.py", monkeypatch, capsys)
+    assert (count, whole) == ("40 features of 96 numbers", "the whole video was read")
+    alike = [float(row.split()[2]) for row in rows]
+    assert min(alike[20:30]) > 0.8 > 0.5 > max(alike[8:20] + alike[30:])
+
+
 def test_damaged_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     whole, partial, absent = output("damaged_file.py", monkeypatch, capsys)
     assert whole == "whole.ts: whole"
