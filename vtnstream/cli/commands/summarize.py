@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtnstream.cli import clip_files
 from vtnstream.cli.delivery import terminal
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
@@ -25,7 +26,7 @@ from vtnstream.errors import OutputError, UsageError
 from vtnstream.replacing import check_target
 
 if TYPE_CHECKING:
-    from vtnstream.types import Partial
+    from vtnstream.types import Partial, Report
 
 EXAMPLES = """
 vtnstream summarize match.mp4 --length 2m --model models/match -o summary/
@@ -64,8 +65,8 @@ _SECTION = "Summary"
         metavar="FILE",
         help="Also cut the video (one input): .mp4, .mkv or .mov, sound included.",
     ),
-    option("--copy", section="Output", is_flag=True, help="Copy packets instead of encoding."),
 )
+@clip_files.cutting("Output")
 @shared.timeline
 @shared.time_range
 @shared.results
@@ -86,6 +87,7 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         check_target(
             values["render"], sources=[inputs.items[0].path], overwrite=values["overwrite"]
         )
+    mode = clip_files.mode_from(values)
     config = SummaryConfig(
         length=values["length"],
         piece=values["piece"],
@@ -122,17 +124,17 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
             with console.writing():
                 print_report(dataclasses.replace(report, classes=()), terminal())
         if values["render"] is not None:
-            _render(console, path, report.segments or (), values)
+            _render(console, report, path, mode, values)
         return report.partial
 
     return for_each(inputs, work, console)
 
 
-def _render(console: Console, path: str, segments: Any, values: dict[str, Any]) -> None:
+def _render(console: Console, report: Report, path: str, mode: str, values: dict[str, Any]) -> None:
     from vtnstream.types import TimeRange
-    from vtnstream.video.cut import cut
+    from vtnstream.video.cut import CuttingSession
 
+    segments = report.segments or ()
     parts = [TimeRange(Fraction(s.start), Fraction(s.end)) for s in segments]
-    target, replace = values["render"], values["overwrite"]
-    seconds = cut(path, target, parts, encode=not values["copy"], overwrite=replace)
-    console.say(f"wrote {target} ({seconds:.1f} s)")
+    with CuttingSession.of(path, report.video.stream_index) as session:
+        clip_files.write_clip(console, session, values["render"], parts, mode, values["overwrite"])

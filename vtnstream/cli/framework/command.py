@@ -27,6 +27,7 @@ EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("quiet", "verbose"),
     ("weights", "pretrained"),
     ("model", "backbone"),
+    ("copy", "smart"),
 )
 """Groups of option names of which one at most may be given."""
 

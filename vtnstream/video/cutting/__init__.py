@@ -1,0 +1,7 @@
+"""Cutting parts out of a video and writing them as a new one.
+
+A :class:`~vtnstream.video.cutting.session.CuttingSession` reads one source with the reader that
+analysis uses (its clock, verified seek, stream and orientation) and writes any number of files.
+Parts are encoded again (:mod:`.encoding`), copied as packets (:mod:`.copying`), or copied with
+only the groups of pictures at their edges encoded (:mod:`.smart`). :mod:`.audio` adds the sound.
+"""

@@ -1,0 +1,320 @@
+"""One source, cut into any number of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vtnstream.errors import OutputError
+from vtnstream.types import TimeRange
+from vtnstream.video.cutting.audio import (
+    Audio,
+    AudioChoice,
+    AudioReader,
+    CopiedAudio,
+    EncodedAudio,
+    Placed,
+    choose_audio,
+)
+from vtnstream.video.cutting.copying import (
+    DROP,
+    EXTEND,
+    HIDE,
+    PacketWriter,
+    PartEnd,
+    merged,
+    shown_until,
+)
+from vtnstream.video.cutting.encoding import VideoEncoder
+from vtnstream.video.cutting.frames import FrameParts, Source
+from vtnstream.video.cutting.output import CONTAINERS, OutputFile, output
+from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
+from vtnstream.video.probe import interruptible
+
+MODES = ("encode", "copy", "smart")
+
+_SOUND_BEHIND = Fraction(1, 2)
+"""Seconds by which sound is written behind the frames, so that no packet reaches past a part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A file that was written.
+
+    Attributes:
+        seconds: of video in it.
+        starts: player time in the source at which each part begins in it; with copied packets
+            that of the keyframe at or before the part.
+        notes: what is not as in the source, or not as asked for, one sentence each.
+    """
+
+    seconds: float
+    starts: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class CuttingSession:
+    """Reads one video and writes parts of it, in the order of time without reading twice.
+
+    Attributes:
+        source: the video.
+        frames: where frames that are encoded come from.
+        packets: where packets that are copied come from.
+    """
+
+    source: Source
+    frames: FrameParts = field(init=False)
+    packets: PacketParts = field(init=False)
+    _choices: dict[str, AudioChoice] = field(default_factory=dict)
+    _audio: AudioReader | None = None
+
+    def __post_init__(self) -> None:
+        self.frames = FrameParts(self.source)
+        self.packets = PacketParts(self.source)
+
+    @classmethod
+    def of(cls, path: str | Path, stream: int | None = None) -> CuttingSession:
+        """Open a video.
+
+        Args:
+            path: a local file.
+            stream: index of the video stream, None for the usual choice.
+
+        Raises:
+            VideoOpenError, NoVideoStreamError, UsageError: as
+                :func:`vtnstream.video.probe.examine`.
+        """
+        return cls(Source.of(path, stream))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the source."""
+        self.frames.close()
+        self.packets.close()
+        if self._audio is not None:
+            self._audio.close()
+
+    def write(
+        self,
+        target: str | Path,
+        parts: Sequence[TimeRange],
+        *,
+        mode: str = "encode",
+        overwrite: bool = False,
+    ) -> Cut:
+        """Write parts of the video, one after the other, to a new file.
+
+        Args:
+            target: the file, which appears only when it is whole; its ending chooses the
+                container.
+            parts: in player time, each with an end, in order and not overlapping.
+            mode: ``encode`` encodes frames again, exact to the frame; ``copy`` copies packets,
+                each part from the keyframe at or before its start; ``smart`` copies packets and
+                encodes only frames near the ends of a part, exact to the frame too, where the
+                codec allows it (else all of them, which is noted).
+            overwrite: replace ``target`` if it exists (never the source).
+
+        Raises:
+            OutputError: the file cannot be written, exists, or nothing of the parts is in the
+                video.
+            VideoDecodeError: the operating system cannot read the source.
+        """
+        target = Path(target)
+        if target.suffix.lower() not in CONTAINERS:
+            raise OutputError(f"{target}: cuts are written to {', '.join(CONTAINERS)} files")
+        if not parts or any(p.end is None or p.end <= p.start for p in parts):
+            raise OutputError(f"{target}: no part to cut out")
+        with interruptible():
+            return self._write(target, parts, mode, overwrite)
+
+    def _write(self, target: Path, parts: Sequence[TimeRange], mode: str, overwrite: bool) -> Cut:
+        with output(target, self.source.path, overwrite=overwrite) as file:
+            if mode == "copy":
+                return _Copying(self, file, target).write(parts)
+            return _Encoding(self, file, target).write(parts)
+
+    def audio(self, file: OutputFile, *, copied: bool) -> tuple[Audio | None, tuple[str, ...]]:
+        """The sound of an output, and what is said of it.
+
+        Args:
+            file: the output.
+            copied: packets may be copied.
+        """
+        kind, out = file.kind, file.container
+        if kind not in self._choices:
+            self._choices[kind] = choose_audio(self.source, kind)
+        choice = self._choices[kind]
+        if choice.index is None:
+            return None, choice.notes
+        if self._audio is None:
+            self._audio = AudioReader(self.source, choice.index)
+        if copied and choice.copied:
+            return CopiedAudio(out, self._audio, early=file.hides_frames), choice.notes
+        return EncodedAudio(out, self._audio), choice.notes
+
+
+@dataclass(slots=True)
+class Track:
+    """The sound of one output beside its frames, None where there is none."""
+
+    audio: Audio | None
+
+    def begin(self, start: Fraction, at: Fraction) -> None:
+        """A part begins with what is at ``start`` of the source."""
+        if self.audio is not None:
+            self.audio.begin(Placed(start, at))
+
+    def go_on(self, time: Fraction) -> None:
+        """Frames are written up to ``time`` of the source."""
+        if self.audio is not None:
+            self.audio.write_until(time - _SOUND_BEHIND)
+
+    def end(self, time: Fraction) -> None:
+        """The part ends at ``time`` of the source."""
+        if self.audio is not None:
+            self.audio.write_until(time, ends=True)
+
+    def finish(self, seconds: Fraction) -> None:
+        """The output is ``seconds`` long."""
+        if self.audio is not None:
+            self.audio.finish(seconds)
+
+
+@dataclass(slots=True)
+class _Encoding:
+    """Parts encoded again into one output."""
+
+    session: CuttingSession
+    file: OutputFile
+    target: Path
+    encoder: VideoEncoder | None = None
+    track: Track = field(default_factory=lambda: Track(None))
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, parts: Sequence[TimeRange]) -> Cut:
+        written = Fraction(0)
+        starts: list[float] = []
+        errors = self.session.frames.stats.num_packet_errors
+        for part in parts:
+            written, start = self._part(part, written, alone=len(parts) == 1)
+            if start is not None:
+                starts.append(float(start))
+        if self.encoder is None:
+            raise OutputError(
+                f"{self.target}: nothing of these times is in {self.session.source.path}"
+            )
+        self.encoder.finish()
+        self.track.finish(written)
+        failed = self.session.frames.stats.num_packet_errors - errors
+        if failed:
+            self.notes.append(f"{failed} packets of the source could not be decoded")
+        return Cut(float(written), tuple(starts), (*self.encoder.notes, *self.notes))
+
+    def _part(
+        self, part: TimeRange, written: Fraction, *, alone: bool
+    ) -> tuple[Fraction, Fraction | None]:
+        start = end = None
+        for found in self.session.frames.of(part):
+            if self.encoder is None:
+                self.encoder = VideoEncoder(self.file.container, found, self.session.source)
+                audio, notes = self.session.audio(self.file, copied=alone)
+                self.track = Track(audio)
+                self.notes += notes
+            if start is None:
+                start = found.start
+                self.track.begin(start, written)
+            at = written + found.start - start
+            self.encoder.write(found, at, written + found.end - start, first=end is None)
+            end = found.end
+            self.track.go_on(end)
+        if start is None or end is None:
+            return written, None
+        self.track.end(end)
+        return written + end - start, start
+
+
+@dataclass(slots=True)
+class _Copying:
+    """Packets of parts in one output."""
+
+    session: CuttingSession
+    file: OutputFile
+    target: Path
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, parts: Sequence[TimeRange]) -> Cut:
+        session, packets = self.session, self.session.packets
+        source = session.source
+        try:
+            copied = merged(parts, packets)
+            out = self.file.container
+            writer = PacketWriter(out, out.add_stream_from_template(packets.stream))
+            audio, notes = session.audio(self.file, copied=True)
+            track = Track(audio)
+            single = HIDE if self.file.hides_frames else DROP
+            manner = single if len(copied) == 1 else EXTEND
+            starts = [self._part(part, writer, track, manner) for part in copied]
+        except UncopyableError as error:
+            raise OutputError(
+                f"{self.target}: {source.path} cannot be copied ({error}); leave out --copy"
+            ) from error
+        found = tuple(float(start) for start in starts if start is not None)
+        if not found:
+            raise OutputError(f"{self.target}: nothing of these times is in {source.path}")
+        track.finish(writer.seconds)
+        return Cut(float(writer.seconds), found, (*notes, *self.notes))
+
+    def _part(
+        self, part: TimeRange, writer: PacketWriter, track: Track, manner: str
+    ) -> Fraction | None:
+        """Player time at which the part begins, None where nothing of it is there."""
+        source, at = self.session.source, writer.seconds
+        assert part.end is not None
+        ending = PartEnd(part.end, source.tolerance, manner)
+        first: TimedPacket | None = None
+        last: TimedPacket | None = None
+        for packet, hidden in ending.packets(self.session.packets.of(part.start)):
+            if first is None:
+                first = packet
+                track.begin(first.time, at)
+            if not hidden and (last is None or packet.time > last.time):
+                last = packet
+            ahead = at - first.time
+            writer.add(packet.packet, packet.time + ahead, packet.decoded + ahead, hidden=hidden)
+            track.go_on(packet.decoded)
+        if first is None or last is None:
+            return None
+        end = shown_until(ending, last, source.facts.frame_seconds)
+        if ending.num_lost:
+            self.notes.append(
+                f"frames left out before {float(part.end):.2f} s: {ending.num_lost}, which need "
+                "frames behind it (.mp4 and .mov can hide those)"
+            )
+        later = end - part.end
+        if manner == EXTEND and later > source.facts.frame_seconds:
+            self.notes.append(
+                f"the part to {float(part.end):.2f} s ends {float(later):.2f} s later"
+            )
+        if ending.num_hidden:
+            self.file.shown_until = end - first.time
+        writer.end_part(at + end - first.time)
+        track.end(end)
+        return first.time
+
+
+__all__ = ["MODES", "Cut", "CuttingSession", "Track"]
