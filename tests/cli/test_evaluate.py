@@ -80,7 +80,7 @@ def test_frames_in_random_order(run: Run, phases: Path, model_folder: Path, tmp_
     plain = run("evaluate", phases, "--model", model_folder, "--json")
     assert json.loads(plain.out)["metrics"] != json.loads(outcome.out)["metrics"]
     outcome = run("evaluate", phases, "--predictions", tmp_path, "--shuffle", "0")
-    assert outcome.code == 2 and "asks a model" in outcome.errors[0]
+    assert outcome.code == 2 and "needs a model" in outcome.errors[0]
 
 
 def test_videos_without_prediction_are_said(run: Run, phases: Path, tmp_path: Path) -> None:
@@ -127,10 +127,10 @@ def test_online_asks_a_causal_model_and_nothing_that_looks_ahead(
     asked = ("evaluate", phases, "--model", folder, "--order", "online", "--json")
     outcome = run(*asked)
     assert outcome.code == 0, outcome.err
-    assert json.loads(outcome.out)["order"] == "each moment judged by what came before it"
+    assert json.loads(outcome.out)["order"] == "each moment is predicted from the frames up to it"
     for flag in (("--smoothing", "median"), ("--min-duration", "2"), ("--viterbi", "1")):
         refused = run(*asked, *flag)
-        assert refused.code == 2 and "decides a moment by later ones" in refused.errors[0]
+        assert refused.code == 2 and "uses later moments" in refused.errors[0]
     refused = run(*asked, "--localize", "sliding")
     assert refused.code == 2 and "dense head" in refused.errors[0]
 

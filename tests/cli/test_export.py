@@ -126,7 +126,7 @@ def test_the_video_is_found_where_it_lies_and_no_other_is_taken_for_it(
     result.write_text(json.dumps(document))
     arguments = ("export", result, "--chapters-into", "copy.mkv")
     outcome = run(*arguments)
-    assert outcome.code == 1 and "say where with --video" in outcome.errors[0]
+    assert outcome.code == 1 and "name it with --video" in outcome.errors[0]
     Path("results/film one.mp4").write_bytes(film.read_bytes()[:-1] + b"x")
     outcome = run(*arguments)
     assert outcome.code == 1 and "its bytes differ" in outcome.err
@@ -173,7 +173,7 @@ def test_the_schema_is_printed_and_holds(run: Run, result: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["-f", "str"], 2, "did you mean 'srt'"),
-        ([], 2, "say what to write"),
+        ([], 2, "no format"),
         (["-f", "srt", "--video", "absent.mp4"], 2, "absent.mp4: no such file"),
         (["-f", "srt", "-o", "results/film one.mp4.json/x"], 1, "cannot be made"),
         (["--chapters-into", "copy.avi"], 1, "chapters are kept in"),

@@ -53,7 +53,7 @@ def test_doctor_tells_the_facts(run: Run) -> None:
     assert "NVIDIA GPU" in backbone["missing"]["tensorrt"]
     assert (backbone["backend"] == "inductor") == ("inductor" not in backbone["missing"])
     text = run("doctor").out
-    assert "h264" in text and f"long videos by {backbone['backend']}" in text
+    assert "h264" in text and f"{backbone['backend']} for long videos" in text
 
 
 def test_doctor_finds_an_unwritable_cache(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""What ``classify`` and ``timeline`` share: one model, many videos, results as asked for."""
+"""The code that ``classify`` and ``timeline`` share: run one model over many videos."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
 def analyze_inputs(
     console: Console, values: Mapping[str, Any], localize: TimelineConfig | None
 ) -> ExitCode:
-    """Run a model over every input and hand out the reports.
+    """Run a model over every input and deliver the reports.
 
     Args:
-        console: where to.
+        console: prints the messages.
         values: the command's options.
-        localize: how to make a timeline; None for the class alone.
+        localize: settings of the timeline; None to predict only the class.
     """
     inputs = resolve(values)
     if values["features"] is not None and len(inputs.items) != 1:
-        raise UsageError("--features belongs to one video: name one input")
+        raise UsageError("--features is for one video: name one input")
     runtime = running.runtime_from(values)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     with loading():

@@ -1,4 +1,4 @@
-"""Where reports go: a terminal, JSON, JSON lines, files."""
+"""Deliver reports: on the terminal, as JSON, as JSON lines, and as files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_FORMATS = ("json",)
 
 
 class Delivery:
-    """Prints reports for people; the base of the other ways."""
+    """Prints reports on the terminal; base class of the other deliveries."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class Delivery:
         """Work on ``path`` starts."""
 
     def deliver(self, report: Report) -> None:
-        """Hand out one result: files first, so that what is printed is also safe.
+        """Deliver one report. Files are written first, so that a printed report is also saved.
 
         Raises:
-            OutputError: a file cannot be written, or a format that was named cannot hold it.
+            OutputError: a file cannot be written, or a named format cannot hold the report.
         """
         if self._top_k is not None:
             report = dataclasses.replace(report, classes=report.classes[: self._top_k])
@@ -64,10 +64,10 @@ class Delivery:
             raise OutputError(refusal)
 
     def fail(self, path: str, message: str) -> None:
-        """``path`` failed; the error line has been printed already."""
+        """Record that ``path`` failed; the error line has been printed already."""
 
     def _close(self, *, failed: bool) -> None:
-        """No more results will come; ``failed`` where an exception ended the command."""
+        """End the output; ``failed`` is true if an exception ended the command."""
 
     def _print(self, report: Report) -> None:
         from vtnstream.report.terminal.render import print_report
@@ -81,7 +81,7 @@ class Delivery:
 
 
 class JsonDelivery(Delivery):
-    """One document, or an array that is closed whatever happens."""
+    """Prints one document, or an array that is always closed."""
 
     def fail(self, path: str, message: str) -> None:
         from vtnstream.report.writers.structured import failure_document, json_line
@@ -105,7 +105,7 @@ class JsonDelivery(Delivery):
 
 
 class JsonLinesDelivery(Delivery):
-    """One event a line."""
+    """Prints one event per line."""
 
     def begin(self, path: str) -> None:
         self._event("start", path)
@@ -137,13 +137,13 @@ def make_delivery(
         timeline: results will have a timeline.
 
     Raises:
-        UsageError: unknown format, formats without a directory or without a timeline, or a
-            directory that looks like a file of one.
+        UsageError: an unknown format, formats without a directory or without a timeline, or a
+            directory named like a result file.
         MissingExtraError: a format needs a library that is not installed.
     """
     directory, formats = values["output_dir"], values["format"]
     if formats and directory is None:
-        raise UsageError("--format names the files of --output-dir: say where with -o DIR")
+        raise UsageError("--format needs an output folder: name one with -o DIR")
     files = ResultFiles.of(
         formats or DEFAULT_FORMATS, console, timeline=timeline, overwrite=values["overwrite"]
     )
@@ -156,19 +156,19 @@ def make_delivery(
 
 
 def _check_folder(directory: Path) -> None:
-    """A new folder is not named like a result file: somebody meant that file."""
+    """Refuse a new folder that is named like a result file: the user most likely meant a file."""
     from vtnstream.report.formats import WRITERS
 
     for name, writer in WRITERS.items():
         if directory.name.endswith(writer.suffix):
             raise UsageError(
-                f"-o {directory}: names a folder, whose files are called after the input: write "
-                f"-o DIR -f {name}"
+                f"-o {directory}: -o takes a folder, and files in it are named after the input: "
+                f"write -o DIR -f {name}"
             )
 
 
 def terminal() -> Any:
-    """A rich console on standard output that answers a closed pipe with an exception."""
+    """A rich console on standard output that raises an exception on a closed pipe."""
     from rich.console import Console as RichConsole
 
     class Terminal(RichConsole):

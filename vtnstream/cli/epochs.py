@@ -1,4 +1,4 @@
-"""The table of a training, a line for each epoch as it ends."""
+"""The table of a training run: one line per epoch, printed as it ends."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 _WIDTH = 9
 _SHORT = {"accuracy": "acc %", "loss": "val loss", "class_accuracy": "class %"}
-"""Names of the metrics that need a shorter one."""
+"""Metric -> shorter column name."""
 
 
 class EpochTable:
-    """Prints above the live display, under a header that comes once, and again where there are
-    other columns.
+    """Prints one line per epoch above the live display. The header is repeated when the columns
+    change.
 
     Args:
-        console: where to.
-        epochs: that are asked for.
+        console: prints the lines.
+        epochs: number of epochs of the run.
     """
 
     def __init__(self, console: Console, epochs: int) -> None:
@@ -28,11 +28,11 @@ class EpochTable:
         self._header = ""
 
     def add(self, record: EpochRecord, best: int) -> None:
-        """One epoch.
+        """Print the line of one epoch.
 
         Args:
-            record: what it came to.
-            best: the best epoch so far.
+            record: loss and metrics of the epoch.
+            best: number of the best epoch so far.
         """
         names = [name for name in record.validation if name not in ("class_loss", "f1@25")]
         header = _line("epoch", ["loss", "rate", *(_SHORT.get(name, name) for name in names)])

@@ -1,4 +1,4 @@
-"""``timeline --follow``: one stream, its segments as events while it comes."""
+"""``timeline --follow``: print the segments of one stream as events while it arrives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ follow_options = attach(
         section=_SECTION,
         settable=False,
         is_flag=True,
-        help="Read one file that grows, or a stream, while it comes; JSON lines as they happen.",
+        help="Read a growing file or a stream as it arrives, and print JSON lines.",
     ),
     field(
         FollowConfig,
@@ -45,7 +45,7 @@ follow_options = attach(
         type=SecondsType(),
         metavar="TIME",
         show_default=False,
-        help="How far back the class at the end looks: 90, 30m, 2h [default: 30m].",
+        help="Time before the end that the class depends on: 90, 30m, 2h [default: 30m].",
     ),
     field(
         FollowConfig,
@@ -54,7 +54,7 @@ follow_options = attach(
         type=SecondsType(),
         metavar="TIME",
         show_default=False,
-        help="A stream without news for so long has ended [default: 30s].",
+        help="End a stream that brings no data for this long [default: 30s].",
     ),
 )
 
@@ -87,7 +87,7 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
             for told in follower.told():
                 events.segments(told.segments, final=told.final)
             code = INTERRUPTS.end_calling()
-            # Only where the stream has ended by itself are its last segments certain.
+            # The last segments are final only if the stream has ended by itself.
             cut_short = f"stopped after {follower.num_tokens} tokens" if code else None
             rest = follower.rest()
             events.segments(rest, final=not code)
@@ -98,7 +98,7 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
     for warning in report.warnings:
         console.warn(f"{feed.name}: {warning}")
     if code:
-        console.say(f"{feed.name}: stopped; what was said as final stays true")
+        console.say(f"{feed.name}: stopped; segments printed as final remain valid")
         return code
     if report.partial is not None:
         console.warn(f"{feed.name}: partial result: {'; '.join(report.partial.reasons)}")
@@ -112,13 +112,13 @@ def _check(values: Mapping[str, Any]) -> None:
     for name in _EXCLUDED:
         if values[name]:
             flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag} does not go with --follow, which prints JSON lines")
+            raise UsageError(f"{flag} cannot be used with --follow, which prints JSON lines")
     if values["method"] != "chunked":
-        raise UsageError("--method does not go with --follow")
+        raise UsageError("--method cannot be used with --follow: leave it out")
 
 
 class _Events:
-    """JSON lines about one stream."""
+    """Prints the events of one stream as JSON lines."""
 
     def __init__(self, console: Console, name: str) -> None:
         self._console = console
@@ -142,7 +142,7 @@ class _Events:
         )
 
     def segments(self, segments: tuple[Any, ...], *, final: bool) -> None:
-        """Final ones once; the others with the number of the revision they belong to."""
+        """Print segments: final ones once, others with the number of their revision."""
         from vtnstream.report.writers.structured import segment_document
 
         more: dict[str, Any] = {}

@@ -1,7 +1,7 @@
-"""The entry point: signals, streams, and the last line of a command that cannot go on.
+"""The entry point: install signal handlers, run the command, flush its output.
 
-Nothing is imported before :func:`run` catches interrupts, not even ``typing``, so that Ctrl-C
-during imports ends as quietly as at any other moment.
+Nothing is imported before :func:`run` handles interrupts, not even ``typing``, so that Ctrl-C
+during imports prints no traceback.
 """
 
 from __future__ import annotations
@@ -30,18 +30,21 @@ def run() -> NoReturn:
             spin_less()
             _open_closed_streams()
             code = main(sys.argv[1:])
-        except KeyboardInterrupt:  # between the statements of main's own handling
+        except KeyboardInterrupt:  # arrived between the handlers of main
             code = INTERRUPTS.exit_code
-    except KeyboardInterrupt:  # before the handlers stood
+    except KeyboardInterrupt:  # arrived before the handlers were installed
         pass
     sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """One command line in, its exit code out; everything it prints has been flushed.
+    """Run one command line and flush its output.
 
     Args:
-        arguments: what stands after ``vtnstream`` on the command line.
+        arguments: the words after ``vtnstream`` on the command line.
+
+    Returns:
+        the exit code.
     """
     from vtnstream.cli.framework.interrupts import INTERRUPTS
 
@@ -71,8 +74,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _flush(code: int) -> int:
-    """Bring out what is still in the buffer; what cannot go anywhere is dropped, or the
-    interpreter would complain at its exit."""
+    """Flush standard output. If that fails, discard the buffer: the interpreter would otherwise
+    print an error at its exit."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -86,8 +89,8 @@ def _flush(code: int) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Put the null device where a standard stream was closed (``>&-``): otherwise the next
-    file that is opened becomes standard output and collects what libraries print."""
+    """Open the null device in place of a closed standard stream (``>&-``): otherwise the next
+    opened file would become standard output and receive what libraries print."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Files of results, in the formats that a command was asked for."""
+"""Write results to files in the formats of ``--format``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResultFiles:
-    """What ``--format`` names.
+    """The formats that ``--format`` selects.
 
     Attributes:
         formats: names in the table of writers.
-        every: they were not named one by one but all asked for.
-        console: where to say what was written.
+        every: whether ``all`` was given instead of names.
+        console: prints the written files.
         overwrite: replace files that vtnstream did not write.
     """
 
@@ -43,21 +43,23 @@ class ResultFiles:
         """Read ``--format``.
 
         Args:
-            names: what people write.
-            console: where to say what cannot be written.
-            timeline: results will have a timeline.
+            names: values of the option.
+            console: warns of formats that cannot be written.
+            timeline: whether results will have a timeline.
             overwrite: replace files that vtnstream did not write.
 
         Raises:
-            UsageError: an unknown format, or one for timelines where there is none.
-            MissingExtraError: a format that is named needs a library.
+            UsageError: an unknown format, or one that needs a timeline when there is none.
+            MissingExtraError: a named format needs a library that is not installed.
         """
         from vtnstream.report.formats import EXTRA, all_asked, format_names, left_out
 
         formats = format_names(names, timeline=timeline)
         every = all_asked(names)
         if every and (absent := left_out()):
-            console.warn(f"all but {', '.join(absent)}: they need pip install 'vtnstream[{EXTRA}]'")
+            console.warn(
+                f"without {', '.join(absent)}: install them with pip install 'vtnstream[{EXTRA}]'"
+            )
         return cls(formats, every, console, overwrite)
 
     def write(
@@ -69,11 +71,13 @@ class ResultFiles:
         video: Path | None = None,
         without: Collection[str] = (),
     ) -> str | None:
-        """Write one report in all formats that can hold it; arguments as those of
-        :func:`vtnstream.report.writer.write_reports`, and formats to leave out.
+        """Write one report in all formats that can hold it.
+
+        The arguments are those of :func:`vtnstream.report.writer.write_reports`, and ``without``
+        names formats to leave out.
 
         Returns:
-            One line about formats that were named and cannot hold it, else None.
+            one line about named formats that cannot hold the report, or None.
 
         Raises:
             OutputError: a file cannot be written, or exists already and is not vtnstream's.
@@ -107,7 +111,7 @@ class ResultFiles:
         return f"{report.input}: {reasons}" if reasons else None
 
     def _illustrated(self, report: Report, video: Path) -> Report:
-        """The report with a thumbnail of each segment, where the video is at hand."""
+        """The report with a thumbnail of each segment, if the video file is found."""
         if not report.segments or report.thumbnails or not video.is_file():
             return report
         from vtnstream.video.thumbnails import thumbnails

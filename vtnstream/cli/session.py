@@ -1,4 +1,4 @@
-"""Working through inputs: one line for each that fails, one exit code for all."""
+"""Process all inputs of a command: one error line for each that fails, one exit code for all."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from vtnstream.types import Partial
 
 Work = Callable[[str, CommandProgress], "Partial | None"]
-"""Does one video; what it returns says whether its result is partial."""
+"""Processes one video; returns why its result is partial, or None."""
 
 
 @dataclass(slots=True)
-class Tally:
-    """How the inputs went."""
+class _Tally:
+    """Counts the inputs by outcome."""
 
     num_done: int = 0
     num_partial: int = 0
@@ -52,15 +52,15 @@ def for_each(
     *,
     on_failure: Callable[[str, str], None] | None = None,
 ) -> ExitCode:
-    """Do ``work`` on every input, whatever happens to the others.
+    """Call ``work`` for every input; a failure does not stop the others.
 
     Args:
-        inputs: what the command line names.
-        work: called with a path and a display of progress.
-        console: where errors go.
-        on_failure: also told of each failure, as (path, message).
+        inputs: the inputs of the command line.
+        work: called with a path and a progress display.
+        console: prints the errors.
+        on_failure: called with (path, message) after each failure.
     """
-    tally = Tally()
+    tally = _Tally()
     keep_freed_memory()
     progress = make_progress(console)
     try:
@@ -79,9 +79,9 @@ def for_each(
 
 
 def _attempt(
-    item: Input, work: Work, progress: CommandProgress, console: Console, tally: Tally
+    item: Input, work: Work, progress: CommandProgress, console: Console, tally: _Tally
 ) -> str | None:
-    """The message of a failure, or None."""
+    """Process one input; return the error message, or None on success."""
     if item.error is not None:
         tally.num_failed += 1
         message = f"{item.path}: {item.error}"
@@ -106,8 +106,8 @@ def _attempt(
 
 
 def _ends_command(error: Exception, path: str) -> bool:
-    """Whether ``error`` is nothing of this input: an interrupt, a reader that has left, or a
-    request that is wrong for every input (then it does not name this one)."""
+    """Whether ``error`` ends the command rather than this input: an interrupt, a closed pipe, or a
+    request that is wrong for every input (its message does not name this one)."""
     if INTERRUPTS.caused(error) or is_closed_pipe(error):
         return True
     if isinstance(error, StandardOutputError):

@@ -1,4 +1,4 @@
-"""Results that earlier commands wrote, and the videos they are about."""
+"""Read stored results of earlier commands, and find their videos."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 def each_result(
     names: Sequence[str], console: Console, work: Callable[[str, Report], None]
 ) -> ExitCode:
-    """Do ``work`` on every result, whatever happens to the others.
+    """Call ``work`` for every result; a failure does not stop the others.
 
     Args:
-        names: JSON files, each one result or an array of them; ``-`` is standard input.
-        console: where errors go.
-        work: called with the file's name and a report.
+        names: JSON files of one result or an array of results; ``-`` is standard input.
+        console: prints the errors.
+        work: called with the name of the file and a report.
 
     Raises:
-        UsageError: nothing is named, or ``work`` finds the request itself wrong.
+        UsageError: no file is named, or ``work`` raises it.
     """
     if not names:
-        raise UsageError("no result: name a JSON file of vtnstream, or - for standard input")
+        raise UsageError("no result: name a JSON result file, or - for standard input")
     failed = False
     for name in names:
         try:
@@ -61,19 +61,22 @@ def _read(name: str) -> tuple[list[Report], list[str]]:
 
 
 def find_video(report: Report, result: str, named: Path | None, console: Console) -> Path | None:
-    """Where the video of a stored result lies now.
+    """Find the video of a stored result.
 
-    Looked for where the result says, and beside the result. What was analysed is known by its
-    size and a hash; another video is not taken for it.
+    The path in the result is tried first, then the folder of the result file. Size and hash must
+    match those of the analysed video.
 
     Args:
         report: a stored result.
-        result: its file.
-        named: what the user says; no other is looked for then.
-        console: where to say that a video was not taken.
+        result: path of its file.
+        named: path given by the user; if given, no other place is tried.
+        console: warns of videos that do not match.
+
+    Returns:
+        the path, or None if no matching video was found.
 
     Raises:
-        UsageError: the video that is named is not there, or is another one.
+        UsageError: the named video does not exist or does not match.
     """
     if named is not None:
         if why := _differs(report, named):
@@ -102,4 +105,4 @@ def _differs(report: Report, video: Path) -> str | None:
     known = report.run.get("video_blocks_sha256", identity.blocks_sha256)
     if (identity.size_bytes, identity.blocks_sha256) == (report.video.size_bytes, known):
         return None
-    return f"not the video that {report.input} was: its bytes differ"
+    return f"is not the analysed video {report.input}: its bytes differ"

@@ -109,7 +109,7 @@ def test_both_parts_equal_the_model(
             wanted = model.encode_frames(frames)
         torch.testing.assert_close(run(frames)[0], wanted, rtol=1e-4, atol=1e-4)
     assert main(command) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_a_program_that_differs_is_not_kept(

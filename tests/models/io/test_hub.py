@@ -146,7 +146,7 @@ def test_refusals_are_one_line(run: Run, hub: Hub, folder: Path, tmp_path: Path)
         ((folder, "org/mine", "--private"), {}, "is public: make it private"),
         ((folder, "org/new"), {"HF_TOKEN": "hf_wrong"}, "not allowed: log in"),
         ((folder, "org/new", "--offline"), {}, "offline mode is on"),
-        ((folder, "no name"), {}, "not a name on the Hub"),
+        ((folder, "no name"), {}, "not a Hub name"),
         ((broken, "org/new"), {}, "not a readable weights file"),
         ((tmp_path / "absent", "org/new"), {}, "no such model folder"),
     ):

@@ -1,10 +1,10 @@
-"""``vtnstream attention``: which moments decided."""
+"""``vtnstream attention``: the attention of a video's class over time."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 EXAMPLES = """
 vtnstream attention surgery.mp4 --model models/surgery
 vtnstream attention movie.mkv --layer 1 --head 3 --top 5
-vtnstream attention match.mp4 -o pictures/
+vtnstream attention match.mp4 -o attention/
 """
 NUM_STILLS, STILL_HEIGHT = 12, 120
-"""Frames of the picture, evenly spaced and at the strongest moments, and their height."""
+"""Number of frames in the image (evenly spaced and at the strongest moments), and their height."""
 
 
 @click.command(cls=Command, examples=EXAMPLES)
@@ -42,14 +42,14 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
         section="Attention",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Layer, from 1 [default: the last].",
+        help="Layer of the temporal encoder, from 1 [default: the last].",
     ),
     option(
         "--head",
         section="Attention",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Head, from 1 [default: the mean over all].",
+        help="Attention head, from 1 [default: the mean over all].",
     ),
     option(
         "--top",
@@ -58,9 +58,9 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
         default=5,
         show_default=True,
         metavar="K",
-        help="Strongest moments to name.",
+        help="Number of strongest moments to list.",
     ),
-    shared.output_dir("Write a picture (PNG) and all weights (JSON) here."),
+    shared.output_dir("Write an image (PNG) and all attention weights (JSON) here."),
     shared.overwrite,
 )
 @shared.as_json
@@ -70,7 +70,7 @@ NUM_STILLS, STILL_HEIGHT = 12, 120
 @running.speech
 @click.pass_obj
 def attention(console: Console, /, **values: Any) -> ExitCode:
-    """Show which moments of INPUTS decided on their class: what [CLS] looked at.
+    """Show which moments of INPUTS their class depends on: the attention of the [CLS] token.
 
     A number such as 8.4x compares a moment with attention spread evenly over the video.
     """
@@ -78,7 +78,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     if values["output_dir"] is not None:
         require_file(inputs, "--output-dir")
     if values["features"] is not None and len(inputs.items) != 1:
-        raise UsageError("--features belongs to one video: name one input")
+        raise UsageError("--features is for one video: name one input")
     from vtnstream.analyzer import Analyzer
     from vtnstream.inference.request import Request
 
@@ -99,7 +99,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     def work(path: str, progress: CommandProgress) -> Partial | None:
         report, found = analyzer.attention(path, request, progress=progress)
         row = found.row(-1 if layer is None else layer, head)
-        shown = _Shown.of(report, found, row, values["top"])
+        shown = _AttentionResult.of(report, found, row, values["top"])
         if values["output_dir"] is not None:
             folder, replace = values["output_dir"], values["overwrite"]
             for file in shown.write(folder, names[path], values["stream"], overwrite=replace):
@@ -119,7 +119,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _number(value: int | None, count: int, flag: str, what: str) -> int | None:
-    """From 1 on the command line to from 0.
+    """The index from 0 of a number that counts from 1 on the command line.
 
     Raises:
         UsageError: the model has fewer.
@@ -131,7 +131,7 @@ def _number(value: int | None, count: int, flag: str, what: str) -> int | None:
     return value - 1
 
 
-class _Shown:
+class _AttentionResult:
     """One video's attention, ready to be printed and written."""
 
     def __init__(
@@ -148,7 +148,7 @@ class _Shown:
         self.curve = time_curve(found.times, multiples)
 
     @classmethod
-    def of(cls, report: Report, found: AttentionMap, row: FloatArray, top: int) -> _Shown:
+    def of(cls, report: Report, found: AttentionMap, row: FloatArray, top: int) -> Self:
         from vtnstream.localization.curves import relative_weights
         from vtnstream.localization.moments import top_moments
 
@@ -160,7 +160,7 @@ class _Shown:
         from vtnstream.report.terminal.render import print_report
 
         out = terminal()
-        # The strip drawn below is the one that was asked for.
+        # The strip below shows the layer and head that were asked for.
         print_report(dataclasses.replace(self.report, attention=None), out, top_k=3)
         out.print()
         print_attention(self.curve, self.moments, out)
@@ -173,7 +173,7 @@ class _Shown:
     def write(
         self, directory: Path, base: str, stream: int | None, *, overwrite: bool
     ) -> list[Path]:
-        """Write the picture and the weights.
+        """Write the image and the attention weights.
 
         Raises:
             OutputError: the directory or a file cannot be written, or a file of another origin
@@ -190,7 +190,7 @@ class _Shown:
                 remembered=True,
             )
         contents = {
-            ".attention.png": self._picture(stream),
+            ".attention.png": self._image(stream),
             ".attention.json": self.json().encode(),
         }
         files = []
@@ -206,8 +206,8 @@ class _Shown:
         remember(files)
         return files
 
-    def _picture(self, stream: int | None) -> bytes:
-        """Evenly spaced frames, of which those nearest to strong moments give way to them."""
+    def _image(self, stream: int | None) -> bytes:
+        """A PNG of evenly spaced frames; those nearest to a strong moment are replaced by it."""
         import numpy as np
 
         from vtnstream.video.stills import stills

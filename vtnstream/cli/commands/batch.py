@@ -1,4 +1,4 @@
-"""``vtnstream batch``: thousands of videos, one status line each."""
+"""``vtnstream batch``: process thousands of videos, with one status line each."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from vtnstream.config import TimelineConfig
 
 @click.group()
 def batch() -> None:
-    """Work through thousands of videos, overnight or on several machines.
+    """Process thousands of videos, overnight or on several machines.
 
-    Each video ends as one line of OUT/status.jsonl, whatever happens to it. The same command
-    again does what is missing, and nothing else.
+    Each video adds one line to OUT/status.jsonl, whether it succeeds or fails. Run the same
+    command again to process only the videos that are missing.
     """
 
 
@@ -75,20 +75,20 @@ def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig 
 
 @batch_command(batch, timeline_one, TIMELINE_EXAMPLES)
 def timeline(console: Console, /, **values: Any) -> ExitCode:
-    """Say what happens when in each of INPUTS, and leave the results in OUT.
+    """Find labelled segments in each of INPUTS and write the results to OUT.
 
-    What is complete with the same settings and model is not done again. A video that crashes,
-    hangs or fills the memory of its worker fails alone.
+    Videos that are complete with the same settings and model are skipped. A video that crashes,
+    hangs or fills the memory of its worker fails without affecting the others.
     """
     return _analyze(console, values, shared.timeline_from(values))
 
 
 @batch_command(batch, classify_one, CLASSIFY_EXAMPLES)
 def classify(console: Console, /, **values: Any) -> ExitCode:
-    """Say what each of INPUTS shows, and leave the results in OUT.
+    """Classify each of INPUTS and write the results to OUT.
 
-    What is complete with the same settings and model is not done again. A video that crashes,
-    hangs or fills the memory of its worker fails alone.
+    Videos that are complete with the same settings and model are skipped. A video that crashes,
+    hangs or fills the memory of its worker fails without affecting the others.
     """
     return _analyze(console, values, None)
 
@@ -97,8 +97,8 @@ def classify(console: Console, /, **values: Any) -> ExitCode:
 def extract(console: Console, /, **values: Any) -> ExitCode:
     """Write the features of each of INPUTS to a file in OUT.
 
-    What is complete with the same settings and weights is not done again. A video that
-    crashes, hangs or fills the memory of its worker fails alone.
+    Videos that are complete with the same settings and weights are skipped. A video that
+    crashes, hangs or fills the memory of its worker fails without affecting the others.
     """
     require_backbone(values)
     make_engine = partial(batch_options.make_extract_engine, values)
@@ -108,16 +108,21 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
 @batch.command(cls=Command, examples=STATUS_EXAMPLES)
 @click.argument("out", shell_complete=complete_files)
 @attach(
-    option("--failed", section="Output", is_flag=True, settable=False, help="Failures only."),
-    option("--jsonl", section="Output", is_flag=True, help="The last status line of each video."),
+    option("--failed", section="Output", is_flag=True, settable=False, help="List failures only."),
+    option(
+        "--jsonl",
+        section="Output",
+        is_flag=True,
+        help="Print the last status line of each video.",
+    ),
 )
 @shared.as_json
 @running.speech
 @click.pass_obj
 def status(console: Console, /, **values: Any) -> ExitCode:
-    """Sum up the status lines in OUT, of all runs and shards together.
+    """Summarise the status lines in OUT over all runs and shards.
 
-    Ends with the code that one run over all of it would have had.
+    The exit code is that of one run over all videos.
     """
     log = open_log(open_storage(values["out"]), None)
     lines = sorted(latest(log.lines()).values(), key=lambda line: line.path)

@@ -1,4 +1,4 @@
-"""``vtnstream cache``: stored features, listed and pruned."""
+"""``vtnstream cache``: list and prune stored features and compiled engines."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def cache() -> None:
     """List and prune stored features.
 
-    Features of every video that was read are kept, so that the next command on it decodes
-    nothing; above a size limit the least recently used go first.
+    vtnstream stores the features of every video it reads, so that the next command on that video
+    decodes nothing. Above a size limit it removes the least recently used features first.
     """
 
 
@@ -86,7 +86,7 @@ def list_(console: Console, /, **values: Any) -> None:
         section="Prune",
         is_flag=True,
         settable=False,
-        help="Remove all, whatever the limit, and compiled engines.",
+        help="Remove all features and compiled engines.",
     ),
 )
 @shared.as_json
@@ -94,7 +94,7 @@ def list_(console: Console, /, **values: Any) -> None:
 @running.speech
 @click.pass_obj
 def prune(console: Console, /, **values: Any) -> None:
-    """Remove stored features, least recently used first; what is in use stays."""
+    """Remove stored features, least recently used first; features in use are kept."""
     cache_ = _cache(values)
     removed = cache_.prune(-1 if values["all"] else values["limit"])
     freed, kept = sum(entry.size_bytes for entry in removed), len(cache_.entries())

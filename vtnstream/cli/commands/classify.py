@@ -1,4 +1,4 @@
-"""``vtnstream classify``: what a video shows, as a whole."""
+"""``vtnstream classify``: the class of a whole video."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ vtnstream classify surgery.mp4 --model models/surgery
 vtnstream classify a.mp4 b.mkv recordings/ --recursive --top-k 3
 vtnstream classify match.mp4 --start 45:00 --end 1:30:00 --json
 find . -name '*.mp4' -print0 | vtnstream classify -0 - --jsonl
-vtnstream classify film.mkv --num-frames 250 -o results -f json,csv
+vtnstream classify movie.mkv --num-frames 250 -o results -f json,csv
 vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 """
 
@@ -34,9 +34,9 @@ vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 @running.speech
 @click.pass_obj
 def classify(console: Console, /, **values: Any) -> ExitCode:
-    """Say what each of INPUTS shows, with a score for every class.
+    """Classify each of INPUTS, with a score for every class.
 
     INPUTS are videos of any length, directories, patterns, or - for names on standard input.
-    Every sampled frame is seen by one pass of the model over the whole sequence.
+    The model reads all sampled frames of a video in one pass over the whole sequence.
     """
     return analyze_inputs(console, values, None)

@@ -1,4 +1,4 @@
-"""``vtnstream clips``: segments of a stored result cut out as videos."""
+"""``vtnstream clips``: cut segments of a stored result out of the video."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
         settable=False,
         multiple=True,
         metavar="NAME",
-        help="Only segments of this label; again for more [default: all].",
+        help="Cut only segments of this label; may be repeated [default: all].",
     ),
     option(
         "--min-score",
@@ -45,7 +45,7 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
         type=click.FloatRange(0, 1),
         default=0.0,
         metavar="X",
-        help="Only segments at least this sure.",
+        help="Cut only segments with at least this score.",
     ),
     option(
         "--pad",
@@ -53,10 +53,10 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
         type=click.FloatRange(min=0),
         default=0.0,
         metavar="SECONDS",
-        help="Also this much before and after.",
+        help="Seconds to add before and after each segment.",
     ),
-    option("--join", section="Clips", is_flag=True, help="One file with all of them in a row."),
-    shared.output_dir("Where the clips go.", settable=False),
+    option("--join", section="Clips", is_flag=True, help="Write all clips into one file."),
+    shared.output_dir("Write the clips here.", settable=False),
     shared.overwrite,
     shared.video,
 )
@@ -65,16 +65,16 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
 @running.speech
 @click.pass_obj
 def clips(console: Console, /, **values: Any) -> ExitCode:
-    """Cut the segments of RESULTS, JSON files that timeline wrote, out of their videos.
+    """Cut the segments of RESULTS (JSON files of `timeline`) out of their videos.
 
-    Clips are encoded again, exact to the frame, with their sound; --copy moves packets instead,
-    and --smart encodes only what it must. A clip that exists is kept.
+    Clips are encoded again with their sound, so that they are exact to the frame; --copy copies
+    packets instead, and --smart encodes only where a cut requires it. Existing clips are kept.
     """
     folder, template = values["output_dir"], values["name"] or clip_files.DEFAULT_NAME
     if folder is None:
-        raise UsageError("no place for the clips: say where with -o DIR")
+        raise UsageError("no output folder for the clips: name one with -o DIR")
     if values["video"] is not None and len(values["results"]) > 1:
-        raise UsageError("--video belongs to one result: name one")
+        raise UsageError("--video is for one result: name one")
     if values["join"] and values["name"] is not None:
         raise UsageError("--name names single clips: leave it out with --join")
     clip_files.check_template(template)
@@ -83,7 +83,7 @@ def clips(console: Console, /, **values: Any) -> ExitCode:
     def work(name: str, report: Report) -> None:
         video = find_video(report, name, values["video"], console)
         if video is None:
-            raise ReportError(f"{report.input}: the video is not here: say where with --video FILE")
+            raise ReportError(f"{report.input}: the video was not found: name it with --video FILE")
         chosen = chosen_segments(report, values["label"], values["min_score"])
         suffix, pad = clip_files.suffix_for(video), values["pad"]
         if values["join"]:
@@ -112,7 +112,7 @@ def chosen_segments(
         ReportError: the result has no timeline, or no such segment.
     """
     if report.segments is None:
-        raise ReportError(f"{report.input}: holds no timeline: make one with vtnstream timeline")
+        raise ReportError(f"{report.input}: has no timeline: make one with vtnstream timeline")
     known = sorted({segment.label for segment in report.segments})
     for label in labels:
         if label not in known:
@@ -126,5 +126,5 @@ def chosen_segments(
         if (not labels or segment.label in labels) and segment.score >= min_score
     ]
     if not chosen:
-        raise ReportError(f"{report.input}: no segment of these labels and scores")
+        raise ReportError(f"{report.input}: no segment with these labels and scores")
     return chosen

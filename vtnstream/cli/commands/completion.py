@@ -1,4 +1,4 @@
-"""``vtnstream completion``: what a shell needs to complete commands and options."""
+"""``vtnstream completion``: scripts that complete commands and options in a shell."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 @running.speech
 @click.pass_obj
 def completion(console: Console, /, shell: str) -> None:
-    """Print the completion script of SHELL."""
+    """Print the script that completes vtnstream's commands and options in SHELL."""
     from click.shell_completion import get_completion_class
 
     from vtnstream.cli.framework.group import cli
 
-    made = get_completion_class(shell)
-    if made is None:
-        raise UsageError(f"this click cannot complete in {shell}: pip install -U click")
-    console.out(made(cli, {}, "vtnstream", "_VTNSTREAM_COMPLETE").source().rstrip("\n"))
+    completion_class = get_completion_class(shell)
+    if completion_class is None:
+        raise UsageError(f"this version of click has no {shell}: run pip install -U click")
+    console.out(completion_class(cli, {}, "vtnstream", "_VTNSTREAM_COMPLETE").source().rstrip("\n"))

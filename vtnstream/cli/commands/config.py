@@ -1,4 +1,4 @@
-"""``vtnstream config``: the settings that hold here, and where each comes from."""
+"""``vtnstream config``: the settings in force, and the source of each."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ VTNSTREAM_WINDOW=32 vtnstream config show timeline --json
 
 @click.group()
 def config() -> None:
-    """Look at settings."""
+    """Show settings."""
 
 
 @config.command(cls=Command, examples=EXAMPLES)
 @click.argument("command", required=False)
-@click.option("--all", "everything", is_flag=True, help="Defaults as well.")
+@click.option("--all", "everything", is_flag=True, help="Show defaults too.")
 @shared.as_json
 @running.speech
 @click.pass_obj
 def show(console: Console, /, command: str | None, everything: bool, **values: Any) -> None:
-    """Show the settings of COMMAND (or of all) that hold without any flag.
+    """Show the settings of COMMAND (or of all commands) that variables and config files make.
 
-    A flag goes before VTNSTREAM_<COMMAND>_<OPTION>, that before VTNSTREAM_<OPTION>, that before
-    vtnstream.toml of the project, that before the user's config.toml.
+    Settings, strongest first: a flag, VTNSTREAM_<COMMAND>_<OPTION>, VTNSTREAM_<OPTION>, the
+    project's vtnstream.toml, the user's config.toml.
     """
     rows = [
         row
@@ -52,9 +52,9 @@ def show(console: Console, /, command: str | None, everything: bool, **values: A
         console.out(json.dumps(rows, indent=2))
         return
     for path in config_files():
-        console.say(f"reads {path}")
+        console.say(f"config file {path}")
     if not rows:
-        console.say("nothing is set: all options have their defaults (--all shows them)")
+        console.say("nothing is set: all options have their defaults (show them with --all)")
         return
     cells = [[r["command"], r["option"], _shown(r["value"]), r["from"]] for r in rows]
     print_table(console, ["command", "option", "value", "from"], cells)

@@ -1,4 +1,4 @@
-"""``vtnstream demo``: the reason to read the whole sequence, shown."""
+"""``vtnstream demo``: shows why a model should read the whole sequence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
         default=Path("vtnstream-demo"),
         show_default=True,
         metavar="DIR",
-        help="Where films, annotations and models go.",
+        help="Write videos, annotations and models here.",
     ),
     option(
         "--seed",
@@ -51,7 +51,7 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
         default=0,
         metavar="N",
         show_default=True,
-        help="Another seed makes other films.",
+        help="Random seed; another seed makes other videos.",
     ),
     shared.overwrite,
 )
@@ -59,10 +59,10 @@ TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
 @running.speech
 @click.pass_obj
 def demo(console: Console, /, **values: Any) -> None:
-    """Make short films, train two small models on them, and show why one of them knows more.
+    """Make short videos, train two small models on them, and compare the models.
 
-    A coloured bar in the first seconds of each film decides what everything later means. The
-    first model reads the whole film, the second only a few seconds around each moment.
+    A coloured bar in the first seconds of each video decides the label of every later moment.
+    The first model reads the whole video, the second only a few seconds around each moment.
     """
     from vtnstream.replacing import check_target, remember
     from vtnstream.training.demo import run_demo
@@ -99,16 +99,18 @@ def _print(result: DemoResult) -> None:
     strips = timeline_lines(report, legend, canvas)[: -len(legend.lines(gaps=False))]
     names = Text("  ").join(Text.assemble(legend.mark(name), f" {name}") for name in legend.labels)
     lines = [
-        Text(f"{result.film}: a film no model has seen; the bar at its beginning is {result.cue}"),
+        Text(f"{result.film}: a video unseen in training; the bar at its start is {result.cue}"),
         Text(),
         *strips,
-        names,  # shares of the time, as a timeline's own legend has them, mean nothing here
+        names,  # without the shares of time that a timeline's legend shows
         Text(),
-        Text(f"frames right in {result.num_unseen} unseen films (guessing: {result.chance:.0f} %)"),
-        _score(WHOLE, "reads the whole film at once", result.vtn),
+        Text(
+            f"correct frames in {result.num_unseen} unseen videos (chance: {result.chance:.0f} %)"
+        ),
+        _score(WHOLE, "reads the whole video at once", result.vtn),
         _score(LOCAL, "the same without global attention", result.without_global_attention),
         Text(),
-        Text(f"everything took {format_time(result.seconds, digits=0)}; try next:"),
+        Text(f"total time {format_time(result.seconds, digits=0)}; try next:"),
         *(Text(f"  {command}") for command in _next_commands(result)),
     ]
     for line in lines:
@@ -122,7 +124,7 @@ def _score(track: str, what: str, model: DemoModel) -> Text:
 
 
 def _side_by_side(result: DemoResult) -> Report:
-    """One report whose tracks are the truth and both models' answers."""
+    """One report with three tracks: the annotation and the predictions of both models."""
     whole, local = result.vtn, result.without_global_attention
 
     def on(track: str, segments: tuple[Segment, ...]) -> list[Segment]:

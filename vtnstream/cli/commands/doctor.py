@@ -1,4 +1,4 @@
-"""``vtnstream doctor``: what this machine and this installation can do."""
+"""``vtnstream doctor``: check this installation and machine."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ vtnstream doctor --json > report.json
 @running.speech
 @click.pass_obj
 def doctor(console: Console, /, **values: Any) -> ExitCode:
-    """Say what this machine can do: versions, decoders, devices, precisions, space.
+    """Check this installation and machine: versions, decoders, devices, precisions, disk space.
 
-    Ends with code 1 where something would keep vtnstream from running.
+    The exit code is 1 if a problem would keep vtnstream from running.
     """
     problems: list[str] = []
     facts = {
@@ -88,8 +88,8 @@ def _packages(names: tuple[str, ...], problems: list[str]) -> dict[str, str | No
         import torchvision  # noqa: F401 - a pair that does not match fails here
     except Exception as error:
         problems.append(
-            f"torch and torchvision do not match ({type(error).__name__}): install both again in "
-            "one command"
+            f"torch and torchvision do not match ({type(error).__name__}): reinstall both in one "
+            "pip command"
         )
     return found
 
@@ -138,8 +138,8 @@ def _devices(problems: list[str]) -> dict[str, Any]:
 
 
 def _backbone(name: str) -> dict[str, Any]:
-    """What `--dtype auto` and `--backend auto` come to for a long video on a device, and what
-    keeps each other backend from running there."""
+    """The choices of `--dtype auto` and `--backend auto` for a long video on a device, and the
+    reason why each other backend cannot run there."""
     import torch
 
     from vtnstream.models.compile.backend import BACKENDS, EAGER, PREFERRED, get_backend
@@ -156,7 +156,7 @@ def _backbone(name: str) -> dict[str, Any]:
 
 
 def _cpu_flags() -> list[str]:
-    """Of the flags that decide about precisions, those this processor has (Linux only)."""
+    """The CPU flags of this processor that decide which precision is fast (Linux only)."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -179,7 +179,7 @@ def _bfloat16(flags: list[str]) -> str:
     for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16"), ("bf16", "BF16")):
         if flag in flags:
             return f"fast ({name})"
-    return "slow (no AMX or AVX-512 BF16 here): float32 is the better choice"
+    return "slow (no AMX or AVX-512 BF16 here): float32 is faster"
 
 
 def _cache(chosen: Path | None, problems: list[str]) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _cache(chosen: Path | None, problems: list[str]) -> dict[str, Any]:
     free = shutil.disk_usage(there).free
     writable = there.is_dir() and os.access(there, os.W_OK)
     if not writable:
-        problems.append(f"{place}: features cannot be written there; choose another --cache-dir")
+        problems.append(f"{place}: not writable; choose another --cache-dir")
     elif free < LITTLE_SPACE:
         problems.append(f"{place}: only {format_size(free)} free; choose another --cache-dir")
     entries = FeatureCache(place).entries()
@@ -209,21 +209,26 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [(name, facts[name]) for name in ("vtnstream", "python", "platform")]
     lines += [(name, found or "not installed") for name, found in facts["packages"].items()]
     lines += [
-        (f"extra {name}", found or f"not installed; for {EXTRA_USES[name]}")
+        (f"extra {name}", found or f"not installed ({EXTRA_USES[name]})")
         for name, found in facts["extras"].items()
     ]
     if decoding:
         lines.append(("ffmpeg", decoding["ffmpeg"]))
         lines.append(("decoders", ", ".join(decoding["decoders"])))
-        lines.append(("hardware known", ", ".join(decoding["hardware"]) or "none"))
+        lines.append(("hardware decoders", ", ".join(decoding["hardware"]) or "none"))
     for name, device in facts["devices"].items():
         memory = device.get("memory_bytes")
         size = f"{device['cores']} cores" if memory is None else format_size(memory)
         lines.append((name, f"{device['name']}, {size}, {device['capability']}"))
         lines.append((f"{name} bfloat16", device["bfloat16"]))
         chosen = device["backbone"]
-        lines.append((f"{name} backbone", f"{chosen['dtype']}, long videos by {chosen['backend']}"))
-        lines += [(f"{name} without", f"{what}: {why}") for what, why in chosen["missing"].items()]
+        lines.append(
+            (f"{name} backbone", f"{chosen['dtype']}, {chosen['backend']} for long videos")
+        )
+        lines += [
+            (f"{name} unavailable", f"{backend}: {why}")
+            for backend, why in chosen["missing"].items()
+        ]
     found = facts["compilers"]
     lines.append(("compilers", ", ".join(found) or "none (torch.compile needs one)"))
     used = f"{cache['stores']} stores, {format_size(cache['used_bytes'])}"

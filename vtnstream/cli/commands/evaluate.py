@@ -1,4 +1,4 @@
-"""``vtnstream evaluate``: a model, or stored predictions, held against annotations."""
+"""``vtnstream evaluate``: evaluate a model, or stored predictions, on annotations."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ _SECTION = "Evaluation"
         section="Model",
         settable=False,
         metavar="PATH",
-        help="Stored results instead of a model: reports (folder, JSON, JSONL) or ActivityNet's.",
+        help="Evaluate stored results: reports (folder, JSON, JSONL) or ActivityNet JSON.",
     ),
     option(
         "--order",
         section=_SECTION,
         type=click.Choice(list(ORDERS)),
-        help="Published order of evaluation [default: full-video, of segments offline].",
+        help="Evaluation protocol [default: full-video for classes, offline for segments].",
     ),
     option(
         "--shuffle",
@@ -63,17 +63,17 @@ _SECTION = "Evaluation"
         settable=False,
         type=click.IntRange(min=0),
         metavar="SEED",
-        help="Frames in random order: what the model makes of time.",
+        help="Shuffle the frames, to measure how much the model uses their order.",
     ),
-    option("--split", section=_SECTION, metavar="NAME", help="Only videos of this split."),
-    option("--fold", section=_SECTION, metavar="NAME", help="Only videos of this fold."),
+    option("--split", section=_SECTION, metavar="NAME", help="Use only videos of this split."),
+    option("--fold", section=_SECTION, metavar="NAME", help="Use only videos of this fold."),
     option(
         "--annotation-format",
         section=_SECTION,
         type=click.Choice(["auto", *FORMATS]),
         default="auto",
         show_default=True,
-        help="What the annotations are.",
+        help="Format of the annotations.",
     ),
     option("--videos", section=_SECTION, metavar="DIR", help="Folder of the videos."),
     option(
@@ -82,15 +82,15 @@ _SECTION = "Evaluation"
         type=click.Choice(UNLABELLED),
         default="auto",
         show_default=True,
-        help="Frames without a label; auto leaves them out if the model knows no background.",
+        help="Frames without a label; auto ignores them if the model has no background class.",
     ),
-    option("--phases", section=_SECTION, is_flag=True, help="Surgical metrics of phases as well."),
+    option("--phases", section=_SECTION, is_flag=True, help="Also compute surgical phase metrics."),
     option(
         "--frame-rate",
         section=_SECTION,
         type=click.FloatRange(min=0, min_open=True),
         metavar="X",
-        help="Frames a second of frame-wise metrics [default: 10].",
+        help="Frames per second of frame-wise metrics [default: 10].",
     ),
 )
 @shared.timeline
@@ -99,15 +99,15 @@ _SECTION = "Evaluation"
 @running.speech
 @click.pass_obj
 def evaluate(console: Console, /, **values: Any) -> ExitCode:
-    """Hold a model, or predictions made before, against ANNOTATIONS.
+    """Evaluate a model, or stored predictions, on ANNOTATIONS.
 
-    Classes of videos: top-1 and top-5, per class, confusion, calibration. Segments: mAP at
-    tIoU, frame accuracy, edit, F1@{10,25,50}, and per-phase metrics, each with its protocol.
+    For classes of videos: top-1 and top-5, per class, confusion, calibration. For segments: mAP
+    at tIoU, frame accuracy, edit score, F1@{10,25,50} and metrics per phase.
     """
     if (values["model"] is None) == (values["predictions"] is None):
         raise UsageError("give a model with --model, or stored results with --predictions")
     if values["shuffle"] is not None and values["model"] is None:
-        raise UsageError("--shuffle asks a model: name it with --model")
+        raise UsageError("--shuffle needs a model: name it with --model")
     found = read_annotations(
         values["annotations"],
         format=values["annotation_format"],
@@ -117,7 +117,9 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
     )
     order = resolve_order(values["order"], segments=found.has_segments)
     if values["window"] is not None and not found.has_segments:
-        console.warn("--window is not used: it cuts segments, these annotations are classes")
+        console.warn(
+            "--window has no effect: it is for segments, and these annotations are classes"
+        )
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
         code, judged = ExitCode.OK, _from_predictions(videos, values["predictions"], console)
@@ -125,7 +127,7 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
     else:
         code, judged, labels = _from_model(found, videos, order, values, console)
     if not judged:
-        raise AnnotationError(f"{values['annotations']}: no video could be judged")
+        raise AnnotationError(f"{values['annotations']}: no video could be evaluated")
     evaluation = _evaluation(found, judged, values, labels)
     left_out = len(videos) - len(judged)
     _print(console, evaluation, len(judged), left_out, order, values)
@@ -135,10 +137,10 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
 def _selected(
     annotations: Annotations, split: str | None, fold: str | None
 ) -> list[AnnotatedVideo]:
-    """The videos to judge.
+    """The videos to evaluate.
 
     Raises:
-        AnnotationError: none is in this split or fold.
+        AnnotationError: no video is in this split and fold.
     """
     from vtnstream.datasets.lines import split_named
 
@@ -154,8 +156,11 @@ def _selected(
 
 
 def _from_predictions(videos: list[AnnotatedVideo], path: str, console: Console) -> list[Judged]:
-    """Annotated videos with their predictions. A video without any counts as one of which
-    nothing was found; that is said."""
+    """Annotated videos with their stored predictions.
+
+    A video without a prediction counts as one without segments, with a warning; for class
+    annotations it is left out.
+    """
     from vtnstream.evaluation import Judged
     from vtnstream.predictions import Prediction, read_predictions
 
@@ -182,8 +187,11 @@ def _from_model(
     values: Mapping[str, Any],
     console: Console,
 ) -> tuple[ExitCode, list[Judged], tuple[str, ...]]:
-    """Ask the model about every video; one that fails is left out and makes the exit code 1.
-    Also returns the model's dense labels."""
+    """Run the model on every video. A video that fails is left out and makes the exit code 1.
+
+    Returns:
+        the exit code, the videos with their predictions, and the model's dense labels.
+    """
     from vtnstream.analyzer import Analyzer
     from vtnstream.evaluation import Judged
     from vtnstream.inference.request import Request
@@ -221,10 +229,10 @@ def _from_model(
 def _check_labels(
     annotations: Annotations, videos: list[AnnotatedVideo], head: HeadConfig, console: Console
 ) -> None:
-    """Says which annotated labels the model cannot give.
+    """Warn of annotated labels that the model does not have.
 
     Raises:
-        AnnotationError: it can give none of them.
+        AnnotationError: the model has none of them.
     """
     known = {*head.labels, *head.dense_labels, BACKGROUND}
     wanted = {item.label for video in videos for item in video.annotations}
@@ -234,10 +242,10 @@ def _check_labels(
     shown = ", ".join(unknown[:5]) + (" ..." if len(unknown) > 5 else "")
     if not wanted & known:
         raise AnnotationError(
-            f"{annotations.source}: none of its labels ({shown}) is one of the model's: is it the "
-            "right model?"
+            f"{annotations.source}: the model has none of its labels ({shown}): choose another "
+            "model"
         )
-    console.warn(f"{annotations.source}: labels that the model does not know: {shown}")
+    console.warn(f"{annotations.source}: the model does not have these labels: {shown}")
 
 
 def _evaluation(
@@ -311,7 +319,7 @@ def _cell(value: float | None) -> str:
 
 
 def _print_confusion(console: Console, evaluation: Evaluation) -> None:
-    """The mistakes that were made, most frequent first: a whole matrix fits no screen."""
+    """Print the most frequent confusions; the whole matrix would not fit a screen."""
     if not evaluation.confusion:
         return
     labels, counts = evaluation.confusion["labels"], evaluation.confusion["counts"]

@@ -1,4 +1,4 @@
-"""``vtnstream export``: stored results in other formats, without looking at the video again."""
+"""``vtnstream export``: write stored results in other formats, without decoding the video."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ vtnstream export --schema > report.schema.json
         settable=False,
         multiple=True,
         metavar="NAMES",
-        help="Formats to write, such as srt,otio; all writes every one.",
+        help="Formats to write, such as srt,otio, or all.",
     ),
-    shared.output_dir("Where to write them [default: beside the result].", settable=False),
+    shared.output_dir("Write the files here [default: the result's folder].", settable=False),
     option(
         "--chapters-into",
         section="Output",
         settable=False,
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="COPY",
-        help="Copy the video to COPY (.mkv, .mp4, .mov) with the segments as chapters; "
-        "nothing is encoded again.",
+        help="Copy the video to COPY (.mkv, .mp4, .mov) with the segments as chapters, without "
+        "encoding.",
     ),
     shared.overwrite,
     shared.video,
@@ -59,24 +59,24 @@ vtnstream export --schema > report.schema.json
         section="Output",
         settable=False,
         is_flag=True,
-        help="Print the JSON Schema of results instead.",
+        help="Print the JSON Schema of results and exit.",
     ),
 )
 @running.speech
 @click.pass_obj
 def export(console: Console, /, **values: Any) -> ExitCode:
-    """Write RESULTS, JSON files that classify or timeline wrote, in other formats.
+    """Write RESULTS (JSON files of `classify` or `timeline`) in other formats.
 
-    Nothing is decoded or computed; the video is needed only to copy it and to make the
-    thumbnails of an HTML page.
+    No model is run. The video is needed only for --chapters-into and for the thumbnails of an
+    HTML page.
     """
     if values["schema"]:
         return _print_schema(console)
     if not values["format"] and values["chapters_into"] is None:
-        raise UsageError("say what to write: -f srt,otio or --chapters-into COPY.mkv")
+        raise UsageError("no format: name some with -f srt,otio, or use --chapters-into COPY.mkv")
     for flag in ("chapters_into", "video"):
         if values[flag] is not None and len(values["results"]) > 1:
-            raise UsageError(f"--{flag.replace('_', '-')} belongs to one result: name one")
+            raise UsageError(f"--{flag.replace('_', '-')} is for one result: name one")
     files = ResultFiles.of(values["format"], console, overwrite=values["overwrite"])
 
     def work(name: str, report: Report) -> None:
@@ -86,7 +86,7 @@ def export(console: Console, /, **values: Any) -> ExitCode:
             _copy_with_chapters(report, video, copy, console, overwrite=replace)
         beside = Path(os.path.dirname(name) if name != "-" else "")
         folder = values["output_dir"] or beside
-        # "all" must not write the result anew over itself: what it does not know would be lost.
+        # "all" must not overwrite the result itself: fields unknown to this version would be lost.
         own = {"json"} if files.every and os.path.abspath(folder) == os.path.abspath(beside) else {}
         refusal = files.write(report, folder, video=video, without=own)
         if refusal is not None:
@@ -104,7 +104,7 @@ def _copy_with_chapters(
     from vtnstream.video.remux import copy_with_chapters
 
     if video is None:
-        raise ReportError(f"{report.input}: the video is not here: say where with --video FILE")
+        raise ReportError(f"{report.input}: the video was not found: name it with --video FILE")
     if why := WRITERS["chapters"].refuses(report, Place.of(report, copy.parent)):
         raise OutputError(f"{report.input}: no chapters: {why}")
     for sentence in copy_with_chapters(video, copy, chapters_of(report), overwrite=overwrite):

@@ -1,4 +1,4 @@
-"""``vtnstream extract``: features of videos as files."""
+"""``vtnstream extract``: write the features of videos to files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from vtnstream.types import Partial, Report
 
 EXAMPLES = """
-vtnstream extract film.mkv --backbone deit_tiny_patch16_224 --pretrained -o film.safetensors
+vtnstream extract movie.mkv --backbone deit_tiny_patch16_224 --pretrained -o movie.safetensors
 vtnstream extract recordings/ --recursive --model models/surgery -o features/
-vtnstream extract film.mp4 --backbone mobilenetv2_100 --backbone-arg pad_type=same \\
-    --weights mobilenet.safetensors --mean .5 --std .5 --fps 2 -o film.safetensors
+vtnstream extract match.mp4 --backbone mobilenetv2_100 --backbone-arg pad_type=same \\
+    --weights mobilenet.safetensors --mean .5 --std .5 --fps 2 -o match.safetensors
 """
 SUFFIX = ".safetensors"
 
@@ -46,7 +46,7 @@ SUFFIX = ".safetensors"
         section="Output",
         settable=False,
         metavar="FILE",
-        help="The feature file; for several inputs a directory.",
+        help="Feature file to write; a directory for several inputs.",
     ),
     shared.overwrite,
 )
@@ -55,10 +55,10 @@ SUFFIX = ".safetensors"
 @running.speech
 @click.pass_obj
 def extract(console: Console, /, **values: Any) -> ExitCode:
-    """Write the features of INPUTS, as a backbone sees their frames, to safetensors files.
+    """Compute the backbone features of INPUTS and write them to safetensors files.
 
-    A file holds features (T, D), start_seconds, end_seconds, pts and indices, and as metadata
-    what they were made with. `classify` and `timeline` read it with --features.
+    A file holds features (T, D), start_seconds, end_seconds, pts and indices; its metadata
+    describes the video, backbone and sampling. `classify` and `timeline` read it with --features.
     """
     inputs = resolve(values)
     outputs = _outputs(inputs, values["output"])
@@ -104,20 +104,20 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
-    """Where the features of each input go; two inputs never share a file.
+    """The feature file of each input; two inputs never share a file.
 
     Raises:
-        UsageError: no place is named, or it is a file for several inputs.
+        UsageError: no output is named, or it is a file but there are several inputs.
     """
     if output is None:
-        raise UsageError("no output: say where with -o FILE.safetensors (a directory for several)")
+        raise UsageError("no output: name it with -o FILE.safetensors (a directory for several)")
     place = Path(output)
     directory = place.is_dir() or not inputs.single or output.endswith(os.sep)
     paths = [item.path for item in inputs.items]
     if not directory:
         return {paths[0]: place}
     if place.exists() and not place.is_dir():
-        raise UsageError(f"{output}: several inputs need a directory, and this is a file")
+        raise UsageError(f"{output}: is a file, but several inputs need a directory: name one")
     place.mkdir(parents=True, exist_ok=True)
     names = output_names(paths)
     return {path: place / file_name(names[path], SUFFIX) for path in paths}
@@ -141,5 +141,5 @@ def _document(report: Report) -> dict[str, Any]:
 
 def _line(report: Report, output: Path) -> str:
     run = report.run
-    source = "stored before" if run["from_store"] else f"{run['frames_decoded']:,} frames decoded"
-    return f"{output}: {run['tokens']:,} tokens x {run['features']} numbers, {source}"
+    source = "from the cache" if run["from_store"] else f"{run['frames_decoded']:,} frames decoded"
+    return f"{output}: {run['tokens']:,} tokens x {run['features']} features, {source}"

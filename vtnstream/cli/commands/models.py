@@ -1,4 +1,4 @@
-"""``vtnstream models``: presets, trained models and backbones."""
+"""``vtnstream models``: list and show presets, published models and trained models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """List, show, fetch and hand on models: presets, published and trained ones."""
+    """List, show, download and share models: presets, published models and trained models."""
 
 
 for command in (import_, download, card, push, export):
@@ -50,15 +50,17 @@ vtnstream models list --backbones 'deit*patch16*'
         section="List",
         settable=False,
         metavar="PATTERN",
-        help="The timm backbones of this pattern instead ('*' for all).",
+        help="List the timm backbones that match this pattern instead ('*' for all).",
     )
 )
 @shared.as_json
 @running.speech
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
-    """List presets, published models, and trained ones in FOLDERS (by default here and in
-    ./models)."""
+    """List presets, published models, and the trained models in FOLDERS.
+
+    FOLDERS are by default the current directory and ./models.
+    """
     if values["backbones"] is not None:
         _list_backbones(console, values["backbones"], as_json=values["json"])
         return
@@ -94,7 +96,7 @@ def list_(console: Console, /, **values: Any) -> None:
     for model in published.values():
         console.out("")
         print_facts(console, _source_facts(model))
-    console.say("a preset is untrained: `vtnstream train --preset NAME` makes a model of it")
+    console.say("presets are untrained: train one with `vtnstream train --preset NAME`")
 
 
 def _document(
@@ -107,7 +109,7 @@ def _document(
 
 
 def _source_facts(model: PublishedModel) -> list[tuple[str, str]]:
-    """Where a published model comes from, and what is not known of it."""
+    """The source of a published model; unknown values are shown as unknown."""
     source = model.source
     size = format_size(source.size_bytes) if source.size_bytes else "unknown"
     known = f"{source.sha256} ({source.sha256_from})" if source.sha256 else "unknown"
@@ -137,7 +139,7 @@ vtnstream models show models/surgery --json
 @running.speech
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> None:
-    """Show a preset, a published model, or the trained one of a folder or Hub name."""
+    """Show a preset, a published model, or a trained model in a folder or on the Hub."""
     from vtnstream.models.io.published import published_models
     from vtnstream.models.presets import is_preset, preset
 
@@ -170,7 +172,7 @@ def _list_backbones(console: Console, pattern: str, *, as_json: bool) -> None:
 
 
 def _model_folders(places: tuple[str, ...]) -> Iterator[Path]:
-    """Model folders at these places, or right below them."""
+    """The model folders among these folders and their direct subfolders."""
     seen: set[Path] = set()
     for place in map(Path, places):
         try:
@@ -207,7 +209,7 @@ def _labels(config: ModelConfig) -> str:
 
 
 def _count(config: ModelConfig) -> dict[str, int]:
-    """Parameters of a preset as the paper counts them: with the 400 classes of Kinetics."""
+    """Parameter counts of a preset with the 400 classes of Kinetics, as in the paper."""
     from vtnstream.models.create import create_model
 
     return _parameters(create_model(config, num_classes=400, device="meta"))

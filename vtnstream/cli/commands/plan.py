@@ -1,4 +1,4 @@
-"""``vtnstream plan``: what a run would take, before it."""
+"""``vtnstream plan``: estimate the cost of a run."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ vtnstream plan movie.mkv --json | jq .seconds
 @running.speech
 @click.pass_obj
 def plan(console: Console, /, **values: Any) -> ExitCode:
-    """Say how many frames, how much memory, disk and time a run over INPUTS would take.
+    """Estimate the frames, memory, disk space and time of a run over INPUTS.
 
-    Counts come from the file's header; the time is measured on the first frames with the
-    real decoder and backbone.
+    Counts come from the header of each file; the time is measured with the real decoder and
+    backbone on the first frames.
     """
     inputs = resolve(values)
     if values["model"] is None and values["backbone"] is None:
@@ -80,7 +80,7 @@ def _plan(path: str | Path, encoding: Encoding, values: dict[str, Any]) -> Plan:
         state = model.state_dict().values()
         hidden_size = model.config.temporal.hidden_size or encoding.encoder.num_features
         sizes = {
-            # a ViViT reads clips one by one and holds no states of the whole video
+            # A ViViT reads clips one by one and keeps no states of the whole video.
             "hidden_size": 0 if model.config.vivit is not None else hidden_size,
             "num_classes": len(head.dense_labels or head.labels),
             "weights_bytes": sum(tensor.nbytes for tensor in state),

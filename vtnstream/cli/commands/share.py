@@ -1,4 +1,4 @@
-"""``vtnstream models card``, ``push`` and ``export``: handing a model on."""
+"""``vtnstream models card``, ``push`` and ``export``: share a model."""
 
 from __future__ import annotations
 
@@ -39,8 +39,11 @@ vtnstream models card models/surgery --license cc-by-4.0 > models/surgery/README
 @running.speech
 @click.pass_obj
 def card(console: Console, /, **values: Any) -> None:
-    """Print the card of the model in FOLDER: its README.md, or one made of its config and
-    training figures."""
+    """Print the model card of FOLDER.
+
+    The card is the folder's README.md; without one, it is made from the config and the training
+    metrics.
+    """
     from vtnstream.models.io.card import model_card
 
     console.out(model_card(values["folder"], license=values["license"]).rstrip("\n"))
@@ -61,7 +64,7 @@ vtnstream timeline operation.mp4 --model my-org/surgery
         section="Hub",
         settable=False,
         is_flag=True,
-        help="Only you and your organisation see it.",
+        help="Make the repository private.",
     ),
     _LICENSE,
     running.offline,
@@ -69,17 +72,17 @@ vtnstream timeline operation.mp4 --model my-org/surgery
 @running.speech
 @click.pass_obj
 def push(console: Console, /, **values: Any) -> None:
-    """Put the model in FOLDER on the Hugging Face Hub: config, weights and card, nothing else.
+    """Upload the model in FOLDER to the Hugging Face Hub: config, weights and card only.
 
-    The card is the folder's README.md; without one it is made, unless the repository has its
-    own. Log in with `hf auth login` or HF_TOKEN.
+    The card is the folder's README.md; without one, a card is made unless the repository has
+    one. Log in with `hf auth login` or HF_TOKEN.
     """
     from vtnstream.models.io.hub import parse_hub_name
     from vtnstream.models.io.share import push_model
 
     name = parse_hub_name(values["name"])
     if name is None:
-        raise UsageError(f"{values['name']}: not a name on the Hub, which is org/name")
+        raise UsageError(f"{values['name']}: not a Hub name: write org/name")
     url = push_model(values["folder"], name, private=values["private"], license=values["license"])
     console.out(url)
     console.say(f"try it: vtnstream timeline VIDEO --model {name}")
@@ -102,7 +105,7 @@ vtnstream models export my-org/surgery -o exported
         required=True,
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
-        help="Where the programs go.",
+        help="Write the programs here.",
     ),
     option(
         "--format",
@@ -110,7 +113,7 @@ vtnstream models export my-org/surgery -o exported
         type=click.Choice(EXPORT_FORMATS),
         default=EXPORT_FORMATS[0],
         show_default=True,
-        help="torch.export (pt2), or ONNX (needs the extra 'export').",
+        help="Format: torch.export (pt2), or ONNX (needs the extra 'export').",
     ),
     option(
         "--overwrite",
@@ -125,16 +128,16 @@ vtnstream models export my-org/surgery -o exported
 @running.speech
 @click.pass_obj
 def export(console: Console, /, **values: Any) -> None:
-    """Write MODEL (a folder, or a name on the Hub) as two programs for other runtimes:
-    `backbone`, frames to features, and `temporal`, features to logits.
+    """Export MODEL (a folder, or a name on the Hub) as two programs for other runtimes.
 
-    Any batch and any length; both are compared with the model before they are kept.
+    `backbone` turns frames into features, `temporal` features into logits. Both take any batch
+    size and length, and both are compared with the model before they are written.
     """
     folder: Path = values["output"]
     written = [folder / f"{part}.{values['format']}" for part in ("backbone", "temporal")]
     there = [path for path in written if path.exists()]
     if there and not values["overwrite"]:
-        raise UsageError(f"{there[0]}: is there already; name another -o DIR, or --overwrite")
+        raise UsageError(f"{there[0]}: exists already; name another -o DIR, or use --overwrite")
     from vtnstream.models.io.checkpoint import load_model
     from vtnstream.models.io.export import export_model
 

@@ -1,4 +1,4 @@
-"""``vtnstream show``: a stored result in the terminal."""
+"""``vtnstream show``: show stored results in the terminal."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ ssh server cat movie.mkv.json | vtnstream show -
         metavar="K",
         default=TERMINAL_TOP_K,
         show_default=True,
-        help="Classes to show.",
+        help="Number of classes.",
     ),
     option(
         "--segments",
         section="Output",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Rows of the table of segments [default: 30]; the timeline shows all.",
+        help="Rows in the table of segments [default: 30]; the timeline above it shows all.",
     ),
 )
 @running.speech
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> ExitCode:
-    """Show RESULTS, JSON files that classify or timeline wrote, as those commands do."""
+    """Show RESULTS (JSON files of `classify` or `timeline`) in the terminal."""
     from vtnstream.report.terminal.render import MAX_SEGMENTS, print_report
 
     rows = MAX_SEGMENTS if values["segments"] is None else values["segments"]

@@ -1,4 +1,4 @@
-"""``vtnstream summarize``: the moments worth keeping, as an edit list and as a video."""
+"""``vtnstream summarize``: select the best parts of a video, as an edit list or a video."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _SECTION = "Summary"
         type=SecondsType(),
         default=SummaryConfig().length,
         metavar="TIME",
-        help=f"How long it may be: 90, 2m, 1:30 [default: {SummaryConfig().length:g} s].",
+        help=f"Longest summary: 90, 2m, 1:30 [default: {SummaryConfig().length:g} s].",
     ),
-    field(SummaryConfig, "piece", section=_SECTION, metavar="SECONDS", help="Longest piece."),
-    field(SummaryConfig, "shortest", section=_SECTION, metavar="SECONDS", help="Shortest piece."),
+    field(SummaryConfig, "piece", section=_SECTION, metavar="SECONDS", help="Longest part."),
+    field(SummaryConfig, "shortest", section=_SECTION, metavar="SECONDS", help="Shortest part."),
     field(
         SummaryConfig,
         "diversity",
         section=_SECTION,
         metavar="X",
-        help="0 to 1: how much pieces lose for looking like the rest.",
+        help="0 to 1: penalty for parts that look like parts already selected.",
     ),
     option(
         "--render",
@@ -63,7 +63,10 @@ _SECTION = "Summary"
         settable=False,
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Also cut the video (one input): .mp4, .mkv or .mov, sound included.",
+        help="Also write the shortened video with sound (one input): .mp4, .mkv or .mov.",
+    ),
+    option(
+        "--copy", section="Output", is_flag=True, help="With --render: copy packets, do not encode."
     ),
 )
 @clip_files.cutting("Output")
@@ -74,14 +77,14 @@ _SECTION = "Summary"
 @running.speech
 @click.pass_obj
 def summarize(console: Console, /, **values: Any) -> ExitCode:
-    """Choose the moments of INPUTS worth keeping: by attention, score and variety.
+    """Select the best parts of INPUTS by attention, score and variety.
 
-    The result is a report whose segments are the chosen moments; -f edl,otio,fcpxml -o DIR
-    writes edit lists, --render the shortened video.
+    The result is a report whose segments are the selected parts. -f edl,otio,fcpxml -o DIR
+    writes edit lists; --render writes the shortened video.
     """
     inputs = resolve(values)
     if values["render"] is not None and len(inputs.items) != 1:
-        raise UsageError("--render makes one video: name one input")
+        raise UsageError("--render is for one video: name one input")
     if values["render"] is not None:
         require_file(inputs, "--render")
         check_target(
@@ -99,7 +102,7 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         names = values["format"] or ("json", "otio")
         files = ResultFiles.of(names, console, overwrite=values["overwrite"])
     elif values["format"]:
-        raise UsageError("--format names the files of --output-dir: say where with -o DIR")
+        raise UsageError("--format needs an output folder: name one with -o DIR")
     from vtnstream.analyzer import Analyzer
     from vtnstream.inference.request import Request
 

@@ -1,4 +1,4 @@
-"""``vtnstream timeline``: what happens when."""
+"""``vtnstream timeline``: labelled segments of a video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ vtnstream timeline match.mp4 --localize both --viterbi 4 --json > match.json
 vtnstream timeline recordings/ --recursive -o results -f json,csv
 vtnstream timeline https://example.org/match.mp4 --window 64
 vtnstream timeline recording.ts --follow --window 32 | jq -c 'select(.final)'
-vtnstream timeline film.mkv --features film.safetensors --window 32 --stride 8
+vtnstream timeline movie.mkv --features movie.safetensors --window 32 --stride 8
 """
 
 
@@ -36,13 +36,13 @@ vtnstream timeline film.mkv --features film.safetensors --window 32 --stride 8
 @running.speech
 @click.pass_obj
 def timeline(console: Console, /, **values: Any) -> int:
-    """Say what happens when in each of INPUTS: labelled segments in seconds of the source.
+    """Find labelled segments in each of INPUTS, with their times in seconds of the video.
 
     INPUTS are videos of any length, directories, patterns, or - for names on standard input.
-    Features are kept, so that another window, threshold or head decodes nothing.
+    Features are stored, so that another window, threshold or head decodes nothing.
 
-    With --follow, one input is read while it comes: a file that grows, - for a pipe, a live HLS
-    playlist, rtsp:// or tcp://. Each segment is a line: {"final": true} will not change any more.
+    With --follow, one input is read as it arrives: a growing file, - for a pipe, a live HLS
+    playlist, rtsp:// or tcp://. Each line is a segment; one with "final": true will not change.
     """
     localize = shared.timeline_from(values)
     if values["follow"]:

@@ -1,4 +1,4 @@
-"""``vtnstream train``: a model of one's own labels."""
+"""``vtnstream train``: train a model on one's own labels."""
 
 from __future__ import annotations
 
@@ -39,27 +39,31 @@ vtnstream train recipe.toml --epochs 80 --set optim.batch_size=8 --set temporal.
 _SECTION = "Training"
 _DEFAULTS = TrainConfig()
 _FLAGS: Mapping[str, tuple[str, Any, str]] = {
-    "task": ("task", click.Choice(TASKS), "Classes of videos or of moments"),
+    "task": ("task", click.Choice(TASKS), "Classify whole videos, moments or both"),
     "annotation_format": (
         "data.format",
         click.Choice(["auto", *FORMATS]),
-        "What the annotations are",
+        "Format of the annotations",
     ),
-    "videos": ("data.videos", str, "Folder of the videos, where it is not that of the annotations"),
+    "videos": ("data.videos", str, "Folder of the videos, if not that of the annotations"),
     "epochs": ("optim.epochs", int, "Passes over the training videos"),
-    "learning_rate": ("optim.learning_rate", float, "Its highest value"),
-    "feature_norm": ("feature_norm", click.Choice(FEATURE_NORMS), "How features are normalised"),
-    "validation": ("data.validation", float, "Share of the videos held out"),
-    "validation_fold": ("data.validation_fold", str, "Fold of the annotations held out"),
+    "learning_rate": ("optim.learning_rate", float, "Peak learning rate"),
+    "feature_norm": ("feature_norm", click.Choice(FEATURE_NORMS), "Normalisation of the features"),
+    "validation": ("data.validation", float, "Share of the videos held out for validation"),
+    "validation_fold": ("data.validation_fold", str, "Fold held out for validation"),
     "unlabelled": (
         "data.unlabelled",
         click.Choice(UNLABELLED),
-        "Spans without a label are a class, or are left out",
+        "Treat time without a label as the class background, or ignore it",
     ),
-    "max_tokens": ("data.max_tokens", int, "Longer sequences are cropped at random"),
-    "clip_tokens": ("data.clip_tokens", int, "Train on clips this long; 0 is whole videos"),
-    "on_bad_video": ("data.on_bad_video", click.Choice(["stop", "skip"]), "Stop, or go on"),
-    "seed": ("seed", int, "Fixes weights, order, crops"),
+    "max_tokens": ("data.max_tokens", int, "Crop longer sequences at random to N tokens"),
+    "clip_tokens": ("data.clip_tokens", int, "Train on clips of N tokens; 0 uses whole videos"),
+    "on_bad_video": (
+        "data.on_bad_video",
+        click.Choice(["stop", "skip"]),
+        "Stop at an unreadable video, or skip it",
+    ),
+    "seed": ("seed", int, "Random seed of weights, order and crops"),
 }
 """Option -> (key of the config, type, help)."""
 _PREPROCESS = ("size", "resize", "crop", "interpolation", "mean", "std")
@@ -84,23 +88,30 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
 @click.argument("source", metavar="ANNOTATIONS|RECIPE", shell_complete=complete_files)
 @attach(
     option(
-        "--output", "-o", section=_SECTION, settable=False, metavar="FOLDER", help="The new model."
+        "--output",
+        "-o",
+        section=_SECTION,
+        settable=False,
+        metavar="FOLDER",
+        help="Write the model here.",
     ),
     option(
         "--overwrite",
         section=_SECTION,
         settable=False,
         is_flag=True,
-        help="Replace what FOLDER holds, a model or an unfinished training.",
+        help="Replace the model or unfinished run in FOLDER.",
     ),
-    option("--preset", section=_SECTION, metavar="NAME", help="Start from this (see models list)."),
+    option(
+        "--preset", section=_SECTION, metavar="NAME", help="Preset to start from (see models list)."
+    ),
     *(_flag(name, *about) for name, about in _FLAGS.items()),
     option(
         "--exclude-fold",
         section=_SECTION,
         multiple=True,
         metavar="NAME",
-        help="Fold that training never sees; again for more.",
+        help="Fold to leave out of training and validation; may be repeated.",
     ),
     option(
         "--set",
@@ -108,7 +119,7 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
         type=AssignmentType(),
         multiple=True,
         metavar="KEY=VALUE",
-        help="Any other setting, such as optim.batch_size=8; again for more.",
+        help="Any other setting, such as optim.batch_size=8; may be repeated.",
     ),
 )
 @backbone_options
@@ -118,14 +129,14 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
 @running.speech
 @click.pass_context
 def train(ctx: click.Context, /, **values: Any) -> None:
-    """Train a model on frozen features of a backbone, or on pixels.
+    """Train a model on the frozen features of a backbone, or on pixels.
 
     ANNOTATIONS is a CSV with a header: path,label for classes of videos, or
-    path,start,end,label for segments; columns fold, scene and split are understood. Lists of
-    PySlowFast, Kinetics' CSV, ActivityNet's JSON, folders of MS-TCN and Cholec80, and a folder
-    for each class are recognised too. RECIPE is a TOML file
-    that names the annotations and any setting; flags go over it, --set over both. A training
-    that was cut off goes on when the same command is given again.
+    path,start,end,label for segments; the columns fold, scene and split are optional. PySlowFast
+    lists, Kinetics CSV, ActivityNet JSON, MS-TCN and Cholec80 folders, and one folder per class
+    are recognised too. RECIPE is a TOML file with the path of the annotations and any settings;
+    flags override it, and --set overrides both. Run the same command again to resume an
+    interrupted run.
     """
     from vtnstream.training.accelerator import is_main_process
     from vtnstream.training.run import train as run_training
@@ -138,12 +149,12 @@ def train(ctx: click.Context, /, **values: Any) -> None:
         overrides["annotations"] = values["source"]
     config = train_config(recipe, overrides)
     if not config.output:
-        raise UsageError("no output: say where the model goes with -o FOLDER")
+        raise UsageError("no output folder for the model: name one with -o FOLDER")
     folder = Path(config.output)
     unfinished = (folder / "unfinished.pt").exists()
     if not values["overwrite"] and not unfinished and (folder / "config.json").exists():
         raise UsageError(
-            f"{config.output}: holds a model already; name another folder with -o, or --overwrite"
+            f"{config.output}: has a model already; name another folder with -o, or use --overwrite"
         )
     keep_freed_memory()
     progress = make_progress(console)
@@ -169,8 +180,8 @@ def train(ctx: click.Context, /, **values: Any) -> None:
 def _overrides(
     ctx: click.Context, values: Mapping[str, Any], *, over_recipe: bool
 ) -> dict[str, Any]:
-    """Settings as dotted keys. What config files say goes below a recipe, which was named
-    on the command line."""
+    """The settings that options make, as dotted keys. A recipe is named on the command line, so
+    it overrides options set in config files."""
     given = {name: value for name, value in values.items() if _counts(ctx, name, over_recipe)}
     found: dict[str, Any] = {about[0]: given.get(name) for name, about in _FLAGS.items()}
     found["output"], found["preset"] = given.get("output"), given.get("preset")
@@ -217,7 +228,7 @@ def _facts(result: TrainResult) -> list[tuple[str, str]]:
     return [
         ("model", str(result.folder)),
         ("task", f"{result.task}: {', '.join(result.labels)}"),
-        ("videos", f"{result.num_train} to learn from, {result.num_validation} held out"),
+        ("videos", f"{result.num_train} for training, {result.num_validation} held out"),
         ("held out", result.split),
         *([("unlabelled", result.unlabelled)] if result.unlabelled else []),
         ("best epoch", f"{best.epoch} of {len(result.records)}{early}"),

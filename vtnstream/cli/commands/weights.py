@@ -1,4 +1,4 @@
-"""``vtnstream models import`` and ``download``: weights of others become model folders."""
+"""``vtnstream models import`` and ``download``: make model folders of published weights."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
         required=True,
         type=click.Path(file_okay=False, path_type=Path),
         metavar="FOLDER",
-        help="The new model.",
+        help="Write the model here.",
     ),
     option(
         "--overwrite",
         section=_SECTION,
         settable=False,
         is_flag=True,
-        help="Replace the model that FOLDER holds.",
+        help="Replace the model in FOLDER.",
     ),
     option(
         "--labels",
@@ -49,14 +49,14 @@ vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
         settable=False,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Names of the classes, one a line [default for 400: Kinetics-400].",
+        help="File of class names, one per line [default for 400 classes: Kinetics-400].",
     ),
     option(
         "--backbone",
         section=_SECTION,
         settable=False,
         metavar="NAME",
-        help="timm model of the backbone's weights [default: ViT-B/16].",
+        help="timm model of the backbone [default: ViT-B/16].",
     ),
     option(
         "--num-heads",
@@ -64,7 +64,7 @@ vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
         settable=False,
         type=click.IntRange(min=1),
         metavar="N",
-        help="Heads of the temporal encoder [default: the checkpoint's, else the published].",
+        help="Attention heads of the temporal encoder [default: the checkpoint's or published].",
     ),
     option(
         "--attention-window",
@@ -72,16 +72,16 @@ vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
         settable=False,
         type=click.IntRange(min=2),
         metavar="N",
-        help="Its local reach in tokens [default: the same].",
+        help="Attention window in tokens [default: the checkpoint's or published].",
     ),
 )
 @running.speech
 @click.pass_obj
 def import_(console: Console, /, **values: Any) -> None:
-    """Turn CHECKPOINT, a VTN trained with PySlowFast or a folder of transformers' ViViT, into
-    a model folder.
+    """Convert CHECKPOINT to a model folder.
 
-    Every tensor must be known and of the right shape; nothing in the file is executed.
+    CHECKPOINT is a PySlowFast checkpoint of a VTN, or a folder of a ViViT of transformers. Every
+    tensor must have a known name and shape; no code in the file is executed.
     """
     from vtnstream.labels import read_labels
     from vtnstream.models.io.pyslowfast import Choices, import_checkpoint, save_imported
@@ -117,7 +117,7 @@ def _import_vivit(source: Path, folder: Path, values: dict[str, Any]) -> None:
     told = [n for n in ("labels", "backbone", "num_heads", "attention_window") if values[n]]
     if told:
         flag = "--" + told[0].replace("_", "-")
-        raise UsageError(f"{source}: says itself what {flag} would: leave it out")
+        raise UsageError(f"{source}: has its own setting for {flag}: leave {flag} out")
     model = load_model(source)
     model.config = replace(model.config, name=folder.resolve().name)
     save_model(model, folder)
@@ -135,10 +135,10 @@ vtnstream classify VIDEO --model vtn-vit-b-kinetics --offline
 @running.speech
 @click.pass_obj
 def download(console: Console, /, **values: Any) -> None:
-    """Fetch the published model NAME (see `models list`) and keep it in the user's cache.
+    """Download the published model NAME (see `models list`) to the user's cache.
 
-    Interrupted, the same command goes on where it stopped. Its folder is printed; from then on
-    --model NAME needs no network.
+    Run the same command again to resume an interrupted download. The model's folder is printed;
+    from then on --model NAME needs no network.
     """
     from vtnstream.models.io.download import download_model
 
@@ -152,12 +152,12 @@ def download(console: Console, /, **values: Any) -> None:
 
 
 def refuse_model(folder: Path, *, overwrite: bool) -> None:
-    """A model that is there is replaced only on request.
+    """Check that no model is overwritten unless ``overwrite`` is set.
 
     Raises:
-        UsageError: there is one.
+        UsageError: the folder has a model.
     """
     if not overwrite and (folder / "config.json").exists():
         raise UsageError(
-            f"{folder}: holds a model already; name another folder with -o, or --overwrite"
+            f"{folder}: has a model already; name another folder with -o, or use --overwrite"
         )

@@ -1,9 +1,9 @@
-"""Commands and options as vtnstream shows and reads them.
+"""The command and option classes of the command line.
 
-An option's value comes from its flag, then ``VTNSTREAM_<COMMAND>_<OPTION>``, then
-``VTNSTREAM_<OPTION>``, then the config files, then the default of the config dataclass; what
-holds for ``timeline`` holds for ``batch timeline`` where nothing nearer is said. Of
-options that exclude each other (``--fps`` and ``--num-frames``) the better source wins; two
+The value of an option comes from its flag, then ``VTNSTREAM_<COMMAND>_<OPTION>``, then
+``VTNSTREAM_<OPTION>``, then the config files, then the default of the config dataclass.
+``batch timeline`` also uses the settings of ``timeline`` that it does not set itself. If options
+exclude each other (``--fps`` and ``--num-frames``), the one from the stronger source wins; two
 from the same source are an error.
 """
 
@@ -19,7 +19,7 @@ from click.core import ParameterSource
 
 OFFLINE_VARIABLE = "VTNSTREAM_OFFLINE"
 NO_BARS_VARIABLE = "HF_HUB_DISABLE_PROGRESS_BARS"
-"""Of huggingface_hub, whose bars would stand beside ours."""
+"""Variable of huggingface_hub that turns its progress bars off; vtnstream shows its own."""
 
 EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("fps", "num_frames", "frame_stride", "sample"),
@@ -29,7 +29,7 @@ EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("model", "backbone"),
     ("copy", "smart"),
 )
-"""Groups of option names of which one at most may be given."""
+"""Groups of options that exclude each other."""
 
 _RANK = {
     ParameterSource.COMMANDLINE: 0,
@@ -39,8 +39,8 @@ _RANK = {
 
 
 class Option(click.Option):
-    """An option with a place in the help and, unless ``settable=False``, a variable and a
-    key in config files."""
+    """An option with a section in the help and, unless ``settable=False``, an environment variable
+    and a key in config files."""
 
     def __init__(
         self,
@@ -56,16 +56,16 @@ class Option(click.Option):
 
     @property
     def key(self) -> str:
-        """Its name in config files."""
+        """The option's key in config files."""
         return (self.name or "").replace("_", "-")
 
     def variables(self, ctx: click.Context) -> tuple[str, ...]:
-        """Its environment variables, the most specific first."""
+        """The option's environment variables, the most specific first."""
         if not self.settable or not self.name:
             return ()
         path = [part.info_name or "" for part in _lineage(ctx)][1:]
         name = self.name.upper()
-        # `batch timeline` also heeds what stands for `timeline`.
+        # `batch timeline` also reads the variables of `timeline`.
         starts = range(len(path) + 1)
         return tuple("_".join(["VTNSTREAM", *map(str.upper, path[i:]), name]) for i in starts)
 
@@ -74,7 +74,7 @@ class Option(click.Option):
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         extra = super().get_help_extra(ctx)
-        extra.pop("range", None)  # "[x>=1]" says nothing that the error would not
+        extra.pop("range", None)  # the error message states the range
         return extra
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
@@ -95,7 +95,7 @@ def _lineage(ctx: click.Context) -> list[click.Context]:
 
 
 class Command(click.Command):
-    """A command whose help has sections and examples, and which sets up the console."""
+    """A command with sections and examples in its help. It configures the console."""
 
     def __init__(self, *args: Any, examples: str = "", **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -116,7 +116,7 @@ class Command(click.Command):
         lines = self.examples.strip().splitlines()
         if lines:
             with formatter.section("Examples"):
-                # Verbatim: an example that is wrapped cannot be copied.
+                # Examples are not wrapped, so that they can be copied.
                 formatter.write("".join(f"  {line}\n" if line else "\n" for line in lines))
         super().format_epilog(ctx, formatter)
 
@@ -170,7 +170,7 @@ class Command(click.Command):
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """While a command runs, libraries and child processes know of its options."""
+    """Set environment variables for libraries and child processes while a command runs."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

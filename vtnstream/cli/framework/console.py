@@ -1,4 +1,4 @@
-"""Results on standard output, everything else on standard error."""
+"""Print results on standard output and messages on standard error."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 
 
 def visible(text: str) -> str:
-    """``text`` on one line and harmless to a terminal: control characters, line breaks,
-    direction marks and undecodable bytes of file names become escapes."""
+    """``text`` on one line and safe for a terminal: control characters, line breaks, direction
+    marks and undecodable bytes of file names are escaped."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if _is_safe(c) else c.encode("unicode_escape").decode() for c in text)
 
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def _harmless(character: str) -> bool:
+def _is_safe(character: str) -> bool:
     category = unicodedata.category(character)
     return category[0] != "C" and category not in ("Zl", "Zp")
 
 
 class StandardOutputError(OutputError):
-    """Results cannot be printed (full disk): no input's fault, and the end of the command."""
+    """Standard output cannot be written (full disk). It ends the command, whatever the input."""
 
 
 class Console:
-    """Where a command speaks.
+    """Prints the results and messages of a command.
 
     Attributes:
         verbosity: -1 with ``-q`` (errors only), 0, or the number of ``-v``.
-        debug: tracebacks follow errors.
+        debug: whether tracebacks are printed with errors.
         progress: ``auto``, ``rich``, ``plain`` or ``none``.
-        above: prints a line above a live display while there is one.
-        suspend: takes a live display off the screen before a result is printed.
+        above: prints a line above the live display, or None without one.
+        suspend: removes the live display before a result is printed, or None without one.
     """
 
     def __init__(self, *, debug: bool = False) -> None:
@@ -63,17 +63,17 @@ class Console:
         self._said: set[str] = set()
         self._log: TextIO | None = None
         for stream in (sys.stdout, sys.stderr):
-            # A file name that is not UTF-8 must not end a command that went well.
+            # A file name that is not UTF-8 must not make a successful command fail.
             if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
 
     def error(self, message: str) -> None:
-        """One line, always shown."""
+        """Print one line, whatever the verbosity."""
         self._record("error", message)
         self._line(f"{PREFIX}error: {visible(message)}")
 
     def log_to(self, path: Path) -> None:
-        """Write every message to a file as well, with its time, whatever ``-q`` and ``-v`` say.
+        """Also write every message with its time to a file, regardless of ``-q`` and ``-v``.
 
         Raises:
             OutputError: the file cannot be opened, or is there and holds something else.
@@ -89,7 +89,7 @@ class Console:
             raise OutputError(f"{path}: cannot be written ({reason})") from error
 
     def close(self) -> None:
-        """Nothing more will be said."""
+        """Close the log file."""
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -100,11 +100,11 @@ class Console:
         import datetime
 
         now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        with contextlib.suppress(OSError):  # a full disk under the log is no end of the work
+        with contextlib.suppress(OSError):  # a full disk must not end the work
             self._log.write(f"{now} {kind}: {visible(message)}\n")
 
     def warn(self, message: str) -> None:
-        """One line, shown once, unless ``-q``."""
+        """Print a warning on one line, once, unless ``-q``."""
         if message in self._said:
             return
         self._said.add(message)
@@ -113,19 +113,19 @@ class Console:
             self._line(f"{PREFIX}warning: {visible(message)}")
 
     def say(self, message: str) -> None:
-        """One line about what was done, unless ``-q``."""
+        """Print one line about finished work, unless ``-q``."""
         self._record("info", message)
         if self.verbosity >= 0:
             self._line(f"{PREFIX}{visible(message)}")
 
     def note(self, message: str, *, level: int = 1) -> None:
-        """One line for those who asked for it with ``-v``."""
+        """Print one line with ``-v``."""
         self._record("note", message)
         if self.verbosity >= level:
             self._line(f"{PREFIX}{visible(message)}")
 
     def traceback(self, error: BaseException) -> None:
-        """The traceback of ``error`` where ``--debug`` was given."""
+        """Print the traceback of ``error`` with ``--debug``."""
         if self.debug:
             import traceback
 
@@ -135,7 +135,7 @@ class Console:
 
     @contextmanager
     def libraries(self) -> Iterator[None]:
-        """While a command runs: what libraries warn of and log is for ``-v``, in one line."""
+        """Print warnings and log records of libraries as one-line notes while a command runs."""
         import logging
         import warnings
 
@@ -155,11 +155,11 @@ class Console:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Around everything that prints a result: the live display is gone meanwhile, and
-        errors come to light here, while they can still be reported.
+        """Enclose code that prints a result: the live display is removed first, and write errors
+        are raised here, while they can still be reported.
 
         Raises:
-            BrokenPipeError: the reader has left.
+            BrokenPipeError: the reader of standard output has closed it.
             StandardOutputError: standard output cannot be written.
         """
         INTERRUPTS.check()
@@ -174,7 +174,7 @@ class Console:
             raise StandardOutputError(f"standard output: {error.strerror}") from error
 
     def out(self, text: str) -> None:
-        """A result: ``text`` and a line break on standard output, at once."""
+        """Print a result: write ``text`` and a line break to standard output and flush."""
         with self.writing():
             sys.stdout.write(f"{text}\n")
 
@@ -186,5 +186,4 @@ class Console:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
         except OSError:
-            # Nobody listens; the work and its exit code go on.
-            pass
+            pass  # standard error is closed; this does not affect the work and its exit code

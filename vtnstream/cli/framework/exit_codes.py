@@ -1,4 +1,4 @@
-"""What a command tells the shell."""
+"""Exit codes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command; ``FAILED`` goes before ``PARTIAL``."""
+    """Exit codes of every command; ``FAILED`` takes precedence over ``PARTIAL``."""
 
     OK = 0
     FAILED = 1
     """Some input failed."""
     USAGE = 2
-    """The request itself is wrong: nothing was done, or nothing could be."""
+    """The request is wrong; nothing was done."""
     PARTIAL = 3
-    """Everything was done, but some result is incomplete (a damaged file)."""
+    """All inputs were processed, but some result is incomplete (a damaged file)."""
     INTERRUPTED = 130
-    """Ctrl-C; what was read so far is kept and the same command resumes."""
+    """Ctrl-C; features computed so far are stored, and the same command resumes."""
     CLOSED_PIPE = 141
-    """Whoever read our output has left (``| head -1``); as other programs do, in silence."""
+    """The reader of standard output has closed it (``| head -1``). No message is printed, as with
+    other programs."""

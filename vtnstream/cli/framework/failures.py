@@ -1,4 +1,4 @@
-"""From an exception to one line and an exit code."""
+"""Turn an exception into one error line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vtnstream.errors import MissingExtraError, ModelError, UsageError, naming, 
 
 
 def message_of(error: BaseException) -> str:
-    """One line for people."""
+    """The message of ``error`` on one line."""
     if isinstance(error, click.UsageError):
         text = error.format_message().rstrip(".")
         command = error.ctx.command_path if error.ctx else "vtnstream"
@@ -24,30 +24,30 @@ def message_of(error: BaseException) -> str:
 
 
 def message_for(path: str, error: BaseException) -> str:
-    """One line that names the input ``path``, once."""
+    """The message of ``error`` on one line that names the input ``path`` once."""
     return naming(path, message_of(error))
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The code of a command that ``error`` ended."""
+    """The exit code of a command that ended with ``error``."""
     usage = (UsageError, MissingExtraError, ModelError, click.UsageError)
     return ExitCode.USAGE if isinstance(error, usage) else ExitCode.FAILED
 
 
 def is_closed_pipe(error: BaseException) -> bool:
-    """The reader of our output has left."""
+    """Whether the reader of standard output has closed it."""
     return isinstance(error, BrokenPipeError) or (
         isinstance(error, OSError) and error.errno == errno.EPIPE
     )
 
 
 def conclude(error: BaseException, console: Console) -> int:
-    """Say what ended the command, and return its exit code."""
+    """Print the error that ended the command, and return the exit code."""
     if console.suspend is not None:
         console.suspend()
     if INTERRUPTS.caused(error) or isinstance(error, click.Abort):
         console.traceback(error)
-        console.say("interrupted: what was read is kept, the same command goes on from there")
+        console.say("interrupted: features so far are stored; run the same command to resume")
         return INTERRUPTS.exit_code
     if is_closed_pipe(error):
         return ExitCode.CLOSED_PIPE

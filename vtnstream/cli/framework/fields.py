@@ -1,4 +1,4 @@
-"""Options as data: for one field of a config dataclass, or on their own."""
+"""Make options from the fields of config dataclasses, or on their own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TYPES: Mapping[Any, Any] = {Fraction: RateType(), Path: click.Path(path_type=Pa
 
 
 def field(config: type, name: str, *flags: str, section: str, **attributes: Any) -> Option:
-    """The option for one field of a config dataclass: its default, type and choices."""
+    """An option for one field of a config dataclass, with its default, type and choices."""
     default = next(f.default for f in dataclasses.fields(config) if f.name == name)
     hint = typing.get_type_hints(config)[name]
     if isinstance(hint, types.UnionType):
@@ -56,18 +56,18 @@ def field(config: type, name: str, *flags: str, section: str, **attributes: Any)
 
 
 def name_of(flags: Sequence[str]) -> str:
-    """The parameter of an option: its first long flag, so that keys in files follow flags."""
+    """The parameter name of an option: its first long flag, so that config keys equal flags."""
     long = next(flag for flag in flags if flag.startswith("--"))
     return long.partition("/")[0].lstrip("-").replace("-", "_")
 
 
 def option(*flags: str, section: str, **attributes: Any) -> Option:
-    """An option that no dataclass holds."""
+    """An option that is not a field of a config dataclass."""
     return Option([name_of(flags), *flags], section=section, **attributes)
 
 
 def attach(*params: click.Parameter) -> Callable[[F], F]:
-    """A decorator that gives a command these parameters, in this order."""
+    """A decorator that adds these parameters to a command, in this order."""
 
     def decorate(function: F) -> F:
         own = getattr(function, "__click_params__", [])

@@ -1,4 +1,4 @@
-"""The root command: a table of commands that are imported when they are called."""
+"""The root command. It imports each command only when it is called."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import click
 from vtnstream.registry import suggestion
 
 COMMANDS = {
-    "classify": ("vtnstream.cli.commands.classify:classify", "Say what videos show."),
-    "timeline": ("vtnstream.cli.commands.timeline:timeline", "Say what happens when in videos."),
-    "attention": ("vtnstream.cli.commands.attention:attention", "Show which moments decided."),
-    "summarize": ("vtnstream.cli.commands.summarize:summarize", "Choose moments worth keeping."),
-    "search": ("vtnstream.cli.commands.search:search", "Find moments that look like an example."),
-    "clips": ("vtnstream.cli.commands.clips:clips", "Cut segments of results out of videos."),
-    "extract": ("vtnstream.cli.commands.extract:extract", "Write the features of videos."),
+    "classify": ("vtnstream.cli.commands.classify:classify", "Classify whole videos."),
+    "timeline": ("vtnstream.cli.commands.timeline:timeline", "Find labelled segments in videos."),
+    "attention": ("vtnstream.cli.commands.attention:attention", "Show the attention over time."),
+    "summarize": ("vtnstream.cli.commands.summarize:summarize", "Select the best parts of videos."),
+    "search": ("vtnstream.cli.commands.search:search", "Find moments similar to an example."),
+    "clips": ("vtnstream.cli.commands.clips:clips", "Cut segments out of videos as clips."),
+    "extract": ("vtnstream.cli.commands.extract:extract", "Write backbone features to files."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),
     "export": ("vtnstream.cli.commands.export:export", "Write stored results in other formats."),
-    "batch": ("vtnstream.cli.commands.batch:batch", "Work through thousands of videos."),
-    "train": ("vtnstream.cli.commands.train:train", "Make a model of your own labels."),
-    "evaluate": ("vtnstream.cli.commands.evaluate:evaluate", "Hold a model against annotations."),
+    "batch": ("vtnstream.cli.commands.batch:batch", "Process thousands of videos."),
+    "train": ("vtnstream.cli.commands.train:train", "Train a model on your own labels."),
+    "evaluate": ("vtnstream.cli.commands.evaluate:evaluate", "Evaluate a model on annotations."),
     "demo": ("vtnstream.cli.commands.demo:demo", "Train and try a small model in two minutes."),
-    "plan": ("vtnstream.cli.commands.plan:plan", "Say what a run would cost, before it."),
-    "models": ("vtnstream.cli.commands.models:models", "List, show, fetch and share models."),
+    "plan": ("vtnstream.cli.commands.plan:plan", "Estimate the cost of a run."),
+    "models": ("vtnstream.cli.commands.models:models", "List, show, download and share models."),
     "cache": ("vtnstream.cli.commands.cache:cache", "List and prune stored features."),
     "config": ("vtnstream.cli.commands.config:config", "Show settings and where they come from."),
-    "completion": ("vtnstream.cli.commands.completion:completion", "Complete in four shells."),
-    "doctor": ("vtnstream.cli.commands.doctor:doctor", "Say what this machine can do."),
+    "completion": ("vtnstream.cli.commands.completion:completion", "Print shell completion."),
+    "doctor": ("vtnstream.cli.commands.doctor:doctor", "Check this installation and machine."),
 }
-"""name -> (module:attribute, line in the list of commands)."""
+"""Name of a command -> (module:attribute, its line in ``vtnstream --help``)."""
 
 EPILOG = """\b
 Examples:
@@ -39,16 +39,16 @@ Examples:
   vtnstream timeline movie.mkv --window 64
   vtnstream timeline recordings/ --recursive --jsonl > results.jsonl
 
-Defaults come from --flags, then VTNSTREAM_* variables (VTNSTREAM_MODEL,
-VTNSTREAM_TIMELINE_WINDOW), then vtnstream.toml of the project, then the user's config.toml.
+Settings, strongest first: --flags, VTNSTREAM_* variables (VTNSTREAM_MODEL,
+VTNSTREAM_TIMELINE_WINDOW), the project's vtnstream.toml, the user's config.toml.
 
-Exit codes: 0 ok, 1 some input failed, 2 wrong usage, 3 done but some result is partial,
+Exit codes: 0 success, 1 some input failed, 2 wrong usage, 3 success but some result is partial,
 130 interrupted.
 """
 
 
 class Escaped(Exception):
-    """Carries an exception past click, which would answer some of them in its own way."""
+    """Carries an exception through click, which handles some exceptions itself."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
@@ -117,4 +117,4 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 )
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def cli() -> None:
-    """From a video of any length to a class and a timeline of labelled segments."""
+    """Classify videos of any length and find labelled segments in them."""

@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM, from the first import to the last flush.
+"""Handle Ctrl-C and SIGTERM, from the first import to the last flush.
 
 An interrupt does not always arrive as ``KeyboardInterrupt``: libav turns it into its own
-``InterruptedError``, and extension modules that are being imported turn it into
-``ImportError`` or ``SystemError``. So the signal is remembered, and whatever exception comes
-out afterwards is taken for what it is.
+``InterruptedError``, and extension modules turn it into ``ImportError`` or ``SystemError`` while
+they are imported. The signal is therefore recorded, and any exception after it counts as an
+interrupt.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class Interrupts:
-    """Remembers the signal that asked this process to stop; the second one ends it at once
-    (the feature store survives that at any moment)."""
+    """Records the signal that asks this process to stop. A second signal ends the process at once;
+    the feature store survives that at any moment."""
 
     def __init__(self) -> None:
         self.signum = 0
-        self._instead: Callable[[], None] | None = None
+        self._callback: Callable[[], None] | None = None
         self._noted = 0
 
     def install(self) -> None:
-        """Take over SIGINT and SIGTERM; ignored signals (``nohup``) stay ignored."""
+        """Handle SIGINT and SIGTERM; ignored signals (``nohup``) stay ignored."""
         if threading.current_thread() is not threading.main_thread():
             return
         for signum in (signal.SIGINT, signal.SIGTERM):
@@ -39,10 +39,10 @@ class Interrupts:
     def _arrived(self, signum: int, frame: FrameType | None) -> None:
         if self.signum:
             os._exit(128 + signum)
-        if self._instead is not None:
+        if self._callback is not None:
             self._noted = signum
-            instead, self._instead = self._instead, None
-            instead()
+            callback, self._callback = self._callback, None
+            callback()
             return
         if self._noted:
             os._exit(128 + signum)
@@ -50,30 +50,31 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def call_instead(self, end: Callable[[], None]) -> None:
-        """From now on the first signal calls ``end`` and interrupts nothing: what is being said
-        is finished. The second one ends the process at once."""
-        self._instead = end
+        """From now on, call ``end`` on the first signal instead of interrupting, so that the
+        current output is finished. A second signal ends the process at once."""
+        self._callback = end
 
     def end_calling(self) -> int:
-        """Signals interrupt again.
+        """From now on, let signals interrupt again.
 
         Returns:
-            the exit code of the one that came meanwhile, 0 where none did.
+            the exit code for a signal that arrived meanwhile, or 0.
         """
         code = 128 + self._noted if self._noted else 0
-        self._instead, self._noted = None, 0
+        self._callback, self._noted = None, 0
         return code
 
     def caused(self, error: BaseException) -> bool:
-        """Whether ``error`` is an interrupt, whatever its type."""
+        """Whether ``error`` is due to an interrupt, whatever its type."""
         return self.signum != 0 or isinstance(error, (KeyboardInterrupt, InterruptedError))
 
     def check(self) -> None:
-        """Stop here if a signal came that somebody swallowed, as extension modules do that
-        are being imported. Called before work starts and before a result is printed.
+        """Raise the interrupt if a signal arrived but its exception was swallowed, which
+        extension modules do while they are imported. Called before work starts and before a
+        result is printed.
 
         Raises:
-            KeyboardInterrupt: it did, and nothing is being raised for it.
+            KeyboardInterrupt: a signal arrived, and no exception is being handled.
         """
         if self.signum and sys.exc_info()[0] is None:
             raise KeyboardInterrupt

@@ -1,5 +1,5 @@
-"""Settings of the whole process that commands make and the library does not: how threads wait
-and what becomes of freed memory. They change no result."""
+"""Settings of the whole process: how threads wait, and how freed memory is kept. Commands make
+them; the library alone does not. They change no result."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ _LARGEST_KEPT = 32 * 2**20
 _KEPT_ON_TOP = 256 * 2**20
 
 _HEAPS = 2
-"""Each keeps what was freed in it. Threads had one of their own: with two at work, a backbone
-took 315, 200 and 250 MB where it takes 150, 120 and 140 (MobileNetV2, DeiT-Ti, ViT-B), in the
-same time; they ask for few and large blocks, and hardly ever wait for each other."""
+"""Number of malloc arenas. By default every thread has its own, and each keeps the memory freed in
+it: with two threads a backbone took 315, 200 and 250 MB instead of 150, 120 and 140 (MobileNetV2,
+DeiT-Ti, ViT-B) in the same time. They allocate few, large blocks, so threads rarely contend."""
 
 
 def spin_less() -> None:
-    """Let torch's threads give up the processor soon when they wait for each other. Before
-    torch is imported; what the user has set stands.
+    """Limit how long torch's threads spin while they wait for each other. Must be called before
+    torch is imported; a setting of the user is kept.
 
-    The decoder, and any other program, needs the processor more than a thread that spins: two
-    commands side by side on two cores took 52 s each, and 9 s with this; one alone loses
-    nothing.
+    Spinning threads take the CPU from the decoder and other programs: two commands side by side
+    on two cores took 52 s each, and 9 s with this setting; one command alone is not slower.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
@@ -40,9 +39,8 @@ def spin_less() -> None:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """While torch is imported for the first time, nobody looks for garbage: what imports make
-    stays, and going through it again and again was a seventh of their time (1.44 s for 1.68).
-    Later searches leave it out.
+    """Disable garbage collection while torch is imported, and exclude the imported objects from
+    later collections. Collections took a seventh of the import time (1.68 s instead of 1.44 s).
     """
     if "torch" in sys.modules or not gc.isenabled():
         yield
@@ -56,10 +54,10 @@ def loading() -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc not to hand every freed tensor back to the system, only to fetch it again,
-    page by page, for the next batch: that was a third of the time of MobileNetV2 on a CPU.
+    """Make glibc keep freed memory for the next batch. By default it returns large blocks to the
+    system and maps them again page by page, which took a third of the time of MobileNetV2 on a CPU.
 
-    Elsewhere than on glibc nothing happens.
+    Without glibc this function does nothing.
     """
     if sys.platform != "linux":
         return

@@ -1,7 +1,7 @@
-"""How far the work is: a live display on a terminal, plain lines elsewhere.
+"""Progress displays: a live bar on a terminal, plain lines elsewhere.
 
-Plain lines come at once, then every few seconds, then more rarely, so that a log of a night
-neither stays silent nor fills the disk.
+The first plain line is printed at once, later ones at growing intervals, so that the log of a long
+run stays short.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _INTERVALS = ((0.0, 2.0), (10.0, 5.0), (120.0, 10.0), (1200.0, 30.0))
-"""From this many seconds of work on, seconds between plain lines."""
+"""(seconds since the start, seconds between plain lines from then on)."""
 _SETTLE_SECONDS = 1.0
-"""A rate measured over less is noise."""
+"""Shortest time over which a rate is computed."""
 
 
 def make_progress(console: Console) -> CommandProgress:
-    """The display ``--progress`` asks for, on standard error."""
+    """The display that ``--progress`` selects, on standard error."""
     kind = console.progress
     if console.verbosity < 0 or kind == "none":
         return CommandProgress(console)
@@ -40,10 +40,9 @@ def make_progress(console: Console) -> CommandProgress:
 
 
 class Pace:
-    """Rate and time left of one piece of work.
+    """Computes the rate and remaining time of one task.
 
-    What was there already when it began (features of an earlier run) does not count into
-    the rate.
+    Work that an earlier run has done (stored features) does not count into the rate.
     """
 
     def __init__(self, total: float | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,12 +63,12 @@ class Pace:
 
     @property
     def gained(self) -> float:
-        """What this run has done."""
+        """Units done in this run."""
         return self.done - (self._first or 0.0)
 
     @property
     def rate(self) -> float | None:
-        """Units a second, or None while that is noise."""
+        """Units per second, or None during the first second."""
         settled = self.gained > 0 and self.seconds >= _SETTLE_SECONDS
         return self.gained / self.seconds if settled else None
 
@@ -80,25 +79,25 @@ class Pace:
         return max(0.0, self.total - self.done) / self.rate
 
     def rate_text(self, unit: str) -> str:
-        """``31.2 frames/s``, ``4.1 s/epoch`` where it is slow, or nothing yet."""
+        """``31.2 frames/s``, or ``4.1 s/epoch`` below one per second; empty without a rate."""
         rate = self.rate
-        if rate is None or unit == "s":  # seconds a second say nothing
+        if rate is None or unit == "s":  # seconds per second are not informative
             return ""
         if rate < 1:
             return f"{1 / rate:,.1f} s/{unit.removesuffix('s')}"
         return f"{rate:,.{0 if rate >= 100 else 1}f} {unit}/s"
 
     def left_text(self) -> str:
-        """``1:20 left``, or nothing yet."""
+        """``1:20 left``, or empty without a rate."""
         left = self.seconds_left
         return "" if left is None else f"{format_time(left, digits=0)} left"
 
 
 class CommandProgress(NullProgress):
-    """Shows no progress; warnings still reach the console.
+    """Shows no progress; warnings are printed by the console.
 
     Attributes:
-        prefix: what stands before the name of the work, such as ``2/5``.
+        prefix: text before the name of the task, such as ``[2/5]``.
     """
 
     def __init__(self, console: Console) -> None:
@@ -109,11 +108,11 @@ class CommandProgress(NullProgress):
         self._console.warn(message)
 
     def close(self) -> None:
-        """Take the display away."""
+        """Remove the display."""
 
 
 class PlainProgress(CommandProgress):
-    """Lines on standard error."""
+    """Prints lines on standard error."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console)
@@ -130,7 +129,7 @@ class PlainProgress(CommandProgress):
         self._pace = Pace(total, self._clock)
         self._open = True
         size = "" if total is None else f", {total:,.0f} {unit}"
-        self._say(f"begins{size}")
+        self._say(f"started{size}")
 
     def advance(self, done: float, *, note: str = "") -> None:
         self._pace.advance(done)
@@ -143,7 +142,7 @@ class PlainProgress(CommandProgress):
             amount = f"{self._pace.done:,.0f} {self._unit}"
             self._say(f"done, {amount}, {rate}" if rate else f"done, {amount}")
         elif self._open and self._pace.done:
-            self._say(f"{self._pace.done:,.0f} {self._unit} were stored already")
+            self._say(f"{self._pace.done:,.0f} {self._unit} from the cache")
         self._open = False
 
     def _interval(self) -> float:
@@ -164,7 +163,7 @@ class PlainProgress(CommandProgress):
 
 
 class RichProgress(CommandProgress):
-    """A live line with bar, rate and time left; lines of the console pass above it."""
+    """Shows a live line with bar, rate and time left; messages are printed above it."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -189,7 +188,7 @@ class RichProgress(CommandProgress):
         self._pace.advance(done)
         if self._bars is not None and self._task is not None:
             if self._pace.total is not None and done > self._pace.total:
-                self._pace.total = None  # the header promised too little
+                self._pace.total = None  # the total from the header was too low
                 self._bars.update(self._task, total=None)
             self._bars.update(
                 self._task,
@@ -216,8 +215,8 @@ class RichProgress(CommandProgress):
 
 
 def _bars() -> RichBars:
-    """Columns that fit the terminal: name, percentage and time left always, the rest where
-    there is room."""
+    """A progress bar that fits the terminal: name, percentage and time left always, bar and rate
+    if there is room."""
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -229,7 +228,7 @@ def _bars() -> RichBars:
     def text(template: str, column: Column) -> TextColumn:
         return TextColumn(template, markup=False, table_column=column)
 
-    # Widths are held, or the line would jump as numbers grow; the name takes what is left.
+    # Column widths are fixed, so that the line does not move as numbers grow.
     rest: list[Any] = [TaskProgressColumn(table_column=Column(min_width=4, no_wrap=True))]
     if width >= 72:
         column = Column(width=max(14, width // 5), justify="right", no_wrap=True)

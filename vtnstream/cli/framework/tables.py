@@ -1,4 +1,4 @@
-"""Tables of the smaller commands: fitted to a terminal, uncut everywhere else."""
+"""Print tables: fitted to the width of a terminal, at full width elsewhere."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def print_table(
     """Print rows below their headers on standard output.
 
     Args:
-        console: where to.
-        headers: one a column; the last column takes what width is left.
+        console: prints the table.
+        headers: header of each column; the last column takes the remaining width.
         rows: cells as text.
-        right: headers of columns that are aligned to the right.
+        right: headers of right-aligned columns.
     """
     cells = [[visible(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -58,7 +58,7 @@ def _print_fitted(
 
 
 def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
-    """Print ``name   value`` lines on standard output, values in one column."""
+    """Print lines of name and value on standard output, with the values aligned."""
     width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
         console.out(f"{name.ljust(width)}  {visible(value)}".rstrip())

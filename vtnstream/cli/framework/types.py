@@ -1,4 +1,4 @@
-"""What options accept beyond numbers and words: times, rates, sizes, lists."""
+"""Types of option values: times, rates, sizes, assignments."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 class _Type(click.ParamType):  # type: ignore[type-arg]
-    """click's type of values; generic only since click 8.5, so named once."""
+    """Base class of the types; ``click.ParamType`` is generic only since click 8.5."""
 
 
 def complete_files(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Shells complete names of files here, though more than files is accepted (addresses,
-    patterns, names on the Hub)."""
+    """Let the shell complete file names, although the option also accepts URLs, patterns or Hub
+    names."""
     return [CompletionItem(incomplete, type="file")]
 
 
 class TimeType(_Type):
-    """A point in source time, checked but left as text: frames (``2700f``) become seconds
-    only when the video's rate is known."""
+    """A time in the video, checked but kept as text: frames (``2700f``) are converted to seconds
+    once the frame rate of the video is known."""
 
     name = "time"
 
@@ -44,7 +44,7 @@ class TimeType(_Type):
 
 
 class SecondsType(_Type):
-    """A length of time in seconds: ``90``, ``1:30``, ``30m``; never in frames."""
+    """A duration in seconds: ``90``, ``1:30``, ``30m``; not in frames."""
 
     name = "time"
 
@@ -58,7 +58,7 @@ class SecondsType(_Type):
 
 
 class RateType(_Type):
-    """Frames per second as an exact rate."""
+    """Frames per second as an exact fraction."""
 
     name = "rate"
 
@@ -102,7 +102,7 @@ class ViewsType(_Type):
 
 
 class TripleType(_Type):
-    """One number for all three colours, or three: ``.5`` or ``.485,.456,.406``."""
+    """One number for all three channels, or three numbers: ``.5`` or ``.485,.456,.406``."""
 
     name = "numbers"
 
@@ -122,7 +122,7 @@ class TripleType(_Type):
 
 
 class AssignmentType(_Type):
-    """``key=value``; the value is read as TOML where it is TOML (``.5`` too), else as text."""
+    """``key=value``; the value is parsed as TOML (``.5`` too), or else kept as text."""
 
     name = "key=value"
 
@@ -138,8 +138,8 @@ class AssignmentType(_Type):
 
 
 def plain_value(text: str) -> Any:
-    """A TOML value (``true``, ``3``, ``[1, 2]``, ``"text"``) or a Python ``True``, ``False``,
-    ``.5``; anything else is text."""
+    """Parse a TOML value (``true``, ``3``, ``[1, 2]``, ``"text"``) or a Python ``True``,
+    ``False`` or ``.5``; anything else is returned as text."""
     import tomllib
 
     text = {"True": "true", "False": "false"}.get(text, text)
@@ -152,7 +152,7 @@ def plain_value(text: str) -> Any:
 
 
 def format_size(num_bytes: float) -> str:
-    """``1.5 GB`` for people, in the powers of 1024 that :class:`SizeType` reads."""
+    """A readable size such as ``1.5 GB``, in the powers of 1024 that :class:`SizeType` reads."""
     power = 0
     while abs(num_bytes) >= 1024 and power < 4:
         num_bytes, power = num_bytes / 1024, power + 1

@@ -1,4 +1,4 @@
-"""A frame encoder from a command line: a model's own, or any timm backbone."""
+"""Backbone options: build a frame encoder from a model or from any timm backbone."""
 
 from __future__ import annotations
 
@@ -29,39 +29,53 @@ if TYPE_CHECKING:
 _SECTION = "Backbone"
 _PREPROCESS = ("mean", "std", "size", "width", "resize", "crop", "interpolation")
 _SIZE = click.IntRange(min=1)
+_NATIVE = "[default: the backbone's]"
 RANDOM_SEED = 0
-"""Backbones without weights are the same in every run, so that their features can be
-compared and cached."""
+"""Seed of backbones without weights: they are the same in every run, so that their features can
+be compared and cached."""
 
 backbone_options = attach(
-    option("--backbone", section=_SECTION, metavar="NAME", help="Any timm model."),
+    option("--backbone", section=_SECTION, metavar="NAME", help="Name of a timm model."),
     option(
         "--backbone-arg",
         section=_SECTION,
         type=AssignmentType(),
         multiple=True,
         metavar="KEY=VALUE",
-        help="Argument of the timm model, such as pad_type=same; again for more.",
+        help="Argument of the timm model, such as pad_type=same; may be repeated.",
     ),
     option(
         "--weights",
         section=_SECTION,
         metavar="FILE",
-        help="safetensors or pth file, or hf-hub:org/name.",
+        help="Weights of the backbone: a safetensors or pth file, or hf-hub:org/name.",
     ),
     option(
-        "--pretrained", section=_SECTION, is_flag=True, help="timm's own weights, from the Hub."
+        "--pretrained",
+        section=_SECTION,
+        is_flag=True,
+        help="Use timm's pretrained weights, from the Hub.",
     ),
     *(
         option(f"--{name}", section=_SECTION, type=kind, metavar=metavar, help=text)
         for name, kind, metavar, text in (
-            ("mean", TripleType(), "NUMBERS", "Mean of the colours [default: the backbone's own]."),
-            ("std", TripleType(), "NUMBERS", "Their deviation [default: the backbone's own]."),
-            ("size", _SIZE, "PIXELS", "Side of the picture the backbone sees; its height."),
-            ("width", _SIZE, "PIXELS", "Its width where that differs, with --crop squash."),
-            ("resize", _SIZE, "PIXELS", "Scale to this before the crop."),
-            ("crop", click.Choice(CROP_MODES), None, "How a picture becomes a square."),
-            ("interpolation", click.Choice(INTERPOLATIONS), None, "How it is scaled."),
+            ("mean", TripleType(), "NUMBERS", f"Mean of the colour channels {_NATIVE}."),
+            ("std", TripleType(), "NUMBERS", f"Standard deviation of the channels {_NATIVE}."),
+            ("size", _SIZE, "PIXELS", f"Height and width of the input frame {_NATIVE}."),
+            (
+                "width",
+                _SIZE,
+                "PIXELS",
+                "Width of the input frame, if not its height; --crop squash.",
+            ),
+            (
+                "resize",
+                _SIZE,
+                "PIXELS",
+                f"Scale the shorter side to this before the crop {_NATIVE}.",
+            ),
+            ("crop", click.Choice(CROP_MODES), None, f"How to make a frame square {_NATIVE}."),
+            ("interpolation", click.Choice(INTERPOLATIONS), None, f"Scaling method {_NATIVE}."),
         )
     ),
 )
@@ -69,9 +83,9 @@ backbone_options = attach(
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What turns frames into features, and which frames.
+    """A frame encoder, the sampling of its frames, and the model both come from.
 
-    ``model`` is None where only a backbone was named.
+    ``model`` is None if only a backbone was named.
     """
 
     encoder: FrameEncoder
@@ -80,7 +94,7 @@ class Encoding:
 
 
 def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
-    """Build what ``--model`` or ``--backbone`` and its options ask for.
+    """Build the encoder that ``--model``, or ``--backbone`` and its options, name.
 
     Raises:
         UsageError: neither is named, or options contradict each other.
@@ -100,14 +114,14 @@ def require_backbone(values: Mapping[str, Any]) -> None:
     UsageError: neither a backbone nor a model is named.
     """
     if values["backbone"] is None and values["model"] is None:
-        raise UsageError("no backbone: name one with --backbone (any timm model) or --model")
+        raise UsageError("no backbone: name one with --backbone (a timm model) or --model")
 
 
 def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
     own = [n for n in ("backbone_arg", "weights", "pretrained", *_PREPROCESS) if values[n]]
     if own:
         flag = "--" + own[0].replace("_", "-")
-        raise UsageError(f"{flag} belongs to --backbone: a model brings its own")
+        raise UsageError(f"{flag} needs --backbone: a model has its own, leave {flag} out")
     from vtnstream.encoding.encoder import FrameEncoder
     from vtnstream.models.io.checkpoint import load_model
 
@@ -134,15 +148,15 @@ def _of_backbone(
     )
     if values["weights"] is None and not values["pretrained"]:
         console.warn(
-            f"{config.name} has random weights (seed {RANDOM_SEED}): give --weights FILE or "
-            "--pretrained for features that mean something"
+            f"{config.name} has random weights (seed {RANDOM_SEED}), so its features are not "
+            "useful: give --weights FILE or --pretrained"
         )
     return encoder
 
 
 def preprocess_from(values: Mapping[str, Any], native: PreprocessConfig) -> PreprocessConfig:
-    """The backbone's own preprocessing with what flags change of it. A new ``--size`` keeps
-    the share of the picture that the crop leaves."""
+    """The backbone's own preprocessing, changed by the flags. A new ``--size`` keeps the ratio
+    of crop to resized frame."""
     changes = {name: values[name] for name in _PREPROCESS if values[name] is not None}
     if "size" in changes and "resize" not in changes:
         changes["resize"] = max(

@@ -1,4 +1,4 @@
-"""What the commands of ``vtnstream batch`` share: their options, and one way through."""
+"""Options of the commands of ``vtnstream batch``, and the code that runs all of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vtnstream.batch.workers.pool import Pool
 
 _REPLACED = ("features", "json", "jsonl", "output_dir", "output", "overwrite", "threads")
-"""Options of the commands for single videos that have no place or another meaning here."""
+"""Options of the single-video commands that batch commands omit or define differently."""
 
 _SECTION = "Batch"
 _OPTIONS = (
@@ -46,14 +46,14 @@ _OPTIONS = (
         section="Output",
         required=True,
         metavar="OUT",
-        help="Results and status.jsonl go here.",
+        help="Write the results and status.jsonl here.",
     ),
-    option("--jsonl", section="Output", is_flag=True, help="Print the status lines too."),
+    option("--jsonl", section="Output", is_flag=True, help="Also print the status lines."),
     field(
         BatchConfig,
         "workers",
         section=_SECTION,
-        help="Processes side by side [default: one a GPU, else one for two cores].",
+        help="Parallel processes [default: one per GPU, else one per two cores].",
     ),
     field(
         BatchConfig,
@@ -61,7 +61,7 @@ _OPTIONS = (
         section=_SECTION,
         type=SecondsType(),
         metavar="TIME",
-        help="Give a video up after this: 90, 1:30:00.",
+        help="Stop a video that takes longer: 90, 1:30:00.",
     ),
     field(
         BatchConfig,
@@ -70,37 +70,38 @@ _OPTIONS = (
         section=_SECTION,
         type=SizeType(),
         metavar="SIZE",
-        help="End a worker that holds more [default: its share of the machine].",
+        help="Stop a worker that uses more [default: its share of the machine].",
     ),
-    field(BatchConfig, "recycle", section=_SECTION, help="Videos until a worker is replaced."),
+    field(BatchConfig, "recycle", section=_SECTION, help="Videos per worker process."),
     field(BatchConfig, "retries", section=_SECTION, help="Further attempts after a crash."),
-    field(BatchConfig, "retry_failed", section=_SECTION, help="Do again what failed before."),
-    field(BatchConfig, "overwrite", section=_SECTION, help="Do again what is complete."),
+    field(BatchConfig, "retry_failed", section=_SECTION, help="Repeat videos that failed before."),
+    field(BatchConfig, "overwrite", section=_SECTION, help="Repeat videos that are complete."),
     field(BatchConfig, "fail_fast", section=_SECTION, help="Stop at the first failure."),
     option(
         "--ray",
         section=_SECTION,
         metavar="ADDRESS",
-        help="Actors of a Ray cluster do the work: its address, auto, or local for one of its own.",
+        help="Run on a Ray cluster: its address, auto, or local to start one here.",
     ),
     field(
         BatchConfig,
         "range_seconds",
         section=_SECTION,
-        help="Ray: videos are cut into parts of this length.",
+        help="With --ray: length of the parts that videos are split into.",
     ),
     option(
         "--shard",
         section=_SECTION,
         settable=False,
         metavar="I/N",
-        help="The I-th of N shares of INPUTS; auto in Slurm arrays, auto/N in indexed jobs.",
+        help="Process the I-th of N shares of INPUTS: auto in Slurm arrays, auto/N in indexed "
+        "jobs.",
     ),
     field(
         RuntimeConfig,
         "threads",
         section="Run",
-        help="Threads of each worker [default: cores / workers].",
+        help="CPU threads of each worker [default: cores / workers].",
     ),
 )
 
@@ -108,8 +109,8 @@ _OPTIONS = (
 def batch_command(
     group: click.Group, single: click.Command, examples: str
 ) -> Callable[[Any], Command]:
-    """A decorator that puts a command into ``group`` with the options of ``single`` and those
-    of batches, so that what is new there is also new here."""
+    """A decorator that adds a command to ``group`` with the options of ``single`` and the batch
+    options. A new option of ``single`` thereby becomes one of the batch command."""
 
     def decorate(function: Any) -> Command:
         params = [param for param in single.params if param.name not in _REPLACED]
@@ -150,7 +151,7 @@ def make_analysis_engine(
     formats: tuple[str, ...],
     every: bool,
 ) -> AnalysisEngine:
-    """What works for ``batch classify`` and ``batch timeline``."""
+    """Build the executor of ``batch classify`` and ``batch timeline`` in a worker."""
     keep_freed_memory()
     return AnalysisEngine(
         values["model"],
@@ -165,7 +166,7 @@ def make_analysis_engine(
 
 
 def make_extract_engine(values: Mapping[str, Any]) -> ExtractEngine:
-    """What works for ``batch extract``."""
+    """Build the executor of ``batch extract`` in a worker."""
     keep_freed_memory()
     notes = _Notes()
     encoding = prepare_encoding(values, notes)
@@ -180,7 +181,7 @@ def make_extract_engine(values: Mapping[str, Any]) -> ExtractEngine:
 
 
 class _Notes(Console):
-    """Keeps warnings instead of printing them."""
+    """A console that keeps warnings instead of printing them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,13 +197,13 @@ class _Notes(Console):
 def run(
     console: Console, values: dict[str, Any], make_engine: MakeEngine, suffixes: tuple[str, ...]
 ) -> ExitCode:
-    """Work the inputs off and say how it went.
+    """Process the inputs and print the outcome of each.
 
     Args:
-        console: where to.
+        console: prints the messages.
         values: the command's options.
         make_engine: makes the engine in each worker.
-        suffixes: endings of the files a video gives.
+        suffixes: suffixes of the files that each video yields.
     """
     config = config_from(values)
     inputs = resolve(values, files_only=True)
@@ -230,7 +231,9 @@ def _pool(
 ) -> Pool:
     if values["ray"] is None:
         if not isinstance(storage, FolderStorage):
-            raise UsageError(f"{storage.place}: results go there with --ray; else name a folder")
+            raise UsageError(
+                f"{storage.place}: only --ray writes to object storage: name a local folder with -o"
+            )
         threads = values["threads"] or _threads_of_environment()
         return LocalPool(make_engine, config, threads=threads, voice=speaker)
     from vtnstream.batch.workers.cluster import RayPool
@@ -249,7 +252,7 @@ def _pool(
 
 
 def exit_code(summary: Summary) -> ExitCode:
-    """0 all done, 1 some failed, 3 some partial; earlier runs count."""
+    """0 if all are done, 1 if some failed, 3 if some are partial; earlier runs count too."""
     if summary.num_failed:
         return ExitCode.FAILED
     return ExitCode.PARTIAL if summary.num_partial else ExitCode.OK
@@ -261,7 +264,7 @@ def _threads_of_environment() -> int | None:
 
 
 class _Speaker:
-    """Says what became of each video."""
+    """Prints the outcome of each video."""
 
     def __init__(self, console: Console, *, lines: bool) -> None:
         self._console = console
@@ -303,6 +306,6 @@ class _Speaker:
         self._console.say(summary.describe())
         if self._num_failed_before:
             self._console.say(
-                f"{self._num_failed_before} of them failed in an earlier run: --retry-failed "
-                "does them again"
+                f"{self._num_failed_before} of them failed in an earlier run: repeat them with "
+                "--retry-failed"
             )

@@ -1,4 +1,4 @@
-"""The input options of a command, read by the one manifest code of all commands."""
+"""The inputs that the options of a command name."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ __all__ = ["Input", "InputList", "require_file", "resolve"]
 
 def require_file(inputs: InputList, flag: str) -> None:
     """Raises:
-    UsageError: ``flag`` reads the video a second time, and one comes through a pipe.
+    UsageError: an input is standard input, which cannot be read twice as ``flag`` requires.
     """
     if any(item.path == STANDARD_INPUT for item in inputs.items):
         raise UsageError(f"{flag} reads the video again: save standard input to a file first")
 
 
 def resolve(values: Mapping[str, Any], *, files_only: bool = False) -> InputList:
-    """The inputs that the options of a command name; ``files_only`` where neither addresses nor
-    a video on standard input will do.
+    """The inputs that the options of a command name.
+
+    Args:
+        values: the command's options.
+        files_only: accept neither addresses nor a video on standard input.
 
     Raises:
-        UsageError: nothing is named, or the list of names cannot be read.
+        UsageError: no input is named, or the list of names cannot be read.
     """
     return read_manifest(
         values["inputs"],

@@ -1,4 +1,4 @@
-"""Published orders of evaluation, by name."""
+"""Evaluation protocols by name (``--order``)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from vtnstream.config import ModelConfig
 
 ORDERS = {
-    "full-video": "one pass over the whole of each video",
+    "full-video": "one pass over each whole video",
     "multi-view": "mean over 10 clips x 3 crops",
     "multi-view-4x3": "mean over 4 clips x 3 crops",
-    "offline": "each moment judged with the whole video known",
-    "online": "each moment judged by what came before it",
+    "offline": "each moment is predicted from the whole video",
+    "online": "each moment is predicted from the frames up to it",
 }
-"""Name -> what it does: VTN's and SlowFast's, ViViT's, and those of surgical phases."""
+"""Name -> description: those of VTN and SlowFast, of ViViT, and of surgical phase recognition."""
 OF_CLASSES = ("full-video", "multi-view", "multi-view-4x3")
 OF_SEGMENTS = ("offline", "online")
 
@@ -30,25 +30,28 @@ _LOOKS_AHEAD = {
     "nms": "none",
     "window": None,
 }
-"""What decides a moment by later ones -> what leaves it out."""
+"""Timeline settings that use later moments -> the value that turns them off."""
 
 
 def resolve_order(asked: str | None, *, segments: bool) -> str:
-    """The order that is asked for, or that of the annotations.
+    """The protocol named by ``--order``, or the default for these annotations.
 
     Raises:
-        UsageError: it judges something else.
+        UsageError: the protocol does not fit the annotations.
     """
     if asked is None:
         return "offline" if segments else "full-video"
     if asked not in (OF_SEGMENTS if segments else OF_CLASSES):
-        judges, given = ("classes of videos", "segments") if segments else ("moments", "classes")
-        raise UsageError(f"--order {asked} judges {judges}, and these are {given}")
+        needs, given = ("classes", "segments") if segments else ("segments", "classes")
+        fitting = " or ".join(OF_SEGMENTS if segments else OF_CLASSES)
+        raise UsageError(
+            f"--order {asked} needs annotations of {needs}, but these are {given}: use {fitting}"
+        )
     return asked
 
 
 def views_of(order: str) -> ViewsConfig | None:
-    """Clips and crops, or None for one pass."""
+    """The clips and crops of a protocol, or None for one pass."""
     return {
         "multi-view": ViewsConfig(),
         "multi-view-4x3": ViewsConfig(num_clips=4),
@@ -56,18 +59,22 @@ def views_of(order: str) -> ViewsConfig | None:
 
 
 def check_online(model: ModelConfig, timeline: TimelineConfig) -> None:
-    """
+    """Check that no prediction depends on later frames.
+
     Raises:
-        UsageError: something knows the future.
+        UsageError: the model or a timeline setting uses later frames.
     """
     if not model.temporal.causal:
         raise UsageError(
-            f"--order online: model {model.name} sees the future; train one with --set "
+            f"--order online: model {model.name} uses later frames: train a model with --set "
             "temporal.causal=true"
         )
     if not model.head.dense_labels or timeline.localize not in ("auto", "dense"):
-        raise UsageError("--order online judges by the dense head, moment by moment")
+        raise UsageError(
+            "--order online needs the dense head: a model with dense labels, and --localize auto "
+            "or dense"
+        )
     for name, without in _LOOKS_AHEAD.items():
         if getattr(timeline, name) != without:
             flag = "--" + name.replace("_", "-")
-            raise UsageError(f"--order online: {flag} decides a moment by later ones, leave it out")
+            raise UsageError(f"--order online: {flag} uses later moments: leave it out")

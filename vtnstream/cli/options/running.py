@@ -1,5 +1,4 @@
-"""Options of how a command runs, whatever it is asked: device, precision, cache, network, and
-what it says meanwhile."""
+"""Options that control how a command runs: device, precision, cache, network and messages."""
 
 from __future__ import annotations
 
@@ -22,35 +21,39 @@ cache_dir = field(
     "cache_dir",
     section="Run",
     metavar="DIR",
-    help="Where features are kept [default: the user's cache].",
+    help="Directory of stored features [default: the user's cache].",
 )
 _RUNTIME = (
     field(
-        RuntimeConfig, "device", section="Run", metavar="NAME", help="auto, cpu, cuda or cuda:N."
+        RuntimeConfig,
+        "device",
+        section="Run",
+        metavar="NAME",
+        help="Device of the model: auto, cpu, cuda or cuda:N.",
     ),
     field(
         RuntimeConfig,
         "dtype",
         section="Run",
-        help="Compute type; auto is bfloat16 where the device is fast at it, else float32.",
+        help="Precision; auto is bfloat16 if the device is fast at it, else float32.",
     ),
     field(
         RuntimeConfig,
         "backend",
         section="Run",
-        help="What runs the backbone; auto compiles it where that pays.",
+        help="Backbone runtime; auto compiles the backbone if that saves time.",
     ),
     field(
         RuntimeConfig,
         "decoder",
         section="Run",
-        help="What reads the video; auto is the GPU that runs the backbone, where it can.",
+        help="Video decoder; auto uses NVDEC if the backbone runs on that GPU.",
     ),
     field(
         RuntimeConfig,
         "batch_size",
         section="Run",
-        help="Frames a backbone call [default: what is fast here].",
+        help="Frames per backbone call [default: chosen for the device].",
     ),
     cache_dir,
     field(
@@ -58,7 +61,7 @@ _RUNTIME = (
         "use_cache",
         "--cache/--no-cache",
         section="Run",
-        help="Keep features for the next command.",
+        help="Use and store features in the cache.",
     ),
     field(
         RuntimeConfig,
@@ -67,7 +70,7 @@ _RUNTIME = (
         section="Run",
         type=SizeType(),
         show_default=False,
-        help="Above this size the least recently used features go "
+        help="Size of the cache above which the least recently used features are removed "
         f"[default: {format_size(RuntimeConfig().cache_limit_bytes)}].",
     ),
     field(
@@ -77,21 +80,21 @@ _RUNTIME = (
         section="Run",
         type=SizeType(),
         show_default=False,
-        help="Longest temporary copy of a video from a pipe, or a server that gives no parts "
+        help="Largest temporary copy of a video from a pipe or a server without range requests "
         f"[default: {format_size(RuntimeConfig().spool_limit_bytes)}].",
     ),
     field(
         RuntimeConfig,
         "threads",
         section="Run",
-        help="Processor cores for the model [default: all].",
+        help="CPU threads of the model [default: all cores].",
     ),
 )
 offline = option(
     "--offline",
     section="Run",
     is_flag=True,
-    help="No network: models and weights from the cache or not at all.",
+    help="Use no network: models and weights must be in the cache.",
 )
 runtime = attach(*_RUNTIME, offline)
 
@@ -119,16 +122,16 @@ speech = attach(
         type=click.Choice(PROGRESS_KINDS),
         default="auto",
         show_default=True,
-        help="How progress is shown on standard error.",
+        help="Progress display on standard error.",
     ),
-    option("--quiet", "-q", section="Run", is_flag=True, help="Only errors on standard error."),
-    option("--verbose", "-v", section="Run", count=True, help="Say more; twice for still more."),
+    option("--quiet", "-q", section="Run", is_flag=True, help="Print errors only."),
+    option("--verbose", "-v", section="Run", count=True, help="Print more; -vv prints still more."),
     option(
         "--log-file",
         section="Run",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Append every message with its time, whatever -q and -v say.",
+        help="Append all messages with their time to FILE, regardless of -q and -v.",
     ),
     option("--debug", section="Run", is_flag=True, help="Show tracebacks."),
     Option(
@@ -140,6 +143,6 @@ speech = attach(
         callback=load_settings,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Config file in place of vtnstream.toml.",
+        help="Read this config file instead of vtnstream.toml.",
     ),
 )

@@ -1,5 +1,5 @@
-"""Options that commands share: what is asked of which videos. Their defaults, types and choices
-are read from the config dataclasses, so that a number stands once."""
+"""Options that several commands share: inputs, model, sampling, timeline and output. Their
+defaults, types and choices come from the config dataclasses."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 inputs = attach(
     click.Argument(["inputs"], nargs=-1, metavar="INPUTS...", shell_complete=complete_files),
-    option("--recursive", "-r", section="Input", is_flag=True, help="Descend into directories."),
+    option("--recursive", "-r", section="Input", is_flag=True, help="Include subdirectories."),
     option(
         "--files-from",
         shell_complete=complete_files,
         section="Input",
         settable=False,
         metavar="LIST",
-        help="Also read names from LIST, one a line; - is standard input.",
+        help="Also read input names from LIST, one per line; - is standard input.",
     ),
     option(
         "--null",
@@ -36,7 +36,7 @@ inputs = attach(
         section="Input",
         settable=False,
         is_flag=True,
-        help="Names in LIST and on standard input end with NUL (find -print0).",
+        help="Names in LIST and on standard input are separated by NUL (find -print0).",
     ),
 )
 
@@ -46,51 +46,57 @@ time_range = attach(
         section="Time and sampling",
         type=TimeType(),
         metavar="TIME",
-        help="Begin here: 90, 90s, 1:30, 00:01:30.5 or 2700f (frames).",
+        help="Start of the part to read: 90, 90s, 1:30, 00:01:30.5 or 2700f (frames).",
     ),
     option(
-        "--end", section="Time and sampling", type=TimeType(), metavar="TIME", help="Stop here."
+        "--end",
+        section="Time and sampling",
+        type=TimeType(),
+        metavar="TIME",
+        help="End of the part to read.",
     ),
     option(
         "--stream",
         section="Time and sampling",
         type=click.IntRange(min=0),
         metavar="INDEX",
-        help="Video stream, where a file has several.",
+        help="Index of the video stream, if the file has several.",
     ),
 )
 
 
 def sampling(of: str) -> Callable[[F], F]:
-    """Which frames are looked at; ``of`` says what holds without them."""
+    """Options that select the frames; ``of`` describes the default rate."""
     section = "Time and sampling"
     return attach(
-        option("--fps", section=section, type=RateType(), help=f"Frames a second ({of})."),
+        option(
+            "--fps", section=section, type=RateType(), help=f"Frames per second [default: {of}]."
+        ),
         option(
             "--num-frames",
             section=section,
             type=click.IntRange(min=1),
             metavar="N",
-            help="This many frames, evenly spaced.",
+            help="Use N evenly spaced frames.",
         ),
         option(
             "--frame-stride",
             section=section,
             type=click.IntRange(min=1),
             metavar="N",
-            help="Every N-th frame.",
+            help="Use every N-th frame.",
         ),
         option(
             "--sample",
             section=section,
             type=click.Choice(["all", "keyframes"]),
-            help="Every frame, or keyframes only (fast).",
+            help="Use all frames, or keyframes only (fast).",
         ),
     )
 
 
 def sampling_from(values: Mapping[str, Any], base: SamplingConfig | None) -> SamplingConfig | None:
-    """The sampling that flags ask for; ``base`` where they ask for none."""
+    """The sampling that the flags select; ``base`` if they select none."""
     if values["fps"] is not None:
         return SamplingConfig(kind="rate", fps=values["fps"])
     if values["num_frames"] is not None:
@@ -112,7 +118,7 @@ model = attach(
         section="Model",
         metavar="MODEL",
         help="Model folder, or name on the Hugging Face Hub (org/name[@revision]) "
-        "[default: the bundled model, which tells shots and edits].",
+        "[default: the bundled model of shots and edits].",
     ),
 )
 
@@ -122,7 +128,7 @@ _FEATURES = option(
     section="Model",
     settable=False,
     metavar="FILE",
-    help="Features from `vtnstream extract` instead of decoding (one input).",
+    help="Read features from a file of `vtnstream extract` instead of decoding (one input).",
 )
 features = attach(_FEATURES)
 
@@ -134,13 +140,13 @@ analysis = attach(
         type=click.Choice(METHODS),
         default=METHODS[0],
         show_default=True,
-        help="Chunked: memory does not grow with the video. End-to-end: all frames in one pass.",
+        help="chunked: memory does not grow with the video; end-to-end: all frames in one pass.",
     ),
     option(
         "--whole",
         section="Model",
         is_flag=True,
-        help="A ViViT with a factorised encoder reads the video as one sequence, not in clips.",
+        help="Factorised ViViT: read the video as one sequence instead of clips.",
     ),
 )
 
@@ -150,7 +156,7 @@ views = attach(
         "--views",
         section="Model",
         type=ViewsType(),
-        help="Mean over clips x crops (10x3) instead of one pass over the whole video.",
+        help="Average over clips x crops (10x3) instead of one pass over the whole video.",
     ),
 )
 
@@ -158,21 +164,21 @@ views = attach(
 # ----------------------------------------------------------------------------- timeline
 
 _TIMELINE_HELP = {
-    "localize": "Dense head, sliding windows, or both; auto is dense where the model has it.",
-    "window": "Tokens of a sliding window; giving it adds sliding to auto "
+    "localize": "Dense head, sliding windows, or both; auto uses the dense head if there is one.",
+    "window": "Length of a sliding window in tokens; with auto, it adds sliding windows "
     f"[default: {TimelineConfig.DEFAULT_WINDOW}].",
     "stride": "Tokens between windows [default: half a window].",
-    "smoothing": "Smooth the scores over time.",
-    "smoothing_size": "Tokens to smooth over.",
-    "viterbi": "Most probable sequence, COST nats for each change of label.",
-    "threshold": "Drop scores below; multi-label segments go on above.",
-    "onset": "A segment starts at this score ...",
-    "offset": "... and ends below this one.",
-    "min_duration": "Shorter segments give way to their neighbours, in seconds.",
-    "merge_gap": "Join equal labels closer than this, in seconds.",
-    "nms": "Suppress overlapping segments of one class.",
-    "nms_threshold": "tIoU above which segments overlap.",
-    "background": "Show segments labelled background.",
+    "smoothing": "Filter that smooths the scores over time.",
+    "smoothing_size": "Length of that filter in tokens.",
+    "viterbi": "Find the most probable sequence at COST nats for each change of label.",
+    "threshold": "Drop segments with a lower score; multi-label segments last while above it.",
+    "onset": "Multi-label: a segment starts at this score.",
+    "offset": "Multi-label: a segment ends below this score.",
+    "min_duration": "Merge segments shorter than this into their neighbours.",
+    "merge_gap": "Join segments of one label with a shorter gap between them.",
+    "nms": "Non-maximum suppression of overlapping segments of one class.",
+    "nms_threshold": "tIoU above which segments count as overlapping.",
+    "background": "Also report segments labelled background.",
 }
 _TIMELINE_METAVARS = {"viterbi": "COST", "min_duration": "SECONDS", "merge_gap": "SECONDS"}
 
@@ -199,7 +205,7 @@ def timeline_from(values: Mapping[str, Any]) -> TimelineConfig:
 
 
 def output_dir(what: str, **attributes: Any) -> click.Option:
-    """The folder that a command writes to; ``what`` says what."""
+    """The output folder of a command; ``what`` is the help text."""
     return option(
         "--output-dir",
         "-o",
@@ -225,15 +231,21 @@ video = option(
     settable=False,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the video lies now (one result).",
+    help="Current path of the video (one result).",
 )
 
 results = attach(
     option(
-        "--json", section="Output", is_flag=True, help="One JSON document (an array for several)."
+        "--json",
+        section="Output",
+        is_flag=True,
+        help="Print one JSON document (an array for several inputs).",
     ),
     option(
-        "--jsonl", section="Output", is_flag=True, help="One JSON event a line, as they happen."
+        "--jsonl",
+        section="Output",
+        is_flag=True,
+        help="Print one JSON event per line as it happens.",
     ),
     output_dir("Also write result files here."),
     overwrite,
@@ -243,16 +255,16 @@ results = attach(
         section="Output",
         multiple=True,
         metavar="NAMES",
-        help="Formats of the files, such as json,csv; all writes every one [default: json].",
+        help="Formats of the result files, such as json,csv, or all [default: json].",
     ),
     option(
         "--top-k",
         section="Output",
         type=click.IntRange(min=1),
         metavar="K",
-        help="Classes to give [default: 5 on a terminal, all in files and JSON].",
+        help="Number of classes [default: 5 on a terminal, all in files and JSON].",
     ),
 )
 
 
-as_json = attach(option("--json", section="Output", is_flag=True, help="One JSON document."))
+as_json = attach(option("--json", section="Output", is_flag=True, help="Print one JSON document."))
