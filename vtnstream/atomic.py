@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, synced, then renamed."""
+"""Atomic file writes: write a temporary file in the same folder, sync it, rename it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes its name only when the context is left without an error,
-    and is on the disk by then. On any error nothing is left behind.
+    """Open a temporary file for writing. It is synced and renamed to ``path`` when the context
+    ends without an error, and removed otherwise.
 
     Raises:
-        OSError: it cannot be written; the caller names the file and the way out.
+        OSError: the file cannot be written; the caller adds the file name and the remedy.
     """
-    # A short name of its own: the target's may be as long as names can be.
+    # The temporary name is short, because the target's name may have the maximum length.
     temporary = path.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -33,14 +33,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove what killed writers left in a directory where nobody else is writing."""
+    """Remove temporary files that killed processes left; nothing else may write there."""
     for path in directory.glob(".vtnstream-*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:
-    """Make renames in a directory survive a power cut (POSIX only; elsewhere directories do
-    not open)."""
+    """Sync a directory, so that renames in it survive a power failure (POSIX only; other systems
+    cannot open directories)."""
     if os.name != "posix":
         return
     descriptor = os.open(directory, os.O_RDONLY)

@@ -1,55 +1,55 @@
-"""One tree of errors. Each message is one line that names the file and says what to do.
+"""The exceptions of vtnstream. Each message is one line that names the file and the remedy.
 
-Children also inherit the fitting builtin, so ``except ValueError`` keeps working for
-library users. Only :class:`VtnstreamError` is caught by the command line; anything else
-is a bug and keeps its traceback.
+Subclasses also inherit the matching builtin exception, so that ``except ValueError`` works for
+library users. Commands report a :class:`VtnstreamError` as an ordinary error and any other
+exception as an internal error.
 """
 
 from __future__ import annotations
 
 
 class VtnstreamError(Exception):
-    """Base of every error vtnstream raises on purpose."""
+    """Base class of every error that vtnstream raises on purpose."""
 
 
 class UsageError(VtnstreamError, ValueError):
-    """The request itself is wrong (exit code 2)."""
+    """The request is wrong (exit code 2)."""
 
 
 class ConfigError(UsageError):
-    """A config file, environment variable or ``key=value`` is not usable (exit code 2)."""
+    """A config file, environment variable or ``key=value`` is invalid (exit code 2)."""
 
 
 class MissingExtraError(VtnstreamError, ImportError):
-    """An optional library is needed: names the extra that installs it (exit code 2)."""
+    """An optional library is missing; the message names its extra (exit code 2)."""
 
 
 class VideoError(VtnstreamError):
-    """A video cannot be used."""
+    """A video cannot be read."""
 
 
 class VideoOpenError(VideoError, OSError):
-    """The file cannot be opened: absent, empty, not regular, refused or not a media file."""
+    """The file cannot be opened: missing, empty, not regular, not readable or not a media file."""
 
 
 class NoVideoStreamError(VideoError, ValueError):
-    """The file holds no video stream (audio only, or cover art only)."""
+    """The file has no video stream (only audio or cover art)."""
 
 
 class VideoDecodeError(VideoError, RuntimeError):
-    """Nothing useful could be decoded."""
+    """No usable frame could be decoded."""
 
 
 class ModelError(VtnstreamError, ValueError):
-    """A model folder, checkpoint or name is not usable."""
+    """A model folder, checkpoint or model name is invalid."""
 
 
 class CheckpointError(ModelError):
-    """Weights do not fit: missing, unexpected, misshapen or non-finite tensors."""
+    """Weights do not match the model: missing, unexpected, misshapen or non-finite tensors."""
 
 
 class FeatureError(VtnstreamError, ValueError):
-    """Stored features do not fit the request (another model, range or preprocessing)."""
+    """Stored features do not match the request (another model, range or preprocessing)."""
 
 
 class StoreError(VtnstreamError, OSError):
@@ -57,15 +57,15 @@ class StoreError(VtnstreamError, OSError):
 
 
 class AnnotationError(VtnstreamError, ValueError):
-    """An annotation file is wrong; the message names file and line."""
+    """An annotation file is invalid; the message names the file and line."""
 
 
 class ReportError(VtnstreamError, ValueError):
-    """A stored report cannot be used: unreadable, of another version, or edited wrongly."""
+    """A stored report cannot be used: unreadable, invalid, or written by another version."""
 
 
 class TrainingError(VtnstreamError, RuntimeError):
-    """Training cannot go on; the last good model stands where one was saved."""
+    """Training cannot continue; the last saved model is kept."""
 
 
 class OutputError(VtnstreamError, OSError):
@@ -73,29 +73,29 @@ class OutputError(VtnstreamError, OSError):
 
 
 class BatchError(VtnstreamError, RuntimeError):
-    """A batch cannot go on: its workers do not start. What was done stands."""
+    """A batch cannot continue because its workers do not start; finished results are kept."""
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, for people; bugs are called so."""
+    """The message of ``error`` on one line; an unexpected exception is called an internal error."""
     if isinstance(error, VtnstreamError):
         return str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
-        return "out of memory: a smaller --batch-size needs less"
+        return "out of memory: choose a smaller --batch-size"
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename is not None else ""
         return f"{name}{error.strerror}"
     first = str(error).strip().split("\n", 1)[0]
-    return f"internal error: {type(error).__name__}: {first} (--debug shows where; please report)"
+    return f"internal error: {type(error).__name__}: {first} (please report it with --debug)"
 
 
 def naming(path: str, message: str) -> str:
-    """``message`` with the input ``path`` in front, unless it names it already."""
+    """``message`` prefixed with the input ``path``, unless it contains the path already."""
     return message if path in message else f"{path}: {message}"
 
 
 def concerns_all(error: BaseException, path: str) -> bool:
-    """Whether ``error``, met at the input ``path``, says that the request itself is wrong: it
-    would end every other input too."""
+    """Whether ``error``, raised for the input ``path``, would be raised for every input because
+    the request is wrong."""
     wrong = isinstance(error, (UsageError, MissingExtraError, ModelError))
     return wrong and path not in str(error)

@@ -1,4 +1,4 @@
-"""Half-open spans of time ``[start, end)`` in seconds, and arithmetic on lists of them."""
+"""Half-open intervals ``[start, end)`` in seconds, and operations on lists of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Interval(NamedTuple):
-    """A half-open span ``[start, end)`` in seconds."""
+    """A half-open interval ``[start, end)`` in seconds."""
 
     start: float
     end: float
@@ -18,19 +18,19 @@ class Interval(NamedTuple):
 
 
 def intersection(a: Interval, b: Interval) -> float:
-    """Seconds that two spans share."""
+    """Length in seconds of the intersection of two intervals."""
     return max(0.0, min(a.end, b.end) - max(a.start, b.start))
 
 
 def temporal_iou(a: Interval, b: Interval) -> float:
-    """Intersection over union of two spans in time (tIoU), 0 for empty spans."""
+    """Temporal intersection over union (tIoU) of two intervals; 0 if both are empty."""
     shared = intersection(a, b)
     union = a.length + b.length - shared
     return shared / union if union > 0 else 0.0
 
 
 def merge(spans: Iterable[Interval], max_gap: float = 0.0) -> list[Interval]:
-    """Sorted union of spans; neighbours at most ``max_gap`` seconds apart become one."""
+    """Sorted union of intervals; neighbours at most ``max_gap`` seconds apart are joined."""
     merged: list[Interval] = []
     for span in sorted(spans):
         if merged and span.start - merged[-1].end <= max_gap:
@@ -41,5 +41,5 @@ def merge(spans: Iterable[Interval], max_gap: float = 0.0) -> list[Interval]:
 
 
 def total_length(spans: Sequence[Interval]) -> float:
-    """Seconds covered by the union of the spans."""
+    """Length in seconds of the union of the intervals."""
     return sum(span.length for span in merge(spans))

@@ -1,4 +1,4 @@
-"""Label names: reading label files and keeping a stable order."""
+"""Label names: their order, and files of labels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from vtnstream.errors import AnnotationError
 
 BACKGROUND = "background"
-"""Label of spans without an annotation; it never becomes a segment by default."""
+"""Label of time without an annotation; by default it does not become a segment."""
 
 
 def stable_order(labels: Iterable[str], *, background: bool = False) -> tuple[str, ...]:
-    """Distinct labels in alphabetical order (whole numbers by size); ``background`` first when
-    asked for."""
+    """Distinct labels in alphabetical order, or numerical order if all are whole numbers; with
+    ``background``, that label comes first."""
     distinct = set(labels) - {BACKGROUND} if background else set(labels)
     numbers = all(label.isdecimal() for label in distinct)
     names = sorted(distinct, key=lambda label: (int(label) if numbers else 0, label))
@@ -21,7 +21,7 @@ def stable_order(labels: Iterable[str], *, background: bool = False) -> tuple[st
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Labels from a text file, one a line, in the file's order.
+    """Read labels from a text file, one per line, in the order of the file.
 
     Raises:
         AnnotationError: the file cannot be read, is empty, or names a label twice.
@@ -37,5 +37,5 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
             raise AnnotationError(f"{path}: line {number} repeats label {name!r}")
         seen[name] = number
     if not names:
-        raise AnnotationError(f"{path}: no labels in it (write one a line)")
+        raise AnnotationError(f"{path}: has no labels: write one per line")
     return tuple(names)

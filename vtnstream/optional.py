@@ -1,4 +1,4 @@
-"""The one way to ask for a library that only an extra installs."""
+"""Import optional libraries, with an error that names the extra to install."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vtnstream.errors import MissingExtraError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import ``module`` or say which extra installs it.
+    """Import ``module``; if it is missing, name the extra that installs it.
 
     Raises:
         MissingExtraError: the module is not installed.
@@ -25,5 +25,5 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 def installed(module: str) -> bool:
-    """Whether ``module`` could be imported, without importing it."""
+    """Whether ``module`` is installed; it is not imported."""
     return importlib.util.find_spec(module) is not None

@@ -1,5 +1,4 @@
-"""What a long piece of work tells whoever watches. The library knows only this protocol;
-rich lives in ``cli`` and ``report/terminal/render.py``."""
+"""The protocol through which long tasks report their progress. Displays are in ``cli``."""
 
 from __future__ import annotations
 
@@ -7,23 +6,23 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the state of one piece of work at a time."""
+    """Receives the progress of one task at a time."""
 
     def start(self, what: str, *, total: float | None, unit: str) -> None:
-        """Work named ``what`` begins; ``total`` in ``unit`` where it is known."""
+        """The task ``what`` begins; ``total`` is its size in ``unit``, or None if unknown."""
 
     def advance(self, done: float, *, note: str = "") -> None:
-        """``done`` of ``total`` is reached (absolute, not a step)."""
+        """``done`` of ``total`` units are done: an absolute number, not an increment."""
 
     def finish(self) -> None:
-        """The work has ended, well or not."""
+        """The task has ended, with or without success."""
 
     def warn(self, message: str) -> None:
-        """Something the user should know; shown once, never stops the work."""
+        """Show a warning once; the task continues."""
 
 
 class NullProgress:
-    """Tells nobody."""
+    """A progress receiver that does nothing."""
 
     def start(self, what: str, *, total: float | None, unit: str) -> None:
         pass

@@ -18,10 +18,10 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-    """``table[name]``.
+    """``table[name]``; ``what`` describes the names in the message.
 
     Raises:
-        UsageError: the name is unknown; the message lists what there is.
+        UsageError: the name is unknown; the message lists the known names.
     """
     if name in table:
         return table[name]

@@ -1,4 +1,4 @@
-"""Names of files that are taken for videos and for images."""
+"""Suffixes of video and image files."""
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -8,7 +8,8 @@ VIDEO_SUFFIXES = frozenset({
     ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
 })
 # fmt: on
-"""What counts as a video in a directory; a file that is named is tried whatever it is called."""
+"""Suffixes of the files in a directory that are read as videos. A file that is named by the user
+is read whatever its suffix."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""What counts as one image where an example may be an image or a video."""
+"""Suffixes of image files, where an example may be an image or a video."""

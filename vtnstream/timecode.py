@@ -1,5 +1,5 @@
-"""Times as people write them, and back: ``90``, ``90s``, ``1:30``, ``00:01:30.5``, ``2700f``;
-and as editors do: SMPTE timecode."""
+"""Parse and format times: ``90``, ``90s``, ``1:30``, ``00:01:30.5``, ``2700f``, and SMPTE
+timecode."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _NTSC = Fraction(1000, 1001)
 SMPTE_RATES = tuple(
     sorted([*(Fraction(r) for r in (24, 25, 30, 48, 50, 60)), *(r * _NTSC for r in (24, 30, 60))])
 )
-"""Frames per second that editing programs have a timecode for."""
+"""Frame rates for which SMPTE timecode is defined."""
 
 STANDARD_RATES = tuple(
     sorted({*SMPTE_RATES, *(Fraction(r) for r in (10, 12, 15, 20, 90, 100, 120)), 120 * _NTSC})
 )
-"""Rates that cameras, screens and films really have."""
+"""Common frame rates of cameras and displays."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameCount:
-    """A time given as a number of frames (``2700f``), resolved against a video's rate."""
+    """A time given as a number of frames (``2700f``), which depends on the video's frame rate."""
 
     frames: int
 
 
 def parse_time(text: str) -> Fraction | FrameCount:
-    """Read a point in source time.
+    """Parse a point in time of a video.
 
     Returns:
         Exact seconds, or a :class:`FrameCount` for the form ``2700f``.
 
     Raises:
-        UsageError: the text is none of the accepted forms.
+        UsageError: the text has none of the accepted forms.
     """
     text = text.strip()
     if match := _SECONDS.fullmatch(text):
@@ -58,10 +58,13 @@ def parse_time(text: str) -> Fraction | FrameCount:
 
 
 def parse_duration(text: str) -> Fraction:
-    """Read a length of time: the forms of :func:`parse_time` but frames, and ``30m``, ``1.5h``.
+    """Parse a duration: the forms of :func:`parse_time` except frames, and ``30m``, ``1.5h``.
+
+    Returns:
+        exact seconds.
 
     Raises:
-        UsageError: the text is none of them.
+        UsageError: the text has none of these forms.
     """
     if match := _DURATION.fullmatch(text.strip()):
         return Fraction(match[1]) * (60 if match[2] == "m" else 3600)
@@ -70,15 +73,15 @@ def parse_duration(text: str) -> Fraction:
         with suppress(UsageError):
             parsed = parse_time(text)
     if not isinstance(parsed, Fraction):
-        raise UsageError(f"not a length of time: {text!r} (write 90, 90s, 30m, 2h or 1:30)")
+        raise UsageError(f"not a duration: {text!r} (write 90, 90s, 30m, 2h or 1:30)")
     return parsed
 
 
 def parse_rate(value: str | int | float | Fraction) -> Fraction:
-    """Read a rate in frames per second: ``2``, ``0.5``, ``30000/1001``, ``29.97``.
+    """Parse a rate in frames per second: ``2``, ``0.5``, ``30000/1001``, ``29.97``.
 
     Raises:
-        UsageError: not a positive rate.
+        UsageError: the value is not a rate above 0 and at most 1000.
     """
     try:
         rate = Fraction(str(value))
@@ -90,10 +93,10 @@ def parse_rate(value: str | int | float | Fraction) -> Fraction:
 
 
 def format_time(seconds: float | Fraction, *, digits: int = 1) -> str:
-    """``h:mm:ss.f`` for people; hours are left out below one hour. Rounds down, so that a
-    printed end is never past the true one."""
+    """Format as ``h:mm:ss.f``, without hours below one hour. Rounds down, so that a printed end is
+    never after the real one."""
     scale = 10**digits
-    # Guard against 2.9999999 standing for 3: floor on a nanosecond-rounded value.
+    # Round to nanoseconds before rounding down, so that 2.9999999999 becomes 3.
     units = int(round(Fraction(seconds), 9) * scale)
     sign, units = ("-", -units) if units < 0 else ("", units)
     whole, rest = divmod(units, scale)
@@ -110,21 +113,21 @@ def has_timecode(rate: Fraction) -> bool:
 
 
 def drops_frames(rate: Fraction) -> bool:
-    """Whether drop-frame timecode exists for a rate: 29.97 and 59.94, which would otherwise
-    lag 3.6 s an hour behind the clock."""
+    """Whether drop-frame timecode is defined for a rate: for 29.97 and 59.94, whose timecode would
+    otherwise lag behind real time by 3.6 s per hour."""
     return rate in (30 * _NTSC, 60 * _NTSC)
 
 
 def format_smpte(frame: int, rate: Fraction, *, drop: bool) -> str:
-    """``hh:mm:ss:ff``, with a semicolon before the frames where numbers are dropped.
+    """Format as ``hh:mm:ss:ff``, or ``hh:mm:ss;ff`` for drop-frame timecode.
 
-    Frames are numbered by the rate rounded up to a whole number. Drop-frame skips the numbers
-    of the first 2 (at 59.94: 4) frames of every minute but each tenth (SMPTE ST 12-1).
+    Frame numbers count to the rate rounded up. Drop-frame skips the first 2 frame numbers (4 at
+    59.94) of every minute except each tenth (SMPTE ST 12-1).
 
     Args:
-        frame: counted from 00:00:00:00, not negative.
+        frame: frames since 00:00:00:00, not negative.
         rate: frames per second.
-        drop: drop-frame; only where :func:`drops_frames` says so.
+        drop: use drop-frame; requires :func:`drops_frames`.
     """
     base = math.ceil(rate)
     if drop:
@@ -140,8 +143,12 @@ def format_smpte(frame: int, rate: Fraction, *, drop: bool) -> str:
 
 
 def parse_smpte(text: str, rate: Fraction) -> tuple[int, bool] | None:
-    """The frame number that a timecode stands for, and whether it is drop-frame; None where it
-    is no timecode of this rate."""
+    """Parse a timecode.
+
+    Returns:
+        the frame number and whether the timecode is drop-frame, or None if the text is no timecode
+        of this rate.
+    """
     match = _SMPTE.fullmatch(text.strip())
     base = math.ceil(rate)
     if match is None or int(match[5]) >= base:

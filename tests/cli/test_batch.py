@@ -292,7 +292,7 @@ def test_wrong_requests_are_one_line_and_code_two(run: Run, films: list[str]) ->
         (["batch", "timeline", *films, "-m", "x", "-o", "out", "-f", "jsno"], "did you mean"),
         (
             ["batch", "timeline", *films, "-m", "x", "-o", "out", "--timeout", "9f"],
-            "not a length of time",
+            "not a duration",
         ),
     ):
         done = run(*arguments)

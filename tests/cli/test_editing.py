@@ -62,7 +62,7 @@ def test_clips_of_one_label(run: Run, film: Path, model_folder: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(("--length", "0"), "length must be positive"), (("--length", "30f"), "not a length of time"),
+    [(("--length", "0"), "length must be positive"), (("--length", "30f"), "not a duration"),
      (("--length", "0.5"), "no piece of at least")],
 )  # fmt: skip
 def test_lengths_that_cannot_be(

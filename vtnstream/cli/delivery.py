@@ -128,13 +128,13 @@ class JsonLinesDelivery(Delivery):
 def make_delivery(
     values: Mapping[str, Any], console: Console, inputs: InputList, *, timeline: bool
 ) -> Delivery:
-    """The way results leave a command, as a context that ends it.
+    """The delivery that the output options select, as a context manager.
 
     Args:
         values: ``json``, ``jsonl``, ``output_dir``, ``overwrite``, ``format``, ``top_k``.
-        console: where to.
-        inputs: what the command line names.
-        timeline: results will have a timeline.
+        console: prints the messages.
+        inputs: the inputs of the command line.
+        timeline: whether results will have a timeline.
 
     Raises:
         UsageError: an unknown format, formats without a directory or without a timeline, or a

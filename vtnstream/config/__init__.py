@@ -1,4 +1,9 @@
-"""Every default of vtnstream stands once, in these dataclasses; click reads them here."""
+"""The configuration dataclasses.
+
+Every default of vtnstream is defined here, once; the options of the commands take their defaults,
+types and choices from these classes. A model folder stores its :class:`ModelConfig` as
+``config.json``. Invalid values raise :class:`vtnstream.errors.ConfigError`.
+"""
 
 from vtnstream.config.model import (
     BackboneConfig,

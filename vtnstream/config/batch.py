@@ -1,4 +1,4 @@
-"""How a batch is worked off: workers, limits and second attempts, never what comes out."""
+"""Configuration of a batch: workers, limits and retries. It does not affect the results."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class BatchConfig:
     """Options of ``vtnstream batch``.
 
     Attributes:
-        workers: processes side by side; None is one a GPU, or one for two processor cores
-            where there is none, as far as memory reaches.
-        timeout: seconds a video may take; None sets no limit.
-        memory_limit_bytes: a worker that grows beyond is ended and its video fails; None is
-            an equal share of the memory of the machine (or of its control group).
-        recycle: videos after which a worker is replaced by a fresh one.
+        workers: parallel processes; None is one per GPU, or without a GPU one per two CPU cores,
+            limited by memory.
+        timeout: longest time per video in seconds; None sets no limit.
+        memory_limit_bytes: a worker that uses more is stopped and its video fails; None is an
+            equal share of the memory of the machine (or of its control group).
+        recycle: number of videos after which a worker process is replaced.
         retries: further attempts at a video whose worker crashed.
-        retry_failed: try again what failed in an earlier run with the same settings.
-        overwrite: do again what is complete already.
+        retry_failed: repeat videos that failed in an earlier run with the same settings.
+        overwrite: repeat videos that are complete.
         fail_fast: stop at the first failure.
-        range_seconds: length of the parts that a cluster cuts long videos into.
+        range_seconds: length in seconds of the parts that long videos are split into on a cluster.
     """
 
     workers: int | None = None

@@ -1,4 +1,4 @@
-"""What config dataclasses check of their values."""
+"""Checks of values in config dataclasses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from vtnstream.errors import ConfigError
 
 
 def shown(value: Any) -> str:
-    """A refused value in a message: short, whatever somebody has written."""
+    """``repr`` of a rejected value for a message, at most 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises:
-    ConfigError: the value is none of ``allowed``.
+    ConfigError: the value is not one of ``allowed``.
     """
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {shown(value)}")
@@ -24,7 +24,7 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def positive(**values: float) -> None:
     """Raises:
-    ConfigError: a value is not above 0, or no number.
+    ConfigError: a value is not a finite number above 0.
     """
     for name, value in values.items():
         if not 0 < value < math.inf:

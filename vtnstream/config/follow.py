@@ -1,4 +1,4 @@
-"""How a stream is followed."""
+"""Configuration of live streams."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ class FollowConfig:
     """Options of ``vtnstream timeline --follow``.
 
     Attributes:
-        keep: seconds of features that are kept on disk: what the class at the end is said of.
-        follow_timeout: seconds without news after which a stream has ended.
+        keep: seconds of features that are kept on disk; the class at the end is predicted from
+            them.
+        follow_timeout: seconds without data after which a stream counts as ended.
     """
 
     keep: float = 1800.0

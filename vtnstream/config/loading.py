@@ -1,4 +1,4 @@
-"""Plain data (TOML, JSON, ``key=value``) to config dataclasses and back, strictly."""
+"""Convert plain data (TOML, JSON, ``key=value``) to config dataclasses and back, with checks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str = "config") -
 
     Args:
         cls: a dataclass type.
-        data: plain data; keys that ``cls`` does not have are errors.
-        where: what to name in messages, for instance a file.
+        data: plain data; unknown keys are errors.
+        where: source of the data for messages, for instance a file.
 
     Raises:
-        ConfigError: unknown key, wrong type or a value the dataclass refuses.
+        ConfigError: an unknown key, a wrong type, or a value that the dataclass rejects.
     """
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
@@ -43,7 +43,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str = "config") -
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON data of a config dataclass; :func:`from_dict` reads it back equal."""
+    """Plain JSON data of a config dataclass; :func:`from_dict` restores an equal object."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 

@@ -1,5 +1,5 @@
-"""The config of a model: saved resolved as ``config.json`` beside ``model.safetensors``,
-it rebuilds the model by itself and says how frames must be sampled and prepared."""
+"""Configuration of a model. It is stored as ``config.json`` next to ``model.safetensors``, and
+suffices to rebuild the model and to sample and preprocess its frames."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
 
 @dataclass(frozen=True, slots=True)
 class SamplingConfig:
-    """Which frames become tokens.
+    """The selection of the frames that become tokens.
 
-    ``rate``: grid t = k / ``fps`` from the container's start, the frame on screen at t.
-    ``uniform``: ``num_frames`` over the range, ``floor(linspace(0, n - 1, num_frames))``.
-    ``stride``: every ``stride``-th frame. ``all``: every frame. ``keyframes``: keyframes.
+    ``rate``: the frames displayed at t = k / ``fps``, counted from the start of the container.
+    ``uniform``: ``num_frames`` of the n frames in the range, at ``floor(linspace(0, n - 1,
+    num_frames))``. ``stride``: every ``stride``-th frame. ``all``: every frame. ``keyframes``:
+    every keyframe.
     """
 
     kind: str = "rate"
@@ -42,10 +43,10 @@ class SamplingConfig:
         positive(fps=float(self.fps), num_frames=self.num_frames, stride=self.stride)
 
     def describe(self, frames: int = 1) -> str:
-        """A few words for people: ``2 frames/s``, ``250 frames``, ``every 8th frame``.
+        """A short description: ``2 frames/s``, ``250 frames, evenly spaced``, ``every 8th frame``.
 
         Args:
-            frames: that a token is made of (``6.25 times 2 frames/s``).
+            frames: frames per token (``6.25 times 2 frames/s``).
         """
         if self.kind == "rate" and frames > 1:
             return f"{float(self.fps):g} times {frames} frames/s"
@@ -53,14 +54,14 @@ class SamplingConfig:
         text = {
             "rate": f"{rate} frame/s" if rate == "1" else f"{rate} frames/s",
             "uniform": f"{self.num_frames} frames, evenly spaced",
-            "stride": f"every {self.stride}. frame",
+            "stride": f"every {_ordinal(self.stride)} frame",
             "all": "every frame",
             "keyframes": "keyframes",
         }[self.kind]
-        return f"{text}, {frames} to a token" if frames > 1 else text
+        return f"{text}, {frames} per token" if frames > 1 else text
 
     def key(self) -> dict[str, Any]:
-        """Only what decides the grid: part of the feature key."""
+        """The fields that determine the grid; they are part of the feature key."""
         parts: dict[str, Any] = {"kind": self.kind}
         if self.kind == "rate":
             parts["fps"] = str(self.fps)
@@ -71,16 +72,21 @@ class SamplingConfig:
         return parts
 
 
+def _ordinal(number: int) -> str:
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if 11 <= number % 100 <= 13 else suffix}"
+
+
 @dataclass(frozen=True, slots=True)
 class PreprocessConfig:
-    """How a picture becomes a model input, the model's own and never guessed.
+    """The preprocessing that turns a frame into a model input. Each model defines its own.
 
-    ``center``: the short side is scaled to ``resize``, then ``size`` x ``size`` is cut from
-    the centre. ``squash``: scaled to ``resize`` x ``resize`` regardless of aspect, then cut.
-    ``border``: the long side is scaled to ``resize``, the rest is black, then cut.
+    ``center`` scales the shorter side to ``resize`` and crops ``size`` x ``size`` pixels from the
+    centre. ``squash`` scales to ``resize`` x ``resize`` regardless of the aspect ratio, then crops
+    likewise. ``border`` scales the longer side to ``resize``, pads with black, then crops.
 
-    ``width`` makes pictures of ``squash`` oblong: they are ``size`` high and ``width`` wide,
-    and ``resize`` stays the height before the cut. 0 is a square.
+    With ``squash``, ``width`` makes the input rectangular: ``size`` pixels high and ``width``
+    wide, and ``resize`` is the height before the crop. 0 means a square.
     """
 
     size: int = 224
@@ -108,11 +114,11 @@ class PreprocessConfig:
 
     @property
     def frame_width(self) -> int:
-        """Pixels across; ``size`` is the height."""
+        """Width of the model input in pixels; ``size`` is its height."""
         return self.width or self.size
 
     def key(self) -> dict[str, Any]:
-        """What decides the pictures: part of the feature key."""
+        """The fields that determine the model input; they are part of the feature key."""
         parts = to_dict(self)
         if not self.width:
             del parts["width"]
@@ -121,13 +127,12 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, slots=True)
 class BackboneConfig:
-    """A timm model by name, with the arguments ``timm.create_model`` gets.
+    """A timm model by name, with the arguments of ``timm.create_model``.
 
-    ``out_index`` takes one of its inner feature maps (timm's ``features_only``, counted from
-    the largest) instead of its pooled output: averaged over a ``grid`` of rows and columns,
-    flattened to D = channels x rows x columns, so that a vector knows where in the picture
-    something is. ``projection`` puts a linear layer of so many numbers and a LayerNorm
-    behind it; 0 leaves it as it is.
+    ``out_index`` selects a feature map (timm's ``features_only``, counted from the largest)
+    instead of the pooled output. The map is averaged over a ``grid`` of rows and columns and
+    flattened to D = channels x rows x columns, so that features keep positions in the frame.
+    ``projection`` adds a linear layer of that many outputs and a LayerNorm; 0 adds none.
     """
 
     name: str = "vit_base_patch16_224.augreg_in21k"
@@ -146,7 +151,8 @@ class BackboneConfig:
             raise ConfigError("backbone.out_index and backbone.projection cannot be negative")
 
     def key(self) -> dict[str, Any]:
-        """What shapes its features beside name and weights: part of the feature key."""
+        """The arguments that determine the features besides name and weights; they are part of the
+        feature key."""
         parts = dict(self.arguments)
         if self.out_index is not None:
             parts.update(out_index=self.out_index, grid=list(self.grid), projection=self.projection)
@@ -155,19 +161,18 @@ class BackboneConfig:
 
 @dataclass(frozen=True, slots=True)
 class EventsConfig:
-    """Dense labels that are moments or transitions, see
-    :mod:`vtnstream.localization.events`.
+    """Dense labels that are moments or transitions, see :mod:`vtnstream.localization.events`.
 
     Attributes:
         moments: labels of single tokens, found as peaks; each begins a new segment.
-        joined: labels judged by their sum, then told apart.
-        held: labels of a shot that stops before the next event (freeze).
+        joined: labels whose scores are added to find a segment, which then gets the best of them.
+        held: labels that last until the end of a shot (freeze).
         moment_threshold: lowest score of a peak.
-        joined_threshold: lowest sum of the joined labels.
-        apart: tokens between two moments at least.
-        shortest: tokens of a joined stretch at least.
-        gap: tokens across which two joined stretches are one.
-        steady: tokens of every other label at least, between two events.
+        joined_threshold: lowest sum of the scores of ``joined``.
+        apart: smallest distance between two moments in tokens.
+        shortest: shortest segment of ``joined`` in tokens.
+        gap: longest gap in tokens over which two segments of ``joined`` are merged.
+        steady: fewest tokens of every other label between two events.
     """
 
     moments: tuple[str, ...] = ()
@@ -183,10 +188,10 @@ class EventsConfig:
     def __post_init__(self) -> None:
         named = (*self.moments, *self.joined, *self.held)
         if len(set(named)) != len(named):
-            raise ConfigError("events: a label is either a moment, joined, or held")
+            raise ConfigError("events: a label may be only one of moments, joined and held")
         for name in ("moment_threshold", "joined_threshold"):
             if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"events.{name} must lie above 0 and not above 1")
+                raise ConfigError(f"events.{name} must be above 0 and at most 1")
         for name, lowest in (("apart", 1), ("shortest", 1), ("gap", 0), ("steady", 1)):
             if getattr(self, name) < lowest:
                 raise ConfigError(f"events.{name} must be at least {lowest}")
@@ -194,14 +199,14 @@ class EventsConfig:
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
-    """What is read from the tokens.
+    """The classification heads.
 
-    ``labels``: classes of the whole video, through the MLP head on [CLS] (paper section
-    3.3). ``dense_labels``: classes of each token, through the dense head. Either may be
-    empty. ``mlp_dim`` 0 means the encoder's D. ``linear`` makes the head on [CLS] one linear
-    layer. Logits are divided by ``temperature``, those of tokens by ``dense_temperature``: values
-    found on held-out videos make scores honest (Guo et al., ICML 2017). ``events``: how the
-    dense labels become segments where some of them are moments.
+    ``labels`` are the classes of the MLP head on [CLS], for the whole video (paper section 3.3).
+    ``dense_labels`` are the classes of the dense head, for each token. Either may be empty.
+    ``mlp_dim`` is the hidden size of the MLP; 0 means the encoder's D. ``linear`` replaces the MLP
+    by one linear layer. Logits are divided by ``temperature``, those of tokens by
+    ``dense_temperature``; values fitted on held-out videos calibrate the scores (Guo et al., ICML
+    2017). ``events`` turns dense labels into segments if some of them are moments.
     """
 
     labels: tuple[str, ...] = ()
@@ -227,22 +232,22 @@ class HeadConfig:
         if not self.dense_labels:  # a recipe, before its labels are known
             return
         if self.multi_label:
-            raise ConfigError("head.events: labels that exclude each other are needed")
+            raise ConfigError("head.events cannot be combined with head.multi_label")
         for label in (*events.moments, *events.joined, *events.held):
             if label not in self.dense_labels:
                 raise ConfigError(f"head.events: {label!r} is not among the dense labels")
         others = {*events.moments, *events.joined, *events.held, BACKGROUND}
         if not set(self.dense_labels) - others:
-            raise ConfigError("head.events: one dense label at least must last between events")
+            raise ConfigError("head.events: at least one dense label must be no event")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Everything needed to rebuild a model, saved as ``config.json``.
+    """Everything needed to rebuild a model, stored as ``config.json``.
 
-    ``architecture``: ``vtn`` reads the backbone's features of frames with the ``temporal``
-    encoder; ``vivit`` reads tubelets as its table ``vivit`` says, over the blocks of
-    ``backbone``, and has no ``temporal``.
+    ``architecture``: a ``vtn`` applies the ``temporal`` encoder to frame features of the
+    ``backbone``; a ``vivit`` applies the blocks of ``backbone`` to tubelets as configured in
+    ``vivit``, and does not use ``temporal``.
     """
 
     name: str = "vtn"
@@ -263,27 +268,29 @@ class ModelConfig:
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         check_causal_norm(self.temporal, self.feature_norm)
         if self.schema != 1:
-            raise ConfigError(f"schema {self.schema} is newer than this vtnstream: update it")
+            raise ConfigError(
+                f"schema {self.schema} is newer than this vtnstream: update vtnstream"
+            )
         if (self.architecture == "vivit") != (self.vivit is not None):
-            raise ConfigError('architecture "vivit" and a table [vivit] belong together')
+            raise ConfigError('architecture "vivit" requires a table [vivit], and the reverse')
         if self.vivit is not None:
             self._check_vivit(self.vivit)
 
     @property
     def frames_per_token(self) -> int:
-        """1 in a VTN, t in a ViViT."""
+        """Frames per token: 1 in a VTN, t in a ViViT."""
         return 1 if self.vivit is None else self.vivit.tubelet[0]
 
     def _check_vivit(self, vivit: ViViTConfig) -> None:
         if self.temporal != TemporalConfig():
-            raise ConfigError("temporal belongs to a VTN: a ViViT is described by [vivit]")
+            raise ConfigError("temporal is for a VTN: configure a ViViT in [vivit]")
         if self.head.mlp_dim:
-            raise ConfigError("head.mlp_dim belongs to a VTN: a ViViT's head is one linear layer")
+            raise ConfigError("head.mlp_dim is for a VTN: a ViViT's head is one linear layer")
         if not vivit.reads_sequences and (self.head.dense_labels or self.feature_norm != "none"):
             what = "head.dense_labels" if self.head.dense_labels else "feature_norm"
             raise ConfigError(
-                f"{what}: form {vivit.form!r} sees clips as a whole; only the factorised-encoder "
-                "has features of single moments"
+                f"{what}: form {vivit.form!r} has no features per token: use the form "
+                "factorised-encoder"
             )
         if self.sampling.kind == "rate":
             vivit.check_rate(self.sampling.fps)

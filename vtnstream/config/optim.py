@@ -1,4 +1,4 @@
-"""How the weights of a model are learned."""
+"""Configuration of the optimisation: optimiser, schedule and regularisation."""
 
 from __future__ import annotations
 
@@ -16,50 +16,49 @@ ON_TROUBLE = ("stop", "skip")
 
 @dataclass(frozen=True, slots=True)
 class OptimConfig:
-    """Optimiser, schedule and what keeps a model from learning by heart.
+    """Optimiser, schedule and regularisation.
 
     Attributes:
         optimizer: ``adamw``, or ``sgd`` with ``momentum``.
         epochs: passes over the training set.
-        batch_size: sequences a step, over all processes.
-        batch_tokens: fewer sequences where they are so long that a padded batch would hold
-            more tokens than this.
-        learning_rate: its highest value.
-        backbone_factor: learning rate of the backbone, as a share of it.
-        layer_decay: each layer of the backbone learns at this share of the rate of the layer
-            after it (BEiT); 1 is off.
-        momentum: of ``sgd``.
-        nesterov: whether ``sgd`` looks ahead.
-        weight_decay: on what ``decayed`` says.
-        decayed: ``matrices``, not biases, norms, [CLS] and position tables; or ``all``
-            parameters but those of batch norms, as PySlowFast has it.
-        schedule: after ``warmup`` (a share of all steps) ``onecycle`` and ``cosine`` fall
-            along a half cosine to nearly 0, ``step`` falls to ``step_factors`` at the epochs
-            ``step_epochs``, ``constant`` stays; ``onecycle`` also rises along a cosine, the
-            others in a line.
-        step_epochs: counted from 0, increasing.
-        step_factors: of the learning rate, one an epoch of ``step_epochs``.
+        batch_size: sequences per step, over all processes.
+        batch_tokens: largest number of tokens of a padded batch; long sequences reduce the batch.
+        learning_rate: peak learning rate.
+        backbone_factor: learning rate of the backbone as a share of ``learning_rate``.
+        layer_decay: factor between the learning rates of a backbone layer and the layer after it
+            (BEiT); 1 is off.
+        momentum: momentum of ``sgd``.
+        nesterov: whether ``sgd`` uses Nesterov momentum.
+        weight_decay: weight decay of the parameters selected by ``decayed``.
+        decayed: ``matrices`` excludes biases, norms, [CLS] and position tables; ``all`` excludes
+            only batch norms, as PySlowFast does.
+        schedule: after ``warmup``, ``onecycle`` and ``cosine`` fall along a half cosine to nearly
+            0, ``step`` falls to ``step_factors`` at the epochs ``step_epochs``, and ``constant``
+            stays. The warm-up of ``onecycle`` is a half cosine, that of the others linear.
+        step_epochs: epochs of ``step``, counted from 0, increasing.
+        step_factors: factor of the learning rate from each of ``step_epochs`` on.
         warmup: share of the steps in which the learning rate rises.
-        grad_clip: largest norm of the gradient; 0 lets it be.
-        label_smoothing: share of the target spread over all classes.
-        steadiness: weight of MS-TCN's loss on steps between neighbouring tokens of the dense
-            head (theirs is .15); 0 is off.
+        grad_clip: largest norm of the gradient; 0 is off.
+        label_smoothing: share of the target that is spread over all classes.
+        steadiness: weight of MS-TCN's smoothing loss between neighbouring tokens of the dense head
+            (theirs is 0.15); 0 is off.
         class_weights: ``balanced`` weights each class by the inverse of its frequency,
             ``root`` by the inverse of its square root, for classes that are very rare.
         mixup: alpha of mixup, of features or of pixels (classification only); 0 is off.
         cutmix: alpha of CutMix, one box for all frames of a clip (from pixels,
             classification only); 0 is off. With ``mixup`` too, each batch draws one of them.
-        stochastic_depth: highest share of a backbone's blocks left out, rising with depth.
-        freeze_batch_norm: batch norms of the backbone keep the mean and variance they came
-            with, for batches of a few clips, whose frames resemble each other.
-        average: decay of the running average of the weights that is judged and saved; 0 takes
-            the weights themselves.
-        gradient_checkpointing: compute again in the backward pass what would be held for it:
-            longer clips in the same memory, about a third more time.
-        on_bad_loss: ``stop`` where the loss is not finite, or ``skip`` the step and say so.
-        patience: stop after so many epochs without a better validation score; None never.
-            Long-context tasks stand on a plateau for some epochs before they fall: under
-            10 stops too early.
+        stochastic_depth: probability of dropping the deepest backbone block; it rises linearly
+            with depth.
+        freeze_batch_norm: keep the mean and variance of the backbone's batch norms, for batches of
+            few clips, whose frames are too similar to estimate them.
+        average: decay of the running average of the weights, which is then evaluated and saved; 0
+            evaluates and saves the weights themselves.
+        gradient_checkpointing: recompute activations in the backward pass instead of storing them:
+            longer clips fit in the same memory, for about a third more time.
+        on_bad_loss: ``stop`` at a loss that is not finite, or ``skip`` the step with a warning.
+        patience: epochs without a better validation score after which training stops; None never
+            stops early. The loss of long-context tasks stays on a plateau for some epochs, so
+            values under 10 stop too early.
     """
 
     optimizer: str = "adamw"
@@ -112,6 +111,8 @@ class OptimConfig:
             raise ConfigError("optim.nesterov needs optim.momentum")
         steps = self.step_epochs
         if len(steps) != len(self.step_factors) or list(steps) != sorted(set(steps)):
-            raise ConfigError("optim.step_epochs rise, and optim.step_factors has one for each")
+            raise ConfigError(
+                "optim.step_epochs must increase, and optim.step_factors must have one for each"
+            )
         if not steps or steps[0] != 0:
-            raise ConfigError("optim.step_epochs begin at 0")
+            raise ConfigError("optim.step_epochs must begin at 0")

@@ -1,4 +1,4 @@
-"""How to run, never what comes out (beyond rounding): device, dtype, cache."""
+"""Configuration of a run: device, dtype, cache. It changes results only by rounding."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """Options every inference command shares.
+    """Options that all inference commands share.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: compute type of the model; ``auto`` is what the device is fast at
-            (:func:`vtnstream.models.precision.resolve_dtype`). Features are stored as float32
-            whatever it is.
-        backend: what runs the backbone; ``auto`` is what is fast on the device and worth its
-            making (:meth:`vtnstream.encoding.engines.choose.Engines.choose`).
-        decoder: ``software``; ``nvdec``, on the GPU that runs the backbone; ``auto`` is the latter
-            on such a GPU where it gives the same pictures.
-        batch_size: frames a backbone call, recorded with stored features and reused; None
-            leaves the choice to vtnstream.
-        cache_dir: where features are kept; None is the user's cache directory.
-        use_cache: False works in a temporary store that is removed afterwards.
-        threads: processor cores for the model; None leaves torch's number as it is. The decoder
-            always has one of its own: with more, damaged files decode differently.
-        cache_limit_bytes: least recently used features go when the store grows beyond.
-        spool_limit_bytes: longest temporary copy of a video that comes through a pipe or from a
-            server that gives no parts.
+        dtype: precision of the model; ``auto`` depends on the device
+            (:func:`vtnstream.models.precision.resolve_dtype`). Features are always stored as
+            float32.
+        backend: runtime of the backbone; ``auto`` compiles the backbone if the expected saving
+            exceeds the compile time (:meth:`vtnstream.encoding.engines.choose.Engines.choose`).
+        decoder: ``software``, or ``nvdec`` on the GPU that runs the backbone; ``auto`` uses NVDEC
+            if its frames equal those of software decoding.
+        batch_size: frames per backbone call; it is stored with the features and reused. None lets
+            vtnstream choose.
+        cache_dir: directory of stored features; None is the user's cache directory.
+        use_cache: False uses a temporary store that is removed afterwards.
+        threads: CPU threads of the model; None keeps torch's number. The decoder always uses one
+            thread, because damaged files decode differently with several.
+        cache_limit_bytes: size of the cache above which the least recently used features are
+            removed.
+        spool_limit_bytes: largest temporary copy of a video from a pipe or from a server without
+            range requests.
     """
 
     device: str = "auto"
@@ -69,7 +70,7 @@ def default_cache_dir() -> Path:
     """``$VTNSTREAM_CACHE_DIR``, else the user's cache directory.
 
     Raises:
-        ConfigError: the user has none.
+        ConfigError: there is no home directory.
     """
     import platformdirs
 
@@ -77,8 +78,8 @@ def default_cache_dir() -> Path:
         return Path(chosen)
     try:
         return Path(platformdirs.user_cache_dir("vtnstream"))
-    except RuntimeError as error:  # a user without a home, as in containers
+    except RuntimeError as error:  # no home directory, as in some containers
         raise ConfigError(
-            "there is no home directory for the cache: name one with --cache-dir or "
+            "no home directory for the cache: choose a directory with --cache-dir or "
             "VTNSTREAM_CACHE_DIR"
         ) from error

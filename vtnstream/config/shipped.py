@@ -1,4 +1,4 @@
-"""Where the files of ``configs/`` lie: presets, label lists and the bundled model."""
+"""Locate the files of ``configs/``: presets, label lists and the bundled model."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from vtnstream.labels import read_labels
 
 
 def shipped(kind: str) -> Path:
-    """The folder ``configs/<kind>``: in an installed wheel beside the modules, in a checkout
-    at its top."""
+    """The folder ``configs/<kind>``: inside the package in an installed wheel, at the top level in
+    a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs" / kind
     return installed if installed.is_dir() else package.parent / "configs" / kind
 
 
 def shipped_labels(name: str) -> tuple[str, ...]:
-    """The label list of this name that comes with the package, such as ``kinetics-400``: its
-    400 classes in alphabetical order, which is that of PySlowFast's lists."""
+    """A label list of the package by name. ``kinetics-400`` lists its 400 classes in alphabetical
+    order, as PySlowFast does."""
     return read_labels(shipped("labels") / f"{name}.txt")
 
 
 BUNDLED_MODEL = "edits"
 BUNDLED_SAYS = (
-    "the bundled model tells how a video is edited, not what it shows: for classes of your own "
-    "name a model (--model) or make one (vtnstream train)"
+    "the bundled model finds shots and edits, not contents: for your own classes, give a model "
+    "(--model) or train one (vtnstream train)"
 )
 
 
 def bundled_model() -> Path:
-    """Folder of the model that answers where none is named."""
+    """Folder of the model that is used if none is named."""
     return shipped("bundled") / BUNDLED_MODEL

@@ -1,4 +1,4 @@
-"""How a video is shortened."""
+"""Configuration of video summaries."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ class SummaryConfig:
     """Options of ``vtnstream summarize``.
 
     Attributes:
-        length: seconds the summary may last.
-        piece: longest piece taken at once; longer segments are offered in such pieces.
-        shortest: shorter pieces are never taken.
-        diversity: how much a piece loses for looking like the rest of the video: 0 not at
-            all, 1 entirely.
+        length: longest duration of the summary in seconds.
+        piece: longest part in seconds; longer segments are split into parts.
+        shortest: shortest part in seconds.
+        diversity: penalty for parts that resemble the rest of the video: 0 none, 1 largest.
     """
 
     length: float = 120.0
@@ -31,4 +30,4 @@ class SummaryConfig:
         if self.piece < self.shortest:
             raise ConfigError(f"piece {self.piece} is shorter than shortest {self.shortest}")
         if not 0 <= self.diversity <= 1:
-            raise ConfigError(f"diversity lies between 0 and 1, not {self.diversity}")
+            raise ConfigError(f"diversity must be between 0 and 1, not {self.diversity}")

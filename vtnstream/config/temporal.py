@@ -1,4 +1,4 @@
-"""The config of a temporal encoder."""
+"""Configuration of the temporal encoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vtnstream.registry import suggestion
 
 KINDS = ("longformer", "full", "tcn")
 TRANSFORMERS = "transformers:"
-"""A kind may also be this and the name of a class, such as ``transformers:BertModel``."""
+"""Prefix of kinds that name a class of transformers, such as ``transformers:BertModel``."""
 
 POSITION_KINDS = ("rotary", "learned", "fixed", "none")
 TOKEN_INPUTS = (
@@ -26,53 +26,54 @@ LOOK_AHEAD = TOKEN_INPUTS[2:]
 ATTENTIONS = ("learned", "uniform")
 MOST_TCN_LAYERS = 16
 MOST_HEADS = 4096
-"""What holds for each head is written out before anybody sees that D is not so wide."""
+"""Bound on the heads. Lists with one entry per head are built before the number of heads can be
+compared with D."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemporalConfig:
-    """The encoder over the tokens (paper section 3.2).
+    """The temporal encoder over the tokens (paper section 3.2).
 
     Attributes:
-        num_layers: layers.
-        num_heads: attention heads; they divide ``hidden_size``.
-        hidden_size: 0 means the backbone's D; another value puts a linear projection before
-            the encoder.
-        intermediate_size: width of the feed-forward's inner layer.
-        attention_window: local reach w (w / 2 to each side, even): one number for all layers
-            or one a layer.
-        positions: ``rotary`` (relative, extrapolates: the default of new models), ``learned``
-            (the paper's, table of ``max_positions`` with the reference's modulo), ``fixed``
-            (sine / cosine over absolute position), ``none``.
+        num_layers: number of layers.
+        num_heads: attention heads; must divide ``hidden_size``.
+        hidden_size: width of the encoder; 0 means the backbone's D, any other value adds a linear
+            projection before the encoder.
+        intermediate_size: width of the inner feed-forward layer.
+        attention_window: size w of the attention window, even: w / 2 tokens to each side. One
+            number for all layers, or one per layer.
+        positions: ``rotary`` (relative, works beyond the training length; the default of new
+            models), ``learned`` (the paper's table of ``max_positions``, with the modulo of the
+            reference implementation), ``fixed`` (sine and cosine of the absolute position) or
+            ``none``.
         max_positions: rows of the learned table.
-        window_positions: position indices of a sliding window stay ``absolute`` or start at 0
-            again (``clip``: models trained on clips).
-        dropout: of states.
-        attention_dropout: of attention weights.
-        global_attention: False cuts the [CLS] token out of every other token's sight and back:
-            the ablation ``vtnstream demo`` shows.
-        token_inputs: what the linear embedding of a token sees: its feature, the difference
-            from the token before, cosine similarities, or the means of the tokens before and
-            after it (``models/vtn/token_inputs.py``).
-        similarity_reach: tokens to each side that a token is compared with.
-        context: tokens to each side whose means ``feature+context`` takes.
-        input_dropout: share of a token's inputs that training sets to zero.
-        num_stages: of ``tcn``: the first, and those that refine its answer (MS-TCN).
-        members: of ``tcn``: networks side by side whose probabilities are averaged.
-        kind: ``longformer`` (sliding windows and global tokens), ``full`` (every token sees
-            every other: time grows with the square of the length), ``tcn`` (dilated
-            convolutions: local, linear in the length, for few videos; ``num_layers`` of 0 is a
-            linear model of the token inputs) or ``transformers:CLASS``, any encoder of the
-            ``transformers`` library that takes ``inputs_embeds``.
-        dilation: steps between the tokens of a window: one row for all layers or one a layer,
-            each with one number for all heads or one a head, as [[1], [1, 1, 2, 4]].
-        num_global_tokens: tokens that see and are seen by all; [CLS] is the first, the others
-            are learned beside it.
-        attention: ``learned``, or ``uniform``: every token a token may see has the same
-            weight (paper figure 4).
-        causal: for online use: a token sees the w / 2 tokens before it and the [CLS] of its own
-            moment, nothing later (``models/vtn/causal_pass.py``).
-        arguments: more arguments for the config of a ``transformers`` class.
+        window_positions: whether the positions in a sliding window are ``absolute`` or start at 0
+            (``clip``, for models trained on clips).
+        dropout: dropout of the states.
+        attention_dropout: dropout of the attention weights.
+        global_attention: False removes the attention between [CLS] and the other tokens, as in the
+            ablation of ``vtnstream demo``.
+        token_inputs: inputs of the linear embedding: the feature of the token, its difference from
+            the previous token, cosine similarities, or the means of the tokens before and after it
+            (``models/vtn/token_inputs.py``).
+        similarity_reach: number of tokens to each side that a token is compared with.
+        context: number of tokens to each side over which ``feature+context`` averages.
+        input_dropout: share of the inputs of a token that training sets to zero.
+        num_stages: stages of a ``tcn``; later stages refine the prediction of the first (MS-TCN).
+        members: number of ``tcn`` networks whose probabilities are averaged.
+        kind: ``longformer`` (sliding windows and global tokens), ``full`` (full attention, whose
+            time grows with the square of the length), ``tcn`` (dilated convolutions: local, linear
+            in the length, for few videos; with ``num_layers`` 0, a linear model of the token
+            inputs) or ``transformers:CLASS``, any encoder of the ``transformers`` library that
+            takes ``inputs_embeds``.
+        dilation: distance between the tokens of a window: one row for all layers or one per layer,
+            each with one number for all heads or one per head, as in [[1], [1, 1, 2, 4]].
+        num_global_tokens: number of global tokens: [CLS] and further learned tokens.
+        attention: ``learned``, or ``uniform``, which gives all tokens in reach the same weight
+            (paper figure 4).
+        causal: for online use, a token attends only to the w / 2 tokens before it and to the [CLS]
+            token of its own time (``models/vtn/causal_pass.py``).
+        arguments: further arguments of the config of a ``transformers`` class.
     """
 
     num_layers: int = 3
@@ -129,15 +130,15 @@ class TemporalConfig:
             self._check_causal()
 
     def _check_causal(self) -> None:
-        """What cannot be had without the future, or in constant memory."""
+        """Reject settings that need later tokens or unbounded memory."""
         if self.kind not in ("longformer", "tcn"):
             raise ConfigError(f"temporal.causal needs kind longformer or tcn, not {self.kind!r}")
         if self.dilation != ((1,),):
             raise ConfigError("temporal.causal and temporal.dilation exclude each other")
         if self.token_inputs in LOOK_AHEAD:
             raise ConfigError(
-                f"temporal.causal: token_inputs {self.token_inputs} compare a token with later "
-                f"ones, take {TOKEN_INPUTS[1]}"
+                f"temporal.causal: token_inputs {self.token_inputs} compares a token with later "
+                f"ones: use {TOKEN_INPUTS[1]}"
             )
 
     def _check_dilation(self) -> None:
@@ -158,16 +159,16 @@ class TemporalConfig:
                 f"{self.kind!r}{suggestion(self.kind, KINDS)}"
             )
         if self.arguments:
-            raise ConfigError(f"temporal.arguments belongs to a kind {TRANSFORMERS}CLASS")
+            raise ConfigError(f"temporal.arguments needs a kind {TRANSFORMERS}CLASS")
         if self.kind == "full" and self.dilation != ((1,),):
-            raise ConfigError("temporal.dilation belongs to the kind longformer")
+            raise ConfigError("temporal.dilation needs the kind longformer")
         if self.kind == "tcn":
             self._check_tcn()
         elif self.num_stages > 1 or self.members > 1:
-            raise ConfigError("temporal.num_stages and temporal.members belong to the kind tcn")
+            raise ConfigError("temporal.num_stages and temporal.members need the kind tcn")
 
     def _check_tcn(self) -> None:
-        """What a convolution does not know is refused."""
+        """Reject settings that have no effect on a convolutional network."""
         others = {
             "dilation": self.dilation != ((1,),),
             "attention": self.attention != "learned",
@@ -177,17 +178,17 @@ class TemporalConfig:
         for name, given in others.items():
             if given:
                 hint = " (write positions = none)" if name == "positions" else ""
-                raise ConfigError(f"temporal.{name} is not for the kind tcn{hint}")
+                raise ConfigError(f"temporal.{name} has no effect on the kind tcn{hint}")
         if not 0 <= self.num_layers <= MOST_TCN_LAYERS:
             raise ConfigError(
-                f"temporal.num_layers of a tcn is from 0 to {MOST_TCN_LAYERS}: the dilation "
-                "doubles with each"
+                f"temporal.num_layers of a tcn must be from 0 to {MOST_TCN_LAYERS}, because the "
+                "dilation doubles with each layer"
             )
         if self.num_stages > 1 and not self.num_layers:
             raise ConfigError("temporal.num_stages: a linear model (num_layers 0) has one stage")
 
     def _check_transformers(self) -> None:
-        """What only our own layers know is refused, lest it be ignored in silence."""
+        """Reject settings that a ``transformers`` class would ignore."""
         ours = {
             "dilation": self.dilation != ((1,),),
             "attention": self.attention != "learned",
@@ -197,28 +198,30 @@ class TemporalConfig:
         for name, given in ours.items():
             if given:
                 hint = " (write positions = learned)" if name == "positions" else ""
-                raise ConfigError(f"temporal.{name}: {self.kind} has its own{hint}")
+                raise ConfigError(
+                    f"temporal.{name} has no effect on {self.kind}: leave it out{hint}"
+                )
 
     @property
     def transformers_class(self) -> str | None:
-        """The class of ``transformers`` that is named, or None."""
+        """Name of the ``transformers`` class, or None."""
         return self.kind.removeprefix(TRANSFORMERS) if self.kind.startswith(TRANSFORMERS) else None
 
     @property
     def attention_windows(self) -> tuple[int, ...]:
-        """One window a layer."""
+        """The attention window of each layer."""
         if len(self.attention_window) == 1:
             return self.attention_window * self.num_layers
         return self.attention_window
 
     @property
     def dilations(self) -> tuple[tuple[int, ...], ...]:
-        """One row a layer, one number a head."""
+        """The dilation of each head (inner) in each layer (outer)."""
         rows = self.dilation * (self.num_layers if len(self.dilation) == 1 else 1)
         return tuple(row * (self.num_heads if len(row) == 1 else 1) for row in rows)
 
     def describe(self) -> str:
-        """A few words for people: ``3 layers, 12 heads, window 32``."""
+        """A short description: ``3 layers, 12 heads, window 32``."""
         if self.kind == "tcn":
             return self._describe_tcn()
         parts = [f"{self.num_layers} layers", f"{self.num_heads} heads"]
@@ -251,23 +254,24 @@ class TemporalConfig:
 
     @classmethod
     def from_text(cls, text: str) -> TemporalConfig:
-        """``temporal = "transformers:BertModel"``: a kind in place of a table."""
+        """Read a kind given in place of a table: ``temporal = "transformers:BertModel"``."""
         return cls(**table_of(text))
 
 
 def check_causal_norm(temporal: TemporalConfig, feature_norm: str) -> None:
-    """
+    """Check that a causal encoder has no feature normalisation over the whole video.
+
     Raises:
-        ConfigError: a causal encoder behind a normalisation that reads the whole video.
+        ConfigError: it has.
     """
     if temporal.causal and feature_norm == "video_mean":
         raise ConfigError(
-            "temporal.causal: feature_norm video_mean needs the whole video, take running_mean"
+            "temporal.causal: feature_norm video_mean needs the whole video: use running_mean"
         )
 
 
 def table_of(kind: str) -> dict[str, Any]:
-    """The table that a kind alone stands for."""
+    """The table for a kind that is given alone."""
     if kind.startswith(TRANSFORMERS):
         return {"kind": kind, "positions": "learned"}
     return {"kind": kind, "positions": "none"} if kind == "tcn" else {"kind": kind}

@@ -1,4 +1,4 @@
-"""How scores per token become segments (``spec`` of the timeline command)."""
+"""Configuration of the step from scores per token to segments."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ class TimelineConfig:
     """Options of ``vtnstream timeline``.
 
     Attributes:
-        localize: ``auto`` is dense where the model has such a head, else sliding; an
-            explicit ``window`` adds sliding.
-        window: tokens of a sliding window; None means 64 and not asked for.
-        stride: tokens between windows; None is half a window.
-        smoothing: ``none``, ``median`` or ``gaussian`` over ``smoothing_size`` tokens
-            (gaussian: its standard deviation is a quarter of it).
-        viterbi: cost of switching labels in nats; None is off.
-        threshold: lowest score at which a segment goes on; None is 0.5 for multi-label
-            scores and no threshold for the others.
-        onset: a segment starts at this score and goes on down to ``offset``; where only one
-            of the two is given, ``threshold`` or else the same number is the other.
-        offset: a segment ends below this score.
-        min_duration: seconds; shorter segments give way to their neighbours.
-        merge_gap: seconds; equal labels closer than this become one segment.
-        nms: multi-label scores only: propose segments at several thresholds and suppress
-            those that overlap a better one of their class, ``hard``, or lower their
-            scores, ``soft``.
+        localize: ``dense``, ``sliding`` or ``both``; ``auto`` is dense if the model has a dense
+            head, else sliding, and an explicit ``window`` adds sliding.
+        window: length of a sliding window in tokens; None means 64 and that none was requested.
+        stride: tokens between the starts of windows; None is half a window.
+        smoothing: ``none``, ``median`` or ``gaussian`` over ``smoothing_size`` tokens (the standard
+            deviation of the gaussian is a quarter of it).
+        viterbi: cost of a change of label in nats; None is off.
+        threshold: lowest score at which a segment continues; None is 0.5 for multi-label scores
+            and no threshold for others.
+        onset: a segment starts at this score and continues until the score is below ``offset``. If
+            only one of the two is given, the other is ``threshold`` or else the same value.
+        offset: score below which a segment ends.
+        min_duration: seconds; shorter segments are merged into their neighbours.
+        merge_gap: seconds; segments of one label with a shorter gap are joined.
+        nms: for multi-label scores only: propose segments at several thresholds, then remove
+            (``hard``) or rescore (``soft``) those that overlap a better one of their class.
         nms_threshold: tIoU above which two segments overlap.
         background: keep segments labelled ``background``.
     """
@@ -64,7 +63,8 @@ class TimelineConfig:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
         if self.stride is not None and self.stride > self.num_window_tokens:
             raise ConfigError(
-                f"stride {self.stride} is larger than the window: tokens would go unseen"
+                f"stride {self.stride} is larger than the window, which would skip tokens: choose "
+                f"at most {self.num_window_tokens}"
             )
         for name in ("viterbi", "min_duration", "merge_gap"):
             value = getattr(self, name)
@@ -73,11 +73,11 @@ class TimelineConfig:
         for name in ("threshold", "onset", "offset", "nms_threshold"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"{name} must lie between 0 and 1, not {value}")
+                raise ConfigError(f"{name} must be between 0 and 1, not {value}")
         if self.onset is not None and self.offset is not None and self.offset > self.onset:
             raise ConfigError(f"offset {self.offset} is above onset {self.onset}")
         if self.viterbi is not None and (self.onset, self.offset) != (None, None):
-            raise ConfigError("viterbi and onset / offset are two ways to choose: give one")
+            raise ConfigError("viterbi and onset / offset exclude each other: give one of them")
 
     @property
     def num_window_tokens(self) -> int:

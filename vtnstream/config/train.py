@@ -1,4 +1,4 @@
-"""How a model is trained: ``vtnstream train`` reads these from TOML, flags and ``--set``."""
+"""Configuration of training. ``vtnstream train`` reads it from TOML, flags and ``--set``."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ WEIGHT_INITS = ("xavier", "normal")
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which videos are learned from, and in what pieces.
+    """The training and validation videos, and the sequences made of them.
 
     Attributes:
-        format: of the annotations (:data:`vtnstream.datasets.annotations.FORMATS`); ``auto``
-            recognises it.
-        videos: folder the videos lie in; None is that of the annotations.
-        validation: share of the videos (or of their groups) held out at random where the
-            annotations name no split and ``validation_fold`` is not given; 0 holds out none.
-        validation_fold: this fold of the annotations is the validation set.
-        exclude_folds: folds that training never sees, such as the one to test on.
+        format: format of the annotations (:data:`vtnstream.datasets.annotations.FORMATS`); ``auto``
+            detects it.
+        videos: folder of the videos; None is the folder of the annotations.
+        validation: share of the videos (or of their groups) held out at random if the annotations
+            name no split and ``validation_fold`` is not given; 0 holds out none.
+        validation_fold: fold of the annotations that is the validation set.
+        exclude_folds: folds to leave out of training and validation, such as the test fold.
         unlabelled: spans without a segment are learned as the class ``background``, or left
             out of the loss (``ignore``); ``auto`` decides by the annotations.
-        max_tokens: longer sequences are cropped to a random window of as many tokens, with
-            [CLS] over the window; all of a sequence that fits is used.
-        clip_tokens: train on clips of so many tokens at random places instead of whole
-            videos (0); positions then start at 0 in each clip and sliding window.
-        clip_seconds: footprint that the clip's tokens are spread over evenly (end-to-end); 0
-            takes neighbouring tokens. The last frame is repeated where a video is shorter.
-        on_bad_video: ``stop`` at a missing or undecodable video, or ``skip`` it and say so;
-            also where it goes missing while training runs.
-        memory_bytes: features up to this size are held in memory, more are read from disk.
+        max_tokens: longer sequences are cropped at random to this many tokens; [CLS] then covers
+            the crop.
+        clip_tokens: train on random clips of this many tokens; 0 trains on whole videos. With
+            clips, positions start at 0 in each clip and sliding window.
+        clip_seconds: duration over which the tokens of a clip are spread evenly (end-to-end); 0
+            takes neighbouring tokens. The last frame is repeated if a video is shorter.
+        on_bad_video: ``stop`` at a missing or undecodable video, or ``skip`` it with a warning;
+            also for a video that disappears during training.
+        memory_bytes: features up to this size are kept in memory; more are read from disk.
     """
 
     format: str = "auto"
@@ -76,19 +76,19 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """Changes to clips when training from pixels, one draw for all frames of a clip.
+    """Augmentation when training from pixels; all frames of a clip are changed alike.
 
     Attributes:
-        horizontal_flip: probability of a mirrored clip.
-        vertical_flip: probability of one upside down.
-        permute_channels: probability of red, green and blue changing places.
-        short_side: lowest and highest length in pixels that the short side is scaled to before
-            a square of the model's size is cut out at a random place; empty leaves pictures as
-            the model sees them. Needs ``preprocess.crop = center``.
-        rand_augment: operations and magnitude of RandAugment, as [2, 9]; empty is off.
+        horizontal_flip: probability of a horizontal flip.
+        vertical_flip: probability of a vertical flip.
+        permute_channels: probability of a permutation of the colour channels.
+        short_side: lowest and highest length in pixels to which the shorter side is scaled before
+            a random square of the model's size is cropped; empty keeps the model's own
+            preprocessing. Needs ``preprocess.crop = center``.
+        rand_augment: operations and magnitude of RandAugment, as in [2, 9]; empty is off.
         colour_jitter: largest change of brightness, contrast and saturation; 0 is off.
-        grey: probability of a clip without colours.
-        erasing: probability of a box of a clip being black.
+        grey: probability of conversion to grey.
+        erasing: probability of erasing (blackening) a random box.
     """
 
     horizontal_flip: float = 0.5
@@ -120,12 +120,13 @@ class AugmentConfig:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
-    """What a training leaves while it runs, so that one that was killed goes on.
+    """Checkpoints, from which an interrupted run resumes.
 
     Attributes:
-        seconds: between two savings, or more where saving takes long; 0 saves after each step.
-        on_error: ``stop`` where a saving fails (a full disk), or ``skip`` it, say so and try
-            again at the next; the last one stands in either case.
+        seconds: time between two checkpoints, or more if saving takes long; 0 saves after each
+            step.
+        on_error: ``stop`` if a checkpoint cannot be saved (a full disk), or ``skip`` it with a
+            warning. The previous checkpoint is kept in either case.
     """
 
     seconds: float = 60.0
@@ -138,51 +139,49 @@ class CheckpointConfig:
 
 
 def _small_encoder() -> TemporalConfig:
-    """An encoder for hundreds of videos rather than hundreds of thousands."""
+    """A small encoder, for training on hundreds of videos."""
     return TemporalConfig(num_layers=2, num_heads=4, hidden_size=128, intermediate_size=256)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """One training.
+    """Configuration of one training run.
 
     Attributes:
-        mode: ``frozen`` learns temporal encoder and heads on stored features of a backbone
-            that stays as it is; ``end-to-end`` learns the backbone with them, from pixels;
-            ``two-stage`` does the first, as ``first`` says and into ``output/frozen``, and
-            goes on from there with the second.
+        mode: ``frozen`` trains the temporal encoder and heads on stored features of a frozen
+            backbone; ``end-to-end`` also trains the backbone, from pixels; ``two-stage`` runs the
+            first into ``output/frozen`` with the settings ``first``, then the second from there.
         annotations: a file or folder (see :mod:`vtnstream.datasets.annotations`).
         output: the model folder to write.
-        class_annotations: classes of whole videos (path,label) beside annotations that are
-            segments: both heads are learned.
-        task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head,
-            ``both`` both; ``auto`` is what the annotations allow.
-        seed: fixes weights, order, crops and dropout.
-        start: a model folder whose weights training starts from, all but the heads of other
-            labels; empty starts encoder and heads at random.
-        weights: of the backbone: a file, a folder or ``hf-hub:org/name``; ``random`` where
-            untrained ones are meant (without it they are warned of).
-        pretrained: fetch timm's weights of the backbone's tag.
-        sampling: which frames become tokens.
+        class_annotations: classes of whole videos (path,label) in addition to segment annotations;
+            both heads are then trained.
+        task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head, ``both``
+            both; ``auto`` is what the annotations allow.
+        seed: random seed of weights, order, crops and dropout.
+        start: model folder whose weights training starts from, except heads of other labels; empty
+            initialises encoder and heads at random.
+        weights: weights of the backbone: a file, a folder or ``hf-hub:org/name``; ``random`` means
+            untrained weights (without it they cause a warning).
+        pretrained: download timm's pretrained weights of the backbone.
+        sampling: selection of the frames that become tokens.
         backbone: timm name and arguments.
         preprocess: differences from the backbone's own preprocessing, such as ``mean``.
-        feature_norm: as in :class:`~vtnstream.config.ModelConfig`. ``video_mean`` takes off
-            what all frames of a video share, and with it what little of the whole a single
-            token could tell.
-        temporal: the encoder; ``hidden_size`` projects the features.
-        vivit: of a ViViT (preset ``vivit-*``), which has no ``temporal``; it learns from
-            pixels, on clips of its ``num_frames``.
-        weight_init: start of encoder and head: ``xavier`` follows the layers' width, so that
-            narrow encoders learn too (a third of the epochs on the demo's films);
-            ``normal`` is the paper's N(0, .02).
-        augment: changes to clips, end-to-end only.
-        precision: of the arithmetic while learning; weights stay float32. Less than
-            ``float32`` needs the extra ``train``.
-        checkpoint: what is left for a training that was killed.
+        feature_norm: as in :class:`~vtnstream.config.ModelConfig`. ``video_mean`` subtracts what
+            all frames of a video share, so that a single token tells less of the whole video.
+        temporal: the temporal encoder; ``hidden_size`` projects the features.
+        vivit: configuration of a ViViT (preset ``vivit-*``), which has no ``temporal``; it is
+            trained from pixels on clips of its ``num_frames``.
+        weight_init: initialisation of encoder and heads: ``xavier`` depends on the width of the
+            layers and suits narrow encoders (a third of the epochs on the videos of the demo);
+            ``normal`` is the paper's N(0, 0.02).
+        augment: augmentation of clips, end-to-end only.
+        precision: precision of the arithmetic; weights stay float32. Anything but ``float32``
+            needs the extra ``train``.
+        checkpoint: checkpoints for resuming an interrupted run.
         head: dropout and width of the MLP head; labels come from the annotations.
-        data: which videos, in what pieces.
-        optim: how they are learned.
-        first: the same of the first stage of ``two-stage``.
+        data: videos and sequences.
+        optim: optimisation.
+        first: optimisation of the first stage of ``two-stage``.
     """
 
     mode: str = "frozen"
@@ -215,7 +214,7 @@ class TrainConfig:
         kept = ("none", "video_mean", "dataset") if self.start else ("none", "video_mean")
         if self.mode == "end-to-end" and self.feature_norm not in kept:
             raise ConfigError(
-                "end-to-end training changes the features while it learns: set feature_norm to none"
+                "feature_norm: end-to-end training changes the features: set feature_norm to none"
             )
         if self.mode == "frozen":
             self._check_frozen()
@@ -224,18 +223,18 @@ class TrainConfig:
         one_of("weight_init", self.weight_init, WEIGHT_INITS)
         check_causal_norm(self.temporal, self.feature_norm)
         if self.head.labels or self.head.dense_labels:
-            raise ConfigError("head: labels come from the annotations, leave them out")
+            raise ConfigError("head: labels come from the annotations: leave them out")
         if self.head.multi_label:
-            raise ConfigError("head.multi_label: training knows one label a moment only")
+            raise ConfigError("head.multi_label: training supports one label per moment only")
         if self.vivit is not None:
             self._check_vivit()
         if self.augment.short_side and self.preprocess.get("crop", "center") != "center":
-            raise ConfigError("augment.short_side cuts squares: it needs preprocess.crop = center")
+            raise ConfigError("augment.short_side crops squares: set preprocess.crop = center")
         if self.weights is not None and self.pretrained:
             raise ConfigError("weights and pretrained exclude each other")
 
     def _check_frozen(self) -> None:
-        """What would be ignored is refused."""
+        """Reject settings that have no effect in this mode."""
         needs_pixels = {
             "data.clip_seconds": self.data.clip_seconds,
             "optim.cutmix": self.optim.cutmix,
@@ -246,16 +245,16 @@ class TrainConfig:
         }
         for name, given in needs_pixels.items():
             if given:
-                raise ConfigError(f"{name} needs pixels: it goes with mode = end-to-end")
+                raise ConfigError(f"{name} needs pixels: set mode = end-to-end")
 
     def _check_vivit(self) -> None:
         if self.vivit is not None and self.sampling.kind == "rate":
             self.vivit.check_rate(self.sampling.fps)
         if self.mode == "frozen":
-            raise ConfigError("a ViViT learns from pixels: set mode = end-to-end")
+            raise ConfigError("a ViViT is trained from pixels: set mode = end-to-end")
         if self.task not in ("auto", "classification") or self.class_annotations:
-            raise ConfigError("a ViViT is trained for classes of clips: set task = classification")
+            raise ConfigError("a ViViT is trained to classify clips: set task = classification")
         if self.data.clip_tokens or self.data.clip_seconds:
-            raise ConfigError("a ViViT's clips are vivit.num_frames: leave data.clip_* out")
+            raise ConfigError("a ViViT's clips have vivit.num_frames: leave data.clip_* out")
         if self.feature_norm != "none":
-            raise ConfigError("a ViViT is trained with feature_norm none")
+            raise ConfigError("a ViViT needs feature_norm none: set feature_norm to none")

@@ -1,4 +1,4 @@
-"""Multi-view inference: how many clips and crops, and what a clip is (paper section 4.1)."""
+"""Configuration of multi-view inference: clips and crops (paper section 4.1)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NUM_CROPS = (1, 3)
 
 @dataclass(frozen=True, slots=True)
 class ViewsConfig:
-    """Clips x crops of one video, whose probabilities are averaged.
+    """Clips x crops of one video; the probabilities of all views are averaged.
 
     Attributes:
-        num_clips: clips, their starts evenly spaced over the video.
-        num_crops: 1 (centre) or 3 (left, centre, right of the short side).
-        num_frames: frames of a clip.
-        clip_seconds: footprint of a clip in models that do not sample by rate (16 frames at
-            every eighth of 25 frames/s: 5.12 s). Models that do keep their own rate.
+        num_clips: number of clips, whose starts are evenly spaced over the video.
+        num_crops: 1 (centre) or 3 (left, centre and right, or top, centre and bottom).
+        num_frames: frames per clip.
+        clip_seconds: duration of a clip in models that do not sample by rate: 5.12 s is 16 times
+            every eighth of 25 frames/s. Models that sample by rate keep their rate.
     """
 
     num_clips: int = 10
@@ -36,10 +36,10 @@ class ViewsConfig:
 
     @classmethod
     def parse(cls, text: str) -> ViewsConfig:
-        """``10x3``: clips x crops.
+        """Parse clips x crops, such as ``10x3``.
 
         Raises:
-            ConfigError: not of that form.
+            ConfigError: the text does not have this form.
         """
         found = re.fullmatch(r"(\d{1,4})x(\d)", text.strip().lower())
         if not found:

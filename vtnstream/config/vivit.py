@@ -1,5 +1,5 @@
-"""What a ViViT adds to the config of a model: how frames become tubelets, and which of the
-paper's four models reads them (Arnab et al. 2021, sections 3.2 to 3.4)."""
+"""Configuration of a ViViT: its tubelets, and which of the paper's four models it is (Arnab et al.
+2021, sections 3.2 to 3.4)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ class ViViTConfig:
 
     Attributes:
         form: ``joint`` (the paper's model 1): all tubelets of a clip attend to each other;
-            ``factorised-encoder`` (2): a spatial transformer for each tubelet index, and a
-            temporal one over their [CLS]; ``factorised-self-attention`` (3): each block
+            ``factorised-encoder`` (2): a spatial transformer per tubelet index, then a temporal
+            transformer over their [CLS] tokens; ``factorised-self-attention`` (3): each block
             attends over space, then over time; ``factorised-dot-product`` (4): half of the
             heads attend over time, half over space.
-        tubelet: frames, height and width (t, h, w) of a token, h and w those of the image
-            ViT's patches. t = 1 is the paper's uniform frame sampling: patches of single
-            frames.
-        num_frames: frames of a clip, whole tubelets.
-        stride: the t frames of a sample are every ``stride``-th of ``frame_rate``.
-        frame_rate: frames a second in which ``stride`` counts: that of the training videos.
-        temporal_layers: of the factorised encoder's temporal transformer.
-        tubelet_init: how the 3-D kernel starts from the image ViT's: ``central-frame``, or
-            ``average`` (filter inflation).
+        tubelet: frames, height and width (t, h, w) of a token; h and w must equal the patch size of
+            the image ViT. t = 1 is the paper's uniform frame sampling.
+        num_frames: frames per clip, a multiple of t.
+        stride: the t frames of a tubelet are every ``stride``-th frame at ``frame_rate``.
+        frame_rate: frames per second to which ``stride`` refers: that of the training videos.
+        temporal_layers: layers of the factorised encoder's temporal transformer.
+        tubelet_init: initialisation of the 3-D kernel from the image ViT's 2-D kernel:
+            ``central-frame``, or ``average`` (filter inflation).
     """
 
     form: str = "factorised-encoder"
@@ -55,33 +54,35 @@ class ViViTConfig:
                 raise ConfigError(f"vivit.{name} must be positive, not {getattr(self, name)}")
         if self.num_frames % self.tubelet[0]:
             raise ConfigError(
-                f"vivit.num_frames {self.num_frames} is no whole number of tubelets of "
-                f"{self.tubelet[0]} frames"
+                f"vivit.num_frames {self.num_frames} must be a multiple of the "
+                f"{self.tubelet[0]} frames of a tubelet"
             )
 
     @property
     def reads_sequences(self) -> bool:
-        """Whether tubelets become features one by one, so that a sequence of any length can
-        be read; the other forms see clips of ``num_frames`` and nothing else."""
+        """Whether the model computes features per tubelet index, so that it can read sequences of
+        any length; the other forms read only clips of ``num_frames``."""
         return self.form == "factorised-encoder"
 
     @property
     def clip_tokens(self) -> int:
-        """Tubelet indices of a clip."""
+        """Tubelet indices per clip."""
         return self.num_frames // self.tubelet[0]
 
     @property
     def frame_step(self) -> Fraction:
-        """Seconds between the frames of a sample."""
+        """Seconds between the frames of a tubelet."""
         return self.stride / self.frame_rate
 
     def check_rate(self, fps: Fraction) -> None:
-        """Raises:
-        ConfigError: a sample would begin before the one before it has ended.
+        """Check that tubelets sampled at ``fps`` do not overlap.
+
+        Raises:
+            ConfigError: they do.
         """
         footprint = (self.tubelet[0] - 1) * self.frame_step
         if footprint * fps >= 1:
             raise ConfigError(
-                f"{float(fps):g} samples/s are too many: one takes {self.tubelet[0]} frames "
-                f"{float(self.frame_step):g} s apart, so choose less than {float(1 / footprint):g}"
+                f"{float(fps):g} samples/s are too many: a sample has {self.tubelet[0]} frames "
+                f"{float(self.frame_step):g} s apart: choose less than {float(1 / footprint):g}"
             )

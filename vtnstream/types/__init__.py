@@ -1,10 +1,10 @@
-"""The nouns that travel through vtnstream, in the order data meets them.
+"""The data types that the rooms pass to each other, in the order of the data flow.
 
 path -> VideoInfo -> FrameChunk* -> (backbone) -> FeatureSequence -> (temporal encoder)
--> Prediction and ScoreTimeline -> Segment* -> Report.
+-> ScoreTimeline -> Segment* -> Report.
 
-Arrays are numpy here; dataclasses that hold arrays compare by identity (``eq=False``) and
-show shapes, not numbers.
+Arrays are numpy arrays. Dataclasses with arrays compare by identity (``eq=False``), and their
+``repr`` shows shapes instead of numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrays that the types hold, and the check of their shapes."""
+"""Array types of the dataclasses, and a check of dtype and shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_shape(name: str, array: NDArray[Any], dtype: Any, *shape: int | None) 
     fits = array.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(array.shape, shape, strict=True)
     )
-    # Frames on a GPU are torch's, whose types have the same names.
+    # Frames on a GPU are torch tensors; torch uses the same dtype names.
     kind = str(array.dtype).removeprefix("torch.")
     if not fits or kind != np.dtype(dtype).name:
         raise ValueError(

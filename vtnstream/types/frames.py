@@ -1,4 +1,4 @@
-"""Decoded frames, their times, and what decoding met on the way."""
+"""Decoded frames, their times, and decoding statistics."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from vtnstream.types.frame_index import FrameIndex
 
 @dataclass(frozen=True, slots=True)
 class DecodeStats:
-    """What decoding met, as counts that add up over chunks.
+    """Counts of packets, frames and errors; counts of several chunks can be added.
 
-    Frames that the sampling does not look at, and that no sampled frame is predicted from, are
-    not decoded: damage inside them is neither met nor counted, and touches no token.
+    A frame that is neither sampled nor a reference of a sampled frame is not decoded. Damage in
+    such a frame is not counted, and no token depends on it.
     """
 
     num_packets: int = 0
     num_packet_errors: int = 0
-    """Packets whose decoding raised, and read errors of the demuxer."""
+    """Packets that failed to decode, and read errors of the demuxer."""
     num_corrupt: int = 0
     """Packets or frames that libav flagged as corrupt."""
     num_frames: int = 0
-    """Frames decoded, sampled or not; fewer than the video has where some were not needed."""
+    """Decoded frames, sampled or not; frames that were not needed are not included."""
     num_dropped: int = 0
-    """Frames left out because their time did not increase."""
+    """Frames dropped because their time did not increase."""
 
     def __add__(self, other: DecodeStats) -> DecodeStats:
         return DecodeStats(
@@ -41,15 +41,15 @@ class DecodeStats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenTimes:
-    """Where each of T tokens stands in the source.
+    """The times of T tokens in the video.
 
     Attributes:
-        indices: (T,) int64, strictly increasing position on the sampling grid. A jump is a
-            gap: positions keep true time.
-        pts: (T,) int64, presentation timestamp of the frame in the stream's time base.
-        start_seconds: (T,) float64, player time at which the token starts.
-        end_seconds: (T,) float64, its end: the next token's start, or before a gap and at
-            the end of the file the end of its own frame.
+        indices: (T,) int64, strictly increasing positions on the sampling grid. A jump marks a
+            gap, so that positions stay proportional to time.
+        pts: (T,) int64, presentation timestamps of the frames in the stream's time base.
+        start_seconds: (T,) float64, player time at which each token starts.
+        end_seconds: (T,) float64, player time at which it ends: the start of the next token, or
+            the end of its own frame before a gap and at the end of the file.
     """
 
     indices: IndexArray
@@ -99,18 +99,19 @@ class TokenTimes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameChunk:
-    """Frames decoded together: every token of the sampling grid in ``[first_index,
-    stop_index)``, which is one batch of the backbone.
+    """The frames of one backbone batch: all tokens of the sampling grid in ``[first_index,
+    stop_index)``.
 
     Attributes:
-        frames: (T, h, w, 3) uint8 RGB, upright, scaled and cropped to the model's size; where
-            a token is made of several, they stand one below the other. Decoded on a GPU, a
-            tensor there.
-        times: their T :class:`TokenTimes`; T may be 0 where the grid lies in a gap.
-        first_index: first grid position this chunk answers for, a multiple of the chunk size.
-        stop_index: one past the last.
-        stats: what decoding met since the chunk before.
-        rows: the tokens that have a frame where not all have (clips begin at some only).
+        frames: (T, h, w, 3) uint8 RGB, upright, scaled and cropped to the model's size. If a token
+            has several frames, they are stacked along h. Frames decoded by NVDEC are a tensor on
+            the GPU.
+        times: :class:`TokenTimes` of the T tokens; T is 0 if the whole chunk lies in a gap.
+        first_index: first grid position of the chunk, a multiple of the chunk size.
+        stop_index: one past the last grid position.
+        stats: decoding statistics since the previous chunk.
+        rows: indices of the tokens that have frames, or None if all have (clips start only at some
+            tokens).
     """
 
     frames: NDArray[np.uint8]
@@ -125,7 +126,7 @@ class FrameChunk:
         check_shape("frames", self.frames, np.uint8, count, None, None, 3)
 
     def spread(self, values: FloatArray) -> FloatArray:
-        """What was computed of the frames, for all T tokens: zeros where there is no frame."""
+        """Expand values of the frames to all T tokens, with zeros for tokens without a frame."""
         if self.rows is None:
             return values
         spread = np.zeros((len(self.times), values.shape[1]), np.float32)
@@ -138,19 +139,18 @@ class FrameChunk:
 
 @dataclass(frozen=True, slots=True)
 class DecodeSummary:
-    """What a whole pass over a file came to.
+    """The outcome of decoding a whole file or range.
 
-    ``problems`` is empty where everything that was asked for was read; otherwise each entry
-    is one plain sentence that says why the result is partial. Those that are about the end
-    of the file, not about the way there, stand in ``end_problems`` too. ``warnings`` do not
-    make a result partial.
+    ``problems`` is empty if everything requested was read; otherwise each entry is one sentence
+    that says why the result is partial. ``end_problems`` repeats those that concern only the end
+    of the file. ``warnings`` do not make a result partial.
     """
 
     stats: DecodeStats
     end_seconds: float
-    """Player time at which the last decoded frame ends (0 when nothing was decoded)."""
+    """Player time at which the last decoded frame ends (0 if no frame was decoded)."""
     reached_end: bool
-    """The file was read as far as it can be (not stopped by ``--end``)."""
+    """Whether the file was read as far as possible (``--end`` did not stop it)."""
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     end_problems: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a model says of a video: scores, segments, attention, the report."""
+"""Results of a model for one video: scores, segments, attention and the report."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A labelled span ``[start, end)`` in seconds of the source; ``score`` is the mean of
-    its tokens' probabilities, or in a search the match at its peak. ``track`` is ``dense`` or
-    ``sliding`` where both are shown. ``rank`` counts the segments of one query of a search from
-    the best, which is 1."""
+    """A labelled interval ``[start, end)`` in seconds of the video.
+
+    ``score`` is the mean of its tokens' probabilities, or the highest match for a search. ``track``
+    is ``dense`` or ``sliding`` if a report has both, else None. ``rank`` numbers the segments of
+    one query of a search; 1 is the best.
+    """
 
     start: float
     end: float
@@ -43,13 +45,13 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class QueryAnswer:
-    """What a search answers to one query in one video.
+    """The result of a search for one query in one video.
 
     Attributes:
-        label: the query's name.
-        found: whether it is shown; False is an answer of its own.
-        match: the highest match over the video, 0 to 1; below 0.5 counts as absent.
-        at: seconds of the source at which it is reached.
+        label: name of the query.
+        found: whether the video shows it.
+        match: highest match over the video, 0 to 1; below 0.5 counts as not found.
+        at: time of that match in seconds of the video.
     """
 
     label: str
@@ -66,7 +68,7 @@ class ScoreTimeline:
         scores: (N, K) float32; rows sum to 1 unless ``multi_label``.
         times: the N tokens; a segment never crosses a gap in them.
         labels: K names.
-        multi_label: sigmoid scores, classes overlap freely.
+        multi_label: whether scores are sigmoid scores, so that classes may overlap.
         track: ``dense`` or ``sliding``.
     """
 
@@ -85,26 +87,26 @@ class ScoreTimeline:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Why and how far a result is incomplete."""
+    """Why a result is incomplete, and what is missing."""
 
     reasons: tuple[str, ...]
     seconds_read: float
     """Seconds of the requested range that tokens cover."""
     seconds_expected: float | None
     gaps: tuple[tuple[float, float], ...] = ()
-    """Spans without tokens, ``[start, end)`` in seconds."""
+    """Intervals ``[start, end)`` in seconds without tokens."""
     num_packet_errors: int = 0
     num_corrupt: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionMap:
-    """What [CLS] looked at in one video (paper Fig. 3).
+    """Attention weights of the [CLS] token in one video (paper figure 3).
 
     Attributes:
-        weights: (L, H, N) float32 of every layer and head; with what [CLS] gives itself each
-            row sums to 1.
-        times: the N tokens.
+        weights: (L, H, N) float32, for L layers and H heads. Each row plus the attention of [CLS]
+            to itself sums to 1.
+        times: times of the N tokens.
     """
 
     weights: FloatArray
@@ -117,7 +119,7 @@ class AttentionMap:
         return f"AttentionMap({self.weights.shape}, {self.times!r})"
 
     def row(self, layer: int | None = -1, head: int | None = None) -> FloatArray:
-        """(N,) weights of one layer and head; None is the mean over all.
+        """(N,) weights of one layer and head; None averages over all layers or heads.
 
         Raises:
             IndexError: there is no such layer or head.
@@ -132,9 +134,9 @@ class Moment:
     """A peak of attention.
 
     Attributes:
-        start, end: of its token, in seconds of the source.
-        weight: share of all attention the token gets, 0 to 1.
-        multiple: the same relative to the mean over all tokens.
+        start, end: start and end of its token in seconds of the video.
+        weight: share of the attention that the token receives, 0 to 1.
+        multiple: that share divided by the mean over all tokens.
     """
 
     start: float
@@ -145,10 +147,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A quantity over ``[start, end)`` in seconds of the source, drawn in equal parts.
+    """A quantity over ``[start, end)`` in seconds of the video, averaged over equal bins.
 
     Attributes:
-        values: the mean over each part; None where no token lies.
+        values: mean of each bin; None for a bin without tokens.
     """
 
     start: float
@@ -161,10 +163,10 @@ class ScoreCurve(Curve):
     """The probability of one label over time.
 
     Attributes:
-        label: whose.
-        low: the lowest token of each part, where parts hold several; else None.
-        high: the highest.
-        track: ``dense`` or ``sliding`` where both are shown.
+        label: the label.
+        low: lowest score in each bin, or None if bins hold one token each.
+        high: highest score in each bin, likewise.
+        track: ``dense`` or ``sliding`` if a report has both, else None.
     """
 
     label: str
@@ -175,42 +177,41 @@ class ScoreCurve(Curve):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result for one video: what every writer reads and the Python API returns."""
+    """The result for one video. The Python API returns it, and every writer reads it."""
 
     input: str
     video: VideoInfo
     model: Mapping[str, Any]
-    """Name, source and hashes of the model that answered."""
+    """Name, source and hashes of the model."""
     classes: tuple[ClassScore, ...] = ()
     """Classes of the whole video, best first; empty for models without a class head."""
     segments: tuple[Segment, ...] | None = None
-    """None where no timeline was asked for."""
+    """Segments of the timeline; None if no timeline was requested."""
     labels: tuple[str, ...] = ()
-    """Labels of the timeline in the model's order (colours follow it)."""
+    """Labels of the timeline in the model's order, which also determines their colours."""
     start_seconds: float = 0.0
     end_seconds: float = 0.0
-    """The range of source time that was analysed."""
+    """``start_seconds`` and ``end_seconds`` delimit the analysed part of the video."""
     partial: Partial | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Options that shaped the timeline (localize, window, stride, smoothing ...)."""
     attention: Curve | None = None
-    """How much [CLS] looked at each moment in its last layer, mean over the heads, as a
-    multiple of looking everywhere alike (1); None where the model has no such attention."""
+    """Attention of [CLS] over time in the last layer, averaged over the heads, as a multiple of
+    uniform attention; None if the model has no such attention."""
     scores: tuple[ScoreCurve, ...] = ()
     """Curves of the most prominent labels of the timeline, before smoothing."""
     frame_rate: Fraction | None = None
-    """Frames a second where all frames lie on this grid; None where the rate varies or frames
-    were not counted."""
+    """Frames per second if the rate is constant; None if it varies or frames were not counted."""
     frames: FrameIndex | None = None
-    """Numbers of the frames, counted when the video was read; None where they were not."""
+    """Frame numbers, counted while the video was read; None if they were not counted."""
     thumbnails: tuple[Thumbnail | None, ...] = ()
-    """One for each segment, or none at all; only pages show them, nothing stores them."""
+    """One thumbnail per segment, or empty. HTML pages show them; JSON files do not hold them."""
     run: Mapping[str, Any] = field(default_factory=dict)
-    """Facts of the run: tokens, seconds, rates, versions, device, cached or decoded."""
+    """Information on the run: tokens, seconds, rates, versions, device, cache hit."""
     warnings: tuple[str, ...] = ()
     answers: tuple[QueryAnswer, ...] = ()
-    """One for each query of a search; empty where nothing was searched for."""
+    """One answer per query of a search; empty without a search."""
     score_name: str = PROBABILITY
-    """What scores are called: ``probability``, or ``match`` where frames are compared with words
-    or examples, whose scores are no probabilities."""
+    """Name of the scores: ``probability``, or ``match`` if frames are compared with words or
+    examples, whose scores are no probabilities."""

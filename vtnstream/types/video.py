@@ -1,4 +1,4 @@
-"""What is known of a video, and of its pictures and spans."""
+"""Descriptions of a video, its frames, and parts of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What the header of a file says of the chosen video stream. Headers lie: durations and
-    counts here are named ``*_from_header`` and only ever serve as estimates.
+    """Header data of the selected video stream.
 
-    ``start_seconds`` is the container's start time; it has been subtracted from every time
-    vtnstream reports (player time).
+    Headers are often wrong. Durations and counts from them are named ``*_from_header`` and are
+    used only as estimates. ``start_seconds`` is the start time of the container. It is subtracted
+    from every time that vtnstream reports (player time).
     """
 
     path: str
@@ -25,12 +25,12 @@ class VideoInfo:
     stream_index: int
     num_video_streams: int
     width: int
-    """Displayed width: rotation and sample aspect ratio applied."""
+    """Displayed width, after rotation and sample aspect ratio."""
     height: int
     coded_width: int
     coded_height: int
     rotation: int
-    """Degrees clockwise by which the picture is turned for display: 0, 90, 180 or 270."""
+    """Clockwise rotation for display in degrees: 0, 90, 180 or 270."""
     mirrored: bool
     sample_aspect_ratio: Fraction
     time_base: Fraction
@@ -41,18 +41,21 @@ class VideoInfo:
     has_audio: bool
     warnings: tuple[str, ...] = ()
     first_frame_seconds: Fraction = Fraction(0)
-    """Player time of the first picture: not 0 where the sound begins earlier."""
+    """Player time of the first frame; not 0 if the audio begins earlier."""
     start_timecode: str | None = None
-    """Timecode of the first frame as the camera or editor wrote it (``01:00:00:00``)."""
+    """Timecode of the first frame in the container (``01:00:00:00``)."""
     timecode_rate: Fraction | None = None
-    """Frames a second that the timecode counts, where a timecode track says so."""
+    """Frames per second of the timecode, if a timecode track states them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How one displayed picture becomes a model frame: scaled to ``width`` x ``height``
-    pixels, then cropped to the box at (``left``, ``top``). Where the box is larger than the
-    picture, the missing border is black (``left`` / ``top`` are then negative)."""
+    """The scaling and cropping that turns a displayed frame into a model input.
+
+    The frame is scaled to ``width`` x ``height`` pixels, then cropped to the box at (``left``,
+    ``top``). If the box is larger than the frame, ``left`` or ``top`` is negative and the border is
+    black.
+    """
 
     width: int
     height: int
@@ -64,13 +67,13 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """How the samples of a decoded picture are meant.
+    """The colour encoding of a decoded frame.
 
     Attributes:
-        matrix: ``matrix_coefficients`` of H.273; unknown ones are BT.601.
-        colour_range: 2 is full, all else limited.
-        levels: of a sample, for one of 8 bits: 1, or 256 where it fills 16 bits from above
-            (P010, P016).
+        matrix: ``matrix_coefficients`` of H.273; unknown values mean BT.601.
+        colour_range: 2 is full range, any other value limited range.
+        levels: divisor that turns a sample into 8 bits: 1, or 256 for samples in the upper bits of
+            16 (P010, P016).
     """
 
     matrix: int
@@ -79,12 +82,13 @@ class Colour:
 
 
 FrameFit = Callable[[int, int], Fit]
-"""Displayed (width, height) of a picture -> its :class:`Fit`."""
+"""Displayed (width, height) of a frame -> its :class:`Fit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """A half-open range of source time in exact seconds; ``end=None`` is the end of file."""
+    """A half-open range ``[start, end)`` of player time in exact seconds; ``end=None`` is the end
+    of the file."""
 
     start: Fraction = Fraction(0)
     end: Fraction | None = None
@@ -92,7 +96,7 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture of a video: a JPEG and the player time at which it is shown."""
+    """A small JPEG of a frame, and the player time of the frame."""
 
     seconds: float
     jpeg: bytes
@@ -100,7 +104,7 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A named span ``[start, end)`` of a video in exact seconds, as players list them."""
+    """A named interval ``[start, end)`` of a video in exact seconds, as players list chapters."""
 
     start: Fraction
     end: Fraction

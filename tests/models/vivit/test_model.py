@@ -303,13 +303,13 @@ def test_configs_with_a_mistake(changes: dict[str, Any], message: str) -> None:
 
 def test_configs_that_contradict_themselves() -> None:
     base = vivit_config("factorised-encoder")
-    with pytest.raises(ConfigError, match=r"table \[vivit\] belong together"):
+    with pytest.raises(ConfigError, match=r"requires a table \[vivit\]"):
         replace(base, vivit=None)
-    with pytest.raises(ConfigError, match=r"table \[vivit\] belong together"):
+    with pytest.raises(ConfigError, match=r"requires a table \[vivit\]"):
         ModelConfig(vivit=ViViTConfig())
-    with pytest.raises(ConfigError, match="temporal belongs to a VTN"):
+    with pytest.raises(ConfigError, match="temporal is for a VTN"):
         replace(base, temporal=TemporalConfig(num_layers=2))
-    with pytest.raises(ConfigError, match="mlp_dim belongs to a VTN"):
+    with pytest.raises(ConfigError, match="mlp_dim is for a VTN"):
         replace(base, head=HeadConfig(labels=LABELS, mlp_dim=8))
     with pytest.raises(ConfigError, match=r"13 samples/s are too many.*less than 12\.5"):
         replace(base, sampling=SamplingConfig(fps=Fraction(13)))

@@ -198,7 +198,7 @@ def test_temperature_divides_logits() -> None:
 
 
 def test_what_a_convolution_does_not_know_is_refused() -> None:
-    with pytest.raises(ConfigError, match="positions is not for the kind tcn"):
+    with pytest.raises(ConfigError, match="positions has no effect on the kind tcn"):
         TemporalConfig(kind="tcn", positions="rotary")
     with pytest.raises(ConfigError, match=r"num_stages and temporal\.members belong"):
         TemporalConfig(num_stages=2)

@@ -169,7 +169,7 @@ def test_learns() -> None:
         ("transformers:BertModel", {"attention": "uniform"}, "temporal.attention: "),
         ("transformers:BertModel", {"positions": "rotary"}, "write positions = learned"),
         ("longformr", {}, "did you mean 'longformer'"),
-        ("full", {"dilation": ((2,),)}, "belongs to the kind longformer"),
+        ("full", {"dilation": ((2,),)}, "needs the kind longformer"),
         ("longformer", {"arguments": {"a": 1}}, "belongs to a kind transformers:"),
         ("longformer", {"dilation": ((1,), (2,), (3,))}, "one row, or one for each layer"),
         ("longformer", {"dilation": ((1, 2),)}, "one number, or one for each head"),
