@@ -34,7 +34,7 @@ from vtnstream.models.backbone import load_backbone_weights, native_preprocess  
 from vtnstream.models.create import create_model  # noqa: E402
 from vtnstream.models.io.checkpoint import load_model, save_model  # noqa: E402
 from vtnstream.preprocess.spatial import frame_fit  # noqa: E402
-from vtnstream.preprocess.surfaces import SurfacePainter  # noqa: E402
+from vtnstream.preprocess.surfaces import SurfaceConverter  # noqa: E402
 from vtnstream.progress import NullProgress  # noqa: E402
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes  # noqa: E402
 from vtnstream.video.decoding.hardware import DECODERS, NVDEC, Hardware  # noqa: E402
@@ -133,8 +133,8 @@ class OurFeatures:
         ``decoder`` says so. Where it names one, in as many stretches as ``extract`` may take."""
         preprocess, hardware, decoders = self.encoder.preprocess, None, 1
         if self.runtime.decoder == NVDEC:
-            painter = SurfacePainter(preprocess.interpolation)
-            hardware, decoders = Hardware(self.encoder.device.index or 0, painter), DECODERS
+            converter = SurfaceConverter(preprocess.interpolation)
+            hardware, decoders = Hardware(self.encoder.device.index or 0, converter), DECODERS
         elif self.runtime.decoder == DECODER:
             decoders = WorkerPlan.of(self.encoder.device).decoders
         with open_video(

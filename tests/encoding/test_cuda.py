@@ -18,7 +18,7 @@ from vtnstream.encoding.engines.build import TOLERANCE
 from vtnstream.encoding.extract import extract_features
 from vtnstream.models.compile.backend import get_backend
 from vtnstream.models.vtn.model import VTN
-from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.video.decoding.hardware import DECODERS, Hardware
 from vtnstream.video.sampling import pieces
 
@@ -72,7 +72,7 @@ def test_decoders_side_by_side_give_the_pictures_of_one(
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
     monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
     path = Film(count=750, size=(320, 240), gop=25, b_frames=2).write(tmp_path / "film.mp4")
-    hardware = Hardware(0, SurfacePainter("bicubic"))
+    hardware = Hardware(0, SurfaceConverter("bicubic"))
     alone, together = (
         read(path, sampling(fps=5), chunk_size=4, decoders=decoders, hardware=hardware)
         for decoders in (1, DECODERS)

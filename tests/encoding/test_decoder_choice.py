@@ -20,7 +20,7 @@ from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.extract import extract_features
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.models.vtn.model import VTN
-from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.progress import NullProgress
 from vtnstream.types import Fit
 from vtnstream.video.decoding.hardware import Hardware
@@ -124,7 +124,7 @@ def frames_of(path: Path) -> Callable[[Hardware | None], Any]:
 @no_gpu
 def test_without_a_gpu_the_reason_is_told(tmp_path: Path) -> None:
     path = Film(count=20).write(tmp_path / "film.mp4")
-    reason = refusal(Hardware(0, SurfacePainter("bicubic")), frames_of(path))
+    reason = refusal(Hardware(0, SurfaceConverter("bicubic")), frames_of(path))
     assert reason is not None and reason.startswith("nvdec does not read this video: ")
 
 

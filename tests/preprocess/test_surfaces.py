@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.synth import Film
 from vtnstream.errors import UsageError
-from vtnstream.preprocess.surfaces import KERNELS, SurfacePainter, to_rgb
+from vtnstream.preprocess.surfaces import KERNELS, SurfaceConverter, to_rgb
 from vtnstream.types import Colour, Fit
 from vtnstream.video.resize import FrameResizer
 
@@ -107,20 +107,20 @@ def test_films_are_as_in_software_wherever_their_chroma_stands(
 @pytest.mark.parametrize("layout", ["nv12", "p010le"])
 def test_a_painter_takes_planes_by_dlpack(layout: str) -> None:
     frame = made((160, 120), layout)
-    painter = SurfacePainter("bicubic")
+    converter = SurfaceConverter("bicubic")
     colour = Colour(1, 1, 1 if layout == "nv12" else 256)
     size, upright = (100, 75), Fit(100, 75, 0, 0, 100, 75)
-    whole = painter.picture(frame.planes, colour, upright, 0, False)
+    whole = converter.frame(frame.planes, colour, upright, 0, False)
     assert_near(whole, by_swscale(frame, size), MOST, MEAN)
-    box = painter.picture(frame.planes, colour, Fit(100, 75, 10, 5, 32, 24), 0, False)
+    box = converter.frame(frame.planes, colour, Fit(100, 75, 10, 5, 32, 24), 0, False)
     assert torch.equal(box, whole[5:29, 10:42])
-    around = painter.picture(frame.planes, colour, Fit(100, 75, -2, -3, 104, 81), 0, False)
+    around = converter.frame(frame.planes, colour, Fit(100, 75, -2, -3, 104, 81), 0, False)
     assert torch.equal(around[3:78, 2:102], whole) and around.sum() == whole.sum()
-    turned = painter.picture(frame.planes, colour, Fit(75, 100, 0, 0, 75, 100), 90, False)
+    turned = converter.frame(frame.planes, colour, Fit(75, 100, 0, 0, 75, 100), 90, False)
     assert np.array_equal(turned.numpy(), np.rot90(whole.numpy(), -1))
-    mirrored = painter.picture(frame.planes, colour, Fit(75, 100, 0, 0, 75, 100), 270, True)
+    mirrored = converter.frame(frame.planes, colour, Fit(75, 100, 0, 0, 75, 100), 270, True)
     assert np.array_equal(mirrored.numpy(), np.rot90(whole.numpy()[:, ::-1], -3))
-    assert painter.stack([whole, whole]).shape == (2, 75, 100, 3)
+    assert converter.stack([whole, whole]).shape == (2, 75, 100, 3)
 
 
 def test_an_unknown_filter_is_named() -> None:

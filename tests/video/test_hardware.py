@@ -22,7 +22,7 @@ from tests.synth import Film, whole
 from tests.video.reading import Reading, read, sampling
 from tests.video.test_pictures import MATRICES, full
 from vtnstream.config import SamplingConfig
-from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.video.container import opened
 from vtnstream.video.decoding.hardware import Hardware, HardwareRefusedError, refusing
 from vtnstream.video.sampling import passes
@@ -31,7 +31,7 @@ no_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="ther
 LAYOUTS = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
 
 
-class Ready(SurfacePainter):
+class Ready(SurfaceConverter):
     """On a GPU that is there, were one asked."""
 
     @contextmanager
@@ -98,7 +98,7 @@ def test_opening_without_a_gpu_is_refused(tmp_path: Path, codec: str, reason: st
     with pytest.raises(HardwareRefusedError, match=reason):
         read(path, hardware=Hardware(0, Ready("bicubic")))
     with pytest.raises(HardwareRefusedError, match=r"the GPU cannot be used \(\w+"):
-        read(path, hardware=Hardware(0, SurfacePainter("bicubic")))
+        read(path, hardware=Hardware(0, SurfaceConverter("bicubic")))
     with opened(path) as video:  # nothing is left behind
         assert not video.stream.codec_context.is_hwaccel
 
@@ -112,7 +112,7 @@ def test_frames_that_software_decoded_are_noticed(tmp_path: Path) -> None:
 
     path = Film(count=5).write(tmp_path / "film.mp4")
     with pytest.raises(HardwareRefusedError, match="in software"):
-        read(path, hardware=Silent(0, HOST.painter))
+        read(path, hardware=Silent(0, HOST.converter))
 
 
 def test_what_is_not_read_there_is_refused(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ _OPENS = """
 import sys
 import av
 from vtnstream.video.decoding.hardware import Hardware
-accelerator = Hardware(0, painter=None).accelerator()
+accelerator = Hardware(0, converter=None).accelerator()
 with av.open(sys.argv[1], hwaccel=accelerator) as container:
     print(container.streams.video[0].codec_context.is_hwaccel)
 """

@@ -12,7 +12,7 @@ from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.preprocess.surfaces import RESIZER as SURFACE_RESIZER
-from vtnstream.preprocess.surfaces import SurfacePainter
+from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.video.decoding.hardware import NVDEC, Hardware, HardwareRefusedError
 from vtnstream.video.decoding.reader import DECODER, RESIZER
 
@@ -67,7 +67,7 @@ def choose_decoding(
         return Decoding("the backbone runs on the CPU")
     if not encoder.shape.is_single or sampling.kind == "keyframes":
         return Decoding("only single frames of a rate or range are decoded on the GPU")
-    hardware = Hardware(device.index, SurfacePainter(encoder.preprocess.interpolation))
+    hardware = Hardware(device.index, SurfaceConverter(encoder.preprocess.interpolation))
     reason = refusal(hardware, first_frames)
     if reason is not None:
         return Decoding(reason, refused=True)

@@ -1,4 +1,4 @@
-"""All feature stores of a user: finding the right one, listing, and keeping within a limit."""
+"""The cache of all feature stores: open, list and prune them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class CacheEntry:
     sampling: dict[str, object]
 
 
-_TALLY_BYTES = 2**20
-_TALLY_SHARE = 20
+_GROWTH_BYTES = 2**20
+_GROWTH_SHARE = 20
 
 
 class FeatureCache:
-    """Feature stores below one directory, least recently used first to go."""
+    """Feature stores below one directory; the least recently used are pruned first."""
 
     def __init__(self, root: Path) -> None:
         self.root = root / "features"
@@ -52,14 +52,14 @@ class FeatureCache:
         *,
         on_wait: Callable[[], None] | None = None,
     ) -> Iterator[FeatureStore]:
-        """The store of ``key``, locked for writing while the context lasts.
+        """Open the store of ``key``; it is locked for writing while the context lasts.
 
-        Two videos can share size and sampled blocks. Where a file's path or time of change
-        is new to the store, its full hash must equal the recorded one; otherwise the next
-        twin directory is tried.
+        Two videos may have the same size and sampled blocks. If the path or modification time of
+        the file is new to the store, the full hash of the file must equal the recorded one;
+        otherwise the next directory for the same key is tried.
 
         Raises:
-            StoreError: the directory cannot be made, read or locked.
+            StoreError: the directory cannot be created, read or locked.
         """
         with self._locked_directory(key, state, on_wait) as (directory, lock):
             os.utime(directory / "lock")
@@ -68,7 +68,7 @@ class FeatureCache:
                 yield store
             finally:
                 if store.directory.exists() and not store.chunk_numbers():
-                    _empty(directory)  # a video that could not be read leaves no trace
+                    _empty(directory)  # no features were stored: remove the directory
                     shutil.rmtree(directory)
 
     @contextmanager
@@ -82,20 +82,20 @@ class FeatureCache:
             lock = StoreLock(directory / "lock")
             try:
                 lock.acquire(exclusive=True, on_wait=on_wait)
-                while not lock.still_there():
+                while not lock.still_exists():
                     lock.release()
                     lock.acquire(exclusive=True, on_wait=on_wait)
                 remove_unfinished(directory)
                 known = _Identity.read(directory)
                 if known is not None and not known.has_seen(state):
                     if known.full_sha256 is None:
-                        known = None  # interrupted before the hash was known, and moved since
+                        known = None  # the run was interrupted before it recorded the hash
                     elif known.full_sha256 != (checked := checked or full_sha256(state.path)):
                         continue
                     else:
                         known.with_state(state).write(directory)
                 if known is None:
-                    _empty(directory)  # what lies here is not provably of the same film
+                    _empty(directory)  # these features may belong to another video
                     _Identity(checked, (state,)).write(directory)
                 yield directory, lock
                 return
@@ -104,7 +104,7 @@ class FeatureCache:
         raise StoreError(f"{base}: too many videos share this key; run vtnstream cache prune --all")
 
     def num_chunks(self, key: FeatureKey) -> int:
-        """Chunks stored under ``key``, whole or not; makes nothing."""
+        """Number of chunk files stored under ``key``, damaged ones included; creates nothing."""
         return len(list((self.root / key.digest[:2] / key.digest).glob("*.safetensors")))
 
     def entries(self) -> list[CacheEntry]:
@@ -113,11 +113,11 @@ class FeatureCache:
         return sorted((e for e in found if e is not None), key=lambda e: e.last_used)
 
     def prune(self, limit_bytes: int) -> list[CacheEntry]:
-        """Remove least recently used stores until all together hold at most ``limit_bytes``.
-        A store in use is left alone.
+        """Remove the least recently used stores until the rest hold at most ``limit_bytes``. Stores
+        in use are kept.
 
         Returns:
-            What was removed.
+            the removed stores.
         """
         entries = self.entries()
         total = sum(entry.size_bytes for entry in entries)
@@ -131,21 +131,22 @@ class FeatureCache:
         return removed
 
     def make_room(self, limit_bytes: int, grown_bytes: int) -> None:
-        """:meth:`prune` after a store has grown, looking through all stores only when they
-        may hold a 20th of the limit more than when last looked at: with thousands of videos
-        each would else cost as much as all before it. The growth is tallied in a file, a
-        byte a megabyte, so that all processes count together.
+        """:meth:`prune` after a store has grown by ``grown_bytes``.
+
+        Listing all stores for every video would take quadratic time for thousands of videos.
+        Stores are therefore listed only after they have grown by a twentieth of the limit. The
+        growth is counted in a file, one byte per megabyte, which all processes share.
 
         Raises:
-            StoreError: the tally or a store cannot be written.
+            StoreError: that file cannot be written, or a store cannot be removed.
         """
         tally = self.root / "grown"
         try:
             first = not tally.exists()
             with open(tally, "ab") as file:
-                file.write(b"." * -(-grown_bytes // _TALLY_BYTES))
-                grown = file.tell() * _TALLY_BYTES
-            if first or grown * _TALLY_SHARE > limit_bytes:
+                file.write(b"." * -(-grown_bytes // _GROWTH_BYTES))
+                grown = file.tell() * _GROWTH_BYTES
+            if first or grown * _GROWTH_SHARE > limit_bytes:
                 os.truncate(tally, 0)
                 self.prune(limit_bytes)
         except OSError as error:
@@ -156,7 +157,7 @@ class FeatureCache:
         try:
             if not lock.try_acquire(exclusive=True):
                 return False
-            # The lock goes last: nobody may enter a store that is half gone.
+            # The lock file is removed last, so that no process opens a half-removed store.
             _empty(directory)
             shutil.rmtree(directory)
         except OSError as error:
@@ -168,16 +169,16 @@ class FeatureCache:
 
 @contextmanager
 def temporary_cache() -> Iterator[FeatureCache]:
-    """A cache that is gone afterwards (``--no-cache``)."""
+    """A temporary cache that is removed when the context ends (``--no-cache``)."""
     with tempfile.TemporaryDirectory(prefix="vtnstream-") as directory:
         yield FeatureCache(Path(directory))
 
 
 def record_full_hash(store: FeatureStore, state: FileState, sha256: str) -> bool:
-    """Note the full hash of the video a store was filled from.
+    """Record the full hash of the video of a store.
 
     Returns:
-        False where another hash stands there already: the file changed while being read.
+        False if another hash is recorded already: the file changed while it was read.
     """
     known = _Identity.read(store.directory) or _Identity(None, (state,))
     if known.full_sha256 not in (None, sha256):
@@ -187,14 +188,14 @@ def record_full_hash(store: FeatureStore, state: FileState, sha256: str) -> bool
 
 
 def recorded_hash(store: FeatureStore) -> str | None:
-    """The full hash of the store's video, where it is known."""
+    """The recorded full hash of the store's video, or None."""
     known = _Identity.read(store.directory)
     return known.full_sha256 if known else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """``identity.json``: the video's full hash and where it has been seen."""
+    """``identity.json``: the full hash of the video, and the files that had this hash."""
 
     full_sha256: str | None
     states: tuple[FileState, ...]
@@ -232,7 +233,7 @@ def _entry(directory: Path) -> CacheEntry | None:
         files = [path for path in directory.iterdir() if path.is_file()]
         used = (directory / "lock").stat().st_mtime
         size = sum(path.stat().st_size for path in files)
-    except FileNotFoundError:  # pruned by somebody else while we looked
+    except FileNotFoundError:  # pruned by another process meanwhile
         return None
     store = read_json(directory / "store.json") or {}
     known = _Identity.read(directory)

@@ -1,7 +1,7 @@
-"""One immutable file of the feature store: the tokens of one stretch of the sampling grid.
+"""One immutable file of the feature store: the tokens of one part of the sampling grid.
 
-A chunk is a safetensors file, so anything can read it; a checksum over everything in it
-tells torn, flipped or zeroed bytes from good ones.
+A chunk is a safetensors file, which other programs can read. A checksum over its contents detects
+damaged bytes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _ARRAYS = ("features", "indices", "pts", "start_seconds", "end_seconds")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredChunk:
-    """Tokens of grid positions ``[first_index, stop_index)``.
+    """Features of the tokens at grid positions ``[first_index, stop_index)``.
 
     Attributes:
         values: (T, D) float32.
-        times: their T times.
-        stats: errors met while decoding it. Counts that depend on where decoding began
-            (packets, frames) are left out, so that a resumed run stores the same bytes.
+        times: times of the T tokens.
+        stats: decoding errors. Counts that depend on where decoding began (packets, frames) are
+            left out, so that a resumed run stores the same bytes.
     """
 
     first_index: int
@@ -54,13 +54,13 @@ class StoredChunk:
         }
         facts_text = json.dumps(facts, sort_keys=True)
         seal = {"facts": facts_text, "sha256": _digest(arrays, facts_text)}
-        # One metadata entry: safetensors writes several in no fixed order.
+        # One metadata entry only, because safetensors writes several in no fixed order.
         return save(arrays, metadata={"vtnstream": json.dumps(seal, sort_keys=True)})
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> StoredChunk:
         """Raises:
-        StoreError: the bytes are not what was written.
+        StoreError: the bytes are damaged.
         """
         try:
             arrays = {key: value for key, value in load(data).items() if key in _ARRAYS}
@@ -72,12 +72,12 @@ class StoredChunk:
             times = TokenTimes(**{key: arrays[key] for key in _ARRAYS[1:]})
             first, stop = facts.pop("first_index"), facts.pop("stop_index")
             return cls(first, stop, arrays["features"], times, DecodeStats(**facts))
-        except Exception as error:  # whatever damaged bytes make the parsers raise
+        except Exception as error:  # parsers raise many exceptions on damaged bytes
             raise StoreError(f"{name}: damaged feature chunk ({error})") from error
 
 
 def persistent_stats(stats: DecodeStats) -> DecodeStats:
-    """The counts that do not depend on where decoding began."""
+    """``stats`` without the counts that depend on where decoding began."""
     return DecodeStats(
         **{key: value for key, value in asdict(stats).items() if key not in _POSITION_DEPENDENT}
     )

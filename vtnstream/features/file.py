@@ -1,9 +1,9 @@
-"""Features as one file to keep, move or train on: ``vtnstream extract VIDEO -o F.safetensors``.
+"""Feature files, which ``vtnstream extract VIDEO -o F.safetensors`` writes.
 
 Arrays: ``features`` (T, D) float32, ``indices`` and ``pts`` (T,) int64, ``start_seconds`` and
 ``end_seconds`` (T,) float64. Metadata (JSON under ``vtnstream``): time base, sampling,
-preprocessing, backbone with its arguments, hashes. Written and read block by block: the
-file may be larger than memory.
+preprocessing, backbone with its arguments, hashes. Files are written and read block by block, so
+that they may be larger than memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def write_features(
     """Write a feature file atomically, block by block.
 
     Raises:
-        OutputError: the file cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; no partial file is left.
     """
     path = Path(path)
     times = {name: getattr(features.times, name) for name in _TIMES}
@@ -50,7 +50,7 @@ def write_features(
 
 
 def _digest(times: Mapping[str, Any], features: FeatureSequence) -> str:
-    """Hex digest over the times and the features, in the file's order."""
+    """Hex SHA-256 of the times and the features, in the order of the file."""
     digest = hashlib.sha256()
     for array in chain(times.values(), features.blocks(_BLOCK)):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -65,7 +65,7 @@ def _header(times: Mapping[str, Any], shape: tuple[int, int], metadata: Mapping[
         offset += array.nbytes
     entries["features"] = _entry("F32", shape, offset, 4 * shape[0] * shape[1])
     text = json.dumps(entries, separators=(",", ":")).encode()
-    return text + b" " * (-len(text) % 8)  # arrays start on 8 bytes, as the format asks
+    return text + b" " * (-len(text) % 8)  # the format aligns arrays to 8 bytes
 
 
 def _entry(dtype: str, shape: tuple[int, ...], offset: int, size: int) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class FeatureFile:
     """A :class:`vtnstream.types.FeatureSequence` read from a feature file.
 
     Raises:
-        FeatureError: not a feature file, or its bytes are not those that were written.
+        FeatureError: the file is no feature file, or it is damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -118,8 +118,8 @@ class FeatureFile:
 
 
 class FeatureSpan:
-    """The tokens ``[first_index, stop_index)`` of the sampling grid of a feature sequence;
-    ``stop_index`` None is its end."""
+    """The part of a feature sequence at grid positions ``[first_index, stop_index)``; ``stop_index``
+    None is its end."""
 
     def __init__(self, whole: FeatureSequence, first_index: int, stop_index: int | None) -> None:
         indices = whole.times.indices

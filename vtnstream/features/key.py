@@ -1,7 +1,7 @@
-"""What stored features belong to: which video, sampled and prepared how, through which weights.
+"""The key of stored features: the video, its sampling and preprocessing, and the backbone weights.
 
-Everything that can change a stored number is in the key, so features of one setting are
-never met by another. The batch size is not: it is recorded at the first write and reused.
+The key contains everything that can change a stored number, so that features are never used with
+other settings. It does not contain the batch size, which the store records and reuses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vtnstream.transport.address import is_address, unsigned
 from vtnstream.transport.media import open_media
 
 SCHEMA = 1
-"""Raised whenever stored bytes change their meaning."""
+"""Version of the store; increased when the meaning of stored bytes changes."""
 
 NUM_BLOCKS = 16
 BLOCK_BYTES = 64 * 1024
@@ -27,10 +27,12 @@ BLOCK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class VideoIdentity:
-    """A file's content by its size and a hash of 16 blocks spread over it: read in
-    milliseconds however long the film, blind to edits between the blocks. The full hash
-    closes that hole (see :meth:`FeatureCache.open`). A remote file is known by what its
-    server calls its version, and by its first and last block."""
+    """Identifies the content of a file by its size and a hash of 16 blocks spread over it.
+
+    Reading the blocks takes milliseconds for any length, but misses changes between them; the full
+    hash detects those (see :meth:`vtnstream.features.cache.FeatureCache.open`). A remote file is
+    identified by the version that its server states, and by its first and last block.
+    """
 
     size_bytes: int
     blocks_sha256: str
@@ -38,9 +40,11 @@ class VideoIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """Where a file was and when it last changed. The time of change of the inode, which no
-    program can set back, tells an edit whose time of writing was. ``version`` is what the server
-    of a remote file calls this state of it."""
+    """Path, size and modification times of a file.
+
+    Programs can reset the modification time but not the change time of the inode, which therefore
+    reveals edits. ``version`` is the version of a remote file that its server states.
+    """
 
     path: str
     mtime_ns: int
@@ -51,7 +55,7 @@ class FileState:
     @classmethod
     def of(cls, path: str | Path) -> FileState:
         """Raises:
-        VideoOpenError: the file cannot be examined.
+        VideoOpenError: the file cannot be opened.
         """
         if is_address(path):
             opened = open_media(path)
@@ -64,14 +68,14 @@ class FileState:
         return cls(os.path.abspath(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size)
 
     def was_written_since(self, before: FileState) -> bool:
-        """Whether its content may have changed; a new name or other rights are no matter."""
+        """Whether the content may have changed; a new name or other permissions do not count."""
         mine, its = ((s.mtime_ns, s.size_bytes, s.version) for s in (self, before))
         return mine != its
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureKey:
-    """All that decides the features of one video."""
+    """Everything that determines the features of one video."""
 
     video: VideoIdentity
     stream_index: int
@@ -91,7 +95,7 @@ class FeatureKey:
 
     @property
     def digest(self) -> str:
-        """Hex name of the key: equal keys, equal names."""
+        """Hex digest of the key, used as a directory name."""
         text = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
@@ -119,7 +123,7 @@ def video_identity(path: str | Path) -> VideoIdentity:
 
 
 def _read(file: Any, size: int) -> bytes:
-    """``size`` bytes, fewer at the end only: remote files give what is at hand."""
+    """Read ``size`` bytes, or fewer at the end; one read of a remote file may return less."""
     parts = []
     while size and (part := file.read(size)):
         parts.append(part)

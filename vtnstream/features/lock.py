@@ -1,5 +1,5 @@
-"""Who may touch a store: one writer or many readers. The operating system drops the lock of
-a process that dies, so there are no stale locks to take over."""
+"""File locks of feature stores: one writer or many readers. The operating system releases the lock
+of a process that dies, so that locks cannot become stale."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ class StoreLock:
         self._file: BinaryIO | None = None
 
     def try_acquire(self, *, exclusive: bool) -> bool:
-        """Take or convert the lock without waiting; False where somebody else is in the way.
+        """Take or convert the lock without waiting.
+
+        Returns:
+            False if another process holds a conflicting lock.
 
         Raises:
-            StoreError: the lock file cannot be made.
+            StoreError: the lock file cannot be created or locked.
         """
         try:
             if self._file is None:
@@ -38,20 +41,20 @@ class StoreLock:
             self.release()
             raise StoreError(
                 f"{self.path.parent}: the feature store cannot be locked "
-                f"({error.strerror or error}): choose another place with --cache-dir"
+                f"({error.strerror or error}): choose another directory with --cache-dir"
             ) from error
         return False
 
     def acquire(self, *, exclusive: bool, on_wait: Callable[[], None] | None = None) -> None:
-        """Take the lock, waiting as long as it takes; ``on_wait`` is called once."""
+        """Take the lock, waiting without limit; ``on_wait`` is called once if it must wait."""
         while not self.try_acquire(exclusive=exclusive):
             if on_wait is not None:
                 on_wait()
                 on_wait = None
             time.sleep(_POLL_SECONDS)
 
-    def still_there(self) -> bool:
-        """False when the locked file was removed meanwhile (the store was pruned)."""
+    def still_exists(self) -> bool:
+        """False if the locked file was removed meanwhile (the store was pruned)."""
         if self._file is None:
             return False
         try:
@@ -69,7 +72,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def lock_file(file: BinaryIO, *, exclusive: bool) -> bool:
-        # Windows has no shared byte locks here: readers take no lock, writers exclude each other.
+        # msvcrt has no shared locks: readers take no lock, writers exclude each other.
         if not exclusive:
             return True
         try:

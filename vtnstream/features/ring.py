@@ -1,4 +1,4 @@
-"""The last features of a stream, on disk: older ones go as new ones come."""
+"""A ring buffer on disk for the last features of a stream."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PART_TOKENS = 512
 
 
 class FeatureRing:
-    """A :class:`vtnstream.types.FeatureSequence` of the last tokens; memory and disk do not grow
-    with the stream.
+    """A :class:`vtnstream.types.FeatureSequence` of the last tokens of a stream, in bounded memory
+    and disk space.
 
     Args:
-        directory: where its files lie; they go one by one, and the owner removes the rest.
+        directory: directory of its files. Old files are removed; the caller removes the rest.
         num_features: D.
-        keep_seconds: how far back it reaches, and up to one file of 512 tokens more.
+        keep_seconds: duration that is kept, plus up to one file of 512 tokens.
     """
 
     def __init__(self, directory: Path, num_features: int, keep_seconds: float) -> None:
@@ -33,10 +33,10 @@ class FeatureRing:
         self._written = 0
 
     def append(self, values: FloatArray, times: TokenTimes) -> None:
-        """The next tokens.
+        """Append the next tokens.
 
         Raises:
-            StoreError: they cannot be written.
+            StoreError: the features cannot be written.
         """
         if not len(times):
             return
@@ -54,7 +54,7 @@ class FeatureRing:
         except OSError as error:
             raise StoreError(
                 f"{path}: features cannot be stored ({error.strerror or error}): free space "
-                "there or choose another place with --cache-dir"
+                "there or choose another directory with --cache-dir"
             ) from error
         times = TokenTimes.concatenate([times for _, times in self._latest])
         self._files.append((path, times))

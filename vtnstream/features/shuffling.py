@@ -1,4 +1,4 @@
-"""Features in another order, to ask how much a model makes of time (paper Table 2b)."""
+"""Shuffle features in time, to measure how much a model uses their order (paper table 2b)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ BLOCK = 4096
 
 
 def shuffled(features: FeatureSequence, seed: int) -> Features:
-    """The same frames in random order at the same times: features move, positions stay, so a
-    model adds its position embeddings after the shuffle, as the paper does.
+    """The same features in random order. Times and positions keep their order, so that the model
+    adds position embeddings after the shuffle, as in the paper.
 
     Args:
         features: N tokens of D features; all of them are held in memory.
-        seed: the same seed shuffles a sequence of N tokens alike on every machine.
+        seed: random seed; the order depends only on the seed and N.
     """
     count = len(features.times)
-    place = np.empty(count, np.int64)  # where each token goes
+    place = np.empty(count, np.int64)  # new position of each token
     place[np.random.default_rng(seed).permutation(count)] = np.arange(count)
     values = np.empty((count, features.num_features), np.float32)
     start = 0

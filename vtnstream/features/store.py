@@ -1,4 +1,4 @@
-"""The feature buffer on disk: one directory a video and setting, immutable chunk files in it.
+"""The feature store: one directory per video and settings, with immutable chunk files.
 
     store.json       the key, chunk size, batch size and D: written once, at the first chunk
     identity.json    full hash of the video, and where it has been seen
@@ -36,12 +36,12 @@ TARGET_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class StoreLayout:
-    """How a store is cut; recorded at the first write and reused ever after.
+    """The layout of a store, recorded with the first chunk and then reused.
 
     Attributes:
         num_features: D.
-        batch_size: grid positions a backbone batch: the same batches again give the same bits.
-        chunk_tokens: grid positions a chunk file, whole batches.
+        batch_size: grid positions per backbone batch; equal batches give bit-identical features.
+        chunk_tokens: grid positions per chunk file, a multiple of ``batch_size``.
     """
 
     num_features: int
@@ -52,7 +52,7 @@ class StoreLayout:
     def plan(
         cls, num_features: int, batch_size: int, tokens_per_second: float | None
     ) -> StoreLayout:
-        """Whole batches of about 1 MB or 60 s, whichever is less."""
+        """A layout with chunks of whole batches, of about 1 MB or 60 s, whichever is less."""
         tokens = TARGET_BYTES / (4 * num_features)
         if tokens_per_second:
             tokens = min(tokens, TARGET_SECONDS * tokens_per_second)
@@ -62,35 +62,35 @@ class StoreLayout:
 
 @dataclass(frozen=True, slots=True)
 class EndRecord:
-    """What is known once the end of the video was reached."""
+    """What is recorded when the end of the video is reached."""
 
     stop_index: int
     """One past the last token's grid index."""
     end_seconds: float
     stats: DecodeStats
-    """Errors over the whole video, those after the last token included."""
+    """Decoding errors of the whole video, including those after the last token."""
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChunkFacts:
-    """What is kept in memory of a chunk: its times and the errors met, not its features.
-    A chunk without tokens may stand for a whole gap: ``stop_index`` says how far."""
+class ChunkInfo:
+    """The part of a chunk that is kept in memory: its times and decoding errors. A chunk without
+    tokens may represent a long gap; ``stop_index`` is the end of the gap."""
 
     stop_index: int
     times: TokenTimes
     stats: DecodeStats
 
     @classmethod
-    def of(cls, chunk: StoredChunk) -> ChunkFacts:
+    def of(cls, chunk: StoredChunk) -> ChunkInfo:
         return cls(chunk.stop_index, chunk.times, chunk.stats)
 
 
 class FeatureStore:
     """Features of one video under one :class:`FeatureKey`.
 
-    Opened by :class:`vtnstream.features.cache.FeatureCache`, which holds the lock.
+    :class:`vtnstream.features.cache.FeatureCache` opens the store and holds its lock.
     """
 
     def __init__(self, directory: Path, key: FeatureKey, lock: StoreLock) -> None:
@@ -98,9 +98,9 @@ class FeatureStore:
         self.key = key
         self.lock = lock
         self.layout = self._read_layout()
-        self._index: dict[int, ChunkFacts] | None = None
+        self._index: dict[int, ChunkInfo] | None = None
 
-    # ------------------------------------------------------------------ what is there
+    # ----------------------------------------------------------------------- contents
 
     def _read_layout(self) -> StoreLayout | None:
         data = read_json(self.directory / "store.json")
@@ -113,19 +113,19 @@ class FeatureStore:
 
     def require_layout(self) -> StoreLayout:
         if self.layout is None:
-            raise StoreError(f"{self.directory}: an empty feature store was asked for features")
+            raise StoreError(f"{self.directory}: the feature store is empty")
         return self.layout
 
     def chunk_path(self, number: int) -> Path:
         return self.directory / chunk_name(number)
 
     def chunk_numbers(self) -> list[int]:
-        """Chunks that have a file, whole or not."""
+        """Numbers of the chunk files, damaged ones included."""
         return sorted(int(p.stem) for p in self.directory.glob("[0-9]*.safetensors"))
 
     def read_chunk(self, number: int) -> StoredChunk:
         """Raises:
-        StoreError: the chunk is absent or damaged.
+        StoreError: the chunk is missing or damaged.
         """
         path = self.chunk_path(number)
         try:
@@ -134,23 +134,23 @@ class FeatureStore:
             raise StoreError(f"{path}: {error.strerror}") from error
         chunk = StoredChunk.from_bytes(data, str(path))
         if chunk.first_index != number * self.require_layout().chunk_tokens:
-            raise StoreError(f"{path}: chunk of another place")
+            raise StoreError(f"{path}: holds the tokens of another chunk")
         return chunk
 
-    def index(self) -> Mapping[int, ChunkFacts]:
-        """Facts of every good chunk by number. The first call reads and checks each file and
-        removes damaged ones, so that they count as missing."""
+    def index(self) -> Mapping[int, ChunkInfo]:
+        """Information on every valid chunk by number. The first call reads and checks each file,
+        and removes damaged ones, which then count as missing."""
         if self._index is None:
             self._index = {}
             for number in self.chunk_numbers() if self.layout else ():
                 try:
-                    self._index[number] = ChunkFacts.of(self.read_chunk(number))
+                    self._index[number] = ChunkInfo.of(self.read_chunk(number))
                 except StoreError:
                     _discard(self.chunk_path(number))
         return self._index
 
     def end(self) -> EndRecord | None:
-        """None until the end of the video was reached."""
+        """The end record, or None until the end of the video is reached."""
         data = read_json(self.directory / "end.json")
         if data is None:
             return None
@@ -166,7 +166,7 @@ class FeatureStore:
             return None
 
     def frames(self) -> FrameIndex | None:
-        """Numbers of the video's frames; None where they were not counted yet."""
+        """The frame numbers of the video, or None if they were not counted yet."""
         data = read_json(self.directory / "frames.json")
         if data is None:
             return None
@@ -179,9 +179,9 @@ class FeatureStore:
     # ------------------------------------------------------------------------ writing
 
     def begin(self, layout: StoreLayout) -> StoreLayout:
-        """Record the layout at the first write; later calls return what was recorded."""
+        """Record the layout before the first chunk; later calls return the recorded layout."""
         if self.layout is None:
-            # Where the record was lost, nobody knows how the chunks that lie here were cut.
+            # If the record was lost, the layout of existing chunks is unknown.
             for path in (*map(self.chunk_path, self.chunk_numbers()), self.directory / "end.json"):
                 path.unlink(missing_ok=True)
             self._index = None
@@ -193,25 +193,25 @@ class FeatureStore:
         return self.layout
 
     def append(self, chunk: StoredChunk) -> None:
-        """Publish one chunk.
+        """Write one chunk.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the chunk cannot be written.
         """
         layout = self.require_layout()
         if chunk.first_index % layout.chunk_tokens or chunk.values.shape[1] != layout.num_features:
-            raise StoreError(f"{self.directory}: chunk does not fit the store's layout")
+            raise StoreError(f"{self.directory}: the chunk does not match the store's layout")
         number = chunk.first_index // layout.chunk_tokens
         publish(self.chunk_path(number), chunk.to_bytes())
         if self._index is not None:
-            self._index[number] = ChunkFacts.of(chunk)
+            self._index[number] = ChunkInfo.of(chunk)
 
     def finish(self, end: EndRecord) -> None:
-        """Record that the video ends here."""
+        """Record the end of the video."""
         write_json(self.directory / "end.json", asdict(end))
 
     def number_frames(self, frames: FrameIndex) -> None:
-        """Record the numbers of the video's frames."""
+        """Record the frame numbers of the video."""
         runs = [[run.first, run.count, run.first_tick, run.last_tick] for run in frames.runs]
         write_json(self.directory / "frames.json", {"runs": runs, "until": frames.until})
 
@@ -221,14 +221,14 @@ class FeatureStore:
         """The tokens with ``first_index <= index < stop_index`` as a feature sequence.
 
         Raises:
-            StoreError: a chunk of that range is absent or damaged.
+            StoreError: a chunk of that range is missing or damaged.
         """
         return StoredFeatures(self, first_index, stop_index)
 
 
 class StoredFeatures:
-    """A :class:`vtnstream.types.FeatureSequence` on disk. Times are in memory (32 bytes a
-    token), features are read chunk by chunk and checked each time."""
+    """A :class:`vtnstream.types.FeatureSequence` on disk. Times are kept in memory (32 bytes per
+    token); features are read chunk by chunk and checked at each read."""
 
     def __init__(self, store: FeatureStore, first_index: int, stop_index: int | None) -> None:
         layout = store.require_layout()
@@ -281,12 +281,12 @@ class StoredFeatures:
 
 
 def chunk_name(number: int) -> str:
-    """What the file of a chunk is called."""
+    """File name of a chunk."""
     return f"{number:08d}.safetensors"
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a regular file; a fifo in its place would be waited for."""
+    """Read a regular file. Reading a fifo in its place would block."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file")
     return path.read_bytes()
@@ -300,7 +300,7 @@ def _discard(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A small JSON file with its own checksum; None where it is absent or damaged."""
+    """Read a small JSON file with a checksum; None if it is missing or damaged."""
     try:
         outer = json.loads(_read(path))
         if outer["sha256"] != _json_digest(outer["data"]):
@@ -316,7 +316,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Publish ``data`` so that :func:`read_json` can tell damage."""
+    """Write ``data`` with a checksum, for :func:`read_json`."""
     text = json.dumps({"data": data, "sha256": _json_digest(data)}, sort_keys=True, indent=1)
     publish(path, text.encode())
 
@@ -329,7 +329,7 @@ def publish(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically and durably.
 
     Raises:
-        StoreError: no space, no permission or an I/O error; nothing is left half-written.
+        StoreError: no space, no permission or an I/O error; no partial file is left.
     """
     try:
         with whole_file(path) as file:
@@ -337,5 +337,5 @@ def publish(path: Path, data: bytes) -> None:
     except OSError as error:
         raise StoreError(
             f"{path}: features cannot be stored ({error.strerror or error}): "
-            "free space there or choose another place with --cache-dir"
+            "free space there or choose another directory with --cache-dir"
         ) from error

@@ -1,4 +1,4 @@
-"""Decoded frames to model inputs: scale to [0, 1], normalise, channels first."""
+"""Turn decoded frames into model inputs: scale to [0, 1], normalise, move channels first."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vtnstream.config import PreprocessConfig
 
 
 class Normalize(nn.Module):
-    """``(x / 255 - mean) / std``, worked in float32 where the pixels are.
+    """``(x / 255 - mean) / std`` in float32, on the device of the pixels.
 
-    Geometry is not its business: frames arrive scaled and cropped from the decoder
+    The decoder has scaled and cropped the frames already
     (:func:`vtnstream.preprocess.spatial.frame_fit`).
     """
 
@@ -26,14 +26,14 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels (T, H, W, 3) uint8 to (T, 3, H, W) float32, channels last in memory as they
-        came: no byte is moved to another place, and convolutions like it best."""
+        """Pixels (T, H, W, 3) uint8 to (T, 3, H, W) float32. Channels stay last in memory: nothing
+        is transposed, and convolutions are fastest in this format."""
         scaled = pixels.permute(0, 3, 1, 2).to(torch.float32)  # (T, 3, H, W)
         return scaled.div_(255).sub_(self.mean).div_(self.std)
 
 
 class Preprocess:
-    """:class:`Normalize` for arrays."""
+    """Applies :class:`Normalize` to arrays."""
 
     def __init__(self, config: PreprocessConfig) -> None:
         self.config = config
@@ -49,14 +49,14 @@ class Preprocess:
         """
         Args:
             frames: (T, H, W, 3) uint8 RGB.
-            device: where the backbone is; bytes are sent there, not floats.
-            dtype: what the backbone computes in.
+            device: device of the backbone; pixels are copied there as uint8.
+            dtype: precision of the backbone.
 
         Returns:
             (T, 3, H, W) of ``dtype``.
 
         Raises:
-            ValueError: the frames have another shape or type.
+            ValueError: the frames have another shape or dtype.
         """
         self._normalize.to(device)
         normal: Tensor = self._normalize(pixels_of(frames).to(device))
@@ -64,13 +64,13 @@ class Preprocess:
 
 
 def pixels_of(frames: NDArray[np.uint8]) -> Tensor:
-    """Frames as a tensor that shares their memory where it can.
+    """Frames as a tensor, which shares their memory if possible.
 
     Raises:
-        ValueError: they are not uint8 (T, H, W, 3).
+        ValueError: the frames are not uint8 (T, H, W, 3).
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"frames: expected uint8 (T, H, W, 3), got {frames.dtype} {frames.shape}")
-    if not frames.flags.writeable:  # torch would warn about it
+    if not frames.flags.writeable:  # torch warns of arrays that cannot be written
         frames = frames.copy()
     return torch.from_numpy(np.ascontiguousarray(frames))

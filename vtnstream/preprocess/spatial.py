@@ -1,5 +1,5 @@
-"""Where a picture lands in the model's square (or oblong, where aspect is ignored): the
-geometry of timm's evaluation transform, to the pixel."""
+"""The scaling and cropping of frames to the model's input size. It equals timm's evaluation
+transform to the pixel."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from vtnstream.types import Fit, FrameFit
 
 
 def frame_fit(config: PreprocessConfig) -> FrameFit:
-    """The model's geometry as a function from a displayed (width, height) to its Fit.
+    """A function from the displayed (width, height) of a frame to its :class:`Fit`.
 
-    ``center`` rounds as torchvision's Resize (the long side is cut down to whole pixels) and
-    CenterCrop; ``border`` as timm's ResizeKeepRatio and CenterCropOrPad.
+    ``center`` rounds like torchvision's Resize (the longer side is rounded down) and CenterCrop;
+    ``border`` rounds like timm's ResizeKeepRatio and CenterCropOrPad.
     """
     scale = {"center": _short_side, "squash": _both_sides, "border": _long_side}[config.crop]
     across, down = config.frame_width, config.size
 
     def fit(width: int, height: int) -> Fit:
         if width < 1 or height < 1:
-            raise ValueError(f"a picture of {width} x {height} pixels cannot be scaled")
+            raise ValueError(f"a frame of {width} x {height} pixels cannot be scaled")
         new_width, new_height = scale(width, height, config.resize)
         if across != down:  # squash only
             new_width = round(new_height * across / down)
@@ -44,7 +44,7 @@ def _long_side(width: int, height: int, resize: int) -> tuple[int, int]:
 
 
 def _margin(length: int, size: int) -> int:
-    """Where the crop starts; negative where a border is needed on both sides."""
+    """Start of the crop; negative if a border is needed on both sides."""
     if length < size:
         return -((size - length) // 2)
     return round((length - size) / 2)

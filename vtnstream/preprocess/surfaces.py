@@ -1,9 +1,9 @@
-"""Pictures as video decoders keep them (luma, and chroma at half the size) to RGB of the model's
-size, in torch, where the planes are: on a GPU no picture passes through the host.
+"""Convert decoded surfaces (luma, and chroma at half the size) to RGB frames of the model's size.
 
-Each plane is resampled by itself, straight to the size asked for, as swscale does; colours are
-worked out only there. Resampling is two products with matrices that hold the filter, widened
-where a picture gets smaller.
+The conversion runs in torch on the device of the planes, so that frames decoded on a GPU are not
+copied to the host. Each plane is resampled to the target size first, then colours are converted, as
+in swscale. Resampling multiplies by one filter matrix per axis; the filter is widened when a frame
+is scaled down.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vtnstream.registry import lookup
 from vtnstream.types import Colour, Fit
 
 RESIZER = "torch-surface-1"
-"""Part of the feature key: changes whenever the pixels that come out change."""
+"""Part of the feature key; must change whenever the resulting pixels change."""
 
 _LUMA_OF_RED_AND_BLUE = {
     1: (0.2126, 0.0722),  # BT.709
@@ -31,13 +31,14 @@ _LUMA_OF_RED_AND_BLUE = {
     9: (0.2627, 0.0593),  # BT.2020
     10: (0.2627, 0.0593),
 }
-"""By the number of the matrix (H.273 table 4); all others are read as BT.601, as swscale does."""
+"""Matrix number (H.273 table 4) -> luma weights of red and blue. Other numbers mean BT.601, as in
+swscale."""
 _BT601 = (0.299, 0.114)
 _FULL_RANGE = 2
 
 
-class SurfacePainter:
-    """Pictures of surfaces, made where these are.
+class SurfaceConverter:
+    """Converts surfaces to RGB frames on their device.
 
     Args:
         interpolation: a name of :data:`KERNELS`.
@@ -48,35 +49,36 @@ class SurfacePainter:
 
     @contextmanager
     def at(self, device: int) -> Iterator[None]:
-        """Within, torch's context on the GPU of this number is the calling thread's current one.
+        """Make torch's CUDA context on this GPU current in the calling thread.
 
         Raises (when entered):
             RuntimeError, AssertionError: there is no such GPU.
         """
         with torch.cuda.device(device):
-            # To name a device is not enough: a thread has a context from its first work on.
+            # A thread gets a context only with its first operation on the device.
             torch.zeros(1, device=torch.device("cuda", device))
             yield
 
     @torch.inference_mode()
-    def picture(
+    def frame(
         self, planes: Sequence[Any], colour: Colour, fit: Fit, rotation: int, mirrored: bool
     ) -> Tensor:
-        """The model's picture (crop_height, crop_width, 3) uint8 of luma and chroma that give
-        themselves by ``__dlpack__``: first mirrored, then turned clockwise, then cropped."""
-        # The capsule, not the plane: torch would name a stream, which PyAV refuses. Decoder and
-        # torch meet in the device's default stream, in whose order both work.
+        """Convert a luma and a chroma plane, given by ``__dlpack__``, to the model's frame
+        (crop_height, crop_width, 3) uint8: mirror, rotate clockwise, then crop."""
+        # Pass the capsule, not the plane: torch would name a stream, which PyAV rejects. Decoder
+        # and torch both work on the device's default stream, which keeps their order.
         luma, chroma = (from_dlpack(plane.__dlpack__()) for plane in planes)
         turned = rotation in (90, 270)
         size = (fit.height, fit.width) if turned else (fit.width, fit.height)
-        picture = to_rgb(luma, chroma, colour, size, interpolation=self._interpolation)
+        frame = to_rgb(luma, chroma, colour, size, interpolation=self._interpolation)
         if mirrored:
-            picture = picture.flip(1)
-        return cropped(torch.rot90(picture, -rotation // 90), fit)
+            frame = frame.flip(1)
+        return cropped(torch.rot90(frame, -rotation // 90), fit)
 
-    def stack(self, pictures: Sequence[Tensor]) -> Tensor:
-        """Pictures to (T, h, w, 3), done when this returns: streams of their own may read it."""
-        stacked = torch.stack(list(pictures))
+    def stack(self, frames: Sequence[Tensor]) -> Tensor:
+        """Stack frames to (T, h, w, 3). The work is finished on return, so that other CUDA streams
+        may read the result."""
+        stacked = torch.stack(list(frames))
         if stacked.is_cuda:
             torch.cuda.current_stream(stacked.device).synchronize()
         return stacked
@@ -90,13 +92,13 @@ def to_rgb(
     *,
     interpolation: str = "bicubic",
 ) -> Tensor:
-    """One surface to a picture. Chroma is taken to stand in the middle of four luma samples, as
-    swscale takes it where frames come from PyAV, which does not hand on where it stands.
+    """Convert one surface to RGB. Chroma samples are taken to lie in the middle of four luma
+    samples, as swscale does for frames of PyAV, which does not pass on the chroma location.
 
     Args:
         luma: (H, W) uint8 or uint16.
         chroma: (h, w, 2), Cb and Cr, h and w half of H and W, rounded up.
-        colour: matrix, range and depth.
+        colour: matrix, range and bit depth.
         size: (width, height) of the result.
         interpolation: a name of :data:`KERNELS`.
 
@@ -113,33 +115,33 @@ def to_rgb(
         across = weights(interpolation, plane.shape[1], width, plane.device)
         return down @ (plane.float() / colour.levels) @ across.T
 
-    light = resampled(luma)  # (height, width)
-    blue, red = (resampled(chroma[..., c]) for c in (0, 1))
-    return _mixed(light, blue, red, colour)
+    y = resampled(luma)  # (height, width)
+    cb, cr = (resampled(chroma[..., c]) for c in (0, 1))
+    return _ycbcr_to_rgb(y, cb, cr, colour)
 
 
-def _mixed(light: Tensor, blue: Tensor, red: Tensor, colour: Colour) -> Tensor:
-    """Y, Cb, Cr (h, w) in the levels of 8 bits to RGB (h, w, 3) uint8."""
+def _ycbcr_to_rgb(y: Tensor, cb: Tensor, cr: Tensor, colour: Colour) -> Tensor:
+    """Y, Cb, Cr (h, w) with 8-bit levels to RGB (h, w, 3) uint8."""
     of_red, of_blue = _LUMA_OF_RED_AND_BLUE.get(colour.matrix, _BT601)
     of_green = 1 - of_red - of_blue
-    blue, red = blue - 128, red - 128
+    cb, cr = cb - 128, cr - 128
     if colour.colour_range != _FULL_RANGE:
-        light = (light - 16) * (255 / 219)
-        blue, red = blue * (255 / 224), red * (255 / 224)
+        y = (y - 16) * (255 / 219)
+        cb, cr = cb * (255 / 224), cr * (255 / 224)
     from_red, from_blue = 2 * (1 - of_red), 2 * (1 - of_blue)
-    green = light - from_red * of_red / of_green * red - from_blue * of_blue / of_green * blue
-    picture = torch.stack((light + from_red * red, green, light + from_blue * blue), dim=-1)
-    return picture.round_().clamp_(0, 255).to(torch.uint8)
+    green = y - from_red * of_red / of_green * cr - from_blue * of_blue / of_green * cb
+    rgb = torch.stack((y + from_red * cr, green, y + from_blue * cb), dim=-1)
+    return rgb.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def cropped(picture: Tensor, fit: Fit) -> Tensor:
-    """The box of ``fit`` cut out of an upright (h, w, 3) picture; what lies outside is black."""
-    height, width = picture.shape[:2]
+def cropped(frame: Tensor, fit: Fit) -> Tensor:
+    """Crop an upright (h, w, 3) frame to the box of ``fit``; parts of the box outside are black."""
+    height, width = frame.shape[:2]
     x0, y0 = max(fit.left, 0), max(fit.top, 0)
     x1, y1 = min(fit.left + fit.crop_width, width), min(fit.top + fit.crop_height, height)
-    box = picture.new_zeros(fit.crop_height, fit.crop_width, 3)
+    box = frame.new_zeros(fit.crop_height, fit.crop_width, 3)
     if x1 > x0 and y1 > y0:
-        part = picture[y0:y1, x0:x1]
+        part = frame[y0:y1, x0:x1]
         box[y0 - fit.top : y1 - fit.top, x0 - fit.left : x1 - fit.left] = part
     return box
 
@@ -159,7 +161,7 @@ def _triangle(x: float, _: float) -> float:
 
 
 def _area(x: float, scale: float) -> float:
-    """Of a sample's cell, the part that the result covers; where the picture grows, bilinear."""
+    """The overlap of the cells of a sample and a result; bilinear when a frame is scaled up."""
     if scale <= 1:
         return _triangle(x, scale)
     return min(1.0, max(0.0, 0.5 - (x - 0.5) * scale))
@@ -177,19 +179,19 @@ KERNELS: dict[str, tuple[Callable[[float, float], float], float]] = {
     "area": (_area, 1.0),
     "lanczos": (_lanczos, 3.0),
 }
-"""By the config's names: the kernel, of a distance in results (samples where the picture grows)
-and the samples a result spans; and where it ends."""
+"""Name in the config -> (kernel, radius). The arguments of a kernel are the distance, in units of
+results (of samples when a frame is scaled up), and the number of samples per result."""
 
 
 @lru_cache(maxsize=64)
 def weights(interpolation: str, samples: int, size: int, device: torch.device) -> Tensor:
-    """What each of ``size`` results takes of each sample, (size, samples) float32.
+    """The resampling matrix (size, samples) float32: the weight of each sample in each result.
 
     Args:
         interpolation: a name of :data:`KERNELS`.
-        samples: how many there are.
-        size: how many there shall be.
-        device: where it is needed.
+        samples: number of input samples.
+        size: number of results.
+        device: device of the matrix.
     """
     kernel, radius = lookup(KERNELS, interpolation, "interpolation")
     scale = samples / size

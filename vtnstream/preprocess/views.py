@@ -1,5 +1,5 @@
-"""Crops of a scaled picture for multi-view inference (paper section 4.1): left, centre and
-right of the short side, or top, centre and bottom of an upright one."""
+"""Crops of a scaled frame for multi-view inference (paper section 4.1): left, centre and right of
+a landscape frame, or top, centre and bottom of a portrait frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vtnstream.types import Fit, FrameFit
 
 
 def uncropped_fit(config: PreprocessConfig) -> FrameFit:
-    """The model's scaling without its crop, so that one decoded picture serves all crops."""
+    """The model's scaling without its crop, so that all crops come from one decoded frame."""
     fit = frame_fit(config)
 
     def whole(width: int, height: int) -> Fit:
@@ -23,18 +23,18 @@ def uncropped_fit(config: PreprocessConfig) -> FrameFit:
 def crop_corners(
     config: PreprocessConfig, width: int, height: int, num_crops: int
 ) -> list[tuple[int, int]]:
-    """Where crops of the model's size start in a scaled picture.
+    """The corners of crops of the model's size in a scaled frame.
 
     Args:
         config: the model's own preprocessing.
-        width, height: of the scaled picture, in pixels.
-        num_crops: 1 (centre) or 3 (spread over the long side).
+        width, height: size of the scaled frame in pixels.
+        num_crops: 1 (centre) or 3 (spread along the longer side).
 
     Returns:
-        (left, top) of each; the middle one is that of the model's own centre crop.
+        (left, top) of each crop; the middle one is the model's own centre crop.
 
     Raises:
-        UsageError: three crops are asked of a geometry without a side to move along.
+        UsageError: three crops of a preprocessing other than ``center``.
     """
     if num_crops > 1 and config.crop != "center":
         raise UsageError(

@@ -66,7 +66,7 @@ def open_video(
         decoders: stretches of the file that may be decoded side by side, each in a thread of
             its own; the chunks are the same and come in the same order, and wait in memory
             (:func:`vtnstream.video.sampling.pieces.frames_waiting`). Local files only.
-        hardware: decodes instead of the processor; frames are then what its painter makes.
+        hardware: decodes instead of the processor; frames are then what its converter makes.
             Iterating raises HardwareRefusedError where that cannot be done for certain.
         examined: what :func:`vtnstream.video.probe.examine` said of this medium and stream, so
             that it is not examined again.

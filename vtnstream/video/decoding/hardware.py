@@ -36,7 +36,7 @@ of a sample for one of 8 bits."""
 _DAMAGED = "packets or pictures that cannot be decoded there"
 
 
-class Painter(Protocol):
+class Converter(Protocol):
     """Makes pictures of surfaces, where they are."""
 
     def at(self, device: int) -> AbstractContextManager[None]:
@@ -65,11 +65,11 @@ class Hardware:
 
     Attributes:
         device: its number.
-        painter: what its surfaces are given to.
+        converter: what its surfaces are given to.
     """
 
     device: int
-    painter: Painter
+    converter: Converter
 
     def accelerator(self) -> HWAccel | None:
         """As PyAV wants it when a file is opened, within :meth:`current`."""
@@ -85,14 +85,14 @@ class Hardware:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """What is opened within, in this thread, shares the painter's context.
+        """What is opened within, in this thread, shares the converter's context.
 
         Raises:
             HardwareRefusedError: there is no such GPU.
         """
         with ExitStack() as stack:
             try:
-                stack.enter_context(self.painter.at(self.device))
+                stack.enter_context(self.converter.at(self.device))
             except (RuntimeError, AssertionError) as error:  # the latter is a torch without CUDA
                 why = str(error).strip().partition("\n")[0]
                 raise HardwareRefusedError(f"the GPU cannot be used ({why})") from error
@@ -132,7 +132,7 @@ class SurfaceResizer:
         colour = Colour(int(frame.colorspace), int(frame.color_range), _LEVELS[layout])
         turn = orientation.rotation, orientation.mirrored
         try:
-            return self._hardware.painter.picture(planes, colour, fit, *turn)
+            return self._hardware.converter.frame(planes, colour, fit, *turn)
         except (RuntimeError, TypeError, ValueError) as error:  # PyAV's and torch's: no memory, say
             why = str(error).strip().partition("\n")[0]
             raise HardwareRefusedError(f"a picture cannot be read ({why})") from error
@@ -178,7 +178,7 @@ __all__ = [
     "NVDEC",
     "Hardware",
     "HardwareRefusedError",
-    "Painter",
+    "Converter",
     "SurfaceResizer",
     "refusing",
     "undamaged",

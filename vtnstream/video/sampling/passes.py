@@ -239,7 +239,7 @@ class Pass:
                 on_skipped=on_skipped,
                 on_first=on_first,
                 path=request.path,
-                stack=request.hardware.painter.stack if request.hardware else np.stack,
+                stack=request.hardware.converter.stack if request.hardware else np.stack,
             )
             yield from undamaged(chunks) if request.hardware else chunks
             if seek_to is not None and not reader.tally.lifetime.num_frames:
