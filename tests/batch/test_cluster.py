@@ -20,16 +20,16 @@ pytest.importorskip("ray", reason="the extra ray is not installed")
 INSTEAD = """
 import sys
 import vtnstream.cli.options.batch
-from tests.batch import engines
+from tests.batch import fake_executors
 
 if "--instead" in sys.argv:
     sys.argv.remove("--instead")
-    vtnstream.cli.options.batch.make_analysis_engine = engines.engine_of_command
+    vtnstream.cli.options.batch.make_analysis_executor = fake_executors.executor_of_command
 from vtnstream.cli.main import run
 sys.argv[0] = "vtnstream"
 run()
 """
-"""The command, with the engine of tests where that is asked for."""
+"""The command, with the executor of tests where that is asked for."""
 
 
 @pytest.fixture(autouse=True)

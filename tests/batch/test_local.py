@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.batch import engines
-from vtnstream.batch.workers.executor import MakeEngine
+from tests.batch import fake_executors
+from vtnstream.batch.workers.executor import MakeExecutor
 from vtnstream.batch.workers.local import LocalPool
 from vtnstream.batch.workers.outcome import Outcome, Task
 from vtnstream.batch.workers.process import Event, WorkerProcess, describe_end
@@ -27,9 +27,11 @@ from vtnstream.errors import BatchError, UsageError
 MB = 2**20
 
 
-def pool(output: Path, make_engine: object = engines.make_engine, **config: object) -> LocalPool:
+def pool(
+    output: Path, make_executor: object = fake_executors.make_executor, **config: object
+) -> LocalPool:
     settings = BatchConfig(**{"workers": 1, "retries": 0, **config})  # type: ignore[arg-type]
-    made: MakeEngine = partial(make_engine, output)  # type: ignore[arg-type]
+    made: MakeExecutor = partial(make_executor, output)  # type: ignore[arg-type]
     return LocalPool(made, settings)
 
 
@@ -72,8 +74,8 @@ def test_results_outputs_and_identity(tmp_path: Path) -> None:
         ("segfault", "crash", "crashed (SIGSEGV)"),
         ("abort", "crash", "crashed (SIGABRT)"),
         ("killed", "crash", "was killed (SIGKILL; the system may be out of memory)"),
-        ("exit", "crash", "ended by itself (code 3)"),
-        ("quit", "crash", "ended by itself (code 4)"),
+        ("exit", "crash", "exited (code 3)"),
+        ("quit", "crash", "exited (code 4)"),
         ("fail", "decode", "nothing could be decoded"),
         ("bug", "internal", "internal error: ZeroDivisionError: a (--debug"),
     ],
@@ -101,7 +103,7 @@ def test_a_hang_ends_at_the_timeout_even_where_python_cannot_run(deed: str, tmp_
 
 def test_growth_beyond_the_limit_ends_the_video(tmp_path: Path) -> None:
     done = work(pool(tmp_path, memory_limit_bytes=300 * MB), tmp_path, "grow", "after")
-    assert done["grow"].code == "memory" and "300 MB are allowed" in (done["grow"].error or "")
+    assert done["grow"].code == "memory" and "the limit is 300 MB" in (done["grow"].error or "")
     assert done["after"].status == "done"
 
 
@@ -154,24 +156,24 @@ def test_a_request_that_is_wrong_for_every_video_ends_the_batch(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("make_engine", "error", "message"),
+    ("make_executor", "error", "message"),
     [
-        (engines.refuse_to_start, UsageError, "there is no such model"),
-        (engines.break_at_start, BatchError, "RuntimeError: out of luck"),
-        (engines.crash_at_start, BatchError, "crashed \\(SIGABRT\\)"),
+        (fake_executors.refuse_to_start, UsageError, "there is no such model"),
+        (fake_executors.break_at_start, BatchError, "RuntimeError: out of luck"),
+        (fake_executors.crash_at_start, BatchError, "crashed \\(SIGABRT\\)"),
     ],
 )
 def test_workers_that_do_not_start_end_the_batch(
-    make_engine: object, error: type[Exception], message: str, tmp_path: Path
+    make_executor: object, error: type[Exception], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=message), pool(tmp_path, make_engine) as workers:
+    with pytest.raises(error, match=message), pool(tmp_path, make_executor) as workers:
         workers.start()
     assert not workers_left()
 
 
 def test_a_model_that_changes_in_mid_run_ends_the_batch(tmp_path: Path) -> None:
-    with pytest.raises(BatchError, match="changed while the batch ran"):
-        work(pool(tmp_path, engines.changing_engine, recycle=1), tmp_path, "a", "b")
+    with pytest.raises(BatchError, match="changed during the batch"):
+        work(pool(tmp_path, fake_executors.changing_executor, recycle=1), tmp_path, "a", "b")
     assert not workers_left()
 
 
@@ -192,14 +194,14 @@ ORPHANS = """
 import os, signal, sys, threading, time
 from functools import partial
 from pathlib import Path
-from tests.batch import engines
+from tests.batch import fake_executors
 from vtnstream.batch.workers.local import LocalPool
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.config.batch import BatchConfig
 
 folder = Path(sys.argv[1])
 tasks = [Task(str(folder / f"{name}.mp4"), name) for name in ("stuck", "sleep")]
-with LocalPool(partial(engines.make_engine, folder), BatchConfig(workers=2)) as pool:
+with LocalPool(partial(fake_executors.make_executor, folder), BatchConfig(workers=2)) as pool:
     pool.start()
     for outcome in pool.run(tasks, lambda share, note: None):
         pass
@@ -245,8 +247,8 @@ def test_threads_and_devices_of_workers(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_ends_are_described() -> None:
     assert describe_end(-signal.SIGFPE) == "crashed (SIGFPE)"
-    assert describe_end(-signal.SIGTERM) == "was ended (SIGTERM)"
-    assert describe_end(1) == "ended by itself (code 1)"
+    assert describe_end(-signal.SIGTERM) == "was stopped (SIGTERM)"
+    assert describe_end(1) == "exited (code 1)"
 
 
 def test_workers_see_no_module_of_the_current_folder(
@@ -257,7 +259,7 @@ def test_workers_see_no_module_of_the_current_folder(
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     worker = WorkerProcess(
-        partial(engines.make_engine, tmp_path),
+        partial(fake_executors.make_executor, tmp_path),
         slot=0,
         environment={},
         scratch=tmp_path / "scratch",

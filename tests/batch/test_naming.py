@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vtnstream.batch.manifest import Input, InputList
-from vtnstream.batch.naming import settle_names
+from vtnstream.batch.naming import assign_names
 from vtnstream.batch.shard import Shard
 from vtnstream.batch.storage import FolderStorage
 from vtnstream.report.naming import base_name, file_name, folded, output_names
@@ -21,7 +21,7 @@ def listed(*paths: str) -> InputList:
 
 
 def settle(folder: Path, *paths: str, shard: Shard | None = None) -> dict[str, str]:
-    return settle_names(listed(*paths), SUFFIXES, FolderStorage(folder), shard)
+    return assign_names(listed(*paths), SUFFIXES, FolderStorage(folder), shard)
 
 
 def files(names: dict[str, str]) -> set[str]:
@@ -45,7 +45,7 @@ def test_odd_names_never_meet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/a/status", "/a/STATUS", "/a/status-1-of-2", "/a/.names"])
 def test_no_result_takes_the_name_of_the_records(path: str, tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
-    base = settle_names(listed(path), (".jsonl", ".json"), storage, None)[path]
+    base = assign_names(listed(path), (".jsonl", ".json"), storage, None)[path]
     assert base != base_name(path) and base.startswith(base_name(path))
 
 
@@ -77,10 +77,10 @@ def test_endings_of_formats_do_not_make_names_meet(tmp_path: Path) -> None:
     paths = listed("/a/x", "/a/x.fiftyone")
     for shard in (None, Shard(1, 2), Shard(2, 2)):
         storage = FolderStorage(tmp_path / str(shard))
-        names = settle_names(paths, suffixes, storage, None)
+        names = assign_names(paths, suffixes, storage, None)
         assert len({file_name(base, s) for base in names.values() for s in suffixes}) == 4
         if shard is not None:
-            part = settle_names(paths, suffixes, FolderStorage(tmp_path / "parts"), shard)
+            part = assign_names(paths, suffixes, FolderStorage(tmp_path / "parts"), shard)
             assert part.items() <= names.items()
 
 

@@ -17,7 +17,7 @@ import torch
 
 from vtnstream.batch.storage import open_storage
 from vtnstream.batch.workers.actor import VideoActor
-from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine, Part
+from vtnstream.batch.workers.executors import AnalysisExecutor, ExtractExecutor, Part
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import (
     BackboneConfig,
@@ -76,7 +76,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def timeline(model: str, cache: Path, **changes: Any) -> AnalysisEngine:
+def timeline(model: str, cache: Path, **changes: Any) -> AnalysisExecutor:
     settings = {
         "formats": ("json",),
         "every": False,
@@ -85,10 +85,10 @@ def timeline(model: str, cache: Path, **changes: Any) -> AnalysisEngine:
         "output": cache / "out",
     }
     request = changes.pop("request", {})
-    return AnalysisEngine(model, request, TimelineConfig(), **{**settings, **changes})
+    return AnalysisExecutor(model, request, TimelineConfig(), **{**settings, **changes})
 
 
-def extraction(cache: Path, part: Part | None = None, **changes: Any) -> ExtractEngine:
+def extraction(cache: Path, part: Part | None = None, **changes: Any) -> ExtractExecutor:
     torch.manual_seed(0)
     encoder = FrameEncoder(create_backbone(BACKBONE), BACKBONE, PREPROCESS)
     settings = {
@@ -96,13 +96,13 @@ def extraction(cache: Path, part: Part | None = None, **changes: Any) -> Extract
         "runtime": RuntimeConfig(cache_dir=cache),
         "output": cache / "out",
     }
-    return ExtractEngine(encoder, part=part or Part(), **{**settings, **changes})
+    return ExtractExecutor(encoder, part=part or Part(), **{**settings, **changes})
 
 
-def straight(engine: AnalysisEngine | ExtractEngine, path: Path) -> Path:
+def straight(executor: AnalysisExecutor | ExtractExecutor, path: Path) -> Path:
     """The result of one process."""
-    engine.output.mkdir(parents=True, exist_ok=True)
-    (file,) = engine.run(Task(str(path), "film"), NullProgress()).files
+    executor.output.mkdir(parents=True, exist_ok=True)
+    (file,) = executor.run(Task(str(path), "film"), NullProgress()).files
     return file
 
 
@@ -249,7 +249,9 @@ def test_problems_are_answers(films: Path, model: str, tmp_path: Path) -> None:
     absent = {"path": str(tmp_path / "absent.mp4"), "name": "absent"}
     assert made.plan(absent, RANGE_SECONDS) == {}
     assert made.finish(absent, None)["outcome"]["code"] == "open"
-    dense = partial(AnalysisEngine, model, {}, TimelineConfig(localize="dense"), formats=("json",))
+    dense = partial(
+        AnalysisExecutor, model, {}, TimelineConfig(localize="dense"), formats=("json",)
+    )
     dense = partial(dense, every=False, top_k=None, runtime=RuntimeConfig(), output=tmp_path)
     film = {"path": str(films / "whole.mp4"), "name": "film"}
     assert "dense" in actor(dense, place).finish(film, None)["refused"]

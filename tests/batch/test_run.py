@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.batch import engines
+from tests.batch import fake_executors
 from vtnstream.batch.manifest import Input, read_manifest
 from vtnstream.batch.run import Batch, run_batch
 from vtnstream.batch.shard import Shard
@@ -49,7 +49,7 @@ def batch(
             done[line.input] = line.status
 
     Path("out").mkdir(exist_ok=True)
-    pool = LocalPool(partial(engines.engine_of_settings, key, Path("out")), settings)
+    pool = LocalPool(partial(fake_executors.executor_of_settings, key, Path("out")), settings)
     storage = open_storage("out")
     with open_log(storage, shard) as log:
         inputs = read_manifest(names)

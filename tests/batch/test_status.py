@@ -118,7 +118,7 @@ def test_two_batches_never_write_one_file(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
     )
     assert other.stdout is not None and other.stdout.readline() == b"in\n"
-    with pytest.raises(UsageError, match="another batch is writing there"), StatusFile(tmp_path):
+    with pytest.raises(UsageError, match="another batch is writing to it"), StatusFile(tmp_path):
         pass
     with StatusFile(tmp_path, Shard(1, 2)):
         pass

@@ -61,7 +61,7 @@ def test_an_address_chooses_the_kind(tmp_path: Path) -> None:
     assert isinstance(open_storage(f"file://{tmp_path}/x"), FolderStorage)
     assert (tmp_path / "x").is_dir()
     assert isinstance(open_storage("memory://x"), ObjectStorage)
-    with pytest.raises(UsageError, match="results cannot go there"):
+    with pytest.raises(UsageError, match="cannot be used for results"):
         open_storage("gopher://x/y")
 
 

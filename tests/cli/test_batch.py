@@ -111,14 +111,14 @@ def test_results_do_not_depend_on_order_or_number_of_workers(
 INSTEAD = """
 import sys
 import vtnstream.cli.options.batch
-from tests.batch import engines
+from tests.batch import fake_executors
 
-vtnstream.cli.options.batch.make_analysis_engine = engines.engine_of_command
+vtnstream.cli.options.batch.make_analysis_executor = fake_executors.executor_of_command
 from vtnstream.cli.main import run
 sys.argv[0] = "vtnstream"
 run()
 """
-"""The command, with the engine of tests: what a video's name asks for happens in a worker."""
+"""The command, with the executor of tests: what a video's name asks for happens in a worker."""
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_without_home_in_a_folder_that_is_read_only(
 
 
 def test_an_interrupted_batch_goes_on_inside_the_video(model_folder: Path, run: Run) -> None:
-    """With the real engine: the features that were stored are not computed again."""
+    """With the real executor: the features that were stored are not computed again."""
     write_video(Path("long.mp4"), frames(seconds=160), Fraction(RATE))
     arguments = ["batch", "extract", "long.mp4", "-m", str(model_folder), "-o", "out"]
     arguments += ["--sample", "all", "--batch-size", "4"]

@@ -223,7 +223,7 @@ def test_addresses_in_lists_are_not_followed(
     names = tmp_path / "names.txt"
     names.write_text(f"{site.address}/film.mp4\n")
     outcome = run("classify", "--files-from", names, "--model", model_folder)
-    assert outcome.code == 1 and "a command line must name an address itself" in outcome.err
+    assert outcome.code == 1 and "give addresses on the command line" in outcome.err
     assert site.asked == []
 
 

@@ -1,4 +1,4 @@
-"""Whether a file is still the one that was worked on."""
+"""Detect whether a file has changed since an earlier run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from vtnstream.features.key import video_identity
 
 
 def file_identity(path: str) -> dict[str, Any]:
-    """What tells a file from a changed one: its size, times and sampled content.
+    """Size, modification times and sampled content of a file, to detect changes.
 
     Raises:
-        VideoOpenError: it cannot be read.
+        VideoOpenError: the file cannot be read.
     """
     stamps = _stamps(path)
     return {**stamps, **asdict(video_identity(path))}
 
 
 def unchanged(path: str, known: dict[str, Any] | None) -> bool:
-    """Whether ``path`` still is the file that had the identity ``known``.
+    """Whether the file at ``path`` still has the identity ``known``.
 
-    Size and time of change decide. A file whose inode alone was touched (renamed, given
-    other rights, restored by a backup that sets times) is compared by its content.
+    Size and modification time are compared. If only the inode changed (renamed, other
+    permissions, restored from a backup), the sampled content is compared.
     """
     if known is None:
         return False
@@ -46,7 +46,7 @@ def _stamps(path: str) -> dict[str, Any]:
         status = os.stat(path)
     except OSError as error:
         raise VideoOpenError(f"{path}: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):  # opening a fifo would wait for its other end
+    if not stat.S_ISREG(status.st_mode):  # opening a fifo would block
         raise VideoOpenError(f"{path}: not a regular file")
     return {
         "size_bytes": status.st_size,

@@ -1,4 +1,4 @@
-"""What this machine, or the control group we run in, lets us use, and what a process does use."""
+"""CPU cores and memory that this process may use, and the memory that a process uses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60
-"""Older kernels spell "no limit" as a number near 2**63."""
+"""Larger limits mean "no limit": older kernels write a number near 2**63."""
 
 
 def num_cores() -> int:
-    """Processor cores we may use: by affinity, and by the quota of a container."""
+    """CPU cores that this process may use, by affinity and by the quota of a container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quotas = [
         -(-int(parts[0]) // int(parts[1]))
@@ -25,8 +25,8 @@ def num_cores() -> int:
 
 
 def memory_bytes() -> int | None:
-    """Memory we may use: that of the machine or the limit of a container or Slurm job; None
-    where the system does not tell."""
+    """Bytes of memory that this process may use: the memory of the machine or the limit of a
+    container or Slurm job; None if unknown."""
     found = [
         int(text)
         for name in ("memory.max", "memory/memory.limit_in_bytes")
@@ -39,7 +39,7 @@ def memory_bytes() -> int | None:
 
 
 def _group_values(name: str) -> Iterator[str]:
-    """A limit as our control group and those above it state it."""
+    """Values of a limit in the control group of this process and in the groups above it."""
     if sys.platform != "linux":
         return
     folders = {_GROUPS}
@@ -58,9 +58,8 @@ def _group_values(name: str) -> Iterator[str]:
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Memory of a process that cannot be dropped: without the pages of mapped files, such as
-    weights, that the system reads again when needed. None where it cannot be told (the
-    process is gone, or this is not Linux)."""
+    """Resident memory of a process, without pages of mapped files (such as weights), which the
+    system can drop. None if unknown: the process has ended, or the system is not Linux."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,10 +1,9 @@
-"""From names to the videos they stand for: the one list every command works on.
+"""Make the list of inputs that every command processes.
 
-Files, directories, globs (for shells that do not expand them), lists and ``-`` (names on
-standard input, or a video). Addresses count only where they are named on the command line.
-Names are taken byte for byte: a leading dash, blanks, colons and bytes that are not UTF-8 mean
-nothing here. What cannot be found becomes an input with an error, so that one wrong name does
-not stop the others.
+Arguments are files, directories, globs (for shells that do not expand them), lists, and ``-`` for
+names or a video on standard input. Addresses are accepted only on the command line. Names are used
+byte for byte: a leading dash, blanks, colons and bytes that are not UTF-8 have no special meaning.
+A name that is not found becomes an input with an error, so that it does not stop the others.
 """
 
 from __future__ import annotations
@@ -26,31 +25,32 @@ _DIGEST_DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One video to work on, or one name that led to none."""
+    """One video to process, or one name without a video (``error`` says why)."""
 
     path: str
     error: str | None = None
 
     @property
     def absolute(self) -> str:
-        """The same from whatever directory it was named."""
+        """The absolute path, or an address unchanged."""
         return os.path.abspath(self.path) if is_file_name(self.path) else self.path
 
 
 @dataclass(frozen=True, slots=True)
 class InputList:
-    """What a command works on.
+    """The inputs of a command.
 
     Attributes:
-        items: in the order of the command line, each once.
-        single: the command line can only mean one video, so ``--json`` is one document.
+        items: inputs in the order of the command line, without duplicates.
+        single: whether the command line names exactly one video, so that ``--json`` prints one
+            document instead of an array.
     """
 
     items: tuple[Input, ...]
     single: bool
 
     def digest(self) -> str:
-        """Hex name of the set of inputs, whatever their order."""
+        """Hex digest of the set of inputs, independent of their order."""
         paths = sorted(os.fsencode(item.absolute) for item in self.items)
         return hashlib.sha256(b"\0".join(paths)).hexdigest()[:_DIGEST_DIGITS]
 
@@ -67,20 +67,20 @@ def read_manifest(
 
     Args:
         arguments: files, directories, globs, and ``-`` for names on standard input.
-        files_from: a file of names, one a line; ``-`` is standard input.
-        null: names in lists end with NUL instead.
-        recursive: descend into directories.
-        files_only: neither addresses nor a video on standard input.
+        files_from: a file of names, one per line; ``-`` is standard input.
+        null: names in lists are separated by NUL instead of line breaks.
+        recursive: include subdirectories.
+        files_only: accept neither addresses nor a video on standard input.
 
     Raises:
-        UsageError: nothing is named, or the list of names cannot be read.
+        UsageError: no input is named, or the list of names cannot be read.
     """
     if null and files_from is None and "-" not in arguments:
-        raise UsageError("-0 belongs to --files-from or -: there is no list of names to read")
+        raise UsageError("-0 needs a list of names: assign --files-from LIST or -")
     if not arguments and files_from is None:
         raise UsageError("no input: name a video, a directory, --files-from LIST, or - for stdin")
     if files_from == "-" and "-" in arguments:
-        raise UsageError("standard input cannot be read twice: give - or --files-from -")
+        raise UsageError("standard input cannot be read twice: assign - or --files-from -")
     found = _inputs(arguments, files_from, null=null, recursive=recursive, files_only=files_only)
     items = _unique(found)
     if not items:
@@ -116,7 +116,7 @@ def _inputs(
 
 
 def _listed(listed: str | None, *, null: bool) -> Iterator[str]:
-    """The names in a list, of which ``-`` is standard input."""
+    """The names in a list file, or on standard input for ``-``."""
     if listed == STANDARD_INPUT:
         yield from _split(sys.stdin.buffer.read(), null=null)
     elif listed is not None:
@@ -131,11 +131,11 @@ def _split(data: bytes, *, null: bool) -> Iterator[str]:
     if null:
         parts = data.split(b"\0")
     else:
-        # Lists made by other systems: a byte order mark first, CR before each line feed.
+        # Lists of other systems may have a byte order mark, and CR before each line feed.
         parts = [
             line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
         ]
-    # A file may be called -, which alone would mean standard input.
+    # In a list, - is a file of that name, not standard input.
     yield from (os.fsdecode(b"./-" if part == b"-" else part) for part in parts if part)
 
 
@@ -145,9 +145,7 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
     elif os.path.isdir(name):
         yield from _directory(name, recursive=recursive)
     elif is_address(name) and not os.path.lexists(name):
-        yield Input(
-            name, "not read: a command line must name an address itself, and a batch works on files"
-        )
+        yield Input(name, "not read: assign addresses on the command line, not in lists or batches")
     elif os.path.lexists(name) or not glob.has_magic(name):
         yield Input(name)
     else:
@@ -175,7 +173,7 @@ def _directory(name: str, *, recursive: bool) -> Iterator[Input]:
 
     found, deeper = 0, False
     for folder, folders, files in os.walk(name, onerror=unreadable):
-        # Hidden entries are other programs' (a Mac leaves ._name.mp4 beside each name.mp4).
+        # Hidden files are no videos (macOS writes ._name.mp4 next to name.mp4).
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         deeper = deeper or bool(folders)
         for file in sorted(files):
@@ -186,5 +184,5 @@ def _directory(name: str, *, recursive: bool) -> Iterator[Input]:
             break
     yield from errors
     if not found and not errors:
-        hint = " (--recursive looks into its directories)" if deeper and not recursive else ""
+        hint = ": include its subdirectories with --recursive" if deeper and not recursive else ""
         yield Input(name, f"no video in this directory{hint}")

@@ -1,7 +1,7 @@
-"""What the results of each video are called, so that none is ever written over another's.
+"""Assign result names to videos, so that no result overwrites another.
 
-Names follow from the whole list (before it is dealt out to shards). They are recorded beside
-the results before work begins, and kept by later runs, whatever their lists hold.
+Names depend on the whole list of inputs, before it is split into shards. They are recorded next to
+the results before work begins, and later runs keep them even if their lists differ.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _LONGEST = 64
 _RESERVED = re.compile(
     r"status(-\d+-of-\d+)?\.jsonl|\.status.*\.lock|\.names.*\.json|\.vtnstream-.*", re.DOTALL
 )
-"""Files of the batch itself; no result may have such a name."""
+"""Names of the batch's own files; no result may have such a name."""
 
 
-def settle_names(
+def assign_names(
     inputs: InputList, suffixes: Iterable[str], storage: Storage, shard: Shard | None
 ) -> dict[str, str]:
-    """Base names of the results of the inputs of a shard, by path as named.
+    """Base names of the results for the inputs of a shard, by input path.
 
-    A name is kept once given. A new one is changed when its file belongs to another input, or
-    lies there without belonging to any.
+    Recorded names are kept. A new name is changed if its file belongs to another input, or exists
+    without belonging to any input.
 
     Args:
-        inputs: the whole list.
-        suffixes: endings of the files that will be written.
-        storage: where.
-        shard: the share that will be worked on.
+        inputs: the whole list of inputs.
+        suffixes: suffixes of the files that will be written.
+        storage: location of the results.
+        shard: the share of the inputs to process; None is all.
 
     Raises:
-        OutputError: the place cannot be read or written.
+        OutputError: the storage cannot be read or written.
     """
     suffixes = tuple(suffixes)
     known = _recorded(storage)
@@ -46,7 +46,7 @@ def settle_names(
     there = {folded(name) for name in storage.sizes()}
     given = output_names(item.path for item in inputs.items)
     names: dict[str, str] = {}
-    # All, in an order of their own, so that every shard comes to the same names.
+    # Name all inputs in an order independent of the list, so that all shards agree.
     for item in sorted(inputs.items, key=lambda item: item.absolute):
         path = item.absolute
         base = known.get(path)
@@ -54,7 +54,7 @@ def settle_names(
             free = (
                 name
                 for name in (given[item.path], hashed_name(path), hashed_name(path, _LONGEST))
-                if _free(name, suffixes, path, owners, there)
+                if _is_free(name, suffixes, path, owners, there)
             )
             base = next(free, hashed_name(path, _LONGEST))
         names[item.path] = base
@@ -65,7 +65,7 @@ def settle_names(
     return names
 
 
-def _free(
+def _is_free(
     base: str, suffixes: Iterable[str], path: str, owners: Mapping[str, str], there: set[str]
 ) -> bool:
     for suffix in suffixes:
@@ -79,7 +79,7 @@ def _free(
 
 
 def _recorded(storage: Storage) -> dict[str, str]:
-    """Absolute path -> base name, as all shards and runs have recorded them."""
+    """Absolute path -> base name, from the records of all shards and runs."""
     known: dict[str, str] = {}
     for name in storage.sizes():
         if name.startswith(".names") and name.endswith(".json"):

@@ -1,4 +1,4 @@
-"""A batch from its list to its last status line, whatever pool does the work."""
+"""Run a batch: skip finished videos, process the rest in a pool, write status lines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from vtnstream.batch.identity import file_identity, unchanged
 from vtnstream.batch.manifest import Input, InputList
-from vtnstream.batch.naming import settle_names
+from vtnstream.batch.naming import assign_names
 from vtnstream.batch.shard import Shard
 from vtnstream.batch.status import StatusLine, StatusLog, Summary, latest
 from vtnstream.batch.storage import Storage
-from vtnstream.batch.workers.outcome import FAILED, PASSING, Outcome, Task
+from vtnstream.batch.workers.outcome import FAILED, RETRYABLE, Outcome, Task
 from vtnstream.batch.workers.pool import Pool
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import VideoOpenError
@@ -21,15 +21,15 @@ from vtnstream.progress import NullProgress, Progress
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be done, and where it is recorded.
+    """The inputs and outputs of a batch.
 
     Attributes:
-        inputs: the whole list, before it is dealt out.
-        suffixes: endings of the files a video gives.
-        storage: where they go.
-        log: where the status lines go, open.
-        shard: the share to work on; None is all.
-        config: what is done again, and when to stop.
+        inputs: the whole list of inputs.
+        suffixes: suffixes of the files that each video yields.
+        storage: location of the results.
+        log: log of the status lines, open.
+        shard: the share of the inputs to process; None is all.
+        config: settings, such as whether to repeat finished videos.
     """
 
     inputs: InputList
@@ -40,17 +40,21 @@ class Batch:
     config: BatchConfig = field(default_factory=BatchConfig)
 
 
-Hear = Callable[[StatusLine, Outcome | None], None]
-"""Called with every line; without an outcome where an earlier run did the video."""
+OnLine = Callable[[StatusLine, Outcome | None], None]
+"""Called with every status line, and the outcome or None if an earlier run wrote the line."""
 
 
-def run_batch(batch: Batch, pool: Pool, hear: Hear, *, progress: Progress | None = None) -> Summary:
-    """Do what is not complete, and record each video as it ends.
+def run_batch(
+    batch: Batch, pool: Pool, on_line: OnLine, *, progress: Progress | None = None
+) -> Summary:
+    """Process all videos that are not complete, and record each as it ends.
+
+    Videos recorded before an exception remain recorded.
 
     Raises:
-        UsageError: the request is wrong whatever the video.
+        UsageError: the request is wrong for every video.
         BatchError: workers do not start.
-        OutputError: results cannot be recorded. What was done before any of these stands.
+        OutputError: results cannot be recorded.
     """
     mine = batch.inputs if batch.shard is None else batch.shard.of(batch.inputs)
     summary = Summary()
@@ -64,7 +68,7 @@ def run_batch(batch: Batch, pool: Pool, hear: Hear, *, progress: Progress | None
         line = StatusLine.of(outcome, key=key, **facts)
         batch.log.append(line)
         summary.count(line.status)
-        hear(line, outcome)
+        on_line(line, outcome)
 
     for item in mine.items:
         if item.error is not None:
@@ -76,8 +80,8 @@ def run_batch(batch: Batch, pool: Pool, hear: Hear, *, progress: Progress | None
         return summary
     with pool:
         key = pool.start().key
-        todo = list(_not_complete(items, key, batch, summary, hear))
-        names = settle_names(batch.inputs, batch.suffixes, batch.storage, batch.shard)
+        todo = list(_not_complete(items, key, batch, summary, on_line))
+        names = assign_names(batch.inputs, batch.suffixes, batch.storage, batch.shard)
         tasks = [Task(item.path, names[item.path]) for item in todo]
         if not tasks:
             return summary
@@ -97,49 +101,49 @@ def _work(
     progress: Progress,
     record: Callable[[Outcome], None],
 ) -> None:
-    def tell(running: float, note: str) -> None:
+    def on_progress(running: float, note: str) -> None:
         failed = f"{summary.num_failed} failed, " if summary.num_failed else ""
         progress.advance(summary.total + running, note=failed + note)
 
-    tell(0.0, f"{len(tasks)} to do")
-    # Closed also when recording fails, so that no worker goes on meanwhile.
-    with closing(pool.run(tasks, tell)) as outcomes:
+    on_progress(0.0, f"{len(tasks)} to do")
+    # Closing stops the workers if recording fails.
+    with closing(pool.run(tasks, on_progress)) as outcomes:
         for outcome in outcomes:
             record(_with_identity(outcome))
-            tell(0.0, "")
+            on_progress(0.0, "")
             if outcome.status == FAILED and batch.config.fail_fast:
                 return
 
 
 def _not_complete(
-    items: Iterable[Input], key: str, batch: Batch, summary: Summary, hear: Hear
+    items: Iterable[Input], key: str, batch: Batch, summary: Summary, on_line: OnLine
 ) -> Iterable[Input]:
-    """Inputs to do; of the others an earlier run's line is passed on."""
+    """Yield the inputs to process; report the earlier status line of the others."""
     known = latest(batch.log.lines())
     sizes = batch.storage.sizes() if known else {}
     for item in items:
         line = known.get(item.absolute)
-        if line is None or line.key != key or not _stands(line, item, batch, sizes):
+        if line is None or line.key != key or not _is_current(line, item, batch, sizes):
             yield item
         else:
             line = replace(line, input=item.path)
             summary.count(line.status, skipped=True)
-            hear(line, None)
+            on_line(line, None)
 
 
-def _stands(line: StatusLine, item: Input, batch: Batch, sizes: Mapping[str, int]) -> bool:
-    """Whether a line of an earlier run with the same settings spares the work; ``sizes`` are
-    those of the results that are there."""
+def _is_current(line: StatusLine, item: Input, batch: Batch, sizes: Mapping[str, int]) -> bool:
+    """Whether the line of an earlier run with the same settings is still valid; ``sizes`` are the
+    sizes of existing result files."""
     if batch.config.overwrite or not unchanged(item.path, line.file):
         return False
     if line.status == FAILED:
-        return not batch.config.retry_failed and line.code not in PASSING
+        return not batch.config.retry_failed and line.code not in RETRYABLE
     stored = batch.storage.stored
     return all(sizes.get(stored(name)) == size for name, size in line.outputs.items())
 
 
 def _with_identity(outcome: Outcome) -> Outcome:
-    """A worker that died could not say which file it had before it."""
+    """Add the identity of the file if the worker died before it could report it."""
     if outcome.file is not None or outcome.code not in ("crash", "timeout", "memory"):
         return outcome
     try:

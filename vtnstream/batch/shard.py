@@ -1,8 +1,8 @@
-"""One list, several machines: ``--shard i/n`` for Slurm arrays and Kubernetes indexed jobs.
+"""Split a list of inputs between machines: ``--shard i/n``, Slurm arrays, Kubernetes indexed jobs.
 
-Inputs are dealt out in the order of a hash of their path: every machine that sees the same
-list deals the same, whatever the list's order, shares differ by one video at most, and no
-rhythm in a folder (long, short, long, short) ends up in one share.
+Inputs are distributed in the order of a hash of their path. All machines therefore agree on the
+shares whatever the order of the list, shares differ by one video at most, and a pattern in a folder
+(long, short, long, short) does not end up in one share.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Shard:
 
     @property
     def label(self) -> str:
-        """Part of a file name, in the order of the shards."""
+        """Part of a file name; names sort in the order of the shards."""
         width = len(str(self.count))
         return f"{self.index:0{width}d}-of-{self.count}"
 
@@ -49,11 +49,11 @@ class Shard:
 
 
 def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
-    """``3/10``; ``auto`` from a Slurm array; ``auto/10`` also from a Kubernetes indexed job,
-    which does not tell its pods how many they are.
+    """Parse ``3/10``, ``auto`` (in a Slurm array) or ``auto/10`` (also in a Kubernetes indexed job,
+    whose pods do not know their number).
 
     Raises:
-        UsageError: neither form, no such shard, or no array around us.
+        UsageError: another form, no such shard, or ``auto`` outside an array or indexed job.
     """
     if match := _FORM.fullmatch(text):
         return Shard(int(match[1]), int(match[2]))
@@ -68,7 +68,7 @@ def _of_array(environment: Mapping[str, str], count: int | None) -> Shard:
     if "JOB_COMPLETION_INDEX" in environment:
         if count is None:
             raise UsageError(
-                "an indexed job does not say how many completions it has: "
+                "--shard auto: an indexed job does not state its number of completions: "
                 "write --shard auto/COMPLETIONS"
             )
         return Shard(_number(environment, "JOB_COMPLETION_INDEX") + 1, count)
@@ -78,13 +78,13 @@ def _of_array(environment: Mapping[str, str], count: int | None) -> Shard:
 
 
 def _of_slurm(environment: Mapping[str, str], count: int | None) -> Shard:
-    """``auto/n`` is for arrays 0-(n-1), of which a part may be submitted again; ``auto`` for
-    whole arrays from any number on, with one step."""
+    """The shard of a Slurm task. ``auto/n`` is for arrays 0-(n-1), parts of which may be submitted
+    again; ``auto`` is for whole arrays with any start and one step."""
     number = _number(environment, "SLURM_ARRAY_TASK_ID")
     if count is not None:
         if number >= count:
             raise UsageError(
-                f"--shard auto/{count} belongs to an array 0-{count - 1}, not {number}"
+                f"--shard auto/{count} needs an array 0-{count - 1}, but this is task {number}"
             )
         return Shard(number + 1, count)
     size = _number(environment, "SLURM_ARRAY_TASK_COUNT")

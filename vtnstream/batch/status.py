@@ -1,8 +1,8 @@
-"""``status.jsonl``: one line for each video that was worked on, appended as it ends.
+"""``status.jsonl``: one line per processed video, appended as the video ends.
 
-A line is one write of one process, synced; what a kill leaves torn is skipped by readers and
-closed by the next writer. The last line of a video counts. Shards write files of their own
-(``status-03-of-10.jsonl``), object stores hold one object a video; all are read together.
+Each line is one synced write. Readers skip a line that a killed process left incomplete, and the
+next writer ends it. The last line of a video is valid. Each shard writes its own file
+(``status-03-of-10.jsonl``), object stores hold one object per video; all are read together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vtnstream.errors import OutputError, UsageError
 from vtnstream.features.lock import lock_file
 
 SCHEMA = "vtnstream/status/1"
-"""Name and version of a line. Keys may be added within a version, never changed."""
+"""Name and version of the schema. A version may gain keys; existing keys never change."""
 
 STATUS_FILE = "status.jsonl"
 _STATUS_FILES = re.compile(r"status(-\d+-of-\d+)?\.jsonl")
@@ -37,23 +37,23 @@ _OBJECTS = "status"
 
 @dataclass(frozen=True, slots=True)
 class StatusLine:
-    """What became of one video.
+    """The outcome of one video.
 
     Attributes:
-        input: as it was named.
-        path: absolute.
+        input: the name given by the user.
+        path: the absolute path.
         status: ``done``, ``partial`` or ``failed``.
-        code: why, one of :data:`vtnstream.batch.workers.outcome.CODES`.
-        error: one line, None unless it failed.
+        code: reason, one of :data:`vtnstream.batch.workers.outcome.CODES`.
+        error: one line, or None unless the video failed.
         seconds: wall time.
         partial: reasons, seconds read and seconds expected of a partial result.
-        outputs: file name in the output folder -> bytes.
-        key: hash of everything that decides results: command, settings, model.
-        file: the video's size, times and sampled content.
-        attempts: how often it was tried.
+        outputs: file name in the output folder -> size in bytes.
+        key: hash of everything that determines results: command, settings, model.
+        file: size, modification times and sampled content of the video.
+        attempts: number of attempts.
         shard: ``3/10``, or None.
         manifest: hash of the whole list of inputs.
-        host, finished: where, and when (UTC).
+        host, finished: host name, and time of the end (UTC).
     """
 
     input: str
@@ -86,13 +86,13 @@ class StatusLine:
         return {"schema": SCHEMA, **asdict(self)}
 
     def as_json(self, **more: Any) -> str:
-        """One line without its line break; bytes that are not UTF-8 become lone surrogates,
-        escaped (``"\\\\udcff"``)."""
+        """The line without its line break; bytes that are not UTF-8 are written as escaped lone
+        surrogates (``"\\\\udcff"``)."""
         return json.dumps({**self.as_dict(), **more}, ensure_ascii=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> StatusLine | None:
-        """None for anything that is no whole line of this schema."""
+        """Parse a line; None if it is incomplete or of another schema."""
         try:
             data = json.loads(text)
             if data.get("schema") != SCHEMA or data["status"] not in STATUSES:
@@ -113,7 +113,7 @@ def _now() -> str:
 
 
 def latest(lines: Iterable[StatusLine]) -> dict[str, StatusLine]:
-    """The line that counts of each video, by its absolute path."""
+    """The latest line of each video, by absolute path."""
     found: dict[str, StatusLine] = {}
     for line in lines:
         before = found.get(line.path)
@@ -123,24 +123,24 @@ def latest(lines: Iterable[StatusLine]) -> dict[str, StatusLine]:
 
 
 class StatusLog(Protocol):
-    """Where status lines go, open while the context lasts."""
+    """A log of status lines, open while the context lasts."""
 
     def __enter__(self) -> StatusLog: ...
     def __exit__(self, *error: object) -> None: ...
     def append(self, line: StatusLine) -> None: ...
     def lines(self) -> Iterator[StatusLine]:
-        """Every line of every run and shard."""
+        """All lines of all runs and shards."""
 
 
 def open_log(storage: Storage, shard: Shard | None) -> StatusLog:
-    """The status lines of an output place."""
+    """The log of the status lines in a storage."""
     if isinstance(storage, FolderStorage):
         return StatusFile(storage.folder, shard)
     return StatusObjects(storage)
 
 
 class StatusFile:
-    """A file of lines in the output folder, held by one process at a time."""
+    """A status file in the output folder, locked by one process at a time."""
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         name = STATUS_FILE if shard is None else f"status-{shard.label}.jsonl"
@@ -158,7 +158,7 @@ class StatusFile:
         if not held:
             self.__exit__()
             raise UsageError(
-                f"{self.path}: another batch is writing there: wait for it, or choose another "
+                f"{self.path}: another batch is writing to it: wait for it, or choose another "
                 "folder or --shard"
             )
         return self
@@ -180,7 +180,7 @@ class StatusFile:
 
     def append(self, line: StatusLine) -> None:
         """Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
         """
         data = line.as_json().encode() + b"\n"
         try:
@@ -204,11 +204,11 @@ class StatusFile:
 
     def lines(self) -> Iterator[StatusLine]:
         """Raises:
-        OutputError: a file of them cannot be read.
+        OutputError: a status file cannot be read.
         """
         for path in sorted(self.path.parent.glob("status*.jsonl")):
             if not _STATUS_FILES.fullmatch(path.name) or not path.is_file():
-                continue  # a device would be read for ever
+                continue  # reading a device would not end
             try:
                 with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                     yield from (line for text in file if (line := StatusLine.from_json(text)))
@@ -220,7 +220,7 @@ class StatusFile:
 
 
 class StatusObjects:
-    """An object for each video, put anew when it is done again."""
+    """Status lines in an object store: one object per video, replaced when it is repeated."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -244,13 +244,13 @@ class StatusObjects:
 
 @dataclass(slots=True)
 class Summary:
-    """How the videos of a batch stand.
+    """Counts of the videos of a batch.
 
     Attributes:
-        num_done: complete results, earlier runs included.
-        num_partial: results that say what could not be read.
+        num_done: videos with complete results, including those of earlier runs.
+        num_partial: videos with partial results.
         num_failed: videos without a result.
-        num_skipped: of all these, the ones an earlier run had done.
+        num_skipped: how many of all these an earlier run processed.
     """
 
     num_done: int = 0

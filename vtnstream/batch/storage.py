@@ -1,7 +1,7 @@
-"""Where a batch leaves its results: a local folder, or any place fsspec reaches.
+"""Storage of the results of a batch: a local folder, or an object store through fsspec.
 
-Each object appears whole or not at all: a local file is renamed into place, an object store
-makes a single put visible when it is complete and never renames.
+Objects are written atomically: local files are renamed into place, and object stores show an object
+only when it is complete.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from vtnstream.optional import require
 
 
 class Storage(Protocol):
-    """Named objects below one place; names have ``/`` for folders."""
+    """Named objects below one folder or prefix; ``/`` in names separates folders."""
 
     place: str
 
     def read(self, name: str) -> bytes | None:
-        """The object, None where there is none."""
+        """The content of an object, or None if it does not exist."""
 
     def read_folder(self, folder: str) -> Iterator[bytes]:
-        """Every object right in a folder."""
+        """The contents of all objects directly in a folder."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Put the object there, over an older one."""
+        """Write an object, replacing an existing one."""
 
     def put(self, name: str, path: Path) -> None:
-        """Put a local file there, however large."""
+        """Write a local file of any size as an object."""
 
     def delete(self, name: str) -> None:
-        """Remove the object, if it is there."""
+        """Remove an object if it exists."""
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Name -> bytes of what lies right in a folder, folders included."""
+        """Name -> size in bytes of the entries directly in a folder, including folders."""
         ...
 
     def stored(self, name: str) -> str:
-        """What ``name`` is called there."""
+        """The name under which ``name`` is stored."""
         ...
 
 
 def open_storage(place: str) -> Storage:
-    """A folder by its path, or by an address such as ``s3://bucket/run``.
+    """Open a local folder by its path, or an object store by an address (``s3://bucket/run``).
 
     Raises:
-        UsageError: an address of a kind that is not known here.
-        OutputError: the folder cannot be made.
+        UsageError: the kind of address is not supported.
+        OutputError: the folder cannot be created.
     """
     scheme, separator, rest = place.partition("://")
     if separator and scheme != "file":
@@ -64,7 +64,7 @@ def open_storage(place: str) -> Storage:
 
 
 class FolderStorage:
-    """A local directory, made where it does not exist."""
+    """A local directory, created if it does not exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -94,11 +94,11 @@ class FolderStorage:
     def _writing(self, name: str) -> Iterator[BinaryIO]:
         target = self.folder / name
         _make(target.parent)
-        with _failing(f"{target}: cannot be written"), whole_file(target) as file:
+        with _as_output_error(f"{target}: cannot be written"), whole_file(target) as file:
             yield file
 
     def delete(self, name: str) -> None:
-        with _failing(f"{self.folder / name}: cannot be removed"):
+        with _as_output_error(f"{self.folder / name}: cannot be removed"):
             (self.folder / name).unlink(missing_ok=True)
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -106,7 +106,7 @@ class FolderStorage:
         place = self.folder / folder
         with _reading(place), suppress(FileNotFoundError), os.scandir(place) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # gone while we looked
+                with suppress(FileNotFoundError):  # removed meanwhile
                     found[entry.name] = entry.stat().st_size
         return dict(sorted(found.items()))
 
@@ -122,7 +122,7 @@ class ObjectStorage:
         try:
             self._system, root = require("fsspec", "ray").core.url_to_fs(self.place)
         except (ValueError, ImportError) as error:
-            raise UsageError(f"{place}: results cannot go there ({error})") from error
+            raise UsageError(f"{place}: cannot be used for results ({error})") from error
         self._root = root.rstrip("/")
 
     def read(self, name: str) -> bytes | None:
@@ -134,7 +134,7 @@ class ObjectStorage:
     def read_folder(self, folder: str) -> Iterator[bytes]:
         keys = [f"{self._key(folder)}/{name}" for name in self.sizes(folder)]
         with _reading(f"{self.place}/{folder}"):
-            # Many at a time: one by one, thousands of small objects take minutes.
+            # Read many at a time: one by one, thousands of small objects take minutes.
             yield from (
                 self._system.cat(keys).values()
                 if len(keys) > 1
@@ -142,16 +142,16 @@ class ObjectStorage:
             )
 
     def write(self, name: str, data: bytes) -> None:
-        with _failing(f"{self.place}/{name}: cannot be written"):
+        with _as_output_error(f"{self.place}/{name}: cannot be written"):
             self._system.pipe_file(self._key(name), data)
 
     def put(self, name: str, path: Path) -> None:
-        with _failing(f"{self.place}/{name}: cannot be written"):
+        with _as_output_error(f"{self.place}/{name}: cannot be written"):
             self._system.put_file(os.fspath(path), self._key(name))
 
     def delete(self, name: str) -> None:
         with (
-            _failing(f"{self.place}/{name}: cannot be removed"),
+            _as_output_error(f"{self.place}/{name}: cannot be removed"),
             suppress(FileNotFoundError),
         ):
             self._system.rm_file(self._key(name))
@@ -159,7 +159,7 @@ class ObjectStorage:
     def sizes(self, folder: str = "") -> dict[str, int]:
         found: dict[str, int] = {}
         with _reading(f"{self.place}/{folder}"), suppress(FileNotFoundError):
-            # What other machines wrote counts, so nothing is taken from a cached listing.
+            # Other machines write too, so a cached listing would be out of date.
             self._system.invalidate_cache()
             for entry in self._system.ls(self._key(folder), detail=True):
                 name = entry["name"].rstrip("/").rpartition("/")[2]
@@ -169,7 +169,7 @@ class ObjectStorage:
     def stored(self, name: str) -> str:
         try:
             name.encode()
-        except UnicodeEncodeError:  # bytes of a file name; keys are UTF-8
+        except UnicodeEncodeError:  # a file name that is not UTF-8; keys must be
             data = os.fsencode(name)
             return f"{quote(data, safe='/ ')}.{hashlib.sha256(data).hexdigest()[:16]}"
         return name
@@ -179,20 +179,20 @@ class ObjectStorage:
 
 
 def _make(folder: Path) -> None:
-    with _failing(f"{folder}: cannot be made"):
+    with _as_output_error(f"{folder}: cannot be created"):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def _reading(place: object) -> AbstractContextManager[None]:
-    return _failing(f"{place}: cannot be read")
+    return _as_output_error(f"{place}: cannot be read")
 
 
 @contextmanager
-def _failing(what: str) -> Iterator[None]:
-    """Errors inside, of whatever kind a store has, become one line.
+def _as_output_error(what: str) -> Iterator[None]:
+    """Turn any exception of a storage into one line.
 
     Raises:
-        OutputError: ``what`` and why.
+        OutputError: ``what`` and the reason.
     """
     try:
         yield

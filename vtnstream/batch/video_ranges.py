@@ -1,10 +1,10 @@
-"""Long videos cut at the sampling grid, for several workers, and put together again.
+"""Split long videos into ranges for several workers, and join the results.
 
-The chunks of the feature store are the parts that travel: immutable, checksummed, the same
-bytes whoever made them. Ranges of whole chunks are computed anywhere and put into the results'
-storage; whoever finishes the video takes them into a store of its own and goes the way every
-command goes, which computes what is missing or cannot be trusted. So the result is that of one
-process, to the last bit.
+Workers exchange chunks of the feature store, which are immutable, checksummed and identical
+whichever worker computes them. Each worker computes a range of whole chunks and writes them to the
+storage. The worker that finishes the video copies them into its own store and then analyses the
+video like any command, which computes missing or damaged chunks. The result is therefore
+bit-identical to that of one process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from vtnstream.batch.storage import Storage
 from vtnstream.batch.workers.executor import Result
-from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine
+from vtnstream.batch.workers.executors import AnalysisExecutor, ExtractExecutor
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import RuntimeConfig
 from vtnstream.errors import StoreError, VideoError
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from vtnstream.features.chunk import StoredChunk
     from vtnstream.features.store import FeatureStore
 
-RangeEngine = AnalysisEngine | ExtractEngine
+RangeExecutor = AnalysisExecutor | ExtractExecutor
 
 _END = "end.json"
 
 
 @dataclass(frozen=True, slots=True)
 class RangePlan:
-    """How a video is cut.
+    """The split of a video into ranges.
 
     Attributes:
-        sha256: of the whole file; features of another film are never met.
-        folder: where its chunks lie in the storage.
-        ranges: chunk numbers ``[first, stop)`` to be computed, those that are there left out.
-        backend, batch_size, decoder: what was chosen for it, the same for every range: batches
-            of another size round otherwise.
+        sha256: SHA-256 of the whole file, so that features of another video are never used.
+        folder: folder of its chunks in the storage.
+        ranges: ranges ``[first, stop)`` of chunk numbers to compute, without ranges already stored.
+        backend, batch_size, decoder: settings for all ranges. They must be equal, because another
+            batch size rounds differently.
     """
 
     sha256: str
@@ -58,7 +58,7 @@ class RangePlan:
     decoder: str
 
     def pin(self, runtime: RuntimeConfig) -> RuntimeConfig:
-        """``runtime`` with nothing left to choose."""
+        """``runtime`` with the settings of the plan in place of ``auto``."""
         return dataclasses.replace(
             runtime, backend=self.backend, batch_size=self.batch_size, decoder=self.decoder
         )
@@ -66,14 +66,14 @@ class RangePlan:
 
 @contextmanager
 def _opened(
-    engine: RangeEngine, path: str, cache: FeatureCache, plan: RangePlan | None = None
+    executor: RangeExecutor, path: str, cache: FeatureCache, plan: RangePlan | None = None
 ) -> Iterator[Opened]:
-    """The store of a whole video under the settings of an engine. With a plan its backend and
-    batches are those of the plan, and so is the hash of the file.
+    """Open the store of a whole video for the settings of an executor. A plan overrides backend,
+    batch size and decoder, and its file hash is recorded.
 
     Raises:
-        VideoError: it cannot be opened.
-        StoreError: the store cannot be.
+        VideoError: the video cannot be opened.
+        StoreError: the store cannot be opened.
     """
     from vtnstream.encoding.encoder import limit_threads
     from vtnstream.encoding.engines.choose import Engines
@@ -83,16 +83,16 @@ def _opened(
     from vtnstream.types import TimeRange
     from vtnstream.video.probe import examine
 
-    runtime = engine.runtime if plan is None else plan.pin(engine.runtime)
+    runtime = executor.runtime if plan is None else plan.pin(executor.runtime)
     limit_threads(runtime)
     state = FileState.of(path)
-    stream = engine.part.stream
-    engines = Engines(engine.encoder, runtime, NullProgress())
+    stream = executor.part.stream
+    engines = Engines(executor.encoder, runtime, NullProgress())
     opening = Opening(
         path,
         state,
         examine(path, stream=stream),
-        engine.sampling,
+        executor.sampling,
         TimeRange(),
         stream,
         cache,
@@ -105,24 +105,25 @@ def _opened(
 
 
 def plan_ranges(
-    engine: RangeEngine, path: str, storage: Storage, range_seconds: float
+    executor: RangeExecutor, path: str, storage: Storage, range_seconds: float
 ) -> RangePlan | None:
-    """How to cut a video; None where it is short, or sampled on no grid that ranges share.
+    """Plan the ranges of a video; None if it is too short, or if its sampling grid depends on the
+    range.
 
     Raises:
-        VtnstreamError: it cannot be opened, or the range asked for is none.
+        VtnstreamError: the video cannot be opened, or the requested part is invalid.
     """
     from vtnstream.features.cache import temporary_cache
     from vtnstream.features.key import full_sha256
     from vtnstream.features.store import chunk_name
 
-    if not engine.splits or engine.sampling.kind != "rate" or engine.encoder.shape.clip:
+    if not executor.splits or executor.sampling.kind != "rate" or executor.encoder.shape.clip:
         return None
-    if not _lasts(engine, path, range_seconds):
+    if not _is_long(executor, path, range_seconds):
         return None
-    with temporary_cache() as cache, _opened(engine, path, cache) as opened:
+    with temporary_cache() as cache, _opened(executor, path, cache) as opened:
         key, layout = opened.store.key, opened.store.require_layout()
-    cuts = _cuts(engine, path, layout.chunk_tokens, range_seconds)
+    cuts = _boundaries(executor, path, layout.chunk_tokens, range_seconds)
     if len(cuts) <= 2:
         return None
     sha256 = full_sha256(path)
@@ -133,45 +134,47 @@ def plan_ranges(
         for first, stop in pairwise(cuts)
         if _END not in there and any(chunk_name(n) not in there for n in range(first, stop))
     ]
-    batch_frames = layout.batch_size * engine.encoder.shape.burst.frames
+    batch_frames = layout.batch_size * executor.encoder.shape.burst.frames
     backend = key.backend.partition(":")[0]
     return RangePlan(sha256, folder, tuple(ranges), backend, batch_frames, key.decoder)
 
 
-def _lasts(engine: RangeEngine, path: str, range_seconds: float) -> bool:
-    """Whether the header promises more than one range: only then it is looked at closer."""
+def _is_long(executor: RangeExecutor, path: str, range_seconds: float) -> bool:
+    """Whether the requested part is longer than one range, according to the header."""
     from vtnstream.inference.request import time_range
     from vtnstream.video.probe import probe
 
-    part = engine.part
+    part = executor.part
     span = time_range(path, part.start, part.end, part.stream)
     until = span.end or probe(path, stream=part.stream).duration_from_header
     return until is not None and until - span.start > range_seconds
 
 
-def _cuts(engine: RangeEngine, path: str, chunk_tokens: int, range_seconds: float) -> list[int]:
-    """Numbers of the chunks between which the part that is asked for is cut, its end included;
-    by the header's word."""
+def _boundaries(
+    executor: RangeExecutor, path: str, chunk_tokens: int, range_seconds: float
+) -> list[int]:
+    """Chunk numbers at the boundaries of the ranges, including start and end, according to the
+    header."""
     from vtnstream.inference.request import time_range
     from vtnstream.video.probe import probe
     from vtnstream.video.sampling.grid import estimate_num_tokens, index_range
 
-    part = engine.part
+    part = executor.part
     span = time_range(path, part.start, part.end, part.stream)
-    first, _ = index_range(engine.sampling, span)
+    first, _ = index_range(executor.sampling, span)
     info = probe(path, stream=part.stream)
-    tokens = estimate_num_tokens(info, engine.sampling, span) or 0
+    tokens = estimate_num_tokens(info, executor.sampling, span) or 0
     stop = ceil((first + tokens) / chunk_tokens)
-    step = max(1, round(Fraction(range_seconds) * engine.sampling.fps / chunk_tokens))
+    step = max(1, round(Fraction(range_seconds) * executor.sampling.fps / chunk_tokens))
     return [*range(first // chunk_tokens, stop, step), stop]
 
 
 def fill_range(
-    engine: RangeEngine, path: str, plan: RangePlan, numbers: tuple[int, int], storage: Storage
+    executor: RangeExecutor, path: str, plan: RangePlan, numbers: tuple[int, int], storage: Storage
 ) -> None:
-    """Compute the chunks ``[first, stop)`` and put them into the storage.
+    """Compute the chunks ``[first, stop)`` and write them to the storage.
 
-    A range that cannot be read is left to whoever finishes the video and meets it again.
+    Errors of reading are ignored here; the worker that finishes the video reports them.
 
     Raises:
         OutputError: the storage cannot be written.
@@ -183,10 +186,10 @@ def fill_range(
     first, stop = numbers
     try:
         state = FileState.of(path)
-        with temporary_cache() as cache, _opened(engine, path, cache, plan) as opened:
+        with temporary_cache() as cache, _opened(executor, path, cache, plan) as opened:
             store = opened.store
             if not plan.folder.startswith(f"features/{store.key.digest}-"):
-                return  # another file by now, or an engine that was refused here
+                return  # the file has changed, or the compiled engine was rejected here
             fill_store(store, opened.job, first, stop, NullProgress())
             if FileState.of(path) != state:
                 return
@@ -199,42 +202,43 @@ def fill_range(
 
 
 def finish(
-    engine: RangeEngine, task: Task, plan: RangePlan, storage: Storage, progress: Progress
+    executor: RangeExecutor, task: Task, plan: RangePlan, storage: Storage, progress: Progress
 ) -> Result:
-    """Do a video of which ranges were computed elsewhere.
+    """Process a video some of whose ranges were computed by other workers.
 
     Raises:
-        VtnstreamError: as :meth:`vtnstream.batch.workers.executor.Engine.run`.
+        VtnstreamError: as :meth:`vtnstream.batch.workers.executor.Executor.run`.
     """
     from vtnstream.features.cache import temporary_cache
 
-    runtime = engine.runtime
+    runtime = executor.runtime
     taken: Mapping[str, int] = {}
     with temporary_cache() as cache:
-        with _opened(engine, task.path, cache, plan) as opened:
+        with _opened(executor, task.path, cache, plan) as opened:
             if plan.folder.startswith(f"features/{opened.store.key.digest}-"):
-                taken = _pull(opened.store, plan, storage)
-        engine.runtime = dataclasses.replace(
+                taken = _copy_from_storage(opened.store, plan, storage)
+        executor.runtime = dataclasses.replace(
             plan.pin(runtime), use_cache=True, cache_dir=cache.root.parent
         )
         try:
-            result = engine.run(task, progress)
+            result = executor.run(task, progress)
         finally:
-            engine.runtime = runtime
+            executor.runtime = runtime
         if not runtime.use_cache:
             for name in storage.sizes(plan.folder):
                 storage.delete(f"{plan.folder}/{name}")
         elif taken:
-            with _opened(engine, task.path, cache, plan) as opened:
-                _push(opened.store, plan, storage, taken)
+            with _opened(executor, task.path, cache, plan) as opened:
+                _copy_to_storage(opened.store, plan, storage, taken)
     return result
 
 
-def _pull(store: FeatureStore, plan: RangePlan, storage: Storage) -> Mapping[str, int]:
-    """Take in the chunks that can be trusted; returns their names with their sizes.
+def _copy_from_storage(store: FeatureStore, plan: RangePlan, storage: Storage) -> Mapping[str, int]:
+    """Copy valid chunks from the storage into the store; returns their names and sizes.
 
-    After damage or a gap the decoder's past matters, and a range has none. So chunks behind
-    the first that is not clean are left out, unless the whole was put together before.
+    After damage or a gap, frames depend on what was decoded before, which a range does not know.
+    Chunks after the first one with damage or a gap are therefore left out, unless the whole video
+    was finished before.
     """
     from vtnstream.atomic import whole_file
 
@@ -250,7 +254,7 @@ def _pull(store: FeatureStore, plan: RangePlan, storage: Storage) -> Mapping[str
             break
         store.append(chunk)
         taken[name] = there[name]
-        if end is None and not _clean(chunk, store.require_layout().chunk_tokens):
+        if end is None and not _is_clean(chunk, store.require_layout().chunk_tokens):
             break
     if end is not None:
         with whole_file(store.directory / _END) as file:
@@ -260,7 +264,7 @@ def _pull(store: FeatureStore, plan: RangePlan, storage: Storage) -> Mapping[str
 
 
 def _parse(data: bytes | None, name: str, store: FeatureStore) -> StoredChunk | None:
-    """A chunk of this store, None where it is absent, damaged or of another place."""
+    """Parse a chunk; None if it is missing, damaged or at another position of the grid."""
     from vtnstream.features.chunk import StoredChunk
     from vtnstream.features.store import chunk_name
 
@@ -272,7 +276,7 @@ def _parse(data: bytes | None, name: str, store: FeatureStore) -> StoredChunk | 
     return chunk if not rest and name == chunk_name(number) else None
 
 
-def _clean(chunk: StoredChunk, chunk_tokens: int) -> bool:
+def _is_clean(chunk: StoredChunk, chunk_tokens: int) -> bool:
     from vtnstream.types import DecodeStats
 
     indices = chunk.times.indices
@@ -280,8 +284,10 @@ def _clean(chunk: StoredChunk, chunk_tokens: int) -> bool:
     return chunk.stats == DecodeStats() and whole and len(indices) == chunk_tokens
 
 
-def _push(store: FeatureStore, plan: RangePlan, storage: Storage, taken: Mapping[str, int]) -> None:
-    """Leave the whole there, the end last: from then on it is trusted as it is."""
+def _copy_to_storage(
+    store: FeatureStore, plan: RangePlan, storage: Storage, taken: Mapping[str, int]
+) -> None:
+    """Copy all chunks to the storage, then the end record, which marks the chunks as complete."""
     paths: list[Path] = [store.chunk_path(number) for number in store.chunk_numbers()]
     if store.end() is not None:
         paths.append(store.directory / _END)

@@ -118,8 +118,8 @@ class FeatureFile:
 
 
 class FeatureSpan:
-    """The part of a feature sequence at grid positions ``[first_index, stop_index)``; ``stop_index``
-    None is its end."""
+    """The tokens of a feature sequence at grid positions ``[first_index, stop_index)``; None as
+    ``stop_index`` means its end."""
 
     def __init__(self, whole: FeatureSequence, first_index: int, stop_index: int | None) -> None:
         indices = whole.times.indices

@@ -1,4 +1,4 @@
-"""What runs in an actor of a cluster: one warm engine, asked for parts of videos."""
+"""The code of a Ray actor: one executor that processes parts of videos."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.batch.storage import FolderStorage, Storage, open_storage
-from vtnstream.batch.video_ranges import RangeEngine, RangePlan, fill_range, finish, plan_ranges
-from vtnstream.batch.workers.executor import EngineFacts, MakeEngine, Refused, Result, attempt
+from vtnstream.batch.video_ranges import RangeExecutor, RangePlan, fill_range, finish, plan_ranges
+from vtnstream.batch.workers.executor import (
+    ExecutorInfo,
+    MakeExecutor,
+    RequestRefused,
+    Result,
+    attempt,
+)
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.errors import (
     MissingExtraError,
@@ -25,77 +31,77 @@ from vtnstream.progress import NullProgress, Progress
 
 
 class VideoActor:
-    """Made once an actor; its methods never raise, they answer.
+    """The class of the actors. Its methods return errors instead of raising them.
 
     Args:
-        make_engine: pickled; makes the engine.
-        place: where results go.
-        folder: the current directory of the parent, for relative names.
+        make_executor: pickled function that makes the executor.
+        place: location of the results.
+        folder: current directory of the parent, for relative paths.
     """
 
-    def __init__(self, make_engine: bytes, place: str, folder: str) -> None:
-        with suppress(OSError):  # then absolute names only
+    def __init__(self, make_executor: bytes, place: str, folder: str) -> None:
+        with suppress(OSError):  # relative paths then fail
             os.chdir(folder)
         self._problem: dict[str, str] = {}
         try:
-            make: MakeEngine = pickle.loads(make_engine)
+            make: MakeExecutor = pickle.loads(make_executor)
             self._storage = open_storage(place)
-            self._engine: Any = make()
+            self._executor: Any = make()
         except (UsageError, MissingExtraError, ModelError) as error:
             self._problem = {"refused": one_line(error)}
         except Exception as error:
             self._problem = {"broken": one_line(error)}
 
     def facts(self) -> dict[str, Any]:
-        """Those of the engine, or ``refused`` or ``broken`` with the reason."""
-        facts: EngineFacts
+        """``facts`` of the executor, or ``refused`` or ``broken`` with the reason."""
+        facts: ExecutorInfo
         if self._problem:
             return dict(self._problem)
-        facts = self._engine.facts
+        facts = self._executor.facts
         return {"facts": facts.as_dict()}
 
     def plan(self, task: dict[str, str], range_seconds: float) -> dict[str, Any]:
-        """How to cut a video; without ``plan`` where it is done in one piece, and also where
-        it cannot be opened: doing it then tells why."""
+        """``plan`` of the ranges of a video; empty if it is not split or cannot be opened
+        (:meth:`finish` then reports the error)."""
         try:
-            plan = plan_ranges(self._engine, task["path"], self._storage, range_seconds)
+            plan = plan_ranges(self._executor, task["path"], self._storage, range_seconds)
         except (VtnstreamError, OSError):
             plan = None
         return {} if plan is None else {"plan": asdict(plan)}
 
     def fill(self, task: dict[str, str], plan: dict[str, Any], first: int, stop: int) -> None:
-        """Compute one range. What fails is met again by :meth:`finish`."""
+        """Compute one range. Errors are ignored; :meth:`finish` meets them again."""
         with suppress(VtnstreamError, OSError):
-            fill_range(self._engine, task["path"], _plan(plan), (first, stop), self._storage)
+            fill_range(self._executor, task["path"], _plan(plan), (first, stop), self._storage)
 
     def finish(self, task: dict[str, str], plan: dict[str, Any] | None) -> dict[str, Any]:
-        """Do a video, from its ranges where there are some: ``outcome``, or ``refused``."""
+        """Process a video, using its computed ranges: ``outcome``, or ``refused``."""
         given = None if plan is None else _plan(plan)
         with tempfile.TemporaryDirectory(prefix="vtnstream-") as folder:
-            work = _Finishing(self._engine, given, self._storage, Path(folder))
+            work = _StoringExecutor(self._executor, given, self._storage, Path(folder))
             try:
                 outcome = attempt(work, Task(**task), NullProgress())
-            except Refused as error:
+            except RequestRefused as error:
                 return {"refused": str(error)}
         return {"outcome": outcome.as_dict()}
 
 
-class _Finishing:
-    """An engine whose results end up in the storage."""
+class _StoringExecutor:
+    """An executor that copies its results to the storage."""
 
     def __init__(
-        self, engine: RangeEngine, plan: RangePlan | None, storage: Storage, folder: Path
+        self, executor: RangeExecutor, plan: RangePlan | None, storage: Storage, folder: Path
     ) -> None:
-        self.facts = engine.facts
-        self._engine, self._plan, self._storage = engine, plan, storage
+        self.facts = executor.facts
+        self._executor, self._plan, self._storage = executor, plan, storage
         self._local = isinstance(storage, FolderStorage)
-        engine.output = storage.folder if isinstance(storage, FolderStorage) else folder
+        executor.output = storage.folder if isinstance(storage, FolderStorage) else folder
 
     def run(self, task: Task, progress: Progress) -> Result:
         if self._plan is None:
-            result = self._engine.run(task, progress)
+            result = self._executor.run(task, progress)
         else:
-            result = finish(self._engine, task, self._plan, self._storage, progress)
+            result = finish(self._executor, task, self._plan, self._storage, progress)
         if not self._local:
             for file in result.files:
                 self._storage.put(file.name, file)

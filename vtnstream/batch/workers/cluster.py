@@ -1,8 +1,8 @@
-"""A pool of Ray actors, one warm model each: the only file that imports ray.
+"""A pool of Ray actors with one model each. This is the only file that imports ray.
 
-Ray is told to restart nothing by itself. An actor that dies is replaced here, and what it was
-doing is done again a few times at most, so that one poisoned video cannot keep a cluster busy
-for ever. Nothing large passes through Ray: features and results go to the storage.
+Ray restarts nothing by itself. The pool replaces an actor that dies and repeats its task a limited
+number of times, so that a video that crashes actors cannot block the cluster. Features and results
+are written to the storage, not sent through Ray.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from vtnstream.batch.workers.actor import VideoActor
-from vtnstream.batch.workers.executor import EngineFacts, MakeEngine
-from vtnstream.batch.workers.outcome import PASSING, Outcome, Task
-from vtnstream.batch.workers.pool import Silence, Tell, Voice
+from vtnstream.batch.workers.executor import ExecutorInfo, MakeExecutor
+from vtnstream.batch.workers.outcome import RETRYABLE, Outcome, Task
+from vtnstream.batch.workers.pool import IgnoreMessages, MessageSink, OnProgress
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 from vtnstream.optional import require
 
 LOCAL = "local"
 CORES_PER_ACTOR = 2
-"""Decoder and model keep one busy each."""
+"""One core for the decoder and one for the model."""
 
 _POLL_SECONDS = 0.2
-_PATIENCE_SECONDS = 30.0
-_MAX_FALSE_STARTS = 3
+_WAIT_NOTICE_SECONDS = 30.0
+_MAX_FAILED_STARTS = 3
 
 
 @dataclass(eq=False, slots=True)
 class _Video:
-    """How far a video is."""
+    """The state of a video."""
 
     task: Task
     plan: dict[str, Any] | None = None
@@ -64,7 +64,7 @@ class _Job:
 
 @dataclass(eq=False, slots=True)
 class _Actor:
-    """An actor and the one call it is at."""
+    """An actor and its current call."""
 
     handle: Any
     call: Any
@@ -77,34 +77,34 @@ class RayPool:
     """Actors of a Ray cluster (see :class:`vtnstream.batch.workers.pool.Pool`).
 
     Args:
-        make_engine: makes what works on videos, in each actor.
-        config: how many actors, timeouts, second attempts, length of ranges.
-        place: where results go; every machine must reach it.
-        address: of the cluster; ``auto`` finds the one of this machine, ``local`` starts one
-            that ends with the batch.
-        gpus: whether actors want a GPU each; None: where the cluster has some.
-        threads: cores of each actor.
-        voice: hears of the actors.
+        make_executor: makes the executor in each actor.
+        config: number of actors, timeout, retries and length of ranges.
+        place: location of the results, which every machine must reach.
+        address: address of the cluster; ``auto`` finds the cluster of this machine, ``local``
+            starts one that ends with the batch.
+        gpus: whether each actor gets a GPU; None means if the cluster has GPUs.
+        threads: CPU cores of each actor.
+        messages: receives messages about the actors.
     """
 
     def __init__(
         self,
-        make_engine: MakeEngine,
+        make_executor: MakeExecutor,
         config: BatchConfig,
         *,
         place: str,
         address: str = LOCAL,
         gpus: bool | None = None,
         threads: int | None = None,
-        voice: Voice | None = None,
+        messages: MessageSink | None = None,
     ) -> None:
         self._config, self._address, self._wants_gpus = config, address, gpus
-        self._arguments = (pickle.dumps(make_engine), place, os.getcwd())
+        self._arguments = (pickle.dumps(make_executor), place, os.getcwd())
         self._cores = threads or CORES_PER_ACTOR
-        self._voice = voice or Silence()
-        self._facts: EngineFacts | None = None
+        self._messages = messages or IgnoreMessages()
+        self._facts: ExecutorInfo | None = None
         self._actors: list[_Actor] = []
-        self._false_starts = 0
+        self._failed_starts = 0
         self._problem = ""
 
     def __enter__(self) -> Self:
@@ -116,13 +116,13 @@ class RayPool:
         if self._address == LOCAL:
             options["include_dashboard"] = False
         try:
-            # "local" to Ray: a new cluster, even where another one runs.
+            # For Ray, "local" means a new cluster, even if another one runs.
             ray.init(address=self._address, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"no Ray cluster at {self._address}: {reason}") from error
         finally:
-            for number, handler in handlers.items():  # Ray puts its own in their place
+            for number, handler in handlers.items():  # Ray replaces the signal handlers
                 with suppress(ValueError):  # not in the main thread
                     signal.signal(number, handler)
         self._measure(ray.cluster_resources())
@@ -136,7 +136,7 @@ class RayPool:
         self._ray.shutdown()
 
     def _measure(self, resources: dict[str, float]) -> None:
-        """How many actors, and what each gets."""
+        """Set the number of actors and the resources of each."""
         gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         self._gpus = 1 if (gpus > 0 if self._wants_gpus is None else self._wants_gpus) else 0
         self._cores = max(1, min(self._cores, cores))
@@ -145,18 +145,18 @@ class RayPool:
 
     # ----------------------------------------------------------------------------- the work
 
-    def start(self) -> EngineFacts:
+    def start(self) -> ExecutorInfo:
         self._add_actor()
         began, warned = time.monotonic(), False
         while self._facts is None:
             self._collect(deque())
-            if not warned and time.monotonic() - began > _PATIENCE_SECONDS:
+            if not warned and time.monotonic() - began > _WAIT_NOTICE_SECONDS:
                 warned = True
                 wants = f"{self._gpus} GPU and " if self._gpus else ""
-                self._voice.warn(f"waiting for {wants}{self._cores} cores of the cluster")
+                self._messages.warn(f"waiting for {wants}{self._cores} free cores of the cluster")
         return self._facts
 
-    def run(self, tasks: Sequence[Task], tell: Tell) -> Generator[Outcome, None, None]:
+    def run(self, tasks: Sequence[Task], on_progress: OnProgress) -> Generator[Outcome, None, None]:
         videos = {task: _Video(task) for task in tasks}
         jobs = deque(
             _Job(video, "plan", (self._config.range_seconds,)) for video in videos.values()
@@ -164,13 +164,13 @@ class RayPool:
         while jobs or any(actor.job for actor in self._actors):
             self._assign(jobs)
             yield from self._collect(jobs)
-            self._tell(videos, tell)
+            self._report_progress(videos, on_progress)
 
-    def _tell(self, videos: dict[Task, _Video], tell: Tell) -> None:
+    def _report_progress(self, videos: dict[Task, _Video], on_progress: OnProgress) -> None:
         cut = [v for v in videos.values() if v.num_ranges and not v.closed]
         share = sum(1 - v.num_left / v.num_ranges for v in cut)
         busy = sum(actor.job is not None for actor in self._actors)
-        tell(share, f"{busy} of {len(self._actors)} actors at work")
+        on_progress(share, f"{busy} of {len(self._actors)} actors busy")
 
     def _assign(self, jobs: deque[_Job]) -> None:
         for actor in self._actors:
@@ -200,7 +200,7 @@ class RayPool:
         self._actors.append(_Actor(handle, handle.facts.remote()))
 
     def _collect(self, jobs: deque[_Job]) -> list[Outcome]:
-        """Answers that have come, and what they lead to."""
+        """Handle the answers that have arrived; return the outcomes."""
         calls = {a.call: a for a in self._actors if a.job is not None or not a.ready}
         outcomes: list[Outcome | None] = []
         done, _ = self._ray.wait(list(calls), timeout=_POLL_SECONDS) if calls else ([], [])
@@ -217,7 +217,9 @@ class RayPool:
                 self._ready(actor, answer)
             else:
                 outcomes.append(self._answered(job, answer, jobs))
-        outcomes += [self._timed_out(actor) for actor in tuple(self._actors) if self._late(actor)]
+        outcomes += [
+            self._timed_out(actor) for actor in tuple(self._actors) if self._is_overdue(actor)
+        ]
         return [outcome for outcome in outcomes if outcome is not None]
 
     # ----------------------------------------------------------------------------- answers
@@ -228,21 +230,21 @@ class RayPool:
                 raise UsageError(answer["refused"])
             self._problem = next(iter(answer.values()))
             self._remove(actor)
-            self._false_start()
+            self._failed_start()
             return
-        facts = EngineFacts.from_dict(answer["facts"])
+        facts = ExecutorInfo.from_dict(answer["facts"])
         if self._facts is None:
             self._facts = facts
-            self._voice.note(f"{facts.about}, {self.num_workers} actors of {self._cores} cores")
+            self._messages.note(f"{facts.about}, {self.num_workers} actors of {self._cores} cores")
             for warning in facts.warnings:
-                self._voice.warn(warning)
+                self._messages.warn(warning)
         elif facts.key != self._facts.key:
-            raise BatchError("an actor has another model or other weights: run the batch again")
-        actor.ready, self._false_starts = True, 0
+            raise BatchError("an actor has a different model or weights: run the batch again")
+        actor.ready, self._failed_starts = True, 0
 
-    def _false_start(self) -> None:
-        self._false_starts += 1
-        if self._facts is None or self._false_starts >= _MAX_FALSE_STARTS:
+    def _failed_start(self) -> None:
+        self._failed_starts += 1
+        if self._facts is None or self._failed_starts >= _MAX_FAILED_STARTS:
             raise BatchError(f"actors do not start: {self._problem}")
 
     def _answered(self, job: _Job, answer: Any, jobs: deque[_Job]) -> Outcome | None:
@@ -253,7 +255,7 @@ class RayPool:
             video.plan = answer.get("plan")
             ranges = video.plan["ranges"] if video.plan else ()
             video.num_ranges = video.num_left = len(ranges)
-            # To the front: what is begun is finished before more is begun.
+            # Put ranges first, so that started videos are finished before others are started.
             jobs.extendleft(
                 _Job(video, "fill", (video.plan, first, stop)) for first, stop in reversed(ranges)
             )
@@ -269,19 +271,19 @@ class RayPool:
         if "refused" in answer:
             raise UsageError(answer["refused"])
         outcome = Outcome.from_dict(answer["outcome"])
-        if outcome.code in PASSING and video.failures < self._config.retries:
+        if outcome.code in RETRYABLE and video.failures < self._config.retries:
             video.failures += 1
             jobs.append(_Job(video, "finish", (video.plan,)))
             return None
         return self._close(video, outcome)
 
     def _died(self, job: _Job | None, error: Exception, jobs: deque[_Job]) -> Outcome | None:
-        """An actor is gone: its process, its node, or its memory."""
+        """Handle the death of an actor."""
         reason = " ".join(str(error).split())
-        self._voice.debug(str(error))
+        self._messages.debug(str(error))
         if job is None:
             self._problem = reason
-            self._false_start()
+            self._failed_start()
             return None
         if job.video.closed:
             return None
@@ -292,7 +294,7 @@ class RayPool:
         name = type(error).__name__
         return self._fail(job.video, "crash", f"its actor died ({name})")
 
-    def _late(self, actor: _Actor) -> bool:
+    def _is_overdue(self, actor: _Actor) -> bool:
         limit = self._config.timeout
         return (
             limit is not None and actor.job is not None and time.monotonic() - actor.began > limit

@@ -1,4 +1,4 @@
-"""What a worker does with one video. Made inside the worker: only there torch is imported."""
+"""The interface of executors, which process single videos in a worker, where torch is imported."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ _ERROR_CODES: Sequence[tuple[type[Exception], str]] = (
     (MemoryError, "memory"),
     (OSError, "io"),
 )
-"""The first that fits gives the code."""
+"""Exception class -> status code; the first match is used."""
 
 _KEY_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class EngineFacts:
-    """What a worker tells when it is ready.
+class ExecutorInfo:
+    """Information on an executor, which a worker sends when it is ready.
 
     Attributes:
-        key: hash of everything that decides results: command, settings, model.
+        key: hash of everything that determines results: command, settings, model.
         about: one line for ``-v``.
-        device: ``cpu``, ``cuda`` (the first of all) or ``cuda:N`` (this one was asked for).
-        num_devices: devices of that kind.
+        device: ``cpu``, ``cuda`` (chosen automatically) or ``cuda:N`` (requested).
+        num_devices: number of devices of that kind.
         warnings: one sentence each.
     """
 
@@ -73,57 +73,57 @@ class EngineFacts:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> EngineFacts:
+    def from_dict(cls, data: dict[str, Any]) -> ExecutorInfo:
         return cls(**{**data, "warnings": tuple(data["warnings"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A video that is done: the files written for it, and whether they tell all of it."""
+    """The result of one video: the written files, and why it is partial, if so."""
 
     files: Sequence[Path]
     partial: Partial | None = None
     warnings: Sequence[str] = ()
 
 
-class Engine(Protocol):
-    """Works on one video after the other."""
+class Executor(Protocol):
+    """Processes one video after the other."""
 
-    facts: EngineFacts
+    facts: ExecutorInfo
 
     def run(self, task: Task, progress: Progress) -> Result:
-        """Do one video and write its results.
+        """Process one video and write its results.
 
         Raises:
-            VtnstreamError: one line.
+            VtnstreamError: the video failed, or the request is wrong.
         """
 
 
-MakeEngine = Callable[[], Engine]
-"""Picklable: it is called in each worker."""
+MakeExecutor = Callable[[], Executor]
+"""Makes the executor; called in each worker, so it must be picklable."""
 
 
-class Refused(Exception):
-    """The request is wrong whatever the video; ends the batch."""
+class RequestRefused(Exception):
+    """The request is wrong for every video; ends the batch."""
 
 
-def attempt(engine: Engine, task: Task, progress: Progress) -> Outcome:
-    """Do one video, whatever happens.
+def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
+    """Process one video; exceptions become a failed outcome.
 
     Raises:
-        Refused: no other video would fare better.
+        RequestRefused: the request is wrong for every video.
     """
     began = time.perf_counter()
     try:
         identity: dict[str, Any] | None = file_identity(task.path)
     except VideoOpenError:
-        identity = None  # the engine says better what is wrong
+        identity = None  # the executor reports the error
     try:
-        result = engine.run(task, progress)
+        result = executor.run(task, progress)
         outputs = {file.name: file.stat().st_size for file in result.files}
     except Exception as error:
         if concerns_all(error, task.path):
-            raise Refused(one_line(error)) from error
+            raise RequestRefused(one_line(error)) from error
         return Outcome.failure(
             task.path,
             next((code for kind, code in _ERROR_CODES if isinstance(error, kind)), "internal"),
@@ -158,6 +158,6 @@ def _seconds(partial: Partial | None) -> dict[str, Any] | None:
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:
-    """Hex name of settings: equal settings, equal names."""
+    """Hex digest of settings."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]

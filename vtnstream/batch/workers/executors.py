@@ -1,7 +1,7 @@
-"""The engines of the three commands: a model asked about videos, or a backbone extracting.
+"""The executors of ``batch classify``, ``batch timeline`` and ``batch extract``.
 
-Beside what an engine does, they tell what a cluster must know to cut a video into ranges:
-``encoder``, ``sampling``, ``part``, and ``splits``, whether features of ranges will do.
+They also provide what a cluster needs to split a video into ranges: ``encoder``, ``sampling``,
+``part``, and ``splits``, which says whether results can be computed from features of ranges.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtnstream.batch.workers.executor import EngineFacts, Result, settings_key
+from vtnstream.batch.workers.executor import ExecutorInfo, Result, settings_key
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
@@ -29,23 +29,23 @@ FEATURES_SUFFIX = ".safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The part of each video that is asked about, in the user's words."""
+    """The part of each video to process, as given by the user."""
 
     start: Any = None
     end: Any = None
     stream: int | None = None
 
 
-class AnalysisEngine:
-    """``classify`` and ``timeline``.
+class AnalysisExecutor:
+    """The executor of ``classify`` and ``timeline``.
 
     Args:
-        model: a model folder or a name on the Hub; None is the bundled one.
+        model: a model folder or a name on the Hub; None is the bundled model.
         request: fields of :class:`vtnstream.inference.request.Request`.
-        localize: how to make a timeline; None for the class alone.
-        formats, top_k: what is written of a report.
-        every: formats that cannot hold a report are left out with a remark; else they are an
-            error, as they were named.
+        localize: settings of the timeline; None to predict only the class.
+        formats, top_k: formats of the result files, and number of classes in them.
+        every: whether formats that cannot hold a report are left out with a warning; otherwise
+            they are an error.
         runtime: device, dtype, cache.
         output: folder of the results.
     """
@@ -84,7 +84,7 @@ class AnalysisEngine:
             "formats": list(formats),
             "top_k": top_k,
         }
-        self.facts = engine_facts(settings, self.encoder, runtime, f"model {config.name}")
+        self.facts = executor_info(settings, self.encoder, runtime, f"model {config.name}")
 
     @property
     def encoder(self) -> FrameEncoder:
@@ -124,15 +124,15 @@ class AnalysisEngine:
         return Result(written.files, report.partial, (*report.warnings, *written.remarks))
 
 
-class ExtractEngine:
-    """``extract``.
+class ExtractExecutor:
+    """The executor of ``extract``.
 
     Args:
-        encoder, sampling: what turns frames into features, and which frames.
-        part: of each video.
+        encoder, sampling: frame encoder, and selection of the frames.
+        part: part of each video.
         runtime: device, dtype, cache.
         output: folder of the feature files.
-        warnings: what to tell once, of the backbone.
+        warnings: warnings about the backbone, shown once.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class ExtractEngine:
             "part": dataclasses.asdict(part),
         }
         about = f"backbone {encoder.config.name}"
-        self.facts = engine_facts(settings, encoder, runtime, about, warnings)
+        self.facts = executor_info(settings, encoder, runtime, about, warnings)
 
     def run(self, task: Task, progress: Progress) -> Result:
         from vtnstream.inference.extract_file import extract_to_file
@@ -180,19 +180,19 @@ class ExtractEngine:
         return Result([target], report.partial, report.warnings)
 
 
-def engine_facts(
+def executor_info(
     settings: Mapping[str, Any],
     encoder: FrameEncoder,
     runtime: RuntimeConfig,
     about: str,
     warnings: Sequence[str] = (),
-) -> EngineFacts:
-    """What an engine with these settings tells its batch. Beside the settings, what is asked
-    to compute and in what precision decide results; where it does only rounds otherwise."""
+) -> ExecutorInfo:
+    """Information on an executor with these settings. Precision and backend also determine results,
+    so they are part of the key; the device only changes rounding."""
     import torch
 
     kind = encoder.device.type
-    return EngineFacts(
+    return ExecutorInfo(
         key=settings_key({**settings, "dtype": encoder.dtype, "backend": runtime.backend}),
         about=f"{about} on {encoder.device} in {encoder.dtype}",
         device=runtime.device if ":" in runtime.device else kind,

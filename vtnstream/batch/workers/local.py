@@ -1,5 +1,5 @@
-"""A pool of processes on this machine. A worker that crashes, hangs or grows fails one video
-and is replaced by a fresh one."""
+"""A pool of worker processes on this machine. If a worker crashes, hangs or uses too much memory,
+its video fails and the worker is replaced."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pathlib import Path
 from typing import Any, Self
 
 from vtnstream.batch import machine
-from vtnstream.batch.workers.executor import EngineFacts, MakeEngine
+from vtnstream.batch.workers.executor import ExecutorInfo, MakeExecutor
 from vtnstream.batch.workers.outcome import Outcome, Task
-from vtnstream.batch.workers.pool import Silence, Tell, Voice
-from vtnstream.batch.workers.process import OUTSIDE, Event, WorkerProcess
+from vtnstream.batch.workers.pool import IgnoreMessages, MessageSink, OnProgress
+from vtnstream.batch.workers.process import STOP_SIGNALS, Event, WorkerProcess
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 
 WORKER_BYTES = 3 * 2**30
-"""What a worker wants of memory, torch and a model included, when we choose their number."""
+"""Expected memory of a worker with torch and a model; limits the default number of workers."""
 
 _MEMORY_SHARE = 0.9
-"""Of the memory of the machine, for all workers together."""
+"""Share of the machine's memory for all workers together."""
 
 _POLL_SECONDS = 0.1
-_TELL_SECONDS = 0.5
-_MAX_FALSE_STARTS = 3
+_REPORT_SECONDS = 0.5
+_MAX_FAILED_STARTS = 3
 _MAX_STOPS = 3
-"""A worker ended from outside is no fault of its video, this often."""
+"""Number of times that a worker stopped by a signal does not count as a crash of its video."""
 
 
 @dataclass(slots=True)
 class _Attempts:
-    """What was tried on one video so far."""
+    """The failed attempts at one video."""
 
     crashes: int = 0
     stops: int = 0
@@ -52,31 +52,31 @@ class LocalPool:
     """Worker processes of this machine (see :class:`vtnstream.batch.workers.pool.Pool`).
 
     Args:
-        make_engine: makes what works on videos, in each worker.
-        config: how many workers, and their limits.
-        threads: of torch in each worker; None shares the processor's cores out.
-        voice: hears of the workers.
+        make_executor: makes the executor in each worker.
+        config: number of workers, and their limits.
+        threads: CPU threads of each worker; None is the cores divided by the workers.
+        messages: receives messages about the workers.
     """
 
     def __init__(
         self,
-        make_engine: MakeEngine,
+        make_executor: MakeExecutor,
         config: BatchConfig,
         *,
         threads: int | None = None,
-        voice: Voice | None = None,
+        messages: MessageSink | None = None,
     ) -> None:
-        self._make_engine = make_engine
+        self._make_executor = make_executor
         self._config = config
-        self._voice = voice or Silence()
+        self._messages = messages or IgnoreMessages()
         self.num_workers = config.workers or _num_workers()
         self.threads = threads or max(1, machine.num_cores() // self.num_workers)
-        self._facts: EngineFacts | None = None
+        self._facts: ExecutorInfo | None = None
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._workers: list[WorkerProcess] = []
         self._attempts: dict[Task, _Attempts] = {}
         self._num_started = 0
-        self._false_starts = 0
+        self._failed_starts = 0
 
     def __enter__(self) -> Self:
         self._scratch = Path(tempfile.mkdtemp(prefix="vtnstream-batch-"))
@@ -92,13 +92,13 @@ class LocalPool:
 
     @property
     def memory_limit(self) -> int | None:
-        """Bytes a worker may hold."""
+        """Bytes of memory that a worker may use, or None without a limit."""
         if self._config.memory_limit_bytes is not None:
             return self._config.memory_limit_bytes
         total = machine.memory_bytes()
         return None if total is None else int(total * _MEMORY_SHARE / self.num_workers)
 
-    def start(self) -> EngineFacts:
+    def start(self) -> ExecutorInfo:
         self._add_worker()
         while self._facts is None:
             self._handle(self._next_event(), deque())
@@ -107,24 +107,24 @@ class LocalPool:
             self.num_workers = 1 if ":" in self._facts.device else self._facts.num_devices
         return self._facts
 
-    def run(self, tasks: Sequence[Task], tell: Tell) -> Generator[Outcome, None, None]:
+    def run(self, tasks: Sequence[Task], on_progress: OnProgress) -> Generator[Outcome, None, None]:
         waiting = deque(tasks)
-        told = 0.0
+        last_report = 0.0
         while waiting or any(worker.task for worker in self._workers):
             self._assign(waiting)
             for outcome in (self._handle(self._next_event(), waiting), *self._watch()):
                 if outcome is not None:
                     yield outcome
-            if time.monotonic() - told >= _TELL_SECONDS:
-                told = time.monotonic()
-                tell(*self._state())
+            if time.monotonic() - last_report >= _REPORT_SECONDS:
+                last_report = time.monotonic()
+                on_progress(*self._state())
 
     # ---------------------------------------------------------------------------- workers
 
     def _assign(self, waiting: deque[Task]) -> None:
         for worker in self._workers:
             if waiting and worker.ready and worker.task is None:
-                worker.give(waiting.popleft())
+                worker.assign(waiting.popleft())
         free = sum(worker.task is None for worker in self._workers)
         while free < len(waiting) and len(self._workers) < self.num_workers:
             self._add_worker()
@@ -135,7 +135,7 @@ class LocalPool:
         slot = next(i for i in range(self.num_workers) if i not in taken)
         self._num_started += 1
         worker = WorkerProcess(
-            self._make_engine,
+            self._make_executor,
             slot=slot,
             environment=self._environment(slot),
             scratch=self._scratch / f"worker-{self._num_started}",
@@ -152,7 +152,7 @@ class LocalPool:
         return variables
 
     def _remove(self, worker: WorkerProcess, *, dead: bool = False) -> str:
-        """End a worker and tidy up behind it; says how it ended."""
+        """Stop a worker and remove its files; returns how it ended."""
         self._workers.remove(worker)
         if not dead:
             worker.end()
@@ -174,11 +174,11 @@ class LocalPool:
         worker, fields = event.worker, event.fields
         match event.kind:
             case "ready":
-                self._ready(worker, EngineFacts.from_dict(fields))
+                self._ready(worker, ExecutorInfo.from_dict(fields))
             case "progress":
                 worker.share = fields["share"]
             case "warning":
-                self._voice.warn(fields["message"])
+                self._messages.warn(fields["message"])
             case "refused" if worker.ready or self._facts is None:
                 raise UsageError(fields["error"])
             case "refused" | "broken":
@@ -189,15 +189,15 @@ class LocalPool:
                 return self._died(worker, waiting)
         return None
 
-    def _ready(self, worker: WorkerProcess, facts: EngineFacts) -> None:
+    def _ready(self, worker: WorkerProcess, facts: ExecutorInfo) -> None:
         if self._facts is None:
             self._facts = facts
-            self._voice.note(facts.about)
+            self._messages.note(facts.about)
             for warning in facts.warnings:
-                self._voice.warn(warning)
+                self._messages.warn(warning)
         elif facts.key != self._facts.key:
-            raise BatchError("the model or its weights changed while the batch ran: run it again")
-        worker.ready, self._false_starts = True, 0
+            raise BatchError("the model or its weights changed during the batch: run it again")
+        worker.ready, self._failed_starts = True, 0
 
     def _finished(self, worker: WorkerProcess, data: dict[str, Any]) -> Outcome:
         task = worker.task
@@ -213,50 +213,50 @@ class LocalPool:
         return replace(outcome, seconds=seconds, attempts=before.count)
 
     def _died(self, worker: WorkerProcess, waiting: deque[Task]) -> Outcome | None:
-        """A worker has ended without being told to."""
-        task, seconds, words = worker.task, worker.seconds, worker.last_words()
+        """Handle a worker that ended unexpectedly."""
+        task, seconds, words = worker.task, worker.seconds, worker.stderr_tail()
         how = self._remove(worker, dead=True)
-        self._voice.debug(words)
+        self._messages.debug(words)
         if task is None:
-            self._false_starts += not worker.ready
-            if self._false_starts >= _MAX_FALSE_STARTS or self._facts is None:
-                problem = worker.problem or f"one {how} (--debug shows more)"
+            self._failed_starts += not worker.ready
+            if self._failed_starts >= _MAX_FAILED_STARTS or self._facts is None:
+                problem = worker.problem or f"one {how} (see --debug)"
                 raise BatchError(f"workers do not start: {problem}")
             return None
         attempts = self._attempts.setdefault(task, _Attempts())
         attempts.seconds += seconds
-        if worker.returncode is not None and -worker.returncode in OUTSIDE:
+        if worker.returncode is not None and -worker.returncode in STOP_SIGNALS:
             if attempts.stops < _MAX_STOPS:
                 attempts.stops += 1
                 waiting.appendleft(task)
                 return None
         elif attempts.crashes < self._config.retries:
             attempts.crashes += 1
-            waiting.append(task)  # at the end: by then the machine may have more room
+            waiting.append(task)  # last, when the machine may have more free memory
             return None
         return self._failed(task, "crash", f"its worker {how}")
 
     def _watch(self) -> Iterator[Outcome]:
-        """End what takes too long or too much."""
+        """Stop workers that exceed the time or memory limit."""
         for worker in tuple(self._workers):
             held, limit = worker.memory(), self.memory_limit
             if held is not None and limit is not None and held > limit:
                 yield self._too_large(worker, held, limit)
-            elif worker.task is not None and self._too_long(worker):
+            elif worker.task is not None and self._is_overdue(worker):
                 task, seconds = worker.task, worker.seconds
                 self._remove(worker)
                 message = f"stopped after {seconds:.0f} s (--timeout)"
                 yield self._failed(task, "timeout", message, seconds)
 
-    def _too_long(self, worker: WorkerProcess) -> bool:
+    def _is_overdue(self, worker: WorkerProcess) -> bool:
         return self._config.timeout is not None and worker.seconds > self._config.timeout
 
     def _too_large(self, worker: WorkerProcess, held: int, limit: int) -> Outcome:
         task, seconds = worker.task, worker.seconds
         self._remove(worker)
-        size = f"at {held / 2**20:,.0f} MB of memory, {limit / 2**20:,.0f} MB are allowed"
+        size = f"at {held / 2**20:,.0f} MB of memory, the limit is {limit / 2**20:,.0f} MB"
         if task is None:
-            raise BatchError(f"a worker was stopped before it began, {size}: see --memory-limit")
+            raise BatchError(f"a worker was stopped at start {size}: raise --memory-limit")
         return self._failed(task, "memory", f"stopped {size} (--memory-limit)", seconds)
 
     def _failed(self, task: Task, code: str, message: str, seconds: float = 0.0) -> Outcome:
@@ -271,11 +271,11 @@ class LocalPool:
 
     def _state(self) -> tuple[float, str]:
         busy = [worker for worker in self._workers if worker.task is not None]
-        return sum(worker.share for worker in busy), f"{len(busy)} at work"
+        return sum(worker.share for worker in busy), f"{len(busy)} workers busy"
 
 
 def _num_workers() -> int:
-    """One for two cores, as decoder and model keep one each busy, as far as memory reaches."""
+    """One worker per two cores (one for the decoder, one for the model), limited by memory."""
     memory = machine.memory_bytes()
     by_memory = machine.num_cores() if memory is None else memory // WORKER_BYTES
     return max(1, min(machine.num_cores() // 2, by_memory))

@@ -1,4 +1,4 @@
-"""What passes between the parent and its workers: a task, and what became of it."""
+"""The messages between the parent and its workers: tasks and outcomes."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ STATUSES = (DONE, PARTIAL, FAILED)
 
 CODES = {
     "ok": "complete",
-    "partial": "a result, but not all of the video could be read",
-    "input": "the name led to no video",
+    "partial": "there is a result, but part of the video could not be read",
+    "input": "there is no video of this name",
     "open": "the file cannot be opened, or is not a video",
-    "no-video": "no video stream in it",
-    "decode": "nothing useful could be decoded",
-    "video": "the video cannot be used: it changed while it was read, for instance",
-    "request": "what was asked for does not fit this video (a range beyond its end)",
-    "format": "a format that was asked for cannot hold this result",
-    "features": "stored features do not fit",
+    "no-video": "the file has no video stream",
+    "decode": "no usable frame could be decoded",
+    "video": "the video cannot be used, for instance because it changed while it was read",
+    "request": "the request does not fit this video, for instance a range after its end",
+    "format": "a requested format cannot hold this result",
+    "features": "stored features do not match the request",
     "store": "features cannot be stored or read",
     "output": "a result cannot be written",
     "io": "another file cannot be read or written",
-    "memory": "more memory than the limit",
-    "timeout": "longer than --timeout",
-    "crash": "the worker died",
+    "memory": "the worker exceeded --memory-limit, or memory ran out",
+    "timeout": "the video took longer than --timeout",
+    "crash": "the worker crashed",
     "internal": "a bug in vtnstream",
 }
-"""Every ``code`` of a status line, and what it means."""
+"""Codes of status lines -> meaning."""
 
-PASSING = frozenset({"store", "output", "io"})
-"""Failures of the surroundings, not of the video: a later run tries again by itself."""
+RETRYABLE = frozenset({"store", "output", "io"})
+"""Codes of failures of the system rather than the video; a later run repeats these videos."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One video to do; its results are called ``name`` and the ending of their format."""
+    """One video to process; its result files are called ``name`` plus the suffix of the format."""
 
     path: str
     name: str
@@ -43,19 +43,19 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task.
+    """The outcome of a task.
 
     Attributes:
-        path: the input, as it was named.
+        path: the input as given by the user.
         status, code: of :data:`STATUSES` and :data:`CODES`.
-        error: one line that names the input, where it failed.
-        seconds: wall time, all attempts together.
+        error: one line that names the input, or None unless it failed.
+        seconds: wall time of all attempts.
         partial: ``reasons``, ``seconds_read`` and ``seconds_expected`` of a partial result.
-        outputs: name (in the output folder) -> bytes.
-        file: the video's identity when work on it began.
+        outputs: file name in the output folder -> size in bytes.
+        file: identity of the video when processing began.
         warnings: one sentence each.
-        traceback: for ``--debug``.
-        attempts: how often it was tried.
+        traceback: traceback for ``--debug``.
+        attempts: number of attempts.
     """
 
     path: str

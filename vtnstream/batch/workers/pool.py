@@ -1,29 +1,29 @@
-"""What works off tasks: processes of this machine, or the actors of a cluster."""
+"""The interface of worker pools: processes of this machine, or actors of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, Self
 
-from vtnstream.batch.workers.executor import EngineFacts
+from vtnstream.batch.workers.executor import ExecutorInfo
 from vtnstream.batch.workers.outcome import Outcome, Task
 
 
-class Voice(Protocol):
-    """Who hears what a pool has to say beside its outcomes."""
+class MessageSink(Protocol):
+    """Receives the messages of a pool."""
 
     def warn(self, message: str) -> None:
-        """What the user should know."""
+        """A warning."""
 
     def note(self, message: str) -> None:
-        """What the curious want to know."""
+        """A detail, for ``-v``."""
 
     def debug(self, text: str) -> None:
-        """What a worker printed before it died."""
+        """The last output of a worker that died, for ``--debug``."""
 
 
-class Silence:
-    """Nobody hears."""
+class IgnoreMessages:
+    """Ignores all messages."""
 
     def warn(self, message: str) -> None:
         pass
@@ -35,30 +35,30 @@ class Silence:
         pass
 
 
-Tell = Callable[[float, str], None]
-"""Called with how many videos are done in part (0.5 is half of one), and what is going on."""
+OnProgress = Callable[[float, str], None]
+"""Called with the sum of the done shares of the current videos (0.5 is half of one), and a note."""
 
 
 class Pool(Protocol):
-    """Workers, there while the context lasts."""
+    """A pool of workers, which exist while the context lasts."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
 
-    def start(self) -> EngineFacts:
-        """Bring up the first worker.
+    def start(self) -> ExecutorInfo:
+        """Start the first worker.
 
         Raises:
-            UsageError: what was asked for cannot be made.
-            BatchError: it does not start.
+            UsageError: the request is wrong: the executor cannot be made.
+            BatchError: the worker does not start.
         """
         ...
 
-    def run(self, tasks: Sequence[Task], tell: Tell) -> Generator[Outcome, None, None]:
-        """Do every task, in any order; each gives one outcome, whatever happens to its worker.
+    def run(self, tasks: Sequence[Task], on_progress: OnProgress) -> Generator[Outcome, None, None]:
+        """Process all tasks in any order. Each yields one outcome, even if its worker dies.
 
         Raises:
-            UsageError: the request is wrong whatever the video.
-            BatchError: workers do not start any more.
+            UsageError: the request is wrong for every video.
+            BatchError: workers no longer start.
         """
         ...

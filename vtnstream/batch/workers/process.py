@@ -1,4 +1,4 @@
-"""A worker as its parent sees it: a process to talk to, to watch and to end."""
+"""The parent's side of a worker process."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.batch.machine import resident_bytes
-from vtnstream.batch.workers.executor import MakeEngine
+from vtnstream.batch.workers.executor import MakeExecutor
 from vtnstream.batch.workers.outcome import Task
 
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
     "from vtnstream.batch.workers.worker import main; main()"
 )
-"""Modules come from where the parent's do, and from no folder that happens to be current."""
+"""The worker uses the parent's module path, without its own current directory."""
 
 _TAIL_BYTES = 4096
 _REAP_SECONDS = 1.0
 
-OUTSIDE = frozenset(
+STOP_SIGNALS = frozenset(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
 )
-"""Signals by which somebody asks a process to stop; nothing is wrong with its video."""
+"""Signals that ask a process to stop, and so are no crash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One message of a worker, or ``ended`` when there will be no more."""
+    """One message of a worker; ``ended`` is the last."""
 
     worker: WorkerProcess
     kind: str
@@ -47,26 +47,26 @@ class Event:
 
 
 class WorkerProcess:
-    """A worker and what it is doing.
+    """A worker process and its state.
 
     Args:
-        make_engine: called in the worker.
-        slot: its place among the workers, from 0.
-        environment: variables of its own.
-        scratch: a folder of its own for temporary files, gone with it.
-        events: where its messages go.
+        make_executor: makes the executor in the worker.
+        slot: index of the worker, from 0.
+        environment: additional environment variables.
+        scratch: its own folder for temporary files.
+        events: queue of its messages.
 
     Attributes:
-        task: what it works on, None while it starts or waits.
-        ready: it has told so.
-        num_done: videos it has ended.
-        share: how far the task is, 0 to 1.
-        problem: why it could not start, where it told.
+        task: current task, or None while it starts or waits.
+        ready: whether it has reported that it is ready.
+        num_done: number of finished videos.
+        share: progress of the task, 0 to 1.
+        problem: reported reason why it could not start, or None.
     """
 
     def __init__(
         self,
-        make_engine: MakeEngine,
+        make_executor: MakeExecutor,
         *,
         slot: int,
         environment: Mapping[str, str],
@@ -91,46 +91,46 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env={**os.environ, **environment, "TMPDIR": str(scratch)},
-                start_new_session=True,  # Ctrl-C of the terminal is the parent's affair
+                start_new_session=True,  # only the parent handles Ctrl-C
             )
         self._reader = threading.Thread(target=self._read, args=(events,), daemon=True)
         self._reader.start()
-        self._write(base64.b64encode(pickle.dumps(make_engine)))
+        self._write(base64.b64encode(pickle.dumps(make_executor)))
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def give(self, task: Task) -> None:
-        """Start it on a task."""
+    def assign(self, task: Task) -> None:
+        """Send a task to the worker."""
         self.task, self.began, self.share = task, time.monotonic(), 0.0
         self._write(json.dumps(asdict(task)).encode())
 
     def finish(self) -> float:
-        """The task has ended, after this many seconds."""
+        """Record the end of the task; returns its seconds."""
         self.task = None
         self.num_done += 1
         return self.seconds
 
     @property
     def seconds(self) -> float:
-        """Since its task (or itself) was started."""
+        """Seconds since its task (or the worker) started."""
         return time.monotonic() - self.began
 
     def memory(self) -> int | None:
-        """Bytes it holds."""
+        """Bytes of memory that it uses, or None if unknown."""
         return resident_bytes(self.pid)
 
     def end(self) -> None:
-        """Kill it. Whatever it was writing is whole or absent."""
+        """Kill the worker. Files are written atomically, so none is left incomplete."""
         with suppress(OSError):
             if os.name == "posix":
-                os.killpg(self.pid, signal.SIGKILL)  # with whatever it has started
+                os.killpg(self.pid, signal.SIGKILL)  # including its child processes
             else:
                 self._process.kill()
 
     def reap(self) -> str:
-        """Wait for its end, helping after a second, and say how it came to it."""
+        """Wait for its end, killing it after a second; returns how it ended."""
         for _ in range(2):
             try:
                 self._process.wait(_REAP_SECONDS)
@@ -138,7 +138,7 @@ class WorkerProcess:
             except subprocess.TimeoutExpired:
                 self.end()
         else:
-            return describe_end(None)  # it hangs in the system and dies when it can
+            return describe_end(None)  # it hangs in a system call
         self._reader.join(_REAP_SECONDS)
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
@@ -150,8 +150,8 @@ class WorkerProcess:
     def returncode(self) -> int | None:
         return self._process.returncode
 
-    def last_words(self) -> str:
-        """The end of what it printed: the stack of a crash, for ``--debug``."""
+    def stderr_tail(self) -> str:
+        """The end of its standard error, such as the stack of a crash, for ``--debug``."""
         with suppress(OSError), open(self._stderr, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             return file.read().decode(errors="backslashreplace").strip()
@@ -159,7 +159,7 @@ class WorkerProcess:
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        with suppress(OSError):  # it has died; its end is told by the reader
+        with suppress(OSError):  # it has died; the reader thread reports its end
             self._process.stdin.write(data + b"\n")
             self._process.stdin.flush()
 
@@ -173,15 +173,15 @@ class WorkerProcess:
 
 
 def describe_end(returncode: int | None) -> str:
-    """``crashed (SIGSEGV)``, ``was killed (...)`` or ``ended by itself (code 3)``."""
+    """Describe a return code: ``crashed (SIGSEGV)``, ``was killed (...)``, ``exited (code 3)``."""
     if returncode is None:
         return "does not end"
     if returncode >= 0:
-        return f"ended by itself (code {returncode})"
+        return f"exited (code {returncode})"
     try:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
     if name == "SIGKILL":
         return "was killed (SIGKILL; the system may be out of memory)"
-    return f"was ended ({name})" if -returncode in OUTSIDE else f"crashed ({name})"
+    return f"was stopped ({name})" if -returncode in STOP_SIGNALS else f"crashed ({name})"

@@ -1,8 +1,9 @@
-"""What runs in a worker: a process that was spawned, never forked.
+"""The code of a worker process.
 
-Lines of JSON come in on standard input (first how to make the engine, then tasks) and go out
-on what was standard output; what libraries print goes to standard error. It ends with its
-parent, however that ends, and takes no signal of the terminal for itself.
+The process is spawned, not forked. It reads lines from standard input: first the pickled function
+that makes the executor, then tasks as JSON. It writes JSON lines to standard output; what libraries
+print is redirected to standard error. It ends when its parent ends, and does not receive signals of
+the terminal.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ import traceback
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from vtnstream.batch.workers.executor import Engine, MakeEngine, Refused, attempt
+from vtnstream.batch.workers.executor import Executor, MakeExecutor, RequestRefused, attempt
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.errors import MissingExtraError, ModelError, UsageError, one_line
 
-_TELL_SECONDS = 0.5
+_REPORT_SECONDS = 0.5
 _SET_DEATH_SIGNAL = 1
 _OOM_SCORE = 500
-"""The system's own out-of-memory killer takes a worker before it takes the parent."""
+"""Score by which the kernel's out-of-memory killer prefers workers to the parent."""
 
 
 def main() -> None:
-    """Serve the parent whose process number is the first argument; never returns."""
+    """Serve the parent, whose process id is the first argument. Does not return."""
     out = _own_output()
-    _end_with(int(sys.argv[1]))
-    _be_expendable()
+    _die_with(int(sys.argv[1]))
+    _prefer_out_of_memory_kill()
     faulthandler.enable()
     code = 1
     try:
@@ -44,38 +45,38 @@ def main() -> None:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:
         traceback.print_exc()
-    os._exit(code)  # at once: the thread that listens cannot be joined
+    os._exit(code)  # the listening thread cannot be joined
 
 
 def _serve(channel: Channel) -> None:
     source = sys.stdin.buffer
-    make_engine: MakeEngine = pickle.loads(base64.b64decode(source.readline()))
+    make_executor: MakeExecutor = pickle.loads(base64.b64decode(source.readline()))
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(source, tasks), daemon=True).start()
     try:
-        engine = make_engine()
+        executor = make_executor()
     except (UsageError, MissingExtraError, ModelError) as error:
         channel.send("refused", error=one_line(error))
         return
     except Exception as error:
         channel.send("broken", error=one_line(error))
         raise
-    channel.send("ready", **engine.facts.as_dict())
+    channel.send("ready", **executor.facts.as_dict())
     while True:
-        _work(engine, Task(**json.loads(tasks.get())), channel)
+        _work(executor, Task(**json.loads(tasks.get())), channel)
 
 
-def _work(engine: Engine, task: Task, channel: Channel) -> None:
+def _work(executor: Executor, task: Task, channel: Channel) -> None:
     try:
-        outcome = attempt(engine, task, WireProgress(channel))
-    except Refused as error:
+        outcome = attempt(executor, task, ChannelProgress(channel))
+    except RequestRefused as error:
         channel.send("refused", error=str(error))
     else:
         channel.send("outcome", outcome=outcome.as_dict())
 
 
 class Channel:
-    """Lines to the parent, whole ones only, from any thread."""
+    """Writes whole lines to the parent, from any thread."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -83,13 +84,13 @@ class Channel:
 
     def send(self, event: str, **fields: Any) -> None:
         data = json.dumps({"event": event, **fields}).encode() + b"\n"
-        with self._lock, suppress(BrokenPipeError):  # then the end is near anyway
+        with self._lock, suppress(BrokenPipeError):  # the parent has ended
             self._out.write(data)
             self._out.flush()
 
 
-class WireProgress:
-    """Tells the parent how far the video is, now and then."""
+class ChannelProgress:
+    """Sends progress and warnings to the parent."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -101,7 +102,7 @@ class WireProgress:
 
     def advance(self, done: float, *, note: str = "") -> None:
         now = time.monotonic()
-        if self._total and now - self._last >= _TELL_SECONDS:
+        if self._total and now - self._last >= _REPORT_SECONDS:
             self._last = now
             self._channel.send("progress", share=min(1.0, done / self._total))
 
@@ -113,25 +114,25 @@ class WireProgress:
 
 
 def _own_output() -> BinaryIO:
-    """Standard output for us alone; whoever prints prints to standard error."""
+    """Take standard output for messages, and redirect other output to standard error."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return out
 
 
-def _end_with(parent: int) -> None:
-    """Die when the parent dies. The system sees to it even while native code holds the
-    interpreter; where it cannot, :func:`_listen` does."""
+def _die_with(parent: int) -> None:
+    """End this process when the parent dies. Linux does this even while native code blocks the
+    interpreter; elsewhere :func:`_listen` does it."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    if os.name == "posix" and os.getppid() != parent:  # it died before we asked
+    if os.name == "posix" and os.getppid() != parent:  # the parent has died already
         os._exit(1)
 
 
-def _be_expendable() -> None:
-    """First to go when memory runs out, and without a core file the size of memory."""
+def _prefer_out_of_memory_kill() -> None:
+    """Let the out-of-memory killer choose this process first, and disable core files."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(_OOM_SCORE))
     with suppress(ImportError, ValueError, OSError):
@@ -144,4 +145,4 @@ def _be_expendable() -> None:
 def _listen(source: BinaryIO, tasks: queue.SimpleQueue[bytes]) -> None:
     for line in source:
         tasks.put(line)
-    os._exit(0)  # the parent has closed its end, or is gone
+    os._exit(0)  # the parent has closed the pipe or died

@@ -66,11 +66,11 @@ def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig 
     files = ResultFiles.of(
         values["format"] or DEFAULT_FORMATS, console, timeline=localize is not None
     )
-    make_engine = partial(
-        batch_options.make_analysis_engine, values, localize, files.formats, files.every
+    make_executor = partial(
+        batch_options.make_analysis_executor, values, localize, files.formats, files.every
     )
     suffixes = tuple(WRITERS[name].suffix for name in files.formats)
-    return batch_options.run(console, values, make_engine, suffixes)
+    return batch_options.run(console, values, make_executor, suffixes)
 
 
 @batch_command(batch, timeline_one, TIMELINE_EXAMPLES)
@@ -101,8 +101,8 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     crashes, hangs or fills the memory of its worker fails without affecting the others.
     """
     require_backbone(values)
-    make_engine = partial(batch_options.make_extract_engine, values)
-    return batch_options.run(console, values, make_engine, (FEATURES_SUFFIX,))
+    make_executor = partial(batch_options.make_extract_executor, values)
+    return batch_options.run(console, values, make_executor, (FEATURES_SUFFIX,))
 
 
 @batch.command(cls=Command, examples=STATUS_EXAMPLES)

@@ -13,7 +13,7 @@ from vtnstream.batch.run import Batch, run_batch
 from vtnstream.batch.shard import parse_shard
 from vtnstream.batch.status import StatusLine, Summary, open_log
 from vtnstream.batch.storage import FolderStorage, Storage, open_storage
-from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine, Part
+from vtnstream.batch.workers.executors import AnalysisExecutor, ExtractExecutor, Part
 from vtnstream.batch.workers.local import LocalPool
 from vtnstream.batch.workers.outcome import FAILED, PARTIAL, Outcome
 from vtnstream.cli.analysis import request_from
@@ -32,7 +32,7 @@ from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
-    from vtnstream.batch.workers.executor import MakeEngine
+    from vtnstream.batch.workers.executor import MakeExecutor
     from vtnstream.batch.workers.pool import Pool
 
 _REPLACED = ("features", "json", "jsonl", "output_dir", "output", "overwrite", "threads")
@@ -145,15 +145,15 @@ def config_from(values: Mapping[str, Any]) -> BatchConfig:
 # ------------------------------------------------------------------------- in the worker
 
 
-def make_analysis_engine(
+def make_analysis_executor(
     values: Mapping[str, Any],
     localize: TimelineConfig | None,
     formats: tuple[str, ...],
     every: bool,
-) -> AnalysisEngine:
+) -> AnalysisExecutor:
     """Build the executor of ``batch classify`` and ``batch timeline`` in a worker."""
     keep_freed_memory()
-    return AnalysisEngine(
+    return AnalysisExecutor(
         values["model"],
         request_from(values),
         localize,
@@ -165,12 +165,12 @@ def make_analysis_engine(
     )
 
 
-def make_extract_engine(values: Mapping[str, Any]) -> ExtractEngine:
+def make_extract_executor(values: Mapping[str, Any]) -> ExtractExecutor:
     """Build the executor of ``batch extract`` in a worker."""
     keep_freed_memory()
     notes = _Notes()
     encoding = prepare_encoding(values, notes)
-    return ExtractEngine(
+    return ExtractExecutor(
         encoding.encoder,
         encoding.sampling,
         part=Part(values["start"], values["end"], values["stream"]),
@@ -195,39 +195,39 @@ class _Notes(Console):
 
 
 def run(
-    console: Console, values: dict[str, Any], make_engine: MakeEngine, suffixes: tuple[str, ...]
+    console: Console, values: dict[str, Any], make_executor: MakeExecutor, suffixes: tuple[str, ...]
 ) -> ExitCode:
     """Process the inputs and print the outcome of each.
 
     Args:
         console: prints the messages.
         values: the command's options.
-        make_engine: makes the engine in each worker.
+        make_executor: makes the executor in each worker.
         suffixes: suffixes of the files that each video yields.
     """
     config = config_from(values)
     inputs = resolve(values, files_only=True)
     shard = None if values["shard"] is None else parse_shard(values["shard"])
     storage = open_storage(values["output_dir"])
-    speaker = _Speaker(console, lines=values["jsonl"])
-    pool = _pool(values, make_engine, config, storage, speaker)
+    reporter = _Reporter(console, lines=values["jsonl"])
+    pool = _pool(values, make_executor, config, storage, reporter)
     progress = make_progress(console)
     with open_log(storage, shard) as log:
         batch = Batch(inputs, suffixes, storage, log, shard, config)
         try:
-            summary = run_batch(batch, pool, speaker.hear, progress=progress)
+            summary = run_batch(batch, pool, reporter.on_line, progress=progress)
         finally:
             progress.close()
-    speaker.conclude(summary)
+    reporter.conclude(summary)
     return exit_code(summary)
 
 
 def _pool(
     values: Mapping[str, Any],
-    make_engine: MakeEngine,
+    make_executor: MakeExecutor,
     config: BatchConfig,
     storage: Storage,
-    speaker: _Speaker,
+    reporter: _Reporter,
 ) -> Pool:
     if values["ray"] is None:
         if not isinstance(storage, FolderStorage):
@@ -235,19 +235,19 @@ def _pool(
                 f"{storage.place}: only --ray writes to object storage: name a local folder with -o"
             )
         threads = values["threads"] or _threads_of_environment()
-        return LocalPool(make_engine, config, threads=threads, voice=speaker)
+        return LocalPool(make_executor, config, threads=threads, messages=reporter)
     from vtnstream.batch.workers.cluster import RayPool
 
     place = os.path.abspath(storage.folder) if isinstance(storage, FolderStorage) else storage.place
     device = values["device"]
     return RayPool(
-        make_engine,
+        make_executor,
         config,
         place=place,
         address=values["ray"],
         gpus=None if device == "auto" else device.startswith("cuda"),
         threads=values["threads"],
-        voice=speaker,
+        messages=reporter,
     )
 
 
@@ -263,7 +263,7 @@ def _threads_of_environment() -> int | None:
     return int(text) if text.isdigit() and int(text) else None
 
 
-class _Speaker:
+class _Reporter:
     """Prints the outcome of each video."""
 
     def __init__(self, console: Console, *, lines: bool) -> None:
@@ -271,15 +271,15 @@ class _Speaker:
         self._lines = lines
         self._num_failed_before = 0
 
-    def hear(self, line: StatusLine, outcome: Outcome | None) -> None:
+    def on_line(self, line: StatusLine, outcome: Outcome | None) -> None:
         if outcome is None:
             self._num_failed_before += line.status == FAILED
         else:
-            self._tell(line, outcome)
+            self._print_outcome(line, outcome)
         if self._lines:
             self._console.out(line.as_json(skipped=outcome is None))
 
-    def _tell(self, line: StatusLine, outcome: Outcome) -> None:
+    def _print_outcome(self, line: StatusLine, outcome: Outcome) -> None:
         for warning in outcome.warnings:
             self._console.warn(f"{line.input}: {warning}")
         if line.error is not None:

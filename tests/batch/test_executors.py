@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from vtnstream.batch.workers.executor import Refused, attempt
-from vtnstream.batch.workers.executors import AnalysisEngine, ExtractEngine, Part
+from vtnstream.batch.workers.executor import RequestRefused, attempt
+from vtnstream.batch.workers.executors import AnalysisExecutor, ExtractExecutor, Part
 from vtnstream.batch.workers.outcome import Outcome, Task
 from vtnstream.config import (
     BackboneConfig,
@@ -60,7 +60,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def analysis(model: str, folder: Path, **changes: Any) -> AnalysisEngine:
+def analysis(model: str, folder: Path, **changes: Any) -> AnalysisExecutor:
     request = {key: changes.pop(key) for key in ("sampling", "start", "end") if key in changes}
     settings = {
         "localize": TimelineConfig(),
@@ -70,11 +70,11 @@ def analysis(model: str, folder: Path, **changes: Any) -> AnalysisEngine:
         "runtime": RuntimeConfig(cache_dir=folder / "cache"),
         "output": folder / "out",
     }
-    return AnalysisEngine(model, request, **{**settings, **changes})
+    return AnalysisExecutor(model, request, **{**settings, **changes})
 
 
-def do(engine: AnalysisEngine | ExtractEngine, path: str) -> Outcome:
-    return attempt(engine, Task(path, "name"), NullProgress())
+def do(executor: AnalysisExecutor | ExtractExecutor, path: str) -> Outcome:
+    return attempt(executor, Task(path, "name"), NullProgress())
 
 
 def test_reports_are_written_under_the_given_name(model: str, film: str, tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_a_range_beyond_the_video_is_its_failure_alone(
 
 
 def test_a_request_that_fits_no_video_is_refused(model: str, film: str, tmp_path: Path) -> None:
-    engine = analysis(model, tmp_path, localize=TimelineConfig(localize="dense"))
-    with pytest.raises(Refused, match="dense"):
-        do(engine, film)
+    executor = analysis(model, tmp_path, localize=TimelineConfig(localize="dense"))
+    with pytest.raises(RequestRefused, match="dense"):
+        do(executor, film)
 
 
 def test_a_place_that_is_full_is_no_fault_of_the_video(
@@ -149,12 +149,12 @@ def test_whatever_decides_results_is_in_the_key(model: str, tmp_path: Path) -> N
         make(top_k=1),
         analysis(str(tmp_path / "trained"), tmp_path),
     ]
-    keys = {engine.facts.key for engine in changed}
+    keys = {executor.facts.key for executor in changed}
     assert len(keys) == len(changed) and plain not in keys
 
 
 def test_features_and_what_decides_them(film: str, tmp_path: Path) -> None:
-    def extraction(seed: int = 0, **changes: Any) -> ExtractEngine:
+    def extraction(seed: int = 0, **changes: Any) -> ExtractExecutor:
         torch.manual_seed(seed)
         config = BackboneConfig("test_vit", {"img_size": 64})
         from vtnstream.models.backbone import create_backbone
@@ -166,7 +166,7 @@ def test_features_and_what_decides_them(film: str, tmp_path: Path) -> None:
             "runtime": RuntimeConfig(cache_dir=tmp_path / "cache"),
             "output": tmp_path,
         }
-        return ExtractEngine(encoder, **{**settings, **changes})
+        return ExtractExecutor(encoder, **{**settings, **changes})
 
     outcome = do(extraction(), film)
     assert outcome.outputs == {"name.safetensors": (tmp_path / "name.safetensors").stat().st_size}
@@ -176,5 +176,5 @@ def test_features_and_what_decides_them(film: str, tmp_path: Path) -> None:
         extraction(sampling=SamplingConfig(fps=Fraction(1))),
         extraction(part=Part(start="1")),
     ]
-    assert len({engine.facts.key for engine in changed}) == 4
+    assert len({executor.facts.key for executor in changed}) == 4
     assert changed[0].facts.key == extraction(output=tmp_path / "x").facts.key

@@ -1,4 +1,4 @@
-"""An engine without torch for tests of what happens around it. A worker that runs it is a real
+"""An executor without torch for tests of what happens around it. A worker that runs it is a real
 process; what the name of a video asks for really happens in it."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtnstream.batch.workers.executor import EngineFacts, Result
+from vtnstream.batch.workers.executor import ExecutorInfo, Result
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError, VideoDecodeError
@@ -68,7 +68,7 @@ DEEDS: dict[str, Callable[[], object]] = {
 }
 
 
-class Engine:
+class Executor:
     """Writes the number of its process as the result of each video, and a line into the
     diary; ``once`` in a name does the deed at the first attempt only."""
 
@@ -76,7 +76,7 @@ class Engine:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        self.facts = EngineFacts(key="settings", about="an engine of tests")
+        self.facts = ExecutorInfo(key="settings", about="an executor of tests")
 
     def run(self, task: Task, progress: Progress) -> Result:
         name = Path(task.path).stem
@@ -93,42 +93,42 @@ class Engine:
         return Result([target], partial)
 
 
-def make_engine(output: Path) -> Engine:
-    return Engine(output)
+def make_executor(output: Path) -> Executor:
+    return Executor(output)
 
 
-def refuse_to_start(output: Path) -> Engine:
+def refuse_to_start(output: Path) -> Executor:
     raise UsageError("there is no such model")
 
 
-def break_at_start(output: Path) -> Engine:
+def break_at_start(output: Path) -> Executor:
     raise RuntimeError("out of luck")
 
 
-def crash_at_start(output: Path) -> Engine:
+def crash_at_start(output: Path) -> Executor:
     os.abort()
 
 
-def engine_of_settings(key: str, output: Path) -> Engine:
-    """An engine that answers under these settings."""
-    engine = Engine(output)
-    engine.facts = EngineFacts(key=key, about="an engine of tests")
-    return engine
+def executor_of_settings(key: str, output: Path) -> Executor:
+    """An executor that answers under these settings."""
+    executor = Executor(output)
+    executor.facts = ExecutorInfo(key=key, about="an executor of tests")
+    return executor
 
 
-def changing_engine(output: Path) -> Engine:
+def changing_executor(output: Path) -> Executor:
     """Every worker finds another model."""
-    return engine_of_settings(str(os.getpid()), output)
+    return executor_of_settings(str(os.getpid()), output)
 
 
-def engine_of_command(
+def executor_of_command(
     values: Mapping[str, Any],
     localize: TimelineConfig | None,
     formats: Sequence[str],
     every: bool,
-) -> Engine:
-    """Stand in for :func:`vtnstream.cli.options.batch.make_analysis_engine`; note what the
+) -> Executor:
+    """Stand in for :func:`vtnstream.cli.options.batch.make_analysis_executor`; note what the
     options came to."""
     output = Path(values["output_dir"])
     (output / "settings").write_text(repr(localize))
-    return Engine(output)
+    return Executor(output)
