@@ -202,7 +202,7 @@ def test_what_a_convolution_does_not_know_is_refused() -> None:
         TemporalConfig(kind="tcn", positions="rotary")
     with pytest.raises(ConfigError, match=r"num_stages and temporal\.members belong"):
         TemporalConfig(num_stages=2)
-    with pytest.raises(ConfigError, match="compare a token with later ones"):
+    with pytest.raises(ConfigError, match="compares a token with later ones"):
         model(causal=True, token_inputs="feature+context")
     with pytest.raises(UsageError, match="does not tell what it looks at"):
         attention_map(model(), sequence(5))
