@@ -77,7 +77,7 @@ def test_results_outputs_and_identity(tmp_path: Path) -> None:
         ("exit", "crash", "exited (code 3)"),
         ("quit", "crash", "exited (code 4)"),
         ("fail", "decode", "nothing could be decoded"),
-        ("bug", "internal", "internal error: ZeroDivisionError: a (--debug"),
+        ("bug", "internal", "internal error: ZeroDivisionError: a (please"),
     ],
 )
 def test_a_failure_is_one_line_and_one_video(
