@@ -149,4 +149,5 @@ def settings(options: argparse.Namespace) -> TrainConfig:
         preprocess=preprocess,
         sampling=SamplingConfig(fps=Fraction(options.fps)),
         optim=OptimConfig(epochs=options.epochs),
+        recipe="own",
     )

@@ -134,6 +134,7 @@ def settings(options: argparse.Namespace) -> TrainConfig:
             "resize": options.size,
         },
         sampling=SamplingConfig(fps=options.fps),
+        recipe="own",
     )
 
 

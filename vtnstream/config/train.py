@@ -20,6 +20,8 @@ from vtnstream.errors import ConfigError
 
 TASKS = ("auto", "classification", "dense", "both")
 UNLABELLED = ("auto", "background", "ignore")
+RECIPES = ("auto", "own", "tcn", "ms-tcn", "probe", "attention")
+ENSEMBLES = ("folds", "none")
 MODES = ("frozen", "end-to-end", "two-stage")
 RANDOM_WEIGHTS = "random"
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -158,6 +160,12 @@ class TrainConfig:
         task: ``classification`` trains the MLP head on [CLS], ``dense`` the dense head, ``both``
             both; ``auto`` is what the annotations allow.
         seed: random seed of weights, order, crops and dropout.
+        recipe: ``auto`` cross-validates recipes on the stored features and uses the best, if there
+            are fewer than some 500 videos and ``temporal`` and ``optim`` are the defaults; ``own``
+            trains as ``temporal`` and ``optim`` say; a name fixes one.
+        search_seconds: time limit of the comparison; 0 means no limit.
+        ensemble: ``folds`` joins the networks of all folds into one model, whose probabilities are
+            averaged, if the recipe is convolutional; ``none`` trains one network on all videos.
         start: model folder whose weights training starts from, except heads of other labels; empty
             initialises encoder and heads at random.
         weights: weights of the backbone: a file, a folder or ``hf-hub:org/name``; ``random`` means
@@ -190,6 +198,9 @@ class TrainConfig:
     output: str = ""
     task: str = "auto"
     seed: int = 0
+    recipe: str = "auto"
+    search_seconds: float = 240.0
+    ensemble: str = "folds"
     start: str = ""
     weights: str | None = None
     pretrained: bool = False
@@ -210,6 +221,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, MODES)
+        one_of("recipe", self.recipe, RECIPES)
+        one_of("ensemble", self.ensemble, ENSEMBLES)
+        if not self.search_seconds >= 0:
+            raise ConfigError(f"search_seconds cannot be negative: {self.search_seconds}")
         one_of("precision", self.precision, PRECISIONS)
         kept = ("none", "video_mean", "dataset") if self.start else ("none", "video_mean")
         if self.mode == "end-to-end" and self.feature_norm not in kept:

@@ -103,7 +103,7 @@ def untrained_model(
         torch.manual_seed(config.seed)
         model = build_model(model_config, backbone)
         if config.weight_init == "xavier" and isinstance(model, VTN):
-            _start_by_width(model)
+            start_by_width(model)
     if config.start:
         _start_from(model, config.start)
     if config.optim.gradient_checkpointing:
@@ -137,7 +137,7 @@ def _start_from(model: VideoModel, folder: str) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def _start_by_width(model: VTN) -> None:
+def start_by_width(model: VTN) -> None:
     """Linear layers of encoder and heads at Glorot's scale, which follows their width:
     N(0, .02) is right for the paper's D = 768 and far too small for an encoder of 64."""
     for part in (model.temporal_encoder, model.mlp_head, model.dense_head):

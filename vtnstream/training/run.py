@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vtnstream.atomic import whole_file
 from vtnstream.config import AugmentConfig, RuntimeConfig, TrainConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.datasets.annotations import Annotations, read_annotations, refuse_missing
 from vtnstream.errors import ConfigError, OutputError
+from vtnstream.models.io.checkpoint import save_model
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.training.accelerator import is_main_process, make_engine
 from vtnstream.training.data.split import Split, split_videos
+from vtnstream.training.metrics_log import MetricsLog
 from vtnstream.training.preparation import Prepared, prepare, resolve_task
 from vtnstream.training.records import EpochRecord, Fit
 from vtnstream.training.resume import (
@@ -25,7 +28,8 @@ from vtnstream.training.resume import (
     read_unfinished,
     refuse_other_settings,
 )
-from vtnstream.training.saved_run import OnEpoch, SavedRun
+from vtnstream.training.saved_run import METRICS_FILE, OnEpoch, SavedRun
+from vtnstream.training.search.search import Found, search, wants_search
 from vtnstream.training.unlabelled import Unlabelled
 
 SUMMARY_FILE = "train.json"
@@ -48,6 +52,9 @@ class TrainResult:
         split: in words, why these were held out.
         unlabelled: what spans without a label were taken for and why; empty without a dense
             head.
+        recipe: that was used; ``own`` are the settings as they are.
+        search: how recipes compared, see :class:`~vtnstream.training.search.search.Found`; empty
+            without a comparison.
         stopped_early: validation did not improve any more.
         seconds: wall time of features and training.
         warnings: what the user should know.
@@ -62,6 +69,8 @@ class TrainResult:
     num_validation: int
     split: str
     unlabelled: str
+    recipe: str
+    search: Mapping[str, Any]
     stopped_early: bool
     seconds: float
     warnings: tuple[str, ...]
@@ -112,23 +121,53 @@ def train(
         refuse_other_settings(unfinished, config, folder)
     warnings = _Warnings(progress if progress and is_main_process() else NullProgress())
     annotations = _annotations(config, warnings)
-    split = split_videos(annotations, config.data, config.seed)
     task = resolve_task(config, annotations)
     with ExitStack() as stack:
         engine = make_engine(config, runtime.device)
+        searches = unfinished is None and wants_search(
+            config, task, len(annotations.videos), engine.count
+        )
+        # Videos that are held out in turn need no share that is held out for good.
+        data = dataclasses.replace(config.data, validation=0.0) if searches else config.data
+        split = split_videos(annotations, data, config.seed)
         stack.callback(engine.close)
         if engine.device is not None:
             runtime = dataclasses.replace(runtime, device=str(engine.device))
         with engine.main_first():
             prepared = prepare(config, task, annotations, split, runtime, warnings, stack)
-        run = SavedRun(config, prepared, warnings, engine, unfinished)
-        fitted = run.fit(on_epoch if is_main_process() else None)
-    result = _result(
-        folder, task, prepared, fitted, split, time.perf_counter() - began, warnings.messages
+        found: Found | None = None
+        if searches:
+            found, fitted = _search(config, task, prepared, warnings, folder, began)
+        else:
+            run = SavedRun(config, prepared, warnings, engine, unfinished)
+            fitted = run.fit(on_epoch if is_main_process() else None)
+    result = _result(folder, task, prepared, fitted, split, found)
+    result = dataclasses.replace(
+        result, seconds=time.perf_counter() - began, warnings=tuple(warnings.messages)
     )
     if is_main_process():
         _write_summary(folder, config, result)
     return result
+
+
+def _search(
+    config: TrainConfig,
+    task: str,
+    prepared: Prepared,
+    progress: Progress,
+    folder: Path,
+    began: float,
+) -> tuple[Found, Fit]:
+    """Compare recipes and save the best one's model."""
+    found = search(config, task, prepared, progress)
+    record = EpochRecord(
+        found.epochs, found.steps, 0.0, found.loss, found.metrics, time.perf_counter() - began
+    )
+    metrics = MetricsLog(folder / METRICS_FILE)
+    metrics.begin([record])
+    metrics.close()
+    save_model(found.model, folder)
+    return found, Fit(records=[record], best=record)
 
 
 def _annotations(config: TrainConfig, progress: Progress) -> Annotations:
@@ -156,8 +195,7 @@ def _result(
     prepared: Prepared,
     fitted: Fit,
     split: Split,
-    seconds: float,
-    warnings: Sequence[str],
+    found: Found | None,
 ) -> TrainResult:
     assert fitted.best is not None
     return TrainResult(
@@ -167,13 +205,27 @@ def _result(
         best=fitted.best,
         records=tuple(fitted.records),
         num_train=len(prepared.training),
-        num_validation=len(prepared.validation),
-        split=split.how,
+        num_validation=_num_validation(prepared, found),
+        split=_held_out(split, found),
         unlabelled=_in_words(prepared.unlabelled),
+        recipe="own" if found is None else found.recipe,
+        search={} if found is None else found.document(),
         stopped_early=fitted.stopped_early,
-        seconds=seconds,
-        warnings=tuple(warnings),
+        seconds=0.0,
+        warnings=(),
     )
+
+
+def _held_out(split: Split, found: Found | None) -> str:
+    if found is None or split.validation:
+        return split.how
+    return f"each in turn, {len(found.comparison.folds)} of {found.comparison.all_folds} folds"
+
+
+def _num_validation(prepared: Prepared, found: Found | None) -> int:
+    if found is None or prepared.validation:
+        return len(prepared.validation)
+    return len(found.comparison.answered)
 
 
 def _in_words(unlabelled: Unlabelled | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from vtnstream.cli.comparison import print_comparison
 from vtnstream.cli.epochs import EpochTable
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
@@ -23,7 +24,7 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.config import SamplingConfig, TrainConfig
 from vtnstream.config.model import FEATURE_NORMS
-from vtnstream.config.train import TASKS, UNLABELLED
+from vtnstream.config.train import ENSEMBLES, RECIPES, TASKS, UNLABELLED
 from vtnstream.datasets.annotations import FORMATS
 from vtnstream.errors import UsageError
 from vtnstream.timecode import format_time
@@ -40,6 +41,13 @@ _SECTION = "Training"
 _DEFAULTS = TrainConfig()
 _FLAGS: Mapping[str, tuple[str, Any, str]] = {
     "task": ("task", click.Choice(TASKS), "Classify whole videos, moments or both"),
+    "recipe": ("recipe", click.Choice(RECIPES), "Recipe for few videos; auto compares them"),
+    "search_time": (
+        "search_seconds",
+        float,
+        "Time limit in seconds of comparing recipes; 0 means none",
+    ),
+    "ensemble": ("ensemble", click.Choice(ENSEMBLES), "Average the networks of all folds, or not"),
     "annotation_format": (
         "data.format",
         click.Choice(["auto", *FORMATS]),
@@ -137,6 +145,9 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     are recognised too. RECIPE is a TOML file with the path of the annotations and any settings;
     flags override it, and --set overrides both. Run the same command again to resume an
     interrupted run.
+
+    With fewer than some 500 videos and default temporal and optim settings, recipes are compared
+    by cross-validation on the stored features, and the best one is used (--recipe).
     """
     from vtnstream.training.accelerator import is_main_process
     from vtnstream.training.run import train as run_training
@@ -173,6 +184,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     if values["json"]:
         console.out(json.dumps(_document(result), indent=2))
     else:
+        print_comparison(console, result.search)
         print_facts(console, _facts(result))
         console.say(f"try it: vtnstream {_command(result)} VIDEO --model {result.folder}")
 
@@ -225,8 +237,11 @@ def _facts(result: TrainResult) -> list[tuple[str, str]]:
     best = result.best
     scores = ", ".join(f"{name} {value:.3g}" for name, value in best.validation.items())
     early = ", stopped early" if result.stopped_early else ""
+    members = result.search.get("members", 1)
+    team = f", the mean of {members} folds' networks" if members > 1 else ""
     return [
         ("model", str(result.folder)),
+        ("recipe", f"{result.recipe}{team}"),
         ("task", f"{result.task}: {', '.join(result.labels)}"),
         ("videos", f"{result.num_train} for training, {result.num_validation} held out"),
         ("held out", result.split),

@@ -72,8 +72,8 @@ class VTN(nn.Module):
         hidden_size = (temporal.hidden_size or own_size) * temporal.members
         self.input_dropout = nn.Dropout(temporal.input_dropout)
         self.input_projection: nn.Module = nn.Identity()
-        compares = self.token_inputs.compares and not is_linear
-        if self.token_inputs.size != hidden_size or compares:
+        projects = self.token_inputs.compares or temporal.kind == "tcn"
+        if self.token_inputs.size != hidden_size or (projects and not is_linear):
             self.input_projection = nn.Linear(self.token_inputs.size, hidden_size)
         self.cls_token = nn.Parameter(torch.randn(1, 1, hidden_size))
         if temporal.num_global_tokens > 1:

@@ -1,0 +1,232 @@
+"""Recipes compared by cross-validation on stored features."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vtnstream import api
+from vtnstream.config import (
+    BackboneConfig,
+    DataConfig,
+    OptimConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TemporalConfig,
+    TrainConfig,
+)
+from vtnstream.errors import ConfigError, TrainingError
+from vtnstream.models.io.checkpoint import load_model
+from vtnstream.models.vtn.model import VTN
+from vtnstream.training.data.targets import Sample
+from vtnstream.training.run import train
+from vtnstream.training.search import cross_validation, recipes
+from vtnstream.training.search.calibration import fit_temperature
+from vtnstream.training.search.cross_validation import Comparison, Contender
+from vtnstream.training.search.folds import make_folds
+from vtnstream.training.search.recipes import RECIPES
+from vtnstream.training.search.search import refuses_search, wants_search
+
+from .cases import class_sample, features, video
+from .test_run import Recorder, write_film
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine films whose colour changes, three of a scene each."""
+    folder = tmp_path_factory.mktemp("few")
+    lines, classes = ["path,start,end,label,scene"], ["path,label"]
+    for number in range(9):
+        first, second = ("blue", "red") if number % 2 else ("red", "blue")
+        cut = 2 + number % 3
+        write_film(folder / f"f{number}.mp4", [(first, cut), (second, 7 - cut)], number)
+        lines += [
+            f"f{number}.mp4,0,{cut},{first},{number // 3}",
+            f"f{number}.mp4,{cut},7,{second},{number // 3}",
+        ]
+        write_film(folder / f"c{number}.mp4", [(first, 2)], 20 + number)
+        classes.append(f"c{number}.mp4,{first}")
+    (folder / "segments.csv").write_text("\n".join(lines))
+    (folder / "classes.csv").write_text("\n".join(classes))
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "PASSES", 3)
+
+
+def config(annotations: Path, output: Path, **changes: object) -> TrainConfig:
+    base = TrainConfig(
+        annotations=str(annotations),
+        output=str(output),
+        weights="random",
+        sampling=SamplingConfig(fps=Fraction(2)),
+        backbone=BackboneConfig("test_resnet"),
+        preprocess={"size": 32, "resize": 32},
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def runtime(folder: Path) -> RuntimeConfig:
+    return RuntimeConfig(cache_dir=folder / "store")
+
+
+def test_few_segments_compare_all_recipes(films: Path, tmp_path: Path, quick: None) -> None:
+    told = Recorder()
+    result = train(
+        config(films / "segments.csv", tmp_path / "m"), runtime=runtime(films), progress=told
+    )
+    names = [row["recipe"] for row in result.search["table"]]
+    assert sorted(names) == ["attention", "ms-tcn", "probe", "tcn"]
+    assert result.recipe == names[0]
+    assert result.search["folds"] == 3  # one a scene
+    assert result.search["majority"] > 50 and result.search["chance"] == 50
+    assert result.best.validation["accuracy"] > 80
+    assert result.split == "each in turn, 3 of 3 folds"
+    assert "comparing recipes" in told.started
+    written = json.loads((tmp_path / "m" / "train.json").read_text())["result"]
+    assert written["search"]["table"][0]["recipe"] == result.recipe
+    report = api.timeline(films / "f1.mp4", model=tmp_path / "m", runtime=runtime(films))
+    assert report.segments is not None
+    assert [s.label for s in report.segments] == ["blue", "red"]
+
+
+def test_a_named_recipe_is_an_ensemble_and_repeats(
+    films: Path, tmp_path: Path, quick: None
+) -> None:
+    asked = config(films / "segments.csv", tmp_path / "a", recipe="ms-tcn")
+    result = train(asked, runtime=runtime(films))
+    assert result.search["members"] == 3
+    one = load_model(tmp_path / "a")
+    assert isinstance(one, VTN)
+    assert one.config.temporal.members == 3
+    assert one.config.head.dense_temperature == pytest.approx(result.search["temperature"])
+    train(replace(asked, output=str(tmp_path / "b")), runtime=runtime(films))
+    two = load_model(tmp_path / "b").state_dict()
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.state_dict().items())
+    alone = replace(asked, output=str(tmp_path / "c"), ensemble="none")
+    assert train(alone, runtime=runtime(films)).search["members"] == 1
+    assert load_model(tmp_path / "c").config.temporal.members == 1
+
+
+def test_few_classes_compare_recipes_too(films: Path, tmp_path: Path, quick: None) -> None:
+    result = train(config(films / "classes.csv", tmp_path / "m"), runtime=runtime(films))
+    assert {row["recipe"] for row in result.search["table"]} == {"attention", "probe", "tcn"}
+    assert result.best.validation["accuracy"] == 100
+    report = api.classify(films / "c0.mp4", model=tmp_path / "m", runtime=runtime(films))
+    assert report.classes[0].label == "red"
+
+
+@pytest.mark.parametrize("name", ["probe", "tcn"])
+def test_each_recipe_makes_a_usable_model(
+    films: Path, tmp_path: Path, quick: None, name: str
+) -> None:
+    causal = TemporalConfig(
+        num_layers=2, num_heads=4, hidden_size=128, intermediate_size=256, causal=name == "tcn"
+    )
+    asked = config(films / "segments.csv", tmp_path / "m", recipe=name, temporal=causal)
+    assert train(asked, runtime=runtime(films)).recipe == name
+    assert load_model(tmp_path / "m").config.temporal.causal == causal.causal
+    report = api.timeline(films / "f0.mp4", model=tmp_path / "m", runtime=runtime(films))
+    assert report.segments
+
+
+def test_the_annotations_own_validation_videos_are_kept_out(
+    films: Path, tmp_path: Path, quick: None
+) -> None:
+    asked = config(
+        films / "segments.csv", tmp_path / "m", recipe="probe", data=DataConfig(validation=0.3)
+    )
+    lines = (films / "segments.csv").read_text().splitlines()
+    split = [lines[0] + ",split"]
+    split += [f"{line},{'val' if line.endswith(',2') else 'train'}" for line in lines[1:]]
+    (films / "split.csv").write_text("\n".join(split))
+    result = train(replace(asked, annotations=str(films / "split.csv")), runtime=runtime(films))
+    assert (result.num_train, result.num_validation) == (6, 3)
+    assert result.search["folds"] == 2
+
+
+def test_settings_by_hand_are_left_alone() -> None:
+    plain = TrainConfig()
+    assert wants_search(plain, "dense", 20, 1)
+    assert not wants_search(plain, "dense", 2000, 1)
+    assert not wants_search(plain, "dense", 20, 2)
+    assert not wants_search(replace(plain, recipe="own"), "dense", 20, 1)
+    by_hand = replace(plain, optim=OptimConfig(epochs=3))
+    assert not wants_search(by_hand, "dense", 20, 1)
+    assert refuses_search(by_hand, "dense", 20) == "optim is set by hand"
+    with pytest.raises(ConfigError, match="recipe tcn cannot be used: optim is set by hand"):
+        wants_search(replace(by_hand, recipe="tcn"), "dense", 20, 1)
+    with pytest.raises(ConfigError, match="is not for the task classification"):
+        wants_search(replace(plain, recipe="ms-tcn"), "classification", 20, 1)
+    with pytest.raises(ConfigError, match="recipe"):
+        TrainConfig(recipe="best")
+
+
+def test_one_group_cannot_be_compared(films: Path, tmp_path: Path) -> None:
+    lines = (films / "segments.csv").read_text().splitlines()
+    (films / "one.csv").write_text("\n".join(lines[:3]))
+    asked = config(films / "one.csv", tmp_path / "m", recipe="probe")
+    with pytest.raises(TrainingError, match="held out in turn"):
+        train(asked, runtime=runtime(films))
+    assert not (tmp_path / "m").exists()
+
+
+def test_groups_are_never_parted_and_classes_spread() -> None:
+    samples = [
+        Sample(video(f"{n}.mp4", group=str(n // 2)), features(4), 0, 4, label=n // 2 % 2)
+        for n in range(20)
+    ]
+    folds = make_folds(samples, 2, seed=0)
+    assert sorted(n for fold in folds for n in fold) == list(range(20))
+    assert len(folds) == 5
+    for fold in folds:
+        groups = {samples[n].video.group for n in fold}
+        assert all(samples[n].video.group not in groups for n in range(20) if n not in fold)
+        assert {samples[n].label for n in fold} == {0, 1}
+    assert make_folds(samples[:2], 2, seed=0) == []
+
+
+def test_a_time_limit_leaves_out_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Recorder()
+    samples = [class_sample(n % 2, 4, n) for n in range(10)]
+    base = type("Base", (), {"samples": samples, "config": None})()
+    monkeypatch.setattr(
+        cross_validation, "_answer", lambda *rest: rest[1].scores.append((1.0, 1.0))
+    )
+    folds = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    got = cross_validation.compare(base, RECIPES[:1], folds, 2, 1e-9, told)
+    assert (len(got.folds), got.all_folds) == (2, 5)
+    assert "allows 2 of 5 folds" in told.warnings[0]
+    assert len(cross_validation.compare(base, RECIPES[:1], folds, 2, 0, told).folds) == 5
+
+
+def test_a_lead_within_noise_is_told_apart() -> None:
+    def contender(*scores: float) -> Contender:
+        return Contender(RECIPES[0], scores=[(s, s) for s in scores])
+
+    best = contender(80, 82, 81, 79)
+    close, far = contender(79, 84, 80, 78), contender(60, 61, 63, 58)
+    compared = Comparison((best, close, far), (), 4, 50.0, 50.0)
+    assert compared.is_noise(close)
+    assert not compared.is_noise(far)
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3))
+    odds = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    targets = np.array([rng.choice(3, p=row) for row in odds])
+    for factor in (0.5, 1.0, 3.0):
+        scaled = factor * logits
+        answers = scaled - np.log(np.exp(scaled).sum(1, keepdims=True))
+        assert fit_temperature(answers.astype(np.float32), targets) == pytest.approx(
+            factor, rel=0.15
+        )

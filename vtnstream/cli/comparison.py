@@ -1,0 +1,48 @@
+"""The table of the recipes that a training compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.tables import print_table
+
+
+def print_comparison(console: Console, search: Mapping[str, Any]) -> None:
+    """Print recipes, best first, with chance and majority, and say what is noise.
+
+    Args:
+        console: where to.
+        search: as in ``train.json``; empty prints nothing.
+    """
+    if not search:
+        return
+    rows = [
+        [
+            row["recipe"],
+            _percent(row["accuracy"], row["accuracy_interval"]),
+            _percent(row["mean_class_accuracy"], row["mean_class_interval"]),
+            f"{row['seconds']:.0f}",
+            row["about"],
+        ]
+        for row in search["table"]
+    ]
+    rows.append(["majority", f"{search['majority']:.1f}", f"{search['chance']:.1f}", "", ""])
+    rows.append(["chance", f"{search['chance']:.1f}", f"{search['chance']:.1f}", "", ""])
+    columns = ["recipe", "accuracy %", "mean of classes %", "seconds", ""]
+    print_table(console, columns, rows, right=columns[3:4])
+    folds = f"{search['folds']} folds, 95 % intervals over them"
+    console.say(f"each video answered by models that never saw it ({folds})")
+    others = [row["recipe"] for row in search["table"][1:] if row["within_noise"]]
+    if others:
+        console.say(f"the lead of {search['recipe']} over {', '.join(others)} may be noise")
+    console.out("")
+
+
+def _percent(mean: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{mean:.1f}"
+    return f"{mean:.1f} ± {(high - low) / 2:.1f}"

@@ -1,0 +1,109 @@
+"""One recipe on some of the samples: a model, and what it says of others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from vtnstream.config import TrainConfig
+from vtnstream.models.architectures import build_model, require_vtn
+from vtnstream.models.vtn.model import VTN
+from vtnstream.training.accelerator import Engine
+from vtnstream.training.building import start_by_width
+from vtnstream.training.data.batches import Crop, assemble
+from vtnstream.training.data.reading import BatchReader
+from vtnstream.training.data.targets import Sample
+from vtnstream.training.forward import device_of, run_model
+from vtnstream.training.loop import fit
+from vtnstream.training.search.linear import solve_linear
+from vtnstream.training.search.recipes import Recipe
+from vtnstream.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class SearchBase:
+    """What every recipe starts from.
+
+    Attributes:
+        model: around the frozen backbone, with labels and ``feature_norm``; its encoder is
+            that of the recipe ``attention``.
+        config: of the training.
+        samples: all that may be learned from, normalised.
+        rate: tokens a second.
+    """
+
+    model: VTN
+    config: TrainConfig
+    samples: Sequence[Sample]
+    rate: float
+
+    def settings(self, recipe: Recipe, num_videos: int) -> TrainConfig:
+        """The training of a recipe."""
+        return recipe.make(self.config, num_videos, self.rate)
+
+    def untrained(self, config: TrainConfig) -> VTN:
+        """A model of these settings around the same backbone and ``feature_norm``."""
+        own = self.model.config
+        head = dataclasses.replace(own.head, linear=config.head.linear)
+        temporal = own.temporal if config.temporal == self.config.temporal else config.temporal
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            built = build_model(
+                dataclasses.replace(own, temporal=temporal, head=head), self.model.backbone
+            )
+            model = require_vtn(built, "training on stored features")
+            if config.weight_init == "xavier":
+                start_by_width(model)
+        model.feature_norm.load_state_dict(self.model.feature_norm.state_dict())
+        return model.to(device_of(self.model))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedModel:
+    """A trained model, the mean loss at the end, and optimiser steps."""
+
+    model: VTN
+    loss: float
+    steps: int
+
+
+def fit_recipe(
+    base: SearchBase,
+    recipe: Recipe,
+    samples: Sequence[Sample],
+    warn: Callable[[str], None] = lambda message: None,
+) -> FittedModel:
+    """Train a recipe.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    config = base.settings(recipe, len({sample.video.path for sample in samples}))
+    model = base.untrained(config)
+    if recipe.is_linear:
+        device = device_of(model)
+        loss = solve_linear(model.cpu(), samples, config.seed)
+        return FittedModel(model.to(device).eval(), loss, 0)
+    fitted = fit(model, samples, (), config, warn=warn)
+    last = fitted.records[-1]
+    return FittedModel(model.eval(), last.loss, last.steps)
+
+
+@torch.inference_mode()
+def predict(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> list[FloatArray]:
+    """Log-probabilities of each sample, (T, K) of its tokens or (K,) of its class."""
+    model.eval()
+    reader = BatchReader(model, config, Engine(), lambda message: None)
+    found: list[FloatArray] = []
+    for sample in samples:
+        crops = [Crop(sample, 0, len(sample))]
+        rows = [row for row in reader.rows(crops) if row is not None]
+        batch = assemble(crops, rows, clip_positions=reader.clip_positions)
+        output = run_model(model, batch.to(device_of(model)))
+        logits = output.logits if sample.targets is None else output.dense_logits
+        assert logits is not None
+        found.append(logits[0].float().log_softmax(-1).cpu().numpy())
+    return found

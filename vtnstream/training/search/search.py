@@ -1,0 +1,241 @@
+"""From prepared samples to the best recipe's model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vtnstream.config import HeadConfig, TrainConfig
+from vtnstream.errors import ConfigError, TrainingError
+from vtnstream.models.architectures import require_vtn
+from vtnstream.models.vtn.model import VTN
+from vtnstream.progress import Progress
+from vtnstream.registry import suggestion
+from vtnstream.training.data.targets import Sample
+from vtnstream.training.preparation import Prepared
+from vtnstream.training.search.calibration import fit_temperature
+from vtnstream.training.search.cross_validation import (
+    Comparison,
+    compare,
+    known_answers,
+    known_targets,
+    scores_of,
+)
+from vtnstream.training.search.ensemble import can_join, join
+from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.search.folds import make_folds
+from vtnstream.training.search.recipes import recipes_for
+
+MOST_VIDEOS = 500
+"""With more, a recipe is no longer chosen by itself."""
+
+
+def refuses_search(config: TrainConfig, task: str, num_videos: int) -> str | None:
+    """Why recipes are not compared, in words; None where they can be."""
+    defaults = TrainConfig()
+    temporal = dataclasses.replace(config.temporal, causal=defaults.temporal.causal)
+    reasons = {
+        "mode is " + config.mode: config.mode != "frozen",
+        f"the task is {task}": task == "both",
+        "temporal is set by hand": temporal != defaults.temporal,
+        "optim is set by hand": config.optim != defaults.optim,
+        "head is set by hand": config.head != HeadConfig(),
+        "training starts from a model": bool(config.start),
+        "clips are trained on": bool(config.data.clip_tokens),
+        "precision is set by hand": config.precision != defaults.precision,
+        "weight_init is set by hand": config.weight_init != defaults.weight_init,
+    }
+    if config.recipe == "auto":
+        reasons[f"there are {num_videos} videos"] = num_videos > MOST_VIDEOS
+    return next((why for why, holds in reasons.items() if holds), None)
+
+
+def wants_search(config: TrainConfig, task: str, num_videos: int, num_processes: int) -> bool:
+    """Whether recipes are compared, or one is cross-validated.
+
+    Raises:
+        ConfigError: a recipe was named and cannot be used.
+    """
+    if config.recipe == "own":
+        return False
+    why = refuses_search(config, task, num_videos)
+    if why is None and num_processes > 1:
+        why = "several processes train together"
+    if config.recipe == "auto":
+        return why is None
+    if why is not None:
+        raise ConfigError(f"recipe {config.recipe} cannot be used: {why} (recipe = own trains so)")
+    names = [recipe.name for recipe in recipes_for(task)]
+    if config.recipe not in names:
+        hint = suggestion(config.recipe, names)
+        raise ConfigError(f"recipe {config.recipe} is not for the task {task}{hint}")
+    return True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The model of the best recipe.
+
+    Attributes:
+        model: trained, calibrated.
+        comparison: how the recipes did.
+        recipe: the best one's name.
+        members: networks whose probabilities are averaged; 1 is a model of all videos.
+        temperature: that its logits are divided by.
+        loss: at the end of training, a mean over the members.
+        steps: optimiser steps of one member.
+        epochs: passes over the videos.
+        metrics: on videos held out in turn, or on the annotations' own validation set.
+    """
+
+    model: VTN
+    comparison: Comparison
+    recipe: str
+    members: int
+    temperature: float
+    loss: float
+    steps: int
+    epochs: int
+    metrics: dict[str, float]
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for ``train.json``."""
+        compared = self.comparison
+        rows = []
+        for contender in compared.contenders:
+            accuracy, classes = contender.interval(0), contender.interval(1)
+            rows.append(
+                {
+                    "recipe": contender.recipe.name,
+                    "about": contender.recipe.about,
+                    "accuracy": accuracy.mean,
+                    "accuracy_interval": [accuracy.low, accuracy.high],
+                    "mean_class_accuracy": classes.mean,
+                    "mean_class_interval": [classes.low, classes.high],
+                    "folds": [list(pair) for pair in contender.scores],
+                    "within_noise": compared.is_noise(contender),
+                    "seconds": contender.seconds,
+                }
+            )
+        return {
+            "recipe": self.recipe,
+            "members": self.members,
+            "temperature": self.temperature,
+            "folds": len(compared.folds),
+            "all_folds": compared.all_folds,
+            "majority": compared.majority,
+            "chance": compared.chance,
+            "table": rows,
+        }
+
+
+def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progress) -> Found:
+    """Compare the recipes (or cross-validate the one that is named) and train the best.
+
+    Args:
+        config: with ``recipe``, ``search_seconds``, ``ensemble`` and ``seed``.
+        task: ``dense`` or ``classification``.
+        prepared: samples; those of ``validation`` are kept out of the comparison.
+        progress: told of fits and warnings.
+
+    Raises:
+        TrainingError: there is only one group of videos, or a fit fails.
+    """
+    num_classes = len(prepared.labels)
+    base = SearchBase(
+        require_vtn(prepared.model, "training on stored features"),
+        config,
+        prepared.training,
+        _rate(prepared.training),
+    )
+    recipes = recipes_for(task)
+    if config.recipe != "auto":
+        recipes = tuple(recipe for recipe in recipes if recipe.name == config.recipe)
+    folds = make_folds(base.samples, num_classes, config.seed)
+    if not folds:
+        raise TrainingError(
+            "recipes are compared on videos held out in turn, and there is one video, scene or "
+            "fold only: label another, or take --recipe own"
+        )
+    compared = compare(base, recipes, folds, num_classes, config.search_seconds, progress)
+    model, loss, steps, members = _final(base, compared, progress)
+    best = compared.best
+    settings = base.settings(best.recipe, len({s.video.path for s in base.samples}))
+    temperature = _calibrate(base.samples, compared)
+    metrics = _metrics(base, compared, model, prepared.validation, num_classes)
+    head = model.config.head
+    if task == "dense":
+        head = dataclasses.replace(head, dense_temperature=temperature)
+    else:
+        head = dataclasses.replace(head, temperature=temperature)
+    model.config = dataclasses.replace(model.config, head=head)
+    epochs = 0 if best.recipe.is_linear else settings.optim.epochs
+    return Found(
+        model, compared, best.recipe.name, members, temperature, loss, steps, epochs, metrics
+    )
+
+
+def _rate(samples: Sequence[Sample]) -> float:
+    """Tokens a second, as most videos have it."""
+    rates = []
+    for sample in samples:
+        times = sample.features.times
+        seconds = float(times.end_seconds[-1] - times.start_seconds[0])
+        if seconds > 0:
+            rates.append(len(times) / seconds)
+    return float(np.median(rates)) if rates else 1.0
+
+
+def _final(
+    base: SearchBase, compared: Comparison, progress: Progress
+) -> tuple[VTN, float, int, int]:
+    """The best recipe's networks of all folds as one, or one trained on all videos."""
+    best = compared.best
+    models = [fitted.model for fitted in best.models]
+    if base.config.ensemble == "folds" and can_join(models[0]):
+        loss = float(np.mean([fitted.loss for fitted in best.models]))
+        return join(models), loss, best.models[0].steps, len(models)
+    progress.start("training on all videos", total=1, unit="fits")
+    try:
+        fitted = fit_recipe(base, best.recipe, base.samples, progress.warn)
+    finally:
+        progress.finish()
+    return fitted.model, fitted.loss, fitted.steps, 1
+
+
+def _calibrate(samples: Sequence[Sample], compared: Comparison) -> float:
+    answers, targets = [], []
+    for number in compared.answered:
+        answers.append(known_answers(samples[number], compared.best.answers[number]))
+        targets.append(known_targets(samples[number]))
+    return fit_temperature(np.concatenate(answers), np.concatenate(targets))
+
+
+def _metrics(
+    base: SearchBase,
+    compared: Comparison,
+    model: VTN,
+    validation: Sequence[Sample],
+    num_classes: int,
+) -> dict[str, float]:
+    """Of the annotations' own validation videos, else of those held out in turn."""
+    if validation:
+        samples = list(validation)
+        answers = predict(model, samples, base.config)
+    else:
+        samples = [base.samples[n] for n in compared.answered]
+        answers = [compared.best.answers[n] for n in compared.answered]
+    accuracy, classes = scores_of(samples, answers, num_classes)
+    losses = []
+    for sample, answer in zip(samples, answers, strict=True):
+        targets = known_targets(sample)
+        losses.append(-known_answers(sample, answer)[np.arange(len(targets)), targets])
+    return {
+        "accuracy": accuracy,
+        "mean_class_accuracy": classes,
+        "loss": float(np.concatenate(losses).mean()),
+    }
