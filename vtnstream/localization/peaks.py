@@ -56,8 +56,7 @@ class Evidence:
 
     def smoothed(self, seconds: float) -> Evidence:
         """The mean over a window of ``seconds``, never across a gap."""
-        step = _usual_step(self.times)
-        size = round(seconds / step) if step > 0 else 0
+        size = smoothing_size(self.times, seconds)
         if size <= 1:
             return self
         columns = np.stack([self.presence, self.shape], axis=1)
@@ -150,8 +149,9 @@ def _seconds(times: TokenTimes, first: int, stop: int) -> tuple[float, float]:
     return float(times.start_seconds[first]), float(end)
 
 
-def _usual_step(times: TokenTimes) -> float:
-    """Median seconds from one token to the next."""
+def smoothing_size(times: TokenTimes, seconds: float) -> int:
+    """Tokens that a window of ``seconds`` spans, by the median step; at least 1."""
     if len(times) < 2:
-        return 0.0
-    return float(np.median(np.diff(times.start_seconds)))
+        return 1
+    step = float(np.median(np.diff(times.start_seconds)))
+    return max(1, round(seconds / step)) if step > 0 else 1

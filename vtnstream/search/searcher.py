@@ -16,21 +16,20 @@ from vtnstream.config.loading import to_dict
 from vtnstream.config.search import SearchConfig
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.extract import extract_features
-from vtnstream.errors import UsageError
 from vtnstream.inference.report import report_of
 from vtnstream.inference.request import TimeLike, time_range
 from vtnstream.inference.source import Source, with_display_name
 from vtnstream.localization.curves import score_curves
-from vtnstream.localization.peaks import Evidence, evidence_of, find_segments, match_of
+from vtnstream.localization.peaks import Evidence, find_segments, match_of
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.scoring.analyze import Analysis
-from vtnstream.search.examples import example_vector
+from vtnstream.search.vectors import Scored, make_vectors, score
 from vtnstream.transport.spool import local_copy
-from vtnstream.types import FloatArray, QueryAnswer, Report, ScoreTimeline, Segment
+from vtnstream.types import QueryAnswer, Report, ScoreTimeline, Segment, TokenTimes
 from vtnstream.types.results import MATCH
+from vtnstream.words.model import ImageTextModel
 from vtnstream.words.queries import Label
-from vtnstream.words.scoring import score_examples
-from vtnstream.words.vectors import LabelVectors, identity
+from vtnstream.words.vectors import Project, identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,18 @@ class SearchSpace:
         encoder: frames to features.
         sampling: which frames of a video.
         about: name, source and hash of the model, for reports.
+        words: the image-text model whose image tower the encoder is; None understands no words.
     """
 
     encoder: FrameEncoder
     sampling: SamplingConfig
     about: dict[str, Any]
+    words: ImageTextModel | None = None
+
+    @property
+    def project(self) -> Project:
+        """From the encoder's features to the space that is searched."""
+        return identity if self.words is None else self.words.project
 
 
 class Searcher:
@@ -53,7 +59,7 @@ class Searcher:
 
     Args:
         space: what frames are encoded with.
-        queries: what is looked for, each with examples.
+        queries: what is looked for: words, examples, or both.
         runtime: device, dtype, cache.
         progress: told of examples that are decoded.
 
@@ -73,27 +79,7 @@ class Searcher:
         self.space = space
         self.queries = tuple(queries)
         self.runtime = runtime or RuntimeConfig()
-        progress = progress or NullProgress()
-        self.vectors = tuple(self._vectors(query, progress) for query in self.queries)
-
-    def _vectors(self, query: Label, progress: Progress) -> LabelVectors:
-        if query.prompts:
-            raise UsageError(
-                f"{self.space.about['name']} understands no words: search with --like, or name an "
-                "image-text model with --model"
-            )
-        rows = [
-            example_vector(
-                example,
-                self.space.encoder,
-                self.space.sampling,
-                identity,
-                self.runtime,
-                progress,
-            )
-            for example in query.examples
-        ]
-        return LabelVectors(query.name, None, np.stack(rows))
+        self.vectors = make_vectors(space, self.queries, self.runtime, progress or NullProgress())
 
     def search(
         self,
@@ -136,8 +122,8 @@ class Searcher:
         ):
             source = with_display_name(path, place, Source.of(extracted))
             middle = time.perf_counter()
-            evidence = score_examples(source.features, self.vectors)
-            analysis, answers = self._answered(evidence, config)
+            scored = score(source.features, self.vectors, space.project, config.smoothing_seconds)
+            analysis, answers = self._answered(scored, source.features.times, config)
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts, search_seconds=round(now - middle, 3), seconds=round(now - began, 3)
@@ -150,21 +136,33 @@ class Searcher:
         return dataclasses.replace(report, settings=settings, answers=answers, score_name=MATCH)
 
     def _answered(
-        self, evidence: Sequence[Evidence], config: SearchConfig
+        self, scored: Scored, times: TokenTimes, config: SearchConfig
     ) -> tuple[Analysis, tuple[QueryAnswer, ...]]:
         segments: list[Segment] = []
-        answers = []
-        for query, one in zip(self.queries, evidence, strict=True):
-            found = find_segments(one, query.name, config)
+        answers, curves = [], []
+        for number, query in enumerate(self.queries):
+            one = scored.evidence[number]
+            found: tuple[Segment, ...] = ()
+            if one is not None:
+                found = find_segments(one, query.name, config)
+                curves.append((query.name, match_of(one.presence)))
+                answers.append(_answer(query.name, one, config, bool(found)))
+            else:
+                at = float(times.start_seconds[scored.at[number]])
+                match = float(match_of(scored.peaks[number : number + 1])[0])
+                answers.append(QueryAnswer(query.name, False, match, at))
             segments += found
-            answers.append(_answer(query.name, one, config, bool(found)))
-        times = evidence[0].times
-        scores: FloatArray = np.stack([match_of(one.presence) for one in evidence], axis=1)
         names = tuple(query.name for query in self.queries)
-        timeline = ScoreTimeline(scores, times, names, True, MATCH)
-        curves = score_curves(timeline, segments)
+        drawn = ScoreTimeline(
+            np.stack([values for _, values in curves], axis=1),
+            times,
+            tuple(name for name, _ in curves),
+            True,
+            MATCH,
+        )
         ordered = tuple(sorted(segments, key=lambda s: (s.start, s.end, s.label)))
-        return Analysis((), ordered, names, (), scores=curves), tuple(answers)
+        scores = score_curves(drawn, segments)
+        return Analysis((), ordered, names, (), scores=scores), tuple(answers)
 
 
 def _answer(name: str, evidence: Evidence, config: SearchConfig, found: bool) -> QueryAnswer:
@@ -178,8 +176,3 @@ def _described(query: Label) -> str:
     """A query as its line in a labels file."""
     parts = [*query.prompts, *(f"@{example}" for example in query.examples)]
     return f"{query.name} = {' | '.join(parts)}"
-
-
-def lowest_evidence(config: SearchConfig) -> float:
-    """The evidence that a segment's peak must reach."""
-    return evidence_of(config.min_score)

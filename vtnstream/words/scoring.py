@@ -1,9 +1,10 @@
 """Frames against the vectors of labels: evidence over time.
 
-Two questions are kept apart. *Is it shown at all?* is judged on plain cosines, against a floor
-that the video's own frames set. *Where does it stand out?* is judged on vectors without the
-video's mean, which is what all of its frames share. Scores that are only scaled to the highest
-and lowest of a video always find something, so they are used for neither.
+Two questions are kept apart. *Is it shown at all?* is judged on plain cosines, against a floor:
+for examples one that the video's own frames set, for words one that unrelated words set. *Where
+does it stand out?* is for examples judged on vectors without the video's mean, which is what all
+of its frames share. Scores that are only scaled to the highest and lowest of a video always find
+something, so they are used for neither.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtnstream.localization.peaks import Evidence
-from vtnstream.types import FeatureSequence, FloatArray
+from vtnstream.localization.peaks import Evidence, smoothing_size
+from vtnstream.localization.smoothing import gaussian
+from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 from vtnstream.words.vectors import (
     FrameStatistics,
     LabelVectors,
     Project,
     check_sizes,
+    check_space,
     identity,
     unit,
     unit_blocks,
@@ -30,13 +33,27 @@ NEAR, FAR = 0.9, 0.6
 those of a convolutional network trained on ImageNet."""
 
 EXAMPLE_FLOOR = 0.6
-"""Where between unrelated (0) and neighbouring frames (1) an example counts as shown."""
+"""Where between unrelated (0) and neighbouring frames (1) an example counts as shown. Measured
+(``python -m benchmarks words``): with it none of 6,142 absent examples was answered and 96 % of
+85 present ones were found."""
 
 NARROWEST = 0.02
 """Least difference of ``near`` and ``far``: beneath it cosines tell noise."""
 
 _SURE = 3.0
 """Evidence of an example that is as similar to a frame as that frame's neighbours are."""
+
+WORD_FLOOR = 4.0
+"""Standard deviations above the mean of unrelated words at which a word counts as shown.
+Measured in the same way: 82 % of 34 present words found, 0.5 % of 5,395 absent ones answered."""
+
+BACKGROUND_SHARE = 0.02
+"""A word must also do better than all but this share of the unrelated words, each at its best
+moment of the video."""
+
+MOST_KEPT = 64
+"""Labels whose scores are kept over all of a video: those with the highest peaks. Memory then
+grows with neither the number of labels nor much with the video's length."""
 
 CENTRED_TOKENS = 20
 CENTRED_SPREAD = 0.04
@@ -110,8 +127,104 @@ def score_examples(
     return [Evidence(p, s, features.times) for p, s in zip(presence, shape, strict=True)]
 
 
-def curve_scores(evidence: Sequence[Evidence]) -> FloatArray:
-    """Matches of K labels at N tokens as (N, K) float32, for curves."""
-    from vtnstream.localization.peaks import match_of
+@dataclass(frozen=True, slots=True, eq=False)
+class WordScores:
+    """Words against a video.
 
-    return np.stack([match_of(one.presence) for one in evidence], axis=1)
+    Attributes:
+        evidence: for each of K labels, or None for one that stays below the floor throughout and
+            is not among the :data:`MOST_KEPT` best.
+        peaks: (K,) float32 highest evidence of each before smoothing.
+        at: (K,) index of the token where it is reached.
+    """
+
+    evidence: tuple[Evidence | None, ...]
+    peaks: FloatArray
+    at: IndexArray
+
+
+def score_words(
+    features: FeatureSequence,
+    texts: FloatArray,
+    background: FloatArray,
+    project: Project = identity,
+    *,
+    smoothing_seconds: float = 0.0,
+) -> WordScores:
+    """Evidence for words: how many standard deviations a word's cosine stands above those of
+    unrelated words at the same frame, minus the floor.
+
+    Args:
+        features: T tokens of the image tower.
+        texts: (K, E) unit vectors of the labels.
+        background: (B, E) unit vectors of unrelated words.
+        project: from features to the shared space.
+        smoothing_seconds: as the search smooths; the floor is taken from smoothed scores too.
+
+    Returns:
+        Two passes over the features where there are more than :data:`MOST_KEPT` labels, else
+        one. Memory: 4 T min(K, 64) bytes and blocks.
+
+    Raises:
+        FeatureError: vectors of another space than the features.
+    """
+    count, size = len(features.times), smoothing_size(features.times, smoothing_seconds)
+    many = len(texts) > MOST_KEPT
+    kept = np.arange(0 if many else len(texts))
+    scores = np.empty((len(kept), count), np.float32)
+    peaks = np.full(len(texts), -np.inf, np.float32)
+    at = np.zeros(len(texts), np.int64)
+    best = np.full(len(background), -np.inf, np.float32)
+    start = 0
+    for block in unit_blocks(features, project):
+        check_space(texts, block.shape[1])
+        own, others = _standard_scores(block, texts, background)
+        smoothed = np.empty_like(others)
+        gaussian(others, size, smoothed)
+        best = np.maximum(best, smoothed.max(axis=0))
+        places = own.argmax(axis=0)
+        highest = own[places, np.arange(len(texts))]
+        better = highest > peaks
+        peaks[better], at[better] = highest[better], places[better] + start
+        if not many:
+            scores[:, start : start + len(block)] = own.T
+        start += len(block)
+    floor = max(WORD_FLOOR, float(np.quantile(best, 1 - BACKGROUND_SHARE)))
+    if many:
+        kept = np.sort(np.argsort(-peaks, kind="stable")[:MOST_KEPT])
+        scores = np.empty((len(kept), count), np.float32)
+        start = 0
+        for block in unit_blocks(features, project):
+            own, _ = _standard_scores(block, texts[kept], background)
+            scores[:, start : start + len(block)] = own.T
+            start += len(block)
+    scores -= np.float32(floor)
+    evidence: list[Evidence | None] = [None] * len(texts)
+    for number, row in zip(kept, scores, strict=True):
+        evidence[number] = Evidence(row, row, features.times)
+    return WordScores(tuple(evidence), peaks - np.float32(floor), at)
+
+
+def _standard_scores(
+    block: FloatArray, texts: FloatArray, background: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Cosines of words (n, K) and of unrelated words (n, B) in standard deviations above the
+    mean of the unrelated words at each frame."""
+    others = block @ background.T
+    mean, deviation = others.mean(axis=1), np.maximum(others.std(axis=1), 1e-6)
+    own = block @ texts.T
+    for values in (own, others):
+        values -= mean[:, None]
+        values /= deviation[:, None]
+    return own, others
+
+
+def joined(words: Evidence | None, example: Evidence | None) -> Evidence | None:
+    """Evidence of a label that has words and examples: the mean of both."""
+    if words is None or example is None:
+        return words or example
+    return Evidence(
+        np.asarray((words.presence + example.presence) / 2, np.float32),
+        np.asarray((words.shape + example.shape) / 2, np.float32),
+        words.times,
+    )

@@ -106,3 +106,15 @@ def check_sizes(labels: Sequence[LabelVectors], size: int) -> None:
                 f"label {label.name!r} has vectors of {sorted(found - {size})[0]} numbers and the "
                 f"frames have {size}: they are of different models"
             )
+
+
+def check_space(vectors: FloatArray, size: int) -> None:
+    """
+    Raises:
+        FeatureError: vectors of words are of another space than frames of ``size`` numbers.
+    """
+    if vectors.shape[1] != size:
+        raise FeatureError(
+            f"words have {vectors.shape[1]} numbers and the frames have {size}: they are of "
+            "different models"
+        )

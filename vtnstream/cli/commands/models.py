@@ -24,6 +24,7 @@ from vtnstream.errors import VtnstreamError
 
 if TYPE_CHECKING:
     from vtnstream.models.io.published import PublishedModel
+    from vtnstream.words.published import PublishedWords
 
 
 @click.group()
@@ -70,6 +71,9 @@ def list_(console: Console, /, **values: Any) -> None:
     published = published_models()
     found = [(name, "preset", config) for name, config in presets().items()]
     found += [(name, "published", model.config) for name, model in published.items()]
+    from vtnstream.words.published import published_words
+
+    words = published_words()
     found.append((BUNDLED_MODEL, "bundled", _read(bundled_model())))
     for folder in _model_folders(values["folders"] or (".", "models")):
         try:
@@ -78,6 +82,7 @@ def list_(console: Console, /, **values: Any) -> None:
             console.warn(str(error))
     if values["json"]:
         documents = [_document(*item, published.get(item[0])) for item in found]
+        documents += [_words_document(model) for model in words.values()]
         console.out(json.dumps(documents, indent=2))
         return
     headers = ("model", "kind", "backbone", "layers", "sampling", "labels")
@@ -96,6 +101,9 @@ def list_(console: Console, /, **values: Any) -> None:
     for model in published.values():
         console.out("")
         print_facts(console, _source_facts(model))
+    for one in words.values():
+        console.out("")
+        print_facts(console, _words_facts(one))
     console.say("presets are untrained: train one with `vtnstream train --preset NAME`")
 
 
@@ -106,6 +114,26 @@ def _document(
     if published is not None:
         document |= {"source": to_dict(published.source), "here": published.is_here}
     return document
+
+
+def _words_document(model: PublishedWords) -> dict[str, Any]:
+    document = {"name": model.name, "kind": "image-text", "source": to_dict(model.source)}
+    return {**document, "here": model.is_here, "commit": model.commit}
+
+
+def _words_facts(model: PublishedWords) -> list[tuple[str, str]]:
+    """Where an image-text model comes from, and to which commit it is pinned."""
+    source = model.source
+    here = "yes" if model.is_here else f"no: vtnstream models download {model.name}"
+    return [
+        ("image-text", model.name),
+        ("here", here),
+        ("for", source.about),
+        ("licence", source.license),
+        ("from", f"hf://{source.repository}"),
+        ("size", source.size),
+        ("commit", model.commit or "found at the first download"),
+    ]
 
 
 def _source_facts(model: PublishedModel) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""``vtnstream search``: find moments of videos by an example or in words."""
+"""``vtnstream search``: find moments of videos in words or by an example."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vtnstream.types import Partial
 
 EXAMPLES = """
+vtnstream search "a dog runs" movie.mkv
+vtnstream search "a goal" match1.mp4 match2.mp4 -e "a corner kick" -k 5 --json
 vtnstream search --like goal.jpg match.mp4 --backbone mobilenetv3_large_100.ra_in1k --pretrained
 vtnstream search --like match1.mp4@12:30-12:41 match2.mp4 --model models/match
 vtnstream search --like shot.png recordings/ --recursive -k 3 --model models/match --jsonl
@@ -38,6 +40,15 @@ _SECTION = "Search"
 @click.command(cls=Command, examples=EXAMPLES)
 @shared.inputs
 @attach(
+    option(
+        "--query",
+        "-e",
+        section=_SECTION,
+        settable=False,
+        multiple=True,
+        metavar="TEXT",
+        help="Another query, as TEXT or name = prompt | prompt | @example; again for more.",
+    ),
     option(
         "--like",
         section=_SECTION,
@@ -85,7 +96,12 @@ _SECTION = "Search"
 @running.speech
 @click.pass_obj
 def search(console: Console, /, **values: Any) -> ExitCode:
-    """Find the moments of INPUTS that look like an example.
+    """Find the moments of INPUTS that show what QUERY says, or that look like an example.
+
+    The first argument is the query, unless --like or --query takes its place: vtnstream search
+    QUERY INPUTS..., vtnstream search --like EXAMPLE INPUTS... One query and --like together look
+    for what fits both. Words need an image-text model (see models list); examples take any
+    backbone.
 
     The answer is ranked segments; that a video shows no such thing ("nothing found") is an
     answer too, with exit code 0. Features are kept, so that the next question decodes nothing.
@@ -144,12 +160,15 @@ def _questions(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[s
     """
     names: Sequence[str] = values["inputs"]
     texts: list[str] = []
-    if names and not _is_input(names, values["like"]):
+    if names and not _is_input(names, values["like"] or values["query"]):
         texts, names = [names[0]], names[1:]
-    queries = [_query(text) for text in texts]
+    queries = [_query(text) for text in (*texts, *values["query"])]
     examples = tuple(parse_example(text) for text in values["like"])
     if not queries and not examples:
-        raise UsageError("no query: name an image, a video or VIDEO@START-END with --like")
+        raise UsageError(
+            "no query: write what to look for before the videos, or name an image, a video or "
+            "VIDEO@START-END with --like"
+        )
     if len(queries) == 1 and examples:
         queries = [Label(queries[0].name, queries[0].prompts, queries[0].examples + examples)]
     else:
@@ -165,8 +184,8 @@ def _query(text: str) -> Label:
 
 
 def _is_input(names: Sequence[str], examples: Sequence[str]) -> bool:
-    """Whether the first name is an input rather than a query: with an example it may be either,
-    without one it is the query."""
+    """Whether the first name is an input rather than a query: where an option holds a query it
+    may be either, else it is the query."""
     first = names[0]
     if not examples:
         return os.path.lexists(first) and len(names) == 1

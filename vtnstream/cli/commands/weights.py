@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.progress import make_progress
 from vtnstream.cli.options import running
 from vtnstream.errors import UsageError
+
+if TYPE_CHECKING:
+    from vtnstream.words.published import PublishedWords
 
 _SECTION = "Model"
 
@@ -125,6 +128,7 @@ def _import_vivit(source: Path, folder: Path, values: dict[str, Any]) -> None:
 
 DOWNLOAD_EXAMPLES = """
 vtnstream models download vtn-vit-b-kinetics
+vtnstream models download siglip2-base
 vtnstream classify VIDEO --model vtn-vit-b-kinetics --offline
 """
 
@@ -135,11 +139,18 @@ vtnstream classify VIDEO --model vtn-vit-b-kinetics --offline
 @running.speech
 @click.pass_obj
 def download(console: Console, /, **values: Any) -> None:
-    """Download the published model NAME (see `models list`) to the user's cache.
+    """Download the published model NAME (see `models list`) to the user's cache. Its size
+    and licence are printed first.
 
     Run the same command again to resume an interrupted download. The model's folder is printed;
     from then on --model NAME needs no network.
     """
+    from vtnstream.words.published import published_words
+
+    words = published_words().get(values["name"])
+    if words is not None:
+        _download_words(words, console)
+        return
     from vtnstream.models.io.download import download_model
 
     progress = make_progress(console)
@@ -149,6 +160,17 @@ def download(console: Console, /, **values: Any) -> None:
         progress.close()
     console.out(str(folder))
     console.say(f"try it: vtnstream classify VIDEO --model {values['name']}")
+
+
+def _download_words(words: PublishedWords, console: Console) -> None:
+    from vtnstream.words.model import download_words
+
+    source = words.source
+    console.say(f"{words.name}: {source.size}, {source.license}, from {source.repository}")
+    folder = download_words(words.name)
+    console.out(str(folder))
+    console.say(f"pinned to commit {words.commit}")
+    console.say(f'try it: vtnstream search "a dog runs" VIDEO --model {words.name}')
 
 
 def refuse_model(folder: Path, *, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ COMMANDS = {
     "timeline": ("vtnstream.cli.commands.timeline:timeline", "Find labelled segments in videos."),
     "attention": ("vtnstream.cli.commands.attention:attention", "Show the attention over time."),
     "summarize": ("vtnstream.cli.commands.summarize:summarize", "Select the best parts of videos."),
-    "search": ("vtnstream.cli.commands.search:search", "Find moments similar to an example."),
+    "search": ("vtnstream.cli.commands.search:search", "Find moments in words or by example."),
     "clips": ("vtnstream.cli.commands.clips:clips", "Cut segments out of videos as clips."),
     "extract": ("vtnstream.cli.commands.extract:extract", "Write backbone features to files."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),

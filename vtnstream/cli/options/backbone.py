@@ -117,14 +117,28 @@ def require_backbone(values: Mapping[str, Any]) -> None:
         raise UsageError("no backbone: name one with --backbone (a timm model) or --model")
 
 
-def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
+def refuse_backbone_options(values: Mapping[str, Any]) -> None:
+    """Raises:
+    UsageError: an option of --backbone is given beside a model.
+    """
     own = [n for n in ("backbone_arg", "weights", "pretrained", *_PREPROCESS) if values[n]]
     if own:
         flag = "--" + own[0].replace("_", "-")
         raise UsageError(f"{flag} needs --backbone: a model has its own, leave {flag} out")
+
+
+def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
+    refuse_backbone_options(values)
     from vtnstream.encoding.encoder import FrameEncoder
     from vtnstream.models.io.checkpoint import load_model
+    from vtnstream.words.model import open_words
 
+    words = open_words(values["model"])
+    if words is not None:
+        from vtnstream.search.space import words_space
+
+        space = words_space(words, runtime, shared.sampling_from(values, None))
+        return Encoding(space.encoder, space.sampling, None)
     model = load_model(values["model"])
     sampling = shared.sampling_from(values, model.config.sampling) or model.config.sampling
     return Encoding(FrameEncoder.from_model(model, runtime), sampling, model)

@@ -1,5 +1,5 @@
-"""What a search compares frames with, from a command line: a model's own encoder, or any timm
-backbone."""
+"""What a search compares frames with, from a command line: an image-text model, a model's own
+encoder, or any timm backbone."""
 
 from __future__ import annotations
 
@@ -7,22 +7,33 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vtnstream.cli.framework.console import Console
-from vtnstream.cli.options.backbone import prepare_encoding
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.backbone import prepare_encoding, refuse_backbone_options
+from vtnstream.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from vtnstream.search.searcher import SearchSpace
+    from vtnstream.words.model import ImageTextModel
 
 
 def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
-    """Build what ``--model`` or ``--backbone`` and its options ask for.
+    """Build what ``--model`` or ``--backbone`` and its options ask for; where neither is named,
+    the default image-text model.
 
     Raises:
-        UsageError: neither is named, options contradict each other, or the model sees clips.
-        ModelError: the model or backbone cannot be built.
+        UsageError: options contradict each other, or the model sees clips.
+        ModelError: the model or backbone cannot be built, or is not here.
     """
-    from vtnstream.errors import UsageError
     from vtnstream.search.searcher import SearchSpace
 
+    words = None
+    if values["backbone"] is None:
+        from vtnstream.words.model import open_words
+
+        words = _default_words() if values["model"] is None else open_words(values["model"])
+    if words is not None:
+        refuse_backbone_options(values)
+        return _words_space(words, values)
     encoding = prepare_encoding(values, console)
     if encoding.encoder.shape.clip:
         raise UsageError(
@@ -35,3 +46,20 @@ def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
         "weights_sha256": encoding.encoder.weights_sha256,
     }
     return SearchSpace(encoding.encoder, encoding.sampling, about)
+
+
+def _default_words() -> ImageTextModel | None:
+    from vtnstream.words.model import open_words
+    from vtnstream.words.published import DEFAULT_WORDS
+
+    try:
+        return open_words(DEFAULT_WORDS)
+    except ModelError as error:
+        raise ModelError(f"{error}; examples (--like) also take any --backbone") from error
+
+
+def _words_space(words: ImageTextModel, values: Mapping[str, Any]) -> SearchSpace:
+    from vtnstream.search.space import words_space
+
+    sampling = shared.sampling_from(values, None)
+    return words_space(words, running.runtime_from(values), sampling)
