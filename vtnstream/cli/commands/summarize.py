@@ -65,9 +65,6 @@ _SECTION = "Summary"
         metavar="FILE",
         help="Also write the shortened video with sound (one input): .mp4, .mkv or .mov.",
     ),
-    option(
-        "--copy", section="Output", is_flag=True, help="With --render: copy packets, do not encode."
-    ),
 )
 @clip_files.cutting("Output")
 @shared.timeline
