@@ -11,6 +11,7 @@ BENCHMARKS = {
     "cuda": "on a GPU: backbones against its ceiling, NVDEC, an hour of 1080p",
     "decode": "sampled decoding: everything, what is needed, a sparse sampling, side by side",
     "edit_model": "the bundled model: made from footage, scored beside PySceneDetect",
+    "few": "learning from a handful of videos: recipes beside simple peers",
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
     "learning": "what needs the whole of a video: phases, order, fight",
     "memory": "peak memory of extract and timeline against the length of the film",

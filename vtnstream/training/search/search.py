@@ -150,7 +150,7 @@ def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progres
         require_vtn(prepared.model, "training on stored features"),
         config,
         prepared.training,
-        _rate(prepared.training),
+        tokens_per_second(prepared.training),
     )
     recipes = recipes_for(task)
     if config.recipe != "auto":
@@ -179,7 +179,7 @@ def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progres
     )
 
 
-def _rate(samples: Sequence[Sample]) -> float:
+def tokens_per_second(samples: Sequence[Sample]) -> float:
     """Tokens a second, as most videos have it."""
     rates = []
     for sample in samples:
