@@ -5,53 +5,25 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vtnstream.config import RuntimeConfig, SamplingConfig
+from vtnstream.config import RuntimeConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.search import SearchConfig
-from vtnstream.encoding.encoder import FrameEncoder
-from vtnstream.encoding.extract import extract_features
 from vtnstream.inference.report import report_of
-from vtnstream.inference.request import TimeLike, time_range
-from vtnstream.inference.source import Source, with_display_name
+from vtnstream.inference.request import TimeLike
 from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import Evidence, find_segments, match_of
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.scoring.analyze import Analysis
+from vtnstream.search.reading import read_video, timed
+from vtnstream.search.space import SearchSpace
 from vtnstream.search.vectors import Scored, make_vectors, score
-from vtnstream.transport.spool import local_copy
 from vtnstream.types import QueryAnswer, Report, ScoreTimeline, Segment, TokenTimes
 from vtnstream.types.results import MATCH
-from vtnstream.words.model import ImageTextModel
 from vtnstream.words.queries import Label
-from vtnstream.words.vectors import Project, identity
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSpace:
-    """What frames are encoded with, and which frames.
-
-    Attributes:
-        encoder: frames to features.
-        sampling: which frames of a video.
-        about: name, source and hash of the model, for reports.
-        words: the image-text model whose image tower the encoder is; None understands no words.
-    """
-
-    encoder: FrameEncoder
-    sampling: SamplingConfig
-    about: dict[str, Any]
-    words: ImageTextModel | None = None
-
-    @property
-    def project(self) -> Project:
-        """From the encoder's features to the space that is searched."""
-        return identity if self.words is None else self.words.project
 
 
 class Searcher:
@@ -107,28 +79,12 @@ class Searcher:
             VtnstreamError: one line that names the file and what to do.
         """
         began = time.perf_counter()
-        space, progress = self.space, progress or NullProgress()
-        with (
-            local_copy(path, progress, self.runtime.spool_limit_bytes) as place,
-            extract_features(
-                place,
-                space.encoder,
-                space.sampling,
-                span=time_range(place, start, end, stream),
-                runtime=self.runtime,
-                stream=stream,
-                progress=progress,
-            ) as extracted,
-        ):
-            source = with_display_name(path, place, Source.of(extracted))
+        space = self.space
+        with read_video(path, space, self.runtime, start, end, stream, progress) as source:
             middle = time.perf_counter()
             scored = score(source.features, self.vectors, space.project, config.smoothing_seconds)
             analysis, answers = self._answered(scored, source.features.times, config)
-            now = time.perf_counter()
-            facts = dataclasses.replace(
-                source.facts, search_seconds=round(now - middle, 3), seconds=round(now - began, 3)
-            )
-            source = dataclasses.replace(source, facts=facts)
+            source = timed(source, began, middle)
             report = report_of(
                 path, source, space.about, space.encoder, space.sampling, None, analysis
             )

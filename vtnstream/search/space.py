@@ -1,13 +1,38 @@
-"""The space of an image-text model: its image tower as the encoder of frames."""
+"""What frames are compared in: the space of a backbone, or of an image-text model."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
-from vtnstream.search.searcher import SearchSpace
 from vtnstream.words.model import ImageTextModel
+from vtnstream.words.vectors import Project, identity
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """What frames are encoded with, and which frames.
+
+    Attributes:
+        encoder: frames to features.
+        sampling: which frames of a video.
+        about: name, source and hash of the model, for reports.
+        words: the image-text model whose image tower the encoder is; None understands no words.
+    """
+
+    encoder: FrameEncoder
+    sampling: SamplingConfig
+    about: dict[str, Any]
+    words: ImageTextModel | None = None
+
+    @property
+    def project(self) -> Project:
+        """From the encoder's features to the space that is searched."""
+        return identity if self.words is None else self.words.project
+
 
 WORDS_SAMPLING = SamplingConfig(kind="rate", fps=Fraction(1))
 """How videos are sampled for words where nothing else is said: a frame a second."""

@@ -20,7 +20,7 @@ from vtnstream.words.scoring import joined, score_examples, score_words
 from vtnstream.words.vectors import LabelVectors, Project
 
 if TYPE_CHECKING:
-    from vtnstream.search.searcher import SearchSpace
+    from vtnstream.search.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,9 +10,10 @@ from vtnstream.cli.analysis import analyze_inputs
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
-from vtnstream.cli.options import running, shared
+from vtnstream.cli.options import labels, running, shared
 
 EXAMPLES = """
+vtnstream classify *.mp4 --labels "indoors; outdoors"
 vtnstream classify surgery.mp4 --model models/surgery
 vtnstream classify a.mp4 b.mkv recordings/ --recursive --top-k 3
 vtnstream classify match.mp4 --start 45:00 --end 1:30:00 --json
@@ -26,6 +27,7 @@ vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 @shared.inputs
 @shared.model
 @shared.analysis
+@labels.labels
 @shared.views
 @shared.time_range
 @shared.sampling("the model's own")
@@ -39,4 +41,7 @@ def classify(console: Console, /, **values: Any) -> ExitCode:
     INPUTS are videos of any length, directories, patterns, or - for names on standard input.
     The model reads all sampled frames of a video in one pass over the whole sequence.
     """
+    if values["labels"] is not None:
+        return labels.label_inputs(console, values, None)
+    labels.check_unlabelled(values)
     return analyze_inputs(console, values, None)

@@ -12,7 +12,7 @@ from vtnstream.cli.options.backbone import prepare_encoding, refuse_backbone_opt
 from vtnstream.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from vtnstream.search.searcher import SearchSpace
+    from vtnstream.search.space import SearchSpace
     from vtnstream.words.model import ImageTextModel
 
 
@@ -24,7 +24,7 @@ def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
         UsageError: options contradict each other, or the model sees clips.
         ModelError: the model or backbone cannot be built, or is not here.
     """
-    from vtnstream.search.searcher import SearchSpace
+    from vtnstream.search.space import SearchSpace
 
     words = None
     if values["backbone"] is None:

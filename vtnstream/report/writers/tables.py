@@ -9,8 +9,13 @@ timecode where the rate has none.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import os
+from urllib.parse import unquote_to_bytes
 
+from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.timebase import Timebase
 from vtnstream.types import Report, Segment
@@ -72,3 +77,22 @@ def _number(value: float) -> str:
         return ""
     digits = f"{value + 0.0:.6f}".rstrip("0").rstrip(".")
     return "0" if digits == "-0" else digits
+
+
+def report_train_csv(report: Report, place: Place) -> str:
+    """Segments as annotations that ``vtnstream train`` reads, to be corrected by hand.
+
+    Columns ``path,start,end,label``; the path is relative to the file's folder, labels are as
+    they are. Scores are left out: they are not annotations.
+    """
+    path = report.input
+    if place.relative is not None:
+        path = os.fsdecode(unquote_to_bytes(place.relative)).removeprefix("./")
+    elif "://" not in path and path != "-":
+        path = os.path.abspath(path)
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(("path", "start", "end", "label"))
+    for s in report.segments or ():
+        rows.writerow((path, _number(s.start), _number(s.end), s.label))
+    return out.getvalue()

@@ -1,0 +1,139 @@
+"""``--labels`` on ``timeline`` and ``classify``: examples, words, and the way to a model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Outcome
+from tests.search.scenes import write_scenes
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("scenes") / "scenes.mp4")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.getbasetemp() / "labels-cache"
+    monkeypatch.setenv("VTNSTREAM_CACHE_DIR", str(folder))
+
+
+@pytest.fixture
+def labels(scenes: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "labels.txt"
+    path.write_text(f"first = @{scenes}@1-3\nthird = @{scenes}@13-15\n", "utf-8")
+    return path
+
+
+def document(outcome: Outcome) -> Any:
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def spans(report: Any, label: str) -> list[tuple[int, int]]:
+    return [(round(s["start"]), round(s["end"])) for s in report["segments"] if s["label"] == label]
+
+
+def test_prototypes_make_a_timeline(
+    scenes: Path, labels: Path, model_folder: Path, run: Run
+) -> None:
+    report = document(
+        run("timeline", scenes, "--labels", labels, "-m", model_folder, "--json", "-q")
+    )
+    assert spans(report, "first") == [(0, 6), (24, 30)]
+    assert spans(report, "third") == [(12, 18)]
+    assert report["score_name"] == "match"
+    assert report["classes"][0]["label"] == "first"
+    assert 0.2 < report["classes"][0]["score"] < 0.6  # two of five scenes
+    assert report["settings"]["tracks"] == ["match"]
+
+
+def test_labels_may_overlap(scenes: Path, labels: Path, model_folder: Path, run: Run) -> None:
+    labels.write_text(labels.read_text("utf-8") + f"again = @{scenes}@2-4\n", "utf-8")
+    command = ("timeline", scenes, "--labels", labels, "-m", model_folder, "--json", "-q")
+    report = document(run(*command, "--multi-label"))
+    assert spans(report, "first") == spans(report, "again") == [(0, 6), (24, 30)]
+    assert {c["label"]: c["score"] > 0.5 for c in report["classes"]} == {
+        "first": True,
+        "third": True,
+        "again": True,
+    }
+
+
+def test_classes_without_a_timeline(
+    scenes: Path, labels: Path, model_folder: Path, run: Run
+) -> None:
+    command = ("classify", scenes, "--labels", labels, "-m", model_folder, "--json", "-q")
+    report = document(run(*command))
+    assert report["segments"] is None and report["classes"][0]["label"] == "first"
+    late = document(run(*command, "--start", "12", "--end", "18"))
+    assert late["classes"][0]["label"] == "third" and late["classes"][0]["score"] > 0.8
+
+
+def test_localisation_options_work_on_matches(
+    scenes: Path, labels: Path, model_folder: Path, run: Run
+) -> None:
+    command = ("timeline", scenes, "--labels", labels, "-m", model_folder, "--json", "-q")
+    report = document(run(*command, "--viterbi", "3", "--background", "--merge-gap", "20"))
+    assert {s["label"] for s in report["segments"]} <= {"background", "first", "third"}
+    assert spans(report, "first") == [(0, 30)]
+
+
+def test_from_an_answer_to_a_model(
+    scenes: Path, labels: Path, model_folder: Path, run: Run, tmp_path: Path
+) -> None:
+    """The loop of docs/howto/search.md: label, correct, train, use the model."""
+    out = tmp_path / "answers"
+    command = ("timeline", scenes, "--labels", labels, "-m", model_folder, "-q")
+    assert run(*command, "-f", "train-csv", "-o", out).code == 0
+    annotations = out / "scenes.mp4.train.csv"
+    with annotations.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["first", "third", "first"]
+    assert (out / rows[0]["path"]).samefile(scenes)
+    rows[1]["label"] = "corner"  # the correction
+    with annotations.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    trained = run(
+        "train", annotations, "--backbone", "test_vit", "--backbone-arg", "img_size=64",
+        "--size", "64", "--resize", "64", "--epochs", "1", "--fps", "2", "--validation", "0",
+        "-o", tmp_path / "model", "-q",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    report = document(run("timeline", scenes, "-m", tmp_path / "model", "--json", "-q"))
+    assert {"corner", "first"} <= set(report["labels"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--labels", ""), "no label"),
+        (("--labels", "a; a"), "named twice"),
+        (("--labels", "absent.txt"), "no such labels file"),
+        (("--labels", "a; b"), "understands no words"),
+        (("--labels", "a", "--window", "8"), "--window is for a trained head"),
+        (("--labels", "a", "--localize", "dense"), "--localize is for a trained head"),
+        (("--labels", "a", "--whole"), "--whole does not go with --labels"),
+        (("--labels", "a", "--method", "end-to-end"), "--method does not go with --labels"),
+        (("--labels", "a = @gone.mp4@1-2"), "gone.mp4: No such file"),
+        (("--multi-label",), "--multi-label needs --labels"),
+    ],
+)
+def test_wrong_requests_are_one_line(
+    arguments: tuple[str, ...], message: str, scenes: Path, model_folder: Path, run: Run
+) -> None:
+    outcome = run("timeline", scenes, "-m", model_folder, *arguments)
+    assert outcome.code in (1, 2)
+    (line,) = outcome.errors
+    assert message in line

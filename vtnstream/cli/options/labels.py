@@ -1,0 +1,121 @@
+"""``--labels``: words or examples in place of a trained model's classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vtnstream.cli.delivery import make_delivery
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.process_settings import loading
+from vtnstream.cli.framework.progress import CommandProgress, make_progress
+from vtnstream.cli.options import running
+from vtnstream.cli.options.input_list import resolve
+from vtnstream.cli.session import for_each
+from vtnstream.config import TimelineConfig
+from vtnstream.errors import UsageError
+
+if TYPE_CHECKING:
+    from vtnstream.types import Partial
+
+_SECTION = "Labels"
+_OF_A_HEAD = ("features", "views", "whole", "follow")
+_NO_BACKBONE = {
+    "backbone": None,
+    "backbone_arg": (),
+    "weights": None,
+    "pretrained": False,
+    **dict.fromkeys(("mean", "std", "size", "width", "resize", "crop", "interpolation")),
+}
+
+labels = attach(
+    option(
+        "--labels",
+        section=_SECTION,
+        settable=False,
+        metavar="LABELS",
+        help="Words in place of a trained model's classes: 'goal; corner; replay', or a file of "
+        "one a line: name = prompt | prompt | @VIDEO@START-END.",
+    ),
+    option(
+        "--multi-label",
+        section=_SECTION,
+        settable=False,
+        is_flag=True,
+        help="With --labels: labels may overlap, each judged alone.",
+    ),
+)
+
+
+def label_inputs(
+    console: Console, values: Mapping[str, Any], localize: TimelineConfig | None
+) -> ExitCode:
+    """Label every input with words or examples and deliver the reports.
+
+    Args:
+        console: prints the messages.
+        values: the command's options.
+        localize: settings of the timeline; None to give the classes alone.
+
+    Raises:
+        UsageError: wrong labels, or an option of a trained head.
+    """
+    from vtnstream.words.queries import read_labels
+
+    _refuse_head_options(values)
+    named = read_labels(values["labels"])
+    inputs = resolve(values)
+    delivery = make_delivery(values, console, inputs, timeline=localize is not None)
+    runtime = running.runtime_from(values)
+    with loading():
+        from vtnstream.cli.options.space import prepare_space
+        from vtnstream.search.labeller import Labeller, check_options
+
+        if localize is not None:
+            check_options(localize)
+        space = prepare_space({**_NO_BACKBONE, **values}, console)
+    progress = make_progress(console)
+    try:
+        labeller = Labeller(
+            space, named, multi_label=values["multi_label"], runtime=runtime, progress=progress
+        )
+    finally:
+        progress.close()
+
+    with delivery:
+
+        def work(path: str, progress: CommandProgress) -> Partial | None:
+            delivery.begin(path)
+            report = labeller.label(
+                path,
+                localize,
+                start=values["start"],
+                end=values["end"],
+                stream=values["stream"],
+                progress=progress,
+            )
+            for warning in report.warnings:
+                console.warn(f"{path}: {warning}")
+            delivery.deliver(report)
+            return report.partial
+
+        return for_each(inputs, work, console, on_failure=delivery.fail)
+
+
+def check_unlabelled(values: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        UsageError: ``--multi-label`` without labels.
+    """
+    if values["multi_label"]:
+        raise UsageError("--multi-label needs --labels: a trained model knows its kind itself")
+
+
+def _refuse_head_options(values: Mapping[str, Any]) -> None:
+    given = [name for name in _OF_A_HEAD if values.get(name)]
+    if values["method"] != "chunked":
+        given.append("method")
+    if given:
+        raise UsageError(f"--{given[0]} does not go with --labels: leave one of them out")

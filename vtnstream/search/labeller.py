@@ -1,0 +1,158 @@
+"""Labels as words or examples instead of a trained head: classes and a timeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vtnstream.config import RuntimeConfig, TimelineConfig
+from vtnstream.config.search import SearchConfig
+from vtnstream.errors import UsageError
+from vtnstream.inference.report import report_of
+from vtnstream.inference.request import TimeLike
+from vtnstream.labels import BACKGROUND
+from vtnstream.localization.curves import score_curves
+from vtnstream.localization.peaks import match_of
+from vtnstream.localization.segments import to_segments
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.scoring.analyze import Analysis, rank
+from vtnstream.search.reading import read_video, timed
+from vtnstream.search.space import SearchSpace
+from vtnstream.search.vectors import Scored, make_vectors, score
+from vtnstream.types import FloatArray, Report, ScoreTimeline, TokenTimes
+from vtnstream.types.results import MATCH
+from vtnstream.words.queries import Label
+
+_HEAD_OPTIONS = ("window", "stride")
+
+
+class Labeller:
+    """Labels as vectors, asked about many videos.
+
+    Labels exclude each other, with ``background`` where none reaches the floor; or with
+    ``multi_label`` each is judged alone.
+
+    Args:
+        space: what frames are encoded with.
+        labels: words, examples, or both for each.
+        multi_label: labels may overlap.
+        runtime: device, dtype, cache.
+        progress: told of examples that are decoded.
+
+    Raises:
+        VideoError: an example cannot be read.
+        UsageError: a label has words, and the model understands none.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        labels: Sequence[Label],
+        *,
+        multi_label: bool = False,
+        runtime: RuntimeConfig | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.space = space
+        self.names = tuple(label.name for label in labels)
+        self.multi_label = multi_label
+        self.runtime = runtime or RuntimeConfig()
+        self._vectors = make_vectors(space, labels, self.runtime, progress or NullProgress())
+
+    def label(
+        self,
+        path: str | Path,
+        options: TimelineConfig | None,
+        *,
+        start: TimeLike | None = None,
+        end: TimeLike | None = None,
+        stream: int | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Label one video.
+
+        Args:
+            path: a file or address.
+            options: how to localise; None for the classes alone.
+            start, end, stream: see :class:`vtnstream.inference.request.Request`.
+            progress: told how far decoding is.
+
+        Returns:
+            A report whose scores are matches.
+
+        Raises:
+            VtnstreamError: one line that names the file and what to do.
+        """
+        if options is not None:
+            check_options(options)
+        began = time.perf_counter()
+        space = self.space
+        with read_video(path, space, self.runtime, start, end, stream, progress) as source:
+            middle = time.perf_counter()
+            smooth = SearchConfig().smoothing_seconds
+            if options is not None and options.smoothing != "none":
+                smooth = 0.0
+            scored = score(source.features, self._vectors, space.project, smooth)
+            timeline = self._timeline(scored, source.features.times, smooth)
+            analysis = self._analysed(timeline, options)
+            source = timed(source, began, middle)
+            report = report_of(
+                path, source, space.about, space.encoder, space.sampling, options, analysis
+            )
+        return dataclasses.replace(report, score_name=MATCH)
+
+    def _timeline(self, scored: Scored, times: TokenTimes, smooth: float) -> ScoreTimeline:
+        """Scores of the labels that reach the floor somewhere or come nearest to it."""
+        kept = [number for number, one in enumerate(scored.evidence) if one is not None]
+        columns = [one.smoothed(smooth).presence for one in scored.evidence if one is not None]
+        evidence = np.stack(columns, axis=1)
+        names = tuple(self.names[number] for number in kept)
+        if self.multi_label:
+            return ScoreTimeline(match_of(evidence), times, names, True, MATCH)
+        scores = _exclusive(evidence)
+        return ScoreTimeline(scores, times, (BACKGROUND, *names), False, MATCH)
+
+    def _analysed(self, timeline: ScoreTimeline, options: TimelineConfig | None) -> Analysis:
+        over_all = dict.fromkeys(self.names, 0.0)
+        pooled = timeline.scores.max(axis=0) if self.multi_label else timeline.scores.mean(axis=0)
+        over_all.update(
+            (name, float(value))
+            for name, value in zip(timeline.labels, pooled, strict=True)
+            if name != BACKGROUND
+        )
+        classes = rank(np.array(list(over_all.values()), np.float32), tuple(over_all))
+        if options is None:
+            return Analysis(classes, None, (), ())
+        segments = tuple(
+            dataclasses.replace(segment, track=None) for segment in to_segments(timeline, options)
+        )
+        curves = score_curves(timeline, segments)
+        return Analysis(classes, segments, timeline.labels, (MATCH,), scores=curves)
+
+
+def _exclusive(evidence: FloatArray) -> FloatArray:
+    """Log-odds (N, K) to scores (N, 1 + K) that sum to 1, the floor as ``background`` first."""
+    count, labels = evidence.shape
+    logits = np.zeros((count, labels + 1), np.float32)
+    logits[:, 1:] = evidence
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    return logits
+
+
+def check_options(options: TimelineConfig) -> None:
+    """
+    Raises:
+        UsageError: an option of a trained head.
+    """
+    given = [name for name in _HEAD_OPTIONS if getattr(options, name) is not None]
+    if options.localize != "auto":
+        given.append("localize")
+    if given:
+        flag = f"--{given[0]}"
+        raise UsageError(f"{flag} is for a trained head: leave it out with --labels")

@@ -1,0 +1,57 @@
+"""Features of a video for a question, with the facts of its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vtnstream.config import RuntimeConfig
+from vtnstream.encoding.extract import extract_features
+from vtnstream.inference.request import TimeLike, time_range
+from vtnstream.inference.source import Source, with_display_name
+from vtnstream.progress import NullProgress, Progress
+from vtnstream.search.space import SearchSpace
+from vtnstream.transport.spool import local_copy
+
+
+@contextmanager
+def read_video(
+    path: str | Path,
+    space: SearchSpace,
+    runtime: RuntimeConfig,
+    start: TimeLike | None = None,
+    end: TimeLike | None = None,
+    stream: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Source]:
+    """A video's features in a space: stored ones, or decoded now; valid while the context lasts.
+
+    Raises:
+        VtnstreamError: one line that names the file and what to do.
+    """
+    progress = progress or NullProgress()
+    with (
+        local_copy(path, progress, runtime.spool_limit_bytes) as place,
+        extract_features(
+            place,
+            space.encoder,
+            space.sampling,
+            span=time_range(place, start, end, stream),
+            runtime=runtime,
+            stream=stream,
+            progress=progress,
+        ) as extracted,
+    ):
+        yield with_display_name(path, place, Source.of(extracted))
+
+
+def timed(source: Source, began: float, middle: float) -> Source:
+    """The source with the seconds since ``began``, and of the search since ``middle``."""
+    now = time.perf_counter()
+    facts = dataclasses.replace(
+        source.facts, search_seconds=round(now - middle, 3), seconds=round(now - began, 3)
+    )
+    return dataclasses.replace(source, facts=facts)
