@@ -11,6 +11,8 @@ import pytest
 
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.group import cli
+from vtnstream.errors import ConfigError
+from vtnstream.training.settings import train_config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -30,7 +32,8 @@ def commands_of(text: str) -> list[str]:
 
 
 def check(line: str) -> None:
-    """Raises click's error where the line is not understood."""
+    """Raises click's error where the line is not understood, and a ConfigError where a key of
+    ``--set`` does not exist."""
     words = shlex.split(re.split(r"\s(?:[|>&]|<)", line)[0], comments=True)[1:]
     context: click.Context = cli.make_context("vtnstream", list(words), obj=Console())
     group: click.Command = cli
@@ -42,7 +45,9 @@ def check(line: str) -> None:
         if isinstance(below, click.Group):
             context = click.Context(below, parent=context, info_name=name, obj=Console())
         group = below
-    group.make_context(group.name or "", rest, parent=context)
+    inner = group.make_context(group.name or "", rest, parent=context)
+    if group.name == "train":
+        train_config(None, dict(inner.params["set"]))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -80,8 +85,14 @@ def test_examples_in_help_are_understood(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_wrong_line_is_not_understood() -> None:
-    for words in ("timeline a.mkv --windows 64", "nothing", "models x", "classify --top-k no a"):
-        with pytest.raises((click.UsageError, AssertionError)):
+    for words in (
+        "timeline a.mkv --windows 64",
+        "nothing",
+        "models x",
+        "classify --top-k no a",
+        "train a.csv -o b --set optim.epoch=3",
+    ):
+        with pytest.raises((click.UsageError, AssertionError, ConfigError)):
             check(f"vtnstream {words}")
 
 
