@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -93,7 +94,9 @@ def _computed_on(encoder: FrameEncoder) -> dict[str, str]:
     return {"device": str(encoder.device), "dtype": encoder.dtype}
 
 
-def _versions() -> dict[str, str]:
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """The versions of what computed; read once, because that takes 18 ms."""
     return {
         **{name: importlib.metadata.version(name) for name in ("vtnstream", "av", "timm")},
         "torch": torch.__version__,
