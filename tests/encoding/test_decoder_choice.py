@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.synth import Film, quadrants
-from tests.video.test_hardware import HOST, beside_torch, needs_compiler, no_gpu
+from tests.video.decoding.test_hardware import HOST, beside_torch, needs_compiler, no_gpu
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding import store_session
 from vtnstream.encoding.decoder_choice import Decoding, choose_decoding, refusal
@@ -132,7 +132,7 @@ _REFUSES = """
 import sys
 from pathlib import Path
 from tests.encoding.test_decoder_choice import frames_of
-from tests.video.test_hardware import Ready
+from tests.video.decoding.test_hardware import Ready
 from vtnstream.encoding.decoder_choice import refusal
 from vtnstream.video.decoding.hardware import Hardware
 print(refusal(Hardware(0, Ready("bicubic")), frames_of(Path(sys.argv[1]))))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.test_chapters import chapters_in, ffprobe
+from tests.report.writers.test_chapters import chapters_in, ffprobe
 from tests.synth import Film
 from tests.video.reading import read, sampling
 from vtnstream.errors import OutputError, VideoOpenError

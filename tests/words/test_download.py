@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from tests.models.fake_hub import Hub, fake_hub
+from tests.models.io.fake_hub import Hub, fake_hub
 from tests.words.towers import write_model
 from vtnstream.errors import ModelError
 from vtnstream.models.io.hub import HubName, push
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    from tests.models.fake_hub import TOKEN
+    from tests.models.io.fake_hub import TOKEN
 
     with fake_hub() as server:
         settings = {

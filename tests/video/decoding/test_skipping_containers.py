@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.synth import Film
+from tests.video.decoding.skipping import assert_same, h264, textured, without_packets
 from tests.video.reading import read, sampling
-from tests.video.skipping import assert_same, h264, textured, without_packets
 from vtnstream.types import TimeRange
 
 

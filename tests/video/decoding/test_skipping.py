@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.synth import Film, joined, truncated
+from tests.video.decoding.skipping import assert_same, h264, textured, without_packets
 from tests.video.reading import Reading, read, sampling
-from tests.video.skipping import assert_same, h264, textured, without_packets
 from vtnstream.errors import VideoError
 from vtnstream.types import DecodeSummary, TimeRange
 from vtnstream.video.decoding.reader import FrameReader

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from tests.synth import Film, truncated, whole
+from tests.video.decoding.test_hardware import HOST
+from tests.video.decoding.test_seek import FILMS, same, textured
 from tests.video.reading import Reading, read, sampling
-from tests.video.test_hardware import HOST
-from tests.video.test_seek import FILMS, same, textured
 from vtnstream.config import SamplingConfig
 from vtnstream.types import DecodeSummary, FrameChunk, TimeRange
 from vtnstream.video.sampling import parallel, pieces

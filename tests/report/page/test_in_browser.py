@@ -17,7 +17,7 @@ import pytest
 
 from tests.report.cases import PARTIAL, REPORT, many_segments, report
 from tests.report.films import make_case
-from tests.report.test_page import EVIL
+from tests.report.page.test_render import EVIL
 from tests.synth import Film
 from vtnstream.report.writer import write_reports
 from vtnstream.types import ClassScore, Report, Segment

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from tests.synth import Film, whole
+from tests.video.decoding.test_pictures import MATRICES, full
 from tests.video.reading import Reading, read, sampling
-from tests.video.test_pictures import MATRICES, full
 from vtnstream.config import SamplingConfig
 from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.video.container import opened
