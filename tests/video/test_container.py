@@ -140,13 +140,13 @@ def test_names_are_never_taken_for_options_or_addresses(
 
 def test_only_a_cover_is_no_video(tmp_path: Path) -> None:
     path = Film(film=False, cover=True, audio_seconds=1).write(tmp_path / "song.mp4")
-    with pytest.raises(NoVideoStreamError, match="only a cover picture"):
+    with pytest.raises(NoVideoStreamError, match="only a cover image"):
         probe(path)
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     path = Film(film=False, audio_seconds=1).write(tmp_path / "song.mp4")
-    with pytest.raises(NoVideoStreamError, match="sound or subtitles only"):
+    with pytest.raises(NoVideoStreamError, match="only audio or subtitles"):
         probe(path)
 
 

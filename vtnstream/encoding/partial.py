@@ -104,7 +104,7 @@ def _describe(holes: list[tuple[float, float]]) -> str:
         for a, b in holes[:_MAX_PLACES]
     ]
     more = len(holes) - _MAX_PLACES
-    return "no picture from " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return "no frames from " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def seconds_expected(info: VideoInfo, span: TimeRange) -> float | None:

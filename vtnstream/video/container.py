@@ -1,9 +1,9 @@
-"""Opening media files safely: the one place that calls :func:`av.open`.
+"""Open media files safely.
 
-A media file is hostile data until shown otherwise. It is opened by us (see
-:mod:`vtnstream.transport.media`), handed to libav as a bare file object without a name, with a
-list of formats and no protocol at all, so that a playlist can neither name other files nor
-connect anywhere. Only decoders on our list run, and only on pictures of bounded size.
+Media files are untrusted data. vtnstream opens the file itself (see
+:mod:`vtnstream.transport.media`) and passes libav a file object without a name, a list of allowed
+formats and no protocol, so that a playlist can neither open other files nor connect to a server.
+Only allowed decoders run, and only on frames of bounded size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ av.logging.set_level(None)
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
-# Kept as text: a word more or less is one word in a diff.
+# Kept as text, so that adding or removing a name changes one word in a diff.
 _RAW_FORMATS = """
     av1 cavsvideo dirac evc h261 h263 h264 hevc m4v mjpeg mpegvideo obu vc1 vvc
     """
@@ -49,22 +49,22 @@ _DECODERS = """
     """
 
 RAW_FORMATS = frozenset(_RAW_FORMATS.split())
-"""Elementary streams: they carry no times at all."""
+"""Elementary streams, which store no times."""
 
 FORMATS = RAW_FORMATS | frozenset(_FILE_FORMATS.split())
-"""Demuxers that may run. None of them opens a second file."""
+"""Allowed demuxers. None of them opens a second file."""
 
 DECODERS = frozenset(_DECODERS.split())
-"""Decoders that may run (``codec_whitelist`` does not restrict PyAV)."""
+"""Allowed decoders (libav's ``codec_whitelist`` has no effect in PyAV)."""
 
-# MemoryError is among libav's errors (a lying header).
+# A wrong header can make libav raise MemoryError.
 DECODE_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)
-"""What libav raises for bad data."""
+"""Exceptions of libav for bad data."""
 
 
 class HardwareRefusedError(Exception):
-    """A GPU cannot decode this, or not for certain: to be read in software. The message is a
-    clause that says why."""
+    """A GPU cannot decode this video, or its frames might differ: decode in software instead. The
+    message is a clause that says why."""
 
 
 _NOT_A_FILM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
@@ -72,7 +72,7 @@ _NOT_A_FILM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_t
 
 @dataclass(slots=True)
 class OpenedVideo:
-    """An open file with its chosen video stream. ``close`` may be called twice."""
+    """An open file and its selected video stream. ``close`` may be called twice."""
 
     path: str
     medium: Medium
@@ -105,25 +105,25 @@ def open_video(
     fill_in: bool = True,
     accelerator: HWAccel | None = None,
 ) -> OpenedVideo:
-    """Open a video and choose its stream.
+    """Open a video and select its stream.
 
     Args:
-        medium: a local file, the address of a remote one, or a stream.
+        medium: a local file, a URL, or a stream.
         stream: index of a stream in the container; None chooses as ffmpeg does.
-        max_pixels: larger pictures are refused before they are decoded.
-        fill_in: False keeps libav from guessing times and durations that are not stored.
-        accelerator: decodes instead of the processor.
+        max_pixels: larger frames are rejected before they are decoded.
+        fill_in: whether libav may guess times and durations that are not stored.
+        accelerator: decodes on a GPU.
 
     Raises:
-        HardwareRefusedError: the accelerator is not there, or does not take the stream.
+        HardwareRefusedError: the GPU does not exist, or does not support the stream.
         VideoOpenError: the file cannot be used.
-        NoVideoStreamError: it holds no film.
-        UsageError: ``stream`` names something that is no video stream.
+        NoVideoStreamError: it has no video stream.
+        UsageError: ``stream`` is no video stream.
     """
     path = shown(str(medium))
     if isinstance(medium, Feed) and not comes_in_order(medium):
         raise VideoOpenError(
-            f"{path}: is an MP4 with its index at the end, which cannot be read while it comes; "
+            f"{path}: is an MP4 with its index at the end, which cannot be read as a stream: "
             "record Matroska, MPEG-TS or fragmented MP4"
         )
     opened = open_media(medium)
@@ -137,18 +137,18 @@ def open_video(
                 raise
             why = reason_of(error.__context__ or error)
             raise HardwareRefusedError(f"it cannot be opened there: {why}") from error
-        # Generated pts follow decode order where B-frames have none: dts is the better guess.
+        # Without stored pts, libav generates them in decoding order; dts is the better guess.
         container.flags &= ~av.container.Flags.gen_pts.value
         chosen, count = _choose_stream(container, path, stream)
         context = chosen.codec_context
         if context.width * context.height > max_pixels:
             raise VideoOpenError(
-                f"{path}: pictures of {context.width} x {context.height} are larger than the limit "
-                f"of {max_pixels} pixels; scale the video down first"
+                f"{path}: frames of {context.width} x {context.height} are larger than the limit "
+                f"of {max_pixels} pixels: scale the video down first"
             )
         context.options = {"max_pixels": str(max_pixels)}
         if accelerator is not None and not context.is_hwaccel:
-            raise HardwareRefusedError(f"the codec {context.name} is not decoded there")
+            raise HardwareRefusedError(f"it does not decode the codec {context.name}")
         return OpenedVideo(path, medium, opened.size, file, container, chosen, count)
     except BaseException:
         if container is not None:
@@ -173,7 +173,7 @@ def _open_container(
     options = {
         "format_whitelist": ",".join(sorted(FORMATS)),
         "protocol_whitelist": "none",
-        # Probing decodes pictures too.
+        # Probing decodes frames too.
         "max_pixels": str(max_pixels),
     }
     if not fill_in:
@@ -190,11 +190,13 @@ def _open_container(
     except av.error.InterruptedError:
         raise KeyboardInterrupt from None
     except MemoryError:
-        raise VideoOpenError(f"{path}: its header asks for too much memory") from None
+        raise VideoOpenError(
+            f"{path}: the header is damaged (it needs too much memory): get another copy"
+        ) from None
     except av.error.ArgumentError:
         raise VideoOpenError(
-            f"{path}: is not one of the video formats vtnstream reads (playlists are refused, "
-            "sound alone is no video); convert a video with ffmpeg -i IN OUT.mp4"
+            f"{path}: is not a supported video format (nor are playlists and audio files): convert "
+            "a video with ffmpeg -i IN OUT.mp4"
         ) from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoOpenError(
@@ -209,7 +211,7 @@ def output_url(path: str | Path) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """A few words from an error of libav, without numbers and file names."""
+    """A short text for an error of libav, without numbers and file names."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__).strip()
 
 
@@ -217,13 +219,13 @@ def _choose_stream(container: Any, path: str, wanted: int | None) -> tuple[Any, 
     videos = [s for s in container.streams if s.type == "video"]
     films = [s for s in videos if not s.disposition & _NOT_A_FILM]
     if not films:
-        what = "only a cover picture" if videos else "sound or subtitles only"
-        raise NoVideoStreamError(f"{path}: holds no video stream ({what}); give a video file")
+        what = "only a cover image" if videos else "only audio or subtitles"
+        raise NoVideoStreamError(f"{path}: has no video stream ({what}): give a video file")
     if wanted is not None:
         chosen = next((s for s in films if s.index == wanted), None)
         if chosen is None:
             known = ", ".join(str(s.index) for s in films)
-            raise UsageError(f"{path}: stream {wanted} is no video stream (there is {known})")
+            raise UsageError(f"{path}: stream {wanted} is no video stream (video streams: {known})")
         _check_decoder(chosen, path)
         return chosen, len(films)
     usable = [s for s in films if _decoder_name(s) in DECODERS]
@@ -233,8 +235,8 @@ def _choose_stream(container: Any, path: str, wanted: int | None) -> tuple[Any, 
 
 
 def _score(stream: Any) -> tuple[bool, bool, int]:
-    """ffmpeg's rule: streams that showed a picture, then the default one, then the largest.
-    ``max`` keeps the first of equals."""
+    """Key of ffmpeg's order: streams with a known pixel format, then the default stream, then the
+    largest. ``max`` returns the first of equal ones."""
     context = stream.codec_context
     default = bool(stream.disposition & av.stream.Disposition.default)
     return context.pix_fmt is not None, default, context.width * context.height
@@ -248,9 +250,9 @@ def _decoder_name(stream: Any) -> str | None:
 def _check_decoder(stream: Any, path: str) -> None:
     name = _decoder_name(stream)
     if name not in DECODERS:
-        what = f"is coded as {name}, which" if name else "uses a codec that"
+        what = f"the codec {name}" if name else "its codec"
         raise VideoOpenError(
-            f"{path}: {what} vtnstream does not decode; convert it, "
+            f"{path}: vtnstream does not decode {what}: convert it, "
             "for instance with ffmpeg -i IN -c:v libx264 OUT.mp4"
         )
 
@@ -258,8 +260,8 @@ def _check_decoder(stream: Any, path: str) -> None:
 def container_start(video: OpenedVideo) -> Fraction:
     """Exact start time of the container in seconds.
 
-    libav rounds it to microseconds; where a stream's own start is meant (within 1 us) that
-    exact value is taken, or the first frame would miss the grid point at 0.
+    libav rounds it to microseconds. If a stream starts within 1 us of it, the exact start of the
+    stream is used; otherwise the first frame could miss the grid point at 0.
     """
     start = video.container.start_time
     streams = [video.stream, *(s for s in video.container.streams if s is not video.stream)]

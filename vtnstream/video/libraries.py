@@ -1,4 +1,4 @@
-"""Which FFmpeg libraries PyAV brings, for ``vtnstream doctor``."""
+"""Versions and decoders of PyAV's FFmpeg libraries, for ``vtnstream doctor``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import av
 import av.codec.hwaccel
 
 CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "prores")
-"""Codecs whose decoders are worth naming."""
+"""Common codecs whose decoders are listed."""
 
 
 def library_facts() -> dict[str, Any]:
-    """Versions of PyAV and libav, decoders of common codecs, and kinds of hardware decoding
-    that the libraries know (not: that this machine has)."""
+    """Versions of PyAV and libav, decoders of common codecs, and the kinds of hardware decoding
+    that the libraries support (the machine may have none of them)."""
     return {
         "pyav": av.__version__,
         "ffmpeg": av.ffmpeg_version_info,

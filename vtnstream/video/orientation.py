@@ -1,4 +1,4 @@
-"""Upright pictures: display matrix (rotation, mirroring) and sample aspect ratio."""
+"""The display of coded frames: rotation, mirroring and sample aspect ratio."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAX_ASPECT = 20
-"""Sample aspect ratios beyond this are damage, not anamorphic film."""
+"""Larger sample aspect ratios are errors, not anamorphic video."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How the coded picture is turned for display: first mirrored left to right, then
+    """The orientation of a coded frame: for display it is first mirrored left to right, then
     rotated clockwise by ``rotation`` degrees (0, 90, 180 or 270)."""
 
     rotation: int = 0
@@ -24,14 +24,14 @@ class Orientation:
 
     @property
     def transposed(self) -> bool:
-        """Width and height change places."""
+        """Whether width and height are exchanged."""
         return self.rotation in (90, 270)
 
-    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn a (h, w) plane or (h, w, 3) picture; a view, nothing is copied."""
+    def apply(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Mirror and rotate a (h, w) plane or (h, w, 3) frame; returns a view."""
         if self.mirrored:
-            picture = picture[:, ::-1]
-        return np.rot90(picture, -self.rotation // 90) if self.rotation else picture
+            frame = frame[:, ::-1]
+        return np.rot90(frame, -self.rotation // 90) if self.rotation else frame
 
 
 UPRIGHT = Orientation()
@@ -40,17 +40,17 @@ UPRIGHT = Orientation()
 def orientation_from_matrix(matrix: tuple[int, ...]) -> tuple[Orientation, bool]:
     """Read a display matrix (a b u c d v x y w, 16.16 fixed point).
 
-    A coded point (x, y), y downwards, is shown at (a x + c y, b x + d y): ISO/IEC 14496-12.
+    A coded point (x, y), y downwards, is displayed at (a x + c y, b x + d y): ISO/IEC 14496-12.
 
     Returns:
-        The nearest of the eight orientations, and whether the matrix is exactly one of them.
+        the nearest of the eight orientations, and whether the matrix is exactly one of them.
     """
     a, b, _, c, d = matrix[:5]
     straight, crossed = abs(a) + abs(d), abs(b) + abs(c)
-    if straight == crossed:  # all zero, or 45 degrees: nothing sensible to do
+    if straight == crossed:  # all zero, or 45 degrees
         return UPRIGHT, straight == 0
     mirrored = a * d - b * c < 0
-    # Undo the mirroring of x, then read where the x axis went.
+    # Undo the mirroring of x, then read the direction of the x axis.
     right, down = (-a, -b) if mirrored else (a, b)
     if straight > crossed:
         rotation, exact = (0 if right > 0 else 180), crossed * 100 <= straight
@@ -62,19 +62,19 @@ def orientation_from_matrix(matrix: tuple[int, ...]) -> tuple[Orientation, bool]
 def frame_orientation(frame: Any) -> tuple[Orientation, bool]:
     """Orientation of a decoded frame from its display matrix; upright without one."""
     try:
-        # Iterating this mapping gives its values.
+        # Iterating over this mapping yields its values.
         for data in frame.side_data:
             if data.type.name == "DISPLAYMATRIX":
                 return orientation_from_matrix(struct.unpack("=9i", bytes(data)[:36]))
         return UPRIGHT, True
     except (ValueError, struct.error):
-        # Side data of a kind this PyAV does not know: the angle is all that can be had.
+        # This PyAV does not know a kind of side data; only the angle is available.
         clockwise = round(-frame.rotation / 90) * 90 % 360
         return Orientation(clockwise), frame.rotation % 90 == 0
 
 
 def plausible_aspect(ratio: Fraction | None) -> tuple[Fraction, bool]:
-    """Sample aspect ratio to use, and whether the given one was plausible."""
+    """The sample aspect ratio to use, and whether the given one was plausible."""
     if ratio is None or ratio == 0:
         return Fraction(1), True
     if Fraction(1, _MAX_ASPECT) <= ratio <= _MAX_ASPECT:
@@ -85,7 +85,7 @@ def plausible_aspect(ratio: Fraction | None) -> tuple[Fraction, bool]:
 def display_size(
     width: int, height: int, aspect: Fraction, orientation: Orientation
 ) -> tuple[int, int]:
-    """Displayed (width, height) of a coded picture. The sample aspect ratio stretches the
-    coded width, as players do; then the picture is turned."""
+    """Displayed (width, height) of a coded frame. As in players, the sample aspect ratio scales the
+    coded width; then the frame is rotated."""
     wide = max(1, round(width * aspect))
     return (height, wide) if orientation.transposed else (wide, height)

@@ -1,4 +1,4 @@
-"""What a file says of itself before it is read: header, first picture, kind of timestamps."""
+"""Examine a file before reading it: its header, first frame and kind of timestamps."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ _FALLBACK_RATE = Fraction(25)
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """How the times of a stream must be read.
+    """The time properties of a stream.
 
     Attributes:
-        start: container start in seconds, subtracted from every time.
-        time_base: seconds of one tick.
-        frame_seconds: usual duration of a frame, for frames that do not say.
-        declared: frames carry durations that the file itself stores.
-        chained: each packet starts where the one before ends, by the very format (MP4): a
-            frame then holds until the next unless something was lost.
-        raw_rate: frames per second of an elementary stream without any times, else None.
-        wraps: the clock has 33 bits and wraps (MPEG transport and program streams).
-        seekable: the container's index can be trusted to land on a keyframe, and packets in the
-            middle to have the times that they have in a straight read.
-        header_end: player time at which the stream ends, by its own header.
-        container_end: the same for the whole container (sound may explain it).
+        start: start of the container in seconds, which is subtracted from every time.
+        time_base: seconds per tick.
+        frame_seconds: usual duration of a frame, for frames without a stored duration.
+        declared: whether the file stores frame durations.
+        chained: whether each packet starts where the previous one ends, by definition of the format
+            (MP4); a frame is then displayed until the next one unless data was lost.
+        raw_rate: frames per second of an elementary stream without times, else None.
+        wraps: whether the clock has 33 bits and wraps (MPEG transport and program streams).
+        seekable: whether the index leads to keyframes, and packets after a seek have the same times
+            as when the file is read from its start.
+        header_end: player time at which the stream ends according to its header.
+        container_end: the same for the whole container, which may include longer audio.
     """
 
     start: Fraction
@@ -67,7 +67,7 @@ class StreamFacts:
     container_end: Fraction | None
 
     def player_time(self, ticks: int) -> Fraction:
-        """Player time of a timestamp: ``ticks * time_base - start``, several times faster."""
+        """Player time of a timestamp: ``ticks * time_base - start``, computed faster."""
         base, start = self.time_base, self.start
         return Fraction(
             ticks * base.numerator * start.denominator - start.numerator * base.denominator,
@@ -75,12 +75,12 @@ class StreamFacts:
         )
 
     def time_of(self, tick: int) -> Fraction:
-        """Player time of a place on the timeline, whose ticks are those of the file; they count
-        frames where the file has no times."""
+        """Player time of a tick of the timeline: a tick of the file, or a frame number if the file
+        has no times."""
         return self.player_time(tick) if self.raw_rate is None else tick / self.raw_rate
 
     def ticks_in(self, seconds: Fraction) -> int:
-        """Whole ticks of the timeline within so many seconds."""
+        """Whole ticks of the timeline in ``seconds``, rounded down."""
         return floor(seconds * (self.raw_rate or 1 / self.time_base))
 
     def first_tick(self, time: Fraction) -> int:
@@ -97,7 +97,7 @@ class Examined(NamedTuple):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """libav reports Ctrl-C inside a read as EINTR: give the interrupt back its name."""
+    """Turn libav's EINTR, which it raises on Ctrl-C, into ``KeyboardInterrupt``."""
     try:
         yield
     except av.error.InterruptedError:
@@ -107,16 +107,16 @@ def interruptible() -> Iterator[None]:
 def probe(
     medium: Medium, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> VideoInfo:
-    """Read the header of a video and its first picture.
+    """Read the header of a video and its first frame.
 
     Args:
-        medium: a local file, the address of a remote one, or a stream.
+        medium: a local file, a URL, or a stream.
         stream: index of the video stream in the container; None chooses as ffmpeg does.
-        max_pixels: larger pictures are refused.
+        max_pixels: larger frames are rejected.
 
     Raises:
-        VideoOpenError: the file cannot be opened or is refused.
-        NoVideoStreamError: it holds no video.
+        VideoOpenError: the file cannot be opened or is rejected.
+        NoVideoStreamError: it has no video stream.
         UsageError: ``stream`` is no video stream.
     """
     return examine(medium, stream=stream, max_pixels=max_pixels).info
@@ -125,17 +125,17 @@ def probe(
 def examine(
     medium: Medium, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> Examined:
-    """:func:`probe`, and what decoding has to know about the stream's times."""
+    """:func:`probe`, and the time properties of the stream for decoding."""
     with interruptible(), opened(medium, stream=stream, max_pixels=max_pixels) as video:
         facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
         first = _first_picture(video)
-        if first is not None and first.pts is None:  # times are guessed from the first packets
+        if first is not None and first.pts is None:  # libav guesses times from the first packets
             facts = replace(facts, seekable=False)
         return Examined(_info(video, facts, first), facts)
 
 
 def _first_picture(video: OpenedVideo) -> Any | None:
-    """The first frame that decodes, within bounds; damage is for the real pass to report."""
+    """The first frame that can be decoded, within limits; damage is ignored here."""
     context = video.stream.codec_context
     context.thread_count = 1
     tried = 0
@@ -158,10 +158,9 @@ def _first_picture(video: OpenedVideo) -> Any | None:
 
 
 def _durations_are_stored(video: OpenedVideo, max_pixels: int) -> bool:
-    """Whether frame durations come from the file: libav fills in guesses where they do not.
+    """Whether the file stores frame durations; otherwise libav fills in guesses.
 
-    MP4 and GIF always store them. Matroska may: opened once more without guesses, the first
-    packets tell.
+    MP4 and GIF always store them. Matroska may: the first packets are read again without guesses.
     """
     if video.is_format("mov", "mp4", "gif", "apng"):
         return True
@@ -178,7 +177,7 @@ def _durations_are_stored(video: OpenedVideo, max_pixels: int) -> bool:
             return False
     if not spans or not all(duration for _, duration in spans):
         return False
-    # Muxers give variable-rate video a default duration too, which then declares nothing.
+    # Some muxers store a default duration for variable-rate video, which is meaningless.
     steps = [(b[0] - a[0], a[1]) for a, b in pairwise(spans)]
     num_odd = sum(1 for step, duration in steps if step > 1.5 * duration)
     return num_odd * 5 <= len(steps)
@@ -190,7 +189,7 @@ def _facts(video: OpenedVideo, *, declared: bool) -> StreamFacts:
     time_base = stream.time_base or Fraction(1, 1_000_000)
     raw_rate = None
     if video.is_format(*RAW_FORMATS):
-        # The demuxer pretends 25 frames/s; the decoder knows what the bit stream says.
+        # The demuxer assumes 25 frames/s; the decoder reads the rate from the bit stream.
         raw_rate = _plausible_rate(stream.codec_context.framerate) or _FALLBACK_RATE
     rate = raw_rate or _nominal_rate(stream)
     whole = video.container.duration
@@ -223,11 +222,11 @@ def _nominal_rate(stream: Any) -> Fraction:
 
 
 def _stream_end(stream: Any, start: Fraction) -> Fraction | None:
-    """Player time of the stream's end by its own header."""
+    """Player time of the end of the stream according to its header."""
     if stream.duration and stream.time_base:
         end: Fraction = (stream.duration + (stream.start_time or 0)) * stream.time_base
         return end - start
-    # Matroska: muxers write the end of each track as a tag.
+    # Matroska muxers write the end of each track as a tag.
     if match := re.fullmatch(
         r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\x00*", stream.metadata.get("DURATION", "")
     ):
@@ -284,8 +283,8 @@ def _first_frame_seconds(facts: StreamFacts, first: Any | None) -> Fraction:
 
 
 def _start_timecode(video: OpenedVideo) -> str | None:
-    """What the file says its first picture is called: on the picture's stream, on the file, or
-    on the timecode track that QuickTime keeps beside it."""
+    """Timecode of the first frame: stored in the video stream, in the container, or in a QuickTime
+    timecode track."""
     streams = (s for s in video.container.streams if s.type in ("data", "unknown"))
     for holder in (video.stream, video.container, *streams):
         if text := holder.metadata.get("timecode"):
@@ -307,14 +306,14 @@ def _warnings(
     if video.num_video_streams > 1:
         yield (
             f"{video.num_video_streams} video streams: stream {video.stream.index} was chosen "
-            "(--stream chooses another)"
+            "(choose another with --stream)"
         )
     if facts.raw_rate is not None:
         yield (
-            "an elementary stream without times: they are counted at "
+            "an elementary stream without times: they are computed at "
             f"{float(facts.raw_rate):.6g} frames/s"
         )
     if not exact_orientation:
-        yield "the display matrix is no quarter turn: the nearest one was taken"
+        yield "the display matrix is no multiple of 90 degrees: the nearest one was used"
     if not plausible_shape:
-        yield "the pixel aspect ratio in the header makes no sense: square pixels were assumed"
+        yield "the pixel aspect ratio in the header is implausible: square pixels were assumed"

@@ -1,4 +1,4 @@
-"""From a decoded frame straight to the model's size in RGB, inside swscale."""
+"""Scale decoded frames to the model's size and convert them to RGB, in one step in swscale."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vtnstream.video.orientation import (
 )
 
 RESIZER = "swscale-accurate-1"
-"""Part of the feature key: changes whenever the pixels that come out change."""
+"""Part of the feature key; must change whenever the resulting pixels change."""
 
 INTERPOLATIONS = {
     "bicubic": "bicubic",
@@ -29,14 +29,14 @@ INTERPOLATIONS = {
     "area": "area",
     "lanczos": "lanczos",
 }
-"""Names of the config -> swscale's. All of them widen the filter when scaling down."""
+"""Name in the config -> name in swscale. All widen the filter when a frame is scaled down."""
 
 _FLAGS = "accurate_rnd+full_chroma_int"
 
 
 class Placing:
-    """Where each picture of a film goes: its :class:`~vtnstream.types.Fit`, and how it is
-    turned. Size and orientation are taken from each frame: both may change in mid-stream."""
+    """Determines the :class:`~vtnstream.types.Fit` and orientation of each frame; the size and
+    orientation of frames may change within a stream."""
 
     def __init__(self, path: str, fit: FrameFit, max_pixels: int) -> None:
         self._path = path
@@ -46,14 +46,15 @@ class Placing:
         self._placed: tuple[Fit, Orientation] | None = None
 
     def __call__(self, frame: Any, aspect: Fraction | None) -> tuple[Fit, Orientation]:
-        """For a decoded ``av.VideoFrame`` and the sample aspect ratio of its stream.
+        """The fit and orientation of a decoded ``av.VideoFrame``, given the sample aspect ratio of
+        its stream.
 
         Raises:
-            VideoDecodeError: the shape is too extreme to scale.
+            VideoDecodeError: the frame is too large or too narrow to scale.
         """
-        # Asking a frame for its side data ties it into a reference cycle that only the garbage
-        # collector frees: 1080p frames would pile up. So it is asked once, and again where size,
-        # angle or shape change.
+        # Reading the side data of a frame creates a reference cycle, so that 1080p frames would
+        # accumulate until garbage collection. It is therefore read only once, and again if size,
+        # angle or aspect ratio change.
         key = (frame.width, frame.height, frame.rotation, aspect)
         if self._placed is None or key != self._key:
             self._placed, self._key = self._place(frame, aspect), key
@@ -65,19 +66,18 @@ class Placing:
         fit = self._fit(*display_size(frame.width, frame.height, ratio, orientation))
         if fit.width * fit.height > self._max_pixels:
             raise VideoDecodeError(
-                f"{self._path}: a picture of {frame.width} x {frame.height} would be scaled to "
-                f"{fit.width} x {fit.height}; its shape is too extreme, crop or pad the video first"
+                f"{self._path}: a frame of {frame.width} x {frame.height} would be scaled to "
+                f"{fit.width} x {fit.height}, which is too large: crop or pad the video first"
             )
         return fit, orientation
 
 
 class FrameResizer:
-    """Turns decoded frames into upright, scaled and cropped RGB pictures.
+    """Converts decoded frames to upright, scaled and cropped RGB frames.
 
-    Colour matrix and range are taken from each frame. No full-size RGB picture is ever made.
-    The ``scale`` filter is used rather than ``VideoFrame.reformat``: the latter scales the
-    fields of interlaced video apart and misplaces chroma (measured against ffmpeg: mean error
-    2 to 4 of 255, here 0).
+    Colour matrix and range are read from each frame. No RGB frame of full size is made. The
+    ``scale`` filter replaces ``VideoFrame.reformat``, which scales the fields of interlaced video
+    separately and shifts chroma (mean difference from ffmpeg: 2 to 4 of 255, here 0).
     """
 
     def __init__(
@@ -91,30 +91,31 @@ class FrameResizer:
         self._graph_key: tuple[Any, ...] = ()
 
     def __call__(self, frame: Any, aspect: Fraction | None) -> NDArray[np.uint8]:
-        """One picture.
+        """Convert one frame.
 
         Args:
             frame: a decoded ``av.VideoFrame``.
-            aspect: sample aspect ratio of the stream, None where it does not say.
+            aspect: sample aspect ratio of the stream, None if it states none.
 
         Returns:
             (crop_height, crop_width, 3) uint8 RGB.
 
         Raises:
-            VideoDecodeError: the shape is too extreme to scale, or swscale refuses the format.
+            VideoDecodeError: the frame is too large or too narrow to scale, or swscale does not
+                support its format.
         """
         fit, orientation = self._placing(frame, aspect)
         try:
             planes = self._scaled(frame, fit, orientation)
         except av.error.FFmpegError as error:
             raise VideoDecodeError(
-                f"{self._path}: pictures in the format {frame.format.name} cannot be converted to "
-                f"RGB ({error.strerror}); convert the video to yuv420p first"
+                f"{self._path}: frames in the format {frame.format.name} cannot be converted to "
+                f"RGB ({error.strerror}): convert the video to yuv420p first"
             ) from None
         return cropped([orientation.apply(plane) for plane in planes], fit)
 
     def _scaled(self, frame: Any, fit: Fit, orientation: Orientation) -> list[NDArray[np.uint8]]:
-        """(h, w) planes red, green, blue in the coded orientation; views of libav's memory."""
+        """Red, green and blue planes (h, w) in the coded orientation; views of libav's memory."""
         size = (fit.height, fit.width) if orientation.transposed else (fit.width, fit.height)
         key = (
             frame.width,
@@ -156,9 +157,9 @@ class FrameResizer:
         return graph
 
     def _output(self, frame: Any, width: int, height: int) -> str:
-        """Planes come out of swscale in half the time of packed pixels (720p to 256 lines: 0.9
-        against 2.1 ms), and are the same bits wherever its filter has more than two taps up and
-        down; where it has less, packed pixels are computed apart."""
+        """The output format of swscale. Planar output takes half the time of packed pixels (720p to
+        256 lines: 0.9 instead of 2.1 ms). It is bit-identical if the vertical filter has more than
+        two taps; swscale computes packed pixels differently otherwise."""
         if (width, height) == (frame.width, frame.height):
             return "rgb24"
         long_filter = self._interpolation in ("bicubic", "lanczos") or 2 * height <= frame.height
@@ -166,8 +167,8 @@ class FrameResizer:
 
 
 def cropped(planes: list[NDArray[np.uint8]], fit: Fit) -> NDArray[np.uint8]:
-    """The box of ``fit`` cut out of (h, w) planes, as one (crop_height, crop_width, 3) picture
-    of its own memory; what lies outside is black."""
+    """Crop (h, w) planes to the box of ``fit`` and copy them to one (crop_height, crop_width, 3)
+    array; parts of the box outside are black."""
     height, width = planes[0].shape
     left, top = fit.left, fit.top
     x0, y0 = max(left, 0), max(top, 0)

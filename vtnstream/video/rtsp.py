@@ -1,4 +1,4 @@
-"""Live streams as bytes: RTSP is unpacked here, for it is no stream of bytes by itself."""
+"""Open live streams as streams of bytes; RTSP is remuxed to Matroska for that."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _READ_SECONDS = 5
 
 
 def open_stream(path: str, *, idle_seconds: float, warn: Callable[[str], None]) -> Feed:
-    """As :func:`vtnstream.transport.live_stream.open_feed`, and ``rtsp://`` besides.
+    """:func:`vtnstream.transport.live_stream.open_feed`, extended by ``rtsp://``.
 
     Raises:
-        UsageError: an address that cannot be followed.
+        UsageError: the address is not supported for live streams.
     """
     if scheme_of(path) not in _RTSP:
         return open_feed(path, idle_seconds=idle_seconds, warn=warn)
@@ -36,7 +36,7 @@ def open_stream(path: str, *, idle_seconds: float, warn: Callable[[str], None]) 
 
 
 class _Outgoing(io.RawIOBase):
-    """Where the muxer writes; it never seeks."""
+    """The output of the muxer, which never seeks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,8 +58,8 @@ class _Outgoing(io.RawIOBase):
 
 
 def _unpacked(address: str, stop: Event, idle_seconds: float) -> Iterator[bytes]:
-    """The packets of the camera's picture as Matroska, nothing decoded. RTP may go over TCP or
-    UDP to that host alone: libav gets these protocols and no other."""
+    """Yield the video packets of an RTSP stream as Matroska, without decoding. libav may use only
+    the protocols of RTSP, to that host."""
     options = {
         "rtsp_transport": "tcp",
         "protocol_whitelist": "rtsp,rtp,tcp,udp,tls,srtp",
@@ -76,12 +76,12 @@ def _unpacked(address: str, stop: Event, idle_seconds: float) -> Iterator[bytes]
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoOpenError(
-            f"{shown(address)}: cannot be reached ({reason_of(error)}); check the address"
+            f"{shown(address)}: cannot be reached ({reason_of(error)}): check the address"
         ) from None
     with source:
         stream = next(iter(source.streams.video), None)
         if stream is None or stream.codec_context.name not in DECODERS:
-            raise VideoOpenError(f"{shown(address)}: shows no video that vtnstream decodes")
+            raise VideoOpenError(f"{shown(address)}: has no video that vtnstream can decode")
         outgoing = _Outgoing()
         with av.open(outgoing, "w", format="matroska", options={"live": "1"}) as target:
             copy = target.add_stream_from_template(stream)
@@ -102,7 +102,7 @@ def _packets(source: Any, stream: Any, stop: Event, idle_seconds: float) -> Iter
                 if stop.is_set():
                     return
                 if packet.dts is None and last < 0 and packet.size:
-                    # libav counts from the first picture, and gives that one no time.
+                    # libav counts times from the first frame, and gives that frame no time.
                     packet.pts = packet.dts = 0
                 if packet.dts is None or packet.dts <= last:
                     continue

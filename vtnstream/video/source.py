@@ -1,4 +1,4 @@
-"""A video as a stream of sampled, scaled frames: what inference and training read."""
+"""Open a video for sampling: the entry point of inference and training to this room."""
 
 from __future__ import annotations
 
@@ -47,27 +47,26 @@ def open_video(
     """Open a video for sampling.
 
     Args:
-        medium: a local file, the address of a remote one, or a stream, which can be read once
-            and without ``skip``.
-        sampling: which frames become tokens.
-        fit: displayed (width, height) -> size and crop box of the model.
+        medium: a local file, a URL, or a stream, which can be read once and without ``skip``.
+        sampling: selection of the frames.
+        fit: displayed (width, height) -> scaling and cropping for the model.
         interpolation: ``bicubic``, ``bilinear``, ``area`` or ``lanczos``.
-        chunk_size: tokens of a chunk.
-        first_index: first token wanted, a multiple of ``chunk_size``.
-        stop_index: one past the last token wanted.
-        span: range of source time that ``uniform``, ``stride``, ``all`` and ``keyframes``
-            sample; with ``rate`` the indices say it all.
-        known_pts: pts of the last token before ``first_index``, as an earlier run found it: a
-            seek is checked against it.
-        burst: frames a token is made of; indices and chunks then count frames.
+        chunk_size: tokens per chunk.
+        first_index: first token to return, a multiple of ``chunk_size``.
+        stop_index: one past the last token to return.
+        span: range of player time for ``uniform``, ``stride``, ``all`` and ``keyframes``; with
+            ``rate`` the indices determine the range.
+        known_pts: pts of the last token before ``first_index`` in an earlier run; a seek is checked
+            against it.
+        burst: frames per token; indices and chunks then count frames.
         stream: index of the video stream in the container; None chooses as ffmpeg does.
-        max_pixels: larger pictures are refused.
-        skip: leave undecoded what the sampling does not look at; False decodes everything.
-        decoders: stretches of the file that may be decoded side by side, each in a thread of
-            its own; the chunks are the same and come in the same order, and wait in memory
-            (:func:`vtnstream.video.sampling.pieces.frames_waiting`). Local files only.
-        hardware: decodes instead of the processor; frames are then what its converter makes.
-            Iterating raises HardwareRefusedError where that cannot be done for certain.
+        max_pixels: larger frames are rejected.
+        skip: whether frames that the sampling does not need may be left undecoded.
+        decoders: largest number of parts of a local file to decode at the same time, each in its
+            own thread. The chunks and their order stay the same; some wait in memory
+            (:func:`vtnstream.video.sampling.pieces.frames_waiting`).
+        hardware: decodes on a GPU; its converter then makes the frames. Iterating raises
+            HardwareRefusedError if the result might differ from software decoding.
         examined: what :func:`vtnstream.video.probe.examine` said of this medium and stream, so
             that it is not examined again.
 
@@ -97,16 +96,16 @@ def open_video(
         skip=skip,
         hardware=hardware,
     )
-    # Each decoder opens the medium for itself: a server is asked once, a stream comes once.
+    # Each decoder opens the medium itself, so servers and streams have only one.
     alone = isinstance(medium, Feed) or is_address(medium)
     return VideoSource(info, facts, request, 1 if alone else decoders)
 
 
 class VideoSource:
-    """Sampled frames of one video. A context manager: leaving it stops what still runs.
+    """The sampled frames of one video. Leaving the context stops iterations that still run.
 
     Attributes:
-        info: what the header says.
+        info: header of the video.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class VideoSource:
         self._request = request
         self._decoders = decoders
         self._last_pass: Pass | ParallelPass | None = None
-        # Weak: an iterator that nobody holds any more closes its file at once.
+        # Weak references, so that an unused iterator closes its file at once.
         self._iterators: weakref.WeakSet[ChunkIterator] = weakref.WeakSet()
 
     def __enter__(self) -> VideoSource:
@@ -132,16 +131,16 @@ class VideoSource:
         self.close()
 
     def close(self) -> None:
-        """Stop iterations that still run; each closes its file. May be called twice."""
+        """Stop iterations that still run and close their files. May be called twice."""
         for iterator in list(self._iterators):
             iterator.close()
 
     @property
     def summary(self) -> DecodeSummary:
-        """What the last pass came to.
+        """Summary of the last pass.
 
         Raises:
-            RuntimeError: its chunks have not been read to the end.
+            RuntimeError: the chunks have not been read to the end.
         """
         summary = self._last_pass.summary if self._last_pass else None
         if summary is None:
@@ -149,12 +148,12 @@ class VideoSource:
         return summary
 
     def chunks(self) -> ChunkIterator:
-        """Decode from the chunk of ``first_index`` on. Chunks without any token, because the
-        grid lies in a gap there, are left out.
+        """Decode from the chunk of ``first_index`` on. Chunks without tokens (in a gap) are left
+        out.
 
         Raises (while iterating):
-            VideoDecodeError: nothing useful could be decoded.
-            VideoOpenError: the file is gone.
+            VideoDecodeError: no usable frame could be decoded.
+            VideoOpenError: the file no longer exists.
         """
         cancelled = threading.Event()
         request, facts, left = self._request, self._facts, cancelled.is_set
@@ -168,7 +167,7 @@ class VideoSource:
         return iterator
 
     def _frame_bytes(self) -> int:
-        """Of a picture in the model's size; one that the header says nothing of may be large."""
+        """Size of a model frame in bytes, or an upper bound if the header has no frame size."""
         if not self.info.width or not self.info.height:
             return 3 * self._request.max_pixels
         fit = self._request.fit(self.info.width, self.info.height)
@@ -176,7 +175,7 @@ class VideoSource:
 
 
 class ChunkIterator:
-    """Iterator over chunks that can be stopped from any thread."""
+    """An iterator over chunks that any thread can stop."""
 
     def __init__(
         self, chunks: Generator[FrameChunk, None, None], cancelled: threading.Event
@@ -194,11 +193,11 @@ class ChunkIterator:
             raise StopIteration from None
 
     def cancel(self) -> None:
-        """Make the iteration end at the next packet, whichever thread runs it."""
+        """End the iteration at the next packet, in whichever thread it runs."""
         self._cancelled.set()
 
     def close(self) -> None:
-        """Stop and close the file; where another thread is decoding, that thread does it."""
+        """Stop and close the file; if another thread is decoding, that thread does it."""
         self.cancel()
         with contextlib.suppress(ValueError):  # "generator already executing"
             self._chunks.close()

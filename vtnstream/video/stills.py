@@ -1,4 +1,4 @@
-"""Single pictures of a video at given times, small, by seeking."""
+"""Read single small frames of a video at given times, by seeking."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from vtnstream.types import Fit
 from vtnstream.video.source import open_video
 
 _STEP = 2
-"""Seconds before a picture at which its grid has another point, to which the source seeks."""
+"""Approximate distance in seconds of the previous grid point, to which the source seeks."""
 
 
 def stills(
     path: str | Path, times: Sequence[float], *, height: int, stream: int | None = None
 ) -> list[NDArray[np.uint8] | None]:
-    """The pictures on screen at some times, upright and in the video's own shape.
+    """The frames displayed at given times, upright and in the aspect ratio of the video.
 
     Args:
         path: the video.
         times: player times in seconds.
-        height: of the pictures, in pixels.
+        height: height of the returned frames in pixels.
         stream: index of the video stream.
 
     Returns:
-        for each time (height, width, 3) uint8 RGB, or None where nothing is on screen.
+        for each time (height, width, 3) uint8 RGB, or None if no frame is displayed.
 
     Raises:
         VideoOpenError: the file cannot be opened.
@@ -44,7 +44,7 @@ def stills(
     pictures: list[NDArray[np.uint8] | None] = []
     for time in times:
         exact = Fraction(time).limit_denominator(1_000_000)
-        # A grid of which this time is a point, with the one before it close by.
+        # A grid with a point at this time and the previous point shortly before it.
         index = ceil(exact / _STEP)
         rate = index / exact if index else Fraction(1)
         source = open_video(

@@ -1,4 +1,4 @@
-"""What a pass over a file came to: complete, partial or unusable."""
+"""Summarise a pass over a file: complete, partial or unusable."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _MAX_SLACK_SECONDS = Fraction(2)
 
 
 def check_usable(path: str, reader: FrameReader) -> None:
-    """Whether anything that deserves the name came out of a whole pass.
+    """Check that a whole pass yielded usable frames.
 
     Raises:
-        VideoDecodeError: no frame, or far more errors than frames.
+        VideoDecodeError: there was no frame, or there were far more errors than frames.
     """
     stats = reader.tally.lifetime
     errors, frames = stats.num_packet_errors, stats.num_frames
     if frames and not (errors > 10 and errors > 2 * frames):
         return
     if reader.num_encrypted:
-        raise VideoDecodeError(f"{path}: is encrypted; remove its copy protection first")
+        raise VideoDecodeError(f"{path}: is encrypted: remove its copy protection first")
     if frames:
         raise VideoDecodeError(
-            f"{path}: {errors} packets failed and only {frames} frames were decoded: it is "
-            "encrypted or damaged beyond use; get another copy"
+            f"{path}: {errors} packets failed and only {frames} frames were decoded (it is "
+            "encrypted or heavily damaged): get another copy"
         )
     failed = f"{errors} packets failed: damaged or encrypted" if errors else ""
-    why = reader.stopped or failed or "its video stream is empty"
-    raise VideoDecodeError(f"{path}: no frame could be decoded ({why}); get another copy")
+    why = reader.stopped or failed or "the video stream is empty"
+    raise VideoDecodeError(f"{path}: no frame could be decoded ({why}): get another copy")
 
 
 def summarize(reader: FrameReader, timeline: FrameTimeline) -> DecodeSummary:
-    """Sum up a pass that has ended."""
+    """Summarise a pass that has ended."""
     ending = tuple(_at_the_end(reader, timeline))
     return DecodeSummary(
         stats=reader.tally.total,
@@ -54,7 +54,7 @@ def summarize(reader: FrameReader, timeline: FrameTimeline) -> DecodeSummary:
 
 
 def _end(reader: FrameReader, timeline: FrameTimeline) -> Fraction:
-    """Where the video ends: frames after the last keyframe count though nobody saw them."""
+    """End of the video; frames after the last keyframe count even if they were not decoded."""
     packets_end = reader.continuity.packets_end
     if reader.keyframes_only and packets_end is not None:
         return max(timeline.end, packets_end)
@@ -65,12 +65,12 @@ def _warnings(reader: FrameReader) -> list[str]:
     warnings = list(reader.clock.warnings)
     dropped = reader.tally.total.num_dropped
     if dropped:
-        warnings.append(f"{dropped} frames were left out because their time did not increase")
+        warnings.append(f"{dropped} frames were dropped because their time did not increase")
     return warnings
 
 
 def _met(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
-    """Damage on the way."""
+    """Problems before the end: damage and gaps."""
     stats = reader.tally.total
     problems = []
     if stats.num_packet_errors:
@@ -80,12 +80,12 @@ def _met(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
     if timeline.gaps:
         places = ", ".join(f"{_clock(a)} to {_clock(b)}" for a, b in timeline.gaps[:_MAX_PLACES])
         more = len(timeline.gaps) - _MAX_PLACES
-        problems.append(f"no picture from {places}" + (f" and {more} more" if more > 0 else ""))
+        problems.append(f"no frames from {places}" + (f" and {more} more" if more > 0 else ""))
     return problems
 
 
 def _at_the_end(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
-    """Why the end that was reached is not the end there ought to be."""
+    """Problems at the end: why the video ends too early."""
     problems = []
     if reader.num_encrypted:
         problems.append(f"{reader.num_encrypted} packets are encrypted")
@@ -99,19 +99,19 @@ def _at_the_end(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
         )
         if promised - (end := _end(reader, timeline)) > slack:
             problems.append(
-                f"the video ends at {_clock(end)}, its header promises {_clock(promised)}"
+                f"the video ends at {_clock(end)}, but at {_clock(promised)} by its header"
             )
     return problems
 
 
 def _promised_end(reader: FrameReader) -> Fraction | None:
-    """Player time at which the picture ought to end by the header."""
+    """Player time at which the video ends according to the header."""
     facts = reader.facts
     if facts.header_end is not None:
         return facts.header_end
     promised, others = facts.container_end, reader.source.others_end
     if promised is not None and others is not None and others + _SLACK_SECONDS >= promised:
-        return None  # the sound is what lasts so long
+        return None  # the audio is longer than the video
     return promised
 
 

@@ -76,7 +76,7 @@ def test_a_hole_in_a_transport_stream_is_a_gap(tmp_path: Path) -> None:
     # Behind the gap position and picture still agree.
     shown = reading.shown()
     assert all(abs(shown[k] - 12.5 * k) <= 1 for k in shown if k > max(missing))
-    assert any("no picture from" in problem for problem in reading.summary.problems)
+    assert any("no frames from" in problem for problem in reading.summary.problems)
 
 
 def test_a_hole_in_declared_times_is_a_gap(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_hole_in_declared_times_is_a_gap(tmp_path: Path) -> None:
     assert reading.ends[5] == 3.0  # the end of its cell
     assert reading.starts[6] == 5.0
     assert reading.numbers[4:7] == [49, 49, 125]
-    assert reading.summary.problems == ("no picture from 0:02.00 to 0:04.80",)
+    assert reading.summary.problems == ("no frames from 0:02.00 to 0:04.80",)
     assert reading.summary.reached_end
 
 
@@ -145,7 +145,7 @@ def test_a_missing_fragment_is_a_gap(tmp_path: Path) -> None:
     )
     reading = read(path)
     assert set(range(20)) - set(reading.indices) == set(range(8, 12))
-    assert reading.summary.problems == ("no picture from 0:03.00 to 0:06.00",)
+    assert reading.summary.problems == ("no frames from 0:03.00 to 0:06.00",)
 
 
 def test_a_gigantic_jump_costs_nothing(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""What the first bytes of a packet say of its picture: whether others are predicted from it,
-and whether decoding can begin with it.
+"""Read from the first bytes of a packet whether other frames are predicted from its frame, and
+whether decoding can begin with it.
 
-Container flags alone are not believed: an MP4 without its table of sync samples calls every
-packet a keyframe.
+Flags of the container are not reliable: an MP4 without a table of sync samples marks every packet
+as a keyframe.
 
 Sources: ITU-T H.264 7.3.1 and 7.4.1 (NAL units), H.265 7.3.1.2 and 7.4.2.2, H.262 6.2.3 (picture
 header), ISO/IEC 14496-2 6.2.5 (VOP), RFC 6386 9.1 (VP8), VP9 bitstream 6.2 and annex B.
@@ -17,14 +17,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PacketKind:
-    """What skipping has to know of a packet.
+    """Properties of a packet that decide whether it may be skipped.
 
     Attributes:
-        disposable: no other picture is predicted from it, and libav's ``skip_frame="NONREF"``
-            passes over it.
-        restart: a keyframe: neither it nor what is presented after it needs anything before it.
-        shown: decoding it gives one picture.
-        headers: kinds of parameter sets it carries, a set of bits: these outlive the packet.
+        disposable: no other frame is predicted from it, and libav skips it with
+            ``skip_frame="NONREF"``.
+        restart: it is a keyframe, and neither it nor the frames displayed after it depend on
+            earlier packets.
+        shown: decoding it yields one frame.
+        headers: bit set of the kinds of parameter sets in it, which also apply to later packets.
     """
 
     disposable: bool = False
@@ -34,15 +35,15 @@ class PacketKind:
 
 
 Classify = Callable[[Any], PacketKind | None]
-"""``av.Packet`` -> its kind; None where it is nothing that can be relied on."""
+"""``av.Packet`` -> its kind, or None if it cannot be determined."""
 
 _PLAIN = PacketKind()
 _RESTART = PacketKind(restart=True)
 
 
 def classifier(context: Any) -> Classify | None:
-    """The classifier for an ``av.CodecContext``; None for codecs of which nothing may be
-    skipped."""
+    """The classifier for an ``av.CodecContext``; None for codecs whose packets must all be
+    decoded."""
     make = _CLASSIFIERS.get(context.codec.canonical_name)
     if make is not None:
         return make(bytes(context.extradata or b""))
@@ -53,19 +54,20 @@ def classifier(context: Any) -> Classify | None:
 
 
 _ENDINGS = (b"", b"\1\x0a", b"\1\x0b")
-"""What may follow a stretch of zeros: nothing, or the start code of H.264's end of sequence or
-stream, which some muxers leave inside a unit."""
+"""What may follow a run of zeros: nothing, or the start code of H.264's end of sequence or stream,
+which some muxers leave inside a unit."""
 
 
 def _units(data: bytes, prefix: int) -> list[tuple[int, int]]:
-    """Spans of the NAL units of a packet; empty where it is damaged.
+    """(start, stop) of the NAL units of a packet; empty if the packet is damaged.
 
     Args:
-        prefix: bytes of the length before each unit; 0 where start codes part them (Annex B).
+        data: the packet.
+        prefix: size in bytes of the length before each unit; 0 for start codes (Annex B).
     """
     spans = _units_by_length(data, prefix) if prefix else _units_by_start_code(data)
     for start, stop in spans:
-        # Emulation prevention keeps 000000 out of a unit: such a stretch is lost data.
+        # Emulation prevention keeps 000000 out of units, so such a run means lost data.
         hole = data.find(b"\0\0\0", start, stop)
         if data[start] & 0x80 or (hole >= 0 and data[hole:stop].strip(b"\0") not in _ENDINGS):
             return []
@@ -116,7 +118,7 @@ def _h264(extradata: bytes) -> Classify:
                 headers |= 1 << kind
             elif kind not in (_SEI, _DELIMITER, _FILLER):
                 return None
-        # After a keyframe that is no IDR frame numbers go on from pictures before it.
+        # After a keyframe that is no IDR, frame numbers continue from earlier frames.
         return None if len(slices) != 1 else PacketKind(disposable, _IDR in slices, True, headers)
 
     return classify
@@ -126,14 +128,14 @@ _IRAP_FIRST, _IRAP_LAST = 16, 21
 _VCL_LAST = 31
 _VPS, _HEVC_SPS, _HEVC_PPS = 32, 33, 34
 _HEVC_HARMLESS = (35, 38, 39, 40, 62)
-"""Access unit delimiter, filler data, SEI before and after the picture, Dolby Vision metadata."""
+"""Access unit delimiter, filler data, SEI before and after the frame, Dolby Vision metadata."""
 
 
 def _hevc(extradata: bytes) -> Classify:
     stored = len(extradata) > 22 and extradata[0] == 1
     prefix = (extradata[21] & 3) + 1 if stored else 0
-    # A picture of a lower temporal layer may be referred to by higher ones though its type
-    # says that its own layer does not: only the highest is safe.
+    # The type of a frame only says that its own temporal layer does not refer to it. Higher layers
+    # may, so only frames of the highest layer can be skipped.
     sets = _stored_units(extradata) if stored else _unit_bytes(extradata)
     highest = max((unit[2] >> 1 & 7 for unit in sets if unit[0] >> 1 == _HEVC_SPS), default=0)
 
@@ -144,7 +146,7 @@ def _hevc(extradata: bytes) -> Classify:
         for start, _ in _units(data, prefix):
             kind, layer = data[start] >> 1 & 0x3F, data[start + 1] & 7
             if data[start] & 1 or data[start + 1] >> 3:
-                return None  # another layer: scalable or multi-view
+                return None  # another layer: scalable or multi-view video
             if kind <= _VCL_LAST:
                 kinds.add(kind)
                 highest = max(highest, layer - 1)
@@ -193,7 +195,7 @@ def _mpeg2(_extradata: bytes) -> Classify:
         while 0 <= place < len(data) - 5:
             kinds.append(data[place + 5] >> 3 & 7)
             place = data.find(picture, place + 5)
-        if not 1 <= len(kinds) <= 2:  # one picture, or the two fields of one
+        if not 1 <= len(kinds) <= 2:  # one frame, or the two fields of one
             return None
         disposable = all(kind == bidirectional for kind in kinds)
         headers = int(data.find(sequence, 0, first) >= 0)
@@ -203,7 +205,7 @@ def _mpeg2(_extradata: bytes) -> Classify:
 
 
 _SMALLEST_VOP = 10
-"""Bytes; MPEG-4 stands smaller ones in for frames that are not coded at all."""
+"""Bytes; smaller VOPs of MPEG-4 stand for frames that are not coded."""
 
 
 def _mpeg4(_extradata: bytes) -> Classify:
@@ -213,7 +215,7 @@ def _mpeg4(_extradata: bytes) -> Classify:
         data = bytes(packet)
         first = data.find(plane)
         if first < 0 or len(data) - first < _SMALLEST_VOP or data.find(plane, first + 4) >= 0:
-            return None  # packed B-frames, or none that is coded
+            return None  # packed B-frames, or no coded frame
         kind = data[first + 4] >> 6
         headers = int(data.find(layer, 0, first) >= 0)
         return PacketKind(kind == bidirectional, kind == intra, True, headers)
@@ -242,15 +244,15 @@ def _vp9(_extradata: bytes) -> Classify:
             return None
         place = 5 if bits[2:4] == "11" else 4
         again, inter, shown = (bit == "1" for bit in bits[place : place + 3])
-        superframe = data[len(data) - 1] >> 5 == 0b110  # hidden frames, and one that is shown
+        superframe = data[len(data) - 1] >> 5 == 0b110  # hidden frames and one displayed frame
         return PacketKind(restart=not again and not inter, shown=again or shown or superframe)
 
     return classify
 
 
 def _av1(_extradata: bytes) -> Classify:
-    # A temporal unit shows exactly one frame, in order; containers mark those that begin with a
-    # sequence header and a keyframe, which what comes out of the decoder confirms.
+    # A temporal unit shows exactly one frame, in order. Containers mark the units that begin with
+    # a sequence header and a keyframe; the decoded frames are checked against this.
     return lambda packet: _RESTART if packet.is_keyframe else _PLAIN
 
 

@@ -1,4 +1,4 @@
-"""From timestamps as files have them to one monotone timeline in player time."""
+"""Turn the timestamps of a file into one monotone timeline in player time."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from vtnstream.timecode import format_time
 from vtnstream.video.probe import StreamFacts
 
 _WRAP = 1 << 33
-"""MPEG clocks have 33 bits: they start again after 26.5 hours."""
+"""MPEG clocks have 33 bits and wrap after 26.5 hours."""
 
 _JUMP_BACK = Fraction(1)
-"""Seconds; a smaller step back is a frame out of order, not a new clock."""
+"""Seconds; a smaller step back means a frame out of order, not a new clock."""
 
 _JUMP_AHEAD = Fraction(24 * 3600)
-"""Seconds; a longer step ahead cannot be a hole in a recording: the clock jumped."""
+"""Seconds; a longer step ahead means that the clock jumped, not that frames are missing."""
 
 _SHOWN_AGAIN = Fraction(2)
-"""Seconds within which a stream is taken to go on with the clock it had before."""
+"""Seconds within which a timestamp is taken to continue the clock before a jump."""
 
 HOLDS_LONG = Fraction(1)
-"""Seconds from which a frame's own duration matters to its neighbours."""
+"""Seconds; longer frame durations are checked against neighbouring packets."""
 
 _MAX_WARNINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a frame stands on the timeline. Whole ticks inside; exact seconds are worked out
-    where somebody asks, for most frames of a film nobody does.
+    """The time of a frame. It is kept in whole ticks; exact seconds are computed on demand, because
+    most frames do not need them.
 
     Attributes:
-        pts: timestamp in ticks as the file has it.
+        pts: timestamp in ticks as stored in the file.
         tick: ticks of the timeline, increasing from frame to frame.
-        facts: of the stream.
-        declared: ticks that the file says it lasts, 0 where it does not.
-        step: ticks since the frame before, 0 where that is not known.
+        facts: time properties of the stream.
+        declared: duration in ticks as stored in the file, 0 if none is stored.
+        step: ticks since the previous frame, 0 if unknown.
     """
 
     pts: int
@@ -58,33 +58,32 @@ class Place:
 
     @property
     def end(self) -> Fraction:
-        """Where the frame ends if nothing follows."""
+        """End of the frame if no other frame follows."""
         time, declared = self.time, self.duration
         usual = usual_seconds(self.facts, self.step)
         if not declared:
             return time + usual
         header_end = self.facts.header_end
         if declared > HOLDS_LONG and header_end is not None and time < header_end:
-            # Durations are stored in decoding order: a neighbour's may stand here.
+            # Durations are stored in decoding order, so this may be that of a neighbour.
             return min(time + declared, max(header_end, time + usual))
         return time + declared
 
 
 def usual_seconds(facts: StreamFacts, step: int) -> Fraction:
-    """Duration of a frame that does not declare one: the last step, else the rate's."""
+    """Duration of a frame without a stored duration: the last step, or that of the frame rate."""
     seconds = step * facts.time_base
     return seconds if 0 < seconds <= 1 else facts.frame_seconds
 
 
 @dataclass(slots=True)
 class FrameClock:
-    """Places each decoded frame on the timeline.
+    """Assigns a time on the timeline to each decoded frame.
 
-    Presentation time is pts, else dts, else counted on at the usual rate; minus the start of
-    the container. A 33-bit wrap is silent. A clock that jumps back by a second or more (a
-    recorder restarted, files joined) is anchored anew where the last frame ended, with a
-    warning; so is one that jumps ahead by a day. Frames whose time does not increase are left
-    out.
+    The presentation time is pts, or dts, or the previous time plus the usual duration; minus the
+    start of the container. A 33-bit wrap is corrected silently. If the clock jumps back by a second
+    or more (a restarted recorder, joined files) or ahead by a day, time continues at the end of the
+    last frame, with a warning. Frames whose time does not increase are dropped.
     """
 
     facts: StreamFacts
@@ -102,14 +101,14 @@ class FrameClock:
         self._shown_again = floor(_SHOWN_AGAIN / self.facts.time_base)
 
     def place(self, pts: int | None, dts: int | None, duration: int = 0) -> Place | None:
-        """Place of the next frame in output order.
+        """The time of the next frame in output order.
 
         Args:
-            pts, dts: of the frame in ticks of the stream's time base.
-            duration: of the frame, likewise; 0 where it is not known.
+            pts, dts: timestamps of the frame in ticks of the stream's time base.
+            duration: its duration in ticks, 0 if unknown.
 
         Returns:
-            None where the frame must be left out.
+            None if the frame must be dropped.
         """
         facts = self.facts
         declared = duration if facts.declared else 0
@@ -132,7 +131,7 @@ class FrameClock:
 
     @property
     def offset(self) -> int:
-        """Ticks added to the file's timestamps at present."""
+        """Ticks that are currently added to the timestamps of the file."""
         return self._offset
 
     def _expected(self) -> int:
@@ -155,7 +154,7 @@ class FrameClock:
         if delta > 0:
             return value
         if not from_pts:
-            # A guessed time is no reason to lose a picture.
+            # The time is a guess, so the frame is not dropped.
             return self._expected()
         return self._anchor(value, "back", -delta) if -delta >= _JUMP_BACK else None
 
@@ -170,7 +169,7 @@ class FrameClock:
         return value + turn
 
     def _on_other_clock(self, value: int) -> int | None:
-        """One stray timestamp must not move the rest: go back to the clock before it."""
+        """After one wrong timestamp, return to the clock before it."""
         if self._other_offset is None or self._last is None:
             return None
         other = value - self._offset + self._other_offset
@@ -187,7 +186,7 @@ class FrameClock:
             place = format_time(self.facts.time_of(self._last), digits=2)
             self.warnings.append(
                 f"the clock jumps {direction} by {format_time(size, digits=2)} at {place}: "
-                "times go on from there"
+                "times continue from there"
             )
         self._other_offset = self._offset
         self._offset += target - value
@@ -197,5 +196,5 @@ class FrameClock:
         if self._warned_missing:
             return
         self._warned_missing = True
-        instead = "decoding times were taken" if has_dts else "times were counted on from the rate"
+        instead = "decoding times were used" if has_dts else "times were computed from the rate"
         self.warnings.append(f"frames without presentation times: {instead}")

@@ -1,4 +1,4 @@
-"""Which stretches of a stream hang together: declared durations, damage, missing packets."""
+"""Detect interruptions of a stream from stored durations, damage and missing packets."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vtnstream.video.decoding.clock import HOLDS_LONG, FrameClock
 from vtnstream.video.probe import StreamFacts
 
 _DAMAGE_NEAR = Fraction(1)
-"""Seconds by which the timestamp of a damaged packet may miss the frames it spoils."""
+"""Seconds by which the timestamp of a damaged packet may differ from the frames it affects."""
 
 
 @dataclass(slots=True)
 class Continuity:
-    """Remembers of the packets just read what the gap rule asks for; memory is bounded.
+    """Records durations and damage of the last packets, to detect gaps; memory is bounded.
 
-    Places are kept in ticks of the file and become seconds where somebody asks.
+    Times are kept in ticks of the file and converted to seconds on demand.
     """
 
     facts: StreamFacts
@@ -44,7 +44,7 @@ class Continuity:
 
     @property
     def packets_end(self) -> Fraction | None:
-        """Player time at which the packets read so far end, where that is followed."""
+        """Player time at which the packets read so far end, or None if it is not recorded."""
         return None if self._packets_end is None else self.facts.player_time(self._packets_end)
 
     @property
@@ -53,7 +53,7 @@ class Continuity:
         return Fraction(0) if self._last is None else self.facts.player_time(self._last)
 
     def note(self, packet: Any) -> None:
-        """A packet was read."""
+        """Record a packet that was read."""
         pts, dts, offset = packet.pts, packet.dts, self.clock.offset
         stamp = pts if pts is not None else dts
         if stamp is not None:
@@ -61,30 +61,30 @@ class Continuity:
         if packet.is_corrupt:
             self.note_damage()
         if self.facts.declared and stamp is not None and packet.duration:
-            # In decoding order a duration stands at the decoding time.
+            # Durations are stored in decoding order, so they start at the decoding time.
             self._note_span((dts if dts is not None else stamp) + offset, packet.duration)
 
     def note_damage(self, time: Fraction | None = None) -> None:
-        """Something was corrupt or lost, at the last packet if not said otherwise."""
+        """Record damage or loss at ``time``, by default at the last packet."""
         self._damage.append(self.last_time if time is None else time)
 
     def forget_damage(self) -> None:
-        """What was met so far does not count (pictures before the landing of a seek)."""
+        """Discard the recorded damage (of frames before the target of a seek)."""
         self._damage.clear()
 
     @property
     def is_damaged(self) -> bool:
-        """Something was corrupt or lost so far."""
+        """Whether damage or loss was recorded."""
         return bool(self._damage)
 
     def declared_until(self, time: Fraction, duration: Fraction) -> Fraction:
-        """Player time up to which the file itself says that a frame stays on screen."""
+        """Player time until which a frame is displayed according to stored durations."""
         of = self.facts.player_time
         ends = [of(end) for start, end in self._long_holds if of(start) <= time < of(end)]
         return max([time + duration, *ends])
 
     def was_damaged_between(self, start: Fraction, end: Fraction) -> bool:
-        """Packets were corrupt or lost around this span."""
+        """Whether packets in or near this interval were corrupt or lost."""
         return any(start - _DAMAGE_NEAR <= time <= end + _DAMAGE_NEAR for time in self._damage)
 
     def _note_span(self, start: int, duration: int) -> None:
@@ -94,6 +94,6 @@ class Continuity:
             return
         end = self._packets_end
         if end is not None and start - end > self._patience:
-            # A fragment, or a stretch of packets, is missing here.
+            # A fragment, or some packets, are missing here.
             self._damage += (self.facts.player_time(end), self.facts.player_time(start))
         self._packets_end = start + duration if end is None else max(start + duration, end)

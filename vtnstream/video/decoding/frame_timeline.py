@@ -1,4 +1,4 @@
-"""How long each decoded frame stays on screen, and where nothing is on screen: gaps."""
+"""Determine how long each decoded frame is displayed, and where there are gaps."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from vtnstream.video.decoding.clock import Place
 from vtnstream.video.decoding.reader import FrameReader, Picture
 
 _LONGEST_HOLD = Fraction(24 * 3600)
-"""Seconds; a last frame that claims to stay longer than a day is damage."""
+"""Seconds; a longer duration of the last frame is an error in the file."""
 
 
 @dataclass(slots=True)
 class Shown:
-    """A picture and its span on screen.
+    """A decoded frame and the time during which it is displayed.
 
     Attributes:
-        picture: the decoded frame; valid until the next one is asked for.
+        picture: the decoded frame; valid until the next one is requested.
         time: player time at which it appears.
         end: player time at which the next frame appears, or the video ends.
-        hold: last moment at which a token may still show it, None up to ``end``. A number
-            means that a gap follows.
+        hold: last time at which it is displayed if a gap follows; None if it is displayed until
+            ``end``.
     """
 
     picture: Picture
@@ -32,17 +32,17 @@ class Shown:
 
     @property
     def own_end(self) -> Fraction:
-        """End of the frame itself, apart from what follows."""
+        """End of the frame itself, whether or not another frame follows."""
         return self.end if self.hold is None else min(self.picture.place.end, self.end)
 
 
 @dataclass(slots=True)
 class FrameTimeline:
-    """Pairs each frame with what follows, and finds the gaps.
+    """Determines the display time of each frame, and finds gaps.
 
-    A frame holds for its declared duration, and in any case for ``patience`` seconds. Where
-    no duration is declared, or where packets follow each other without a break by the very
-    format, it holds until the next frame, unless packets were corrupt or lost between them.
+    A frame is displayed for its stored duration, and at least for ``patience`` seconds. If no
+    duration is stored, or if the format cannot express gaps between packets, it is displayed until
+    the next frame, unless packets between the two were corrupt or lost.
     """
 
     reader: FrameReader
@@ -52,7 +52,7 @@ class FrameTimeline:
 
     @property
     def end(self) -> Fraction:
-        """Player time at which the last frame so far ends."""
+        """Player time at which the last frame read so far ends."""
         if self._latest is None:
             return Fraction(0)
         time, end = self._latest.time, self._latest.end
@@ -75,9 +75,10 @@ class FrameTimeline:
             yield Shown(current, appears, self.end)
 
     def _hold(self, place: Place, following: Fraction) -> Fraction | None:
-        """How long a frame holds that was on screen for more than ``patience``."""
+        """The last display time of a frame whose successor comes after ``patience``; None if it is
+        displayed until then."""
         reader, facts, continuity = self.reader, self.reader.facts, self.reader.continuity
-        # Frames left out on purpose make durations say nothing about their keyframe.
+        # With keyframes only, durations do not describe the time until the next keyframe.
         declared = place.declared > 0 and not reader.keyframes_only
         if (facts.chained or not declared) and not continuity.was_damaged_between(
             place.time, following

@@ -1,9 +1,9 @@
-"""Looking ahead in the packets: which of them must be decoded for the pictures to come.
+"""Look ahead in the packets to decide which of them need not be decoded.
 
-Packets say when their pictures are shown long before these are decoded. So it is known in time
-which pictures the sampling looks at; the others are left undecoded where nothing that is wanted
-is predicted from them. Two ways: single pictures nothing depends on (``SKIP``), and everything
-between the last wanted picture of a group and the next keyframe (``OMIT``).
+Packets state the display times of their frames before these are decoded. So it is known which
+frames the sampling needs. Frames that are neither needed nor references of needed frames are left
+out in two ways: single frames that no other frame depends on (``SKIP``), and everything between the
+last needed frame of a group of pictures and the next keyframe (``OMIT``).
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from vtnstream.video.decoding.bitstream import Classify, PacketKind
 
 _MAX_PACKETS = 1000
 _MAX_BYTES = 16 << 20
-"""How far to look; what is not decided within is decoded."""
+"""Limits of the window; packets that are undecided within it are decoded."""
 
 _LASTING = frozenset({"new_extradata", "palette", "param_change"})
-"""What a container hands the decoder with one packet, for all that follow."""
+"""Side data of one packet that also applies to all later packets."""
 
 _CONTAINERS = 1 << 63
-"""Marks it among the kinds of headers: no bit stream has one of this number."""
+"""Bit for such side data in ``PacketKind.headers``; no bit stream uses it."""
 
 Choice = Callable[[int, int | None], bool]
-"""(pts of a picture, pts of the next one or None at the end) -> the sampling may look at it.
-Asked once for each picture in presentation order."""
+"""(pts of a frame, pts of the next frame or None at the end) -> whether the sampling may need it.
+Called once per frame in presentation order."""
 
 
 class UnforeseenError(Exception):
-    """Something does not fit what was planned on: this file must be decoded plainly."""
+    """The file does not match the plan: all of its frames must be decoded."""
 
 
 class Action(Enum):
-    """What becomes of a packet."""
+    """What to do with a packet."""
 
     DECODE = "decode"
     SKIP = "skip"
-    """Hand it to the decoder as one whose picture is not wanted."""
+    """Pass it to the decoder, which skips its frame."""
     OMIT = "omit"
-    """The decoder never sees it, nor anything up to the next keyframe."""
+    """Do not pass it, nor any packet up to the next keyframe, to the decoder."""
 
 
 @dataclass(slots=True)
 class Foreseen:
-    """A packet on its way to the decoder; ``wanted`` is None until it is settled."""
+    """A packet in the window; ``wanted`` says whether its frame is needed, None if undecided."""
 
     packet: Any
     pts: int
@@ -59,11 +59,11 @@ class Foreseen:
 
 
 class Foresight:
-    """Plans over a bounded window of packets.
+    """Plans the decoding of packets in a bounded window.
 
     Attributes:
-        may_skip: set by the decoding side once pictures come out as they should; until then
-            everything is decoded.
+        may_skip: set by the decoder once the first frames have come out as expected; until then all
+            packets are decoded.
     """
 
     def __init__(
@@ -78,24 +78,24 @@ class Foresight:
         self._taken = 0
         self._ended = False
         self._last_dts: int | None = None
-        # Presentation order: packets whose place is not certain yet, and the last certain one.
+        # In presentation order: packets of uncertain position, and the last certain one.
         self._unsettled: list[tuple[int, int, Foreseen]] = []
         self._latest: Foreseen | None = None
-        # Decoding order: the decoder lacks pictures; pictures before a keyframe lack references;
-        # up to this packet (counted from the first) something wanted is known to follow.
+        # In decoding order: whether packets were omitted; pts before which frames lack references;
+        # number of the packet up to which a needed frame is known to follow.
         self._interrupted = False
         self._leading_until: int | None = None
         self._wanted_until = -1
-        # Where reading begins in the middle, nothing is there to be predicted from.
+        # After a seek, frames before the keyframe lack their references.
         head = self._at(0) if sought else None
         if head is not None and head.kind.restart:
             self._leading_until = head.pts
 
     def steps(self) -> Iterator[tuple[Foreseen, Action]]:
-        """Each packet in decoding order with what becomes of it.
+        """Yield each packet in decoding order with its action.
 
         Raises:
-            UnforeseenError: the packets cannot be relied on.
+            UnforeseenError: the packets have missing or inconsistent times, or are damaged.
         """
         while (head := self._at(0)) is not None:
             action = self._action(head)
@@ -107,7 +107,7 @@ class Foresight:
 
     @property
     def interrupted(self) -> bool:
-        """The decoder lacks what came last: it starts anew with the next packet it gets."""
+        """Whether the last packets were omitted, so that the decoder restarts at the next one."""
         return self._interrupted
 
     def _action(self, head: Foreseen) -> Action:
@@ -125,13 +125,14 @@ class Foresight:
         return Action.SKIP if head.kind.disposable else Action.DECODE
 
     def _leads(self, head: Foreseen) -> bool:
-        """Shown before the keyframe at which decoding began: it may need what was before."""
+        """Whether a frame precedes the keyframe at which decoding began: it may lack references."""
         return self._leading_until is not None and head.pts < self._leading_until
 
     # -------------------------------------------------------------------- decoding order
 
     def _can_omit(self) -> bool:
-        """Nothing from the head to the next keyframe is wanted, nor what leads up to that."""
+        """Whether no frame from the head to the next keyframe is needed, including the leading
+        frames of that keyframe."""
         if self._taken < self._wanted_until:
             return False
         place, headers, restart = 0, 0, None
@@ -139,7 +140,7 @@ class Foresight:
             if place and restart is None and entry.kind.restart:
                 restart = entry
                 if headers & ~entry.kind.headers:
-                    break  # parameter sets would be lost
+                    break  # omitting would lose parameter sets
             elif self._is_wanted(entry) and (restart is None or entry.pts < restart.pts):
                 break
             elif restart is None:
@@ -154,7 +155,7 @@ class Foresight:
         return False
 
     def _at(self, place: int) -> Foreseen | None:
-        """The packet at a place of the window, None beyond the end or the limits."""
+        """The packet at a position of the window, None after its end or limits."""
         while len(self._window) <= place:
             if not self._read():
                 return None
@@ -177,10 +178,10 @@ class Foresight:
         if packet.pts is None or packet.is_corrupt or kind is None:
             raise UnforeseenError("a packet without time, or damaged")
         if packet.dts is not None and packet.dts > packet.pts:
-            raise UnforeseenError("a packet that comes after its time")
+            raise UnforeseenError("a packet whose decoding time is after its presentation time")
         last = self._window[-1].dts if self._window else self._last_dts
         if packet.is_discard and None not in (last, packet.dts) and packet.dts < last:
-            # An edit goes on elsewhere: what leads up to that place has times of before.
+            # The next edit begins elsewhere; frames that lead up to it have earlier times.
             raise UnforeseenError("an edit list of several edits")
         if any(data.data_type in _LASTING for data in packet.iter_sidedata()):
             kind = replace(kind, headers=kind.headers | _CONTAINERS)
@@ -200,17 +201,17 @@ class Foresight:
     # ---------------------------------------------------------------- presentation order
 
     def _settle(self, horizon: int | None) -> None:
-        """Ask the sampling about pictures whose successor is certain: no later packet is shown
-        before ``horizon``, for none is shown before it is decoded. None: at the end."""
+        """Decide frames whose successor is certain: no later packet is shown before ``horizon``,
+        its decoding time. None is the end of the file."""
         while self._unsettled and (horizon is None or self._unsettled[0][0] < horizon):
             entry = heapq.heappop(self._unsettled)[2]
             if self._latest is not None:
                 if entry.pts <= self._latest.pts:
-                    raise UnforeseenError("two pictures at one time")
+                    raise UnforeseenError("two frames at one time")
                 self._latest.wanted = self._choice(self._latest.pts, entry.pts)
             self._latest = entry
         if horizon is None and self._latest is not None:
-            # Where a file was cut, its last packet shows it.
+            # If a file was cut, its last packet is damaged, so it is decoded.
             self._choice(self._latest.pts, None)
             self._latest.wanted = True
             if self._window:

@@ -1,4 +1,4 @@
-"""Demuxing one stream: damage is counted and passed over, never trusted, never waited for."""
+"""Demux one stream; damage is counted and skipped."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _MAX_READ_ERRORS = 200
 
 
 class CancelledError(Exception):
-    """The consumer has left."""
+    """The consumer has stopped reading."""
 
 
 class SeekUnverifiedError(Exception):
-    """A seek did not land where it must: read the file from its start."""
+    """A seek did not reach its target; the file must be read from its start."""
 
 
 @dataclass(slots=True)
 class PacketReader:
-    """Packets of the chosen stream of an open file.
+    """Reads the packets of the selected stream of an open file.
 
     Attributes:
-        cancelled: asked before each packet.
-        tally, continuity: where failed reads are counted.
-        stopped: why reading ended before the end of the file.
-        others_end: player time at which the other streams end, where that was followed.
-        sought: reading begins in the middle of the file.
+        cancelled: called before each packet; True stops.
+        tally, continuity: count failed reads.
+        stopped: why reading ended before the end of the file, or None.
+        others_end: player time at which the other streams end, or None if not recorded.
+        sought: whether reading begins after a seek.
     """
 
     video: OpenedVideo
@@ -59,17 +59,17 @@ class PacketReader:
 
     @property
     def _follows_others(self) -> bool:
-        """Sound that outlasts the picture may explain the container's duration."""
+        """Whether to record the end of the audio, which may explain the container's duration."""
         return self.facts.header_end is None and self.facts.container_end is not None
 
     def seek(self, time: Fraction) -> Any:
-        """Go to a keyframe at or before ``time``; to be called before anything is read.
+        """Seek to a keyframe at or before ``time``. Must be called before any packet is read.
 
         Returns:
-            The keyframe's packet, which will be the first to be read.
+            the packet of the keyframe, which will be the first to be read.
 
         Raises:
-            SeekUnverifiedError: no such keyframe was found where the index says.
+            SeekUnverifiedError: the index does not lead to such a keyframe.
         """
         stream = self.video.stream
         target = (time + self.facts.start) // self.facts.time_base
@@ -86,7 +86,7 @@ class PacketReader:
                 self._first, self.sought = packet, True
                 return packet
             if packet.has_sidedata("new_extradata"):
-                break  # said once: the decoder would never hear of it
+                break  # the decoder would miss this side data, which is sent only once
         raise SeekUnverifiedError
 
     def _demuxed(self, limit: int) -> Iterator[Any]:
@@ -97,7 +97,7 @@ class PacketReader:
                 return
 
     def packets(self) -> Iterator[Any]:
-        """To the end of the file, over read errors as far as that makes sense.
+        """Yield packets to the end of the file; read errors are skipped up to a limit.
 
         Raises:
             VideoDecodeError: the operating system cannot read the file.
@@ -123,16 +123,16 @@ class PacketReader:
                     self.stopped = f"the file cannot be read further ({reason_of(error)})"
                     return
             except OSError as error:
-                # The disk or network failed, not the film: what is missing now may be there
-                # next time, so nothing may be concluded or stored from it.
+                # The disk or network failed, not the video. Missing data may be readable later, so
+                # no result may be stored.
                 place = format_time(self.continuity.last_time, digits=2)
                 raise VideoDecodeError(
                     f"{self.video.path}: reading failed after {place} ({reason_of(error)}); check "
-                    "the disk or network and run again, or ask for what lies before with --end"
+                    "the disk or network and run again, or stop before it with --end"
                 ) from error
 
     def count_error(self) -> None:
-        """A packet that cannot be read or decoded."""
+        """Count a packet that cannot be read or decoded."""
         self.tally.count("num_packet_errors")
         self.continuity.note_damage()
 
@@ -142,8 +142,8 @@ class PacketReader:
         if self._follows_others:
             streams += [s for s in self.video.container.streams if s.type == "audio"]
         for packet in self.video.container.demux(*streams):
-            # An empty packet would tell the decoder that the film is over: libav's own end
-            # markers, and dropped frames of AVI.
+            # Skip empty packets (libav's end markers, and dropped frames of AVI), which mean the
+            # end of the video to a decoder.
             if not packet.size:
                 continue
             if packet.stream_index == ours.index:

@@ -1,4 +1,4 @@
-"""Decoding one stream packet by packet into pictures in presentation order."""
+"""Decode one stream packet by packet into frames in presentation order."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import RESIZER
 
 DECODER = "software"
-"""Part of the feature key: the kind of decoder."""
+"""Name of the decoder in the feature key."""
 
 _MAX_REORDERED = 32
-"""Frames by which a decoder may lag behind its packets."""
+"""Largest number of frames by which a decoder may lag behind its packets."""
 
 
 @dataclass(slots=True)
 class Picture:
-    """A frame in its place.
+    """A frame and its time.
 
     Attributes:
-        frame: ``av.VideoFrame``, to be converted at once, never stored; or an
-            :class:`~vtnstream.video.decoding.sparse.Unseen` where the choice left it undecoded.
-        place: its time, and how long it lasts.
-        aspect: sample aspect ratio of the stream, None where it does not say.
+        frame: an ``av.VideoFrame``, which must be converted at once and not stored; or an
+            :class:`~vtnstream.video.decoding.sparse.Unseen` if it was not decoded.
+        place: its time and duration.
+        aspect: sample aspect ratio of the stream, or None if it states none.
     """
 
     frame: Any
@@ -48,13 +48,13 @@ class Picture:
 
 @dataclass(slots=True)
 class FrameReader:
-    """All frames of one video stream in presentation order.
+    """Reads all frames of one video stream in presentation order.
 
     Attributes:
-        choice: the pictures that must be decoded, None for all. Where it cannot be followed
-            for certain (no times, unknown codecs), everything is decoded.
-        num_encrypted: packets that are encrypted.
-        reached_end: the file was read to its end.
+        choice: selects the frames to decode; None decodes all. If skipping is not safe (no times,
+            unknown codecs), all frames are decoded.
+        num_encrypted: number of encrypted packets.
+        reached_end: whether the file was read to its end.
     """
 
     video: OpenedVideo
@@ -81,14 +81,14 @@ class FrameReader:
             self.video, self.facts, self.tally, self.continuity, self.cancelled
         )
         context = self.video.stream.codec_context
-        # One thread: measured on damaged files, any other setting changes the pictures with the
-        # number of threads, and slice threads hide the errors too (VP9: 32 errors became 0).
+        # On damaged files, more threads change the frames with the number of threads, and slice
+        # threads also hide errors (measured for VP9: 32 errors became 0).
         context.thread_type = "NONE"
         context.thread_count = 1
 
     @property
     def stopped(self) -> str | None:
-        """Why reading ended before the end of the file."""
+        """Why reading ended before the end of the file, or None."""
         return self.source.stopped
 
     @property
@@ -100,13 +100,14 @@ class FrameReader:
         return self._counter.index(whole=self.reached_end)
 
     def seek(self, time: Fraction, *, certain: bool = False) -> None:
-        """Go to a keyframe at or before ``time``; to be called before anything is read.
+        """Seek to a keyframe at or before ``time``. Must be called before any frame is read.
 
         Args:
-            certain: by the bit stream too, what is shown from there on needs nothing before it.
+            time: player time.
+            certain: also require by the bit stream that no later frame depends on earlier packets.
 
         Raises:
-            SeekUnverifiedError: no such keyframe was found where the index says.
+            SeekUnverifiedError: the index does not lead to such a keyframe.
         """
         packet = self.source.seek(time)
         if certain:
@@ -117,14 +118,14 @@ class FrameReader:
         self._landing = packet.pts
         self._counter = None
 
-    # ------------------------------------------------------------------------- pictures
+    # --------------------------------------------------------------------------- frames
 
     def pictures(self) -> Iterator[Picture]:
         """Decode to the end of the file.
 
         Raises:
             SeekUnverifiedError: after a seek, decoding does not start cleanly at its keyframe.
-            UnforeseenError: the choice cannot be followed here; decode without one.
+            UnforeseenError: frames cannot be skipped safely; decode without ``choice``.
         """
         for frame in self._frames():
             picture = self._place(frame)
@@ -175,8 +176,8 @@ class FrameReader:
     def _stamps(self, frame: Any) -> tuple[int | None, int | None]:
         """pts and dts of a frame in output order.
 
-        Formats without pts (AVI) only say when packets are decoded, and a decoder that reorders
-        by d frames hands out its first frame with the time of packet d: that lag is taken off.
+        Formats without pts (AVI) only store decoding times. A decoder that reorders by d frames
+        returns its first frame with the time of packet d; this lag is subtracted.
         """
         pts, dts = frame.pts, frame.dts
         if self._lag is None:
@@ -191,8 +192,8 @@ class FrameReader:
         )
 
     def _has_landed(self, frame: Any) -> bool:
-        """After a seek: leading pictures of an open GOP lack their references and go; the
-        first picture that counts is the keyframe itself, unharmed."""
+        """After a seek, skip leading frames of an open GOP, which lack references. The first frame
+        to use is the keyframe itself, which must be undamaged."""
         if frame.pts is not None and frame.pts < self._landing:
             return False
         unseen = isinstance(frame, Unseen)
@@ -206,7 +207,7 @@ class FrameReader:
     # ------------------------------------------------------------------------- packets
 
     def packets(self) -> Iterator[Any]:
-        """All packets of the stream, not decoded.
+        """Yield all packets of the stream without decoding them.
 
         Raises:
             VideoDecodeError: the operating system cannot read the file.
@@ -241,8 +242,8 @@ class FrameReader:
         self.reached_end = self.stopped is None
 
     def _decode_alone(self, packet: Any) -> list[Any]:
-        """A keyframe without its neighbours. Decoding keyframes in a row, or with
-        ``skip_frame="NONKEY"``, loses those of H.264's open GOPs and disorders the rest."""
+        """Decode a keyframe by itself. Decoding keyframes one after the other, or with
+        ``skip_frame="NONKEY"``, loses those of open GOPs in H.264 and disorders the rest."""
         context = self.video.stream.codec_context
         try:
             frames = [*context.decode(packet), *context.decode(None)]
@@ -260,7 +261,7 @@ class FrameReader:
             self.source.count_error()
 
     def _note(self, packet: Any) -> None:
-        """Book-keeping of a packet before it is decoded."""
+        """Count a packet before it is decoded."""
         self.tally.count("num_packets")
         if self._first_dts is None:
             self._first_dts = packet.dts
@@ -271,11 +272,11 @@ class FrameReader:
     def _is_encrypted(self, packet: Any) -> bool:
         return self.facts.chained and bool(packet.has_sidedata("encryption_info"))
 
-    # ------------------------------------------------------------------------- soundness
+    # --------------------------------------------------------------------------- damage
 
     def _sound_packets(self) -> Iterator[Any]:
-        """Read ahead of the plain order: whatever is wrong there is for a plain pass to find in
-        its place."""
+        """Yield packets for the look-ahead. Any damage makes the file decoded in full, so that it
+        is reported at its place."""
         try:
             for packet in self.packets():
                 if self.tally.lifetime.num_packet_errors:
@@ -293,7 +294,7 @@ class FrameReader:
 
     @property
     def _is_sound(self) -> bool:
-        """Nothing has been met whose handling depends on what was decoded."""
+        """Whether there was no damage or clock jump so far."""
         clock = self.clock
         return not (self.continuity.is_damaged or clock.offset or clock.warnings)
 

@@ -1,10 +1,10 @@
-"""Decoding no more than what the sampling needs, in the same order and with the same times.
+"""Decode only the frames that the sampling needs, in the same order and with the same times.
 
-For each packet whose picture is not decoded an :class:`Unseen` takes its place, so that
-everything that asks for times (the clock, spans on screen, gaps, the end of the film) sees the
-very sequence that decoding everything would give. Whatever does not fit raises
-:class:`~vtnstream.video.decoding.lookahead.UnforeseenError`, and the file is decoded plainly
-instead.
+An :class:`Unseen` takes the place of each frame that is not decoded, so that times, display
+durations, gaps and the end of the video are computed as if all frames were decoded. If the decoder
+does not return the expected frames,
+:class:`~vtnstream.video.decoding.lookahead.UnforeseenError` is raised, and all frames of the file
+are decoded instead.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from vtnstream.video.decoding.lookahead import Action, Foreseen, Foresight, Unfo
 
 _MAX_PENDING = 2000
 _PROOFS = 16
-"""Pictures that must come out in the order of their times before any is left out: files whose
-times disagree with their bit stream, or decoders that guess the delay, show it at once. So it
-must be wherever reading begins: chunks that are handed out cannot be taken back."""
+"""Number of frames that must come out in the order of their times before any frame is skipped.
+Files whose times contradict the bit stream, and decoders that guess the delay, are recognised
+within these frames, before a chunk is returned."""
 
 
 class Note(Protocol):
-    """Book-keeping of a packet."""
+    """Called with each packet, for counting."""
 
     def __call__(self, packet: Any, *, decoded: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Stands for the frame of a packet that was not decoded."""
+    """Takes the place of a frame that was not decoded."""
 
     pts: int
     dts: int | None
@@ -42,32 +42,32 @@ class Unseen:
 
 
 class SparseDecoder:
-    """Frames of one stream in presentation order, decoded or standing in.
+    """Yields the frames of one stream in presentation order, decoded or skipped.
 
     Args:
-        context: ``av.VideoCodecContext``, fresh or flushed.
-        foresight: says what becomes of each packet.
-        note: called with each packet, and whether it goes to the decoder now.
+        context: ``av.VideoCodecContext``, new or flushed.
+        foresight: plans what to do with each packet.
+        note: called with each packet and whether it is passed to the decoder.
     """
 
     def __init__(self, context: Any, foresight: Foresight, note: Note) -> None:
         self._context = context
         self._foresight = foresight
         self._note = note
-        # Pictures that have not come out: (pts, running number, the decoder owes it, stand-in).
+        # Frames that have not come out: (pts, number, must the decoder return it, stand-in).
         self._pending: list[tuple[int, int, bool, Unseen]] = []
         self._count = self._num_out = 0
         self._ready: dict[int, Any] = {}
-        # Nothing is left in the decoder; it has been given the keyframe to begin anew with.
+        # Whether the decoder is empty, and whether it restarts at a keyframe.
         self._drained = self._restarts = False
-        # H.264 may code the fields of a frame in packets of their own: one picture, two packets.
+        # In H.264, the two fields of one frame may be in two packets.
         self._pairs_fields = context.codec.canonical_name == "h264"
 
     def frames(self) -> Iterator[Any]:
-        """``av.VideoFrame`` or :class:`Unseen` for each picture.
+        """Yield an ``av.VideoFrame`` or :class:`Unseen` per frame.
 
         Raises:
-            UnforeseenError: what comes out is not what was foreseen.
+            UnforeseenError: the decoder does not return the expected frames.
         """
         for foreseen, action in self._foresight.steps():
             self._note(foreseen.packet, decoded=action is not Action.OMIT)
@@ -91,11 +91,11 @@ class SparseDecoder:
             self._context.flush_buffers()
             self._drained = self._restarts = True
         if foreseen.dts is not None:
-            # Nothing the decoder holds is due any more: decoding times tell what is final.
+            # The decoder is empty, so all frames before this decoding time are final.
             yield from self._released(foreseen.dts)
 
     def _decode(self, packet: Any) -> list[Any]:
-        """Frames that came out, which are ready now."""
+        """Decode a packet; return the frames that came out."""
         try:
             frames = list(self._context.decode(packet))
         except av.error.InterruptedError:
@@ -111,7 +111,7 @@ class SparseDecoder:
                 raise UnforeseenError("decoding does not begin at a keyframe")
             self._restarts = False
         if frames and not self._num_out:
-            # Nothing came of the packets before: no picture, here as in a plain pass.
+            # The packets before yield no frame, also when all packets are decoded.
             while self._pending and self._pending[0][0] < frames[0].pts:
                 heapq.heappop(self._pending)
         self._num_out += len(frames)
@@ -122,18 +122,18 @@ class SparseDecoder:
         if not foreseen.presented:
             return
         if len(self._pending) >= _MAX_PENDING:
-            raise UnforeseenError("no picture comes out")
+            raise UnforeseenError("no frame comes out")
         unseen = Unseen(foreseen.pts, foreseen.dts, foreseen.packet.duration or 0)
         self._count += 1
         heapq.heappush(self._pending, (foreseen.pts, self._count, owed, unseen))
 
     def _released(self, stop: int | None) -> Iterator[Any]:
-        """All that is shown before ``stop``, None for all that is left, in order."""
+        """Yield the frames displayed before ``stop`` in order; None yields all that are left."""
         while self._pending and (stop is None or self._pending[0][0] < stop):
             pts, _, owed, unseen = heapq.heappop(self._pending)
             frame = self._ready.pop(pts, None)
             if frame is None and owed:
-                raise UnforeseenError("a picture is missing")
+                raise UnforeseenError("a frame is missing")
             yield unseen if frame is None else frame
         if self._ready and (stop is None or min(self._ready) < stop):
-            raise UnforeseenError("a picture of no packet")
+            raise UnforeseenError("a frame without a packet")

@@ -1,4 +1,4 @@
-"""Running counts of what decoding meets."""
+"""Counters of packets, frames and errors during decoding."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _COUNTS = tuple(field.name for field in fields(DecodeStats))
 
 
 class Tally:
-    """Running counts of what :class:`DecodeStats` names.
+    """Counts what :class:`DecodeStats` describes.
 
-    ``total`` is since the last :meth:`reset`, ``lifetime`` since the beginning (or
-    :meth:`forget`).
+    ``total`` counts since the last :meth:`reset`, ``lifetime`` since the beginning or the last
+    :meth:`forget`.
     """
 
     def __init__(self) -> None:
@@ -24,21 +24,21 @@ class Tally:
         self._at_take = dict(self._counts)
 
     def count(self, name: str) -> None:
-        """One more of ``name``."""
+        """Increase the counter ``name`` by one."""
         self._counts[name] += 1
 
     def take(self) -> DecodeStats:
-        """What came since the last call, or reset."""
+        """The counts since the last call or reset."""
         stats = self._since(self._at_take)
         self._at_take = dict(self._counts)
         return stats
 
     def reset(self) -> None:
-        """Forget what came before the part that is wanted."""
+        """Restart ``total`` and :meth:`take` (at the start of the requested part)."""
         self._at_reset = self._at_take = dict(self._counts)
 
     def forget(self) -> None:
-        """Begin anew, ``lifetime`` too."""
+        """Restart all counts, including ``lifetime``."""
         self._counts = dict.fromkeys(_COUNTS, 0)
         self.reset()
 
@@ -52,7 +52,7 @@ class Tally:
 
     @property
     def is_hopeless(self) -> bool:
-        """Far more errors than frames: encrypted, or no video at all."""
+        """Whether there are far more errors than frames: the stream is encrypted or no video."""
         errors, frames = self._counts["num_packet_errors"], self._counts["num_frames"]
         return errors > _HOPELESS_ERRORS and errors > 10 * frames
 

@@ -1,4 +1,4 @@
-"""Tokens to chunks cut on the sampling grid: one chunk is one batch of the backbone."""
+"""Group tokens into chunks on the sampling grid; one chunk is one backbone batch."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def chunked(
 ) -> Iterator[FrameChunk]:
     """Group final tokens into chunks ``[m * size, (m + 1) * size)``.
 
-    Chunks without a token (the grid lies in a gap) are left out, however long the gap.
+    Chunks without tokens (in a gap) are left out.
 
     Args:
-        tokens: with increasing indices.
-        size: tokens of a chunk.
-        wanted: tokens before its first index are only looked at.
-        take_stats: gives what decoding met since it was last asked.
-        on_skipped: called with each token that is only looked at.
-        on_first: called once, before the first chunk, with the last of those.
-        path: for messages.
-        stack: joins T pictures.
+        tokens: tokens with increasing indices.
+        size: tokens per chunk.
+        wanted: range of the tokens to return; earlier tokens are only passed to ``on_skipped``.
+        take_stats: returns the decoding statistics since its last call.
+        on_skipped: called with each token before the range.
+        on_first: called once before the first chunk, with the last token before the range or None.
+        path: path of the video, for messages.
+        stack: stacks T frames.
     """
     batch: list[Token] = []
     stats = DecodeStats()
@@ -59,8 +59,8 @@ def chunked(
         if before_first:
             on_first(skipped)
             before_first = False
-        # What was met before a token came is its own, so that a pass that ends or begins
-        # between two chunks counts for each what a straight one does.
+        # Statistics before a token belong to that token. So each chunk has the same statistics
+        # whether the pass begins or ends there or not.
         met = take_stats()
         if batch and token.index // size != batch[0].index // size:
             yield _chunk(batch, size, wanted, stats, path, stack)
@@ -86,7 +86,7 @@ def _chunk(
     pixels = [token.pixels for token in tokens if token.pixels is not None]
     if len({picture.shape for picture in pixels}) != 1:
         raise VideoDecodeError(
-            f"{path}: its pictures change their shape and the model's crop does not even it out; "
-            "choose a preprocessing with a fixed crop"
+            f"{path}: the frame size changes within the video, and the model's crop keeps the "
+            "change: choose a preprocessing with a fixed crop"
         )
     return FrameChunk(stack(pixels), token_times(tokens), first, stop, stats)

@@ -1,4 +1,4 @@
-"""Count frames by demuxing alone, because headers lie.
+"""Count frames by demuxing, because counts in headers are often wrong.
 
 Uniform sampling needs the count, a pass that begins in the middle of a video needs the numbers of
 its frames, and a result needs the numbers of the frames at which its segments begin and end.
@@ -29,23 +29,23 @@ def picked_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> Picked
     """The grid of ``num_frames`` frames of a range: ``floor(linspace(0, n - 1, num_frames))``
     of its n frames in presentation order.
 
-    Memory: 8 bytes a frame.
+    Memory: 8 bytes per frame.
 
     Raises:
-        VideoDecodeError: the range holds no packet.
+        VideoDecodeError: the range has no packet.
     """
     facts = reader.facts
     found = _packet_times(reader, span)
     ticks, last_duration = found.ticks, found.last_duration
     if not len(ticks):
         raise VideoDecodeError(
-            f"{reader.video.path}: its video stream holds no frame"
-            + ("" if span == TimeRange() else " in this range; choose another --start / --end")
+            f"{reader.video.path}: the video stream has no frame"
+            + ("" if span == TimeRange() else " in this range: choose another --start / --end")
         )
     picks = np.floor(np.linspace(0, len(ticks) - 1, num_frames)).astype(np.int64)
     kept, order = np.unique(picks, return_inverse=True)
     times = [facts.time_of(int(ticks[i])) for i in kept]
-    # The last frame picked ends where the next frame starts.
+    # The last selected frame ends where the next frame starts.
     after = int(kept[-1]) + 1
     end = facts.time_of(int(ticks[after])) if after < len(ticks) else times[-1] + last_duration
     return PickedGrid(times, end, order.astype(np.int64))
@@ -53,13 +53,14 @@ def picked_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> Picked
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameNumbers:
-    """Which frame of a range is shown when, as far as packets tell (sampling kind ``all``):
-    damage and gaps are not in it, so what it says holds once a decoded neighbour agrees.
+    """Display times of the frames in a range according to their packets (sampling kind ``all``).
+
+    Damage and gaps are unknown here, so a decoded frame must confirm the numbers.
 
     Attributes:
-        facts: of the stream.
-        ticks: when each frame of the range is shown, increasing.
-        keyframes: numbers of those that the container calls keyframes, increasing.
+        facts: time properties of the stream.
+        ticks: display time of each frame of the range, increasing.
+        keyframes: numbers of the frames that the container marks as keyframes, increasing.
     """
 
     facts: StreamFacts
@@ -68,7 +69,7 @@ class FrameNumbers:
 
     @classmethod
     def of(cls, reader: FrameReader, span: TimeRange) -> FrameNumbers:
-        """By reading all packets. Memory: 8 bytes a frame.
+        """Read all packets. Memory: 8 bytes per frame.
 
         Raises:
             VideoDecodeError: the operating system cannot read the file.
@@ -87,7 +88,7 @@ class FrameNumbers:
         return int(np.searchsorted(self.ticks, self.facts.first_tick(time)))
 
     def last_keyframe(self, index: int) -> int:
-        """The last keyframe at or before a frame, 0 where there is none."""
+        """The last keyframe at or before a frame, 0 if there is none."""
         place = int(np.searchsorted(self.keyframes, index, side="right"))
         return int(self.keyframes[place - 1]) if place else 0
 
@@ -95,7 +96,7 @@ class FrameNumbers:
 def count_frames(
     medium: Medium, *, stream: int | None = None, until: Fraction | None = None
 ) -> FrameIndex | None:
-    """Numbers of a video's frames from its packets, without decoding them.
+    """Number the frames of a video by its packets, without decoding.
 
     Args:
         medium: a local file.
@@ -103,10 +104,10 @@ def count_frames(
         until: player time up to which frames are needed; None is the end of the video.
 
     Returns:
-        None where packets do not prove how many frames are shown: containers without reliable
-        times, damage, a clock that jumps, no first frame.
+        None if packets do not determine the displayed frames: containers without reliable times,
+        damage, clock jumps, or no first frame.
 
-    Memory: 8 bytes a frame.
+    Memory: 8 bytes per frame.
 
     Raises:
         VideoOpenError, NoVideoStreamError: see :func:`vtnstream.video.probe.probe`.
@@ -130,14 +131,14 @@ def count_frames(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PacketTimes:
-    """Of the packets in a range.
+    """Times of the packets in a range.
 
     Attributes:
-        ticks: sorted timestamps, each once (frame numbers for streams without times).
-        key_ticks: those of keyframes.
-        last_duration: of the last, in seconds.
-        whole: reading went to the end of the file.
-        is_damaged: a packet is corrupt, has no time, or lies on another clock.
+        ticks: sorted distinct timestamps (frame numbers for streams without times).
+        key_ticks: timestamps of keyframes.
+        last_duration: duration of the last packet in seconds.
+        whole: whether the file was read to its end.
+        is_damaged: whether a packet is corrupt, has no time, or is on another clock.
     """
 
     ticks: NDArray[np.int64]
@@ -150,8 +151,7 @@ class _PacketTimes:
 def _packet_times(
     reader: FrameReader, span: TimeRange, *, until: Fraction | None = None
 ) -> _PacketTimes:
-    """Times of the packets in ``span``; reading ends early once decoding times are past
-    ``until``."""
+    """Times of the packets in ``span``; reading ends once decoding times exceed ``until``."""
     facts = reader.facts
     clock = FrameClock(facts)
     ticks, key_ticks = array("q"), array("q")
@@ -186,10 +186,10 @@ def _packet_times(
 
 
 def _tick(packet: Any, clock: FrameClock, facts: StreamFacts, count: int) -> int:
-    """Timestamp on the timeline that frames will be placed on."""
+    """Timestamp of a packet on the timeline of the frames."""
     if facts.raw_rate is not None:
         return count
-    # Decoding times increase: they show where the clock wraps or jumps.
+    # Decoding times increase, so they reveal wraps and jumps of the clock.
     placed = clock.place(packet.dts if packet.dts is not None else packet.pts, None)
     stamp = packet.pts if packet.pts is not None else packet.dts
     if stamp is None:

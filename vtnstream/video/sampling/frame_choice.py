@@ -1,7 +1,7 @@
-"""Which pictures a sampling looks at, told from their times alone.
+"""Decide from the times of frames which of them a sampling needs.
 
-Each choice may say yes too often (a picture is then decoded for nothing), never too rarely: a
-sampler that misses a picture makes the whole pass start again without skipping.
+A choice may include frames that are not needed, which are then decoded in vain. It must not exclude
+a needed frame: the pass would have to start again without skipping.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from vtnstream.video.sampling.samplers import Grid, Wanted
 
 
 class GridChoice:
-    """For :func:`~vtnstream.video.sampling.samplers.sample_grid`: frames on screen at a point whose
-    pixels are wanted. Works in whole ticks: ``(low, high]`` is the stretch of timestamps that
-    look at the same point, due at ``high``."""
+    """The choice for :func:`~vtnstream.video.sampling.samplers.sample_grid`: frames displayed at a
+    grid point in the range. It works in whole ticks: timestamps in ``(low, high]`` belong to the
+    grid point at ``high``."""
 
     def __init__(self, grid: Grid, wanted: Wanted, facts: StreamFacts) -> None:
         self._grid = grid
@@ -35,7 +35,7 @@ class GridChoice:
         grid, facts = self._grid, self._facts
         index = max(grid.first_due(facts.player_time(pts)), self._wanted.first)
         if not grid.has(index) or self._wanted.is_past(index):
-            self._low = self._high = pts - 1  # nothing looks this late
+            self._low = self._high = pts - 1  # after the last grid point
             return
         first = index == 0 or index == self._wanted.first
         self._low = pts - 1 if first else self._tick(grid.due(index - 1))
@@ -46,7 +46,7 @@ class GridChoice:
 
 
 class StrideChoice:
-    """For :func:`~vtnstream.video.sampling.samplers.sample_frames`: every n-th frame of a range."""
+    """The choice for :func:`~vtnstream.video.sampling.samplers.sample_frames`: every n-th frame."""
 
     def __init__(self, every: int, span: TimeRange, facts: StreamFacts) -> None:
         self._every = every

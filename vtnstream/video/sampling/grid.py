@@ -1,4 +1,4 @@
-"""Sampling kinds: how many tokens to expect, and which indices a range of time covers."""
+"""The sampling grid: the expected number of tokens, and the indices in a range of time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vtnstream.types import TimeRange, VideoInfo
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Frames that one token is made of: with a rate, so many from its time on, ``step`` seconds
-    apart. Kinds that count frames take consecutive ones of those they pick.
+    """The frames of one token: ``frames`` frames from its time on, ``step`` seconds apart. Kinds of
+    sampling that count frames use consecutive selected frames.
 
-    Frames of bursts are numbered through: token k has indices ``frames * k`` and on.
+    Indices then count frames: token k has the indices from ``frames * k`` on.
     """
 
     frames: int = 1
@@ -28,9 +28,9 @@ SINGLE = Burst()
 def estimate_num_tokens(
     info: VideoInfo, sampling: SamplingConfig, span: TimeRange | None = None
 ) -> int | None:
-    """Tokens to expect from the header's word alone, None where it says nothing.
+    """Number of tokens to expect according to the header, or None if the header does not say.
 
-    Headers lie: use this for progress and plans, never as a bound.
+    Headers are often wrong, so use this for progress and plans only, not as a bound.
     """
     span = span or TimeRange()
     if sampling.kind == "uniform":
@@ -51,11 +51,11 @@ def estimate_num_tokens(
 
 
 def index_range(sampling: SamplingConfig, span: TimeRange) -> tuple[int, int | None]:
-    """Token indices ``[first, stop)`` of a range of source time.
+    """Token indices ``[first, stop)`` of a range of player time.
 
-    With a rate, the tokens whose grid time lies in the range; a range that falls between two
-    grid points gets the token on screen there. Other kinds count from the range's own start,
-    so they have the whole grid, ``(0, None)``.
+    With a rate, these are the tokens whose grid time lies in the range; a range between two grid
+    points has the token displayed there. Other kinds count from the start of the range, so their
+    indices are ``(0, None)``.
     """
     if sampling.kind != "rate":
         return 0, None

@@ -1,13 +1,13 @@
-"""Several stretches of one file decoded side by side, handed out in order.
+"""Decode several parts of one file at the same time, and return their chunks in order.
 
-Each piece of what is sampled is a pass of its own, with its own container and decoder, begun
-at a keyframe that stands on its own by the bit stream. Where two pieces meet, the later one must
-find the very token with which the earlier one ended. Whatever does not fit, and any damage, sends
-the file back to one pass; chunks that were handed out are not given again.
+Each part is a pass with its own container and decoder, which begins at a keyframe that does not
+depend on earlier packets. Where two parts meet, the later one must find the last token of the
+earlier one. If it does not, or if there is any damage, the rest of the file is read in one pass;
+chunks that were returned are not repeated.
 
-How many decoders are at work is found out: one at first, then after each piece as many more as
-there were idle cores, at most twice as many, if whoever takes the chunks had to wait for them. A
-GPU's decoders, which cost hardly a core, begin all at once.
+The number of decoders adapts: it is one at first. After each part, if the consumer had to wait for
+chunks, it grows by the number of idle cores, at most to twice the number. The decoders of a GPU,
+which use little CPU time, all start at once.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from vtnstream.video.sampling.prefetch import Ahead
 from vtnstream.video.sampling.samplers import Points, Wanted
 
 _HARDLY_IDLE = 0.2
-"""Part of a core that is not worth another decoder."""
+"""Idle share of a core below which no decoder is added."""
 
 _WAITING = 0.9
-"""Share of the time that a consumer waits who is the faster one."""
+"""Share of the time above which the consumer counts as waiting."""
 
 
 Landmark = tuple[int, int] | None
-"""(index, pts) of a token; None where there is none."""
+"""(index, pts) of a token, or None without a token."""
 
 
 @dataclass(slots=True)
 class _Running:
-    """A piece that is being read; ``fits`` once it has met the one before."""
+    """A part that is being read; ``fits`` once it has been checked against the part before."""
 
     piece: Pass
     ahead: Ahead[FrameChunk]
@@ -49,10 +49,10 @@ class _Running:
 
 @dataclass(slots=True)
 class _Meter:
-    """Where the time since the last look went.
+    """Measures wall time and CPU time since the last call.
 
     Attributes:
-        taken: seconds the consumer had a chunk and asked for no other; 0 before it had one.
+        taken: seconds in which the consumer worked on a chunk; 0 before the first chunk.
     """
 
     wall: float = field(default_factory=time.perf_counter)
@@ -60,8 +60,8 @@ class _Meter:
     taken: float = 0.0
 
     def idle(self, cores: int) -> float:
-        """Of so many cores, how many this process left idle while the consumer was waiting;
-        0 where the consumer was the slower one."""
+        """Number of the cores that were idle while the consumer was waiting; 0 if the consumer was
+        slower than decoding."""
         wall, processor = time.perf_counter(), time.process_time()
         seconds, used = wall - self.wall, processor - self.processor
         waiting = 0 < self.taken < (1 - _WAITING) * seconds
@@ -71,12 +71,12 @@ class _Meter:
 
 @dataclass(slots=True)
 class ParallelPass:
-    """As :class:`~vtnstream.video.sampling.passes.Pass`, with up to ``decoders`` pieces at a time.
+    """A :class:`~vtnstream.video.sampling.passes.Pass` with up to ``decoders`` parts at a time.
 
     Memory: see :func:`vtnstream.video.sampling.pieces.frames_waiting`.
 
     Attributes:
-        frame_bytes: of a picture as it is handed out.
+        frame_bytes: size of a returned frame in bytes.
     """
 
     request: ReadRequest
@@ -98,7 +98,7 @@ class ParallelPass:
             self._working = self.decoders
 
     def chunks(self) -> Generator[FrameChunk, None, None]:
-        """Side by side where that is certain, else in one pass."""
+        """Read parts at the same time if that is safe, otherwise in one pass."""
         whole = Pass(self.request, self.facts, self.cancelled)
         points: Points | None = whole.find_grid()
         if points is None and is_worthwhile(self.request, self.facts, self.frame_bytes):
@@ -126,8 +126,8 @@ class ParallelPass:
                 current = self._running[0]
                 for chunk in current.ahead:
                     self._check(current, chunk)
-                    # The end of a piece stands when the next one has met it too: what a decoder
-                    # gives at the end of what it is fed may differ beside lost packets.
+                    # The last chunk of a part is returned only after the next part has confirmed
+                    # it, because the last frames of a decoder may differ near lost packets.
                     if checked is not None:
                         yield from self._handed_out(checked)
                     checked = chunk
@@ -153,7 +153,7 @@ class ParallelPass:
         self._meter.taken += time.perf_counter() - began
 
     def _adapt(self) -> None:
-        """After each piece: more decoders where the consumer waits for them and cores idle."""
+        """After each part, add decoders if the consumer waits and cores are idle."""
         more = min(self._working, ceil(self._meter.idle(self.decoders) - _HARDLY_IDLE))
         self._working = min(self._working + max(0, more), self.decoders)
         self._alone *= 2
@@ -164,8 +164,8 @@ class ParallelPass:
         return replace(whole, request=request, cancelled=lambda: self._given_up or self.cancelled())
 
     def _start(self, whole: Pass, cutting: Cutting) -> None:
-        """Keep the decoders busy, but never more than one piece ahead of them. While there is
-        one, its pieces grow, as each begins with pictures that nobody sees."""
+        """Start parts so that all decoders are busy, at most one part in advance. With one decoder,
+        parts become longer, because each begins with frames that are decoded in vain."""
         running = self._running
         most = self._working + 1 if self._working > 1 else 1
         while cutting.position is not None and len(running) < most:
@@ -178,7 +178,7 @@ class ParallelPass:
             running.append(_Running(piece, Ahead(piece.piece(), depth)))
 
     def _check(self, current: _Running, chunk: FrameChunk) -> None:
-        """Before a chunk is handed out: nothing was damaged, and its piece fits to the last."""
+        """Before a chunk is returned, check for damage and that its part fits to the last one."""
         self._check_fit(current)
         met = chunk.stats
         if met.num_packet_errors or met.num_corrupt or met.num_dropped:

@@ -1,4 +1,4 @@
-"""One pass over a file: open, seek where that can be trusted, sample, sum up."""
+"""One pass over a file: open it, seek if that is safe, sample frames, summarise."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from vtnstream.video.sampling.samplers import (
 from vtnstream.video.summary import check_usable, summarize
 
 _WORTH_SEEKING = Fraction(2)
-"""Seconds; nearer targets are reached faster by reading."""
+"""Seconds; for nearer targets, reading is faster than seeking."""
 
 _MIN_PATIENCE = Fraction(1)
-"""Seconds a frame stays on screen whatever it declares (spec section 1, Sampling)."""
+"""Seconds for which a frame is displayed at least, whatever its stored duration."""
 
 _FIRST_FRAME_GRACE = Fraction(1)
-"""Seconds by which decoding may miss the first frame that was counted."""
+"""Seconds by which the first decoded frame may be later than the first counted one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What a source was asked for (see :func:`vtnstream.video.source.open_video`)."""
+    """The arguments of :func:`vtnstream.video.source.open_video`."""
 
     medium: Medium
     path: str
@@ -74,7 +74,7 @@ class ReadRequest:
 
     @property
     def patience(self) -> Fraction:
-        """Seconds a frame may be on screen beyond its declared duration: max(1 s, 2 / fps)."""
+        """Seconds for which a frame is displayed at least: max(1 s, 2 / fps)."""
         if self.sampling.kind != "rate":
             return _MIN_PATIENCE
         return max(_MIN_PATIENCE, 2 / self.sampling.fps)
@@ -82,14 +82,14 @@ class ReadRequest:
 
 @dataclass(slots=True)
 class Pass:
-    """Reads one file once; ``summary`` is there when ``chunks`` has ended.
+    """Reads one file once; ``summary`` exists when ``chunks`` has ended.
 
     Attributes:
-        plainly: decode everything, whatever the request says.
-        following: chunks before this index have been handed out already.
-        grid: the sampling points once they are known, None for the kinds that count frames.
-        numbers: of the frames, where reading may begin in the middle of those that are counted.
-        before: the last token before the first one wanted, once that was met.
+        plainly: decode all frames, even if the request allows skipping.
+        following: first index that has not been returned yet.
+        grid: the sampling grid once it is known, None for kinds that count frames.
+        numbers: frame numbers, if reading may begin in the middle with a kind that counts frames.
+        before: the last token before the requested range, once it was read.
     """
 
     request: ReadRequest
@@ -103,21 +103,21 @@ class Pass:
     summary: DecodeSummary | None = None
 
     def chunks(self) -> Generator[FrameChunk, None, None]:
-        """Decoding what is needed; where that cannot be told for certain, everything."""
+        """Decode the needed frames, or all frames if skipping is not safe."""
         try:
             yield from self._fresh(self._sought())
             return
         except UnforeseenError:
             self.plainly = True
-        # The plain pass says what a pass over this file finds. What was handed out stands.
+        # Decode all frames; chunks that were returned already are not repeated.
         yield from self._fresh(self._sought())
 
     def piece(self) -> Generator[FrameChunk, None, None]:
-        """As :meth:`chunks`, with nothing to fall back on.
+        """:meth:`chunks` for one part of a file, without a fallback.
 
         Raises:
-            SeekUnverifiedError: the part cannot be read for itself.
-            UnforeseenError: the file must be decoded plainly.
+            SeekUnverifiedError: the part cannot be read by itself.
+            UnforeseenError: all frames of the file must be decoded.
         """
         yield from self._read(self._seek_target(), certain=True)
 
@@ -128,19 +128,19 @@ class Pass:
                 yield chunk
 
     def _sought(self) -> Iterator[FrameChunk]:
-        """From a verified seek where one helps, else from the start of the file."""
+        """Read after a verified seek if one helps, else from the start of the file."""
         self.find_grid()
         target = self._seek_target()
         if target is not None:
             try:
                 yield from self._read(target)
                 return
-            except SeekUnverifiedError:  # raised before any chunk was handed out
+            except SeekUnverifiedError:  # raised before any chunk was returned
                 pass
         yield from self._read(None)
 
     def find_grid(self) -> Grid | None:
-        """The sampling points; for ``uniform``, a first look at all packets of the file."""
+        """The sampling grid; for ``uniform``, all packets of the file are read first."""
         request = self.request
         if self.grid is None and request.sampling.kind == "rate":
             self.grid = RateGrid(request.sampling.fps, request.burst)
@@ -151,20 +151,20 @@ class Pass:
         return self.grid
 
     def find_numbers(self) -> FrameNumbers | None:
-        """What packets tell of the frames that ``all`` counts; None for the other kinds, and
-        where nothing proves the number of the first frame wanted."""
+        """Frame numbers for the kind ``all`` according to the packets; None for other kinds, and if
+        the number of the first requested frame cannot be confirmed."""
         request = self.request
         proven = request.wanted.first == 0 or request.known_pts is not None
         if request.sampling.kind != "all" or not self.facts.seekable or not proven:
             return None
         with self._opened() as video, suppress(VideoDecodeError):
-            # Where it cannot be read, a pass gives what comes before, and says it in its place.
+            # If the file cannot be read, the pass itself reports the error at its place.
             reader = FrameReader(video, self.facts, cancelled=self.cancelled)
             self.numbers = FrameNumbers.of(reader, request.span)
         return self.numbers
 
     def _choice(self) -> Choice | None:
-        """Which pictures must be decoded, None for all."""
+        """The choice of the frames to decode, None for all."""
         request = self.request
         if self.plainly or not request.skip:
             return None
@@ -175,7 +175,7 @@ class Pass:
         return None
 
     def _seek_target(self) -> Fraction | None:
-        """Player time at which decoding must have started for the first token wanted."""
+        """Player time before which decoding must start for the first requested token."""
         request, facts, first = self.request, self.facts, self.request.wanted.first
         points = self.grid or (self.numbers if first else None)
         if not facts.seekable:
@@ -185,7 +185,7 @@ class Pass:
         else:
             if not first or not points.has(first):
                 return None
-            # One point earlier: the token before the first one is what proves the seek.
+            # Seek one token earlier; that token verifies the seek.
             target = points.due(first - 1)
             if request.known_pts is not None:
                 target = min(target, facts.player_time(request.known_pts))
@@ -255,7 +255,7 @@ class Pass:
         return FrameResizer(path, fit, interpolation=request.interpolation, max_pixels=most)
 
     def _verify(self, before: Token | None) -> None:
-        """After a seek: the token before the first one wanted is the one known."""
+        """After a seek, check that the token before the first requested one is the known one."""
         known, first = self.request.known_pts, self.request.wanted.first
         if known is not None and (before is None or before.pts != known):
             raise SeekUnverifiedError
@@ -267,14 +267,14 @@ class Pass:
 
         def convert(picture: Picture) -> Pixels:
             if isinstance(picture.frame, Unseen):
-                raise UnforeseenError("a wanted picture was left out")
+                raise UnforeseenError("a needed frame was not decoded")
             return resize(picture.frame, picture.aspect)
 
         if grid is None:
             every = request.sampling.stride if request.sampling.kind == "stride" else 1
             arguments = (timeline, every, request.span, request.wanted, convert)
-            # The first frame that comes out is number 0, whatever packets lie before it: leading
-            # pictures of a film cut at an open GOP are never shown.
+            # The first decoded frame has number 0, even if packets precede it: leading frames of a
+            # video cut at an open GOP are never displayed.
             if self.numbers is None or not request.wanted.first:
                 return sample_frames(*arguments)
             return sample_frames(*arguments, first_number=self.numbers.first_due)

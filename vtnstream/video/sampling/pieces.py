@@ -1,4 +1,4 @@
-"""Where a film is cut for several decoders, and how much of it may wait in memory."""
+"""Split a file into parts for several decoders, and bound the frames that wait in memory."""
 
 from __future__ import annotations
 
@@ -11,62 +11,62 @@ from vtnstream.video.sampling.passes import ReadRequest
 from vtnstream.video.sampling.samplers import Points, Wanted
 
 _USUAL_SECONDS = Fraction(60)
-"""Length of a piece; each may decode up to a group of pictures twice."""
+"""Usual length of a part; up to one group of pictures per part is decoded twice."""
 
 _SHORTEST = 4
-"""Of the first piece, and of those at the end of a file, so many make a usual one."""
+"""Ratio of the usual length to that of the shortest parts, at the start and end of a file."""
 
 _MIN_SECONDS = Fraction(10)
-"""Shorter pieces would decode most of the file twice."""
+"""With shorter parts, most of the file would be decoded twice."""
 
 _MAX_FRAMES = 128
 _MAX_BYTES = 16 << 20
-"""Of a piece, whichever is more, and one chunk at least: what may wait for its turn, times the
-decoders. Of pictures of 224 pixels, 128 are 18 MiB."""
+"""Largest size of a part, whichever is more, but at least one chunk. A decoder may hold so much in
+memory; 128 frames of 224 x 224 pixels are 18 MiB."""
 
 
 def _most_chunks(chunk_size: int, frame_bytes: int) -> int:
-    """Of one piece."""
+    """Largest number of chunks per part."""
     return max(1, max(_MAX_FRAMES, _MAX_BYTES // max(1, frame_bytes)) // chunk_size)
 
 
 def frames_waiting(chunk_size: int, decoders: int, frame_bytes: int) -> int:
-    """Most frames that up to so many decoders have ready, in chunks of a size."""
+    """Largest number of frames that wait in memory with this number of decoders."""
     piece = _most_chunks(chunk_size, frame_bytes)
     return chunk_size * piece * (decoders + 1) if decoders > 1 else 0
 
 
 def is_worthwhile(request: ReadRequest, facts: StreamFacts, frame_bytes: int) -> bool:
-    """Whether pieces could be long enough where every frame is a token, by the header's rate:
-    asked before all packets of a film are read to number them."""
+    """Whether parts would be long enough if every frame is a token, according to the frame rate in
+    the header. Checked before all packets are read to number the frames."""
     chunks = _shortest(_usual_chunks(request.chunk_size, facts.frame_seconds, frame_bytes))
     return chunks * request.chunk_size * facts.frame_seconds >= _MIN_SECONDS
 
 
 def _usual_chunks(size: int, spacing: Fraction, frame_bytes: int) -> int:
-    """Of one piece, with tokens so many seconds apart."""
+    """Chunks per part for tokens that are ``spacing`` seconds apart."""
     most = _most_chunks(size, frame_bytes)
     return min(most, max(1, round(_USUAL_SECONDS / (spacing * size)))) if spacing else most
 
 
 def _shortest(chunks: int) -> int:
-    """Of the shortest piece, where a usual one has so many."""
+    """Chunks of the shortest part, for usual parts of ``chunks``."""
     return max(1, chunks // _SHORTEST)
 
 
 @dataclass(slots=True)
 class Cutting:
-    """Cuts the part that is wanted into pieces, at multiples of the chunk size.
+    """Splits a range of tokens into parts at multiples of the chunk size.
 
     Attributes:
-        wanted: the part.
-        points: where its tokens lie.
-        size: of a chunk, in tokens.
-        length: of the shortest piece, in tokens.
-        most: so many times longer is the longest that is read beside others.
-        end: the token after the last by the header, whose word only says where a last piece
-            begins: it goes on to the end of the file.
-        position: where the next piece begins, None when none is left.
+        wanted: the range.
+        points: times of its tokens.
+        size: tokens per chunk.
+        length: tokens of the shortest part.
+        most: ratio of the longest to the shortest part.
+        end: index after the last token according to the header. It only determines where the last
+            part begins; that part extends to the end of the file.
+        position: start of the next part, None if none is left.
     """
 
     wanted: Wanted
@@ -81,7 +81,7 @@ class Cutting:
     def of(
         cls, request: ReadRequest, facts: StreamFacts, points: Points | None, frame_bytes: int
     ) -> Cutting | None:
-        """None where it is not known how, or there would be one piece."""
+        """The split of a request; None if it cannot be split or would have one part."""
         header_end = facts.header_end or facts.container_end
         if points is None or header_end is None or not facts.seekable:
             return None
@@ -99,14 +99,14 @@ class Cutting:
         return cls(request.wanted, points, size, length, chunks // shortest, end, first)
 
     def shared(self, decoders: int) -> int:
-        """How many times longer than the shortest the next piece is, so that all decoders have
-        work to the end."""
+        """Length of the next part as a multiple of the shortest, such that all decoders have work
+        until the end."""
         assert self.position is not None
         share = (self.end - self.position) // (self.length * decoders)
         return max(1, min(self.most, share))
 
     def next(self, times: int) -> Wanted:
-        """The next piece, at most so many times as long as the shortest."""
+        """The next part, at most ``times`` as long as the shortest."""
         first, cut = self.position, None
         assert first is not None
         if first + times * self.length <= self.end - self.length // 2:
@@ -115,11 +115,11 @@ class Cutting:
         return Wanted(first, self.wanted.stop if cut is None else cut)
 
     def _behind_keyframe(self, first: int, cut: int) -> int:
-        """A cut at or before ``cut``, and in the second half of the piece, so that the piece
-        after it begins with hardly a picture that nobody sees; ``cut`` where there is none."""
+        """A position at or before ``cut``, in the second half of the part, right after a keyframe,
+        so that the next part decodes few frames in vain; ``cut`` if there is none."""
         if not isinstance(self.points, FrameNumbers):
             return cut
         keyframe = self.points.last_keyframe(cut - 1)
-        # The token before the cut is read, too: it is what proves the seek.
+        # The token before the cut is read too, because it verifies the seek.
         behind = -(-(keyframe + 1) // self.size) * self.size
         return behind if behind - first >= (cut - first) / 2 else cut

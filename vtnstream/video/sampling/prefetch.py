@@ -1,4 +1,4 @@
-"""Work ahead in a thread, but never far: the decoder waits behind a bounded queue."""
+"""Run an iterable in a thread, ahead of its consumer by a bounded number of items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POLL_SECONDS = 0.1
 
 
 class _Failed:
-    """An exception on its way to the consumer."""
+    """An exception to raise in the consumer."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -23,11 +23,11 @@ _END = object()
 
 
 class Ahead(Generic[T]):
-    """An iterable that from now on runs in a thread of its own, at most ``depth`` items ahead.
+    """Runs an iterable in its own thread, at most ``depth`` items ahead.
 
     Args:
         iterable: consumed in the thread; its iterator's ``close`` is called there.
-        depth: items that may wait in the queue (one more is in the thread's hands).
+        depth: largest number of items in the queue (the thread holds one more).
     """
 
     def __init__(self, iterable: Iterable[T], depth: int) -> None:
@@ -43,17 +43,17 @@ class Ahead(Generic[T]):
         self._worker.start()
 
     def __iter__(self) -> Iterator[T]:
-        """The items in order; exceptions of the iterable are raised here."""
+        """Yield the items in order; exceptions of the iterable are raised here."""
         return _received(self._items)
 
     @property
     def is_working(self) -> bool:
-        """The iterable has not come to its end."""
+        """Whether the iterable has not ended yet."""
         return self._worker.is_alive()
 
     def close(self) -> None:
-        """Stop: the iterable's ``cancel`` method is called if it has one, it is closed in its
-        own thread, and the thread is joined."""
+        """Stop the thread: call the iterable's ``cancel`` method if it has one, close it in its
+        thread, and join the thread."""
         self._stop.set()
         cancel = getattr(self._iterable, "cancel", None)
         if cancel is not None:
@@ -62,14 +62,14 @@ class Ahead(Generic[T]):
 
 
 def prefetch(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """Run ``iterable`` in a thread of its own, at most ``depth`` items ahead.
+    """Run ``iterable`` in its own thread, at most ``depth`` items ahead.
 
-    Exceptions of the iterable are raised here. When the consumer leaves early (``close``,
-    an exception, Ctrl-C), it is stopped as :meth:`Ahead.close` does.
+    Exceptions of the iterable are raised here. If the consumer stops early (``close``, an
+    exception, Ctrl-C), :meth:`Ahead.close` is called.
 
     Args:
         iterable: consumed in the thread; its iterator's ``close`` is called there.
-        depth: items that may wait in the queue (one more is in the thread's hands).
+        depth: largest number of items in the queue (the thread holds one more).
     """
     ahead = Ahead(iterable, depth)
     try:
@@ -83,7 +83,7 @@ def _received(
 ) -> Iterator[T]:
     while True:
         try:
-            # A timeout keeps Ctrl-C prompt on every platform.
+            # With a timeout, Ctrl-C works promptly on all platforms.
             item = items.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             continue
@@ -102,7 +102,7 @@ def _work(
         for item in iterator:
             if not _put(items, item, stop):
                 return
-            del item  # the queue holds it now; this thread must not
+            del item  # this thread must not keep the item alive
         last: object = _END
     except BaseException as error:
         last = _Failed(error)

@@ -1,7 +1,7 @@
-"""From frames on screen to tokens: one function for each way of sampling.
+"""The samplers, which turn displayed frames into tokens.
 
-Every sampler looks one token ahead, so that a token it hands out is final: a token ends where
-the next one starts, and before a gap or at the end of the video where its own frame ends.
+A token ends where the next one starts, or where its own frame ends before a gap and at the end of
+the video. Every sampler therefore reads one token ahead before it returns a token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Convert = Callable[[Picture], Pixels]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Token:
-    """One sampled frame: ``pixels`` is None where it lies before the wanted indices."""
+    """One sampled frame; ``pixels`` is None before the requested range."""
 
     index: int
     pts: int
@@ -39,7 +39,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Token indices ``[first, stop)`` to hand out with pixels; earlier ones come without."""
+    """A range ``[first, stop)`` of token indices; earlier tokens are returned without pixels."""
 
     first: int = 0
     stop: int | None = None
@@ -49,41 +49,41 @@ class Wanted:
 
 
 class Points(Protocol):
-    """Places of tokens on the timeline, by index."""
+    """Player times of tokens, by index."""
 
     def has(self, index: int) -> bool:
-        """There is a point with this index."""
+        """Whether there is a token with this index."""
         ...
 
     def due(self, index: int) -> Fraction:
-        """When the point looks at the screen."""
+        """Time of the token."""
         ...
 
     def first_due(self, time: Fraction) -> int:
-        """The first point due at ``time`` or later."""
+        """Index of the first token at or after ``time``."""
         ...
 
 
 class Grid(Points, Protocol):
-    """Sampling points that choose frames."""
+    """A sampling grid: the frame displayed at each point becomes a token."""
 
     def start(self, index: int) -> Fraction:
-        """When its token starts."""
+        """Start of the token."""
         ...
 
     def end(self, index: int) -> Fraction:
-        """When its token ends unless the video does."""
+        """End of the token, unless the video ends before."""
         ...
 
     def dark_end(self, index: int, own_end: Fraction) -> Fraction:
-        """When its token ends if a gap follows its frame."""
+        """End of the token if a gap follows its frame."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RateGrid:
-    """t = k / fps from the container's start; with a burst, ``frames`` points ``step`` apart
-    from each of them, numbered through."""
+    """The grid t = k / fps from the start of the container. With a burst, each point is replaced by
+    ``frames`` points that are ``step`` seconds apart; indices then count these."""
 
     fps: Fraction
     burst: Burst = SINGLE
@@ -93,7 +93,7 @@ class RateGrid:
 
     def due(self, index: int) -> Fraction:
         number, place = divmod(index, self.burst.frames)
-        # Asked for often: several times faster than a division of fractions.
+        # Called often; this is several times faster than a division of fractions.
         time = Fraction(number * self.fps.denominator, self.fps.numerator)
         return time + place * self.burst.step if place else time
 
@@ -110,19 +110,19 @@ class RateGrid:
         return max(0, number * self.burst.frames + min(place, self.burst.frames))
 
     def dark_end(self, index: int, own_end: Fraction) -> Fraction:
-        # The frame was on screen at the grid point: the cell is its.
+        # The frame was displayed at the grid point, so the token covers the whole cell.
         return self.end(index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PickedGrid:
-    """Times of N picked frames. A frame picked more than once (videos shorter than N) is
-    several tokens that split its span evenly.
+    """A grid of N selected frames. A frame selected several times (in videos shorter than N) yields
+    several tokens, which divide its duration evenly.
 
     Attributes:
-        times: times of the picked frames, each once, increasing.
-        last_end: where the last of them ends.
-        picks: for each token the number of its frame in ``times``, not decreasing.
+        times: distinct times of the selected frames, increasing.
+        last_end: end of the last of them.
+        picks: index of each token's frame in ``times``, not decreasing.
     """
 
     times: Sequence[Fraction]
@@ -157,13 +157,13 @@ class PickedGrid:
 
 @dataclass(slots=True)
 class _Pending:
-    """A token whose end is not known yet; ``own_end`` is its frame's."""
+    """A token whose end is not known yet; ``own_end`` is the end of its frame."""
 
     token: Token
     own_end: Fraction
 
     def ending(self, end: Fraction) -> Token:
-        # Rounding and late frames must not turn a token inside out.
+        # Rounding and late frames must not put the end before the start.
         return replace(self.token, end=max(end, self.token.start))
 
 
@@ -175,9 +175,9 @@ def sample_grid(
     *,
     grace: Fraction = Fraction(0),
 ) -> Iterator[Token]:
-    """The frame on screen at each point of a grid (kinds ``rate`` and ``uniform``).
+    """Sample the frame displayed at each point of a grid (kinds ``rate`` and ``uniform``).
 
-    ``grace`` lets points that are due so many seconds before the first frame have it.
+    The first frame is also used for points up to ``grace`` seconds before it.
     """
     pending: _Pending | None = None
     index, due = -1, Fraction(-1)
@@ -209,21 +209,21 @@ def sample_grid(
 
 
 def _is_on(shown: Shown, due: Fraction) -> bool:
-    if due <= shown.time:  # a frame picked by its own time, or by grace
+    if due <= shown.time:  # the point is the frame's own time, or within the grace
         return True
     return due < shown.end and (shown.hold is None or due <= shown.hold)
 
 
 def _last_end(grid: Grid, index: int, shown: Shown) -> Fraction:
-    """Where the token ends if no other follows: with its frame, of which tokens of the same
-    frame after it take their part."""
+    """End of the token if no other frame follows: the end of its frame, divided if several tokens
+    have the same frame."""
     if grid.has(index + 1) and grid.due(index + 1) <= shown.time:
         return grid.end(index)
     return max(shown.own_end, grid.start(index))
 
 
 def _is_complete(grid: Grid, wanted: Wanted, index: int, pending: _Pending | None) -> bool:
-    """No point is left whose token could still matter."""
+    """Whether no point is left in the requested range."""
     if index < 0:
         return False
     return not grid.has(index) or (pending is None and wanted.is_past(index))
@@ -238,13 +238,18 @@ def sample_frames(
     *,
     first_number: Callable[[Fraction], int] = lambda _time: 0,
 ) -> Iterator[Token]:
-    """Every n-th frame of a range (kinds ``stride``, ``all`` and ``keyframes``).
+    """Sample every n-th frame of a range (kinds ``stride``, ``all`` and ``keyframes``).
 
-    A gap uses up one index, so that no two tokens across it are neighbours.
+    A gap takes one index, so that the tokens before and after it are not neighbours.
 
     Args:
-        first_number: index of the first frame met, from its time, where reading does not
-            begin with the first of the range.
+        timeline: the displayed frames.
+        every: n.
+        span: range of player time.
+        wanted: range of the tokens to return with pixels.
+        convert: converts a decoded frame to pixels.
+        first_number: index of the first frame from its time, if reading does not begin with the
+            first frame of the range.
     """
     pending: _Pending | None = None
     index = -1
