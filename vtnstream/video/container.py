@@ -67,7 +67,7 @@ class HardwareRefusedError(Exception):
     message is a clause that says why."""
 
 
-_NOT_A_FILM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+_NOT_A_VIDEO = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
 @dataclass(slots=True)
@@ -217,21 +217,21 @@ def reason_of(error: BaseException) -> str:
 
 def _choose_stream(container: Any, path: str, wanted: int | None) -> tuple[Any, int]:
     videos = [s for s in container.streams if s.type == "video"]
-    films = [s for s in videos if not s.disposition & _NOT_A_FILM]
-    if not films:
+    candidates = [s for s in videos if not s.disposition & _NOT_A_VIDEO]
+    if not candidates:
         what = "only a cover image" if videos else "only audio or subtitles"
         raise NoVideoStreamError(f"{path}: has no video stream ({what}): give a video file")
     if wanted is not None:
-        chosen = next((s for s in films if s.index == wanted), None)
+        chosen = next((s for s in candidates if s.index == wanted), None)
         if chosen is None:
-            known = ", ".join(str(s.index) for s in films)
+            known = ", ".join(str(s.index) for s in candidates)
             raise UsageError(f"{path}: stream {wanted} is no video stream (video streams: {known})")
         _check_decoder(chosen, path)
-        return chosen, len(films)
-    usable = [s for s in films if _decoder_name(s) in DECODERS]
+        return chosen, len(candidates)
+    usable = [s for s in candidates if _decoder_name(s) in DECODERS]
     if not usable:
-        _check_decoder(films[0], path)
-    return max(usable, key=_score), len(films)
+        _check_decoder(candidates[0], path)
+    return max(usable, key=_score), len(candidates)
 
 
 def _score(stream: Any) -> tuple[bool, bool, int]:

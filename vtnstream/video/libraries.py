@@ -11,7 +11,7 @@ CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "prores")
 """Common codecs whose decoders are listed."""
 
 
-def library_facts() -> dict[str, Any]:
+def library_versions() -> dict[str, Any]:
     """Versions of PyAV and libav, decoders of common codecs, and the kinds of hardware decoding
     that the libraries support (the machine may have none of them)."""
     return {

@@ -30,7 +30,7 @@ from vtnstream.video.orientation import (
 )
 from vtnstream.video.quicktime import timecode_rate
 
-_PACKETS_TO_FIRST_PICTURE = 300
+_PACKETS_TO_FIRST_FRAME = 300
 _PACKETS_OF_ANY_STREAM = 20_000
 _PACKETS_TO_JUDGE_DURATIONS = 60
 _FALLBACK_RATE = Fraction(25)
@@ -45,8 +45,8 @@ class StreamFacts:
         time_base: seconds per tick.
         frame_seconds: usual duration of a frame, for frames without a stored duration.
         declared: whether the file stores frame durations.
-        chained: whether each packet starts where the previous one ends, by definition of the format
-            (MP4); a frame is then displayed until the next one unless data was lost.
+        contiguous: whether each packet starts where the previous one ends, by definition of the
+            format (MP4); a frame is then displayed until the next one unless data was lost.
         raw_rate: frames per second of an elementary stream without times, else None.
         wraps: whether the clock has 33 bits and wraps (MPEG transport and program streams).
         seekable: whether the index leads to keyframes, and packets after a seek have the same times
@@ -59,7 +59,7 @@ class StreamFacts:
     time_base: Fraction
     frame_seconds: Fraction
     declared: bool
-    chained: bool
+    contiguous: bool
     raw_rate: Fraction | None
     wraps: bool
     seekable: bool
@@ -89,7 +89,7 @@ class StreamFacts:
 
 
 class Examined(NamedTuple):
-    """The header of a video, and how the times of its stream must be read."""
+    """The header of a video, and the time properties of its stream."""
 
     info: VideoInfo
     facts: StreamFacts
@@ -128,13 +128,13 @@ def examine(
     """:func:`probe`, and the time properties of the stream for decoding."""
     with interruptible(), opened(medium, stream=stream, max_pixels=max_pixels) as video:
         facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
-        first = _first_picture(video)
+        first = _first_frame(video)
         if first is not None and first.pts is None:  # libav guesses times from the first packets
             facts = replace(facts, seekable=False)
         return Examined(_info(video, facts, first), facts)
 
 
-def _first_picture(video: OpenedVideo) -> Any | None:
+def _first_frame(video: OpenedVideo) -> Any | None:
     """The first frame that can be decoded, within limits; damage is ignored here."""
     context = video.stream.codec_context
     context.thread_count = 1
@@ -148,7 +148,7 @@ def _first_picture(video: OpenedVideo) -> Any | None:
                 frames = []
             if frames:
                 return frames[0]
-            if tried >= _PACKETS_TO_FIRST_PICTURE:
+            if tried >= _PACKETS_TO_FIRST_FRAME:
                 return None
         return next(iter(context.decode(None)), None)
     except av.error.InterruptedError:
@@ -199,7 +199,7 @@ def _facts(video: OpenedVideo, *, declared: bool) -> StreamFacts:
         time_base=time_base,
         frame_seconds=1 / rate,
         declared=declared,
-        chained=video.is_format("mov", "mp4"),
+        contiguous=video.is_format("mov", "mp4"),
         raw_rate=raw_rate,
         wraps=video.is_format("mpegts", "mpeg") and time_base == Fraction(1, 90_000),
         seekable=video.is_format("mov", "mp4", "matroska", "webm"),
@@ -293,8 +293,8 @@ def _start_timecode(video: OpenedVideo) -> str | None:
 
 
 def _timecode_rate(video: OpenedVideo) -> Fraction | None:
-    """Frames a second in which a timecode track of QuickTime counts: not always those of the
-    picture (50 frames a second are often counted at 25)."""
+    """Frames per second of a QuickTime timecode track; it may differ from that of the video (video
+    with 50 frames/s often has timecode with 25)."""
     if not video.is_format("mov", "mp4") or _start_timecode(video) is None:
         return None
     return _plausible_rate(timecode_rate(video.file))

@@ -34,7 +34,7 @@ INTERPOLATIONS = {
 _FLAGS = "accurate_rnd+full_chroma_int"
 
 
-class Placing:
+class FrameGeometry:
     """Determines the :class:`~vtnstream.types.Fit` and orientation of each frame; the size and
     orientation of frames may change within a stream."""
 
@@ -84,7 +84,7 @@ class FrameResizer:
         self, path: str, fit: FrameFit, *, interpolation: str = "bicubic", max_pixels: int
     ) -> None:
         self._path = path
-        self._placing = Placing(path, fit, max_pixels)
+        self._geometry = FrameGeometry(path, fit, max_pixels)
         self._interpolation = lookup(INTERPOLATIONS, interpolation, "interpolation")
         self._flags = f"{self._interpolation}+{_FLAGS}"
         self._graph: Any = None
@@ -104,7 +104,7 @@ class FrameResizer:
             VideoDecodeError: the frame is too large or too narrow to scale, or swscale does not
                 support its format.
         """
-        fit, orientation = self._placing(frame, aspect)
+        fit, orientation = self._geometry(frame, aspect)
         try:
             planes = self._scaled(frame, fit, orientation)
         except av.error.FFmpegError as error:

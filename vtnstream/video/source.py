@@ -22,7 +22,7 @@ from vtnstream.video.resize import INTERPOLATIONS
 from vtnstream.video.sampling.grid import SINGLE, Burst
 from vtnstream.video.sampling.parallel import ParallelPass
 from vtnstream.video.sampling.passes import Pass, ReadRequest
-from vtnstream.video.sampling.samplers import Wanted
+from vtnstream.video.sampling.samplers import TokenRange
 
 
 def open_video(
@@ -88,7 +88,7 @@ def open_video(
         fit=fit,
         interpolation=interpolation,
         chunk_size=chunk_size,
-        wanted=Wanted(first_index, stop_index),
+        token_range=TokenRange(first_index, stop_index),
         span=TimeRange() if span is None or sampling.kind == "rate" else span,
         known_pts=known_pts,
         burst=burst,

@@ -41,7 +41,7 @@ def stills(
         scaled = max(round(width * height / tall), 1)
         return Fit(scaled, height, 0, 0, scaled, height)
 
-    pictures: list[NDArray[np.uint8] | None] = []
+    frames: list[NDArray[np.uint8] | None] = []
     for time in times:
         exact = Fraction(time).limit_denominator(1_000_000)
         # A grid with a point at this time and the previous point shortly before it.
@@ -61,5 +61,5 @@ def stills(
                 chunk = next(iter(source.chunks()), None)
             except VideoDecodeError:
                 chunk = None
-        pictures.append(None if chunk is None else chunk.frames[0])
-    return pictures
+        frames.append(None if chunk is None else chunk.frames[0])
+    return frames

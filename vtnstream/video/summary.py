@@ -23,7 +23,7 @@ def check_usable(path: str, reader: FrameReader) -> None:
     Raises:
         VideoDecodeError: there was no frame, or there were far more errors than frames.
     """
-    stats = reader.tally.lifetime
+    stats = reader.counters.lifetime
     errors, frames = stats.num_packet_errors, stats.num_frames
     if frames and not (errors > 10 and errors > 2 * frames):
         return
@@ -43,7 +43,7 @@ def summarize(reader: FrameReader, timeline: FrameTimeline) -> DecodeSummary:
     """Summarise a pass that has ended."""
     ending = tuple(_at_the_end(reader, timeline))
     return DecodeSummary(
-        stats=reader.tally.total,
+        stats=reader.counters.total,
         end_seconds=float(max(Fraction(0), _end(reader, timeline))),
         reached_end=reader.reached_end or reader.stopped is not None,
         problems=(*_met(reader, timeline), *ending),
@@ -63,7 +63,7 @@ def _end(reader: FrameReader, timeline: FrameTimeline) -> Fraction:
 
 def _warnings(reader: FrameReader) -> list[str]:
     warnings = list(reader.clock.warnings)
-    dropped = reader.tally.total.num_dropped
+    dropped = reader.counters.total.num_dropped
     if dropped:
         warnings.append(f"{dropped} frames were dropped because their time did not increase")
     return warnings
@@ -71,7 +71,7 @@ def _warnings(reader: FrameReader) -> list[str]:
 
 def _met(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
     """Problems before the end: damage and gaps."""
-    stats = reader.tally.total
+    stats = reader.counters.total
     problems = []
     if stats.num_packet_errors:
         problems.append(f"{stats.num_packet_errors} packets could not be decoded")

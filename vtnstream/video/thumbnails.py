@@ -17,7 +17,7 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.types import Fit, Thumbnail
 from vtnstream.video.container import DEFAULT_MAX_PIXELS, opened
 from vtnstream.video.decoding.packets import SeekUnverifiedError
-from vtnstream.video.decoding.reader import FrameReader, Picture
+from vtnstream.video.decoding.reader import DecodedFrame, FrameReader
 from vtnstream.video.probe import StreamFacts, examine
 from vtnstream.video.resize import FrameResizer
 
@@ -79,7 +79,7 @@ def thumbnails(
 
 def _pictures(
     path: str | Path, facts: StreamFacts, stream: int, start: Fraction, end: Fraction
-) -> Iterator[Picture]:
+) -> Iterator[DecodedFrame]:
     """Pictures from the keyframe before the middle of a span on; none where seeking fails."""
     with (
         contextlib.suppress(SeekUnverifiedError, VideoDecodeError),
@@ -87,13 +87,13 @@ def _pictures(
     ):
         reader = FrameReader(video, facts)
         reader.seek((start + end) / 2)
-        for count, picture in enumerate(reader.pictures()):
+        for count, picture in enumerate(reader.decoded_frames()):
             if count == _PATIENCE:
                 return
             yield picture
 
 
-def _thumbnail(picture: Picture, resize: FrameResizer) -> Thumbnail | None:
+def _thumbnail(picture: DecodedFrame, resize: FrameResizer) -> Thumbnail | None:
     try:
         return Thumbnail(float(picture.place.time), jpeg(resize(picture.frame, picture.aspect)))
     except (VideoDecodeError, av.error.FFmpegError):

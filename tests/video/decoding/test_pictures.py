@@ -243,7 +243,7 @@ def test_the_crop_is_cut_from_the_turned_picture(tmp_path: Path) -> None:
         draw=lambda _n, w, h: quadrants(w, h),
     )
     path = film.write(tmp_path / "film.mp4")
-    # Shown 64 x 128: blue and red above, white and green below. The top half is cut.
+    # DisplayedFrame 64 x 128: blue and red above, white and green below. The top half is cut.
     frame = read(path, fit=lambda w, h: Fit(32, 64, 0, 0, 32, 32)).frames[0]
     assert frame[4, 4].argmax() == 2
     assert frame[4, 28].argmax() == 0

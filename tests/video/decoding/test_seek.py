@@ -127,7 +127,7 @@ def test_damage_near_a_border_is_counted_once(
     def note_damage(reader: FrameReader, packet: Any) -> None:
         note(reader, packet)
         if round(packet.pts * packet.time_base * 25) == frame:
-            reader.tally.count("num_corrupt")
+            reader.counters.count("num_corrupt")
 
     monkeypatch.setattr(FrameReader, "_note", note_damage)
     config = sampling(fps=5)

@@ -96,9 +96,9 @@ def _packages(names: tuple[str, ...], problems: list[str]) -> dict[str, str | No
 
 def _decoding(problems: list[str]) -> dict[str, Any]:
     try:
-        from vtnstream.video.libraries import library_facts
+        from vtnstream.video.libraries import library_versions
 
-        return library_facts()
+        return library_versions()
     except ImportError as error:
         problems.append(f"videos cannot be decoded ({error}): reinstall av")
         return {}

@@ -151,7 +151,7 @@ def _facts(video: StreamFacts, stream: Any) -> StreamFacts:
         time_base=stream.time_base,
         frame_seconds=Fraction(samples, rate),
         declared=False,
-        chained=False,
+        contiguous=False,
         raw_rate=None,
         wraps=video.wraps,
         seekable=video.seekable,

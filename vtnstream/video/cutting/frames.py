@@ -11,7 +11,7 @@ from typing import Any
 
 from vtnstream.types import DecodeStats, TimeRange, VideoInfo
 from vtnstream.video.container import OpenedVideo, opened
-from vtnstream.video.decoding.frame_timeline import FrameTimeline, Shown
+from vtnstream.video.decoding.frame_timeline import DisplayedFrame, FrameTimeline
 from vtnstream.video.decoding.packets import SeekUnverifiedError
 from vtnstream.video.decoding.reader import FrameReader
 from vtnstream.video.probe import StreamFacts, examine
@@ -88,8 +88,8 @@ class FrameParts:
     stats: DecodeStats = field(default_factory=DecodeStats)
     _stack: ExitStack = field(default_factory=ExitStack)
     _reader: FrameReader | None = None
-    _frames: Iterator[Shown] | None = None
-    _kept: list[Shown] = field(default_factory=list)
+    _frames: Iterator[DisplayedFrame] | None = None
+    _kept: list[DisplayedFrame] = field(default_factory=list)
     """The latest frames, which the next part may begin with."""
 
     def close(self) -> None:
@@ -122,13 +122,13 @@ class FrameParts:
                 if not fills and shown.end - part.start < _NOTICED:
                     continue
                 start = part.start
-            picture = shown.picture
+            picture = shown.decoded
             end = _shown_until(shown, part, self.source.facts.frame_seconds)
             yield PartFrame(picture.frame, picture.aspect, start, end)
         if self._reader is not None:
-            self.stats += self._reader.tally.take()
+            self.stats += self._reader.counters.take()
 
-    def _from(self, start: Fraction) -> Iterator[Shown]:
+    def _from(self, start: Fraction) -> Iterator[DisplayedFrame]:
         """Frames from ``start`` on, perhaps a few before it, one kept for the next part."""
         if not self._goes_on(start):
             self._open(start)
@@ -165,7 +165,7 @@ class FrameParts:
         self._kept = [] if first is None else [first]
 
 
-def _shown_until(shown: Shown, part: TimeRange, usual: Fraction) -> Fraction:
+def _shown_until(shown: DisplayedFrame, part: TimeRange, usual: Fraction) -> Fraction:
     if part.end is None or shown.end - part.end <= min(usual, _LONGEST_OVERHANG):
         return shown.end
     return part.end

@@ -18,17 +18,17 @@ _JUMP_BACK = Fraction(1)
 _JUMP_AHEAD = Fraction(24 * 3600)
 """Seconds; a longer step ahead means that the clock jumped, not that frames are missing."""
 
-_SHOWN_AGAIN = Fraction(2)
+_SAME_CLOCK = Fraction(2)
 """Seconds within which a timestamp is taken to continue the clock before a jump."""
 
-HOLDS_LONG = Fraction(1)
+LONG_DURATION = Fraction(1)
 """Seconds; longer frame durations are checked against neighbouring packets."""
 
 _MAX_WARNINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FrameTime:
     """The time of a frame. It is kept in whole ticks; exact seconds are computed on demand, because
     most frames do not need them.
 
@@ -64,7 +64,7 @@ class Place:
         if not declared:
             return time + usual
         header_end = self.facts.header_end
-        if declared > HOLDS_LONG and header_end is not None and time < header_end:
+        if declared > LONG_DURATION and header_end is not None and time < header_end:
             # Durations are stored in decoding order, so this may be that of a neighbour.
             return min(time + declared, max(header_end, time + usual))
         return time + declared
@@ -89,7 +89,7 @@ class FrameClock:
     facts: StreamFacts
     warnings: list[str] = field(default_factory=list)
     num_jumps: int = 0
-    _shown_again: int = field(init=False)
+    _same_clock_ticks: int = field(init=False)
     _offset: int = 0
     _other_offset: int | None = None
     _last: int | None = None
@@ -98,9 +98,9 @@ class FrameClock:
     _warned_missing: bool = False
 
     def __post_init__(self) -> None:
-        self._shown_again = floor(_SHOWN_AGAIN / self.facts.time_base)
+        self._same_clock_ticks = floor(_SAME_CLOCK / self.facts.time_base)
 
-    def place(self, pts: int | None, dts: int | None, duration: int = 0) -> Place | None:
+    def place(self, pts: int | None, dts: int | None, duration: int = 0) -> FrameTime | None:
         """The time of the next frame in output order.
 
         Args:
@@ -115,7 +115,9 @@ class FrameClock:
         if facts.raw_rate is not None:
             number = self._counted
             self._counted += 1
-            return Place(round(facts.time_of(number) / facts.time_base), number, facts, declared)
+            return FrameTime(
+                round(facts.time_of(number) / facts.time_base), number, facts, declared
+            )
         stamp = pts if pts is not None else dts
         if pts is None:
             self._warn_missing(dts is not None)
@@ -127,7 +129,7 @@ class FrameClock:
         if self._last is not None:
             self._step = tick - self._last
         self._last = tick
-        return Place(stamp, tick, facts, declared, self._step)
+        return FrameTime(stamp, tick, facts, declared, self._step)
 
     @property
     def offset(self) -> int:
@@ -144,7 +146,7 @@ class FrameClock:
         if self._last is None:
             return value
         value = self._unwrap(value)
-        if 0 < value - self._last <= self._shown_again:
+        if 0 < value - self._last <= self._same_clock_ticks:
             return value
         delta = (value - self._last) * self.facts.time_base
         if (again := self._on_other_clock(value)) is not None:
@@ -173,7 +175,7 @@ class FrameClock:
         if self._other_offset is None or self._last is None:
             return None
         other = value - self._offset + self._other_offset
-        if not 0 < (other - self._last) * self.facts.time_base <= _SHOWN_AGAIN:
+        if not 0 < (other - self._last) * self.facts.time_base <= _SAME_CLOCK:
             return None
         self._offset, self._other_offset = self._other_offset, self._offset
         return other

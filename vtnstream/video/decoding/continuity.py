@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from vtnstream.video.decoding.clock import HOLDS_LONG, FrameClock
+from vtnstream.video.decoding.clock import LONG_DURATION, FrameClock
 from vtnstream.video.probe import StreamFacts
 
 _DAMAGE_NEAR = Fraction(1)
@@ -25,22 +25,22 @@ class Continuity:
     facts: StreamFacts
     clock: FrameClock
     keyframes_only: bool
-    _patience: int | None = field(init=False)
-    _holds_long: int = field(init=False)
+    _max_gap: int | None = field(init=False)
+    _long_ticks: int = field(init=False)
     _last: int | None = None
     _packets_end: int | None = None
-    _long_holds: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=64))
+    _long_durations: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=64))
     _damage: deque[Fraction] = field(default_factory=lambda: deque(maxlen=256))
 
     def __post_init__(self) -> None:
-        patience = None
-        if self.facts.chained:
-            patience = self.facts.frame_seconds / 2
+        max_gap = None
+        if self.facts.contiguous:
+            max_gap = self.facts.frame_seconds / 2
         elif self.keyframes_only:
-            patience = max(HOLDS_LONG, 5 * self.facts.frame_seconds)
+            max_gap = max(LONG_DURATION, 5 * self.facts.frame_seconds)
         tick = self.facts.time_base
-        self._patience = None if patience is None else floor(patience / tick)
-        self._holds_long = ceil(HOLDS_LONG / tick)
+        self._max_gap = None if max_gap is None else floor(max_gap / tick)
+        self._long_ticks = ceil(LONG_DURATION / tick)
 
     @property
     def packets_end(self) -> Fraction | None:
@@ -80,7 +80,7 @@ class Continuity:
     def declared_until(self, time: Fraction, duration: Fraction) -> Fraction:
         """Player time until which a frame is displayed according to stored durations."""
         of = self.facts.player_time
-        ends = [of(end) for start, end in self._long_holds if of(start) <= time < of(end)]
+        ends = [of(end) for start, end in self._long_durations if of(start) <= time < of(end)]
         return max([time + duration, *ends])
 
     def was_damaged_between(self, start: Fraction, end: Fraction) -> bool:
@@ -88,12 +88,12 @@ class Continuity:
         return any(start - _DAMAGE_NEAR <= time <= end + _DAMAGE_NEAR for time in self._damage)
 
     def _note_span(self, start: int, duration: int) -> None:
-        if duration >= self._holds_long:
-            self._long_holds.append((start, start + duration))
-        if self._patience is None:
+        if duration >= self._long_ticks:
+            self._long_durations.append((start, start + duration))
+        if self._max_gap is None:
             return
         end = self._packets_end
-        if end is not None and start - end > self._patience:
+        if end is not None and start - end > self._max_gap:
             # A fragment, or some packets, are missing here.
             self._damage += (self.facts.player_time(end), self.facts.player_time(start))
         self._packets_end = start + duration if end is None else max(start + duration, end)

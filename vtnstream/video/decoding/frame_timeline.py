@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from vtnstream.video.decoding.clock import Place
-from vtnstream.video.decoding.reader import FrameReader, Picture
+from vtnstream.video.decoding.clock import FrameTime
+from vtnstream.video.decoding.reader import DecodedFrame, FrameReader
 
 _LONGEST_HOLD = Fraction(24 * 3600)
 """Seconds; a longer duration of the last frame is an error in the file."""
 
 
 @dataclass(slots=True)
-class Shown:
+class DisplayedFrame:
     """A decoded frame and the time during which it is displayed.
 
     Attributes:
-        picture: the decoded frame; valid until the next one is requested.
+        decoded: the decoded frame; valid until the next one is requested.
         time: player time at which it appears.
         end: player time at which the next frame appears, or the video ends.
         hold: last time at which it is displayed if a gap follows; None if it is displayed until
             ``end``.
     """
 
-    picture: Picture
+    decoded: DecodedFrame
     time: Fraction
     end: Fraction
     hold: Fraction | None = None
@@ -33,22 +33,22 @@ class Shown:
     @property
     def own_end(self) -> Fraction:
         """End of the frame itself, whether or not another frame follows."""
-        return self.end if self.hold is None else min(self.picture.place.end, self.end)
+        return self.end if self.hold is None else min(self.decoded.place.end, self.end)
 
 
 @dataclass(slots=True)
 class FrameTimeline:
     """Determines the display time of each frame, and finds gaps.
 
-    A frame is displayed for its stored duration, and at least for ``patience`` seconds. If no
+    A frame is displayed for its stored duration, and at least for ``min_hold`` seconds. If no
     duration is stored, or if the format cannot express gaps between packets, it is displayed until
     the next frame, unless packets between the two were corrupt or lost.
     """
 
     reader: FrameReader
-    patience: Fraction
+    min_hold: Fraction
     gaps: list[tuple[Fraction, Fraction]] = field(default_factory=list)
-    _latest: Place | None = None
+    _latest: FrameTime | None = None
 
     @property
     def end(self) -> Fraction:
@@ -58,33 +58,33 @@ class FrameTimeline:
         time, end = self._latest.time, self._latest.end
         return end if end - time <= _LONGEST_HOLD else time + self.reader.facts.frame_seconds
 
-    def __iter__(self) -> Iterator[Shown]:
-        current: Picture | None = None
+    def __iter__(self) -> Iterator[DisplayedFrame]:
+        current: DecodedFrame | None = None
         appears = Fraction(0)
-        patience = self.reader.facts.ticks_in(self.patience)
-        for picture in self.reader.pictures():
-            self._latest = place = picture.place
+        min_hold = self.reader.facts.ticks_in(self.min_hold)
+        for decoded in self.reader.decoded_frames():
+            self._latest = place = decoded.place
             time = place.time
             if current is not None:
                 hold = None
-                if place.tick - current.place.tick > patience:
+                if place.tick - current.place.tick > min_hold:
                     hold = self._hold(current.place, time)
-                yield Shown(current, appears, time, hold)
-            current, appears = picture, time
+                yield DisplayedFrame(current, appears, time, hold)
+            current, appears = decoded, time
         if current is not None:
-            yield Shown(current, appears, self.end)
+            yield DisplayedFrame(current, appears, self.end)
 
-    def _hold(self, place: Place, following: Fraction) -> Fraction | None:
-        """The last display time of a frame whose successor comes after ``patience``; None if it is
+    def _hold(self, place: FrameTime, following: Fraction) -> Fraction | None:
+        """The last display time of a frame whose successor comes after ``min_hold``; None if it is
         displayed until then."""
         reader, facts, continuity = self.reader, self.reader.facts, self.reader.continuity
         # With keyframes only, durations do not describe the time until the next keyframe.
         declared = place.declared > 0 and not reader.keyframes_only
-        if (facts.chained or not declared) and not continuity.was_damaged_between(
+        if (facts.contiguous or not declared) and not continuity.was_damaged_between(
             place.time, following
         ):
             return None
-        allowed = self.patience
+        allowed = self.min_hold
         if declared:
             until = continuity.declared_until(place.time, place.duration)
             allowed = max(allowed, until - place.time)

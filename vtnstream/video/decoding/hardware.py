@@ -18,8 +18,8 @@ from av.codec.hwaccel import HWAccel
 
 from vtnstream.types import Colour, Fit, FrameChunk, FrameFit
 from vtnstream.video.container import HardwareRefusedError
-from vtnstream.video.decoding.tally import Tally
-from vtnstream.video.resize import Placing
+from vtnstream.video.decoding.counters import DecodeCounters
+from vtnstream.video.resize import FrameGeometry
 
 NVDEC = "nvdec"
 """Name of the decoder in the feature key; the other is ``software``."""
@@ -112,7 +112,7 @@ class SurfaceResizer:
     """:class:`~vtnstream.video.resize.FrameResizer` on a GPU."""
 
     def __init__(self, path: str, fit: FrameFit, hardware: Hardware, *, max_pixels: int) -> None:
-        self._placing = Placing(path, fit, max_pixels)
+        self._geometry = FrameGeometry(path, fit, max_pixels)
         self._hardware = hardware
 
     def __call__(self, frame: Any, aspect: Fraction | None) -> Any:
@@ -122,7 +122,7 @@ class SurfaceResizer:
             HardwareRefusedError: the format is not supported, or the conversion failed.
             VideoDecodeError: the frame is too large or too narrow to scale.
         """
-        fit, orientation = self._placing(frame, aspect)
+        fit, orientation = self._geometry(frame, aspect)
         planes, layout = self._hardware.surface(frame)
         if layout not in _LEVELS:
             raise HardwareRefusedError(f"frames in the format {layout}")
@@ -137,7 +137,7 @@ class SurfaceResizer:
             raise HardwareRefusedError(f"a frame cannot be read ({why})") from error
 
 
-def refusing(cancelled: Callable[[], bool], tally: Tally) -> Callable[[], bool]:
+def refusing(cancelled: Callable[[], bool], counters: DecodeCounters) -> Callable[[], bool]:
     """Extend ``cancelled``, which is called before each packet: decoding stops at the first packet
     that cannot be decoded, instead of reading the rest in vain.
 
@@ -146,7 +146,7 @@ def refusing(cancelled: Callable[[], bool], tally: Tally) -> Callable[[], bool]:
     """
 
     def check() -> bool:
-        stats = tally.lifetime
+        stats = counters.lifetime
         if stats.num_packet_errors and not stats.num_frames:
             raise HardwareRefusedError(
                 "it does not support this profile, or the driver has no video decoding (in a "

@@ -27,12 +27,12 @@ _LASTING = frozenset({"new_extradata", "palette", "param_change"})
 _CONTAINERS = 1 << 63
 """Bit for such side data in ``PacketKind.headers``; no bit stream uses it."""
 
-Choice = Callable[[int, int | None], bool]
+FrameChoice = Callable[[int, int | None], bool]
 """(pts of a frame, pts of the next frame or None at the end) -> whether the sampling may need it.
 Called once per frame in presentation order."""
 
 
-class UnforeseenError(Exception):
+class SkippingUnsafeError(Exception):
     """The file does not match the plan: all of its frames must be decoded."""
 
 
@@ -47,18 +47,18 @@ class Action(Enum):
 
 
 @dataclass(slots=True)
-class Foreseen:
-    """A packet in the window; ``wanted`` says whether its frame is needed, None if undecided."""
+class PlannedPacket:
+    """A packet in the window; ``needed`` says whether its frame is needed, None if undecided."""
 
     packet: Any
     pts: int
     dts: int | None
     kind: PacketKind
     presented: bool
-    wanted: bool | None = None
+    needed: bool | None = None
 
 
-class Foresight:
+class SkipPlanner:
     """Plans the decoding of packets in a bounded window.
 
     Attributes:
@@ -67,35 +67,35 @@ class Foresight:
     """
 
     def __init__(
-        self, packets: Iterator[Any], classify: Classify, choice: Choice, *, sought: bool
+        self, packets: Iterator[Any], classify: Classify, choice: FrameChoice, *, after_seek: bool
     ) -> None:
         self.may_skip = False
         self._packets = packets
         self._classify = classify
         self._choice = choice
-        self._window: deque[Foreseen] = deque()
+        self._window: deque[PlannedPacket] = deque()
         self._bytes = 0
         self._taken = 0
         self._ended = False
         self._last_dts: int | None = None
         # In presentation order: packets of uncertain position, and the last certain one.
-        self._unsettled: list[tuple[int, int, Foreseen]] = []
-        self._latest: Foreseen | None = None
+        self._unsettled: list[tuple[int, int, PlannedPacket]] = []
+        self._latest: PlannedPacket | None = None
         # In decoding order: whether packets were omitted; pts before which frames lack references;
         # number of the packet up to which a needed frame is known to follow.
         self._interrupted = False
         self._leading_until: int | None = None
-        self._wanted_until = -1
+        self._needed_until = -1
         # After a seek, frames before the keyframe lack their references.
-        head = self._at(0) if sought else None
+        head = self._at(0) if after_seek else None
         if head is not None and head.kind.restart:
             self._leading_until = head.pts
 
-    def steps(self) -> Iterator[tuple[Foreseen, Action]]:
+    def steps(self) -> Iterator[tuple[PlannedPacket, Action]]:
         """Yield each packet in decoding order with its action.
 
         Raises:
-            UnforeseenError: the packets have missing or inconsistent times, or are damaged.
+            SkippingUnsafeError: the packets have missing or inconsistent times, or are damaged.
         """
         while (head := self._at(0)) is not None:
             action = self._action(head)
@@ -110,21 +110,21 @@ class Foresight:
         """Whether the last packets were omitted, so that the decoder restarts at the next one."""
         return self._interrupted
 
-    def _action(self, head: Foreseen) -> Action:
-        wanted = self._is_wanted(head)
-        if self._interrupted and head.kind.restart and (wanted or not self._can_omit()):
+    def _action(self, head: PlannedPacket) -> Action:
+        needed = self._is_needed(head)
+        if self._interrupted and head.kind.restart and (needed or not self._can_omit()):
             self._interrupted, self._leading_until = False, head.pts
             return Action.DECODE
         if self._interrupted or self._leads(head):
             return Action.OMIT
-        if wanted or not self.may_skip:
+        if needed or not self.may_skip:
             return Action.DECODE
         if self._can_omit():
             self._interrupted = True
             return Action.OMIT
         return Action.SKIP if head.kind.disposable else Action.DECODE
 
-    def _leads(self, head: Foreseen) -> bool:
+    def _leads(self, head: PlannedPacket) -> bool:
         """Whether a frame precedes the keyframe at which decoding began: it may lack references."""
         return self._leading_until is not None and head.pts < self._leading_until
 
@@ -133,7 +133,7 @@ class Foresight:
     def _can_omit(self) -> bool:
         """Whether no frame from the head to the next keyframe is needed, including the leading
         frames of that keyframe."""
-        if self._taken < self._wanted_until:
+        if self._taken < self._needed_until:
             return False
         place, headers, restart = 0, 0, None
         while (entry := self._at(place)) is not None:
@@ -141,7 +141,7 @@ class Foresight:
                 restart = entry
                 if headers & ~entry.kind.headers:
                     break  # omitting would lose parameter sets
-            elif self._is_wanted(entry) and (restart is None or entry.pts < restart.pts):
+            elif self._is_needed(entry) and (restart is None or entry.pts < restart.pts):
                 break
             elif restart is None:
                 headers |= entry.kind.headers
@@ -151,10 +151,10 @@ class Foresight:
         else:
             if self._ended:
                 return True
-        self._wanted_until = self._taken + place
+        self._needed_until = self._taken + place
         return False
 
-    def _at(self, place: int) -> Foreseen | None:
+    def _at(self, place: int) -> PlannedPacket | None:
         """The packet at a position of the window, None after its end or limits."""
         while len(self._window) <= place:
             if not self._read():
@@ -176,25 +176,25 @@ class Foresight:
     def _admit(self, packet: Any) -> None:
         kind = self._classify(packet)
         if packet.pts is None or packet.is_corrupt or kind is None:
-            raise UnforeseenError("a packet without time, or damaged")
+            raise SkippingUnsafeError("a packet without time, or damaged")
         if packet.dts is not None and packet.dts > packet.pts:
-            raise UnforeseenError("a packet whose decoding time is after its presentation time")
+            raise SkippingUnsafeError("a packet whose decoding time is after its presentation time")
         last = self._window[-1].dts if self._window else self._last_dts
         if packet.is_discard and None not in (last, packet.dts) and packet.dts < last:
             # The next edit begins elsewhere; frames that lead up to it have earlier times.
-            raise UnforeseenError("an edit list of several edits")
+            raise SkippingUnsafeError("an edit list of several edits")
         if any(data.data_type in _LASTING for data in packet.iter_sidedata()):
             kind = replace(kind, headers=kind.headers | _CONTAINERS)
         presented = kind.shown and not packet.is_discard
-        entry = Foreseen(packet, packet.pts, packet.dts, kind, presented)
+        entry = PlannedPacket(packet, packet.pts, packet.dts, kind, presented)
         self._window.append(entry)
         self._bytes += packet.size
         if presented:
             if self._latest is not None and entry.pts <= self._latest.pts:
-                raise UnforeseenError("packets out of order")
+                raise SkippingUnsafeError("packets out of order")
             heapq.heappush(self._unsettled, (entry.pts, id(entry), entry))
         else:
-            entry.wanted = False
+            entry.needed = False
         if entry.dts is not None:
             self._settle(entry.dts)
 
@@ -207,18 +207,18 @@ class Foresight:
             entry = heapq.heappop(self._unsettled)[2]
             if self._latest is not None:
                 if entry.pts <= self._latest.pts:
-                    raise UnforeseenError("two frames at one time")
-                self._latest.wanted = self._choice(self._latest.pts, entry.pts)
+                    raise SkippingUnsafeError("two frames at one time")
+                self._latest.needed = self._choice(self._latest.pts, entry.pts)
             self._latest = entry
         if horizon is None and self._latest is not None:
             # If a file was cut, its last packet is damaged, so it is decoded.
             self._choice(self._latest.pts, None)
-            self._latest.wanted = True
+            self._latest.needed = True
             if self._window:
-                self._window[-1].wanted = True
+                self._window[-1].needed = True
 
-    def _is_wanted(self, entry: Foreseen) -> bool:
-        while entry.wanted is None:
+    def _is_needed(self, entry: PlannedPacket) -> bool:
+        while entry.needed is None:
             if not self._read():
-                return entry.wanted is not False
-        return entry.wanted
+                return entry.needed is not False
+        return entry.needed

@@ -14,7 +14,7 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.timecode import format_time
 from vtnstream.video.container import OpenedVideo, reason_of
 from vtnstream.video.decoding.continuity import Continuity
-from vtnstream.video.decoding.tally import Tally
+from vtnstream.video.decoding.counters import DecodeCounters
 from vtnstream.video.probe import StreamFacts
 
 _MAX_READ_ERRORS_IN_A_ROW = 8
@@ -35,20 +35,20 @@ class PacketReader:
 
     Attributes:
         cancelled: called before each packet; True stops.
-        tally, continuity: count failed reads.
+        counters, continuity: count failed reads.
         stopped: why reading ended before the end of the file, or None.
         others_end: player time at which the other streams end, or None if not recorded.
-        sought: whether reading begins after a seek.
+        after_seek: whether reading begins after a seek.
     """
 
     video: OpenedVideo
     facts: StreamFacts
-    tally: Tally
+    counters: DecodeCounters
     continuity: Continuity
     cancelled: Callable[[], bool]
     stopped: str | None = None
     others_end: Fraction | None = None
-    sought: bool = False
+    after_seek: bool = False
     _first: Any = None
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class PacketReader:
             if packet is None or packet.pts is None:
                 raise SeekUnverifiedError
             if packet.is_keyframe and not packet.is_corrupt and packet.pts <= target:
-                self._first, self.sought = packet, True
+                self._first, self.after_seek = packet, True
                 return packet
             if packet.has_sidedata("new_extradata"):
                 break  # the decoder would miss this side data, which is sent only once
@@ -133,7 +133,7 @@ class PacketReader:
 
     def count_error(self) -> None:
         """Count a packet that cannot be read or decoded."""
-        self.tally.count("num_packet_errors")
+        self.counters.count("num_packet_errors")
         self.continuity.note_damage()
 
     def _demux(self) -> Iterator[Any]:

@@ -13,13 +13,13 @@ from vtnstream.errors import VideoDecodeError
 from vtnstream.types import FrameIndex
 from vtnstream.video.container import DECODE_ERRORS, OpenedVideo
 from vtnstream.video.decoding.bitstream import classifier
-from vtnstream.video.decoding.clock import FrameClock, Place
+from vtnstream.video.decoding.clock import FrameClock, FrameTime
 from vtnstream.video.decoding.continuity import Continuity
+from vtnstream.video.decoding.counters import DecodeCounters
 from vtnstream.video.decoding.frame_counter import FrameCounter
-from vtnstream.video.decoding.lookahead import Choice, Foresight, UnforeseenError
+from vtnstream.video.decoding.lookahead import FrameChoice, SkippingUnsafeError, SkipPlanner
 from vtnstream.video.decoding.packets import CancelledError, PacketReader, SeekUnverifiedError
-from vtnstream.video.decoding.sparse import SparseDecoder, Unseen
-from vtnstream.video.decoding.tally import Tally
+from vtnstream.video.decoding.sparse import SkippedFrame, SparseDecoder
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import RESIZER
 
@@ -31,18 +31,18 @@ _MAX_REORDERED = 32
 
 
 @dataclass(slots=True)
-class Picture:
+class DecodedFrame:
     """A frame and its time.
 
     Attributes:
-        frame: an ``av.VideoFrame``, which must be converted at once and not stored; or an
-            :class:`~vtnstream.video.decoding.sparse.Unseen` if it was not decoded.
+        frame: an ``av.VideoFrame``, which must be converted at once and not stored; or a
+            :class:`~vtnstream.video.decoding.sparse.SkippedFrame` if it was not decoded.
         place: its time and duration.
         aspect: sample aspect ratio of the stream, or None if it states none.
     """
 
     frame: Any
-    place: Place
+    place: FrameTime
     aspect: Fraction | None
 
 
@@ -60,9 +60,9 @@ class FrameReader:
     video: OpenedVideo
     facts: StreamFacts
     keyframes_only: bool = False
-    choice: Choice | None = None
+    choice: FrameChoice | None = None
     cancelled: Callable[[], bool] = lambda: False
-    tally: Tally = field(default_factory=Tally)
+    counters: DecodeCounters = field(default_factory=DecodeCounters)
     reached_end: bool = False
     num_encrypted: int = 0
     clock: FrameClock = field(init=False)
@@ -78,7 +78,7 @@ class FrameReader:
         self.clock = FrameClock(self.facts)
         self.continuity = Continuity(self.facts, self.clock, self.keyframes_only)
         self.source = PacketReader(
-            self.video, self.facts, self.tally, self.continuity, self.cancelled
+            self.video, self.facts, self.counters, self.continuity, self.cancelled
         )
         context = self.video.stream.codec_context
         # On damaged files, more threads change the frames with the number of threads, and slice
@@ -120,17 +120,17 @@ class FrameReader:
 
     # --------------------------------------------------------------------------- frames
 
-    def pictures(self) -> Iterator[Picture]:
+    def decoded_frames(self) -> Iterator[DecodedFrame]:
         """Decode to the end of the file.
 
         Raises:
             SeekUnverifiedError: after a seek, decoding does not start cleanly at its keyframe.
-            UnforeseenError: frames cannot be skipped safely; decode without ``choice``.
+            SkippingUnsafeError: frames cannot be skipped safely; decode without ``choice``.
         """
         for frame in self._frames():
-            picture = self._place(frame)
-            if picture is not None:
-                yield picture
+            decoded = self._place(frame)
+            if decoded is not None:
+                yield decoded
 
     def _frames(self) -> Iterator[Any]:
         classify = classifier(self.video.stream.codec_context) if self.choice else None
@@ -139,34 +139,36 @@ class FrameReader:
                 yield from frames
             return
         self._sparse = True
-        context, sought = self.video.stream.codec_context, self.source.sought
-        foresight = Foresight(self._sound_packets(), classify, self.choice, sought=sought)
-        decoder = SparseDecoder(context, foresight, self._note_sound)
+        context, after_seek = self.video.stream.codec_context, self.source.after_seek
+        planner = SkipPlanner(
+            self._undamaged_packets(), classify, self.choice, after_seek=after_seek
+        )
+        decoder = SparseDecoder(context, planner, self._note_undamaged)
         yield from decoder.frames()
         self.reached_end = True
 
-    def _place(self, frame: Any) -> Picture | None:
+    def _place(self, frame: Any) -> DecodedFrame | None:
         if self._landing is not None and not self._has_landed(frame):
             return None
-        seen = not isinstance(frame, Unseen)
+        seen = not isinstance(frame, SkippedFrame)
         corrupt = seen and bool(frame.is_corrupt)
         if seen:
-            self.tally.count("num_frames")
+            self.counters.count("num_frames")
         place = self.clock.place(*self._stamps(frame), max(0, frame.duration))
-        if self._sparse and (corrupt or place is None or not self._is_sound):
-            raise UnforeseenError("damage, or a clock that jumps")
+        if self._sparse and (corrupt or place is None or not self._is_undamaged):
+            raise SkippingUnsafeError("damage, or a clock that jumps")
         if corrupt:
-            self.tally.count("num_corrupt")
+            self.counters.count("num_corrupt")
             self.continuity.note_damage(place.time if place else None)
         if place is None:
-            self.tally.count("num_dropped")
+            self.counters.count("num_dropped")
             self._counter = None
             return None
         if self._counter is not None:
             self._counter.add(place.tick if self.facts.raw_rate is None else place.pts)
         if self.keyframes_only and not frame.key_frame:
             return None
-        return Picture(frame, place, self._aspect() if seen else None)
+        return DecodedFrame(frame, place, self._aspect() if seen else None)
 
     def _aspect(self) -> Fraction | None:
         stream = self.video.stream
@@ -196,11 +198,11 @@ class FrameReader:
         to use is the keyframe itself, which must be undamaged."""
         if frame.pts is not None and frame.pts < self._landing:
             return False
-        unseen = isinstance(frame, Unseen)
-        if frame.pts != self._landing or unseen or not frame.key_frame or frame.is_corrupt:
+        skipped = isinstance(frame, SkippedFrame)
+        if frame.pts != self._landing or skipped or not frame.key_frame or frame.is_corrupt:
             raise SeekUnverifiedError
         self._landing = None
-        self.tally.forget()
+        self.counters.forget()
         self.continuity.forget_damage()
         return True
 
@@ -233,7 +235,7 @@ class FrameReader:
                 self.source.count_error()
             except DECODE_ERRORS:
                 self.source.count_error()
-                if self.tally.is_hopeless:
+                if self.counters.is_unusable:
                     self.source.stopped = "almost no packet can be decoded"
                     return
             else:
@@ -262,38 +264,38 @@ class FrameReader:
 
     def _note(self, packet: Any) -> None:
         """Count a packet before it is decoded."""
-        self.tally.count("num_packets")
+        self.counters.count("num_packets")
         if self._first_dts is None:
             self._first_dts = packet.dts
         if packet.is_corrupt:
-            self.tally.count("num_corrupt")
+            self.counters.count("num_corrupt")
         self.continuity.note(packet)
 
     def _is_encrypted(self, packet: Any) -> bool:
-        return self.facts.chained and bool(packet.has_sidedata("encryption_info"))
+        return self.facts.contiguous and bool(packet.has_sidedata("encryption_info"))
 
     # --------------------------------------------------------------------------- damage
 
-    def _sound_packets(self) -> Iterator[Any]:
-        """Yield packets for the look-ahead. Any damage makes the file decoded in full, so that it
-        is reported at its place."""
+    def _undamaged_packets(self) -> Iterator[Any]:
+        """Yield packets for the look-ahead. After any damage all frames of the file are decoded, so
+        that the damage is reported at its place."""
         try:
             for packet in self.packets():
-                if self.tally.lifetime.num_packet_errors:
+                if self.counters.lifetime.num_packet_errors:
                     break
                 yield packet
         except VideoDecodeError as error:
-            raise UnforeseenError("the file cannot be read") from error
-        if self.tally.lifetime.num_packet_errors or self.stopped is not None:
-            raise UnforeseenError("a read failed")
+            raise SkippingUnsafeError("the file cannot be read") from error
+        if self.counters.lifetime.num_packet_errors or self.stopped is not None:
+            raise SkippingUnsafeError("a read failed")
 
-    def _note_sound(self, packet: Any, *, decoded: bool) -> None:
+    def _note_undamaged(self, packet: Any, *, decoded: bool) -> None:
         self._note(packet)
-        if not self._is_sound or (decoded and self._is_encrypted(packet)):
-            raise UnforeseenError("a packet that is damaged or encrypted")
+        if not self._is_undamaged or (decoded and self._is_encrypted(packet)):
+            raise SkippingUnsafeError("a packet that is damaged or encrypted")
 
     @property
-    def _is_sound(self) -> bool:
+    def _is_undamaged(self) -> bool:
         """Whether there was no damage or clock jump so far."""
         clock = self.clock
         return not (self.continuity.is_damaged or clock.offset or clock.warnings)
@@ -303,9 +305,9 @@ __all__ = [
     "DECODER",
     "RESIZER",
     "CancelledError",
+    "DecodedFrame",
     "FrameReader",
-    "Picture",
     "SeekUnverifiedError",
-    "UnforeseenError",
-    "Unseen",
+    "SkippedFrame",
+    "SkippingUnsafeError",
 ]

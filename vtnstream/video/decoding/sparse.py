@@ -1,10 +1,10 @@
 """Decode only the frames that the sampling needs, in the same order and with the same times.
 
-An :class:`Unseen` takes the place of each frame that is not decoded, so that times, display
+A :class:`SkippedFrame` takes the place of each frame that is not decoded, so that times, display
 durations, gaps and the end of the video are computed as if all frames were decoded. If the decoder
-does not return the expected frames,
-:class:`~vtnstream.video.decoding.lookahead.UnforeseenError` is raised, and all frames of the file
-are decoded instead.
+does not return the expected frames, a
+:class:`~vtnstream.video.decoding.lookahead.SkippingUnsafeError` is raised, and all frames of the
+file are decoded instead.
 """
 
 from __future__ import annotations
@@ -17,23 +17,28 @@ from typing import Any, Protocol
 import av.error
 
 from vtnstream.video.container import DECODE_ERRORS
-from vtnstream.video.decoding.lookahead import Action, Foreseen, Foresight, UnforeseenError
+from vtnstream.video.decoding.lookahead import (
+    Action,
+    PlannedPacket,
+    SkippingUnsafeError,
+    SkipPlanner,
+)
 
 _MAX_PENDING = 2000
-_PROOFS = 16
+_VERIFIED_FRAMES = 16
 """Number of frames that must come out in the order of their times before any frame is skipped.
 Files whose times contradict the bit stream, and decoders that guess the delay, are recognised
 within these frames, before a chunk is returned."""
 
 
-class Note(Protocol):
+class PacketCallback(Protocol):
     """Called with each packet, for counting."""
 
     def __call__(self, packet: Any, *, decoded: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class SkippedFrame:
     """Takes the place of a frame that was not decoded."""
 
     pts: int
@@ -46,16 +51,16 @@ class SparseDecoder:
 
     Args:
         context: ``av.VideoCodecContext``, new or flushed.
-        foresight: plans what to do with each packet.
+        planner: plans what to do with each packet.
         note: called with each packet and whether it is passed to the decoder.
     """
 
-    def __init__(self, context: Any, foresight: Foresight, note: Note) -> None:
+    def __init__(self, context: Any, planner: SkipPlanner, note: PacketCallback) -> None:
         self._context = context
-        self._foresight = foresight
+        self._planner = planner
         self._note = note
         # Frames that have not come out: (pts, number, must the decoder return it, stand-in).
-        self._pending: list[tuple[int, int, bool, Unseen]] = []
+        self._pending: list[tuple[int, int, bool, SkippedFrame]] = []
         self._count = self._num_out = 0
         self._ready: dict[int, Any] = {}
         # Whether the decoder is empty, and whether it restarts at a keyframe.
@@ -64,35 +69,35 @@ class SparseDecoder:
         self._pairs_fields = context.codec.canonical_name == "h264"
 
     def frames(self) -> Iterator[Any]:
-        """Yield an ``av.VideoFrame`` or :class:`Unseen` per frame.
+        """Yield an ``av.VideoFrame`` or :class:`SkippedFrame` per frame.
 
         Raises:
-            UnforeseenError: the decoder does not return the expected frames.
+            SkippingUnsafeError: the decoder does not return the expected frames.
         """
-        for foreseen, action in self._foresight.steps():
-            self._note(foreseen.packet, decoded=action is not Action.OMIT)
+        for planned, action in self._planner.steps():
+            self._note(planned.packet, decoded=action is not Action.OMIT)
             if action is Action.OMIT:
-                yield from self._omit(foreseen)
+                yield from self._omit(planned)
                 continue
-            self._await(foreseen, owed=action is Action.DECODE)
+            self._expect(planned, required=action is Action.DECODE)
             self._context.skip_frame = "NONREF" if action is Action.SKIP else "DEFAULT"
             self._drained = False
-            for frame in self._decode(foreseen.packet):
-                yield from self._released(frame.pts + 1)
+            for frame in self._decode(planned.packet):
+                yield from self._in_order(frame.pts + 1)
         self._decode(None)
-        yield from self._released(None)
+        yield from self._in_order(None)
 
-    def _omit(self, foreseen: Foreseen) -> Iterator[Any]:
-        self._await(foreseen, owed=False)
-        if not self._foresight.interrupted:
+    def _omit(self, planned: PlannedPacket) -> Iterator[Any]:
+        self._expect(planned, required=False)
+        if not self._planner.interrupted:
             return
         if not self._drained:
             self._decode(None)
             self._context.flush_buffers()
             self._drained = self._restarts = True
-        if foreseen.dts is not None:
+        if planned.dts is not None:
             # The decoder is empty, so all frames before this decoding time are final.
-            yield from self._released(foreseen.dts)
+            yield from self._in_order(planned.dts)
 
     def _decode(self, packet: Any) -> list[Any]:
         """Decode a packet; return the frames that came out."""
@@ -101,39 +106,39 @@ class SparseDecoder:
         except av.error.InterruptedError:
             raise KeyboardInterrupt from None
         except DECODE_ERRORS as error:
-            raise UnforeseenError("a packet cannot be decoded") from error
+            raise SkippingUnsafeError("a packet cannot be decoded") from error
         for frame in frames:
             if frame.pts is None or (self._pairs_fields and frame.interlaced_frame):
-                raise UnforeseenError("a frame without time, or of two fields")
+                raise SkippingUnsafeError("a frame without time, or of two fields")
             self._ready[frame.pts] = frame
         if frames and self._restarts:
             if not frames[0].key_frame:
-                raise UnforeseenError("decoding does not begin at a keyframe")
+                raise SkippingUnsafeError("decoding does not begin at a keyframe")
             self._restarts = False
         if frames and not self._num_out:
             # The packets before yield no frame, also when all packets are decoded.
             while self._pending and self._pending[0][0] < frames[0].pts:
                 heapq.heappop(self._pending)
         self._num_out += len(frames)
-        self._foresight.may_skip = self._num_out >= _PROOFS
+        self._planner.may_skip = self._num_out >= _VERIFIED_FRAMES
         return frames
 
-    def _await(self, foreseen: Foreseen, *, owed: bool) -> None:
-        if not foreseen.presented:
+    def _expect(self, planned: PlannedPacket, *, required: bool) -> None:
+        if not planned.presented:
             return
         if len(self._pending) >= _MAX_PENDING:
-            raise UnforeseenError("no frame comes out")
-        unseen = Unseen(foreseen.pts, foreseen.dts, foreseen.packet.duration or 0)
+            raise SkippingUnsafeError("no frame comes out")
+        skipped = SkippedFrame(planned.pts, planned.dts, planned.packet.duration or 0)
         self._count += 1
-        heapq.heappush(self._pending, (foreseen.pts, self._count, owed, unseen))
+        heapq.heappush(self._pending, (planned.pts, self._count, required, skipped))
 
-    def _released(self, stop: int | None) -> Iterator[Any]:
+    def _in_order(self, stop: int | None) -> Iterator[Any]:
         """Yield the frames displayed before ``stop`` in order; None yields all that are left."""
         while self._pending and (stop is None or self._pending[0][0] < stop):
-            pts, _, owed, unseen = heapq.heappop(self._pending)
+            pts, _, required, skipped = heapq.heappop(self._pending)
             frame = self._ready.pop(pts, None)
-            if frame is None and owed:
-                raise UnforeseenError("a frame is missing")
-            yield unseen if frame is None else frame
+            if frame is None and required:
+                raise SkippingUnsafeError("a frame is missing")
+            yield skipped if frame is None else frame
         if self._ready and (stop is None or min(self._ready) < stop):
-            raise UnforeseenError("a frame without a packet")
+            raise SkippingUnsafeError("a frame without a packet")

@@ -9,7 +9,7 @@ import numpy as np
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
-from vtnstream.video.sampling.samplers import Token, Wanted
+from vtnstream.video.sampling.samplers import Token, TokenRange
 
 
 def token_times(tokens: list[Token]) -> TokenTimes:
@@ -25,7 +25,7 @@ def token_times(tokens: list[Token]) -> TokenTimes:
 def chunked(
     tokens: Iterator[Token],
     size: int,
-    wanted: Wanted,
+    token_range: TokenRange,
     *,
     take_stats: Callable[[], DecodeStats],
     on_skipped: Callable[[Token], None],
@@ -40,7 +40,7 @@ def chunked(
     Args:
         tokens: tokens with increasing indices.
         size: tokens per chunk.
-        wanted: range of the tokens to return; earlier tokens are only passed to ``on_skipped``.
+        token_range: tokens to return; earlier tokens are only passed to ``on_skipped``.
         take_stats: returns the decoding statistics since its last call.
         on_skipped: called with each token before the range.
         on_first: called once before the first chunk, with the last token before the range or None.
@@ -52,7 +52,7 @@ def chunked(
     skipped: Token | None = None
     before_first = True
     for token in tokens:
-        if token.index < wanted.first:
+        if token.index < token_range.first:
             skipped = token
             on_skipped(token)
             continue
@@ -63,28 +63,28 @@ def chunked(
         # whether the pass begins or ends there or not.
         met = take_stats()
         if batch and token.index // size != batch[0].index // size:
-            yield _chunk(batch, size, wanted, stats, path, stack)
+            yield _chunk(batch, size, token_range, stats, path, stack)
             batch, stats = [], DecodeStats()
         stats += met
         batch.append(token)
     if before_first:
         on_first(skipped)
     if batch:
-        yield _chunk(batch, size, wanted, stats + take_stats(), path, stack)
+        yield _chunk(batch, size, token_range, stats + take_stats(), path, stack)
 
 
 def _chunk(
     tokens: list[Token],
     size: int,
-    wanted: Wanted,
+    token_range: TokenRange,
     stats: DecodeStats,
     path: str,
     stack: Callable[[list[Any]], Any],
 ) -> FrameChunk:
     first = tokens[0].index // size * size
-    stop = first + size if wanted.stop is None else min(first + size, wanted.stop)
+    stop = first + size if token_range.stop is None else min(first + size, token_range.stop)
     pixels = [token.pixels for token in tokens if token.pixels is not None]
-    if len({picture.shape for picture in pixels}) != 1:
+    if len({frame.shape for frame in pixels}) != 1:
         raise VideoDecodeError(
             f"{path}: the frame size changes within the video, and the model's crop keeps the "
             "change: choose a preprocessing with a fixed crop"

@@ -22,10 +22,10 @@ from vtnstream.video.decoding.clock import FrameClock
 from vtnstream.video.decoding.frame_counter import FrameCounter
 from vtnstream.video.decoding.reader import FrameReader
 from vtnstream.video.probe import StreamFacts, examine, interruptible
-from vtnstream.video.sampling.samplers import PickedGrid
+from vtnstream.video.sampling.samplers import UniformGrid
 
 
-def picked_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> PickedGrid:
+def uniform_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> UniformGrid:
     """The grid of ``num_frames`` frames of a range: ``floor(linspace(0, n - 1, num_frames))``
     of its n frames in presentation order.
 
@@ -48,7 +48,7 @@ def picked_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> Picked
     # The last selected frame ends where the next frame starts.
     after = int(kept[-1]) + 1
     end = facts.time_of(int(ticks[after])) if after < len(ticks) else times[-1] + last_duration
-    return PickedGrid(times, end, order.astype(np.int64))
+    return UniformGrid(times, end, order.astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,10 +81,10 @@ class FrameNumbers:
     def has(self, index: int) -> bool:
         return 0 <= index < len(self.ticks)
 
-    def due(self, index: int) -> Fraction:
+    def time_of_token(self, index: int) -> Fraction:
         return self.facts.time_of(int(self.ticks[index]))
 
-    def first_due(self, time: Fraction) -> int:
+    def first_at(self, time: Fraction) -> int:
         return int(np.searchsorted(self.ticks, self.facts.first_tick(time)))
 
     def last_keyframe(self, index: int) -> int:
@@ -119,10 +119,10 @@ def count_frames(
     with interruptible(), opened(medium, stream=info.stream_index) as video:
         reader = FrameReader(video, facts)
         found = _packet_times(reader, TimeRange(), until=until)
-    damaged = reader.tally.lifetime.num_packet_errors or reader.stopped is not None
+    damaged = reader.counters.lifetime.num_packet_errors or reader.stopped is not None
     if damaged or found.is_damaged:
         return None
-    # Leading frames of an open group of pictures at the start are never shown.
+    # Leading frames of an open group of pictures at the start are never displayed.
     first = facts.first_tick(info.first_frame_seconds)
     ticks = found.ticks[np.searchsorted(found.ticks, first) :]
     stop = None if until is None else facts.first_tick(until)

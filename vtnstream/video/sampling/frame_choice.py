@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from vtnstream.types import TimeRange
 from vtnstream.video.probe import StreamFacts
-from vtnstream.video.sampling.samplers import Grid, Wanted
+from vtnstream.video.sampling.samplers import Grid, TokenRange
 
 
 class GridChoice:
@@ -18,9 +18,9 @@ class GridChoice:
     grid point in the range. It works in whole ticks: timestamps in ``(low, high]`` belong to the
     grid point at ``high``."""
 
-    def __init__(self, grid: Grid, wanted: Wanted, facts: StreamFacts) -> None:
+    def __init__(self, grid: Grid, token_range: TokenRange, facts: StreamFacts) -> None:
         self._grid = grid
-        self._wanted = wanted
+        self._token_range = token_range
         self._facts = facts
         self._low, self._high = 0, 0
 
@@ -33,13 +33,13 @@ class GridChoice:
 
     def _find(self, pts: int) -> None:
         grid, facts = self._grid, self._facts
-        index = max(grid.first_due(facts.player_time(pts)), self._wanted.first)
-        if not grid.has(index) or self._wanted.is_past(index):
+        index = max(grid.first_at(facts.player_time(pts)), self._token_range.first)
+        if not grid.has(index) or self._token_range.is_past(index):
             self._low = self._high = pts - 1  # after the last grid point
             return
-        first = index == 0 or index == self._wanted.first
-        self._low = pts - 1 if first else self._tick(grid.due(index - 1))
-        self._high = self._tick(grid.due(index))
+        first = index == 0 or index == self._token_range.first
+        self._low = pts - 1 if first else self._tick(grid.time_of_token(index - 1))
+        self._high = self._tick(grid.time_of_token(index))
 
     def _tick(self, time: Fraction) -> int:
         return self._facts.ticks_in(time + self._facts.start)

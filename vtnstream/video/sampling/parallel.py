@@ -20,12 +20,12 @@ from math import ceil
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, DecodeSummary, FrameChunk
-from vtnstream.video.decoding.reader import SeekUnverifiedError, UnforeseenError
+from vtnstream.video.decoding.reader import SeekUnverifiedError, SkippingUnsafeError
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.sampling.passes import Pass, ReadRequest
-from vtnstream.video.sampling.pieces import Cutting, is_worthwhile
-from vtnstream.video.sampling.prefetch import Ahead
-from vtnstream.video.sampling.samplers import Points, Wanted
+from vtnstream.video.sampling.pieces import PiecePlan, is_worthwhile
+from vtnstream.video.sampling.prefetch import Prefetcher
+from vtnstream.video.sampling.samplers import TokenPoints, TokenRange
 
 _HARDLY_IDLE = 0.2
 """Idle share of a core below which no decoder is added."""
@@ -43,12 +43,12 @@ class _Running:
     """A part that is being read; ``fits`` once it has been checked against the part before."""
 
     piece: Pass
-    ahead: Ahead[FrameChunk]
+    prefetcher: Prefetcher[FrameChunk]
     fits: bool = False
 
 
 @dataclass(slots=True)
-class _Meter:
+class _LoadMeter:
     """Measures wall time and CPU time since the last call.
 
     Attributes:
@@ -86,11 +86,11 @@ class ParallelPass:
     frame_bytes: int
     summary: DecodeSummary | None = None
     _given_up: bool = False
-    _following: int = 0
+    _next_index: int = 0
     _landmark: Landmark = None
     _working: int = 1
     _alone: int = 1
-    _meter: _Meter = field(default_factory=_Meter)
+    _meter: _LoadMeter = field(default_factory=_LoadMeter)
     _running: deque[_Running] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -100,31 +100,31 @@ class ParallelPass:
     def chunks(self) -> Generator[FrameChunk, None, None]:
         """Read parts at the same time if that is safe, otherwise in one pass."""
         whole = Pass(self.request, self.facts, self.cancelled)
-        points: Points | None = whole.find_grid()
+        points: TokenPoints | None = whole.find_grid()
         if points is None and is_worthwhile(self.request, self.facts, self.frame_bytes):
             points = whole.find_numbers()
-        cutting = Cutting.of(self.request, self.facts, points, self.frame_bytes)
-        if cutting is not None:
+        plan = PiecePlan.of(self.request, self.facts, points, self.frame_bytes)
+        if plan is not None:
             try:
-                yield from self._side_by_side(whole, cutting)
+                yield from self._side_by_side(whole, plan)
                 return
             except (SeekUnverifiedError, VideoDecodeError):
                 pass
-            except UnforeseenError:
-                whole.plainly = True
+            except SkippingUnsafeError:
+                whole.decode_all = True
         whole.numbers = None
-        whole.following = self._following
+        whole.next_index = self._next_index
         yield from whole.chunks()
         self.summary = whole.summary
 
-    def _side_by_side(self, whole: Pass, cutting: Cutting) -> Iterator[FrameChunk]:
+    def _side_by_side(self, whole: Pass, plan: PiecePlan) -> Iterator[FrameChunk]:
         stats, ending = DecodeStats(), None
         checked: FrameChunk | None = None
         try:
-            while self._running or cutting.position is not None:
-                self._start(whole, cutting)
+            while self._running or plan.position is not None:
+                self._start(whole, plan)
                 current = self._running[0]
-                for chunk in current.ahead:
+                for chunk in current.prefetcher:
                     self._check(current, chunk)
                     # The last chunk of a part is returned only after the next part has confirmed
                     # it, because the last frames of a decoder may differ near lost packets.
@@ -132,22 +132,22 @@ class ParallelPass:
                         yield from self._handed_out(checked)
                     checked = chunk
                     if self._working > 1:
-                        self._start(whole, cutting)
+                        self._start(whole, plan)
                 ending = self._ended(current)
                 stats += ending.stats
-                self._running.popleft().ahead.close()
+                self._running.popleft().prefetcher.close()
                 self._adapt()
             if checked is not None:
                 yield from self._handed_out(checked)
         finally:
             self._given_up = True
             for piece in self._running:
-                piece.ahead.close()
+                piece.prefetcher.close()
         assert ending is not None
         self.summary = replace(ending, stats=stats, frames=None)
 
     def _handed_out(self, chunk: FrameChunk) -> Iterator[FrameChunk]:
-        self._following = chunk.stop_index
+        self._next_index = chunk.stop_index
         began = time.perf_counter()
         yield chunk
         self._meter.taken += time.perf_counter() - began
@@ -158,31 +158,33 @@ class ParallelPass:
         self._working = min(self._working + max(0, more), self.decoders)
         self._alone *= 2
 
-    def _piece(self, whole: Pass, wanted: Wanted) -> Pass:
-        known = self.request.known_pts if wanted.first == self.request.wanted.first else None
-        request = replace(self.request, wanted=wanted, known_pts=known)
+    def _piece(self, whole: Pass, token_range: TokenRange) -> Pass:
+        known = (
+            self.request.known_pts if token_range.first == self.request.token_range.first else None
+        )
+        request = replace(self.request, token_range=token_range, known_pts=known)
         return replace(whole, request=request, cancelled=lambda: self._given_up or self.cancelled())
 
-    def _start(self, whole: Pass, cutting: Cutting) -> None:
+    def _start(self, whole: Pass, plan: PiecePlan) -> None:
         """Start parts so that all decoders are busy, at most one part in advance. With one decoder,
         parts become longer, because each begins with frames that are decoded in vain."""
         running = self._running
         most = self._working + 1 if self._working > 1 else 1
-        while cutting.position is not None and len(running) < most:
-            if sum(piece.ahead.is_working for piece in running) >= self._working:
+        while plan.position is not None and len(running) < most:
+            if sum(piece.prefetcher.is_working for piece in running) >= self._working:
                 return
             alone = self._working == 1
-            times = self._alone if alone else cutting.shared(self._working)
-            piece = self._piece(whole, cutting.next(times))
-            depth = 1 if alone else times * cutting.length // self.request.chunk_size
-            running.append(_Running(piece, Ahead(piece.piece(), depth)))
+            times = self._alone if alone else plan.shared(self._working)
+            piece = self._piece(whole, plan.next(times))
+            depth = 1 if alone else times * plan.length // self.request.chunk_size
+            running.append(_Running(piece, Prefetcher(piece.piece(), depth)))
 
     def _check(self, current: _Running, chunk: FrameChunk) -> None:
         """Before a chunk is returned, check for damage and that its part fits to the last one."""
         self._check_fit(current)
         met = chunk.stats
         if met.num_packet_errors or met.num_corrupt or met.num_dropped:
-            raise UnforeseenError("damage")
+            raise SkippingUnsafeError("damage")
         times = chunk.times
         if len(times):
             self._landmark = int(times.indices[-1]), int(times.pts[-1])
@@ -192,7 +194,7 @@ class ParallelPass:
             return
         before = current.piece.before
         landmark = None if before is None else (before.index, before.pts)
-        if current.piece.request.wanted.first == self.request.wanted.first:
+        if current.piece.request.token_range.first == self.request.token_range.first:
             self._landmark = landmark
         elif landmark != self._landmark:
             raise SeekUnverifiedError
@@ -203,5 +205,5 @@ class ParallelPass:
         summary = current.piece.summary
         assert summary is not None
         if summary.warnings or summary.problems != summary.end_problems:
-            raise UnforeseenError("damage, or a gap")
+            raise SkippingUnsafeError("damage, or a gap")
         return summary

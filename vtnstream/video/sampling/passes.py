@@ -15,21 +15,21 @@ from vtnstream.transport.feed import Feed
 from vtnstream.transport.media import Medium
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange
 from vtnstream.video.container import OpenedVideo, open_video
+from vtnstream.video.decoding.counters import DecodeCounters
 from vtnstream.video.decoding.frame_timeline import FrameTimeline
 from vtnstream.video.decoding.hardware import Hardware, SurfaceResizer, refusing, undamaged
-from vtnstream.video.decoding.lookahead import Choice
+from vtnstream.video.decoding.lookahead import FrameChoice
 from vtnstream.video.decoding.reader import (
+    DecodedFrame,
     FrameReader,
-    Picture,
     SeekUnverifiedError,
-    UnforeseenError,
-    Unseen,
+    SkippedFrame,
+    SkippingUnsafeError,
 )
-from vtnstream.video.decoding.tally import Tally
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import FrameResizer
 from vtnstream.video.sampling.chunks import chunked
-from vtnstream.video.sampling.counting import FrameNumbers, picked_grid
+from vtnstream.video.sampling.counting import FrameNumbers, uniform_grid
 from vtnstream.video.sampling.frame_choice import GridChoice, StrideChoice
 from vtnstream.video.sampling.grid import Burst
 from vtnstream.video.sampling.samplers import (
@@ -37,7 +37,7 @@ from vtnstream.video.sampling.samplers import (
     Pixels,
     RateGrid,
     Token,
-    Wanted,
+    TokenRange,
     sample_frames,
     sample_grid,
 )
@@ -46,7 +46,7 @@ from vtnstream.video.summary import check_usable, summarize
 _WORTH_SEEKING = Fraction(2)
 """Seconds; for nearer targets, reading is faster than seeking."""
 
-_MIN_PATIENCE = Fraction(1)
+_MIN_HOLD = Fraction(1)
 """Seconds for which a frame is displayed at least, whatever its stored duration."""
 
 _FIRST_FRAME_GRACE = Fraction(1)
@@ -64,7 +64,7 @@ class ReadRequest:
     fit: FrameFit
     interpolation: str
     chunk_size: int
-    wanted: Wanted
+    token_range: TokenRange
     span: TimeRange
     known_pts: int | None
     burst: Burst
@@ -73,11 +73,11 @@ class ReadRequest:
     hardware: Hardware | None = None
 
     @property
-    def patience(self) -> Fraction:
+    def min_hold(self) -> Fraction:
         """Seconds for which a frame is displayed at least: max(1 s, 2 / fps)."""
         if self.sampling.kind != "rate":
-            return _MIN_PATIENCE
-        return max(_MIN_PATIENCE, 2 / self.sampling.fps)
+            return _MIN_HOLD
+        return max(_MIN_HOLD, 2 / self.sampling.fps)
 
 
 @dataclass(slots=True)
@@ -85,8 +85,8 @@ class Pass:
     """Reads one file once; ``summary`` exists when ``chunks`` has ended.
 
     Attributes:
-        plainly: decode all frames, even if the request allows skipping.
-        following: first index that has not been returned yet.
+        decode_all: decode all frames, even if the request allows skipping.
+        next_index: first index that has not been returned yet.
         grid: the sampling grid once it is known, None for kinds that count frames.
         numbers: frame numbers, if reading may begin in the middle with a kind that counts frames.
         before: the last token before the requested range, once it was read.
@@ -95,8 +95,8 @@ class Pass:
     request: ReadRequest
     facts: StreamFacts
     cancelled: Callable[[], bool]
-    plainly: bool = False
-    following: int = 0
+    decode_all: bool = False
+    next_index: int = 0
     grid: Grid | None = None
     numbers: FrameNumbers | None = None
     before: Token | None = None
@@ -105,29 +105,29 @@ class Pass:
     def chunks(self) -> Generator[FrameChunk, None, None]:
         """Decode the needed frames, or all frames if skipping is not safe."""
         try:
-            yield from self._fresh(self._sought())
+            yield from self._not_returned(self._read_from_seek())
             return
-        except UnforeseenError:
-            self.plainly = True
+        except SkippingUnsafeError:
+            self.decode_all = True
         # Decode all frames; chunks that were returned already are not repeated.
-        yield from self._fresh(self._sought())
+        yield from self._not_returned(self._read_from_seek())
 
     def piece(self) -> Generator[FrameChunk, None, None]:
         """:meth:`chunks` for one part of a file, without a fallback.
 
         Raises:
             SeekUnverifiedError: the part cannot be read by itself.
-            UnforeseenError: all frames of the file must be decoded.
+            SkippingUnsafeError: all frames of the file must be decoded.
         """
         yield from self._read(self._seek_target(), certain=True)
 
-    def _fresh(self, chunks: Iterator[FrameChunk]) -> Iterator[FrameChunk]:
+    def _not_returned(self, chunks: Iterator[FrameChunk]) -> Iterator[FrameChunk]:
         for chunk in chunks:
-            if chunk.first_index >= self.following:
-                self.following = chunk.stop_index
+            if chunk.first_index >= self.next_index:
+                self.next_index = chunk.stop_index
                 yield chunk
 
-    def _sought(self) -> Iterator[FrameChunk]:
+    def _read_from_seek(self) -> Iterator[FrameChunk]:
         """Read after a verified seek if one helps, else from the start of the file."""
         self.find_grid()
         target = self._seek_target()
@@ -147,14 +147,14 @@ class Pass:
         elif self.grid is None and request.sampling.kind == "uniform":
             with self._opened() as video:
                 reader = FrameReader(video, self.facts, cancelled=self.cancelled)
-                self.grid = picked_grid(reader, request.sampling.num_frames, request.span)
+                self.grid = uniform_grid(reader, request.sampling.num_frames, request.span)
         return self.grid
 
     def find_numbers(self) -> FrameNumbers | None:
         """Frame numbers for the kind ``all`` according to the packets; None for other kinds, and if
         the number of the first requested frame cannot be confirmed."""
         request = self.request
-        proven = request.wanted.first == 0 or request.known_pts is not None
+        proven = request.token_range.first == 0 or request.known_pts is not None
         if request.sampling.kind != "all" or not self.facts.seekable or not proven:
             return None
         with self._opened() as video, suppress(VideoDecodeError):
@@ -163,20 +163,20 @@ class Pass:
             self.numbers = FrameNumbers.of(reader, request.span)
         return self.numbers
 
-    def _choice(self) -> Choice | None:
+    def _choice(self) -> FrameChoice | None:
         """The choice of the frames to decode, None for all."""
         request = self.request
-        if self.plainly or not request.skip:
+        if self.decode_all or not request.skip:
             return None
         if self.grid is not None:
-            return GridChoice(self.grid, request.wanted, self.facts)
+            return GridChoice(self.grid, request.token_range, self.facts)
         if request.sampling.kind == "stride" and request.sampling.stride > 1:
             return StrideChoice(request.sampling.stride, request.span, self.facts)
         return None
 
     def _seek_target(self) -> Fraction | None:
         """Player time before which decoding must start for the first requested token."""
-        request, facts, first = self.request, self.facts, self.request.wanted.first
+        request, facts, first = self.request, self.facts, self.request.token_range.first
         points = self.grid or (self.numbers if first else None)
         if not facts.seekable:
             return None
@@ -186,7 +186,7 @@ class Pass:
             if not first or not points.has(first):
                 return None
             # Seek one token earlier; that token verifies the seek.
-            target = points.due(first - 1)
+            target = points.time_of_token(first - 1)
             if request.known_pts is not None:
                 target = min(target, facts.player_time(request.known_pts))
         return target if target > _WORTH_SEEKING else None
@@ -208,22 +208,24 @@ class Pass:
         request = self.request
         if isinstance(request.medium, Feed):
             request.medium.play()
-        tally = Tally()
+        counters = DecodeCounters()
         with self._opened() as video:
             reader = FrameReader(
                 video,
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
                 choice=self._choice(),
-                cancelled=refusing(self.cancelled, tally) if request.hardware else self.cancelled,
-                tally=tally,
+                cancelled=refusing(self.cancelled, counters)
+                if request.hardware
+                else self.cancelled,
+                counters=counters,
             )
             if seek_to is not None:
                 reader.seek(seek_to, certain=certain)
-            timeline = FrameTimeline(reader, request.patience)
+            timeline = FrameTimeline(reader, request.min_hold)
 
             def on_skipped(token: Token) -> None:
-                reader.tally.reset()
+                reader.counters.reset()
                 timeline.gaps.clear()
 
             def on_first(before: Token | None) -> None:
@@ -234,15 +236,15 @@ class Pass:
             chunks = chunked(
                 self._tokens(timeline),
                 request.chunk_size,
-                request.wanted,
-                take_stats=lambda: reader.tally.take(),
+                request.token_range,
+                take_stats=lambda: reader.counters.take(),
                 on_skipped=on_skipped,
                 on_first=on_first,
                 path=request.path,
                 stack=request.hardware.converter.stack if request.hardware else np.stack,
             )
             yield from undamaged(chunks) if request.hardware else chunks
-            if seek_to is not None and not reader.tally.lifetime.num_frames:
+            if seek_to is not None and not reader.counters.lifetime.num_frames:
                 raise SeekUnverifiedError
             check_usable(request.path, reader)
             self.summary = summarize(reader, timeline)
@@ -256,7 +258,7 @@ class Pass:
 
     def _verify(self, before: Token | None) -> None:
         """After a seek, check that the token before the first requested one is the known one."""
-        known, first = self.request.known_pts, self.request.wanted.first
+        known, first = self.request.known_pts, self.request.token_range.first
         if known is not None and (before is None or before.pts != known):
             raise SeekUnverifiedError
         if self.numbers is not None and first and (before is None or before.index != first - 1):
@@ -265,19 +267,19 @@ class Pass:
     def _tokens(self, timeline: FrameTimeline) -> Iterator[Token]:
         request, grid, resize = self.request, self.grid, self._resizer()
 
-        def convert(picture: Picture) -> Pixels:
-            if isinstance(picture.frame, Unseen):
-                raise UnforeseenError("a needed frame was not decoded")
-            return resize(picture.frame, picture.aspect)
+        def convert(decoded: DecodedFrame) -> Pixels:
+            if isinstance(decoded.frame, SkippedFrame):
+                raise SkippingUnsafeError("a needed frame was not decoded")
+            return resize(decoded.frame, decoded.aspect)
 
         if grid is None:
             every = request.sampling.stride if request.sampling.kind == "stride" else 1
-            arguments = (timeline, every, request.span, request.wanted, convert)
+            arguments = (timeline, every, request.span, request.token_range, convert)
             # The first decoded frame has number 0, even if packets precede it: leading frames of a
             # video cut at an open GOP are never displayed.
-            if self.numbers is None or not request.wanted.first:
+            if self.numbers is None or not request.token_range.first:
                 return sample_frames(*arguments)
-            return sample_frames(*arguments, first_number=self.numbers.first_due)
+            return sample_frames(*arguments, first_number=self.numbers.first_at)
         counted = request.sampling.kind == "uniform"
         grace = _FIRST_FRAME_GRACE if counted else Fraction(0)
-        return sample_grid(timeline, grid, request.wanted, convert, grace=grace)
+        return sample_grid(timeline, grid, request.token_range, convert, grace=grace)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.sampling.counting import FrameNumbers
 from vtnstream.video.sampling.passes import ReadRequest
-from vtnstream.video.sampling.samplers import Points, Wanted
+from vtnstream.video.sampling.samplers import TokenPoints, TokenRange
 
 _USUAL_SECONDS = Fraction(60)
 """Usual length of a part; up to one group of pictures per part is decoded twice."""
@@ -55,11 +55,11 @@ def _shortest(chunks: int) -> int:
 
 
 @dataclass(slots=True)
-class Cutting:
+class PiecePlan:
     """Splits a range of tokens into parts at multiples of the chunk size.
 
     Attributes:
-        wanted: the range.
+        token_range: the range.
         points: times of its tokens.
         size: tokens per chunk.
         length: tokens of the shortest part.
@@ -69,8 +69,8 @@ class Cutting:
         position: start of the next part, None if none is left.
     """
 
-    wanted: Wanted
-    points: Points
+    token_range: TokenRange
+    points: TokenPoints
     size: int
     length: int
     most: int
@@ -79,24 +79,24 @@ class Cutting:
 
     @classmethod
     def of(
-        cls, request: ReadRequest, facts: StreamFacts, points: Points | None, frame_bytes: int
-    ) -> Cutting | None:
+        cls, request: ReadRequest, facts: StreamFacts, points: TokenPoints | None, frame_bytes: int
+    ) -> PiecePlan | None:
         """The split of a request; None if it cannot be split or would have one part."""
         header_end = facts.header_end or facts.container_end
         if points is None or header_end is None or not facts.seekable:
             return None
-        first, stop, size = request.wanted.first, request.wanted.stop, request.chunk_size
-        end = points.first_due(header_end)
+        first, stop, size = request.token_range.first, request.token_range.stop, request.chunk_size
+        end = points.first_at(header_end)
         end = end if stop is None else min(end, stop)
         if end - first < 2 or not points.has(first):
             return None
-        spacing = (points.due(end - 1) - points.due(first)) / (end - 1 - first)
+        spacing = (points.time_of_token(end - 1) - points.time_of_token(first)) / (end - 1 - first)
         chunks = _usual_chunks(size, spacing, frame_bytes)
         shortest = _shortest(chunks)
         length = shortest * size
         if length * spacing < _MIN_SECONDS or end - first < 2 * length:
             return None
-        return cls(request.wanted, points, size, length, chunks // shortest, end, first)
+        return cls(request.token_range, points, size, length, chunks // shortest, end, first)
 
     def shared(self, decoders: int) -> int:
         """Length of the next part as a multiple of the shortest, such that all decoders have work
@@ -105,14 +105,14 @@ class Cutting:
         share = (self.end - self.position) // (self.length * decoders)
         return max(1, min(self.most, share))
 
-    def next(self, times: int) -> Wanted:
+    def next(self, times: int) -> TokenRange:
         """The next part, at most ``times`` as long as the shortest."""
         first, cut = self.position, None
         assert first is not None
         if first + times * self.length <= self.end - self.length // 2:
             cut = self._behind_keyframe(first, first + times * self.length)
         self.position = cut
-        return Wanted(first, self.wanted.stop if cut is None else cut)
+        return TokenRange(first, self.token_range.stop if cut is None else cut)
 
     def _behind_keyframe(self, first: int, cut: int) -> int:
         """A position at or before ``cut``, in the second half of the part, right after a keyframe,

@@ -22,7 +22,7 @@ class _Failed:
 _END = object()
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """Runs an iterable in its own thread, at most ``depth`` items ahead.
 
     Args:
@@ -65,13 +65,13 @@ def prefetch(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
     """Run ``iterable`` in its own thread, at most ``depth`` items ahead.
 
     Exceptions of the iterable are raised here. If the consumer stops early (``close``, an
-    exception, Ctrl-C), :meth:`Ahead.close` is called.
+    exception, Ctrl-C), :meth:`Prefetcher.close` is called.
 
     Args:
         iterable: consumed in the thread; its iterator's ``close`` is called there.
         depth: largest number of items in the queue (the thread holds one more).
     """
-    ahead = Ahead(iterable, depth)
+    ahead = Prefetcher(iterable, depth)
     try:
         yield from ahead
     finally:

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.types import TimeRange
-from vtnstream.video.decoding.frame_timeline import FrameTimeline, Shown
-from vtnstream.video.decoding.reader import Picture
+from vtnstream.video.decoding.frame_timeline import DisplayedFrame, FrameTimeline
+from vtnstream.video.decoding.reader import DecodedFrame
 from vtnstream.video.sampling.grid import SINGLE, Burst
 
 Pixels = NDArray[np.uint8]
-Convert = Callable[[Picture], Pixels]
+Convert = Callable[[DecodedFrame], Pixels]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TokenRange:
     """A range ``[first, stop)`` of token indices; earlier tokens are returned without pixels."""
 
     first: int = 0
@@ -48,23 +48,23 @@ class Wanted:
         return self.stop is not None and index >= self.stop
 
 
-class Points(Protocol):
+class TokenPoints(Protocol):
     """Player times of tokens, by index."""
 
     def has(self, index: int) -> bool:
         """Whether there is a token with this index."""
         ...
 
-    def due(self, index: int) -> Fraction:
+    def time_of_token(self, index: int) -> Fraction:
         """Time of the token."""
         ...
 
-    def first_due(self, time: Fraction) -> int:
+    def first_at(self, time: Fraction) -> int:
         """Index of the first token at or after ``time``."""
         ...
 
 
-class Grid(Points, Protocol):
+class Grid(TokenPoints, Protocol):
     """A sampling grid: the frame displayed at each point becomes a token."""
 
     def start(self, index: int) -> Fraction:
@@ -75,7 +75,7 @@ class Grid(Points, Protocol):
         """End of the token, unless the video ends before."""
         ...
 
-    def dark_end(self, index: int, own_end: Fraction) -> Fraction:
+    def end_before_gap(self, index: int, own_end: Fraction) -> Fraction:
         """End of the token if a gap follows its frame."""
         ...
 
@@ -91,31 +91,31 @@ class RateGrid:
     def has(self, index: int) -> bool:
         return index >= 0
 
-    def due(self, index: int) -> Fraction:
+    def time_of_token(self, index: int) -> Fraction:
         number, place = divmod(index, self.burst.frames)
         # Called often; this is several times faster than a division of fractions.
         time = Fraction(number * self.fps.denominator, self.fps.numerator)
         return time + place * self.burst.step if place else time
 
-    start = due
+    start = time_of_token
 
     def end(self, index: int) -> Fraction:
-        return self.due(index + 1)
+        return self.time_of_token(index + 1)
 
-    def first_due(self, time: Fraction) -> int:
+    def first_at(self, time: Fraction) -> int:
         if self.burst.frames == 1:
             return max(0, ceil(time * self.fps))
         number = floor(time * self.fps)
         place = ceil((time - number / self.fps) / self.burst.step)
         return max(0, number * self.burst.frames + min(place, self.burst.frames))
 
-    def dark_end(self, index: int, own_end: Fraction) -> Fraction:
+    def end_before_gap(self, index: int, own_end: Fraction) -> Fraction:
         # The frame was displayed at the grid point, so the token covers the whole cell.
         return self.end(index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PickedGrid:
+class UniformGrid:
     """A grid of N selected frames. A frame selected several times (in videos shorter than N) yields
     several tokens, which divide its duration evenly.
 
@@ -132,7 +132,7 @@ class PickedGrid:
     def has(self, index: int) -> bool:
         return 0 <= index < len(self.picks)
 
-    def due(self, index: int) -> Fraction:
+    def time_of_token(self, index: int) -> Fraction:
         return self.times[int(self.picks[index])]
 
     def start(self, index: int) -> Fraction:
@@ -148,10 +148,10 @@ class PickedGrid:
         end = self.times[pick + 1] if pick + 1 < len(self.times) else self.last_end
         return begin + (end - begin) * Fraction(index - first + after, stop - first)
 
-    def first_due(self, time: Fraction) -> int:
+    def first_at(self, time: Fraction) -> int:
         return int(np.searchsorted(self.picks, bisect_left(self.times, time)))
 
-    def dark_end(self, index: int, own_end: Fraction) -> Fraction:
+    def end_before_gap(self, index: int, own_end: Fraction) -> Fraction:
         return min(self.end(index), max(own_end, self.start(index)))
 
 
@@ -170,7 +170,7 @@ class _Pending:
 def sample_grid(
     timeline: FrameTimeline,
     grid: Grid,
-    wanted: Wanted,
+    token_range: TokenRange,
     convert: Convert,
     *,
     grace: Fraction = Fraction(0),
@@ -181,59 +181,59 @@ def sample_grid(
     """
     pending: _Pending | None = None
     index, due = -1, Fraction(-1)
-    for shown in timeline:
-        if due <= shown.end and (index < 0 or due < shown.time):
-            due_from = shown.time - grace if index < 0 else shown.time
-            index = max(index, grid.first_due(due_from))
-            due = grid.due(index) if grid.has(index) else due
+    for displayed in timeline:
+        if due <= displayed.end and (index < 0 or due < displayed.time):
+            due_from = displayed.time - grace if index < 0 else displayed.time
+            index = max(index, grid.first_at(due_from))
+            due = grid.time_of_token(index) if grid.has(index) else due
         pixels: Pixels | None = None
-        while due <= shown.end and grid.has(index) and _is_on(shown, due):
+        while due <= displayed.end and grid.has(index) and _is_on(displayed, due):
             start = grid.start(index)
             if pending is not None:
                 yield pending.ending(min(start, grid.end(pending.token.index)))
-            if wanted.is_past(index):
+            if token_range.is_past(index):
                 return
-            if index >= wanted.first and pixels is None:
-                pixels = convert(shown.picture)
-            token = Token(index, shown.picture.place.pts, start, start, pixels)
-            pending = _Pending(token, _last_end(grid, index, shown))
+            if index >= token_range.first and pixels is None:
+                pixels = convert(displayed.decoded)
+            token = Token(index, displayed.decoded.place.pts, start, start, pixels)
+            pending = _Pending(token, _last_end(grid, index, displayed))
             index += 1
-            due = grid.due(index) if grid.has(index) else due
-        if shown.hold is not None and pending is not None:
-            yield pending.ending(grid.dark_end(pending.token.index, shown.own_end))
+            due = grid.time_of_token(index) if grid.has(index) else due
+        if displayed.hold is not None and pending is not None:
+            yield pending.ending(grid.end_before_gap(pending.token.index, displayed.own_end))
             pending = None
-        if _is_complete(grid, wanted, index, pending):
+        if _is_complete(grid, token_range, index, pending):
             break
     if pending is not None:
         yield pending.ending(pending.own_end)
 
 
-def _is_on(shown: Shown, due: Fraction) -> bool:
-    if due <= shown.time:  # the point is the frame's own time, or within the grace
+def _is_on(displayed: DisplayedFrame, due: Fraction) -> bool:
+    if due <= displayed.time:  # the point is the frame's own time, or within the grace
         return True
-    return due < shown.end and (shown.hold is None or due <= shown.hold)
+    return due < displayed.end and (displayed.hold is None or due <= displayed.hold)
 
 
-def _last_end(grid: Grid, index: int, shown: Shown) -> Fraction:
+def _last_end(grid: Grid, index: int, displayed: DisplayedFrame) -> Fraction:
     """End of the token if no other frame follows: the end of its frame, divided if several tokens
     have the same frame."""
-    if grid.has(index + 1) and grid.due(index + 1) <= shown.time:
+    if grid.has(index + 1) and grid.time_of_token(index + 1) <= displayed.time:
         return grid.end(index)
-    return max(shown.own_end, grid.start(index))
+    return max(displayed.own_end, grid.start(index))
 
 
-def _is_complete(grid: Grid, wanted: Wanted, index: int, pending: _Pending | None) -> bool:
+def _is_complete(grid: Grid, token_range: TokenRange, index: int, pending: _Pending | None) -> bool:
     """Whether no point is left in the requested range."""
     if index < 0:
         return False
-    return not grid.has(index) or (pending is None and wanted.is_past(index))
+    return not grid.has(index) or (pending is None and token_range.is_past(index))
 
 
 def sample_frames(
     timeline: FrameTimeline,
     every: int,
     span: TimeRange,
-    wanted: Wanted,
+    token_range: TokenRange,
     convert: Convert,
     *,
     first_number: Callable[[Fraction], int] = lambda _time: 0,
@@ -246,15 +246,17 @@ def sample_frames(
         timeline: the displayed frames.
         every: n.
         span: range of player time.
-        wanted: range of the tokens to return with pixels.
+        token_range: range of the tokens to return with pixels.
         convert: converts a decoded frame to pixels.
         first_number: index of the first frame from its time, if reading does not begin with the
             first frame of the range.
     """
     pending: _Pending | None = None
     index = -1
-    for count, shown in enumerate(dropwhile(lambda shown: shown.time < span.start, timeline)):
-        time = shown.time
+    for count, displayed in enumerate(
+        dropwhile(lambda displayed: displayed.time < span.start, timeline)
+    ):
+        time = displayed.time
         if span.end is not None and time >= span.end:
             if pending is not None:
                 yield pending.ending(time)
@@ -264,18 +266,18 @@ def sample_frames(
         if count % every == 0:
             if pending is not None:
                 yield pending.ending(time)
-            if wanted.is_past(index):
+            if token_range.is_past(index):
                 return
-            pixels = convert(shown.picture) if index >= wanted.first else None
-            token = Token(index, shown.picture.place.pts, time, time, pixels)
-            pending = _Pending(token, shown.own_end)
+            pixels = convert(displayed.decoded) if index >= token_range.first else None
+            token = Token(index, displayed.decoded.place.pts, time, time, pixels)
+            pending = _Pending(token, displayed.own_end)
             index += 1
-        if shown.hold is not None:
+        if displayed.hold is not None:
             if pending is not None:
-                yield pending.ending(shown.own_end)
+                yield pending.ending(displayed.own_end)
                 pending = None
             index += 1
-            if wanted.is_past(index):
+            if token_range.is_past(index):
                 return
     if pending is not None:
         yield pending.ending(pending.own_end)
@@ -284,11 +286,11 @@ def sample_frames(
 __all__ = [
     "Convert",
     "Grid",
-    "PickedGrid",
-    "Points",
     "RateGrid",
     "Token",
-    "Wanted",
+    "TokenPoints",
+    "TokenRange",
+    "UniformGrid",
     "sample_frames",
     "sample_grid",
 ]

@@ -6,12 +6,12 @@ from dataclasses import fields
 
 from vtnstream.types import DecodeStats
 
-_HOPELESS_ERRORS = 300
+_MANY_ERRORS = 300
 
 _COUNTS = tuple(field.name for field in fields(DecodeStats))
 
 
-class Tally:
+class DecodeCounters:
     """Counts what :class:`DecodeStats` describes.
 
     ``total`` counts since the last :meth:`reset`, ``lifetime`` since the beginning or the last
@@ -51,10 +51,10 @@ class Tally:
         return DecodeStats(**self._counts)
 
     @property
-    def is_hopeless(self) -> bool:
+    def is_unusable(self) -> bool:
         """Whether there are far more errors than frames: the stream is encrypted or no video."""
         errors, frames = self._counts["num_packet_errors"], self._counts["num_frames"]
-        return errors > _HOPELESS_ERRORS and errors > 10 * frames
+        return errors > _MANY_ERRORS and errors > 10 * frames
 
     def _since(self, before: dict[str, int]) -> DecodeStats:
         return DecodeStats(**{name: n - before[name] for name, n in self._counts.items()})
