@@ -27,7 +27,7 @@ def test_classify_prints_classes_on_stdout_and_the_rest_on_stderr(
     outcome = run("classify", film, "--model", model_folder)
     assert outcome.code == 0, outcome.err
     assert "calm" in outcome.out and "wild" in outcome.out
-    assert "film one.mp4: begins, 80 frames" in outcome.err
+    assert "film one.mp4: started, 80 frames" in outcome.err
     assert "vtnstream" not in outcome.out
 
 
@@ -138,7 +138,7 @@ def test_ways_agree(run: Run, film: Path, model_folder: Path) -> None:
     [
         (["--window", "8", "--stride", "9"], "stride"),
         (["--onset", ".3", "--offset", ".5"], "offset"),
-        (["-f", "json"], "--output-dir"),
+        (["-f", "json"], "-o DIR"),
         (["-o", "out", "-f", "jsn"], "did you mean 'json'"),
         (["--start", "soon"], "not a time"),
         (["--fps", "0"], "not a rate"),

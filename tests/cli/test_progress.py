@@ -68,7 +68,7 @@ def test_plain_lines_begin_at_once_and_come_every_few_seconds(
     progress = PlainProgress(Console(), clock)
     progress.prefix = "[1/2] "
     progress.start("film.mkv", total=600, unit="frames")
-    assert capsys.readouterr().err == "vtnstream: [1/2] film.mkv: begins, 600 frames\n"
+    assert capsys.readouterr().err == "vtnstream: [1/2] film.mkv: started, 600 frames\n"
     seconds: list[float] = []
     for step in range(600):
         clock.now += 0.1
@@ -117,4 +117,4 @@ def test_stored_features_are_told_from_read_ones(capsys: pytest.CaptureFixture[s
     progress.start("film.mkv", total=80, unit="frames")
     progress.advance(80)
     progress.finish()
-    assert capsys.readouterr().err.endswith("film.mkv: 80 frames were stored already\n")
+    assert capsys.readouterr().err.endswith("film.mkv: 80 frames from the cache\n")

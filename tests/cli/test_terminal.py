@@ -108,7 +108,7 @@ def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
             [*COMMAND, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert process.stderr is not None
-        assert b"begins" in process.stderr.readline() + process.stderr.readline()
+        assert b"started" in process.stderr.readline() + process.stderr.readline()
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
@@ -133,7 +133,7 @@ def test_plain_lines_come_at_once_where_there_is_no_terminal(film: Path) -> None
     process.kill()
     process.communicate()
     assert "random weights" in seen[0]
-    assert "begins, 400 frames" in seen[1]
+    assert "started, 400 frames" in seen[1]
     assert "\x1b" not in "".join(seen)
 
 

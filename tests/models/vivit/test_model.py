@@ -291,7 +291,7 @@ def test_presets_hold_the_papers_clip(name: str) -> None:
     [
         ({"form": "model-2"}, "vivit.form must be one of joint"),
         ({"tubelet": (2, 16)}, "frames, height and width"),
-        ({"tubelet": (3, 16, 16)}, "8 is no whole number of tubelets of 3"),
+        ({"tubelet": (3, 16, 16)}, "8 must be a multiple of the 3 frames"),
         ({"stride": 0}, "vivit.stride must be positive"),
         ({"tubelet_init": "random"}, "tubelet_init must be one of"),
     ],
