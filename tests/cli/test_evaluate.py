@@ -141,6 +141,6 @@ def test_orders_belong_to_classes_or_segments(
     table = tmp_path / "classes.csv"
     table.write_text(f"path,label\n{film},calm\n")
     outcome = run("evaluate", table, "--model", model_folder, "--order", "offline")
-    assert outcome.code == 2 and "needs annotations of segments, but these are classes" in outcome.errors[0]
+    assert outcome.code == 2 and "segments, but these are classes" in outcome.errors[0]
     outcome = run("evaluate", table, "--model", model_folder, "--order", "multi-view-4x3")
     assert outcome.code == 0 and "4 clips x 3 crops" in outcome.out
