@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -86,6 +88,62 @@ def test_overlapping_truth_has_no_frame_wise_metrics() -> None:
     got = evaluate_segments([timeline(truth, [Segment(0, 10, "x", 1)], 20.0)])
     assert "frame_accuracy" not in got.metrics
     assert got.metrics["mAP@0.5"] == 50
+
+
+def test_videos_without_segments_and_unknown_ones_count() -> None:
+    judged = [
+        timeline([(0.0, 10.0, "x")], [Segment(0, 10, "x", 0.5)], 10.0),
+        timeline([], [Segment(0, 5, "x", 0.9)], 10.0),
+    ]
+    got = evaluate_segments(judged)
+    assert got.metrics["mAP@0.5"] == 50
+    assert got.metrics["frame_accuracy"] == pytest.approx(75)
+    assert got.metrics["F1@50"] == pytest.approx(200 / 3)
+    stranger = replace(judged[1], is_annotated=False)
+    got = evaluate_segments([judged[0], stranger])
+    assert got.metrics["mAP@0.5"] == 50 and got.metrics["frame_accuracy"] == 100
+
+
+def test_background_is_never_a_class_of_map() -> None:
+    truth = [(0.0, 10.0, "x"), (10.0, 20.0, "background")]
+    said = [Segment(0, 10, "x", 0.9), Segment(10, 20, "background", 0.8)]
+    got = evaluate_segments([timeline(truth, said, 20.0)])
+    assert list(got.per_class) == ["x"] and got.metrics["mAP@0.5"] == 100
+    with pytest.raises(AnnotationError, match="no annotated segment"):
+        evaluate_segments([timeline(truth[1:], said, 20.0)])
+
+
+def test_empty_against_empty_is_said() -> None:
+    judged = [timeline([(0.0, 10.0, "x")], [Segment(0, 10, "x", 1)], 10.0), timeline([], [], 5.0)]
+    got = evaluate_segments(judged)
+    assert math.isnan(got.metrics["edit"]) and got.metrics["edit_of_others"] == 100
+    assert any("1 of 2 videos neither" in note for note in got.notes)
+    assert got.document()["metrics"]["edit"] is None
+
+
+def test_phases_strict_and_relaxed_with_both_deviations() -> None:
+    names = ("Preparation", "CalotTriangleDissection")
+    truth = [(0.0, 30.0, names[0]), (30.0, 60.0, names[1])]
+    late = [Segment(0, 35, names[0], 1), Segment(35, 60, names[1], 1)]
+    exact = [Segment(0, 30, names[0], 1), Segment(30, 60, names[1], 1)]
+    judged = [timeline(truth, late, 60.0), timeline(truth, exact, 60.0)]
+    got = evaluate_segments(judged, phases=True).metrics
+    assert got["phase_accuracy"] == pytest.approx((100 + 100 * 55 / 60) / 2)
+    assert got["phase_relaxed_accuracy"] == 100
+    assert got["phase_accuracy_sample_deviation"] == pytest.approx(
+        got["phase_accuracy_deviation"] * 2**0.5
+    )
+    other = evaluate_segments([timeline([(0.0, 9.0, "x")], [], 9.0)], phases=True)
+    assert "phase_relaxed_accuracy" not in other.metrics
+    assert any("phase_relaxed is left out" in note for note in other.notes)
+
+
+def test_annotations_end_where_they_say() -> None:
+    item = Annotation("x", FrameCount(0), FrameCount(30))
+    video = AnnotatedVideo(Path("v.mp4"), (item,), length=FrameCount(60))
+    judged = Judged(video, Fraction(15), 99.0, (), (Segment(0, 2, "x", 1.0),))
+    assert judged.length == 4
+    assert evaluate_segments([judged], frames_per_second=15).metrics["frame_accuracy"] == 100
 
 
 def test_frames_need_a_rate() -> None:

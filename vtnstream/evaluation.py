@@ -1,4 +1,4 @@
-"""A dataset in, a table out: reports held against annotations, by the field's definitions.
+"""Evaluate reports on the annotations of a dataset, by the field's definitions.
 
 Classes of videos: top-1 and top-5, per class, confusion, calibration. Timelines: mAP at tIoU,
 frame accuracy, edit and F1@{10,25,50}, and surgical precision, recall and Jaccard per phase.
@@ -31,10 +31,11 @@ from vtnstream.metrics.localization import (
     THUMOS_THRESHOLDS,
     localization_scores,
 )
-from vtnstream.metrics.phases import phase_scores
+from vtnstream.metrics.phases import PhaseScores, phase_scores
+from vtnstream.metrics.relaxed_phases import CHOLEC80_PHASES, relaxed_phase_scores
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.timecode import FrameCount
-from vtnstream.types import ClassScore, Segment
+from vtnstream.types import ClassScore, FrameIndex, Segment, VideoInfo, seconds_of_frame
 
 FRAMES_PER_SECOND = 10
 """Frames a second at which timelines are compared, where nothing else is asked for."""
@@ -46,10 +47,14 @@ class Judged:
 
     Attributes:
         video: the annotated video.
-        rate: its frame rate, for annotations in frames.
-        seconds: its length, for the frames of a timeline.
-        classes: said of the whole video, best first.
-        segments: said of its parts.
+        rate: its frame rate, for annotations in frames where nothing better is known.
+        seconds: its length, where the annotations do not say it.
+        classes: predicted for the whole video, best first.
+        segments: predicted for its parts.
+        info: its header, for annotations in frames.
+        frames: numbers of its frames, for the same.
+        is_annotated: False for a video that the annotations do not name: its segments are false
+            positives of mAP, and it has no part in other metrics.
     """
 
     video: AnnotatedVideo
@@ -57,6 +62,9 @@ class Judged:
     seconds: float | None = None
     classes: tuple[ClassScore, ...] = ()
     segments: tuple[Segment, ...] = ()
+    info: VideoInfo | None = None
+    frames: FrameIndex | None = None
+    is_annotated: bool = True
 
     def truth(self) -> list[Segment]:
         """The annotated segments in seconds, in order of time.
@@ -75,11 +83,23 @@ class Judged:
     def _seconds(self, time: Fraction | FrameCount) -> float:
         if not isinstance(time, FrameCount):
             return float(time)
+        if self.info is not None:
+            found = seconds_of_frame(time.frames, self.info, self.frames)
+            if found is not None:
+                return float(found)
         if not self.rate:
             raise AnnotationError(
-                f"{self.video.path}: annotated in frames, and its frame rate is unknown"
+                f"{self.video.path}: annotated in frames, and its frame rate is unknown: give it "
+                "with --frame-rate"
             )
         return float(time.frames / self.rate)
+
+    @property
+    def length(self) -> float | None:
+        """Seconds of the video: what the annotations say, else the video itself."""
+        if self.video.length is not None:
+            return self._seconds(self.video.length)
+        return self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +198,18 @@ def evaluate_segments(
     """Timelines.
 
     Args:
-        videos: each with annotated and predicted segments.
+        videos: each with annotated and predicted segments, in the order of the predictions.
         frames_per_second: at which frame-wise metrics look.
         phases: surgical metrics as well.
         unlabelled: frames without a true segment are ``background``, or left out of frame-wise
             metrics (``ignore``).
 
     Raises:
-        AnnotationError: no video, or no true segment.
+        AnnotationError: no video, or no true segment but ``background``.
     """
-    if not videos or not any(v.video.annotations for v in videos):
-        raise AnnotationError("no annotated segment to evaluate")
     pairs = [(list(v.segments), v.truth()) for v in videos]
+    if not any(s.label != BACKGROUND for _, truth in pairs for s in truth):
+        raise AnnotationError("no annotated segment to evaluate")
     activitynet = localization_scores(pairs, thresholds=ACTIVITYNET_THRESHOLDS)
     thumos = localization_scores(pairs, thresholds=THUMOS_THRESHOLDS)
     metrics = {
@@ -200,40 +220,73 @@ def evaluate_segments(
     per_class: dict[str, dict[str, float]] = {
         str(label): {"AP@.5": 100 * row[0.5]} for label, row in thumos.average_precision.items()
     }
-    notes = ["mAP as ActivityNet defines it, over the classes of the truth"]
+    notes = ["mAP as ActivityNet's script counts it, over the classes of the truth"]
     if any(_overlap(truth) for _, truth in pairs):
         notes.append("true segments overlap: no frame-wise metrics")
         return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
     rate = frames_per_second
     ignore = unlabelled == "ignore"
-    frames = [_frames(v, *pair, rate, ignore) for v, pair in zip(videos, pairs, strict=True)]
-    segmentation = segmentation_scores(frames)
-    metrics["frame_accuracy"] = segmentation.frame_accuracy
-    metrics["edit"] = segmentation.edit
-    metrics |= {f"F1@{round(100 * t)}": value for t, value in segmentation.f1.items()}
+    frames = [
+        _frames(v, *pair, rate, ignore)
+        for v, pair in zip(videos, pairs, strict=True)
+        if v.is_annotated
+    ]
     left_out = "; frames without a label are left out" if ignore else ""
-    notes.append(f"frame-wise metrics at {rate:g} frames/s, as MS-TCN defines them{left_out}")
+    notes.append(f"frame-wise metrics at {rate:g} frames/s, as MS-TCN's script counts{left_out}")
+    notes += _add_segmentation(frames, metrics)
     if phases:
-        notes.append(_add_phases(frames, metrics, per_class))
+        notes += _add_phases(frames, rate, metrics, per_class)
     return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
 
 
+Frames = Sequence[tuple[list[str], list[str]]]
+"""For each video the predicted and the true labels of its frames."""
+
+
+def _add_segmentation(frames: Frames, metrics: dict[str, float]) -> list[str]:
+    """Frame accuracy, edit and F1 into the table; returns what needs saying of them."""
+    found = segmentation_scores(frames)
+    metrics["frame_accuracy"] = found.frame_accuracy
+    metrics["edit"] = found.edit
+    metrics |= {f"F1@{round(100 * t)}": value for t, value in found.f1.items()}
+    if not found.num_empty:
+        return []
+    metrics["edit_of_others"] = found.edit_of_others
+    return [
+        f"edit is not a number, as with MS-TCN's script: in {found.num_empty} of {len(frames)} "
+        "videos neither truth nor prediction has a segment; edit_of_others leaves them out"
+    ]
+
+
 def _add_phases(
-    frames: Sequence[tuple[list[str], list[str]]],
-    metrics: dict[str, float],
-    per_class: dict[str, dict[str, float]],
-) -> str:
-    """Surgical metrics into the tables; says how they were made."""
+    frames: Frames, rate: float, metrics: dict[str, float], per_class: dict[str, dict[str, float]]
+) -> list[str]:
+    """Surgical metrics into the tables; returns how they were made."""
     found = phase_scores(frames)
-    for name in ("accuracy", "precision", "recall", "jaccard"):
-        spread = getattr(found, name)
-        metrics[f"phase_{name}"] = spread.mean
-        metrics[f"phase_{name}_deviation"] = spread.deviation
+    _add_spreads(found, "phase", metrics)
     for label, spreads in found.per_phase.items():
         row = per_class.setdefault(str(label), {})
         for name, spread in zip(("precision", "recall", "jaccard"), spreads, strict=True):
             row[name] = spread.mean
-    return f"phases: {found.protocol}"
+    notes = [f"phases: {found.protocol}"]
+    if {label for _, truth in frames for label in truth} - {BACKGROUND} <= set(CHOLEC80_PHASES):
+        relaxed = relaxed_phase_scores(frames, rate)
+        _add_spreads(relaxed, "phase_relaxed", metrics)
+        for label, (_, _, jaccard) in relaxed.per_phase.items():
+            per_class[str(label)]["relaxed_jaccard"] = jaccard.mean
+        notes.append(f"phase_relaxed: {relaxed.protocol}")
+    else:
+        notes.append("phase_relaxed is left out: its rules are about the phases of Cholec80")
+    notes.append("deviations: of the population; sample_deviation as MATLAB's std")
+    return notes
+
+
+def _add_spreads(found: PhaseScores, prefix: str, metrics: dict[str, float]) -> None:
+    for name in ("accuracy", "precision", "recall", "jaccard"):
+        spread = getattr(found, name)
+        metrics[f"{prefix}_{name}"] = spread.mean
+        metrics[f"{prefix}_{name}_deviation"] = spread.deviation
+        metrics[f"{prefix}_{name}_sample_deviation"] = spread.sample_deviation
 
 
 def _overlap(segments: Sequence[Segment]) -> bool:
@@ -249,7 +302,7 @@ def _frames(
 ) -> tuple[list[str], list[str]]:
     """Predicted and true labels in the middle of each frame of the comparison; with ``ignore``
     only of frames inside a true segment."""
-    end = judged.seconds or max([s.end for s in (*truth, *predicted)], default=0.0)
+    end = judged.length or max([s.end for s in (*truth, *predicted)], default=0.0)
     times = (np.arange(max(round(end * rate), 1)) + 0.5) / rate
     if ignore:
         known = np.zeros(len(times), bool)

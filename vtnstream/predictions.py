@@ -5,26 +5,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vtnstream.errors import ReportError
 from vtnstream.report.reading import read_report, report_from_json
 from vtnstream.report.writers.structured import SCHEMA
-from vtnstream.types import ClassScore, Report, Segment
+from vtnstream.types import ClassScore, FrameIndex, Report, Segment, VideoInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was said of one video; ``segments`` None where no timeline was made."""
+    """What was predicted for one video; ``segments`` is None where no timeline was made."""
 
     classes: tuple[ClassScore, ...] = ()
     segments: tuple[Segment, ...] | None = None
-    rate: Fraction | None = None
     seconds: float | None = None
+    info: VideoInfo | None = None
+    frames: FrameIndex | None = None
 
     @classmethod
     def of(cls, report: Report) -> Prediction:
@@ -32,8 +34,9 @@ class Prediction:
         return cls(
             report.classes,
             report.segments,
-            report.video.average_rate,
             float(length) if length is not None else report.end_seconds,
+            report.video,
+            report.frames,
         )
 
 
@@ -42,36 +45,70 @@ class Predictions:
 
     Attributes:
         source: where they were read.
+        whole: they are one result file of a data set: every video in it counts, annotated or not.
     """
 
-    def __init__(self, source: Path, found: dict[str, Prediction]) -> None:
+    def __init__(self, source: Path, found: dict[str, Prediction], *, whole: bool = False) -> None:
         self.source = source
+        self.whole = whole
         self._found = found
-        self._by_name: dict[str, list[Prediction]] = {}
-        for name, prediction in found.items():
-            for key in {Path(name).name, Path(name).stem}:
-                self._by_name.setdefault(key, []).append(prediction)
+        self._places = {name: place for place, name in enumerate(found)}
+        self._by_name: dict[str, list[str]] = {}
+        for name in found:
+            for key in {_same(Path(name).name), _same(Path(name).stem)}:
+                self._by_name.setdefault(key, []).append(name)
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def of(self, video: Path) -> Prediction | None:
-        """The prediction of a video: by its path as it was named, else by its name, else by
+    def __getitem__(self, name: str) -> Prediction:
+        return self._found[name]
+
+    def name_of(self, video: Path) -> str | None:
+        """Under which name a video was predicted: its path as it was named, else its name, else
         its name without suffix (and without ``v_``).
 
         Raises:
             ReportError: several videos of this name were predicted.
         """
-        exact = self._found.get(str(video))
-        if exact is not None:
-            return exact
+        if str(video) in self._found:
+            return str(video)
         for key in (video.name, video.stem, video.stem.removeprefix("v_")):
-            candidates = self._by_name.get(key, [])
+            candidates = self._by_name.get(_same(key), [])
+            if len(candidates) > 1:
+                candidates = [name for name in candidates if _is_file(name, video)] or candidates
             if len(candidates) > 1:
                 raise ReportError(f"{self.source}: {len(candidates)} predictions for {key}")
             if candidates:
                 return candidates[0]
         return None
+
+    def of(self, video: Path) -> Prediction | None:
+        """The prediction of a video, see :meth:`name_of`."""
+        name = self.name_of(video)
+        return None if name is None else self._found[name]
+
+    def place(self, name: str | None) -> int:
+        """Position of a prediction in its file; behind the last where there is none."""
+        return len(self._places) if name is None else self._places[name]
+
+    def others(self, videos: Iterable[Path]) -> list[str]:
+        """Names of the predictions that are of none of these videos."""
+        taken = {self.name_of(video) for video in videos}
+        return [name for name in self._found if name not in taken]
+
+
+def _same(name: str) -> str:
+    """One form of a name, however its accents are coded."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_file(name: str, video: Path) -> bool:
+    """Whether a prediction names this very file, by another path."""
+    try:
+        return os.path.samefile(name, video)
+    except OSError:
+        return False
 
 
 def read_predictions(path: str | Path) -> Predictions:
@@ -80,16 +117,16 @@ def read_predictions(path: str | Path) -> Predictions:
     Raises:
         ReportError: unreadable, or nothing of a known kind in it.
     """
-    source = Path(path)
+    source, whole = Path(path), False
     if source.is_dir():
         found = {r.input: Prediction.of(r) for r in _folder(source)}
     elif source.suffix.lower() == ".jsonl":
         found = _json_lines(source)
     else:
-        found = _document(source)
+        found, whole = _document(source)
     if not found:
         raise ReportError(f"{path}: no predictions in it")
-    return Predictions(source, found)
+    return Predictions(source, found, whole=whole)
 
 
 def _folder(folder: Path) -> Iterator[Report]:
@@ -108,17 +145,18 @@ def _load(path: Path) -> Any:
         raise ReportError(f"{path}: not JSON ({error})") from error
 
 
-def _document(path: Path) -> dict[str, Prediction]:
+def _document(path: Path) -> tuple[dict[str, Prediction], bool]:
+    """Predictions, and whether they are one result file of ActivityNet."""
     document = _load(path)
     if isinstance(document, dict) and isinstance(document.get("results"), dict):
-        return _activitynet(path, document["results"])
+        return _activitynet(path, document["results"]), True
     documents = document if isinstance(document, list) else [document]
     reports = [
         report_from_json(json.dumps(item), where=f"{path}: document {number}")
         for number, item in enumerate(documents, 1)
         if not (isinstance(item, dict) and "error" in item)
     ]
-    return {r.input: Prediction.of(r) for r in reports}
+    return {r.input: Prediction.of(r) for r in reports}, False
 
 
 def _activitynet(path: Path, results: dict[str, Any]) -> dict[str, Prediction]:

@@ -144,3 +144,38 @@ def test_orders_belong_to_classes_or_segments(
     assert outcome.code == 2 and "segments, but these are classes" in outcome.errors[0]
     outcome = run("evaluate", table, "--model", model_folder, "--order", "multi-view-4x3")
     assert outcome.code == 0 and "4 clips x 3 crops" in outcome.out
+
+
+def test_activitynet_counts_videos_without_segments_and_unknown_ones(
+    run: Run, tmp_path: Path
+) -> None:
+    """As its own script: mAP 50 with false positives in a video without segments."""
+    jump = {"label": "jump", "segment": [10, 20]}
+    database = {
+        "aaa": {"subset": "validation", "duration": 100, "annotations": [jump]},
+        "neg": {"subset": "validation", "duration": 100, "annotations": []},
+    }
+    truth, results = tmp_path / "gt.json", tmp_path / "res.json"
+    truth.write_text(json.dumps({"database": database}))
+    found = {"aaa": [{**jump, "score": 0.8}], "neg": [{**jump, "score": 0.9}]}
+    results.write_text(json.dumps({"results": found}))
+    asked = ("evaluate", truth, "--split", "validation", "--predictions", results, "--json")
+    assert json.loads(run(*asked).out)["metrics"]["mAP@.5:.95"] == 50
+    results.write_text(json.dumps({"results": {**found, "neg": [], "new": found["neg"]}}))
+    outcome = run(*asked)
+    assert json.loads(outcome.out)["metrics"]["mAP@.5:.95"] == 50
+    assert "1 video not among the annotated ones" in outcome.err and "new" in outcome.err
+
+
+def test_annotations_in_frames_with_a_frame_rate(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "groundTruth"
+    folder.mkdir()
+    (folder / "a.txt").write_text("pour\n" * 30 + "background\n" * 15)
+    results = tmp_path / "res.json"
+    pour = {"label": "pour", "score": 1.0, "segment": [0, 2]}
+    results.write_text(json.dumps({"results": {"a": [pour]}}))
+    outcome = run("evaluate", tmp_path, "--predictions", results)
+    assert outcome.code == 1 and "--frame-rate" in outcome.errors[0]
+    outcome = run("evaluate", tmp_path, "--predictions", results, "--frame-rate", "15", "--json")
+    metrics = json.loads(outcome.out)["metrics"]
+    assert metrics["frame_accuracy"] == metrics["mAP@.5:.95"] == 100

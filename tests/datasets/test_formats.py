@@ -105,9 +105,50 @@ def test_activitynet_json(tmp_path: Path) -> None:
     assert [(a.start, a.end) for a in video.annotations] == [
         (Fraction(3, 2), Fraction(41, 4)),
         (Fraction(5), Fraction(20)),
+        (Fraction(7), Fraction(7)),
     ]
-    assert video.split == "validation"
-    assert "annotation 3: of no length" in got.warnings[0]
+    assert video.split == "validation" and video.length == 60
+
+
+def test_segments_of_no_length_and_repeats_count_in_evaluation_alone(tmp_path: Path) -> None:
+    touch(tmp_path / "v_one.mkv")
+    one = {"segment": [1, 2], "label": "jump"}
+    path = activitynet(tmp_path, [one, one, {"segment": [7, 7], "label": "run"}])
+    (video,) = read_annotations(path, overlapping=True).videos
+    assert len(video.annotations) == 3
+    learned = read_annotations(path)
+    assert len(learned.videos[0].annotations) == 1
+    assert "line 2 repeats line 1" in learned.warnings[0]
+    assert "line 3 is of no length" in learned.warnings[1]
+
+
+def test_videos_without_segments_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "gt.json"
+    some = [{"segment": [1, 2], "label": "jump"}]
+    database = {
+        "one": {"subset": "validation", "annotations": some},
+        "none": {"subset": "validation", "annotations": []},
+        "secret": {"subset": "testing", "annotations": []},
+    }
+    path.write_text(json.dumps({"database": database}))
+    read = read_annotations(path, check_files=False, overlapping=True)
+    assert [(v.path.stem, len(v.annotations)) for v in read.videos] == [("v_one", 1), ("v_none", 0)]
+    assert "subset test has no annotations at all: its 1 videos" in read.warnings[0]
+    learned = read_annotations(path, check_files=False)
+    assert len(learned.videos) == 1 and "1 videos without segments" in learned.warnings[-1]
+    table = tmp_path / "gt.csv"
+    table.write_text("path,start,end,label\na.mp4,1,2,jump\nb.mp4,,,\n")
+    videos = read_annotations(table, check_files=False, overlapping=True).videos
+    assert [(v.path.name, len(v.annotations)) for v in videos] == [("a.mp4", 1), ("b.mp4", 0)]
+    folder = tmp_path / "tcn" / "groundTruth"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("jump\njump\nbackground\n")
+    (folder / "b.txt").write_text("background\n" * 5)
+    videos = read_annotations(tmp_path / "tcn", check_files=False, overlapping=True).videos
+    assert [(v.path.stem, len(v.annotations), v.length) for v in videos] == [
+        ("a", 1, FrameCount(3)),
+        ("b", 0, FrameCount(5)),
+    ]
 
 
 @pytest.mark.parametrize(

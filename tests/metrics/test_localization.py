@@ -45,9 +45,24 @@ def test_classes_of_the_truth_alone_count() -> None:
     assert localization_scores([([], [segment(0, 1)])], thresholds=[0.5]).average == 0.0
 
 
-def test_segments_twice_and_of_no_length() -> None:
-    truth = [segment(0, 1), segment(0, 1), segment(5, 5)]
-    assert localization_scores([([segment(0, 1)], truth)], thresholds=[0.5]).average == 1.0
+def test_segments_twice_and_of_no_length_count() -> None:
+    truth = [segment(0, 1), segment(0, 1), segment(5, 5), segment(7, 8)]
+    found = localization_scores([([segment(0, 1)], truth)], thresholds=[0.5])
+    assert found.average == pytest.approx(0.25)
+
+
+def test_background_is_no_class() -> None:
+    truth = [segment(0, 1), segment(1, 9, label="background")]
+    have = [segment(0, 1), segment(1, 9, label="background")]
+    found = localization_scores([(have, truth)], thresholds=[0.5])
+    assert list(found.average_precision) == ["a"] and found.average == 1.0
+    with pytest.raises(ValueError, match="no true segment"):
+        localization_scores([(have, truth[1:])])
+
+
+def test_predictions_in_videos_without_segments_are_false_positives() -> None:
+    videos = [([segment(0, 1, 0.5)], [segment(0, 1)]), ([segment(3, 9, 0.9)], [])]
+    assert localization_scores(videos, thresholds=[0.5]).average == 0.5
 
 
 def test_a_prediction_finds_nothing_in_another_video() -> None:
@@ -65,10 +80,10 @@ def slow_average_precision(
     videos: list[tuple[list[Segment], list[Segment]]], label: str, threshold: float
 ) -> float:
     """Written from the definition: recall levels one by one, best precision from there on."""
-    queue = sorted(
-        ((s.score, v, s) for v, (have, _) in enumerate(videos) for s in have if s.label == label),
-        key=lambda item: -item[0],
-    )
+    queue = [
+        (s.score, v, s) for v, (have, _) in enumerate(videos) for s in have if s.label == label
+    ]
+    queue = [queue[i] for i in np.array([score for score, _, _ in queue]).argsort()[::-1]]
     free = {
         (v, i) for v, (_, want) in enumerate(videos) for i, s in enumerate(want) if s.label == label
     }

@@ -66,8 +66,9 @@ def read_annotations(
         format: one of :data:`FORMATS`; ``auto`` recognises it.
         videos: folder the videos lie in; None is that of the file.
         check_files: refuse annotations of videos which do not exist.
-        overlapping: allow segments of a video to overlap (evaluation may; one label a moment
-            is what a dense head learns).
+        overlapping: keep segments as they are given, for evaluation: they may overlap, stand
+            twice and be of no length, and videos without segments stay. Without it, each moment
+            has one label, as a dense head learns it.
 
     Raises:
         AnnotationError: unreadable, a wrong line (with its number), overlapping segments,
@@ -82,12 +83,19 @@ def read_annotations(
     if not lines:
         raise AnnotationError(f"{path}: no annotation in it (read as {name})")
     segments = _all_segments(path, lines)
-    found, repeated = gathered(path, lines, overlapping=overlapping)
+    found, left_out = gathered(path, lines, overlapping=overlapping)
+    if not overlapping:
+        named, found = found, tuple(video for video in found if video.annotations)
+        if len(found) < len(named):
+            count = len(named) - len(found)
+            left_out = (*left_out, f"{path}: {count} videos without segments are left out")
     if segments and not overlapping:
         for video in found:
             check_overlaps(video.annotations, f"{path}: {video.path.name}")
-    labels = stable_order(line.annotation.label for line in lines)
-    result = Annotations(path, found, labels, segments, (*warnings, *repeated))
+    labels = stable_order(item.label for video in found for item in video.annotations)
+    if not labels:
+        raise AnnotationError(f"{path}: no annotation in it (read as {name})")
+    result = Annotations(path, found, labels, segments, (*warnings, *left_out))
     if check_files:
         refuse_missing(result)
     return result
@@ -121,12 +129,14 @@ def recognise(path: Path) -> str:
 
 def _all_segments(path: Path, lines: Sequence[Line]) -> bool:
     """Whether all lines are segments (True) or whole videos (False)."""
-    kinds = {line.annotation.is_segment for line in lines}
-    if len(kinds) == 2:
-        odd = next(i for i in lines if i.annotation.is_segment != lines[0].annotation.is_segment)
-        has = "has start and end" if odd.annotation.is_segment else "has no start and end"
+    items = [line.annotation for line in lines if line.annotation is not None]
+    if not items:
+        return True
+    odd = next((item for item in items if item.is_segment != items[0].is_segment), None)
+    if odd is not None:
+        has = "has start and end" if odd.is_segment else "has no start and end"
         raise AnnotationError(
-            f"{path}: line {odd.annotation.line} {has}, line "
-            f"{lines[0].annotation.line} is the other way round: annotate all lines alike"
+            f"{path}: line {odd.line} {has}, line "
+            f"{items[0].line} is the other way round: annotate all lines alike"
         )
-    return kinds == {True}
+    return items[0].is_segment

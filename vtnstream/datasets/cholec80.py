@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vtnstream.datasets.lines import Line
 from vtnstream.datasets.lookup import VideoFolder, read_text
-from vtnstream.datasets.ms_tcn import frame_segments
+from vtnstream.datasets.ms_tcn import frame_lines
 from vtnstream.errors import AnnotationError
 
 _SUFFIX = "-phase.txt"
@@ -31,7 +31,7 @@ def read_cholec80(path: Path, videos: Path | None = None) -> tuple[list[Line], l
     lines: list[Line] = []
     for file in files:
         video = folder.find(file.name.removesuffix(_SUFFIX))
-        lines += [Line(video, item) for item in frame_segments(_phases(file))]
+        lines += frame_lines(video, _phases(file))
     return lines, []
 
 

@@ -37,13 +37,23 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedVideo:
-    """One video and every line about it; ``fold``, ``group`` and ``split`` as in the file."""
+    """One video and every line about it; ``fold``, ``group`` and ``split`` as in the file.
+
+    ``annotations`` is empty for a video without segments, ``length`` where the annotations end,
+    if the file says it.
+    """
 
     path: Path
     annotations: tuple[Annotation, ...]
     fold: str | None = None
     group: str | None = None
     split: str | None = None
+    length: Time | None = None
+
+    @property
+    def line(self) -> int:
+        """Line of the first annotation, 0 without one."""
+        return self.annotations[0].line if self.annotations else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +81,23 @@ class Annotations:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of an annotation file, whatever its format."""
+    """One line of an annotation file, whatever its format.
+
+    ``annotation`` is None where the file names a video without segments.
+    """
 
     path: Path
-    annotation: Annotation
+    annotation: Annotation | None
     fold: str | None = None
     group: str | None = None
     split: str | None = None
+    length: Time | None = None
+    number: int = 0
+
+    @property
+    def line(self) -> int:
+        """Number of the line in its file."""
+        return self.number if self.annotation is None else self.annotation.line
 
 
 def split_named(text: str | None, where: str) -> str | None:
@@ -101,7 +121,7 @@ def refuse_missing(annotations: Annotations) -> None:
     gone = annotations.missing()
     if not gone:
         return
-    shown = ", ".join(f"line {v.annotations[0].line} {v.path}" for v in gone[:_SHOWN_MISSING])
+    shown = ", ".join(f"line {v.line} {v.path}" for v in gone[:_SHOWN_MISSING])
     more = f" and {len(gone) - _SHOWN_MISSING} more" if len(gone) > _SHOWN_MISSING else ""
     raise AnnotationError(
         f"{annotations.source}: {len(gone)} of {len(annotations.videos)} videos do not exist: "
@@ -136,8 +156,14 @@ def check_overlaps(annotations: Iterable[Annotation], where: str) -> None:
 def gathered(
     path: Path, lines: Sequence[Line], *, overlapping: bool = False
 ) -> tuple[tuple[AnnotatedVideo, ...], tuple[str, ...]]:
-    """Lines gathered by video, in order of first mention; a repeated line counts once, a
-    contradiction is refused. Also returns a sentence for each repeated line."""
+    """Gather lines by video, in order of first mention.
+
+    A repeated line counts once, and a contradiction is refused. With ``overlapping``, segments
+    stay as they are given, twice where they stand twice: evaluation counts them so.
+
+    Returns:
+        The videos, and a sentence for each line that was left out.
+    """
     by_video: dict[Path, list[Line]] = {}
     for line in lines:
         by_video.setdefault(line.path, []).append(line)
@@ -148,11 +174,13 @@ def gathered(
         for line in group[1:]:
             if (line.fold, line.group, line.split) != (first.fold, first.group, first.split):
                 raise AnnotationError(
-                    f"{path}: line {line.annotation.line} puts {file.name} into another fold, "
-                    f"scene or split than line {first.annotation.line}"
+                    f"{path}: line {line.line} puts {file.name} into another fold, "
+                    f"scene or split than line {first.line}"
                 )
         kept = list(_without_repeats(path, file, group, warnings, overlapping))
-        videos.append(AnnotatedVideo(file, tuple(kept), first.fold, first.group, first.split))
+        videos.append(
+            AnnotatedVideo(file, tuple(kept), first.fold, first.group, first.split, first.length)
+        )
     return tuple(videos), tuple(warnings)
 
 
@@ -162,8 +190,15 @@ def _without_repeats(
     seen: dict[tuple[object, ...], Annotation] = {}
     for line in group:
         item = line.annotation
-        key = (item.start, item.end, *((item.label,) if overlapping else ()))
-        other = seen.setdefault(key, item)
+        if item is None:
+            continue
+        if overlapping and item.is_segment:
+            yield item
+            continue
+        if item.is_segment and item.start == item.end:
+            warnings.append(f"{path}: line {item.line} is of no length, left out")
+            continue
+        other = seen.setdefault((item.start, item.end), item)
         if other is item:
             yield item
         elif other.label == item.label:

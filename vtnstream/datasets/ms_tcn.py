@@ -20,7 +20,7 @@ def read_ms_tcn(path: Path, videos: Path | None = None) -> tuple[list[Line], lis
     """Segments of all videos, in frames; ``fold`` is the split whose test set a video is in.
 
     Videos are looked for in ``videos`` or below the folder itself. Frames called
-    ``background`` make no segments.
+    ``background`` make no segments; a video that has no others has none.
 
     Raises:
         AnnotationError: no ground truth, or a label that ``mapping.txt`` does not know (with
@@ -36,10 +36,18 @@ def read_ms_tcn(path: Path, videos: Path | None = None) -> tuple[list[Line], lis
             if known and label not in known:
                 raise AnnotationError(f"{file}: line {number}: {label!r} is not in mapping.txt")
         video, fold = folder.find(file.stem), folds.get(file.stem)
-        lines += [Line(video, item, fold=fold) for item in frame_segments(labels)]
+        lines += frame_lines(video, labels, fold)
     if not lines:
         raise AnnotationError(f"{path}: no labels in its groundTruth folder")
     return lines, []
+
+
+def frame_lines(video: Path, labels: Sequence[str], fold: str | None = None) -> list[Line]:
+    """Lines of a video that has a label for every frame; one line without a segment where all
+    frames are background."""
+    length = FrameCount(len(labels))
+    items: list[Annotation | None] = [*frame_segments(labels)] or [None]
+    return [Line(video, item, fold=fold, length=length) for item in items]
 
 
 def frame_segments(labels: Sequence[str]) -> list[Annotation]:

@@ -4,6 +4,7 @@ column is which::
     path,label[,fold][,scene][,split]             one class a video
     path,start,end,label[,fold][,scene][,split]   labelled segments of it
 
+A line of segments with nothing but a path names a video without segments, which evaluation counts.
 ``start`` and ``end`` take every form of :func:`vtnstream.timecode.parse_time`; paths are
 relative to the file's own folder.
 """
@@ -145,13 +146,17 @@ def _parse(
         position = columns.get(name)
         return "" if position is None or position >= len(cells) else cells[position]
 
-    for name in ("path", "label"):
-        if not cell(name):
-            raise AnnotationError(f"{where}: the {name} is empty")
+    if not cell("path"):
+        raise AnnotationError(f"{where}: the path is empty")
+    # A table of segments names a video without any by a line with nothing but its path.
+    bare = "start" in columns and not any(map(cell, ("label", "start", "end")))
+    if not bare and not cell("label"):
+        raise AnnotationError(f"{where}: the label is empty")
     start, end = _span(where, cell("start"), cell("end"))
     return Line(
         path=root / cell("path"),
-        annotation=Annotation(cell("label"), start, end, number),
+        annotation=None if bare else Annotation(cell("label"), start, end, number),
+        number=number,
         fold=cell("fold") or None,
         group=cell("group") or None,
         split=split_named(cell("split"), where),

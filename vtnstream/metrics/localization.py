@@ -1,11 +1,16 @@
 """Mean average precision of segments at thresholds of temporal IoU, as ActivityNet defines it
 (``eval_detection.py`` of its repository).
 
-Per class over all videos: predictions in order of score, each takes the free true segment of
+For each class over all videos: predictions in order of score, each takes the free true segment of
 its video with the highest tIoU, or the next best one that is free, as long as that reaches the
-threshold; else it is a false positive. Precision is made monotone and integrated over every
-step of recall (all points, as VOC from 2011 on). The mean goes over the classes of the truth
-alone. All values are fractions between 0 and 1.
+threshold; else it is a false positive, also in a video without true segments. Precision is made
+monotone and integrated over every step of recall (all points, as VOC from 2011 on). The mean goes
+over the classes of the truth alone, of which ``background`` is none. All values are fractions
+between 0 and 1.
+
+The numbers are those of that script: its thresholds (``linspace``, so .9 is a little less), equal
+scores in the order of ``argsort`` reversed (which differs between processors), true segments that
+stand twice count twice, and those of no length count too.
 """
 
 from __future__ import annotations
@@ -17,12 +22,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vtnstream.labels import BACKGROUND
 from vtnstream.metrics.segmentation import Labelled
 
-ACTIVITYNET_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+ACTIVITYNET_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 """tIoU .5:.05:.95, the mean over which is ActivityNet's number."""
 
-THUMOS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+THUMOS_THRESHOLDS = tuple(np.linspace(0.3, 0.7, 5).tolist())
 
 
 class ScoredSpan(Labelled, Protocol):
@@ -55,8 +61,8 @@ def localization_scores(
     """mAP over videos.
 
     Args:
-        videos: for each its predicted and its true segments. A true segment given twice or
-            of no length counts once or not at all, as peers read such files.
+        videos: for each its predicted and its true segments, either of which may be empty; in
+            the order of the predictions' file, which decides between equal scores.
         thresholds: tIoU thresholds.
 
     Raises:
@@ -64,10 +70,7 @@ def localization_scores(
     """
     if not thresholds:
         raise ValueError("no tIoU threshold")
-    truths = [
-        list({(s.start, s.end, s.label): s for s in truth if s.end > s.start}.values())
-        for _, truth in videos
-    ]
+    truths = [[s for s in truth if s.label != BACKGROUND] for _, truth in videos]
     labels = sorted({s.label for truth in truths for s in truth}, key=str)
     if not labels:
         raise ValueError("no true segment to find")
@@ -81,7 +84,8 @@ def localization_scores(
         ]
         if any(score != score for score, _, _ in predicted):
             raise ValueError(f"scores of {label!r} are not all numbers")
-        predicted.sort(key=lambda item: -item[0])  # stable: equal scores keep their order
+        order = np.array([score for score, _, _ in predicted], np.float64).argsort()[::-1]
+        predicted = [predicted[place] for place in order]
         wanted = [[s for s in truth if s.label == label] for truth in truths]
         values = _average_precisions([p[1:] for p in predicted], wanted, thresholds)
         found[label] = dict(zip(thresholds, values, strict=True))
@@ -107,7 +111,7 @@ def _average_precisions(
         if not len(starts[video]):
             continue
         overlap = temporal_iou(span.start, span.end, starts[video], ends[video])
-        order = np.argsort(-overlap, kind="stable")
+        order = overlap.argsort()[::-1]
         for row, threshold in enumerate(thresholds):
             for target in order:
                 if overlap[target] < threshold:
@@ -121,10 +125,11 @@ def _average_precisions(
 def temporal_iou(
     start: float, end: float, starts: NDArray[np.float64], ends: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """tIoU of one span with each of N: (N,)."""
+    """tIoU of one span with each of N: (N,). Of two spans of no length it is not a number."""
     shared = np.clip(np.minimum(end, ends) - np.maximum(start, starts), 0, None)
-    union = (end - start) + (ends - starts) - shared
-    return np.asarray(shared / np.where(union > 0, union, 1), np.float64)
+    union = (ends - starts) + (end - start) - shared
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(shared / union, np.float64)
 
 
 def _integrated(hits: NDArray[np.bool_], count: int) -> float:

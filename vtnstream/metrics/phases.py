@@ -5,7 +5,9 @@ with the numbers.
 ``strict``: no tolerance around transitions. In each video, precision, recall and Jaccard of
 every phase that occurs in its truth; a precision of a phase never predicted is undefined and
 left out, as MATLAB's nanmean leaves it out. Mean and standard deviation over videos for each
-phase, then over phases; accuracy is the mean over videos. All values are percentages.
+phase, then over phases; accuracy is the mean over videos. All values are percentages. Deviations
+are given both ways: numpy's (population) and MATLAB's (sample). The relaxed protocol is in
+:mod:`vtnstream.metrics.relaxed_phases`.
 """
 
 from __future__ import annotations
@@ -23,10 +25,17 @@ PROTOCOL = (
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Mean and (population) standard deviation; not a number where nothing was defined."""
+    """Mean and standard deviation; not a number where nothing was defined.
+
+    Attributes:
+        mean: of the defined values.
+        deviation: of the population (divided by n).
+        sample_deviation: of a sample (divided by n - 1), as MATLAB's ``std``; 0 for one value.
+    """
 
     mean: float
     deviation: float
+    sample_deviation: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +87,29 @@ def phase_scores(
             precision = 100 * both / said if said else np.nan
             found.setdefault(phase, []).append((precision, 100 * both / real, 100 * both / either))
     per_phase = {
-        phase: _three(rows) for phase, rows in sorted(found.items(), key=lambda item: str(item[0]))
+        phase: spreads_of(rows)
+        for phase, rows in sorted(found.items(), key=lambda item: str(item[0]))
     }
     means = list(zip(*[[s.mean for s in spreads] for spreads in per_phase.values()], strict=True))
     return PhaseScores(
-        accuracy=_spread(accuracies),
-        precision=_spread(means[0]),
-        recall=_spread(means[1]),
-        jaccard=_spread(means[2]),
+        accuracy=spread(accuracies),
+        precision=spread(means[0]),
+        recall=spread(means[1]),
+        jaccard=spread(means[2]),
         per_phase=per_phase,
     )
 
 
-def _three(rows: Sequence[tuple[float, float, float]]) -> tuple[Spread, Spread, Spread]:
+def spreads_of(rows: Sequence[tuple[float, float, float]]) -> tuple[Spread, Spread, Spread]:
+    """Precision, recall and Jaccard of one phase over videos."""
     first, second, third = zip(*rows, strict=True)
-    return _spread(first), _spread(second), _spread(third)
+    return spread(first), spread(second), spread(third)
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and deviations of the values that are numbers."""
     known = np.array([value for value in values if value == value])
     if not len(known):
         return Spread(float("nan"), float("nan"))
-    return Spread(float(known.mean()), float(known.std()))
+    sample = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    return Spread(float(known.mean()), float(known.std()), sample)

@@ -1,5 +1,9 @@
 """Metrics of timelines as MS-TCN defines them (Abu Farha and Gall, CVPR 2019; ``eval.py`` of
-its repository), with its undefined cases defined. All values are percentages.
+its repository). All values are percentages.
+
+Where neither truth nor prediction has a segment, the edit score is not a number, as there, and
+neither is its mean; F1 of no segment at all is 0. Where only the truth has none, that script
+stops with an error, and here each predicted segment is a false positive.
 
 Frame accuracy counts all frames of all videos together, background included. The edit score
 is a mean over videos. Segmental F1 counts hits and misses of all videos together. Segments
@@ -8,6 +12,7 @@ labelled background take part in neither.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,19 +64,28 @@ class SegmentCounts:
 
     @property
     def f1(self) -> float:
-        """Percent. 100 where there was nothing to find and nothing was found; 0 where only
-        one of the two is empty."""
+        """Percent; 0 where there was nothing to find or nothing was found."""
         whole = 2 * self.true_positives + self.false_positives + self.false_negatives
-        return 100.0 * 2 * self.true_positives / whole if whole else 100.0
+        return 100.0 * 2 * self.true_positives / whole if whole else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentationScores:
-    """Percentages over a set of videos; ``f1`` maps tIoU thresholds to F1."""
+    """Percentages over a set of videos.
+
+    Attributes:
+        frame_accuracy: of all frames.
+        edit: mean over videos; not a number where one of them is empty on both sides.
+        f1: tIoU threshold -> F1.
+        num_empty: videos in which neither truth nor prediction has a segment.
+        edit_of_others: mean edit score over the other videos.
+    """
 
     frame_accuracy: float
     edit: float
     f1: Mapping[float, float]
+    num_empty: int = 0
+    edit_of_others: float = math.nan
 
 
 def frame_spans(
@@ -102,7 +116,7 @@ def frame_accuracy(predicted: Sequence[Hashable], truth: Sequence[Hashable]) -> 
 
 def edit_score(predicted: Sequence[Labelled], truth: Sequence[Labelled]) -> float:
     """Segmental edit score: 100 x (1 - Levenshtein distance of the two sequences of labels /
-    length of the longer). 100 where both are empty.
+    length of the longer). Not a number where both are empty.
 
     Args:
         predicted: segments of one video in order, background left out.
@@ -110,7 +124,7 @@ def edit_score(predicted: Sequence[Labelled], truth: Sequence[Labelled]) -> floa
     """
     longer = max(len(predicted), len(truth))
     if not longer:
-        return 100.0
+        return math.nan
     row = list(range(len(truth) + 1))
     for i, have in enumerate(predicted, 1):
         diagonal, row[0] = row[0], i
@@ -181,10 +195,13 @@ def segmentation_scores(
             totals[threshold] += match_segments(have, want, threshold)
     if not count:
         raise ValueError("no frames to judge")
+    known = [edit for edit in edits if not math.isnan(edit)]
     return SegmentationScores(
         frame_accuracy=100.0 * right / count,
         edit=float(np.mean(edits)),
         f1={threshold: counts.f1 for threshold, counts in totals.items()},
+        num_empty=len(edits) - len(known),
+        edit_of_others=float(np.mean(known)) if known else math.nan,
     )
 
 

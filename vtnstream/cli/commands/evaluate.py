@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from vtnstream.config.train import UNLABELLED
 from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
 from vtnstream.errors import AnnotationError, UsageError
 from vtnstream.labels import BACKGROUND
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.config import HeadConfig
@@ -90,7 +92,7 @@ _SECTION = "Evaluation"
         section=_SECTION,
         type=click.FloatRange(min=0, min_open=True),
         metavar="X",
-        help="Frames per second of frame-wise metrics [default: 10].",
+        help="Frames per second of frame-wise metrics and of annotations in frames [default: 10].",
     ),
 )
 @shared.timeline
@@ -115,6 +117,8 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         check_files=values["model"] is not None,
         overlapping=True,
     )
+    for warning in found.warnings:
+        console.warn(warning)
     order = resolve_order(values["order"], segments=found.has_segments)
     if values["window"] is not None and not found.has_segments:
         console.warn(
@@ -122,15 +126,16 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         )
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
-        code, judged = ExitCode.OK, _from_predictions(videos, values["predictions"], console)
+        code, judged = ExitCode.OK, _from_predictions(found, videos, values, console)
         labels: tuple[str, ...] = ()
     else:
         code, judged, labels = _from_model(found, videos, order, values, console)
     if not judged:
         raise AnnotationError(f"{values['annotations']}: no video could be evaluated")
     evaluation = _evaluation(found, judged, values, labels)
-    left_out = len(videos) - len(judged)
-    _print(console, evaluation, len(judged), left_out, order, values)
+    count = sum(one.is_annotated for one in judged)
+    left_out = len(videos) - count
+    _print(console, evaluation, count, left_out, order, values)
     return code
 
 
@@ -155,29 +160,55 @@ def _selected(
     return chosen
 
 
-def _from_predictions(videos: list[AnnotatedVideo], path: str, console: Console) -> list[Judged]:
-    """Annotated videos with their stored predictions.
+def _from_predictions(
+    annotations: Annotations,
+    videos: list[AnnotatedVideo],
+    values: Mapping[str, Any],
+    console: Console,
+) -> list[Judged]:
+    """Annotated videos with their predictions, in the order of the predictions.
 
-    A video without a prediction counts as one without segments, with a warning; for class
-    annotations it is left out.
+    A video without a prediction counts as one without segments. A result file of
+    ActivityNet is read as its script does: videos that are not among the annotated ones count as
+    false positives. Both give a warning.
     """
     from vtnstream.evaluation import Judged
     from vtnstream.predictions import Prediction, read_predictions
 
+    path, rate = values["predictions"], values["frame_rate"]
+    rate = None if rate is None else Fraction(str(rate))
     predictions = read_predictions(path)
-    judged, absent = [], []
+    judged: list[tuple[int, Judged]] = []
+    absent = []
     for video in videos:
-        said = predictions.of(video.path)
-        if said is None:
+        name = predictions.name_of(video.path)
+        if name is None:
             absent.append(video.path.name)
-            if not video.annotations[0].is_segment:
+            if not annotations.has_segments:
                 continue
-            said = Prediction()
-        judged.append(Judged(video, said.rate, said.seconds, said.classes, said.segments or ()))
+        said = Prediction() if name is None else predictions[name]
+        one = Judged(
+            video, rate, said.seconds, said.classes, said.segments or (), said.info, said.frames
+        )
+        judged.append((predictions.place(name), one))
     if absent:
         shown = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
         console.warn(f"{path}: no prediction for {len(absent)} of {len(videos)} videos: {shown}")
-    return judged
+    if predictions.whole and annotations.has_segments:
+        named = videos if annotations.source.suffix == ".json" else annotations.videos
+        others = predictions.others(video.path for video in named)
+        for name in others:
+            said = predictions[name]
+            stranger = AnnotatedVideo(Path(name), ())
+            one = Judged(stranger, segments=said.segments or (), is_annotated=False)
+            judged.append((predictions.place(name), one))
+        if others:
+            shown = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
+            console.warn(
+                f"{path}: {plural(len(others), 'video')} not among the annotated ones, whose "
+                f"segments count as false positives: {shown}"
+            )
+    return [one for _, one in sorted(judged, key=lambda item: item[0])]
 
 
 def _from_model(
@@ -218,6 +249,8 @@ def _from_model(
                 float(length) if length is not None else report.end_seconds,
                 report.classes,
                 report.segments or (),
+                report.video,
+                report.frames,
             )
         )
         return report.partial
