@@ -88,11 +88,13 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
                 events.segments(told.segments, final=told.final)
             code = INTERRUPTS.end_calling()
             # The last segments are final only if the stream has ended by itself.
-            cut_short = f"stopped after {follower.num_tokens} tokens" if code else None
+            stopped = f"stopped after {follower.num_tokens} tokens" if code else None
+            cut_short = stopped or feed.cut_short
             rest = follower.rest()
-            events.segments(rest, final=not code)
+            events.segments(rest, final=cut_short is None)
             report = analyzer.followed(follower, request, localize, cut_short)
-            events.result(report, follower, rest, interrupted=bool(code))
+            final = follower.num_final + (0 if cut_short else len(rest))
+            events.result(report, final, interrupted=bool(code))
     finally:
         INTERRUPTS.end_calling()
     for warning in report.warnings:
@@ -152,13 +154,10 @@ class _Events:
         for segment in segments:
             self._say("segment", **segment_document(segment, None), final=final, **more)
 
-    def result(
-        self, report: Any, follower: Any, rest: tuple[Any, ...], *, interrupted: bool
-    ) -> None:
+    def result(self, report: Any, num_final: int, *, interrupted: bool) -> None:
         from vtnstream.report.writers.structured import report_document
 
         document = report_document(report)
         for name in ("input", "segments", "timebase"):
             del document[name]
-        final = follower.num_final + (0 if interrupted else len(rest))
-        self._say("result", **document, num_segments=final, interrupted=interrupted)
+        self._say("result", **document, num_segments=num_final, interrupted=interrupted)

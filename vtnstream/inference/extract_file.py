@@ -16,8 +16,8 @@ from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request, time_range
 from vtnstream.inference.source import Source, with_display_name
 from vtnstream.progress import Progress
-from vtnstream.transport.spool import local_copy
 from vtnstream.types import Report
+from vtnstream.video.local_copy import local_copy
 
 
 def extract_to_file(

@@ -31,8 +31,8 @@ from vtnstream.models.architectures import VideoModel
 from vtnstream.models.long_sequence.streaming import SequenceOutput
 from vtnstream.progress import Progress
 from vtnstream.transport.address import shown
-from vtnstream.transport.spool import local_copy
 from vtnstream.types import FeatureSequence, FrameIndex, Partial, TimeRange, VideoInfo
+from vtnstream.video.local_copy import local_copy
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling.grid import index_range
 

@@ -14,9 +14,9 @@ from vtnstream.encoding.extract import extract_features
 from vtnstream.inference.request import time_range
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.progress import Progress
-from vtnstream.transport.spool import local_copy
 from vtnstream.types import FloatArray, TimeRange
 from vtnstream.video.image import read_image
+from vtnstream.video.local_copy import local_copy
 from vtnstream.words.queries import Example
 from vtnstream.words.vectors import Project, unit, unit_blocks
 

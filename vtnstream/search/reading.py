@@ -14,7 +14,7 @@ from vtnstream.inference.request import TimeLike, time_range
 from vtnstream.inference.source import Source, with_display_name
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.search.space import SearchSpace
-from vtnstream.transport.spool import local_copy
+from vtnstream.video.local_copy import local_copy
 
 
 @contextmanager

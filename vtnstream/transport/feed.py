@@ -19,18 +19,32 @@ class Feed:
         name: for messages and results.
         chunks: the bytes; waits for them, and ends when :meth:`close` is called.
         stop: makes ``chunks`` end.
+        cut: filled with reasons why what came is not all of the stream.
 
     Attributes:
         playing: it is read for the last time.
     """
 
-    def __init__(self, name: str, chunks: Iterator[bytes], stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        chunks: Iterator[bytes],
+        stop: Callable[[], None],
+        cut: list[str] | None = None,
+    ) -> None:
         self.name = name
         self._chunks = chunks
         self._stop = stop
+        self._cut = [] if cut is None else cut
         self._kept = bytearray()
         self._forgotten = 0
         self.playing = False
+
+    @property
+    def cut_short(self) -> str | None:
+        """Why what was read is not all of the stream, as far as that is known: parts of it were
+        missed, or it stopped without saying that it ended. None where it ended."""
+        return "; ".join(dict.fromkeys(self._cut)) or None
 
     def __str__(self) -> str:
         return self.name

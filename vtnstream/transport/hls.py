@@ -1,19 +1,22 @@
-"""HLS playlists: their segments as one stream of bytes, from the playlist's own host only.
+"""HLS: the segments of a playlist as one stream of bytes, from the playlist's own host only.
 
 Segments of MPEG-TS, and of fragmented MP4 with their initialisation, are streams when they are
-put one after the other, so that no media library has to follow a playlist.
+put one after the other, so that no media library has to follow a playlist. Where the
+initialisation changes, a new run begins (:func:`playlist_runs`): it is a file of its own.
 """
 
 from __future__ import annotations
 
-import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from dataclasses import dataclass, field
 
 from vtnstream.errors import UsageError, VideoOpenError
-from vtnstream.transport.http import CUT, request
+from vtnstream.transport.address import unsigned
+from vtnstream.transport.http import CUT, ChangedError, GoneError, request
+from vtnstream.transport.playlist import Playlist, Segment, read_playlist
+from vtnstream.transport.ts_continuity import Continuity
 
 SIGNATURE = b"#EXTM3U"
 _MOST_BYTES = 4 << 20
@@ -22,199 +25,256 @@ _ATTEMPTS = 4
 _FROM_THE_END = 3
 """Segments of a live playlist that are still taken, as players do."""
 _MOST_VARIANTS_DEEP = 2
+_REMEMBERED = 1000
+"""Segments that are known again when the numbers of a live playlist start anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of the stream; ``length`` None is all of it from ``start`` on."""
-
-    url: str
-    start: int = 0
-    length: int | None = None
+_Key = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Playlist:
-    """Pieces numbered from ``first`` on, each with what must stand before it (or None).
+@dataclass(slots=True)
+class Following:
+    """How a live playlist is followed.
 
     Attributes:
-        ended: no more will come.
-        growing: nothing is ever taken away at its beginning.
-        seconds: longest duration of a piece: how often it is worth looking again.
-        variants: other playlists of the same film, as (bits a second, address).
+        wait: waits so many seconds; True where it is time to stop.
+        idle_seconds: without a new segment for so long, nothing more is expected.
+        warn: told of segments that were missed, and of other streams that were taken.
+        cut_short: told why the end that was reached is not said to be the end of the stream, or
+            what is missing from it.
     """
 
-    first: int
-    segments: tuple[tuple[Segment | None, Segment], ...]
-    ended: bool
-    growing: bool
-    seconds: float
-    variants: tuple[tuple[int, str], ...] = ()
+    wait: Callable[[float], bool] = lambda _: True
+    idle_seconds: float = 30.0
+    warn: Callable[[str], None] = lambda _: None
+    cut_short: Callable[[str], None] = lambda _: None
 
 
-def read_playlist(url: str, text: str) -> Playlist:
-    """What a playlist says.
-
-    Raises:
-        VideoOpenError: it names another host, is encrypted, or makes no sense.
-    """
-    first, seconds, ended, growing = 0, 6.0, False, False
-    part: tuple[int, int | None] = (0, None)
-    ahead: Segment | None = None
-    segments: list[tuple[Segment | None, Segment]] = []
-    variants: list[tuple[int, str]] = []
-    bits: int | None = None
-    for line in (line.strip() for line in text.splitlines()):
-        tag, _, value = line.partition(":")
-        if tag == "#EXT-X-MEDIA-SEQUENCE":
-            first = _number(url, value)
-        elif tag == "#EXT-X-TARGETDURATION":
-            seconds = max(0.5, float(_number(url, value)))
-        elif tag == "#EXT-X-ENDLIST":
-            ended = True
-        elif tag == "#EXT-X-PLAYLIST-TYPE":
-            growing = True
-        elif tag == "#EXT-X-KEY" and "METHOD=NONE" not in value:
-            raise VideoOpenError(f"{url}: is encrypted; remove its copy protection first")
-        elif tag == "#EXT-X-BYTERANGE":
-            part = _part(url, value, segments[-1][1] if segments else None)
-        elif tag == "#EXT-X-MAP":
-            found = re.search(r'URI="([^"]*)"', value)
-            within = re.search(r'BYTERANGE="([^"]*)"', value)
-            place = _part(url, within[1], None) if within else (0, None)
-            ahead = Segment(_own(url, found[1] if found else ""), *place)
-        elif tag == "#EXT-X-STREAM-INF":
-            rate = re.search(r"(?:^|,)BANDWIDTH=(\d+)", value)
-            bits = int(rate[1]) if rate else 0
-        elif line and not line.startswith("#"):
-            if bits is not None:
-                variants.append((bits, _own(url, line)))
-                bits = None
-            else:
-                segments.append((ahead, Segment(_own(url, line), *part)))
-                part = (0, None)
-    return Playlist(first, tuple(segments), ended, growing, seconds, tuple(variants))
-
-
-def _number(url: str, text: str) -> int:
-    if not re.fullmatch(r"\s*\d{1,15}(\.\d*)?\s*", text):
-        raise VideoOpenError(f"{url}: is no playlist that makes sense ({text[:40]!r})")
-    return int(float(text))
-
-
-def _part(url: str, text: str, before: Segment | None) -> tuple[int, int]:
-    length, _, start = text.partition("@")
-    if start:
-        return _number(url, start), _number(url, length)
-    begin = before.start + (before.length or 0) if before else 0
-    return begin, _number(url, length)
-
-
-def _own(url: str, name: str) -> str:
-    """The address of ``name`` in the playlist at ``url``.
-
-    Raises:
-        VideoOpenError: it is on another host.
-    """
-    try:
-        there, here = urlsplit(urljoin(url, name)), urlsplit(url)
-        own = there.scheme in ("http", "https") and there.netloc == here.netloc
-    except ValueError:
-        own = False
-    if not own:
-        raise VideoOpenError(
-            f"{url}: names {name[:200]}, which is not on its own host: only what was named on the "
-            "command line is read"
-        )
-    return there.geturl()
-
-
-def playlist_bytes(
-    url: str,
-    *,
-    live: bool,
-    wait: Callable[[float], bool] = lambda _: True,
-    idle_seconds: float = 30.0,
-    warn: Callable[[str], None] = lambda _: None,
-) -> Iterator[bytes]:
+def playlist_runs(url: str, following: Following | None = None) -> Iterator[tuple[int, bytes]]:
     """The segments of a playlist, one after the other, to its end.
 
     Args:
         url: of the playlist; of several variants the one with the highest rate is taken.
-        live: go on as it grows; its last segments are where a live one begins.
-        wait: waits so many seconds; True where it is time to stop.
-        idle_seconds: without a new segment for so long, the stream has ended.
-        warn: told of segments that were missed.
+        following: go on as it grows; the last segments are where a live one begins. None: it
+            must have ended.
+
+    Yields:
+        The number of the run, from 0, and bytes of it; a run ends where the initialisation
+        changes.
 
     Raises:
         VideoOpenError: it cannot be read.
-        UsageError: it is still growing, and ``live`` is False.
+        UsageError: it is still growing, and ``following`` is None.
     """
-    url, playlist = _chosen(url)
-    if not playlist.ended and not live:
+    reading = _Playlists(url)
+    playlist = reading.chosen()
+    if not playlist.ended and following is None:
         raise UsageError(f"{url}: is still growing: read it with --follow")
-    following = playlist.first
-    if not playlist.ended and not playlist.growing:
-        following += max(0, len(playlist.segments) - _FROM_THE_END)
-    ahead: Segment | None = None
-    news = time.monotonic()
-    while True:
-        if playlist.first > following:
-            warn(f"{url}: {playlist.first - following} segments were missed")
-            following = playlist.first
-        for before, segment in playlist.segments[following - playlist.first :]:
-            if before is not None and before != ahead:
-                yield from _bytes_of(before)
-                ahead = before
-            yield from _bytes_of(segment)
-            following, news = following + 1, time.monotonic()
-        if playlist.ended or time.monotonic() - news > idle_seconds or wait(playlist.seconds / 2):
+    yield from _Stream(reading, following or Following(), live=following is not None).runs(playlist)
+
+
+def playlist_bytes(url: str, following: Following) -> Iterator[bytes]:
+    """As :func:`playlist_runs` where the stream is read once, as it comes: it ends, cut short,
+    where a new run begins."""
+    for run, data in playlist_runs(url, following):
+        if run:
+            following.cut_short("its initialisation changes, which cannot be followed")
             return
-        playlist = _fetched(url)
+        yield data
 
 
-def _chosen(url: str) -> tuple[str, Playlist]:
-    for _ in range(_MOST_VARIANTS_DEEP):
-        playlist = _fetched(url)
-        if not playlist.variants:
-            return url, playlist
-        url = max(playlist.variants)[1]
-    raise VideoOpenError(f"{url}: playlists that name playlists that name playlists")
+@dataclass(slots=True)
+class _Playlists:
+    """The playlist that is read, and the others of the same video."""
+
+    url: str
+    _failed: set[str] = field(default_factory=set)
+    _media: str | None = None
+
+    def chosen(self) -> Playlist:
+        """The playlist at the address, or the variant of the highest rate that is there.
+
+        Raises:
+            VideoOpenError: there is none.
+        """
+        url = self.url
+        for _ in range(_MOST_VARIANTS_DEEP):
+            playlist = _fetched(url)
+            if not playlist.variants:
+                self._media = url
+                return playlist
+            offered = [v for v in playlist.variants if v[1] not in self._failed]
+            if not offered:
+                break
+            url = max(offered)[1]
+        else:
+            raise VideoOpenError(f"{self.url}: playlists are nested too deep")
+        raise VideoOpenError(f"{self.url}: none of its variants can be read; check the address")
+
+    def again(self, warn: Callable[[str], None]) -> Playlist:
+        """The playlist as it is now; where it is gone, another variant.
+
+        Raises:
+            VideoOpenError: none can be read at present.
+        """
+        media = self._media or self.url
+        try:
+            return _fetched(media)
+        except VideoOpenError:
+            if media == self.url:
+                raise
+            self._failed.add(media)
+            try:
+                playlist = self.chosen()
+            except VideoOpenError:
+                self._failed.clear()
+                raise
+            warn(f"{media}: is gone: {self._media} is read in its place")
+            return playlist
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Segments as they come."""
+
+    playlists: _Playlists
+    following: Following
+    live: bool
+    _run: int = 0
+    _ahead: Segment | None = None
+    _next: int = 0
+    _known: deque[_Key] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    _num_missed: int = 0
+    _counters: Continuity = field(default_factory=Continuity)
+
+    def runs(self, playlist: Playlist) -> Iterator[tuple[int, bytes]]:
+        self._next = playlist.first
+        if not playlist.ended and not playlist.growing:
+            self._next += max(0, len(playlist.segments) - _FROM_THE_END)
+        news = time.monotonic()
+        following = self.following
+        while True:
+            for before, segment in self._new(playlist):
+                yield from self._bytes(before, segment)
+                news = time.monotonic()
+            if playlist.ended:
+                return
+            if time.monotonic() - news > following.idle_seconds:
+                following.cut_short(
+                    f"nothing came for {following.idle_seconds:g} s, and the playlist does not say "
+                    "that it has ended"
+                )
+                return
+            if following.wait(playlist.seconds / 2):
+                return
+            try:
+                playlist = self.playlists.again(following.warn)
+            except VideoOpenError as error:
+                following.warn(f"{error}; trying again")
+
+    def _new(self, playlist: Playlist) -> Iterator[tuple[Segment | None, Segment | None]]:
+        """Segments of a playlist that were not taken yet."""
+        url, stop = self.playlists.url, playlist.first + len(playlist.segments)
+        fresh = self._fresh(playlist)
+        if fresh and self._is_anew(playlist):
+            self.following.warn(f"{url}: its numbers start anew at {playlist.first}")
+            self._next = stop - fresh
+        if playlist.first > self._next:
+            self._missed(playlist.first - self._next)
+            self._next = playlist.first
+        for item in playlist.segments[max(0, self._next - playlist.first) :]:
+            self._next += 1
+            yield item
+
+    def _fresh(self, playlist: Playlist) -> int:
+        """Segments at the end of a playlist that were not taken yet, by their addresses."""
+        known, count = set(self._known), 0
+        for _, segment in reversed(playlist.segments):
+            if segment is not None and _key(segment) in known:
+                break
+            count += 1
+        return count
+
+    def _is_anew(self, playlist: Playlist) -> bool:
+        """Whether numbers no longer mean the segments that they meant: all lie behind, or the
+        one that was taken last has another address."""
+        if not self._known:
+            return False
+        last = self._next - 1 - playlist.first
+        if last >= len(playlist.segments):
+            return True
+        segment = playlist.segments[last][1] if last >= 0 else None
+        return segment is not None and _key(segment) != self._known[-1]
+
+    def _missed(self, count: int) -> None:
+        self._num_missed += count
+        self.following.warn(f"{self.playlists.url}: {count} segments were missed")
+        self.following.cut_short(f"segments missed: {self._num_missed}")
+
+    def _bytes(
+        self, before: Segment | None, segment: Segment | None
+    ) -> Iterator[tuple[int, bytes]]:
+        if segment is None:
+            self._missed(1)
+            return
+        self._known.append(_key(segment))
+        if before is not None and before != self._ahead:
+            self._run += self._ahead is not None
+            self._ahead = before
+            for data in _bytes_of(before):
+                yield self._run, data
+        counters = self._counters
+        counters.begin()
+        try:
+            for data in _bytes_of(segment):
+                yield self._run, counters.take(data)
+            yield self._run, counters.end()
+        except GoneError:
+            if not self.live:
+                raise
+            self._missed(1)
+
+
+def _key(segment: Segment) -> _Key:
+    """What stays of a segment when its address is signed anew."""
+    return unsigned(segment.url), segment.start
 
 
 def _fetched(url: str) -> Playlist:
-    data = b"".join(_bytes_of(Segment(url), most=_MOST_BYTES))
+    try:
+        response = request(url, 0, None)
+        with response.body as body:
+            data = body.read(_MOST_BYTES + 1)
+    except CUT as error:
+        raise VideoOpenError(f"{url}: the connection ended ({error}); try again") from error
+    if len(data) > _MOST_BYTES:
+        raise VideoOpenError(f"{url}: is too long for a playlist")
     if not data.startswith(SIGNATURE):
         raise VideoOpenError(f"{url}: is no playlist (it does not begin with #EXTM3U)")
-    return read_playlist(url, data.decode("utf-8", "replace"))
+    return read_playlist(response.url, data.decode("utf-8", "replace"))
 
 
-def _bytes_of(segment: Segment, most: int | None = None) -> Iterator[bytes]:
-    """All of a segment; where the connection ends, it goes on from there."""
-    done, attempt, version = 0, 0, ""
-    while True:
+def _bytes_of(segment: Segment) -> Iterator[bytes]:
+    """All of a segment; where the connection ends, it goes on from there.
+
+    Raises:
+        GoneError: the server has no such file.
+        VideoOpenError: it cannot be read, or changed on the way.
+    """
+    done, attempt = 0, 0
+    version: str | None = None
+    while segment.length is None or done < segment.length:
+        rest = None if segment.length is None else segment.length - done
         try:
-            response = request(segment.url, segment.start + done, version)
+            response = request(segment.url, segment.start + done, version, length=rest)
             version = response.version
             with response.body as body:
-                if response.start == 0 and segment.start:
-                    raise VideoOpenError(f"{segment.url}: its server gives no parts of it")
-                left = segment.length if segment.length is not None else response.size
-                left = None if left is None else left - done
-                if segment.length is None and left is not None:
-                    left -= segment.start
-                while left is None or left > 0:
-                    data = body.read(_BLOCK if left is None else min(_BLOCK, left))
-                    if not data:
-                        break
+                for data in _body(response.start, body, segment.start + done, rest, response.size):
                     done += len(data)
-                    left = None if left is None else left - len(data)
-                    if most is not None and done > most:
-                        raise VideoOpenError(f"{segment.url}: is too long for a playlist")
                     yield data
-                if left:
-                    raise ConnectionError("too little came")
-                return
+            return
+        except ChangedError as error:
+            raise VideoOpenError(f"{segment.url}: changed while it was read; try again") from error
         except CUT as error:
             attempt += 1
             if attempt == _ATTEMPTS:
@@ -222,3 +282,35 @@ def _bytes_of(segment: Segment, most: int | None = None) -> Iterator[bytes]:
                     f"{segment.url}: the connection keeps ending ({error})"
                 ) from error
             time.sleep(0.2 * attempt)
+
+
+def _body(
+    begins: int, body: object, start: int, length: int | None, size: int | None
+) -> Iterator[bytes]:
+    """Bytes of a response from ``start`` of the file on, ``length`` of them or all.
+
+    Args:
+        begins: place in the file at which the response begins; a server that gives no parts
+            begins at 0, and what precedes ``start`` is read over.
+        body: of the response.
+        start: first byte wanted.
+        length: bytes wanted, None for all.
+        size: of the file, None where the server does not say.
+
+    Raises:
+        ConnectionError: too little came.
+    """
+    skipped = start - begins
+    left = length if length is not None else None if size is None else size - start
+    while left is None or left > 0:
+        wanted = skipped if skipped > 0 else _BLOCK if left is None else left
+        data = body.read(min(_BLOCK, wanted))  # type: ignore[attr-defined]
+        if not data:
+            break
+        if skipped > 0:
+            skipped -= len(data)
+            continue
+        left = None if left is None else left - len(data)
+        yield data
+    if left:
+        raise ConnectionError("too little came")

@@ -25,7 +25,7 @@ from vtnstream.transport.address import (
     shown,
 )
 from vtnstream.transport.feed import Feed
-from vtnstream.transport.hls import SIGNATURE, playlist_bytes
+from vtnstream.transport.hls import SIGNATURE, Following, playlist_bytes
 from vtnstream.transport.http import CUT, request
 from vtnstream.transport.media import open_file
 
@@ -48,6 +48,7 @@ def open_feed(path: str, *, idle_seconds: float, warn: Callable[[str], None]) ->
     """
     stop = Event()
     name = shown(path)
+    cut: list[str] = []
     if path == STANDARD_INPUT:
         chunks = _piped(stop, idle_seconds)
     elif is_file_name(path):
@@ -56,12 +57,12 @@ def open_feed(path: str, *, idle_seconds: float, warn: Callable[[str], None]) ->
         check_address(path)
         scheme = scheme_of(path)
         if scheme in WEB:
-            chunks = _from_web(path, stop, idle_seconds, warn)
+            chunks = _from_web(path, stop, idle_seconds, warn, cut)
         elif scheme == "tcp":
-            chunks = _connected(path, stop, idle_seconds)
+            chunks = _connected(path, stop, idle_seconds, cut)
         else:
             raise UsageError(f"{name}: addresses of this kind cannot be followed")
-    return Feed(name, chunks, stop.set)
+    return Feed(name, chunks, stop.set, cut)
 
 
 def _growing(path: str, stop: Event, idle_seconds: float) -> Iterator[bytes]:
@@ -100,7 +101,7 @@ def _piped(stop: Event, idle_seconds: float) -> Iterator[bytes]:
     yield from _readable(handle, lambda: os.read(handle, _BLOCK), stop, idle_seconds)
 
 
-def _connected(address: str, stop: Event, idle_seconds: float) -> Iterator[bytes]:
+def _connected(address: str, stop: Event, idle_seconds: float, cut: list[str]) -> Iterator[bytes]:
     parts = urlsplit(address)
     try:
         place = (parts.hostname or "", parts.port or 0)
@@ -111,9 +112,11 @@ def _connected(address: str, stop: Event, idle_seconds: float) -> Iterator[bytes
             f"{shown(address)}: cannot be reached ({reason}); check the address"
         ) from None
     with closing(connection):
-        yield from _readable(
-            connection.fileno(), lambda: connection.recv(_BLOCK), stop, idle_seconds
-        )
+        read = _readable(connection.fileno(), lambda: connection.recv(_BLOCK), stop, idle_seconds)
+        try:
+            yield from read
+        except ConnectionError as error:
+            cut.append(f"the connection was lost ({error.strerror or error})")
 
 
 def _readable(
@@ -125,10 +128,7 @@ def _readable(
             if time.monotonic() - quiet_since > idle_seconds:
                 return
             continue
-        try:
-            data = read()
-        except ConnectionError:
-            return
+        data = read()
         if not data:
             return
         quiet_since = time.monotonic()
@@ -136,22 +136,26 @@ def _readable(
 
 
 def _from_web(
-    url: str, stop: Event, idle_seconds: float, warn: Callable[[str], None]
+    url: str, stop: Event, idle_seconds: float, warn: Callable[[str], None], cut: list[str]
 ) -> Iterator[bytes]:
     response = request(url)
     with response.body as body:
         beginning = body.read(len(SIGNATURE))
         if beginning != SIGNATURE:
+            done = len(beginning)
             yield beginning
             try:
                 while not stop.is_set() and (data := body.read1(_BLOCK)):
+                    done += len(data)
                     yield data
             except CUT as error:
                 warn(f"{url}: the connection ended ({error})")
+                cut.append(f"the connection ended ({error})")
+            if not stop.is_set() and response.size is not None and done < response.size:
+                cut.append(f"the connection ended after {done} of {response.size} bytes")
             return
-    for data in playlist_bytes(
-        url, live=True, wait=stop.wait, idle_seconds=idle_seconds, warn=warn
-    ):
+    following = Following(stop.wait, idle_seconds, warn, cut.append)
+    for data in playlist_bytes(url, following):
         if stop.is_set():
             return
         yield data

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,24 @@ from vtnstream.transport.address import (
     scheme_of,
     shown_name,
 )
-from vtnstream.transport.hls import SIGNATURE, playlist_bytes
+from vtnstream.transport.hls import SIGNATURE, playlist_runs
 from vtnstream.transport.http import CUT, request
 
 _BLOCK = 1 << 20
 _LONGEST_NAME = 80
 
 
+Join = Callable[[Sequence[Path], Path], None]
+"""Makes one file of several that follow each other in time; raises VideoOpenError."""
+
+_Runs = Iterator[tuple[int, bytes]]
+"""Number of the file that bytes belong to, and the bytes."""
+
+
 @contextmanager
-def local_copy(path: str | Path, progress: Progress, limit_bytes: int) -> Iterator[str | Path]:
+def local_copy(
+    path: str | Path, progress: Progress, limit_bytes: int, *, join: Join
+) -> Iterator[str | Path]:
     """A name under which the video can be opened again and again while the context lasts:
     ``path`` itself, or a temporary copy. Errors name ``path`` all the same.
 
@@ -38,6 +47,7 @@ def local_copy(path: str | Path, progress: Progress, limit_bytes: int) -> Iterat
         path: a file, an address, or ``-`` for standard input.
         progress: told how much has come.
         limit_bytes: longest copy.
+        join: makes one file of a playlist whose initialisation changes.
 
     Raises:
         UsageError: an address that is not read, or a stream without end.
@@ -49,7 +59,7 @@ def local_copy(path: str | Path, progress: Progress, limit_bytes: int) -> Iterat
         return
     name = str(path)
     if name == STANDARD_INPUT:
-        incoming, total = _piped(), None
+        incoming, total = _single(_piped()), None
     else:
         check_address(name)
         if scheme_of(name) in STORES:
@@ -62,8 +72,11 @@ def local_copy(path: str | Path, progress: Progress, limit_bytes: int) -> Iterat
         incoming, total = found
     with tempfile.TemporaryDirectory(prefix="vtnstream-") as folder:
         copy = Path(folder) / _plain(name)
-        _write(copy, name, incoming, total, limit_bytes, progress)
+        runs = _write(copy, name, incoming, total, limit_bytes, progress)
         try:
+            if len(runs) > 1:
+                copy = copy.with_name(f"joined {copy.name}")
+                join(runs, copy)
             yield copy
         except VtnstreamError as error:
             if str(copy) not in str(error):
@@ -78,7 +91,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", shown_name(name))[-_LONGEST_NAME:].lstrip(".") or "video"
 
 
-def _from_web(url: str) -> tuple[Iterator[bytes], int | None] | None:
+def _from_web(url: str) -> tuple[_Runs, int | None] | None:
     """The bytes and how many, None where the file can be read where it lies."""
     if scheme_of(url) in STREAMS:
         raise UsageError(f"{url}: is a live stream: read it with --follow")
@@ -90,11 +103,15 @@ def _from_web(url: str) -> tuple[Iterator[bytes], int | None] | None:
         raise VideoOpenError(f"{url}: the connection ended ({error}); try again") from error
     if beginning == SIGNATURE:
         response.body.close()
-        return playlist_bytes(url, live=False), None
+        return playlist_runs(url), None
     if response.ranges and response.size and response.version:
         response.body.close()
         return None
-    return _downloaded(url, beginning, response.body, response.size), response.size
+    return _single(_downloaded(url, beginning, response.body, response.size)), response.size
+
+
+def _single(data: Iterator[bytes]) -> _Runs:
+    return ((0, part) for part in data)
 
 
 def _downloaded(url: str, beginning: bytes, body: Any, size: int | None) -> Iterator[bytes]:
@@ -120,18 +137,24 @@ def _piped() -> Iterator[bytes]:
 def _write(
     copy: Path,
     name: str,
-    incoming: Iterator[bytes],
+    incoming: _Runs,
     total: int | None,
     limit: int,
     progress: Progress,
-) -> None:
-    done = 0
+) -> list[Path]:
+    """Write what comes; a file for each run."""
+    done, files = 0, [copy]
     progress.start(
         f"receiving {copy.name}", total=None if total is None else total / 1e6, unit="MB"
     )
     try:
-        with open(copy, "wb") as file:
-            for data in incoming:
+        with ExitStack() as stack:
+            file = stack.enter_context(open(copy, "wb"))
+            for run, data in incoming:
+                if run >= len(files):
+                    files.append(copy.with_name(f"{run} {copy.name}"))
+                    stack.close()
+                    file = stack.enter_context(open(files[-1], "wb"))
                 done += len(data)
                 if done > limit:
                     raise VideoOpenError(
@@ -151,3 +174,4 @@ def _write(
         progress.finish()
     if not done:
         raise VideoOpenError(f"{name}: is empty (0 bytes)")
+    return files

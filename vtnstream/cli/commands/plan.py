@@ -20,7 +20,7 @@ from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
 from vtnstream.config.shipped import bundled_model
 from vtnstream.timecode import format_time
-from vtnstream.transport.spool import local_copy
+from vtnstream.video.local_copy import local_copy
 
 if TYPE_CHECKING:
     from vtnstream.inference.plan import Plan

@@ -1,0 +1,39 @@
+"""Playlists whose initialisation changes become one video, cut where it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.synth import Film, read
+from vtnstream.errors import VideoOpenError
+from vtnstream.video.local_copy import join_runs
+
+
+def test_runs_of_other_sizes_follow_each_other(tmp_path: Path) -> None:
+    fragmented = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    parts = [
+        Film(count=50, b_frames=2, muxer=fragmented).write(tmp_path / "a.mp4"),
+        Film(count=30, size=(64, 48), muxer=fragmented).write(tmp_path / "b.mp4"),
+    ]
+    join_runs(parts, tmp_path / "joined")
+    with av.open(str(tmp_path / "joined")) as container:
+        frames = [
+            (
+                float(f.time) - container.start_time / 1e6,
+                f.width,
+                read(f.to_ndarray(format="rgb24")),
+            )
+            for f in container.decode(video=0)
+        ]
+    assert [n for _, _, n in frames] == [*range(50), *range(30)]
+    assert [w for _, w, _ in frames] == [128] * 50 + [64] * 30
+    assert [t for t, _, _ in frames] == pytest.approx([k / 25 for k in range(80)], abs=2e-3)
+
+
+def test_codecs_that_cannot_change_are_refused(tmp_path: Path) -> None:
+    film = Film(count=5, codec="libvpx-vp9", options={}).write(tmp_path / "a.webm")
+    with pytest.raises(VideoOpenError, match="changes its initialisation, which vp9"):
+        join_runs([film, film], tmp_path / "joined")
