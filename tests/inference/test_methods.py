@@ -1,4 +1,4 @@
-"""The ways through the model give the same answer (``spec`` section 1, inference methods)."""
+"""All inference methods give the same answer."""
 
 from __future__ import annotations
 

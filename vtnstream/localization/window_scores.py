@@ -1,4 +1,4 @@
-"""Sliding windows of tokens and how their scores become scores per token (spec section 4)."""
+"""Sliding windows of tokens, and how their scores become scores per token."""
 
 from __future__ import annotations
 
