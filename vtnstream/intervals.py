@@ -17,14 +17,14 @@ class Interval(NamedTuple):
         return max(0.0, self.end - self.start)
 
 
-def intersection(a: Interval, b: Interval) -> float:
+def _intersection(a: Interval, b: Interval) -> float:
     """Length in seconds of the intersection of two intervals."""
     return max(0.0, min(a.end, b.end) - max(a.start, b.start))
 
 
 def temporal_iou(a: Interval, b: Interval) -> float:
     """Temporal intersection over union (tIoU) of two intervals; 0 if both are empty."""
-    shared = intersection(a, b)
+    shared = _intersection(a, b)
     union = a.length + b.length - shared
     return shared / union if union > 0 else 0.0
 

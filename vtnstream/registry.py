@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from vtnstream.errors import UsageError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
@@ -17,7 +17,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def lookup(table: Mapping[str, T], name: str, what: str) -> T:
+def lookup(table: Mapping[str, _T], name: str, what: str) -> _T:
     """``table[name]``; ``what`` describes the names in the message.
 
     Raises:

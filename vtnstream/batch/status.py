@@ -29,7 +29,7 @@ from vtnstream.features.lock import lock_file
 SCHEMA = "vtnstream/status/1"
 """Name and version of the schema. A version may gain keys; existing keys never change."""
 
-STATUS_FILE = "status.jsonl"
+_STATUS_FILE = "status.jsonl"
 _STATUS_FILES = re.compile(r"status(-\d+-of-\d+)?\.jsonl")
 
 _OBJECTS = "status"
@@ -143,7 +143,7 @@ class StatusFile:
     """A status file in the output folder, locked by one process at a time."""
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
-        name = STATUS_FILE if shard is None else f"status-{shard.label}.jsonl"
+        name = _STATUS_FILE if shard is None else f"status-{shard.label}.jsonl"
         self.path = folder / name
         self._lock: BinaryIO | None = None
         self._descriptor: int | None = None

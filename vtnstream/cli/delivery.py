@@ -80,7 +80,7 @@ class Delivery:
         self._num_printed += 1
 
 
-class JsonDelivery(Delivery):
+class _JsonDelivery(Delivery):
     """Prints one document, or an array that is always closed."""
 
     def fail(self, path: str, message: str) -> None:
@@ -104,7 +104,7 @@ class JsonDelivery(Delivery):
         self._console.out(lead + text.rstrip("\n"))
 
 
-class JsonLinesDelivery(Delivery):
+class _JsonLinesDelivery(Delivery):
     """Prints one event per line."""
 
     def begin(self, path: str) -> None:
@@ -151,7 +151,7 @@ def make_delivery(
         _check_folder(directory)
     kind = Delivery
     if values["json"] or values["jsonl"]:
-        kind = JsonDelivery if values["json"] else JsonLinesDelivery
+        kind = _JsonDelivery if values["json"] else _JsonLinesDelivery
     return kind(console, inputs, values["top_k"], directory, files)
 
 

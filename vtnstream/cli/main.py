@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn, TextIO
 
-INTERRUPTED = 130
+_INTERRUPTED = 130
 
 
 def run() -> NoReturn:
     """The console script ``vtnstream``."""
-    code = INTERRUPTED
+    code = _INTERRUPTED
     try:
         from vtnstream.cli.framework.interrupts import INTERRUPTS
 

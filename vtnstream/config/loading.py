@@ -14,10 +14,10 @@ from vtnstream.errors import ConfigError, UsageError
 from vtnstream.registry import suggestion
 from vtnstream.timecode import parse_rate
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str = "config") -> T:
+def from_dict(cls: type[_T], data: Mapping[str, Any], *, where: str = "config") -> _T:
     """Build a (nested) config dataclass.
 
     Args:

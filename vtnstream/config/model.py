@@ -16,8 +16,8 @@ from vtnstream.config.vivit import ViViTConfig
 from vtnstream.errors import ConfigError
 from vtnstream.labels import BACKGROUND
 
-ARCHITECTURES = ("vtn", "vivit")
-SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
+_ARCHITECTURES = ("vtn", "vivit")
+_SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
 CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
@@ -39,7 +39,7 @@ class SamplingConfig:
     stride: int = 8
 
     def __post_init__(self) -> None:
-        one_of("sampling.kind", self.kind, SAMPLING_KINDS)
+        one_of("sampling.kind", self.kind, _SAMPLING_KINDS)
         positive(fps=float(self.fps), num_frames=self.num_frames, stride=self.stride)
 
     def describe(self, frames: int = 1) -> str:
@@ -264,7 +264,7 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
 
     def __post_init__(self) -> None:
-        one_of("architecture", self.architecture, ARCHITECTURES)
+        one_of("architecture", self.architecture, _ARCHITECTURES)
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         check_causal_norm(self.temporal, self.feature_norm)
         if self.schema != 1:

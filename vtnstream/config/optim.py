@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from vtnstream.config.checks import one_of
 from vtnstream.errors import ConfigError
 
-OPTIMIZERS = ("adamw", "sgd")
-SCHEDULES = ("onecycle", "cosine", "step", "constant")
-CLASS_WEIGHTS = ("none", "balanced", "root")
-DECAYED = ("matrices", "all")
+_OPTIMIZERS = ("adamw", "sgd")
+_SCHEDULES = ("onecycle", "cosine", "step", "constant")
+_CLASS_WEIGHTS = ("none", "balanced", "root")
+_DECAYED = ("matrices", "all")
 ON_TROUBLE = ("stop", "skip")
 
 
@@ -90,10 +90,10 @@ class OptimConfig:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        one_of("optim.optimizer", self.optimizer, OPTIMIZERS)
-        one_of("optim.schedule", self.schedule, SCHEDULES)
-        one_of("optim.class_weights", self.class_weights, CLASS_WEIGHTS)
-        one_of("optim.decayed", self.decayed, DECAYED)
+        one_of("optim.optimizer", self.optimizer, _OPTIMIZERS)
+        one_of("optim.schedule", self.schedule, _SCHEDULES)
+        one_of("optim.class_weights", self.class_weights, _CLASS_WEIGHTS)
+        one_of("optim.decayed", self.decayed, _DECAYED)
         one_of("optim.on_bad_loss", self.on_bad_loss, ON_TROUBLE)
         for name in ("epochs", "batch_size", "batch_tokens", "learning_rate", "layer_decay"):
             if not getattr(self, name) > 0:

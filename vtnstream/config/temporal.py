@@ -10,22 +10,22 @@ from vtnstream.config.checks import one_of, positive
 from vtnstream.errors import ConfigError
 from vtnstream.registry import suggestion
 
-KINDS = ("longformer", "full", "tcn")
-TRANSFORMERS = "transformers:"
+_KINDS = ("longformer", "full", "tcn")
+_TRANSFORMERS = "transformers:"
 """Prefix of kinds that name a class of transformers, such as ``transformers:BertModel``."""
 
-POSITION_KINDS = ("rotary", "learned", "fixed", "none")
-TOKEN_INPUTS = (
+_POSITION_KINDS = ("rotary", "learned", "fixed", "none")
+_TOKEN_INPUTS = (
     "feature",
     "feature+difference",
     "feature+difference+similarity",
     "feature+context",
 )
-LOOK_AHEAD = TOKEN_INPUTS[2:]
+_LOOK_AHEAD = _TOKEN_INPUTS[2:]
 """Token inputs that compare a token with later ones."""
-ATTENTIONS = ("learned", "uniform")
-MOST_TCN_LAYERS = 16
-MOST_HEADS = 4096
+_ATTENTIONS = ("learned", "uniform")
+_MOST_TCN_LAYERS = 16
+_MOST_HEADS = 4096
 """Bound on the heads. Lists with one entry per head are built before the number of heads can be
 compared with D."""
 
@@ -101,15 +101,15 @@ class TemporalConfig:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("temporal.token_inputs", self.token_inputs, TOKEN_INPUTS)
-        one_of("temporal.positions", self.positions, POSITION_KINDS)
+        one_of("temporal.token_inputs", self.token_inputs, _TOKEN_INPUTS)
+        one_of("temporal.positions", self.positions, _POSITION_KINDS)
         one_of("temporal.window_positions", self.window_positions, ("absolute", "clip"))
-        one_of("temporal.attention", self.attention, ATTENTIONS)
+        one_of("temporal.attention", self.attention, _ATTENTIONS)
         positive(num_heads=self.num_heads)
         if self.kind != "tcn":
             positive(num_layers=self.num_layers)
-        if self.num_heads > MOST_HEADS:
-            raise ConfigError(f"temporal.num_heads is at most {MOST_HEADS}")
+        if self.num_heads > _MOST_HEADS:
+            raise ConfigError(f"temporal.num_heads is at most {_MOST_HEADS}")
         positive(intermediate_size=self.intermediate_size, max_positions=self.max_positions - 2)
         positive(context=self.context, num_stages=self.num_stages, members=self.members)
         if not 0 <= self.input_dropout < 1:
@@ -135,10 +135,10 @@ class TemporalConfig:
             raise ConfigError(f"temporal.causal needs kind longformer or tcn, not {self.kind!r}")
         if self.dilation != ((1,),):
             raise ConfigError("temporal.causal and temporal.dilation exclude each other")
-        if self.token_inputs in LOOK_AHEAD:
+        if self.token_inputs in _LOOK_AHEAD:
             raise ConfigError(
                 f"temporal.causal: token_inputs {self.token_inputs} compares a token with later "
-                f"ones: use {TOKEN_INPUTS[1]}"
+                f"ones: use {_TOKEN_INPUTS[1]}"
             )
 
     def _check_dilation(self) -> None:
@@ -153,13 +153,13 @@ class TemporalConfig:
         if self.transformers_class is not None:
             self._check_transformers()
             return
-        if self.kind not in KINDS:
+        if self.kind not in _KINDS:
             raise ConfigError(
-                f"temporal.kind must be {', '.join(KINDS)} or {TRANSFORMERS}CLASS, not "
-                f"{self.kind!r}{suggestion(self.kind, KINDS)}"
+                f"temporal.kind must be {', '.join(_KINDS)} or {_TRANSFORMERS}CLASS, not "
+                f"{self.kind!r}{suggestion(self.kind, _KINDS)}"
             )
         if self.arguments:
-            raise ConfigError(f"temporal.arguments needs a kind {TRANSFORMERS}CLASS")
+            raise ConfigError(f"temporal.arguments needs a kind {_TRANSFORMERS}CLASS")
         if self.kind == "full" and self.dilation != ((1,),):
             raise ConfigError("temporal.dilation needs the kind longformer")
         if self.kind == "tcn":
@@ -179,9 +179,9 @@ class TemporalConfig:
             if given:
                 hint = " (write positions = none)" if name == "positions" else ""
                 raise ConfigError(f"temporal.{name} has no effect on the kind tcn{hint}")
-        if not 0 <= self.num_layers <= MOST_TCN_LAYERS:
+        if not 0 <= self.num_layers <= _MOST_TCN_LAYERS:
             raise ConfigError(
-                f"temporal.num_layers of a tcn must be from 0 to {MOST_TCN_LAYERS}, because the "
+                f"temporal.num_layers of a tcn must be from 0 to {_MOST_TCN_LAYERS}, because the "
                 "dilation doubles with each layer"
             )
         if self.num_stages > 1 and not self.num_layers:
@@ -205,7 +205,9 @@ class TemporalConfig:
     @property
     def transformers_class(self) -> str | None:
         """Name of the ``transformers`` class, or None."""
-        return self.kind.removeprefix(TRANSFORMERS) if self.kind.startswith(TRANSFORMERS) else None
+        return (
+            self.kind.removeprefix(_TRANSFORMERS) if self.kind.startswith(_TRANSFORMERS) else None
+        )
 
     @property
     def attention_windows(self) -> tuple[int, ...]:
@@ -272,6 +274,6 @@ def check_causal_norm(temporal: TemporalConfig, feature_norm: str) -> None:
 
 def table_of(kind: str) -> dict[str, Any]:
     """The table for a kind that is given alone."""
-    if kind.startswith(TRANSFORMERS):
+    if kind.startswith(_TRANSFORMERS):
         return {"kind": kind, "positions": "learned"}
     return {"kind": kind, "positions": "none"} if kind == "tcn" else {"kind": kind}

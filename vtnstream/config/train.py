@@ -22,10 +22,10 @@ TASKS = ("auto", "classification", "dense", "both")
 UNLABELLED = ("auto", "background", "ignore")
 RECIPES = ("auto", "own", "tcn", "ms-tcn", "probe", "attention")
 ENSEMBLES = ("folds", "none")
-MODES = ("frozen", "end-to-end", "two-stage")
+_MODES = ("frozen", "end-to-end", "two-stage")
 RANDOM_WEIGHTS = "random"
-PRECISIONS = ("float32", "bfloat16", "float16")
-WEIGHT_INITS = ("xavier", "normal")
+_PRECISIONS = ("float32", "bfloat16", "float16")
+_WEIGHT_INITS = ("xavier", "normal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +220,12 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
-        one_of("mode", self.mode, MODES)
+        one_of("mode", self.mode, _MODES)
         one_of("recipe", self.recipe, RECIPES)
         one_of("ensemble", self.ensemble, ENSEMBLES)
         if not self.search_seconds >= 0:
             raise ConfigError(f"search_seconds cannot be negative: {self.search_seconds}")
-        one_of("precision", self.precision, PRECISIONS)
+        one_of("precision", self.precision, _PRECISIONS)
         kept = ("none", "video_mean", "dataset") if self.start else ("none", "video_mean")
         if self.mode == "end-to-end" and self.feature_norm not in kept:
             raise ConfigError(
@@ -235,7 +235,7 @@ class TrainConfig:
             self._check_frozen()
         one_of("task", self.task, TASKS)
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
-        one_of("weight_init", self.weight_init, WEIGHT_INITS)
+        one_of("weight_init", self.weight_init, _WEIGHT_INITS)
         check_causal_norm(self.temporal, self.feature_norm)
         if self.head.labels or self.head.dense_labels:
             raise ConfigError("head: labels come from the annotations: leave them out")

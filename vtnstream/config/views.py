@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from vtnstream.errors import ConfigError
 
-NUM_CROPS = (1, 3)
+_NUM_CROPS = (1, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ViewsConfig:
     def __post_init__(self) -> None:
         if self.num_clips < 1 or self.num_frames < 1 or self.clip_seconds <= 0:
             raise ConfigError("views need at least one clip of at least one frame")
-        if self.num_crops not in NUM_CROPS:
+        if self.num_crops not in _NUM_CROPS:
             raise ConfigError(f"views have 1 or 3 crops, not {self.num_crops}")
 
     @classmethod

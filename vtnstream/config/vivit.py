@@ -9,7 +9,7 @@ from fractions import Fraction
 from vtnstream.errors import ConfigError
 
 FORMS = ("joint", "factorised-encoder", "factorised-self-attention", "factorised-dot-product")
-TUBELET_INITS = ("central-frame", "average")
+_TUBELET_INITS = ("central-frame", "average")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ViViTConfig:
     tubelet_init: str = "central-frame"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("form", FORMS), ("tubelet_init", TUBELET_INITS)):
+        for name, allowed in (("form", FORMS), ("tubelet_init", _TUBELET_INITS)):
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(

@@ -18,11 +18,11 @@ from vtnstream.errors import VideoOpenError
 from vtnstream.transport.address import is_address, unsigned
 from vtnstream.transport.media import open_media
 
-SCHEMA = 1
+_SCHEMA = 1
 """Version of the store; increased when the meaning of stored bytes changes."""
 
-NUM_BLOCKS = 16
-BLOCK_BYTES = 64 * 1024
+_NUM_BLOCKS = 16
+_BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class FeatureKey:
     weights_sha256: str
     dtype: str
     backend: str
-    schema: int = SCHEMA
+    schema: int = _SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -112,11 +112,11 @@ def video_identity(path: str | Path) -> VideoIdentity:
         with opened.file if opened else open(path, "rb") as file:
             size = opened.size if opened else os.fstat(file.fileno()).st_size
             digest = hashlib.sha256(opened.version.encode() if opened else b"")
-            last = max(0, size - BLOCK_BYTES)
-            count = 2 if remote else NUM_BLOCKS
+            last = max(0, size - _BLOCK_BYTES)
+            count = 2 if remote else _NUM_BLOCKS
             for offset in sorted({last * i // (count - 1) for i in range(count)}):
                 file.seek(offset)
-                digest.update(_read(file, BLOCK_BYTES))
+                digest.update(_read(file, _BLOCK_BYTES))
     except OSError as error:
         raise VideoOpenError(f"{path}: {error.strerror or error}") from error
     return VideoIdentity(size, digest.hexdigest())

@@ -6,7 +6,7 @@ import numpy as np
 
 from vtnstream.types import Features, FeatureSequence
 
-BLOCK = 4096
+_BLOCK = 4096
 
 
 def shuffled(features: FeatureSequence, seed: int) -> Features:
@@ -22,7 +22,7 @@ def shuffled(features: FeatureSequence, seed: int) -> Features:
     place[np.random.default_rng(seed).permutation(count)] = np.arange(count)
     values = np.empty((count, features.num_features), np.float32)
     start = 0
-    for block in features.blocks(BLOCK):
+    for block in features.blocks(_BLOCK):
         values[place[start : start + len(block)]] = block
         start += len(block)
     return Features(values, features.times)

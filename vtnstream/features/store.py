@@ -30,8 +30,8 @@ from vtnstream.features.key import FeatureKey
 from vtnstream.features.lock import StoreLock
 from vtnstream.types import DecodeStats, FloatArray, FrameIndex, FrameRun, TokenTimes
 
-TARGET_BYTES = 2**20
-TARGET_SECONDS = 60.0
+_TARGET_BYTES = 2**20
+_TARGET_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class StoreLayout:
         cls, num_features: int, batch_size: int, tokens_per_second: float | None
     ) -> StoreLayout:
         """A layout with chunks of whole batches, of about 1 MB or 60 s, whichever is less."""
-        tokens = TARGET_BYTES / (4 * num_features)
+        tokens = _TARGET_BYTES / (4 * num_features)
         if tokens_per_second:
-            tokens = min(tokens, TARGET_SECONDS * tokens_per_second)
+            tokens = min(tokens, _TARGET_SECONDS * tokens_per_second)
         batches = max(1, round(tokens / batch_size))
         return cls(num_features, batch_size, batches * batch_size)
 
@@ -202,7 +202,7 @@ class FeatureStore:
         if chunk.first_index % layout.chunk_tokens or chunk.values.shape[1] != layout.num_features:
             raise StoreError(f"{self.directory}: the chunk does not match the store's layout")
         number = chunk.first_index // layout.chunk_tokens
-        publish(self.chunk_path(number), chunk.to_bytes())
+        _publish(self.chunk_path(number), chunk.to_bytes())
         if self._index is not None:
             self._index[number] = ChunkInfo.of(chunk)
 
@@ -318,14 +318,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write ``data`` with a checksum, for :func:`read_json`."""
     text = json.dumps({"data": data, "sha256": _json_digest(data)}, sort_keys=True, indent=1)
-    publish(path, text.encode())
+    _publish(path, text.encode())
 
 
 def _json_digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def publish(path: Path, data: bytes) -> None:
+def _publish(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically and durably.
 
     Raises:

@@ -111,8 +111,8 @@ def to_rgb(
     width, height = size
 
     def resampled(plane: Tensor) -> Tensor:
-        down = weights(interpolation, plane.shape[0], height, plane.device)
-        across = weights(interpolation, plane.shape[1], width, plane.device)
+        down = _weights(interpolation, plane.shape[0], height, plane.device)
+        across = _weights(interpolation, plane.shape[1], width, plane.device)
         return down @ (plane.float() / colour.levels) @ across.T
 
     y = resampled(luma)  # (height, width)
@@ -184,7 +184,7 @@ results (of samples when a frame is scaled up), and the number of samples per re
 
 
 @lru_cache(maxsize=64)
-def weights(interpolation: str, samples: int, size: int, device: torch.device) -> Tensor:
+def _weights(interpolation: str, samples: int, size: int, device: torch.device) -> Tensor:
     """The resampling matrix (size, samples) float32: the weight of each sample in each result.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import av
 import av.codec.hwaccel
 
-CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "prores")
+_CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "prores")
 """Common codecs whose decoders are listed."""
 
 
@@ -20,6 +20,6 @@ def library_versions() -> dict[str, Any]:
         "libraries": {
             name: ".".join(map(str, version)) for name, version in av.library_versions.items()
         },
-        "decoders": [name for name in CODECS if name in av.codecs_available],
+        "decoders": [name for name in _CODECS if name in av.codecs_available],
         "hardware": av.codec.hwaccel.hwdevices_available(),
     }

@@ -26,8 +26,8 @@ from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 from vtnstream.optional import require
 
-LOCAL = "local"
-CORES_PER_ACTOR = 2
+_LOCAL = "local"
+_CORES_PER_ACTOR = 2
 """One core for the decoder and one for the model."""
 
 _POLL_SECONDS = 0.2
@@ -93,14 +93,14 @@ class RayPool:
         config: BatchConfig,
         *,
         place: str,
-        address: str = LOCAL,
+        address: str = _LOCAL,
         gpus: bool | None = None,
         threads: int | None = None,
         messages: MessageSink | None = None,
     ) -> None:
         self._config, self._address, self._wants_gpus = config, address, gpus
         self._arguments = (pickle.dumps(make_executor), place, os.getcwd())
-        self._cores = threads or CORES_PER_ACTOR
+        self._cores = threads or _CORES_PER_ACTOR
         self._messages = messages or IgnoreMessages()
         self._facts: ExecutorInfo | None = None
         self._actors: list[_Actor] = []
@@ -113,7 +113,7 @@ class RayPool:
         ray = self._ray = require("ray", "ray")
         handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if self._address == LOCAL:
+        if self._address == _LOCAL:
             options["include_dashboard"] = False
         try:
             # For Ray, "local" means a new cluster, even if another one runs.

@@ -84,7 +84,7 @@ class AnalysisExecutor:
             "formats": list(formats),
             "top_k": top_k,
         }
-        self.facts = executor_info(settings, self.encoder, runtime, f"model {config.name}")
+        self.facts = _executor_info(settings, self.encoder, runtime, f"model {config.name}")
 
     @property
     def encoder(self) -> FrameEncoder:
@@ -160,7 +160,7 @@ class ExtractExecutor:
             "part": dataclasses.asdict(part),
         }
         about = f"backbone {encoder.config.name}"
-        self.facts = executor_info(settings, encoder, runtime, about, warnings)
+        self.facts = _executor_info(settings, encoder, runtime, about, warnings)
 
     def run(self, task: Task, progress: Progress) -> Result:
         from vtnstream.inference.extract_file import extract_to_file
@@ -180,7 +180,7 @@ class ExtractExecutor:
         return Result([target], report.partial, report.warnings)
 
 
-def executor_info(
+def _executor_info(
     settings: Mapping[str, Any],
     encoder: FrameEncoder,
     runtime: RuntimeConfig,

@@ -22,7 +22,7 @@ from vtnstream.batch.workers.process import STOP_SIGNALS, Event, WorkerProcess
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 
-WORKER_BYTES = 3 * 2**30
+_WORKER_BYTES = 3 * 2**30
 """Expected memory of a worker with torch and a model; limits the default number of workers."""
 
 _MEMORY_SHARE = 0.9
@@ -277,5 +277,5 @@ class LocalPool:
 def _num_workers() -> int:
     """One worker per two cores (one for the decoder, one for the model), limited by memory."""
     memory = machine.memory_bytes()
-    by_memory = machine.num_cores() if memory is None else memory // WORKER_BYTES
+    by_memory = machine.num_cores() if memory is None else memory // _WORKER_BYTES
     return max(1, min(machine.num_cores() // 2, by_memory))

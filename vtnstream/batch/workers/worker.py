@@ -68,7 +68,7 @@ def _serve(channel: Channel) -> None:
 
 def _work(executor: Executor, task: Task, channel: Channel) -> None:
     try:
-        outcome = attempt(executor, task, ChannelProgress(channel))
+        outcome = attempt(executor, task, _ChannelProgress(channel))
     except RequestRefused as error:
         channel.send("refused", error=str(error))
     else:
@@ -89,7 +89,7 @@ class Channel:
             self._out.flush()
 
 
-class ChannelProgress:
+class _ChannelProgress:
     """Sends progress and warnings to the parent."""
 
     def __init__(self, channel: Channel) -> None:

@@ -23,16 +23,16 @@ from vtnstream.report.naming import file_name, output_names
 if TYPE_CHECKING:
     from vtnstream.types import AttentionMap, FloatArray, Moment, Partial, Report
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream attention surgery.mp4 --model models/surgery
 vtnstream attention movie.mkv --layer 1 --head 3 --top 5
 vtnstream attention match.mp4 -o attention/
 """
-NUM_STILLS, STILL_HEIGHT = 12, 120
+_NUM_STILLS, _STILL_HEIGHT = 12, 120
 """Number of frames in the image (evenly spaced and at the strongest moments), and their height."""
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @shared.model
 @shared.features
@@ -215,7 +215,7 @@ class _AttentionResult:
 
         times = self.found.times
         middles = (times.start_seconds + times.end_seconds) / 2
-        count = min(NUM_STILLS, len(middles))
+        count = min(_NUM_STILLS, len(middles))
         picks = np.linspace(0, len(middles) - 1, count).round().astype(int)
         for moment in self.moments[: count // 2]:
             token = int(np.abs(times.start_seconds - moment.start).argmin())
@@ -223,7 +223,7 @@ class _AttentionResult:
         picks = np.unique(picks)
         seconds = [float(times.start_seconds[i]) for i in picks]
         return attention_picture(
-            stills(self.report.input, seconds, height=STILL_HEIGHT, stream=stream),
+            stills(self.report.input, seconds, height=_STILL_HEIGHT, stream=stream),
             seconds,
             [float(self.multiples[i]) for i in picks],
             self.curve,

@@ -39,21 +39,21 @@ def batch() -> None:
     """
 
 
-TIMELINE_EXAMPLES = """
+_TIMELINE_EXAMPLES = """
 vtnstream batch timeline recordings/ --recursive --model models/surgery -o results
 vtnstream batch timeline --files-from list.txt -o results -f json,csv --workers 4 --timeout 2:00:00
 vtnstream batch timeline recordings/ -r -o results --retry-failed --jsonl | jq .status
 sbatch --array=0-9 --wrap 'vtnstream batch timeline recordings/ -r -o results --shard auto'
 """
-CLASSIFY_EXAMPLES = """
+_CLASSIFY_EXAMPLES = """
 vtnstream batch classify recordings/ --recursive --model models/surgery -o results --top-k 3
 find /archive -name '*.mp4' -print0 | vtnstream batch classify -0 - -o results
 """
-EXTRACT_EXAMPLES = """
+_EXTRACT_EXAMPLES = """
 vtnstream batch extract recordings/ --recursive --model models/surgery -o features
 vtnstream batch extract recordings/ -r --backbone resnet50 --pretrained --shard 3/10 -o features
 """
-STATUS_EXAMPLES = """
+_STATUS_EXAMPLES = """
 vtnstream batch status results
 vtnstream batch status results --failed
 vtnstream batch status results --jsonl | jq -r 'select(.code == "timeout").path'
@@ -73,7 +73,7 @@ def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig 
     return batch_options.run(console, values, make_executor, suffixes)
 
 
-@batch_command(batch, timeline_one, TIMELINE_EXAMPLES)
+@batch_command(batch, timeline_one, _TIMELINE_EXAMPLES)
 def timeline(console: Console, /, **values: Any) -> ExitCode:
     """Find labelled segments in each of INPUTS and write the results to OUT.
 
@@ -83,7 +83,7 @@ def timeline(console: Console, /, **values: Any) -> ExitCode:
     return _analyze(console, values, shared.timeline_from(values))
 
 
-@batch_command(batch, classify_one, CLASSIFY_EXAMPLES)
+@batch_command(batch, classify_one, _CLASSIFY_EXAMPLES)
 def classify(console: Console, /, **values: Any) -> ExitCode:
     """Classify each of INPUTS and write the results to OUT.
 
@@ -93,7 +93,7 @@ def classify(console: Console, /, **values: Any) -> ExitCode:
     return _analyze(console, values, None)
 
 
-@batch_command(batch, extract_one, EXTRACT_EXAMPLES)
+@batch_command(batch, extract_one, _EXTRACT_EXAMPLES)
 def extract(console: Console, /, **values: Any) -> ExitCode:
     """Write the features of each of INPUTS to a file in OUT.
 
@@ -105,7 +105,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     return batch_options.run(console, values, make_executor, (FEATURES_SUFFIX,))
 
 
-@batch.command(cls=Command, examples=STATUS_EXAMPLES)
+@batch.command(cls=Command, examples=_STATUS_EXAMPLES)
 @click.argument("out", shell_complete=complete_files)
 @attach(
     option("--failed", section="Output", is_flag=True, settable=False, help="List failures only."),

@@ -12,7 +12,7 @@ from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.options import labels, running, shared
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream classify *.mp4 --labels "indoors; outdoors"
 vtnstream classify surgery.mp4 --model models/surgery
 vtnstream classify a.mp4 b.mkv recordings/ --recursive --top-k 3
@@ -23,7 +23,7 @@ vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @shared.model
 @shared.analysis

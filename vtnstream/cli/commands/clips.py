@@ -20,7 +20,7 @@ from vtnstream.registry import suggestion
 if TYPE_CHECKING:
     from vtnstream.types import Report, Segment
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream clips match.mp4.json --label goal -o goals/
 vtnstream clips surgery.mp4.json --label clipping --min-score 0.8 --pad 2 -o clips/
 vtnstream clips movie.mkv.json --label chase --join -o chases/ --copy
@@ -28,7 +28,7 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("results", nargs=-1, metavar="RESULTS...", shell_complete=complete_files)
 @attach(
     option(

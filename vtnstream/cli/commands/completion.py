@@ -9,17 +9,17 @@ from vtnstream.cli.framework.console import Console
 from vtnstream.cli.options import running
 from vtnstream.errors import UsageError
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream completion bash >> ~/.bashrc
 vtnstream completion zsh >> ~/.zshrc
 vtnstream completion fish > ~/.config/fish/completions/vtnstream.fish
 vtnstream completion powershell >> $PROFILE
 """
-SHELLS = ("bash", "zsh", "fish", "powershell")
+_SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
-@click.command(cls=Command, examples=EXAMPLES)
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.command(cls=Command, examples=_EXAMPLES)
+@click.argument("shell", type=click.Choice(_SHELLS))
 @running.speech
 @click.pass_obj
 def completion(console: Console, /, shell: str) -> None:

@@ -18,7 +18,7 @@ from vtnstream.cli.options import running, shared
 from vtnstream.errors import UsageError
 from vtnstream.registry import suggestion
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream config show
 vtnstream config show timeline
 VTNSTREAM_WINDOW=32 vtnstream config show timeline --json
@@ -30,7 +30,7 @@ def config() -> None:
     """Show settings."""
 
 
-@config.command(cls=Command, examples=EXAMPLES)
+@config.command(cls=Command, examples=_EXAMPLES)
 @click.argument("command", required=False)
 @click.option("--all", "everything", is_flag=True, help="Show defaults too.")
 @shared.as_json

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from vtnstream.training.demo import DemoModel, DemoResult
     from vtnstream.types import Report, Segment
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream demo
 vtnstream demo -o /tmp/demo --seed 7 --json
 """
-TRUTH, WHOLE, LOCAL = "truth", "whole", "local"
+_TRUTH, _WHOLE, _LOCAL = "truth", "whole", "local"
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @attach(
     option(
         "--output-dir",
@@ -107,8 +107,8 @@ def _print(result: DemoResult) -> None:
         Text(
             f"correct frames in {result.num_unseen} unseen videos (chance: {result.chance:.0f} %)"
         ),
-        _score(WHOLE, "reads the whole video at once", result.vtn),
-        _score(LOCAL, "the same without global attention", result.without_global_attention),
+        _score(_WHOLE, "reads the whole video at once", result.vtn),
+        _score(_LOCAL, "the same without global attention", result.without_global_attention),
         Text(),
         Text(f"total time {format_time(result.seconds, digits=0)}; try next:"),
         *(Text(f"  {command}") for command in _next_commands(result)),
@@ -133,9 +133,9 @@ def _side_by_side(result: DemoResult) -> Report:
     return dataclasses.replace(
         whole.report,
         segments=(
-            *on(TRUTH, result.truth),
-            *on(WHOLE, whole.segments),
-            *on(LOCAL, local.segments),
+            *on(_TRUTH, result.truth),
+            *on(_WHOLE, whole.segments),
+            *on(_LOCAL, local.segments),
         ),
         labels=result.labels,
     )

@@ -22,24 +22,24 @@ from vtnstream.cli.framework.tables import print_facts
 from vtnstream.cli.framework.types import format_size
 from vtnstream.cli.options import running, shared
 
-PACKAGES = ("torch", "torchvision", "timm", "transformers", "av", "numpy", "safetensors")
-EXTRAS = {"tensorrt": "torch-tensorrt", "train": "accelerate", "ray": "ray"}
-COMPILERS = ("gcc", "g++", "clang", "nvcc")
-CPU_FLAGS = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")
-EXTRA_USES = {
+_PACKAGES = ("torch", "torchvision", "timm", "transformers", "av", "numpy", "safetensors")
+_EXTRAS = {"tensorrt": "torch-tensorrt", "train": "accelerate", "ray": "ray"}
+_COMPILERS = ("gcc", "g++", "clang", "nvcc")
+_CPU_FLAGS = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")
+_EXTRA_USES = {
     "tensorrt": "faster backbones on NVIDIA",
     "train": "training on several devices",
     "ray": "clusters",
 }
-LITTLE_SPACE = 2 * 2**30
+_LITTLE_SPACE = 2 * 2**30
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream doctor
 vtnstream doctor --json > report.json
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.as_json
 @attach(running.cache_dir)
 @running.speech
@@ -54,11 +54,11 @@ def doctor(console: Console, /, **values: Any) -> ExitCode:
         "vtnstream": version("vtnstream"),
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
-        "packages": _packages(PACKAGES, problems),
-        "extras": {extra: _version(name) for extra, name in EXTRAS.items()},
+        "packages": _packages(_PACKAGES, problems),
+        "extras": {extra: _version(name) for extra, name in _EXTRAS.items()},
         "decoding": _decoding(problems),
         "devices": _devices(problems),
-        "compilers": {name: path for name in COMPILERS if (path := shutil.which(name))},
+        "compilers": {name: path for name in _COMPILERS if (path := shutil.which(name))},
         "cache": _cache(values["cache_dir"], problems),
         "config_files": [str(path) for path in config_files()],
         "variables": sorted(name for name in os.environ if name.startswith("VTNSTREAM_")),
@@ -162,7 +162,7 @@ def _cpu_flags() -> list[str]:
     except OSError:
         return []
     words = set(text.split())
-    return [flag for flag in CPU_FLAGS if flag in words]
+    return [flag for flag in _CPU_FLAGS if flag in words]
 
 
 def _cpu_name() -> str:
@@ -192,7 +192,7 @@ def _cache(chosen: Path | None, problems: list[str]) -> dict[str, Any]:
     writable = there.is_dir() and os.access(there, os.W_OK)
     if not writable:
         problems.append(f"{place}: not writable; choose another --cache-dir")
-    elif free < LITTLE_SPACE:
+    elif free < _LITTLE_SPACE:
         problems.append(f"{place}: only {format_size(free)} free; choose another --cache-dir")
     entries = FeatureCache(place).entries()
     return {
@@ -209,7 +209,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [(name, facts[name]) for name in ("vtnstream", "python", "platform")]
     lines += [(name, found or "not installed") for name, found in facts["packages"].items()]
     lines += [
-        (f"extra {name}", found or f"not installed ({EXTRA_USES[name]})")
+        (f"extra {name}", found or f"not installed ({_EXTRA_USES[name]})")
         for name, found in facts["extras"].items()
     ]
     if decoding:

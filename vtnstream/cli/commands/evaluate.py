@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vtnstream.evaluation import Evaluation, Judged
     from vtnstream.types import Partial
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream evaluate test.csv --model models/actions
 vtnstream evaluate test.csv --model vtn-vit-b-kinetics --order multi-view
 vtnstream evaluate phases.csv --model models/surgery --split test --phases --order online
@@ -42,7 +42,7 @@ vtnstream evaluate activity_net.v1-3.min.json --split validation --predictions r
 _SECTION = "Evaluation"
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("annotations", metavar="ANNOTATIONS", shell_complete=complete_files)
 @shared.model
 @attach(

@@ -21,7 +21,7 @@ from vtnstream.errors import OutputError, ReportError, UsageError
 if TYPE_CHECKING:
     from vtnstream.types import Report
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream export movie.mkv.json -f srt,otio
 vtnstream export results/*.json -f all -o exported
 vtnstream export movie.mkv.json --chapters-into movie-with-chapters.mkv
@@ -30,7 +30,7 @@ vtnstream export --schema > report.schema.json
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("results", nargs=-1, metavar="RESULTS...", shell_complete=complete_files)
 @attach(
     option(

@@ -24,16 +24,16 @@ from vtnstream.report.naming import file_name, output_names
 if TYPE_CHECKING:
     from vtnstream.types import Partial, Report
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream extract movie.mkv --backbone deit_tiny_patch16_224 --pretrained -o movie.safetensors
 vtnstream extract recordings/ --recursive --model models/surgery -o features/
 vtnstream extract match.mp4 --backbone mobilenetv2_100 --backbone-arg pad_type=same \\
     --weights mobilenet.safetensors --mean .5 --std .5 --fps 2 -o match.safetensors
 """
-SUFFIX = ".safetensors"
+_SUFFIX = ".safetensors"
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @shared.model
 @backbone_options
@@ -120,7 +120,7 @@ def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
         raise UsageError(f"{output}: is a file, but several inputs need a directory: name one")
     place.mkdir(parents=True, exist_ok=True)
     names = output_names(paths)
-    return {path: place / file_name(names[path], SUFFIX) for path in paths}
+    return {path: place / file_name(names[path], _SUFFIX) for path in paths}
 
 
 def _document(report: Report) -> dict[str, Any]:

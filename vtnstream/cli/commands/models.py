@@ -36,14 +36,14 @@ for command in (import_, download, card, push, export):
     models.add_command(command)
 
 
-LIST_EXAMPLES = """
+_LIST_EXAMPLES = """
 vtnstream models list
 vtnstream models list experiments/
 vtnstream models list --backbones 'deit*patch16*'
 """
 
 
-@models.command("list", cls=Command, examples=LIST_EXAMPLES)
+@models.command("list", cls=Command, examples=_LIST_EXAMPLES)
 @click.argument("folders", nargs=-1, shell_complete=complete_files)
 @attach(
     option(
@@ -153,14 +153,14 @@ def _source_facts(model: PublishedModel) -> list[tuple[str, str]]:
     ]
 
 
-SHOW_EXAMPLES = """
+_SHOW_EXAMPLES = """
 vtnstream models show vtn-vit-b
 vtnstream models show vtn-vit-b-kinetics
 vtnstream models show models/surgery --json
 """
 
 
-@models.command("show", cls=Command, examples=SHOW_EXAMPLES)
+@models.command("show", cls=Command, examples=_SHOW_EXAMPLES)
 @click.argument("model", shell_complete=complete_files)
 @shared.as_json
 @attach(running.offline)

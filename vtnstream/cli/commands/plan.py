@@ -25,7 +25,7 @@ from vtnstream.video.local_copy import local_copy
 if TYPE_CHECKING:
     from vtnstream.inference.plan import Plan
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream plan movie.mkv
 vtnstream plan movie.mkv --model models/surgery
 vtnstream plan recordings/ --recursive --backbone resnet50 --fps 1
@@ -33,7 +33,7 @@ vtnstream plan movie.mkv --json | jq .seconds
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @shared.model
 @backbone_options

@@ -27,7 +27,7 @@ from vtnstream.words.queries import Label, check_labels, parse_example, parse_la
 if TYPE_CHECKING:
     from vtnstream.types import Partial
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream search "a dog runs" movie.mkv
 vtnstream search "a goal" match1.mp4 match2.mp4 -e "a corner kick" -k 5 --json
 vtnstream search --like goal.jpg match.mp4 --backbone mobilenetv3_large_100.ra_in1k --pretrained
@@ -37,7 +37,7 @@ vtnstream search --like shot.png recordings/ --recursive -k 3 --model models/mat
 _SECTION = "Search"
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @attach(
     option(

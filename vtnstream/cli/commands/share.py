@@ -27,13 +27,13 @@ _LICENSE = option(
     help="Licence of the weights, such as cc-by-4.0 (SPDX) [default: not stated].",
 )
 
-CARD_EXAMPLES = """
+_CARD_EXAMPLES = """
 vtnstream models card models/surgery
 vtnstream models card models/surgery --license cc-by-4.0 > models/surgery/README.md
 """
 
 
-@click.command("card", cls=Command, examples=CARD_EXAMPLES)
+@click.command("card", cls=Command, examples=_CARD_EXAMPLES)
 @click.argument("folder", type=_FOLDER)
 @attach(_LICENSE)
 @running.speech
@@ -49,13 +49,13 @@ def card(console: Console, /, **values: Any) -> None:
     console.out(model_card(values["folder"], license=values["license"]).rstrip("\n"))
 
 
-PUSH_EXAMPLES = """
+_PUSH_EXAMPLES = """
 vtnstream models push models/surgery my-org/surgery --private
 vtnstream timeline operation.mp4 --model my-org/surgery
 """
 
 
-@click.command("push", cls=Command, examples=PUSH_EXAMPLES)
+@click.command("push", cls=Command, examples=_PUSH_EXAMPLES)
 @click.argument("folder", type=_FOLDER)
 @click.argument("name", metavar="ORG/NAME[@BRANCH]")
 @attach(
@@ -88,13 +88,13 @@ def push(console: Console, /, **values: Any) -> None:
     console.say(f"try it: vtnstream timeline VIDEO --model {name}")
 
 
-EXPORT_EXAMPLES = """
+_EXPORT_EXAMPLES = """
 vtnstream models export models/surgery -o exported --format onnx
 vtnstream models export my-org/surgery -o exported
 """
 
 
-@click.command("export", cls=Command, examples=EXPORT_EXAMPLES)
+@click.command("export", cls=Command, examples=_EXPORT_EXAMPLES)
 @click.argument("model", shell_complete=complete_files)
 @attach(
     option(

@@ -19,14 +19,14 @@ from vtnstream.cli.stored import each_result
 if TYPE_CHECKING:
     from vtnstream.types import Report
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream show results/movie.mkv.json
 vtnstream show results/*.json --top-k 1 --segments 0
 ssh server cat movie.mkv.json | vtnstream show -
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("results", nargs=-1, metavar="RESULTS...", shell_complete=complete_files)
 @attach(
     option(

@@ -28,7 +28,7 @@ from vtnstream.replacing import check_target
 if TYPE_CHECKING:
     from vtnstream.types import Partial, Report
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream summarize match.mp4 --length 2m --model models/match -o summary/
 vtnstream summarize surgery.mp4 --length 5:00 --model models/surgery -f edl,otio -o summary/
 vtnstream summarize movie.mkv --length 90 --render trailer.mp4
@@ -36,7 +36,7 @@ vtnstream summarize movie.mkv --length 90 --render trailer.mp4
 _SECTION = "Summary"
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @shared.model
 @attach(

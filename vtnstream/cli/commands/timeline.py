@@ -12,7 +12,7 @@ from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.options import labels, running, shared
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream timeline movie.mkv --window 64
 vtnstream timeline surgery.mp4 --model models/surgery --smoothing median --min-duration 5
 vtnstream timeline match.mp4 --localize both --viterbi 4 --json > match.json
@@ -25,7 +25,7 @@ vtnstream timeline movie.mkv --features movie.safetensors --window 32 --stride 8
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @shared.model
 @shared.analysis

@@ -32,7 +32,7 @@ from vtnstream.timecode import format_time
 if TYPE_CHECKING:
     from vtnstream.training.run import TrainResult
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream train labels.csv -o models/mine --backbone resnet50 --pretrained
 vtnstream train segments.csv -o models/phases --backbone vit_small_patch16_224 --pretrained --fps 1
 vtnstream train recipe.toml --epochs 80 --set optim.batch_size=8 --set temporal.num_layers=3
@@ -92,7 +92,7 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
     return option(flag, section=_SECTION, type=kind, metavar=metavar, help=f"{text}{shown}.")
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("source", metavar="ANNOTATIONS|RECIPE", shell_complete=complete_files)
 @attach(
     option(

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 _SECTION = "Model"
 
-IMPORT_EXAMPLES = """
+_IMPORT_EXAMPLES = """
 vtnstream models import VTN_VIT_B_KINETICS.pyth -o models/kinetics
 vtnstream models import checkpoint_epoch_00025.pyth -o models/mine --labels classes.txt
 vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
 """
 
 
-@click.command("import", cls=Command, examples=IMPORT_EXAMPLES)
+@click.command("import", cls=Command, examples=_IMPORT_EXAMPLES)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @attach(
     option(
@@ -91,7 +91,7 @@ def import_(console: Console, /, **values: Any) -> None:
     from vtnstream.models.vivit.hf import recognises
 
     folder: Path = values["output"]
-    refuse_model(folder, overwrite=values["overwrite"])
+    _refuse_model(folder, overwrite=values["overwrite"])
     if recognises(values["checkpoint"]):
         _import_vivit(values["checkpoint"], folder, values)
         console.out(str(folder))
@@ -126,14 +126,14 @@ def _import_vivit(source: Path, folder: Path, values: dict[str, Any]) -> None:
     save_model(model, folder)
 
 
-DOWNLOAD_EXAMPLES = """
+_DOWNLOAD_EXAMPLES = """
 vtnstream models download vtn-vit-b-kinetics
 vtnstream models download siglip2-base
 vtnstream classify VIDEO --model vtn-vit-b-kinetics --offline
 """
 
 
-@click.command("download", cls=Command, examples=DOWNLOAD_EXAMPLES)
+@click.command("download", cls=Command, examples=_DOWNLOAD_EXAMPLES)
 @click.argument("name")
 @attach(running.offline)
 @running.speech
@@ -173,7 +173,7 @@ def _download_words(words: PublishedWords, console: Console) -> None:
     console.say(f'try it: vtnstream search "a dog runs" VIDEO --model {words.name}')
 
 
-def refuse_model(folder: Path, *, overwrite: bool) -> None:
+def _refuse_model(folder: Path, *, overwrite: bool) -> None:
     """Check that no model is overwritten unless ``overwrite`` is set.
 
     Raises:

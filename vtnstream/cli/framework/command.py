@@ -17,8 +17,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-OFFLINE_VARIABLE = "VTNSTREAM_OFFLINE"
-NO_BARS_VARIABLE = "HF_HUB_DISABLE_PROGRESS_BARS"
+_OFFLINE_VARIABLE = "VTNSTREAM_OFFLINE"
+_NO_BARS_VARIABLE = "HF_HUB_DISABLE_PROGRESS_BARS"
 """Variable of huggingface_hub that turns its progress bars off; vtnstream shows its own."""
 
 EXCLUSIVE: tuple[tuple[str, ...], ...] = (
@@ -161,9 +161,9 @@ class Command(click.Command):
             console.note(line)
         for line in ctx.meta.pop("vtnstream.warnings", ()):
             console.warn(line)
-        variables = {OFFLINE_VARIABLE: "1"} if values.pop("offline", False) else {}
+        variables = {_OFFLINE_VARIABLE: "1"} if values.pop("offline", False) else {}
         if console.verbosity < 0 or console.progress in ("plain", "none"):
-            variables[NO_BARS_VARIABLE] = "1"
+            variables[_NO_BARS_VARIABLE] = "1"
         with console.libraries(), _environment(variables):
             return super().invoke(ctx)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-PREFIX = "vtnstream: "
+_PREFIX = "vtnstream: "
 _LOG_EXAMPLE = b"0000-00-00T00:00:00"
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 """How each line of a log begins: what does not begin so (a video) is never appended to."""
@@ -70,7 +70,7 @@ class Console:
     def error(self, message: str) -> None:
         """Print one line, whatever the verbosity."""
         self._record("error", message)
-        self._line(f"{PREFIX}error: {visible(message)}")
+        self._line(f"{_PREFIX}error: {visible(message)}")
 
     def log_to(self, path: Path) -> None:
         """Also write every message with its time to a file, regardless of ``-q`` and ``-v``.
@@ -110,19 +110,19 @@ class Console:
         self._said.add(message)
         self._record("warning", message)
         if self.verbosity >= 0:
-            self._line(f"{PREFIX}warning: {visible(message)}")
+            self._line(f"{_PREFIX}warning: {visible(message)}")
 
     def say(self, message: str) -> None:
         """Print one line about finished work, unless ``-q``."""
         self._record("info", message)
         if self.verbosity >= 0:
-            self._line(f"{PREFIX}{visible(message)}")
+            self._line(f"{_PREFIX}{visible(message)}")
 
     def note(self, message: str, *, level: int = 1) -> None:
         """Print one line with ``-v``."""
         self._record("note", message)
         if self.verbosity >= level:
-            self._line(f"{PREFIX}{visible(message)}")
+            self._line(f"{_PREFIX}{visible(message)}")
 
     def traceback(self, error: BaseException) -> None:
         """Print the traceback of ``error`` with ``--debug``."""

@@ -19,7 +19,7 @@ from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.config.runtime import BACKENDS, DECODERS, DTYPES
 from vtnstream.config.timeline import LOCALIZE, NMS, SMOOTHING
 
-F = TypeVar("F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 _CHOICES: Mapping[tuple[type, str], Sequence[str]] = {
     (RuntimeConfig, "backend"): BACKENDS,
@@ -52,10 +52,10 @@ def field(config: type, name: str, *flags: str, section: str, **attributes: Any)
         attributes["metavar"] = _METAVARS[hint]
     attributes.setdefault("show_default", default is not None and hint is not bool)
     declared = flags or ("--" + name.replace("_", "-"),)
-    return Option([name_of(declared), *declared], default=default, section=section, **attributes)
+    return Option([_name_of(declared), *declared], default=default, section=section, **attributes)
 
 
-def name_of(flags: Sequence[str]) -> str:
+def _name_of(flags: Sequence[str]) -> str:
     """The parameter name of an option: its first long flag, so that config keys equal flags."""
     long = next(flag for flag in flags if flag.startswith("--"))
     return long.partition("/")[0].lstrip("-").replace("-", "_")
@@ -63,13 +63,13 @@ def name_of(flags: Sequence[str]) -> str:
 
 def option(*flags: str, section: str, **attributes: Any) -> Option:
     """An option that is not a field of a config dataclass."""
-    return Option([name_of(flags), *flags], section=section, **attributes)
+    return Option([_name_of(flags), *flags], section=section, **attributes)
 
 
-def attach(*params: click.Parameter) -> Callable[[F], F]:
+def attach(*params: click.Parameter) -> Callable[[_F], _F]:
     """A decorator that adds these parameters to a command, in this order."""
 
-    def decorate(function: F) -> F:
+    def decorate(function: _F) -> _F:
         own = getattr(function, "__click_params__", [])
         function.__click_params__ = [*own, *reversed(params)]  # type: ignore[attr-defined]
         return function

@@ -32,7 +32,7 @@ COMMANDS = {
 }
 """Name of a command -> (module:attribute, its line in ``vtnstream --help``)."""
 
-EPILOG = """\b
+_EPILOG = """\b
 Examples:
   vtnstream demo
   vtnstream classify surgery.mp4 --model models/surgery
@@ -47,7 +47,7 @@ Exit codes: 0 success, 1 some input failed, 2 wrong usage, 3 success but some re
 """
 
 
-class Escaped(Exception):
+class _Escaped(Exception):
     """Carries an exception through click, which handles some exceptions itself."""
 
     def __init__(self, error: BaseException) -> None:
@@ -57,10 +57,10 @@ class Escaped(Exception):
 
 def unwrap(error: BaseException) -> BaseException:
     """The exception that was raised inside a command."""
-    return error.error if isinstance(error, Escaped) else error
+    return error.error if isinstance(error, _Escaped) else error
 
 
-class LazyGroup(click.Group):
+class _LazyGroup(click.Group):
     """Imports a command only when it is called or its own help is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, EOFError, OSError) as error:
-            raise Escaped(error) from error
+            raise _Escaped(error) from error
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -103,8 +103,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 
 
 @click.group(
-    cls=LazyGroup,
-    epilog=EPILOG,
+    cls=_LazyGroup,
+    epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(

@@ -36,7 +36,7 @@ def make_progress(console: Console) -> CommandProgress:
     if kind == "auto":
         live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
         kind = "rich" if live else "plain"
-    return RichProgress(console) if kind == "rich" else PlainProgress(console)
+    return _RichProgress(console) if kind == "rich" else PlainProgress(console)
 
 
 class Pace:
@@ -162,7 +162,7 @@ class PlainProgress(CommandProgress):
         self._console.say(f"{self.prefix}{self._what}: {text}")
 
 
-class RichProgress(CommandProgress):
+class _RichProgress(CommandProgress):
     """Shows a live line with bar, rate and time left; messages are printed above it."""
 
     def __init__(self, console: Console) -> None:

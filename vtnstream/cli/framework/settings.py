@@ -26,8 +26,8 @@ from vtnstream.cli.framework.option_table import options_by_command
 from vtnstream.errors import ConfigError
 from vtnstream.registry import suggestion
 
-PROJECT_FILE = "vtnstream.toml"
-USER_FILE = "config.toml"
+_PROJECT_FILE = "vtnstream.toml"
+_USER_FILE = "config.toml"
 _OWN_VARIABLES = {"VTNSTREAM_CONFIG", "VTNSTREAM_DEBUG", "VTNSTREAM_FLEX_ATTENTION"}
 
 
@@ -42,8 +42,8 @@ def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None
     chosen = value or (Path(found) if (found := os.environ.get("VTNSTREAM_CONFIG")) else None)
     merged: dict[str, Any] = {}
     for path in config_files(chosen):
-        _check(path, read_config(path))
-        values = _values_for(ctx, path, read_config(path))
+        _check(path, _read_config(path))
+        values = _values_for(ctx, path, _read_config(path))
         _overrule(merged, values)
         ctx.meta.setdefault("vtnstream.origins", {}).update(dict.fromkeys(values, str(path)))
         ctx.meta.setdefault("vtnstream.notes", []).append(f"settings from {path}")
@@ -60,7 +60,7 @@ def config_files(chosen: Path | None = None) -> list[Path]:
 
     files: list[Path] = []
     with contextlib.suppress(RuntimeError):  # a user without a home has no file there
-        user = Path(platformdirs.user_config_dir("vtnstream", appauthor=False)) / USER_FILE
+        user = Path(platformdirs.user_config_dir("vtnstream", appauthor=False)) / _USER_FILE
         files += [user] if user.is_file() else []
     project = chosen or _project_file()
     return [*files, project] if project else files
@@ -70,15 +70,15 @@ def _project_file() -> Path | None:
     """Beside the user, or at the root of the repository; never in whatever folder lies above,
     which may belong to somebody else."""
     here = Path.cwd()
-    if (here / PROJECT_FILE).is_file():
-        return here / PROJECT_FILE
+    if (here / _PROJECT_FILE).is_file():
+        return here / _PROJECT_FILE
     root = next((folder for folder in here.parents if (folder / ".git").exists()), None)
-    if root is not None and not (here / ".git").exists() and (root / PROJECT_FILE).is_file():
-        return root / PROJECT_FILE
+    if root is not None and not (here / ".git").exists() and (root / _PROJECT_FILE).is_file():
+        return root / _PROJECT_FILE
     return None
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, Any]:
     """The tables of one file, with ``-`` for ``_`` in keys.
 
     Raises:

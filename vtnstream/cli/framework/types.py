@@ -134,10 +134,10 @@ class AssignmentType(_Type):
         key, equals, text = str(value).partition("=")
         if not equals or not key.strip():
             self.fail(f"not key=value: {value!r}", param, ctx)
-        return (key.strip(), plain_value(text.strip()))
+        return (key.strip(), _plain_value(text.strip()))
 
 
-def plain_value(text: str) -> Any:
+def _plain_value(text: str) -> Any:
     """Parse a TOML value (``true``, ``3``, ``[1, 2]``, ``"text"``) or a Python ``True``,
     ``False`` or ``.5``; anything else is returned as text."""
     import tomllib

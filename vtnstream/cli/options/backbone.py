@@ -30,7 +30,7 @@ _SECTION = "Backbone"
 _PREPROCESS = ("mean", "std", "size", "width", "resize", "crop", "interpolation")
 _SIZE = click.IntRange(min=1)
 _NATIVE = "[default: the backbone's]"
-RANDOM_SEED = 0
+_RANDOM_SEED = 0
 """Seed of backbones without weights: they are the same in every run, so that their features can
 be compared and cached."""
 
@@ -152,23 +152,23 @@ def _of_backbone(
     from vtnstream.encoding.encoder import FrameEncoder
     from vtnstream.models.backbone import native_preprocess
 
-    torch.manual_seed(RANDOM_SEED)
+    torch.manual_seed(_RANDOM_SEED)
     encoder = FrameEncoder.from_backbone(
         config,
         weights=values["weights"],
         pretrained=values["pretrained"],
-        preprocess=preprocess_from(values, native_preprocess(config)),
+        preprocess=_preprocess_from(values, native_preprocess(config)),
         runtime=runtime,
     )
     if values["weights"] is None and not values["pretrained"]:
         console.warn(
-            f"{config.name} has random weights (seed {RANDOM_SEED}), so its features are not "
+            f"{config.name} has random weights (seed {_RANDOM_SEED}), so its features are not "
             "useful: give --weights FILE or --pretrained"
         )
     return encoder
 
 
-def preprocess_from(values: Mapping[str, Any], native: PreprocessConfig) -> PreprocessConfig:
+def _preprocess_from(values: Mapping[str, Any], native: PreprocessConfig) -> PreprocessConfig:
     """The backbone's own preprocessing, changed by the flags. A new ``--size`` keeps the ratio
     of crop to resized frame."""
     changes = {name: values[name] for name in _PREPROCESS if values[name] is not None}

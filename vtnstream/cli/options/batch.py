@@ -127,7 +127,7 @@ def batch_command(
     return decorate
 
 
-def config_from(values: Mapping[str, Any]) -> BatchConfig:
+def _config_from(values: Mapping[str, Any]) -> BatchConfig:
     """The batch options as their dataclass."""
     return BatchConfig(
         workers=values["workers"],
@@ -205,7 +205,7 @@ def run(
         make_executor: makes the executor in each worker.
         suffixes: suffixes of the files that each video yields.
     """
-    config = config_from(values)
+    config = _config_from(values)
     inputs = resolve(values, files_only=True)
     shard = None if values["shard"] is None else parse_shard(values["shard"])
     storage = open_storage(values["output_dir"])

@@ -19,8 +19,8 @@ ORDERS = {
     "online": "each moment is predicted from the frames up to it",
 }
 """Name -> description: those of VTN and SlowFast, of ViViT, and of surgical phase recognition."""
-OF_CLASSES = ("full-video", "multi-view", "multi-view-4x3")
-OF_SEGMENTS = ("offline", "online")
+_OF_CLASSES = ("full-video", "multi-view", "multi-view-4x3")
+_OF_SEGMENTS = ("offline", "online")
 
 _LOOKS_AHEAD = {
     "smoothing": "none",
@@ -41,9 +41,9 @@ def resolve_order(asked: str | None, *, segments: bool) -> str:
     """
     if asked is None:
         return "offline" if segments else "full-video"
-    if asked not in (OF_SEGMENTS if segments else OF_CLASSES):
+    if asked not in (_OF_SEGMENTS if segments else _OF_CLASSES):
         needs, given = ("classes", "segments") if segments else ("segments", "classes")
-        fitting = " or ".join(OF_SEGMENTS if segments else OF_CLASSES)
+        fitting = " or ".join(_OF_SEGMENTS if segments else _OF_CLASSES)
         raise UsageError(
             f"--order {asked} needs annotations of {needs}, but these are {given}: use {fitting}"
         )

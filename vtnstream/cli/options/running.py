@@ -14,7 +14,7 @@ from vtnstream.cli.framework.settings import load_settings
 from vtnstream.cli.framework.types import SizeType, format_size
 from vtnstream.config import RuntimeConfig
 
-PROGRESS_KINDS = ("auto", "rich", "plain", "none")
+_PROGRESS_KINDS = ("auto", "rich", "plain", "none")
 
 cache_dir = field(
     RuntimeConfig,
@@ -119,7 +119,7 @@ speech = attach(
     option(
         "--progress",
         section="Run",
-        type=click.Choice(PROGRESS_KINDS),
+        type=click.Choice(_PROGRESS_KINDS),
         default="auto",
         show_default=True,
         help="Progress display on standard error.",

@@ -14,7 +14,7 @@ from vtnstream.cli.framework.types import RateType, TimeType, ViewsType, complet
 from vtnstream.config import SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import METHODS
 
-F = TypeVar("F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 # ------------------------------------------------------------------------------- inputs
@@ -65,7 +65,7 @@ time_range = attach(
 )
 
 
-def sampling(of: str) -> Callable[[F], F]:
+def sampling(of: str) -> Callable[[_F], _F]:
     """Options that select the frames; ``of`` describes the default rate."""
     section = "Time and sampling"
     return attach(

@@ -60,7 +60,7 @@ class FrameTime:
     def end(self) -> Fraction:
         """End of the frame if no other frame follows."""
         time, declared = self.time, self.duration
-        usual = usual_seconds(self.facts, self.step)
+        usual = _usual_seconds(self.facts, self.step)
         if not declared:
             return time + usual
         header_end = self.facts.header_end
@@ -70,7 +70,7 @@ class FrameTime:
         return time + declared
 
 
-def usual_seconds(facts: StreamFacts, step: int) -> Fraction:
+def _usual_seconds(facts: StreamFacts, step: int) -> Fraction:
     """Duration of a frame without a stored duration: the last step, or that of the frame rate."""
     seconds = step * facts.time_base
     return seconds if 0 < seconds <= 1 else facts.frame_seconds
@@ -140,7 +140,7 @@ class FrameClock:
         tick = self.facts.time_base
         if self._last is None:
             return round(self.facts.start / tick)
-        return self._last + max(1, round(usual_seconds(self.facts, self._step) / tick))
+        return self._last + max(1, round(_usual_seconds(self.facts, self._step) / tick))
 
     def _monotone(self, value: int, *, from_pts: bool) -> int | None:
         if self._last is None:

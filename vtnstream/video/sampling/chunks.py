@@ -12,7 +12,7 @@ from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
 from vtnstream.video.sampling.samplers import Token, TokenRange
 
 
-def token_times(tokens: list[Token]) -> TokenTimes:
+def _token_times(tokens: list[Token]) -> TokenTimes:
     """The times of T tokens."""
     return TokenTimes(
         indices=np.array([t.index for t in tokens], np.int64),
@@ -89,4 +89,4 @@ def _chunk(
             f"{path}: the frame size changes within the video, and the model's crop keeps the "
             "change: choose a preprocessing with a fixed crop"
         )
-    return FrameChunk(stack(pixels), token_times(tokens), first, stop, stats)
+    return FrameChunk(stack(pixels), _token_times(tokens), first, stop, stats)

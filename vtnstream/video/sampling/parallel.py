@@ -34,7 +34,7 @@ _WAITING = 0.9
 """Share of the time above which the consumer counts as waiting."""
 
 
-Landmark = tuple[int, int] | None
+_Landmark = tuple[int, int] | None
 """(index, pts) of a token, or None without a token."""
 
 
@@ -87,7 +87,7 @@ class ParallelPass:
     summary: DecodeSummary | None = None
     _given_up: bool = False
     _next_index: int = 0
-    _landmark: Landmark = None
+    _landmark: _Landmark = None
     _working: int = 1
     _alone: int = 1
     _meter: _LoadMeter = field(default_factory=_LoadMeter)

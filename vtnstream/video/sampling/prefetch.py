@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _POLL_SECONDS = 0.1
 
@@ -22,7 +22,7 @@ class _Failed:
 _END = object()
 
 
-class Prefetcher(Generic[T]):
+class Prefetcher(Generic[_T]):
     """Runs an iterable in its own thread, at most ``depth`` items ahead.
 
     Args:
@@ -30,9 +30,9 @@ class Prefetcher(Generic[T]):
         depth: largest number of items in the queue (the thread holds one more).
     """
 
-    def __init__(self, iterable: Iterable[T], depth: int) -> None:
+    def __init__(self, iterable: Iterable[_T], depth: int) -> None:
         self._iterable = iterable
-        self._items: queue.Queue[T | _Failed | object] = queue.Queue(maxsize=max(1, depth))
+        self._items: queue.Queue[_T | _Failed | object] = queue.Queue(maxsize=max(1, depth))
         self._stop = threading.Event()
         self._worker = threading.Thread(
             target=_work,
@@ -42,7 +42,7 @@ class Prefetcher(Generic[T]):
         )
         self._worker.start()
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[_T]:
         """Yield the items in order; exceptions of the iterable are raised here."""
         return _received(self._items)
 
@@ -61,7 +61,7 @@ class Prefetcher(Generic[T]):
         self._worker.join()
 
 
-def prefetch(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
+def prefetch(iterable: Iterable[_T], depth: int = 2) -> Generator[_T, None, None]:
     """Run ``iterable`` in its own thread, at most ``depth`` items ahead.
 
     Exceptions of the iterable are raised here. If the consumer stops early (``close``, an
@@ -79,8 +79,8 @@ def prefetch(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
 
 
 def _received(
-    items: queue.Queue[T | _Failed | object],
-) -> Iterator[T]:
+    items: queue.Queue[_T | _Failed | object],
+) -> Iterator[_T]:
     while True:
         try:
             # With a timeout, Ctrl-C works promptly on all platforms.
@@ -95,7 +95,7 @@ def _received(
 
 
 def _work(
-    iterable: Iterable[T], items: queue.Queue[T | _Failed | object], stop: threading.Event
+    iterable: Iterable[_T], items: queue.Queue[_T | _Failed | object], stop: threading.Event
 ) -> None:
     iterator = iter(iterable)
     try:
@@ -113,7 +113,7 @@ def _work(
     _put(items, last, stop)
 
 
-def _put(items: queue.Queue[T | _Failed | object], item: object, stop: threading.Event) -> bool:
+def _put(items: queue.Queue[_T | _Failed | object], item: object, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
             items.put(item, timeout=_POLL_SECONDS)
