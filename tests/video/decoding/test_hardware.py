@@ -127,7 +127,7 @@ def test_what_is_not_read_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [NotImplementedError, torch.OutOfMemoryError, TypeError])
 def test_a_gpu_that_fails_is_left_to_software(tmp_path: Path, error: type[Exception]) -> None:
     class Failing(Ready):
-        def picture(self, *arguments: Any) -> torch.Tensor:
+        def frame(self, *arguments: Any) -> torch.Tensor:
             raise error("not today\nand a trace")
 
     path = Film(count=5).write(tmp_path / "film.mp4")
