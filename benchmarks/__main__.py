@@ -19,6 +19,7 @@ BENCHMARKS = {
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
     "paper_training": "time to train, VTN against SlowFast-R101, times the published epochs",
     "positions": "kinds of position on sequences ten times longer than trained on",
+    "shots": "shots of real videos, beside PySceneDetect and TransNetV2",
     "startup": "what --help and imports cost, and that inference needs no transformers",
     "temporal": "the temporal encoder, against transformers' Longformer and full attention",
     "throughput": "film to features, against OpenCV, torchcodec and PyAV with timm",

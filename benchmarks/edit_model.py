@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
         own = read_truth(options.truth)
         _score(result, model, own, f"{len(own)} files of {options.truth.name}")
     if options.speed:
-        _speed(result, model, options.speed, options.runs)
+        speed_table(result, model, options.speed, options.runs)
     result.deliver(options)
 
 
@@ -311,10 +311,11 @@ def _scenedetect() -> Mapping[str, Callable[[Path], list[int]]]:
     }
 
 
-def _speed(result: common.Result, model: str, film: Path, runs: int) -> None:
+def speed_table(result: common.Result, model: str | None, film: Path, runs: int) -> None:
     """Whole processes, from nothing to the list of shots."""
     detect = (*python("from scenedetect.__main__ import main; main()"), "-q", "-i", film)
-    quiet = ("--model", model, "--no-cache", "--quiet", "--json")
+    named = ("--model", model) if model else ()
+    quiet = (*named, "--no-cache", "--quiet", "--json")
     commands = {
         "vtnstream timeline": (*VTNSTREAM, "timeline", film, *quiet),
         "scenedetect detect-content": (*detect, "detect-content", "list-scenes", "-n"),

@@ -133,6 +133,8 @@ class BackboneConfig:
     instead of the pooled output. The map is averaged over a ``grid`` of rows and columns and
     flattened to D = channels x rows x columns, so that features keep positions in the frame.
     ``projection`` adds a linear layer of that many outputs and a LayerNorm; 0 adds none.
+    ``thumbnail`` appends the frame itself, averaged over that many rows and columns. The temporal
+    encoder does not read it; the events of a timeline are checked against it.
     """
 
     name: str = "vit_base_patch16_224.augreg_in21k"
@@ -140,8 +142,13 @@ class BackboneConfig:
     out_index: int | None = None
     grid: tuple[int, ...] = (1, 1)
     projection: int = 0
+    thumbnail: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.thumbnail and (len(self.thumbnail) != 2 or min(self.thumbnail) < 1):
+            raise ConfigError("backbone.thumbnail has two positive numbers, rows and columns")
+        if self.thumbnail and self.out_index is None:
+            raise ConfigError("backbone.thumbnail needs backbone.out_index")
         if len(self.grid) != 2:
             raise ConfigError("backbone.grid has two numbers, rows and columns")
         positive(grid=min(self.grid))
@@ -156,7 +163,18 @@ class BackboneConfig:
         parts = dict(self.arguments)
         if self.out_index is not None:
             parts.update(out_index=self.out_index, grid=list(self.grid), projection=self.projection)
+        if self.thumbnail:
+            parts["thumbnail"] = list(self.thumbnail)
         return parts
+
+    @property
+    def num_thumbnail(self) -> int:
+        """Size of the thumbnail in a feature vector, whose last numbers it is."""
+        return 3 * self.thumbnail[0] * self.thumbnail[1] if self.thumbnail else 0
+
+
+NUM_EVIDENCE = 6
+"""Number of weights of :attr:`EventsConfig.evidence`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +191,15 @@ class EventsConfig:
         shortest: shortest segment of ``joined`` in tokens.
         gap: longest gap in tokens over which two segments of ``joined`` are merged.
         steady: fewest tokens of every other label between two events.
+        fps: frame rate at which these counts hold. At another rate they are scaled to the same
+            time. 0 leaves them as they are.
+        evidence: weights of a logistic sum that gives the confidence in a moment from the
+            network's score and the change of the frames: bias, logit of the score, and the
+            logarithms of ``ratio``, ``standout``, ``content`` and ``lasting`` of
+            :class:`~vtnstream.localization.view_changes.ViewChanges`. Empty takes the network's
+            score alone. Needs ``backbone.thumbnail``.
+        view_change: lowest difference (of 255) between the frames before and after a segment of
+            ``joined``; a smaller one is no transition.
     """
 
     moments: tuple[str, ...] = ()
@@ -184,8 +211,17 @@ class EventsConfig:
     shortest: int = 4
     gap: int = 2
     steady: int = 4
+    fps: float = 0.0
+    evidence: tuple[float, ...] = ()
+    view_change: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.evidence and len(self.evidence) != NUM_EVIDENCE:
+            raise ConfigError(f"events.evidence has {NUM_EVIDENCE} numbers or none")
+        if not all(map(math.isfinite, (*self.evidence, self.fps, self.view_change))):
+            raise ConfigError("events.evidence, events.fps and events.view_change must be finite")
+        if self.fps < 0 or self.view_change < 0:
+            raise ConfigError("events.fps and events.view_change cannot be negative")
         named = (*self.moments, *self.joined, *self.held)
         if len(set(named)) != len(named):
             raise ConfigError("events: a label may be only one of moments, joined and held")

@@ -24,11 +24,15 @@ class TimelineConfig:
             deviation of the gaussian is a quarter of it).
         viterbi: cost of a change of label in nats; None is off.
         threshold: lowest score at which a segment continues; None is 0.5 for multi-label scores
-            and no threshold for others.
+            and no threshold for others. It replaces the thresholds of a model that finds cuts
+            and transitions.
+        sensitivity: how readily such a model reports a cut or transition, from 0 to 1; 0.5 and
+            None keep the thresholds of the model.
         onset: a segment starts at this score and continues until the score is below ``offset``. If
             only one of the two is given, the other is ``threshold`` or else the same value.
         offset: score below which a segment ends.
-        min_duration: seconds; shorter segments are merged into their neighbours.
+        min_duration: seconds; shorter segments are merged into their neighbours. For a model that
+            finds cuts and transitions this is the length of shots; transitions may be shorter.
         merge_gap: seconds; segments of one label with a shorter gap are joined.
         nms: for multi-label scores only: propose segments at several thresholds, then remove
             (``hard``) or rescore (``soft``) those that overlap a better one of their class.
@@ -43,6 +47,7 @@ class TimelineConfig:
     smoothing_size: int = 5
     viterbi: float | None = None
     threshold: float | None = None
+    sensitivity: float | None = None
     onset: float | None = None
     offset: float | None = None
     min_duration: float = 0.0
@@ -70,10 +75,15 @@ class TimelineConfig:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"{name} cannot be negative: {value}")
-        for name in ("threshold", "onset", "offset", "nms_threshold"):
+        for name in ("threshold", "sensitivity", "onset", "offset", "nms_threshold"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} must be between 0 and 1, not {value}")
+        self._check_exclusive()
+
+    def _check_exclusive(self) -> None:
+        if self.threshold is not None and self.sensitivity is not None:
+            raise ConfigError("threshold and sensitivity set the same levels: give one")
         if self.onset is not None and self.offset is not None and self.offset > self.onset:
             raise ConfigError(f"offset {self.offset} is above onset {self.onset}")
         if self.viterbi is not None and (self.onset, self.offset) != (None, None):

@@ -8,6 +8,7 @@ first and told apart afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
@@ -16,12 +17,24 @@ from numpy.typing import NDArray
 
 from vtnstream.config import EventsConfig, TimelineConfig
 from vtnstream.labels import BACKGROUND
-from vtnstream.localization.runs import TIME_TOLERANCE, Run, split_runs
+from vtnstream.localization.event_scores import (
+    changed_views,
+    checked_scores,
+    frames_for,
+    moment_scores,
+    thresholds,
+)
+from vtnstream.localization.runs import Run, split_runs
+from vtnstream.localization.shot_length import Stretch, merge_short
+from vtnstream.localization.view_changes import ViewChanges
 from vtnstream.types import FloatArray, IndexArray, ScoreTimeline, Segment
 
 
 def to_events(
-    timeline: ScoreTimeline, events: EventsConfig, options: TimelineConfig
+    timeline: ScoreTimeline,
+    events: EventsConfig,
+    options: TimelineConfig,
+    changes: Sequence[ViewChanges] | None = None,
 ) -> tuple[Segment, ...]:
     """Cut a timeline at its moments and transitions.
 
@@ -31,60 +44,111 @@ def to_events(
     Args:
         timeline: (N, K) probabilities of one label a token.
         events: which labels are moments, which are judged together, and the thresholds.
-        options: ``threshold`` in place of both thresholds; ``min_duration`` in seconds.
+        options: ``threshold`` in place of both thresholds, or ``sensitivity`` to shift them;
+            ``min_duration`` of shots in seconds.
+        changes: of the frames of each gap-free run, where they were measured.
 
     Returns:
         Segments sorted by start; ``score`` is the mean probability of the label, or of the
         labels it is judged with.
     """
     segments: list[Segment] = []
-    for run in split_runs(timeline.scores, timeline.times):
-        segments += _run_segments(run, timeline, events, options)
+    for number, run in enumerate(split_runs(timeline.scores, timeline.times)):
+        measured = changes[number] if changes is not None else None
+        segments += _run_segments(run, timeline, events, options, measured)
     return tuple(segments)
 
 
 def _run_segments(
-    run: Run, timeline: ScoreTimeline, events: EventsConfig, options: TimelineConfig
+    run: Run,
+    timeline: ScoreTimeline,
+    events: EventsConfig,
+    options: TimelineConfig,
+    changes: ViewChanges | None,
 ) -> list[Segment]:
     names = list(timeline.labels)
-    moments = [names.index(label) for label in events.moments]
     joined = [names.index(label) for label in events.joined]
-    threshold = options.threshold
     apart = run.scores[:, joined].sum(axis=1)
-    together = stretches(
+    together = _transitions(run, apart, events, options, changes)
+    peaks = _moments(run, names, together, events, options, changes)
+    scores = checked_scores(run, names, events, changes)
+    labels = _labels(run, scores, names, events, peaks, together)
+    for first, stop in together:
+        labels[first:stop] = joined[int(run.scores[first:stop, joined].sum(axis=0).argmax())]
+    segments = []
+    for piece in _pieces(run, labels, peaks, set(joined), options.min_duration):
+        value = apart if piece.label in joined else scores[:, piece.label]
+        mean = float(value[piece.first : piece.stop].mean(dtype=np.float64))
+        begin, end = float(run.edges[piece.first]), float(run.edges[piece.stop])
+        score = min(1.0, max(0.0, mean))
+        segments.append(Segment(begin, end, names[piece.label], score, timeline.track))
+    return segments
+
+
+def _transitions(
+    run: Run,
+    apart: FloatArray,
+    events: EventsConfig,
+    options: TimelineConfig,
+    changes: ViewChanges | None,
+) -> IndexArray:
+    """``[first, stop)`` of gradual transitions, (M, 2). A threshold above the model's own keeps
+    fewer of them and does not cut one in two."""
+    starts = run.edges[:-1]
+    _, threshold = thresholds(events, options)
+    found = stretches(
         apart,
-        events.joined_threshold if threshold is None else threshold,
-        events.shortest,
-        events.gap,
+        min(threshold, events.joined_threshold),
+        frames_for(events.shortest, starts, events, 2),
+        frames_for(events.gap, starts, events, 0),
     )
+    sure = [float(apart[a:b].max()) >= np.float32(threshold) for a, b in found]
+    return changed_views(found[np.asarray(sure, bool)], changes, events)
+
+
+def _moments(
+    run: Run,
+    names: list[str],
+    together: IndexArray,
+    events: EventsConfig,
+    options: TimelineConfig,
+    changes: ViewChanges | None,
+) -> IndexArray:
+    """Tokens at which a shot begins after a cut."""
+    moments = [names.index(label) for label in events.moments]
+    scores = run.scores[:, moments].max(axis=1, initial=0.0)
+    threshold, _ = thresholds(events, options)
     peaks = local_maxima(
-        run.scores[:, moments].max(axis=1, initial=0.0),
-        events.moment_threshold if threshold is None else threshold,
-        events.apart,
+        moment_scores(scores, changes, events),
+        threshold,
+        frames_for(events.apart, run.edges[:-1], events, 1),
     )
     # A wipe's or fade's edge looks like a cut: the transition explains it.
-    peaks = peaks[~_near(peaks, together, len(run.scores))]
+    return peaks[~_near(peaks, together, len(run.scores))]
+
+
+def _labels(
+    run: Run,
+    scores: FloatArray,
+    names: list[str],
+    events: EventsConfig,
+    peaks: IndexArray,
+    together: IndexArray,
+) -> IndexArray:
+    """The label of each token outside gradual transitions."""
     others = {*events.moments, *events.joined, BACKGROUND}
     lasting = [k for k, name in enumerate(names) if name not in others]
     held = [names.index(label) for label in events.held]
-    labels = np.zeros(len(run.scores), np.int64)
+    steady = frames_for(events.steady, run.edges[:-1], events, 1)
+    labels = np.zeros(len(scores), np.int64)
     found = set(peaks.tolist())
     edges = {0, len(labels), *found, *together.ravel().tolist()}
     for first, stop in pairwise(sorted(edges)):
         # What a moment's own token looks like says nothing of what begins with it.
         begin = first + 1 if first in found and stop - first > 1 else first
-        labels[begin:stop] = _piece_labels(run.scores[begin:stop], lasting, held, events.steady)
+        labels[begin:stop] = _piece_labels(scores[begin:stop], lasting, held, steady)
         labels[first] = labels[begin]
-    for first, stop in together:
-        labels[first:stop] = joined[int(run.scores[first:stop, joined].sum(axis=0).argmax())]
-    segments = []
-    for first, stop in _lasting(run, labels, peaks, options.min_duration):
-        label = int(labels[first])
-        score = apart[first:stop] if label in joined else run.scores[first:stop, label]
-        value = min(1.0, max(0.0, float(score.mean(dtype=np.float64))))
-        begin, end = float(run.edges[first]), float(run.edges[stop])
-        segments.append(Segment(begin, end, names[label], value, timeline.track))
-    return segments
+    return labels
 
 
 def local_maxima(scores: FloatArray, threshold: float, apart: int) -> IndexArray:
@@ -183,26 +247,13 @@ def steadied(labels: IndexArray, steady: int) -> list[tuple[int, int]]:
     return [(name, count) for name, count in zip(names, counts, strict=True) if count]
 
 
-def _lasting(
-    run: Run, labels: IndexArray, peaks: IndexArray, min_duration: float
-) -> list[tuple[int, int]]:
-    """Segments ``[first, stop)`` between changes of label and peaks; a shorter one than asked
-    for goes to the one before it, at the start to the one after. ``labels`` of what gives way
-    change, at their segment's first token."""
-    moments = set(peaks.tolist())
-    starts = sorted({0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), *moments})
-    least = min_duration - TIME_TOLERANCE
-    kept: list[list[int]] = []
-    for first, stop in pairwise([*starts, len(labels)]):
-        if kept:
-            last = kept[-1]
-            if run.duration(*last) < least:
-                labels[last[0]] = labels[first]
-                last[1] = stop
-                continue
-            same = labels[last[0]] == labels[first] and first not in moments
-            if same or run.duration(first, stop) < least:
-                last[1] = stop
-                continue
-        kept.append([first, stop])
-    return [(first, stop) for first, stop in kept]
+def _pieces(
+    run: Run, labels: IndexArray, peaks: IndexArray, joined: set[int], min_duration: float
+) -> list[Stretch]:
+    """Segments between changes of label and peaks, shots of at least ``min_duration`` seconds."""
+    starts = {0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), *peaks.tolist()}
+    pieces = [
+        Stretch(first, stop, int(labels[first]), int(labels[first]) in joined)
+        for first, stop in pairwise([*sorted(starts), len(labels)])
+    ]
+    return merge_short(pieces, min_duration, run.duration) if min_duration else pieces

@@ -93,7 +93,7 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
     if inner:
         (channels,) = model.feature_info.channels()  # type: ignore[operator, union-attr]
         rows, columns = config.grid
-        return FeatureMap(model, channels, (rows, columns), config.projection)
+        return FeatureMap(model, channels, (rows, columns), config.projection, config.thumbnail)
     return model
 
 

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class FeatureMap(nn.Module):
-    """Keeps where in the picture something is, which global pooling throws away: small
-    pictures through a small network then tell a cut from a moving camera.
+    """Keeps where in the frame something is, which global pooling throws away: small
+    frames through a small network then tell a cut from a moving camera.
 
     Args:
         body: frames (N, 3, H, W) to a list of one map (N, C, h, w).
         channels: C.
         grid: rows and columns that the map is averaged to; a map of that size stays as it is.
         projection: size of a linear layer and LayerNorm behind it, 0 for neither.
+        thumbnail: rows and columns of the frame itself, appended to its features; none if
+            empty.
 
     Attributes:
-        num_features: D, C x rows x columns or ``projection``.
+        num_features: D, C x rows x columns or ``projection``, and 3 numbers for each place of
+            the thumbnail.
     """
 
     def __init__(
-        self, body: nn.Module, channels: int, grid: tuple[int, int], projection: int
+        self,
+        body: nn.Module,
+        channels: int,
+        grid: tuple[int, int],
+        projection: int,
+        thumbnail: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.body = body
         self.grid = grid
         flat = channels * grid[0] * grid[1]
-        self.num_features = projection or flat
+        self.thumbnail = tuple(thumbnail)
+        extra = 3 * self.thumbnail[0] * self.thumbnail[1] if self.thumbnail else 0
+        self.num_features = (projection or flat) + extra
         self.projection = nn.Sequential()
         if projection:
             self.projection.extend([nn.Linear(flat, projection), nn.LayerNorm(projection)])
@@ -37,4 +50,7 @@ class FeatureMap(nn.Module):
         (found,) = self.body(frames)  # (N, C, h, w)
         cells = F.adaptive_avg_pool2d(found, self.grid).flatten(1)  # (N, C * rows * columns)
         features: Tensor = self.projection(cells)
+        if self.thumbnail:
+            small = F.adaptive_avg_pool2d(frames, self.thumbnail)  # (N, 3, rows, columns)
+            features = torch.cat((features, small.flatten(1)), dim=1)
         return features

@@ -35,7 +35,9 @@ def small_resnet(config: BackboneConfig) -> FeatureMap | None:
         return None
     rows, columns = config.grid
     body = SmallResNet(stem[0], channels[:stage])
-    return FeatureMap(body, channels[stage - 1], (rows, columns), config.projection)
+    return FeatureMap(
+        body, channels[stage - 1], (rows, columns), config.projection, config.thumbnail
+    )
 
 
 def _sizes(values: object) -> list[int]:

@@ -7,7 +7,7 @@ Everything works in blocks of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,13 @@ from vtnstream.errors import FeatureError, UsageError
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
 from vtnstream.localization.events import to_events
 from vtnstream.localization.segments import to_segments
+from vtnstream.localization.view_changes import ViewChanges
 from vtnstream.localization.window_scores import combine
 from vtnstream.models.long_sequence.streaming import SequenceOutput, encode_sequence
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.sequence import encode_whole
 from vtnstream.scoring.clips import clip_layout, score_clips
+from vtnstream.scoring.frame_changes import frame_changes
 from vtnstream.scoring.localization_plan import LocalizationPlan
 from vtnstream.scoring.probabilities import probabilities
 from vtnstream.scoring.sliding import SlidingWindows
@@ -118,7 +120,9 @@ def analyze(
         timelines.append(
             ScoreTimeline(read.sliding, features.times, head.labels, head.multi_label, "sliding")
         )
-    analysis = _localize(classes, timelines, options, head.events)
+    measured = plan.dense and head.events is not None
+    changes = frame_changes(model.config, features) if measured else None
+    analysis = _localize(classes, timelines, options, head.events, changes)
     return replace(analysis, attention=attention, facts=read.facts, warnings=plan.warnings)
 
 
@@ -257,6 +261,7 @@ def _localize(
     timelines: list[ScoreTimeline],
     options: TimelineConfig,
     events: EventsConfig | None,
+    changes: Sequence[ViewChanges] | None,
 ) -> Analysis:
     """Cut timelines into segments: one track for one timeline or two with equal labels, else two
     tracks."""
@@ -267,7 +272,7 @@ def _localize(
     scores: list[ScoreCurve] = []
     for timeline in timelines:
         if events is not None and timeline.track == "dense":
-            cut = to_events(timeline, events, options)
+            cut = to_events(timeline, events, options, changes)
         else:
             cut = to_segments(timeline, options)
         curves = score_curves(timeline, cut)

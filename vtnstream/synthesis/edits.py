@@ -23,7 +23,7 @@ from vtnstream.progress import NullProgress, Progress
 from vtnstream.synthesis.footage import Footage
 from vtnstream.synthesis.looks import Look
 from vtnstream.synthesis.rendering import render_all
-from vtnstream.synthesis.shots import Frames, draw_shot
+from vtnstream.synthesis.shots import Frames, Origin, Shot, draw_near, draw_shot
 from vtnstream.synthesis.transitions import black, dissolve, towards, wipe
 from vtnstream.types import Segment
 from vtnstream.video.write import write_video
@@ -31,10 +31,13 @@ from vtnstream.video.write import write_video
 LABELS = ("shot", "cut", "dissolve", "fade", "wipe", "black", "freeze")
 KINDS = ("continuous take", "cut", "slow transitions", "slideshow", "still")
 FPS = 25
-_SHARES = (0.2, 0.4, 0.22, 0.12, 0.06)
+_SHARES = (0.27, 0.43, 0.17, 0.08, 0.05)
 _LONGEST = 40
 """Frames of the longest transition."""
 _GRADUAL = ("dissolve", "fade", "wipe")
+_STEPS = (1, -1, 2, 3, 6)
+_STEP_SHARES = (0.66, 0.07, 0.12, 0.08, 0.07)
+"""Frames from one that is kept to the next (-1: each frame twice), and how often."""
 
 
 @dataclass(slots=True)
@@ -44,15 +47,17 @@ class EditedFilm:
     kind: str
     frames: list[Frames] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    fps: Fraction = Fraction(25)
 
     def add(self, frames: Frames, label: str) -> None:
         self.frames.append(frames)
         self.labels += [label] * len(frames)
 
-    def segments(self, fps: int = FPS) -> list[Segment]:
+    def segments(self) -> list[Segment]:
         """Stretches of equal labels in seconds; each cut is a stretch of its own."""
         found: list[Segment] = []
         start = 0
+        fps = float(self.fps)
         labels = self.labels
         for i in range(1, len(labels) + 1):
             if i == len(labels) or labels[i] != labels[start] or labels[start] == "cut":
@@ -70,11 +75,13 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
         still = kind == "still"
         photo = still or bool(random.random() < 0.2)
         shot = draw_shot(footage, length, random, photo=photo, moving=not still)
-        film.add(shot, "shot")
+        film.add(shot.frames, "shot")
         return film
     slides = kind == "slideshow"
-    count = _core_length(random, slides)
-    shot = _next_shot(footage, None, count, random, slides)
+    near = 0.0 if slides else float(random.choice([0.15, 0.5, 0.9]))
+    count, join = _core_length(random, slides), _transition(kind, random)
+    drawn = _next_shot(footage, None, count + _room(join), random, slides)
+    shot = drawn.frames
     fresh = False  # the shot before has just ended with a cut
     while True:
         core = shot[:count]
@@ -88,9 +95,19 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
         rest = shot[count:]
         if not slides and random.random() < 0.06:
             _freeze(film, random)
-        count = _core_length(random, slides)
-        following = _next_shot(footage, film.frames[-1][-1], count, random, slides)
-        shot, fresh = _join(film, rest, following, _transition(kind, random), random)
+        count, following_join = _core_length(random, slides), _transition(kind, random)
+        wanted = count + _room(join) + _room(following_join)
+        following = None
+        if random.random() < near and drawn.origin.take is not None:
+            following = _near_shot(footage, film.frames[-1], drawn.origin, wanted, random)
+        drawn = following or _next_shot(footage, film.frames[-1][-1], wanted, random, slides)
+        shot, fresh = _join(film, rest, drawn.frames, join, random)
+        join = following_join
+
+
+def _room(transition: str) -> int:
+    """Frames that a shot needs for a transition at one of its ends."""
+    return _LONGEST if transition in _GRADUAL else 0
 
 
 def _core_length(random: np.random.Generator, slides: bool) -> int:
@@ -102,20 +119,45 @@ def _core_length(random: np.random.Generator, slides: bool) -> int:
 
 def _next_shot(
     footage: Footage, before: Frames | None, count: int, random: np.random.Generator, slides: bool
-) -> Frames:
-    """A shot that really looks different from the picture before it, with ``count`` frames
-    between its transitions."""
+) -> Shot:
+    """A shot of ``count`` frames that really looks different from the frame before it."""
     for _ in range(8):
         photo = slides or bool(random.random() < 0.25)
         moving = not slides or bool(random.random() < 0.4)
-        shot = draw_shot(footage, count + 2 * _LONGEST, random, photo=photo, moving=moving)
-        if before is None or is_new(before, shot[0]):
+        shot = draw_shot(footage, count, random, photo=photo, moving=moving)
+        if before is None or is_new(before, shot.frames[0]):
             return shot
     return shot
 
 
+def _near_shot(
+    footage: Footage, before: Frames, origin: Origin, count: int, random: np.random.Generator
+) -> Shot | None:
+    """Another view of the place of ``before`` that a viewer would take for a cut; None where
+    none was found."""
+    for _ in range(4):
+        shot = draw_near(footage, origin, count, random)
+        if is_other_view(before, shot.frames):
+            return shot
+    return None
+
+
+def is_other_view(before: Frames, after: Frames) -> bool:
+    """Whether the join of two shots of one place stands out from the motion around it.
+
+    Args:
+        before: (T, 64, 96, 3) frames that end with the last one before the join.
+        after: the frames that follow.
+    """
+    values = np.concatenate((before[-4:], after[:4]))[:, ::2, ::2].astype(np.int16)
+    steps = np.abs(np.diff(values, axis=0)).mean((1, 2, 3))
+    join = min(4, len(before)) - 1
+    motion = float(np.delete(steps, join).max(initial=0.0))
+    return bool(steps[join] > max(5.0, 3 * motion))
+
+
 def is_new(before: Frames, after: Frames) -> bool:
-    """Whether two pictures are of two shots: by correlation of brightness, which a change of
+    """Whether two frames are of two shots: by correlation of brightness, which a change of
     grading leaves, and by how much they differ."""
     a, b = before.mean(-1).ravel().astype(np.float64), after.mean(-1).ravel().astype(np.float64)
     dark = max(a.mean(), b.mean()) < 50
@@ -148,7 +190,7 @@ def _join(
     if kind == "black":
         film.add(black(int(random.integers(4, 30)), random), "black")
         return following, True
-    length = min(int(random.integers(5, _LONGEST)), len(rest), len(following) - _LONGEST)
+    length = min(int(random.integers(5, _LONGEST)), len(rest))
     if length < 5:
         return following, True
     if kind == "fade":
@@ -161,11 +203,41 @@ def _join(
 def _fade(film: EditedFilm, out: Frames, following: Frames, random: np.random.Generator) -> Frames:
     """Out to black (or white), perhaps held, and in again; returns what is left."""
     hold = black(int(random.integers(0, 25)) + 1, random)
-    count = min(int(random.integers(5, _LONGEST)), len(following) - _LONGEST)
+    count = int(random.integers(5, _LONGEST))
     film.add(towards(out, hold[0], random), "fade")
     film.add(hold, "black" if len(hold) > 2 else "fade")
     film.add(towards(following[:count][::-1], hold[0], random)[::-1], "fade")
     return following[count:]
+
+
+def resampled(frames: Frames, labels: list[str], step: int) -> tuple[Frames, list[str], Fraction]:
+    """Another frame rate: every ``step``-th frame, or for -1 each frame twice.
+
+    A cut whose frame is left out moves to the next one that is kept. A gradual transition of
+    which one frame is left is a cut.
+
+    Args:
+        frames: (T, H, W, 3) at 25 frames/s.
+        labels: of each frame.
+        step: frames from one to the next that is kept.
+
+    Returns:
+        frames, labels and frames per second.
+    """
+    if step == -1:
+        twice = [label for one in labels for label in (one, "shot" if one == "cut" else one)]
+        return np.repeat(frames, 2, 0), twice, Fraction(2 * FPS)
+    if step == 1:
+        return frames, labels, Fraction(FPS)
+    kept = labels[::step]
+    for place, label in enumerate(labels):
+        if label == "cut" and -(-place // step) < len(kept):
+            kept[-(-place // step)] = "cut"
+    for i, label in enumerate(kept):
+        around = {kept[i - 1] if i else label, kept[i + 1] if i + 1 < len(kept) else label}
+        if label in _GRADUAL and not around & set(_GRADUAL) and i:
+            kept[i] = "cut"
+    return np.ascontiguousarray(frames[::step]), kept, Fraction(FPS, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +310,14 @@ def make_edited_film(path: Path, footage: Footage, seed: Sequence[int]) -> Edite
     random = np.random.default_rng(list(seed))
     film = compose(footage, random)
     frames = Look.drawn(random).over(np.concatenate(film.frames), film.labels, random)
+    film.frames = []
+    step = int(random.choice(_STEPS, p=_STEP_SHARES)) if film.kind != "still" else 1
+    frames, film.labels, film.fps = resampled(frames, film.labels, step)
     options = {
         # From veryfast on x264 looks ahead in a thread, and bytes differ from run to run.
         "preset": str(random.choice(["ultrafast", "superfast"])),
-        "crf": str(int(random.integers(16, 34))),
+        "crf": str(int(random.integers(16, 38))),
+        "g": str(int(random.choice([12, 50, 250]))),
     }
-    write_video(path, frames, Fraction(FPS), options=options)
+    write_video(path, frames, Fraction(film.fps), options=options)
     return film

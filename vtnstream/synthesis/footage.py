@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 144, 96
 """Pixels of stored frames: room to move a crop in."""
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 
-_MIN_FRAMES, _MAX_FRAMES = 24, 360
+_MIN_FRAMES, _MAX_FRAMES = 24, 1500
 _SLOW_RATE = 10
 """Videos below this many frames a second move in jumps: their frames serve as photos."""
 

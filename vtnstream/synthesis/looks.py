@@ -1,4 +1,4 @@
-"""What a whole film has in common: how dark it is, bars above and below, grain."""
+"""What a whole video has in common: how dark it is, bars around the frame, a logo, grain."""
 
 from __future__ import annotations
 
@@ -7,31 +7,49 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtnstream.synthesis.shots import HEIGHT, Frames
+from vtnstream.synthesis.shots import HEIGHT, WIDTH, Frames
+
+_BARS = {"none": 0.68, "above and below": 0.12, "left and right": 0.14, "all around": 0.06}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One film's.
+    """The look of one video.
 
     Attributes:
         gain: factor of all brightness.
-        bar: rows of black above and below.
+        rows: rows of black above and below.
+        columns: columns of black left and right; the shot is squeezed between them.
         grain: standard deviation of the noise, of 255.
+        logo: place (top, left, height, width) of a static overlay, or None.
     """
 
     gain: float = 1.0
-    bar: int = 0
+    rows: int = 0
+    columns: int = 0
     grain: float = 0.0
+    logo: tuple[int, int, int, int] | None = None
 
     @classmethod
     def drawn(cls, random: np.random.Generator) -> Look:
-        """Most films plain, some dark, some with bars, some grainy."""
-        dark, bars, grainy = random.random(3) < (0.12, 0.15, 0.2)
+        """Most videos plain, some dark, some with bars, some grainy, some with a logo."""
+        dark, grainy, marked = random.random(3) < (0.12, 0.2, 0.1)
+        bars = str(random.choice(list(_BARS), p=list(_BARS.values())))
+        logo = None
+        if marked:
+            high, wide = int(random.integers(4, 12)), int(random.integers(6, 30))
+            logo = (
+                int(random.integers(HEIGHT - high)),
+                int(random.integers(WIDTH - wide)),
+                high,
+                wide,
+            )
         return cls(
             gain=float(random.uniform(0.35, 0.7)) if dark else 1.0,
-            bar=int(random.integers(3, 11)) if bars else 0,
+            rows=int(random.integers(3, 11)) if bars in ("above and below", "all around") else 0,
+            columns=int(random.integers(4, 34)) if bars in ("left and right", "all around") else 0,
             grain=float(random.uniform(1, 7)) if grainy else 0.0,
+            logo=logo,
         )
 
     def over(self, frames: Frames, labels: Sequence[str], random: np.random.Generator) -> Frames:
@@ -49,7 +67,16 @@ class Look:
                 if label != "freeze":
                     noise = random.normal(0, self.grain, frame.shape).astype(np.float32)
                 frame += noise
-        if self.bar:
-            values[:, : self.bar] = 0
-            values[:, HEIGHT - self.bar :] = 0
+        if self.columns:
+            inner = np.linspace(0, WIDTH - 1, WIDTH - 2 * self.columns).astype(int)
+            squeezed = values[:, :, inner]
+            values[:] = 0
+            values[:, :, self.columns : WIDTH - self.columns] = squeezed
+        if self.rows:
+            values[:, : self.rows] = 0
+            values[:, HEIGHT - self.rows :] = 0
+        if self.logo is not None:
+            top, left, high, wide = self.logo
+            part = values[:, top : top + high, left : left + wide]
+            part += (random.uniform(0, 255, 3).astype(np.float32) - part) * np.float32(0.7)
         return values.clip(0, 255).astype(np.uint8)

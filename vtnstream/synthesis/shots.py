@@ -1,66 +1,161 @@
-"""Shots for edited films: takes and photos under a moving crop, changed colours and speed, with
-everything in them that looks like a cut and is none."""
+"""Shots for edited videos: takes and photos under a moving crop, with changed colours and speed,
+and with the disturbances of :mod:`vtnstream.synthesis.disturbances`."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vtnstream.synthesis.disturbances import disturbed, passing, stuttered
 from vtnstream.synthesis.footage import HEIGHT as SOURCE_HEIGHT
 from vtnstream.synthesis.footage import WIDTH as SOURCE_WIDTH
-from vtnstream.synthesis.footage import Footage
+from vtnstream.synthesis.footage import Footage, Take
 
 WIDTH, HEIGHT = 96, 64
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a shot comes from, so that another one can show the same place.
+
+    Attributes:
+        take: the frames it was taken from; None for a drawn image.
+        place: frame of the take at which it starts.
+        crop: size of the crop as a share of the frame, and its place, both in [0, 1].
+        flip: whether it is mirrored.
+        look: seed of its colours.
+    """
+
+    take: Take | None
+    place: int
+    crop: tuple[float, float, float]
+    flip: bool
+    look: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Frames (T, 64, 96, 3) uint8 and where they come from."""
+
+    frames: Frames
+    origin: Origin
+
+
 def draw_shot(
     footage: Footage, count: int, random: np.random.Generator, *, photo: bool, moving: bool = True
-) -> Frames:
-    """A shot of ``count`` frames (count, 64, 96, 3).
+) -> Shot:
+    """A shot of ``count`` frames.
 
     Args:
         footage: raw material.
         count: frames.
         random: of all choices.
-        photo: from a photo (or a drawn picture), else from a take.
+        photo: from a photo (or a drawn image), else from a take.
         moving: whether anything moves; a photo that does not is a still.
     """
-    source = _photo(footage, random) if photo else _take(footage, count, random)
-    frames = _through_crop(source, count, random, moving=moving)
-    frames = _graded(frames, random)
+    takes = footage.photos if photo else footage.moving
+    take = takes[random.integers(len(takes))] if takes else None
+    if photo and random.random() < 0.2:
+        take = None
+    place = 0 if take is None else int(random.integers(take.stop - take.start))
+    crop = (float(random.uniform(0.55, 1.0)), *(float(v) for v in random.uniform(0, 1, 2)))
+    origin = Origin(take, place, crop, bool(random.random() < 0.5), int(random.integers(1 << 30)))
+    return _shown(footage, origin, count, random, moving=moving)
+
+
+def draw_near(footage: Footage, before: Origin, count: int, random: np.random.Generator) -> Shot:
+    """A shot of the same take as another: seconds later or earlier, closer, or to the side. Most
+    cuts of real videos join two views of one place.
+
+    Args:
+        footage: raw material.
+        before: a shot of a take.
+        count: frames.
+        random: of all choices.
+    """
+    assert before.take is not None
+    length = before.take.stop - before.take.start
+    size, x, y = before.crop
+    place = before.place
+    form = random.random()
+    if form < 0.75 and length > 60:
+        place = int(before.place + random.integers(25, max(length - 24, 26))) % length
+    if form > 0.45:
+        size = float(np.clip(size * random.choice([0.55, 0.7, 1.4, 1.8]), 0.4, 1.0))
+    if form > 0.7:
+        x, y = (float(v) for v in np.clip(np.array([x, y]) + random.normal(0, 0.5, 2), 0, 1))
+    origin = Origin(before.take, place, (size, x, y), before.flip, before.look)
+    return _shown(footage, origin, count, random, moving=True)
+
+
+def _shown(
+    footage: Footage, origin: Origin, count: int, random: np.random.Generator, *, moving: bool
+) -> Shot:
+    """The frames of an origin, with all that may happen within a shot."""
+    plain = moving and origin.take is None and random.random() < 0.6
+    if origin.take is None:
+        source = (_plain if plain else _drawn)(np.random.default_rng(origin.look))[None]
+    elif origin.take.is_photo:
+        source = footage.read(origin.take)
+    else:
+        source = _of_take(footage, origin.take, origin.place, count, random)
+    frames = _through_crop(source, origin, count, random, moving=moving)
+    if plain:
+        frames = passing(frames.astype("f4"), _patch(footage, random), random).clip(0, 255)
+        frames = frames.astype(np.uint8)
+    look = np.random.default_rng(origin.look)
+    frames = _graded(frames, look)
+    if look.random() < 0.15:
+        frames = (frames * look.uniform(0.08, 0.4)).astype(np.uint8)  # a dark scene
     if moving and random.random() < 0.35:
-        frames = _distracted(frames, random)
-    if random.random() < 0.15:
-        frames = (frames * random.uniform(0.08, 0.4)).astype(np.uint8)  # a dark scene
-    return frames
+        frames = disturbed(frames, _patch(footage, random), random)
+    return Shot(frames, origin)
 
 
-def _photo(footage: Footage, random: np.random.Generator) -> Frames:
-    if not footage.photos or random.random() < 0.2:
-        return _drawn(random)[None]
-    return footage.read(footage.photos[random.integers(len(footage.photos))])
+def _patch(footage: Footage, random: np.random.Generator) -> Frames:
+    """One image of any kind, for objects."""
+    if random.random() < 0.3 or not footage.takes:
+        return _drawn(random)
+    take = footage.takes[random.integers(len(footage.takes))]
+    at = int(random.integers(take.stop - take.start))
+    return footage.read(take, at, at + 1)[0]
 
 
-def _take(footage: Footage, count: int, random: np.random.Generator) -> Frames:
+def _of_take(
+    footage: Footage, take: Take, place: int, count: int, random: np.random.Generator
+) -> Frames:
     """Frames of a take at some speed, backwards now and then; a short one goes to and fro."""
-    if not footage.moving:
-        return _photo(footage, random)
-    take = footage.moving[random.integers(len(footage.moving))]
     length = take.stop - take.start
     speed = float(random.choice([0.5, 1, 1, 1, 1, 1.5, 2]))
-    steps = np.arange(count) * speed + random.integers(length)
+    steps = np.arange(count) * speed
     if random.random() < 0.2:
         steps = -steps
-    places = np.abs((steps.astype(int) + length) % (2 * length) - length)  # to and fro
-    places = np.minimum(places, length - 1)
+    places = np.abs(((steps + place).astype(int) + length) % (2 * length) - length)  # to and fro
+    places = np.minimum(places, length - 1).astype(np.int64)
+    if random.random() < 0.06:
+        places = stuttered(places, random)
     frames: Frames = footage.read(take)[places]
     return frames
 
 
+def _plain(random: np.random.Generator) -> Frames:
+    """A nearly featureless image: one colour, a faint gradient, faint noise."""
+    y, x = np.mgrid[0:SOURCE_HEIGHT, 0:SOURCE_WIDTH].astype(np.float32)
+    angle = random.uniform(0, 2 * np.pi)
+    ramp = x * np.cos(angle) / SOURCE_WIDTH + y * np.sin(angle) / SOURCE_HEIGHT
+    base = (
+        random.uniform(20, 240) + random.normal(0, 12, 3) + ramp[..., None] * random.uniform(0, 60)
+    )
+    base = base + random.normal(0, random.uniform(0, 4), (SOURCE_HEIGHT, SOURCE_WIDTH, 1))
+    return base.clip(0, 255).astype(np.uint8)
+
+
 def _drawn(random: np.random.Generator) -> Frames:
-    """A procedural picture: gradients, stripes, blobs or lines like text."""
+    """A procedural image: gradients, stripes, blobs or lines like text."""
     y, x = np.mgrid[0:SOURCE_HEIGHT, 0:SOURCE_WIDTH].astype(np.float32)
     base = random.uniform(0, 255, 3) * np.ones((SOURCE_HEIGHT, SOURCE_WIDTH, 1))
     kind = random.integers(4)
@@ -85,12 +180,12 @@ def _drawn(random: np.random.Generator) -> Frames:
 
 
 def _through_crop(
-    source: Frames, count: int, random: np.random.Generator, *, moving: bool
+    source: Frames, origin: Origin, count: int, random: np.random.Generator, *, moving: bool
 ) -> Frames:
     """Each frame through a crop that drifts, zooms, shakes or whips across."""
     from PIL import Image
 
-    size = random.uniform(0.55, 1.0)
+    size = origin.crop[0]
     zoom = random.uniform(0.85, 1.15) if moving else 1.0
     sizes = np.linspace(size, size * zoom, count)
     if moving and random.random() < 0.06:  # a zoom within a few frames
@@ -101,11 +196,10 @@ def _through_crop(
         )
     sizes = np.clip(sizes, 0.35, 1.0)
     drift = _path(count, random) if moving else np.zeros((count, 2))
-    start = random.uniform(0, 1, 2)
+    start = np.asarray(origin.crop[1:])
     places = np.clip(start + drift, 0, 1)
     shake = random.uniform(0, 0.012) if moving and random.random() < 0.4 else 0.0
     places = np.clip(places + random.normal(0, 1, places.shape) * shake, 0, 1)
-    flip = random.random() < 0.5
     frames = np.empty((count, HEIGHT, WIDTH, 3), np.uint8)
     for k in range(count):
         wide, high = SOURCE_WIDTH * sizes[k], SOURCE_HEIGHT * sizes[k]
@@ -117,7 +211,7 @@ def _through_crop(
     speed = np.abs(np.diff(places, axis=0, prepend=places[:1])).sum(1)
     for k in np.flatnonzero(speed > 0.03).tolist():  # a fast pan smears along its way
         frames[k] = _smeared(frames[k], int(np.clip(speed[k] * 120, 3, 24)))
-    return frames[:, :, ::-1] if flip else frames
+    return frames[:, :, ::-1] if origin.flip else frames
 
 
 def _path(count: int, random: np.random.Generator) -> NDArray[np.float64]:
@@ -152,46 +246,3 @@ def _graded(frames: Frames, random: np.random.Generator) -> Frames:
     elif random.random() < 0.2:
         frames = frames[..., random.permutation(3)]
     return frames
-
-
-def _captioned(frames: Floats, random: np.random.Generator) -> None:
-    """Lines like text over a part of the picture, for a while; in place."""
-    count = len(frames)
-    first = int(random.integers(count))
-    stop = first + int(random.integers(5, 80))
-    top = int(random.integers(4, HEIGHT - 20))
-    left = int(random.integers(4, WIDTH // 2))
-    if random.random() < 0.4:
-        frames[first:stop, top - 2 : top + 14, left - 4 :] *= 0.3
-    for row in range(top, top + int(random.choice([4, 10])), 5):
-        frames[first:stop, row : row + 3, left : left + int(random.integers(15, 60))] = 235
-
-
-def _distracted(frames: Frames, random: np.random.Generator) -> Frames:
-    """A flash, a change of exposure, a caption that comes and goes, or something large that
-    crosses the picture."""
-    count = len(frames)
-    values = frames.astype(np.float32)
-    kind = random.integers(4)
-    if kind == 0:
-        for _ in range(random.integers(1, 4)):
-            at, length = int(random.integers(count)), int(random.integers(1, 4))
-            values[at : at + length] += random.uniform(60, 220)
-    elif kind == 1:
-        levels = 1 + random.uniform(0.1, 0.5) * np.sin(
-            np.linspace(0, random.uniform(2, 12), count) + random.uniform(0, 6)
-        )
-        if random.random() < 0.4:  # a step, as of a camera that meters anew or a lamp
-            levels = np.where(np.arange(count) < random.integers(count), 1.0, levels)
-        values *= levels[:, None, None, None]
-    elif kind == 2:
-        _captioned(values, random)
-    else:
-        length = int(random.integers(8, max(9, min(count, 50))))
-        begin = int(random.integers(0, max(count - length, 1)))
-        wide = int(random.integers(WIDTH // 4, WIDTH))
-        color = random.uniform(0, 255, 3)
-        for k in range(begin, min(begin + length, count)):
-            left = int(-wide + (WIDTH + wide) * (k - begin) / length)
-            values[k, :, max(left, 0) : max(left + wide, 0)] = color
-    return values.clip(0, 255).astype(np.uint8)

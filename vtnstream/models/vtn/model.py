@@ -62,13 +62,14 @@ class VTN(nn.Module):
         self.config = config
         self.backbone = create_backbone(config.backbone) if backbone is None else backbone
         self.num_features = num_features(self.backbone)
+        read = self.num_features - config.backbone.num_thumbnail
         self.feature_norm = FeatureNorm(config.feature_norm, self.num_features)
         temporal = config.temporal
         self.token_inputs = TokenInputs(
-            temporal.token_inputs, self.num_features, temporal.similarity_reach, temporal.context
+            temporal.token_inputs, read, temporal.similarity_reach, temporal.context
         )
         is_linear = temporal.kind == "tcn" and not temporal.num_layers
-        own_size = self.token_inputs.size if is_linear else self.num_features
+        own_size = self.token_inputs.size if is_linear else read
         hidden_size = (temporal.hidden_size or own_size) * temporal.members
         self.input_dropout = nn.Dropout(temporal.input_dropout)
         self.input_projection: nn.Module = nn.Identity()

@@ -33,7 +33,7 @@ class TokenInputs(nn.Module):
 
     Args:
         kind: one of the above.
-        num_features: D.
+        num_features: D; further numbers of a feature vector (a thumbnail) are not read.
         reach: r, tokens to each side.
         context: tokens to each side of ``feature+context``.
 
@@ -45,6 +45,7 @@ class TokenInputs(nn.Module):
 
     def __init__(self, kind: str, num_features: int, reach: int, context: int = 4) -> None:
         super().__init__()
+        self.num_features = num_features
         self.compares = kind != "feature"
         self.reach = reach if kind == "feature+difference+similarity" else 0
         self.size = num_features * (3 if self.compares else 1) + 3 * self.reach
@@ -57,13 +58,14 @@ class TokenInputs(nn.Module):
     ) -> Tensor:
         """
         Args:
-            features: (B, T, D) normalised.
+            features: (B, T, D or more) normalised.
             indices: (B, T) int64 grid positions, increasing.
             padding_mask: (B, T) bool, True where a token is real.
 
         Returns:
             (B, T, size), in the dtype of ``features``.
         """
+        features = features[..., : self.num_features]
         if not self.compares:
             return features
         if not features.shape[1]:

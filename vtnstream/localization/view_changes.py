@@ -1,0 +1,205 @@
+"""How much the frames of a video change from one to the next, measured on their thumbnails.
+
+A network trained on composed videos is unsure where two shots show one place, and a difference
+of frames is not: it is unsure of flashes, motion and slow transitions instead. The events of a
+timeline (:mod:`vtnstream.localization.events`) are judged by both.
+
+The content difference and its ratio to its neighbours follow PySceneDetect's ``detect-content``
+and ``detect-adaptive`` (mean absolute difference of hue, saturation and value).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtnstream.types import FloatArray, SecondsArray
+
+NEIGHBOURS = 2
+"""Frames to each side that a difference is compared with."""
+_WIDE_SECONDS = 0.25
+_FLASH_SECONDS = 0.2
+_COARSE = 2
+"""Thumbnail places in each direction that one place of a view is averaged from."""
+_CONTEXT = 64
+_BLOCK = 1024
+_LEAST_DIFFERENCE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewChanges:
+    """Changes at each of T frames of a gap-free run; differences are of 255.
+
+    Attributes:
+        content: (T,) difference from the frame before in hue, saturation and value.
+        ratio: (T,) ``content`` over the mean of its neighbours.
+        standout: (T,) ``content`` over the largest within a quarter of a second.
+        lasting: (T,) least difference in colour between the frame before and those of the next
+            fifth of a second, and between the frame and those of the fifth before: small at
+            both ends of a flash.
+        step: (T,) difference in colour from the frame before.
+        brightest: (T,) the brightest place of the frame.
+        views: (T, P) uint8 coarse colours of the frame.
+    """
+
+    content: FloatArray
+    ratio: FloatArray
+    standout: FloatArray
+    lasting: FloatArray
+    step: FloatArray
+    brightest: FloatArray
+    views: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def __getitem__(self, part: slice) -> ViewChanges:
+        return ViewChanges(
+            self.content[part],
+            self.ratio[part],
+            self.standout[part],
+            self.lasting[part],
+            self.step[part],
+            self.brightest[part],
+            self.views[part],
+        )
+
+    def between(self, first: int, stop: int, around: int = 4) -> float:
+        """Mean difference, of 255, between the ``around`` frames before ``first`` and those from
+        ``stop`` on; 255 where there are none."""
+        before, after = self.views[max(first - around, 0) : first], self.views[stop : stop + around]
+        if not len(before) or not len(after):
+            return 255.0
+        return float(np.abs(before.mean(0) - after.mean(0)).mean())
+
+
+def measure(
+    blocks: Iterable[FloatArray], times: SecondsArray, grid: tuple[int, int]
+) -> ViewChanges:
+    """Measure the frames of one gap-free run.
+
+    Args:
+        blocks: consecutive (n, 3 x rows x columns) thumbnails, T in all, values of 0 to 255.
+        times: (T,) seconds at which the frames start.
+        grid: rows and columns.
+    """
+    wide, flash = _reach(times, _WIDE_SECONDS), _reach(times, _FLASH_SECONDS, least=0)
+    parts: list[ViewChanges] = []
+    held = np.empty((0, 3 * grid[0] * grid[1]), np.float32)
+    begin = 0  # rows of ``held`` that were measured already and are there as context
+    for block in blocks:
+        held = np.concatenate((held, block))
+        if len(held) - begin < _BLOCK:
+            continue
+        stop = len(held) - _CONTEXT
+        parts.append(_measured(held, grid, wide, flash)[begin:stop])
+        keep = max(stop - _CONTEXT, 0)
+        held, begin = held[keep:], stop - keep
+    parts.append(_measured(held, grid, wide, flash)[begin:])
+    return _joined(parts)
+
+
+def _reach(times: SecondsArray, seconds: float, least: int = NEIGHBOURS) -> int:
+    """Frames in so many seconds, by the usual distance of frames."""
+    usual = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    return int(np.clip(int(seconds / max(usual, 1e-3) + 1e-6), least, _CONTEXT // 2 - 2))
+
+
+def _measured(thumbs: FloatArray, grid: tuple[int, int], wide: int, flash: int) -> ViewChanges:
+    rows, columns = grid
+    colours = thumbs.reshape(len(thumbs), 3, rows, columns)
+    content = _content(colours)
+    step = _steps(thumbs)
+    return ViewChanges(
+        content=content,
+        ratio=_ratio(content),
+        standout=content / np.maximum(_largest_around(content, wide), _LEAST_DIFFERENCE),
+        lasting=_lasting(thumbs, flash),
+        step=step,
+        brightest=colours.max(axis=(1, 2, 3), initial=0.0),
+        views=_views(colours),
+    )
+
+
+def _content(colours: FloatArray) -> FloatArray:
+    """(T, 3, h, w) RGB of 0 to 255 -> (T,) mean absolute difference of hue (0 to 180),
+    saturation and value (0 to 255) from the frame before."""
+    found = np.zeros(len(colours), np.float32)
+    if len(colours) < 2:
+        return found
+    rounded = np.floor(colours)
+    value = rounded.max(axis=1)
+    spread = value - rounded.min(axis=1)
+    saturation = np.divide(255 * spread, value, out=np.zeros_like(value), where=value > 0)
+    red, green, blue = rounded[:, 0], rounded[:, 1], rounded[:, 2]
+    safe = np.maximum(spread, 1e-6)
+    hue = np.where(
+        value == red,
+        (green - blue) / safe,
+        np.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    hue = np.where(spread > 0, hue % 6 * 30, 0).astype(np.float32)
+    found[1:] = sum(
+        np.abs(np.diff(part, axis=0)).mean(axis=(1, 2)) for part in (hue, saturation, value)
+    )
+    found /= 3
+    return found
+
+
+def _steps(thumbs: FloatArray) -> FloatArray:
+    found = np.zeros(len(thumbs), np.float32)
+    found[1:] = np.abs(np.diff(thumbs, axis=0)).mean(axis=1)
+    return found
+
+
+def _ratio(content: FloatArray) -> FloatArray:
+    """Each difference over the mean of its neighbours, those beyond the ends left out."""
+    sums = np.zeros_like(content)
+    counts = np.zeros_like(content)
+    for lag in range(1, NEIGHBOURS + 1):
+        sums[lag:] += content[:-lag]
+        counts[lag:] += 1
+        sums[:-lag] += content[lag:]
+        counts[:-lag] += 1
+    means = sums / np.maximum(counts, 1)
+    return np.asarray(content / np.maximum(means, _LEAST_DIFFERENCE / 4), np.float32)
+
+
+def _largest_around(content: FloatArray, reach: int) -> FloatArray:
+    """The largest difference within ``reach`` frames, without the frame and its neighbours: a
+    cut is often followed by one repeated frame."""
+    found = np.zeros_like(content)
+    for lag in range(NEIGHBOURS, reach + 1):
+        found[lag:] = np.maximum(found[lag:], content[:-lag])
+        found[:-lag] = np.maximum(found[:-lag], content[lag:])
+    return found
+
+
+def _lasting(thumbs: FloatArray, reach: int) -> FloatArray:
+    """Least difference between frame t - 1 and t ... t + ``reach``, and between frame t and
+    t - 1 - ``reach`` ... t - 1: small where a flash begins and where it ends."""
+    found = np.full(len(thumbs), 255.0, np.float32)
+    for lag in range(min(reach, len(thumbs) - 2) + 1):
+        gone = np.abs(thumbs[1 + lag :] - thumbs[: len(thumbs) - 1 - lag]).mean(axis=1)
+        for begin in (1, 1 + lag):
+            part = found[begin : begin + len(gone)]
+            np.minimum(part, gone, out=part)
+    return found
+
+
+def _views(colours: FloatArray) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    count, channels, rows, columns = colours.shape
+    down = _COARSE if rows % _COARSE == 0 else 1
+    across = _COARSE if columns % _COARSE == 0 else 1
+    cells = colours.reshape(count, channels, rows // down, down, columns // across, across)
+    means = cells.mean(axis=(3, 5)).reshape(count, channels * (rows // down) * (columns // across))
+    return np.round(means).clip(0, 255).astype(np.uint8)
+
+
+def _joined(parts: list[ViewChanges]) -> ViewChanges:
+    fields = ("content", "ratio", "standout", "lasting", "step", "brightest", "views")
+    return ViewChanges(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in fields)
+    )
