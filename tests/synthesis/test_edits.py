@@ -11,8 +11,19 @@ import pytest
 
 from vtnstream.config import SamplingConfig
 from vtnstream.errors import UsageError
-from vtnstream.synthesis.edits import FPS, KINDS, LABELS, compose, is_new, make_edited_films
+from vtnstream.synthesis.disturbances import disturbed, stuttered
+from vtnstream.synthesis.edits import (
+    FPS,
+    KINDS,
+    LABELS,
+    compose,
+    is_new,
+    is_other_view,
+    make_edited_films,
+    resampled,
+)
 from vtnstream.synthesis.footage import Footage, gather, unbroken
+from vtnstream.synthesis.shots import draw_near, draw_shot
 from vtnstream.types import Fit
 from vtnstream.video.source import open_video
 from vtnstream.video.write import write_video
@@ -106,16 +117,65 @@ def test_written_films_are_the_same_on_any_number_of_workers(folder: Path, tmp_p
         assert (a.kind, a.segments) == (b.kind, b.segments)
     with (tmp_path / "one" / "segments.csv").open() as file:
         rows = list(csv.DictReader(file))
-    total = sum(round(25 * (float(r["end"]) - float(r["start"]))) for r in rows)
 
     def fit(width: int, height: int) -> Fit:
         return Fit(32, 32, 0, 0, 32, 32)
 
-    read = 0
     for film in alone:
         with open_video(film.path, SamplingConfig(kind="all"), fit=fit) as source:
-            read += sum(len(chunk.times) for chunk in source.chunks())
-    assert total == read
+            read = sum(len(chunk.times) for chunk in source.chunks())
+            rate = source.info.average_rate
+        assert rate is not None
+        own = [row for row in rows if row["path"] == film.path.name]
+        lengths = [float(row["end"]) - float(row["start"]) for row in own]
+        assert sum(round(rate * length) for length in lengths) == read
     kinds = (tmp_path / "one" / "classes.csv").read_text().splitlines()
     assert kinds[0] == "path,label"
     assert len(kinds) == 4
+
+
+def test_frame_rates_keep_the_cuts() -> None:
+    """A cut whose frame is left out moves to the next one, and each frame twice has one cut."""
+    labels = ["shot"] * 10
+    labels[4] = "cut"
+    frames = np.arange(10, dtype=np.uint8).repeat(12).reshape(10, 2, 2, 3)
+    third, kept, rate = resampled(frames, labels, 3)
+    assert third[:, 0, 0, 0].tolist() == [0, 3, 6, 9]
+    assert (kept, rate) == (["shot", "shot", "cut", "shot"], Fraction(25, 3))
+    twice, kept, rate = resampled(frames, labels, -1)
+    assert len(twice) == 20
+    assert (kept.count("cut"), kept.index("cut"), rate) == (1, 8, 50)
+    mixed = ["shot", "shot", "dissolve", "dissolve", "shot", "shot"]
+    assert resampled(frames[:6], mixed, 2)[1] == ["shot", "cut", "shot"]
+
+
+def test_cuts_within_a_place(folder: Path) -> None:
+    """A cut between two views of one take stands out from the motion around it."""
+    footage = Footage(folder)
+    random = np.random.default_rng(4)
+    shot = draw_shot(footage, 20, random, photo=False)
+    near = draw_near(footage, shot.origin, 20, random)
+    assert near.origin.take == shot.origin.take
+    assert near.origin != shot.origin
+    still = np.repeat(shot.frames[:1], 10, axis=0)
+    assert not is_other_view(still, still)
+    assert is_other_view(still, np.where(still > 127, still - 100, still + 100))
+    noise = np.random.default_rng(0).integers(0, 255, (20, 64, 96, 3)).astype(np.uint8)
+    assert not is_other_view(noise[:10], noise[10:]), "no more than what goes on in the shot"
+
+
+def test_disturbances_leave_one_shot() -> None:
+    """Something happens, and frames before and after it are as they were."""
+    frames = np.full((200, 64, 96, 3), 120, np.uint8)
+    patch = np.random.default_rng(0).integers(0, 255, (96, 144, 3)).astype(np.uint8)
+    changed = 0
+    for seed in range(12):
+        found = disturbed(frames, patch, np.random.default_rng(seed))
+        assert found.shape == frames.shape
+        changed += bool((found != frames).any())
+    assert changed >= 9
+    places = np.arange(100)
+    held = stuttered(places, np.random.default_rng(1))
+    assert (held <= places).all()
+    assert (held != places).any()
+    assert held[-1] >= 85, "it goes on where it would have been"

@@ -82,11 +82,12 @@ def draw_near(footage: Footage, before: Origin, count: int, random: np.random.Ge
     size, x, y = before.crop
     place = before.place
     form = random.random()
-    if form < 0.75 and length > 60:
+    long = length > 60
+    if form < 0.75 and long:
         place = int(before.place + random.integers(25, max(length - 24, 26))) % length
-    if form > 0.45:
+    if form > 0.45 or not long:
         size = float(np.clip(size * random.choice([0.55, 0.7, 1.4, 1.8]), 0.4, 1.0))
-    if form > 0.7:
+    if form > 0.7 or not long:
         x, y = (float(v) for v in np.clip(np.array([x, y]) + random.normal(0, 0.5, 2), 0, 1))
     origin = Origin(before.take, place, (size, x, y), before.flip, before.look)
     return _shown(footage, origin, count, random, moving=True)

@@ -172,6 +172,8 @@ _TIMELINE_HELP = {
     "smoothing_size": "Length of that filter in tokens.",
     "viterbi": "Find the most probable sequence at COST nats for each change of label.",
     "threshold": "Drop segments with a lower score; multi-label segments last while above it.",
+    "sensitivity": "How readily the bundled model reports cuts and transitions, 0 to 1 "
+    "[default: 0.5].",
     "onset": "Score at which a segment starts; it lasts down to --offset.",
     "offset": "Score below which a segment ends.",
     "min_duration": "Merge segments shorter than this into their neighbours.",
