@@ -42,12 +42,12 @@ def of_model(model: str | None) -> Detector:
     """vtnstream with a model, None for the bundled one."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig, TimelineConfig
-    from vtnstream.inference.source import Question
+    from vtnstream.inference.request import Request
 
     analyzer = Analyzer(model, runtime=RuntimeConfig(use_cache=False))
 
     def detect(path: Path) -> Found:
-        report = analyzer.timeline(path, Question(), TimelineConfig())
+        report = analyzer.timeline(path, Request(), TimelineConfig())
         kind = report.classes[0].label if report.classes else ""
         segments = [s for s in report.segments or () if s.track in (None, "dense")]
         return found_in(segments, frame_starts(path)[0], kind in _TAKES)

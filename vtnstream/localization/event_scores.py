@@ -83,7 +83,7 @@ def changed_views(
     if changes is None or not events.view_change or not len(together):
         return together
     kept = [changes.between(int(a), int(b)) >= events.view_change for a, b in together]
-    return together[np.asarray(kept, bool)]
+    return np.asarray(together[np.asarray(kept, bool)], np.int64)
 
 
 def checked_scores(

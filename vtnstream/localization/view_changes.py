@@ -112,10 +112,11 @@ def _measured(thumbs: FloatArray, grid: tuple[int, int], wide: int, flash: int) 
     colours = thumbs.reshape(len(thumbs), 3, rows, columns)
     content = _content(colours)
     step = _steps(thumbs)
+    around = np.maximum(_largest_around(content, wide), np.float32(_LEAST_DIFFERENCE))
     return ViewChanges(
         content=content,
         ratio=_ratio(content),
-        standout=content / np.maximum(_largest_around(content, wide), _LEAST_DIFFERENCE),
+        standout=np.asarray(content / around, np.float32),
         lasting=_lasting(thumbs, flash),
         step=step,
         brightest=colours.max(axis=(1, 2, 3), initial=0.0),
@@ -195,7 +196,7 @@ def _views(colours: FloatArray) -> np.ndarray[tuple[int, int], np.dtype[np.uint8
     across = _COARSE if columns % _COARSE == 0 else 1
     cells = colours.reshape(count, channels, rows // down, down, columns // across, across)
     means = cells.mean(axis=(3, 5)).reshape(count, channels * (rows // down) * (columns // across))
-    return np.round(means).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.round(means).clip(0, 255), np.uint8)
 
 
 def _joined(parts: list[ViewChanges]) -> ViewChanges:

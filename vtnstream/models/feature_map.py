@@ -38,7 +38,7 @@ class FeatureMap(nn.Module):
         self.body = body
         self.grid = grid
         flat = channels * grid[0] * grid[1]
-        self.thumbnail = tuple(thumbnail)
+        self.thumbnail = (thumbnail[0], thumbnail[1]) if thumbnail else None
         extra = 3 * self.thumbnail[0] * self.thumbnail[1] if self.thumbnail else 0
         self.num_features = (projection or flat) + extra
         self.projection = nn.Sequential()

@@ -74,8 +74,8 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
     if kind in ("continuous take", "still"):
         still = kind == "still"
         photo = still or bool(random.random() < 0.2)
-        shot = draw_shot(footage, length, random, photo=photo, moving=not still)
-        film.add(shot.frames, "shot")
+        whole = draw_shot(footage, length, random, photo=photo, moving=not still)
+        film.add(whole.frames, "shot")
         return film
     slides = kind == "slideshow"
     near = 0.0 if slides else float(random.choice([0.15, 0.5, 0.9]))

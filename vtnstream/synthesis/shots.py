@@ -62,8 +62,11 @@ def draw_shot(
     if photo and random.random() < 0.2:
         take = None
     place = 0 if take is None else int(random.integers(take.stop - take.start))
-    crop = (float(random.uniform(0.55, 1.0)), *(float(v) for v in random.uniform(0, 1, 2)))
-    origin = Origin(take, place, crop, bool(random.random() < 0.5), int(random.integers(1 << 30)))
+    size = float(random.uniform(0.55, 1.0))
+    x, y = (float(v) for v in random.uniform(0, 1, 2))
+    origin = Origin(
+        take, place, (size, x, y), bool(random.random() < 0.5), int(random.integers(1 << 30))
+    )
     return _shown(footage, origin, count, random, moving=moving)
 
 
@@ -123,7 +126,7 @@ def _patch(footage: Footage, random: np.random.Generator) -> Frames:
         return _drawn(random)
     take = footage.takes[random.integers(len(footage.takes))]
     at = int(random.integers(take.stop - take.start))
-    return footage.read(take, at, at + 1)[0]
+    return np.asarray(footage.read(take, at, at + 1)[0], np.uint8)
 
 
 def _of_take(
@@ -152,7 +155,7 @@ def _plain(random: np.random.Generator) -> Frames:
         random.uniform(20, 240) + random.normal(0, 12, 3) + ramp[..., None] * random.uniform(0, 60)
     )
     base = base + random.normal(0, random.uniform(0, 4), (SOURCE_HEIGHT, SOURCE_WIDTH, 1))
-    return base.clip(0, 255).astype(np.uint8)
+    return np.asarray(base.clip(0, 255), np.uint8)
 
 
 def _drawn(random: np.random.Generator) -> Frames:
