@@ -24,6 +24,7 @@ from vtnstream.models.backbone import (
 from vtnstream.models.compile.backend import Engine
 from vtnstream.models.frame_network import FrameNetwork
 from vtnstream.models.io.checkpoint import weights_sha256
+from vtnstream.models.io.installed_weights import find_installed, load_installed
 from vtnstream.models.precision import TORCH_DTYPES, resolve_dtype
 from vtnstream.models.vivit.encoder import StackedFrames
 from vtnstream.models.vivit.model import ViViT
@@ -163,7 +164,7 @@ class FrameEncoder:
         """Return the frame encoder of an image backbone without a temporal model.
 
         Without weights the backbone is initialised randomly, from the current state of torch's
-        generator.
+        generator, unless a package of its weights is installed (extra ``backbone``).
 
         Args:
             backbone: a timm name, or a config with its arguments.
@@ -181,8 +182,12 @@ class FrameEncoder:
         runtime = runtime or RuntimeConfig()
         device = resolve_device(runtime.device)
         preprocess = preprocess or native_preprocess(config)
-        network = create_backbone(config, pretrained=pretrained)
-        if weights is not None:
+        plain = weights is None and config.out_index is None
+        installed = find_installed(config.name) if plain else None
+        network = create_backbone(config, pretrained=pretrained and installed is None)
+        if installed is not None:
+            load_installed(network, config.name, installed)
+        elif weights is not None:
             load_backbone_weights(network, weights)
         return cls(network, config, preprocess, device=device, dtype=runtime.dtype)
 

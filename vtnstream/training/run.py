@@ -19,6 +19,7 @@ from vtnstream.errors import ConfigError, OutputError
 from vtnstream.models.io.checkpoint import save_model
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.training.accelerator import is_main_process, make_engine
+from vtnstream.training.building import with_installed_backbone
 from vtnstream.training.data.split import Split, split_videos
 from vtnstream.training.metrics_log import MetricsLog
 from vtnstream.training.preparation import Prepared, prepare, resolve_task
@@ -113,6 +114,7 @@ def train(
             config, runtime=runtime, progress=progress, on_epoch=on_epoch, restart=restart
         )
     began = time.perf_counter()
+    config = with_installed_backbone(config)
     folder, runtime = Path(config.output), runtime or RuntimeConfig()
     if restart and is_main_process():
         forget_unfinished(folder)

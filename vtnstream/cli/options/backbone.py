@@ -151,6 +151,7 @@ def _of_backbone(
 
     from vtnstream.encoding.encoder import FrameEncoder
     from vtnstream.models.backbone import native_preprocess
+    from vtnstream.models.io.installed_weights import find_installed
 
     torch.manual_seed(_RANDOM_SEED)
     encoder = FrameEncoder.from_backbone(
@@ -160,7 +161,8 @@ def _of_backbone(
         preprocess=_preprocess_from(values, native_preprocess(config)),
         runtime=runtime,
     )
-    if values["weights"] is None and not values["pretrained"]:
+    installed = find_installed(config.name) is not None
+    if values["weights"] is None and not values["pretrained"] and not installed:
         console.warn(
             f"{config.name} has random weights (seed {_RANDOM_SEED}), so its features are not "
             "useful: give --weights FILE or --pretrained"

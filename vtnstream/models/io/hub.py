@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from vtnstream.errors import ModelError
 from vtnstream.transport.web import OFFLINE, is_on
@@ -32,6 +36,54 @@ class HubName:
 
     def __str__(self) -> str:
         return f"{self.repository}@{self.revision}" if self.revision else self.repository
+
+
+REACHED_WITHIN = 4.0
+"""Seconds in which a hub must answer; huggingface_hub itself tries for most of a minute."""
+
+
+def is_reachable(seconds: float = REACHED_WITHIN) -> bool:
+    """Whether a connection to the hub, or to the proxy before it, can be made in time."""
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    proxies = getproxies()
+    if address.scheme in proxies and not proxy_bypass(address.hostname or ""):
+        address = urlsplit(proxies[address.scheme])
+    port = address.port or (443 if address.scheme == "https" else 80)
+    reached = threading.Event()
+
+    def connect() -> None:
+        with suppress(OSError), socket.create_connection((address.hostname, port), seconds):
+            reached.set()
+
+    # Looking up a name has no time limit of its own, so another thread waits for it.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return reached.is_set()
+
+
+@contextmanager
+def offline_if_unreachable() -> Iterator[None]:
+    """Inside, huggingface_hub looks into its cache only if the hub cannot be reached.
+
+    Raises:
+        ModelError: something was asked for that is not in the cache; names the hub.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    if before or is_reachable():
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except Exception as error:  # of timm and the hub, of all kinds
+        raise ModelError(f"{constants.ENDPOINT} cannot be reached") from error
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def parse_hub_name(text: str, *, bare: bool = True) -> HubName | None:
