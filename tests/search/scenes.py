@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,16 +24,16 @@ def scene(number: int) -> NDArray[np.uint8]:
     return np.kron(fields, np.ones((32, 32, 1), np.uint8))
 
 
-def frames() -> Iterator[NDArray[np.uint8]]:
+def frames(order: Sequence[int] = ORDER) -> Iterator[NDArray[np.uint8]]:
     random = np.random.default_rng(99)
-    for number in ORDER:
+    for number in order:
         for _ in range(RATE * SCENE_SECONDS):
             noise = random.integers(-12, 13, (96, 96, 3))
             yield np.clip(scene(number).astype(int) + noise, 0, 255).astype(np.uint8)
 
 
-def write_scenes(path: Path) -> Path:
-    write_video(path, frames(), Fraction(RATE))
+def write_scenes(path: Path, order: Sequence[int] = ORDER) -> Path:
+    write_video(path, frames(order), Fraction(RATE))
     return path
 
 

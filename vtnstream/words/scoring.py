@@ -76,8 +76,13 @@ class Floor:
     @classmethod
     def of(cls, statistics: FrameStatistics) -> Floor:
         """The floor that a video's own frames set."""
-        near = NEAR if statistics.near is None else statistics.near
-        far = FAR if statistics.far is None else statistics.far
+        return cls.between(statistics.near, statistics.far)
+
+    @classmethod
+    def between(cls, near: float | None, far: float | None) -> Floor:
+        """The floor between the cosines of neighbouring and of any two frames; None where a
+        video is too short to tell."""
+        near, far = NEAR if near is None else near, FAR if far is None else far
         spread = max(near - far, NARROWEST)
         return cls(near - (1 - EXAMPLE_FLOOR) * spread, (1 - EXAMPLE_FLOOR) * spread / _SURE)
 

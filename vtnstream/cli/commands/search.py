@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtnstream.cli.commands.index import library
 from vtnstream.cli.delivery import make_delivery
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
@@ -15,6 +16,7 @@ from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, field, option
 from vtnstream.cli.framework.process_settings import loading
 from vtnstream.cli.framework.progress import CommandProgress, make_progress
+from vtnstream.cli.library_search import search_in_library
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.cli.options.input_list import resolve
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
 vtnstream search "a dog runs" movie.mkv
 vtnstream search "a goal" match1.mp4 match2.mp4 -e "a corner kick" -k 5 --json
+vtnstream search "a goal" --library archive
 vtnstream search --like goal.jpg match.mp4 --backbone mobilenetv3_large_100.ra_in1k --pretrained
 vtnstream search --like match1.mp4@12:30-12:41 match2.mp4 --model models/match
 vtnstream search --like shot.png recordings/ --recursive -k 3 --model models/match --jsonl
@@ -87,6 +90,7 @@ _SECTION = "Search"
         help="Drop shorter segments.",
     ),
 )
+@attach(library)
 @shared.model
 @backbone_options
 @shared.time_range
@@ -107,6 +111,8 @@ def search(console: Console, /, **values: Any) -> ExitCode:
     answer too, with exit code 0. Features are kept, so that the next question decodes nothing.
     """
     queries, names = _questions(values)
+    if values["library"] is not None:
+        return search_in_library(console, values, queries, names, search_config(values))
     inputs = resolve({**values, "inputs": names})
     config = search_config(values)
     delivery = make_delivery(values, console, inputs, timeline=True)
@@ -160,7 +166,9 @@ def _questions(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[s
     """
     names: Sequence[str] = values["inputs"]
     texts: list[str] = []
-    if names and not _is_input(names, values["like"] or values["query"]):
+    may_be_input = bool(values["like"] or values["query"] or values["library"])
+    alone = len(names) == 1 and values["library"] is None
+    if names and not _is_input(names[0], may_be_input=may_be_input, alone=alone):
         texts, names = [names[0]], names[1:]
     queries = [_query(text) for text in (*texts, *values["query"])]
     examples = tuple(parse_example(text) for text in values["like"])
@@ -183,12 +191,15 @@ def _query(text: str) -> Label:
     return parse_label(text)
 
 
-def _is_input(names: Sequence[str], examples: Sequence[str]) -> bool:
-    """Whether the first name is an input rather than a query: where an option holds a query it
-    may be either, else it is the query."""
-    first = names[0]
-    if not examples:
-        return os.path.lexists(first) and len(names) == 1
+def _is_input(first: str, *, may_be_input: bool, alone: bool) -> bool:
+    """Whether the first name is an input rather than the query.
+
+    Args:
+        first: the name.
+        may_be_input: an option holds a query too, or a library takes the place of the inputs.
+        alone: there is no second name, and an input is needed.
+    """
+    if not may_be_input:
+        return alone and os.path.lexists(first)
     known = os.path.lexists(first) or first == "-" or "://" in first or "*" in first
-    suffix = os.path.splitext(first)[1].lower()
-    return known or len(names) == 1 or suffix in VIDEO_SUFFIXES
+    return known or alone or os.path.splitext(first)[1].lower() in VIDEO_SUFFIXES

@@ -15,6 +15,7 @@ COMMANDS = {
     "attention": ("vtnstream.cli.commands.attention:attention", "Show the attention over time."),
     "summarize": ("vtnstream.cli.commands.summarize:summarize", "Select the best parts of videos."),
     "search": ("vtnstream.cli.commands.search:search", "Find moments in words or by example."),
+    "index": ("vtnstream.cli.commands.index:index", "Keep a library of many videos to search."),
     "clips": ("vtnstream.cli.commands.clips:clips", "Cut segments out of videos as clips."),
     "extract": ("vtnstream.cli.commands.extract:extract", "Write backbone features to files."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),
