@@ -1,4 +1,4 @@
-"""Segments as files: what they are called, how they are cut, and what is said of each."""
+"""Write segments as clips: name the files, cut them, and print one line for each."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ _HASH_DIGITS = 16
 
 
 def cutting(section: str) -> Callable[[F], F]:
-    """Options that say how packets and frames go into clips."""
+    """Options that select whether clips are encoded or copied."""
     return attach(
         option(
             "--copy",
             section=section,
             is_flag=True,
-            help="Copy packets: fast, but each clip begins at the keyframe before it.",
+            help="Copy packets instead of encoding: fast, but clips begin at a keyframe.",
         ),
         option(
             "--smart",
             section=section,
             is_flag=True,
-            help="Copy packets and encode only frames near the ends: fast and exact (H.264, HEVC).",
+            help="Copy packets, encode only near the ends: fast and exact (H.264, HEVC).",
         ),
     )
 
 
 def naming(section: str) -> Callable[[F], F]:
-    """The option that says what clips are called."""
+    """The option for the names of clips."""
     return attach(
         option(
             "--name",
             section=section,
             settable=False,
             metavar="TEMPLATE",
-            help="Names of the clips, of {stem}, {name}, {index}, {label}, {start}, {end}, "
-            f"{{score}} [default: {DEFAULT_NAME}].",
+            help="Names of the clips, with the fields {stem}, {name}, {index}, {label}, {start}, "
+            f"{{end}}, {{score}} [default: {DEFAULT_NAME}].",
         )
     )
 
@@ -69,11 +69,11 @@ def mode_from(values: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A file to be.
+    """A clip to write.
 
     Attributes:
-        name: of the file, with its ending.
-        parts: of the video, in player time.
+        name: name of the file with its suffix.
+        parts: parts of the video in player time.
     """
 
     name: str
@@ -84,8 +84,8 @@ class Clip:
 
 
 def numbered(report: Report) -> list[tuple[int, Segment]]:
-    """The segments in the order of time with their numbers in the result, from 1: numbers do
-    not change with the labels and scores that are chosen."""
+    """The segments in order of time, numbered from 1. The numbers do not depend on the labels and
+    scores that are selected."""
     segments = sorted(report.segments or (), key=lambda s: (s.start, s.end))
     return list(enumerate(segments, 1))
 
@@ -112,8 +112,8 @@ def check_template(template: str) -> None:
 
 
 def clip_name(template: str, report: Report, index: int, segment: Segment, suffix: str) -> str:
-    """The file name of a segment, never longer than file systems allow: the name of the video
-    is cut then, and ends with its own hash."""
+    """The file name of a segment. If it is too long for file systems, the name of the video in it
+    is shortened and ends with a hash."""
     name = base_name(report.input)
     stem = os.path.splitext(name)[0] or name
     rest = {
@@ -132,27 +132,27 @@ def clip_name(template: str, report: Report, index: int, segment: Segment, suffi
 
 
 def _fitting(filled: Callable[[int], str], length: int) -> str:
-    """The first name that file systems allow as the source's own is cut byte by byte."""
+    """Shorten the name of the source byte by byte until file systems allow the result."""
     for cut in range(length + 1):
         found = filled(cut)
         if len(os.fsencode(found)) <= MAX_NAME_BYTES:
             return found
-    raise UsageError(f"--name gives names of more than {MAX_NAME_BYTES} bytes: shorten it")
+    raise UsageError(f"--name makes names of more than {MAX_NAME_BYTES} bytes: shorten it")
 
 
 def _shortened(name: str, cut: int) -> str:
-    """``name`` without its last ``cut`` bytes, which a hash of it stands for."""
+    """``name`` with its last ``cut`` bytes replaced by a hash of the whole name."""
     if not cut:
         return name
     data = os.fsencode(name)
     kept = os.fsdecode(data[: max(0, len(data) - cut)])
-    # A character that was cut through decodes to surrogates.
+    # An incomplete character at the end decodes to surrogates.
     kept = kept.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
     return f"{kept}~{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}"
 
 
 def _harmless(label: str) -> str:
-    """A label as a part of a file's name."""
+    """The label as part of a file name: letters, digits, ``-`` and ``_``, at most 60."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in label)[:_LONGEST_LABEL] or "_"
 
 
@@ -160,7 +160,7 @@ def _harmless(label: str) -> str:
 
 
 def suffix_for(video: Path) -> str:
-    """The ending of clips: the video's own where clips can have it."""
+    """The suffix of clips: that of the video if supported, else ``.mp4``."""
     from vtnstream.video.cut import ENDINGS
 
     own = video.suffix.lower()
@@ -174,10 +174,10 @@ def separate(
     suffix: str,
     pad: float = 0.0,
 ) -> list[Clip]:
-    """One clip for each segment.
+    """One clip per segment.
 
     Raises:
-        UsageError: two of them would share a name.
+        UsageError: two clips would have the same name.
     """
     clips = [
         Clip(clip_name(template, report, index, segment, suffix), (_padded(segment, pad),))
@@ -186,7 +186,7 @@ def separate(
     names: set[str] = set()
     for clip in clips:
         if clip.name.casefold() in names:
-            raise UsageError(f"--name {template}: gives {clip.name} twice: use {{index}}")
+            raise UsageError(f"--name {template}: two clips are named {clip.name}: use {{index}}")
         names.add(clip.name.casefold())
     return clips
 
@@ -194,7 +194,7 @@ def separate(
 def joined(
     report: Report, chosen: Sequence[tuple[int, Segment]], suffix: str, pad: float = 0.0
 ) -> Clip:
-    """All segments in one clip; those that overlap become one part."""
+    """One clip of all segments; overlapping segments become one part."""
     from vtnstream.types import TimeRange
 
     parts: list[TimeRange] = []
@@ -231,19 +231,19 @@ def write_clips(
     mode: str,
     overwrite: bool,
 ) -> None:
-    """Cut clips into a folder, each for itself: one that fails is one line, and the next goes on.
+    """Cut clips into a folder. A clip that fails prints one error and does not stop the others.
 
     Args:
-        console: told of each clip.
+        console: prints one line per clip.
         video: a local file.
-        stream: index of its video stream that the result is about.
-        clips: in the order of time.
-        folder: made where it does not exist.
-        mode: of :meth:`vtnstream.video.cut.CuttingSession.write`.
-        overwrite: replace clips that exist.
+        stream: index of the analysed video stream.
+        clips: the clips in order of time.
+        folder: output folder, created if it does not exist.
+        mode: mode of :meth:`vtnstream.video.cut.CuttingSession.write`.
+        overwrite: whether existing clips are replaced.
 
     Raises:
-        OutputError: the folder cannot be made, or clips failed (the last line says how many).
+        OutputError: the folder cannot be created, or clips failed (the message says how many).
         VideoError: the video cannot be opened.
     """
     from vtnstream.video.cut import CuttingSession
@@ -251,7 +251,7 @@ def write_clips(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise OutputError(f"{folder}: cannot be created ({error.strerror})") from error
     failed = 0
     with CuttingSession.of(video, stream) as session:
         for clip in clips:
@@ -275,10 +275,10 @@ def write_clip(
     mode: str,
     overwrite: bool,
 ) -> None:
-    """Cut one file, and say what it came to.
+    """Cut one clip and print what was written.
 
     Raises:
-        VtnstreamError: it could not be written.
+        VtnstreamError: the clip could not be written.
     """
     cut = session.write(target, parts, mode=mode, overwrite=overwrite)
     console.say(f"wrote {target} ({described(cut, mode)})")
@@ -287,7 +287,7 @@ def write_clip(
 
 
 def described(cut: Cut, mode: str) -> str:
-    """``4.0 s``, and where copied packets begin."""
+    """The duration of a clip, and for copied packets the time of the first keyframe."""
     text = f"{cut.seconds:.1f} s"
     if mode != "copy" or not cut.starts:
         return text

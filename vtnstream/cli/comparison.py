@@ -1,4 +1,4 @@
-"""The table of the recipes that a training compared."""
+"""The table of the recipes that a training run compared."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vtnstream.cli.framework.tables import print_table
 
 
 def print_comparison(console: Console, search: Mapping[str, Any]) -> None:
-    """Print recipes, best first, with chance and majority, and say what is noise.
+    """Print the recipes, best first, with chance and majority, and name differences within noise.
 
     Args:
-        console: where to.
-        search: as in ``train.json``; empty prints nothing.
+        console: prints the table.
+        search: the search in ``train.json``; empty prints nothing.
     """
     if not search:
         return
@@ -34,10 +34,10 @@ def print_comparison(console: Console, search: Mapping[str, Any]) -> None:
     columns = ["recipe", "accuracy %", "mean of classes %", "seconds", ""]
     print_table(console, columns, rows, right=columns[3:4])
     folds = f"{search['folds']} folds, 95 % intervals over them"
-    console.say(f"each video answered by models that never saw it ({folds})")
+    console.say(f"each video is predicted by models not trained on it ({folds})")
     others = [row["recipe"] for row in search["table"][1:] if row["within_noise"]]
     if others:
-        console.say(f"the lead of {search['recipe']} over {', '.join(others)} may be noise")
+        console.say(f"{search['recipe']} is not clearly better than {', '.join(others)} (noise)")
     console.out("")
 
 

@@ -1,4 +1,4 @@
-"""How frames are matched with words and examples, and how matches become segments."""
+"""Configuration of searches: matching of frames, and segments of matches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ class SearchConfig:
     """Options of ``vtnstream search``.
 
     Attributes:
-        max_segments: segments of one query in one video, best first.
-        min_score: lowest match of a segment. 0.5 is the floor of the presence test: below it a
-            query counts as absent.
-        smoothing_seconds: width of the window that evidence is averaged over; never across a
-            gap. 0 is off.
-        min_duration: seconds; a shorter segment is dropped, unless the whole run is shorter.
+        max_segments: largest number of segments per query and video, best first.
+        min_score: lowest match of a segment; below 0.5 a query counts as not found.
+        smoothing_seconds: width in seconds of the window over which matches are averaged, but not
+            across a gap; 0 is off.
+        min_duration: seconds; shorter segments are dropped, unless the whole run is shorter.
     """
 
     max_segments: int = 10
@@ -29,7 +28,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         positive(max_segments=self.max_segments)
         if not 0 <= self.min_score <= 1:
-            raise ConfigError(f"min_score must lie between 0 and 1, not {self.min_score}")
+            raise ConfigError(f"min_score must be between 0 and 1, not {self.min_score}")
         for name in ("smoothing_seconds", "min_duration"):  # NaN compares false
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} cannot be negative: {getattr(self, name)}")

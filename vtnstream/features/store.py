@@ -1,13 +1,13 @@
 """The feature store: one directory per video and settings, with immutable chunk files.
 
-    store.json       the key, chunk size, batch size and D: written once, at the first chunk
-    identity.json    full hash of the video, and where it has been seen
+    store.json       the key, chunk size, batch size and D; written with the first chunk
+    identity.json    the full hash of the video, and the files that had this hash
     00000000.safetensors ...   chunks, cut on the sampling grid
-    end.json         written when the end of the video was reached
-    frames.json      numbers of the frames, once they were counted
+    end.json         written when the end of the video is reached
+    frames.json      the frame numbers, once they are counted
 
-Chunks are published atomically and never change; a chunk whose checksum is wrong counts as
-missing. An interrupted run therefore resumes at the first missing chunk.
+Chunks are written atomically and never change. A chunk with a wrong checksum counts as missing. An
+interrupted run therefore resumes at the first missing chunk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers of the frames of a video, as they were counted when the video was read."""
+"""Frame numbers of a video, counted while the video was read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class FrameRun:
 
     Attributes:
         first: number of the first frame.
-        count: how many frames, at least 1.
-        first_tick: presentation time of the first frame, in ticks of the stream's time base.
-        last_tick: the same of the last frame.
+        count: number of frames, at least 1.
+        first_tick: presentation time of the first frame in ticks of the stream's time base.
+        last_tick: presentation time of the last frame, likewise.
     """
 
     first: int
@@ -40,7 +40,7 @@ class FrameRun:
         return Fraction(self.last_tick - self.first_tick, self.count - 1)
 
     def tick_of(self, number: int) -> int:
-        """When a frame of this run is shown, to within one tick."""
+        """Presentation time of a frame of this run, to within one tick."""
         if self.step is None:
             return self.first_tick
         return self.first_tick + round((number - self.first) * self.step)
@@ -51,8 +51,7 @@ class FrameIndex:
     """The frames of a video in presentation order, numbered from 0.
 
     Attributes:
-        runs: in order of time; numbers between two runs that do not follow each other are not
-            known.
+        runs: runs in order of time; frame numbers between two runs are unknown.
         until: tick up to which frames were counted; None is the end of the video.
     """
 
@@ -65,7 +64,7 @@ class FrameIndex:
 
     @property
     def count(self) -> int:
-        """Frames counted: all of the video where ``until`` is None, else those up to there."""
+        """Number of counted frames: all of the video if ``until`` is None, else those up to it."""
         return self.runs[-1].stop
 
     def covers(self, tick: int | Fraction) -> bool:
@@ -75,11 +74,10 @@ class FrameIndex:
     def number(self, tick: int | Fraction) -> int | None:
         """Number of the frame that begins at ``tick``.
 
-        A time that is no frame's own gives the frame that begins nearest, by half the distance
-        between frames; long after the last frame before it, the frame that follows.
+        Between two frames, this is the one that begins nearest; in a gap, the frame after it.
 
         Returns:
-            The count of frames for times after the last frame; None where it is not known.
+            the count of frames for times after the last frame; None if the number is unknown.
         """
         place = bisect_right(self.runs, floor(tick), key=lambda run: run.first_tick) - 1
         if place < 0:
@@ -113,19 +111,19 @@ class FrameIndex:
         return min(gaps, default=Fraction(0)) / 2
 
     def tick(self, number: int) -> int | None:
-        """When frame ``number`` is shown; None where that is not known."""
+        """Presentation time of frame ``number``; None if unknown."""
         place = bisect_right(self.runs, number, key=lambda run: run.first) - 1
         if place < 0 or number >= self.runs[place].stop:
             return None
         return self.runs[place].tick_of(number)
 
     def seconds(self, number: int, video: VideoInfo) -> Fraction | None:
-        """Player time at which frame ``number`` begins; of the count of frames, the time at which
-        the last one ends. None where that is not known.
+        """Player time at which frame ``number`` begins; None if unknown. For the count of frames,
+        it is the time at which the last frame ends.
 
         Args:
-            number: from 0.
-            video: whose frames these are.
+            number: number of the frame, from 0.
+            video: the video of these frames.
         """
         tick: int | Fraction | None = self.tick(number)
         if number == self.count and self.until is None:
@@ -134,7 +132,7 @@ class FrameIndex:
         return None if tick is None else tick * video.time_base - video.start_seconds
 
     def around(self, ticks: Iterable[int | Fraction]) -> FrameIndex:
-        """A small index that still gives the numbers of these ticks, and of the first and the
+        """A small index with only the numbers of the frames at these ticks, and of the first and
         last frame."""
         kept = {self.runs[0].first, self.count - 1}
         for tick in ticks:
@@ -152,12 +150,12 @@ class FrameIndex:
 def seconds_of_frame(
     number: int, video: VideoInfo, frames: FrameIndex | None = None
 ) -> Fraction | None:
-    """Player time at which a frame that annotations name begins.
+    """Player time at which a frame begins, for annotations in frame numbers.
 
-    Where frames were not counted, and behind the last one, the rate in the header decides.
+    If frames were not counted, and after the last frame, the frame rate in the header is used.
 
     Returns:
-        None where nothing is known of the video's frames.
+        None if neither frame numbers nor a frame rate are known.
     """
     rate = video.average_rate
     if frames is not None:

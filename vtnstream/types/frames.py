@@ -155,4 +155,4 @@ class DecodeSummary:
     warnings: tuple[str, ...] = ()
     end_problems: tuple[str, ...] = ()
     frames: FrameIndex | None = None
-    """Numbers of the frames, where the pass began with the first and left none out."""
+    """Frame numbers, if the pass began with the first frame and skipped none."""

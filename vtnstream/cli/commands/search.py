@@ -50,7 +50,7 @@ _SECTION = "Search"
         settable=False,
         multiple=True,
         metavar="TEXT",
-        help="Another query, as TEXT or name = prompt | prompt | @example; again for more.",
+        help="Query, as TEXT or name = prompt | prompt | @example; may be repeated.",
     ),
     option(
         "--like",
@@ -58,7 +58,7 @@ _SECTION = "Search"
         settable=False,
         multiple=True,
         metavar="EXAMPLE",
-        help="An image, a video, or VIDEO@START-END, to find what looks like it; again for more.",
+        help="Find what looks like an image, a video, or VIDEO@START-END; may be repeated.",
     ),
     field(
         SearchConfig,
@@ -66,13 +66,13 @@ _SECTION = "Search"
         "--max-segments",
         "-k",
         section=_SECTION,
-        help="Segments of a query in one video, best first.",
+        help="Largest number of segments per query and video, best first.",
     ),
     field(
         SearchConfig,
         "min_score",
         section=_SECTION,
-        help="Lowest match; below .5 a query counts as absent.",
+        help="Lowest match of a segment; below 0.5 a query counts as not found.",
     ),
     field(
         SearchConfig,
@@ -80,7 +80,7 @@ _SECTION = "Search"
         "--smooth",
         section=_SECTION,
         metavar="SECONDS",
-        help="Average over this much time; never across a gap.",
+        help="Time over which matches are averaged, but not across a gap.",
     ),
     field(
         SearchConfig,
@@ -100,15 +100,14 @@ _SECTION = "Search"
 @running.speech
 @click.pass_obj
 def search(console: Console, /, **values: Any) -> ExitCode:
-    """Find the moments of INPUTS that show what QUERY says, or that look like an example.
+    """Find the moments of INPUTS that match QUERY or look like an example.
 
-    The first argument is the query, unless --like or --query takes its place: vtnstream search
-    QUERY INPUTS..., vtnstream search --like EXAMPLE INPUTS... One query and --like together look
-    for what fits both. Words need an image-text model (see models list); examples take any
-    backbone.
+    The first argument is the query, unless --like or --query is given: vtnstream search QUERY
+    INPUTS..., vtnstream search --like EXAMPLE INPUTS... One query with --like finds moments that
+    match both. Words need an image-text model (see models list); examples work with any backbone.
 
-    The answer is ranked segments; that a video shows no such thing ("nothing found") is an
-    answer too, with exit code 0. Features are kept, so that the next question decodes nothing.
+    The result is a ranked list of segments. If a video has no match ("nothing found"), the exit
+    code is still 0. Features are stored, so that the next query decodes nothing.
     """
     queries, names = _questions(values)
     if values["library"] is not None:
@@ -174,8 +173,8 @@ def _questions(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[s
     examples = tuple(parse_example(text) for text in values["like"])
     if not queries and not examples:
         raise UsageError(
-            "no query: write what to look for before the videos, or name an image, a video or "
-            "VIDEO@START-END with --like"
+            "no query: write it before the videos, or name an image, a video or VIDEO@START-END "
+            "with --like"
         )
     if len(queries) == 1 and examples:
         queries = [Label(queries[0].name, queries[0].prompts, queries[0].examples + examples)]
@@ -196,8 +195,8 @@ def _is_input(first: str, *, may_be_input: bool, alone: bool) -> bool:
 
     Args:
         first: the name.
-        may_be_input: an option holds a query too, or a library takes the place of the inputs.
-        alone: there is no second name, and an input is needed.
+        may_be_input: whether an option gives a query too, or a library replaces the inputs.
+        alone: whether there is no second name but an input is needed.
     """
     if not may_be_input:
         return alone and os.path.lexists(first)

@@ -62,7 +62,7 @@ def unwrap(error: BaseException) -> BaseException:
 
 
 class _LazyGroup(click.Group):
-    """Imports a command only when it is called or its own help is asked for."""
+    """Imports a command only when it is called or its help is requested."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -36,15 +36,15 @@ labels = attach(
         section=_SECTION,
         settable=False,
         metavar="LABELS",
-        help="Words in place of a trained model's classes: 'goal; corner; replay', or a file of "
-        "one a line: name = prompt | prompt | @VIDEO@START-END.",
+        help="Use words instead of a trained model's classes: 'goal; corner; replay', or a file "
+        "with one label per line: name = prompt | prompt | @VIDEO@START-END.",
     ),
     option(
         "--multi-label",
         section=_SECTION,
         settable=False,
         is_flag=True,
-        help="With --labels: labels may overlap, each judged alone.",
+        help="With --labels: labels may overlap; each is scored by itself.",
     ),
 )
 
@@ -52,12 +52,12 @@ labels = attach(
 def label_inputs(
     console: Console, values: Mapping[str, Any], localize: TimelineConfig | None
 ) -> ExitCode:
-    """Label every input with words or examples and deliver the reports.
+    """Label every input with words or examples, and deliver the reports.
 
     Args:
         console: prints the messages.
         values: the command's options.
-        localize: settings of the timeline; None to give the classes alone.
+        localize: settings of the timeline; None to predict only the classes.
 
     Raises:
         UsageError: wrong labels, or an option of a trained head.
@@ -105,12 +105,13 @@ def label_inputs(
 
 
 def check_unlabelled(values: Mapping[str, Any]) -> None:
-    """
+    """Check the options of a run without ``--labels``.
+
     Raises:
-        UsageError: ``--multi-label`` without labels.
+        UsageError: ``--multi-label`` is given.
     """
     if values["multi_label"]:
-        raise UsageError("--multi-label needs --labels: a trained model knows its kind itself")
+        raise UsageError("--multi-label needs --labels: leave it out for a trained model")
 
 
 def _refuse_head_options(values: Mapping[str, Any]) -> None:
@@ -118,4 +119,4 @@ def _refuse_head_options(values: Mapping[str, Any]) -> None:
     if values["method"] != "chunked":
         given.append("method")
     if given:
-        raise UsageError(f"--{given[0]} does not go with --labels: leave one of them out")
+        raise UsageError(f"--{given[0]} cannot be used with --labels: leave one of them out")

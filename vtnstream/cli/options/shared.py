@@ -224,7 +224,7 @@ overwrite = option(
     section="Output",
     settable=False,
     is_flag=True,
-    help="Replace files that are there already (never the source).",
+    help="Replace existing files (never the source video).",
 )
 
 video = option(

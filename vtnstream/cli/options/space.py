@@ -1,5 +1,5 @@
-"""What a search compares frames with, from a command line: an image-text model, a model's own
-encoder, or any timm backbone."""
+"""Build the embedding space of a search: an image-text model, a model's own encoder, or any timm
+backbone."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
-    """Build what ``--model`` or ``--backbone`` and its options ask for; where neither is named,
-    the default image-text model.
+    """Build the space that ``--model``, or ``--backbone`` and its options, name; without either,
+    that of the default image-text model.
 
     Raises:
-        UsageError: options contradict each other, or the model sees clips.
-        ModelError: the model or backbone cannot be built, or is not here.
+        UsageError: options contradict each other, or the model reads clips.
+        ModelError: the model or backbone cannot be built, or is not available.
     """
     from vtnstream.search.space import SearchSpace
 
@@ -37,8 +37,8 @@ def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
     encoding = prepare_encoding(values, console)
     if encoding.encoder.shape.clip:
         raise UsageError(
-            "this model sees clips and has no features of single moments to search: use one of "
-            "form factorised-encoder"
+            "this model reads clips and has no features of single moments to search: use a model "
+            "of the form factorised-encoder"
         )
     about = {
         "name": encoding.model.config.name if encoding.model else encoding.encoder.config.name,

@@ -1,4 +1,4 @@
-"""Counting frames while they pass, in memory that does not grow with a constant rate."""
+"""Count frames while they are decoded, in constant memory for a constant frame rate."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from vtnstream.types import FrameIndex, FrameRun
 
 _MOST_RUNS = 1_000_000
-"""Runs of 24 bytes; a video with more changes of rate is not counted."""
+"""Largest number of runs (24 bytes each); a video with more changes of rate is not counted."""
 
 _SLACK_SHARE = 1 / 8
-"""Part of the distance between frames by which rounding may move one."""
+"""Share of the frame distance by which rounding may shift a frame."""
 
 
 class FrameCounter:
-    """Frames in presentation order, kept as runs of equal distances.
+    """Counts frames in presentation order and keeps them as runs of equal distances.
 
-    Memory: 24 bytes for each change of distance (a missing frame is two).
+    Memory: 24 bytes per change of distance (a missing frame makes two).
     """
 
     def __init__(self) -> None:
@@ -29,14 +29,14 @@ class FrameCounter:
 
     @classmethod
     def of(cls, ticks: Iterable[int]) -> FrameCounter:
-        """All frames of a video at once."""
+        """Count all frames of a video at once."""
         counter = cls()
         for tick in ticks:
             counter.add(tick)
         return counter
 
     def add(self, tick: int) -> None:
-        """The next frame, shown at ``tick``, which is later than the one before."""
+        """Count the next frame; its ``tick`` must be later than that of the previous frame."""
         number, self._count = self._count, self._count + 1
         last, self._last = self._last, tick
         if self._full:
@@ -67,12 +67,12 @@ class FrameCounter:
         self._lasts.append(tick)
 
     def index(self, *, whole: bool, until: int | None = None) -> FrameIndex | None:
-        """What was counted so far; None where there was no frame, or too many changes.
+        """The frames counted so far; None if there was no frame, or too many changes.
 
         Args:
-            whole: the end of the video was reached.
-            until: tick before which no other frame is shown, where that is not ``whole``; None
-                is the last frame's.
+            whole: whether the end of the video was reached.
+            until: if not ``whole``, tick before which no further frame is displayed; None means
+                that of the last frame.
         """
         if self._full or not self._count or self._last is None:
             return None

@@ -93,8 +93,7 @@ class FrameReader:
 
     @property
     def frames(self) -> FrameIndex | None:
-        """Numbers of the frames that came out, where reading began with the first frame and
-        none was left out."""
+        """Numbers of the decoded frames, if reading began with the first frame and skipped none."""
         if self._counter is None or self.keyframes_only:
             return None
         return self._counter.index(whole=self.reached_end)
