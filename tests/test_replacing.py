@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vtnstream.errors import OutputError
-from vtnstream.replacing import check_target, move_into_place, remember
+from vtnstream.replacing import announce, check_target, move_into_place, remember
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +75,23 @@ def test_what_was_written_here_may_be_written_again_until_it_is_changed(tmp_path
     target.symlink_to(elsewhere)
     with pytest.raises(OutputError):
         check_target(target, remembered=True)
+
+
+def test_a_run_killed_around_its_rename_may_run_again(tmp_path: Path) -> None:
+    target, temporary = tmp_path / "video.srt", tmp_path / ".part"
+    for previous in (None, "1\n"):
+        if previous is not None:
+            target.write_text(previous)
+            remember([target])
+        temporary.write_text("2\n")
+        announce(temporary, target)
+        check_target(target, remembered=True)  # killed before the rename
+        temporary.rename(target)
+        check_target(target, remembered=True)  # killed after it
+        target.write_text("3\n")
+        with pytest.raises(OutputError, match="changed since"):
+            check_target(target, remembered=True)
+        target.unlink()
 
 
 def test_without_a_cache_nothing_is_remembered_and_nothing_fails(

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(
+    path: Path, before_rename: Callable[[Path], None] | None = None
+) -> Iterator[BinaryIO]:
     """Open a temporary file for writing. It is synced and renamed to ``path`` when the context
     ends without an error, and removed otherwise.
+
+    Args:
+        path: the file to write.
+        before_rename: called with the complete temporary file.
 
     Raises:
         OSError: the file cannot be written; the caller adds the file name and the remedy.
@@ -25,6 +31,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if before_rename is not None:
+            before_rename(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

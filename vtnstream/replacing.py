@@ -3,7 +3,8 @@
 Every command that writes a file asks :func:`check_target` before it starts and, where the file
 is written beside its place first, moves it there with :func:`move_into_place`. Result files that
 a command writes again on every run (:func:`remember`) are recognised by a record in the cache
-directory: one small file per path with the size and hash of what was written. A file that was
+directory: one small file per path with the size and hash of what was written, or is about to be
+renamed to it (:func:`announce`). A file that was
 changed since is the user's, and is not replaced.
 """
 
@@ -111,11 +112,15 @@ def remember(files: Iterable[Path]) -> None:
     """
     for file in files:
         with contextlib.suppress(OSError, ConfigError):
-            record = _record(file)
-            record.parent.mkdir(parents=True, exist_ok=True)
-            temporary = record.with_name(f"{record.name}.{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(_fingerprint(file)), encoding="utf-8")
-            os.replace(temporary, record)
+            _write_record(file, [_fingerprint(file)])
+
+
+def announce(temporary: Path, target: Path) -> None:
+    """Record that ``temporary`` is about to be renamed to ``target``. A process that is killed
+    right after the rename thereby leaves a file that the next run recognises."""
+    with contextlib.suppress(OSError, ConfigError):
+        known = [_fingerprint(target)] if was_written_here(target) else []
+        _write_record(target, [_fingerprint(temporary), *known])
 
 
 def was_written_here(file: Path) -> bool:
@@ -123,9 +128,18 @@ def was_written_here(file: Path) -> bool:
     try:
         if file.is_symlink() or not file.is_file():
             return False
-        return bool(json.loads(_record(file).read_text(encoding="utf-8")) == _fingerprint(file))
-    except (OSError, ValueError, ConfigError):
+        return _fingerprint(file) in json.loads(_record(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, ConfigError):
         return False
+
+
+def _write_record(file: Path, fingerprints: list[dict[str, int | str]]) -> None:
+    """Replace the record of ``file`` by the contents that vtnstream gave it or is about to."""
+    record = _record(file)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    temporary = record.with_name(f"{record.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(fingerprints), encoding="utf-8")
+    os.replace(temporary, record)
 
 
 def _record(file: Path) -> Path:

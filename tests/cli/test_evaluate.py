@@ -53,7 +53,7 @@ def test_a_window_without_segments_is_said_to_be_unused(
 ) -> None:
     (tmp_path / "classes.csv").write_text(f"path,label\n{film},calm\n")
     arguments = ("evaluate", tmp_path / "classes.csv", "--model", model_folder)
-    assert "--window is not used" in run(*arguments, "--window", "8").err
+    assert "--window has no effect" in run(*arguments, "--window", "8").err
     assert "--window" not in run(*arguments).err
 
 
@@ -64,13 +64,13 @@ def test_labels_that_are_not_the_models(
     table.write_text(f"path,label\n{film},zebra\n")
     outcome = run("evaluate", table, "--model", model_folder)
     assert outcome.code == 1 and len(outcome.errors) == 1
-    assert "none of its labels (zebra) is one of the model's" in outcome.errors[0]
+    assert "the model has none of its labels (zebra)" in outcome.errors[0]
     other = film.with_name("other.mp4")
     other.write_bytes(film.read_bytes())
     table.write_text(f"path,label\n{film},zebra\n{other},calm\n")
     outcome = run("evaluate", table, "--model", model_folder)
     assert outcome.code == 0
-    assert "labels that the model does not know: zebra" in outcome.err
+    assert "the model does not have these labels: zebra" in outcome.err
 
 
 def test_frames_in_random_order(run: Run, phases: Path, model_folder: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_videos_without_prediction_are_said(run: Run, phases: Path, tmp_path: Pa
         ((), "give a model"),
         (("--predictions", "x", "--model", "y"), "give a model"),
         (("--model", "MODEL", "--order", "multi-view"), "these are segments"),
-        (("--model", "MODEL", "--order", "online"), "sees the future"),
+        (("--model", "MODEL", "--order", "online"), "uses later frames"),
         (("--model", "MODEL", "--split", "train"), "no video in that split"),
         (("--model", "MODEL", "--split", "no"), "split 'no' is none of"),
     ],

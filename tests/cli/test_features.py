@@ -29,7 +29,7 @@ def test_extract_writes_what_the_format_promises(run: Run, film: Path) -> None:
     outcome = run("extract", film, *BACKBONE, "--fps", "1", "-o", "f.safetensors")
     assert outcome.code == 0, outcome.err
     assert "random weights" in outcome.err
-    assert outcome.out.startswith("f.safetensors: 40 tokens x 64 numbers")
+    assert outcome.out.startswith("f.safetensors: 40 tokens x 64 features")
     found, metadata = arrays("f.safetensors")
     assert found["features"].shape == (40, 64) and found["features"].dtype == np.float32
     assert found["start_seconds"].dtype == np.float64 and found["pts"].dtype == np.int64
@@ -88,7 +88,7 @@ def test_several_inputs_go_to_a_directory(run: Run, film: Path, broken: Path) ->
         (["--backbone", "test_vit", "--weights", "absent", "-o", "f.st"], "absent"),
         (["--backbone", "test_vit", "--weights", "w", "--pretrained", "-o", "f"], "exclude"),
         (["--model", "absent", "-o", "f.st"], "absent"),
-        (["--model", "m", "--size", "64", "-o", "f.st"], "--size belongs to --backbone"),
+        (["--model", "m", "--size", "64", "-o", "f.st"], "--size needs --backbone"),
     ],
 )
 def test_extract_usage_errors(run: Run, film: Path, arguments: list[str], word: str) -> None:

@@ -28,7 +28,7 @@ from tests.transport.server import Site, serving
 Run = Callable[..., Outcome]
 Events = list[dict[str, Any]]
 
-WINDOW = ("--window", "6", "--stride", "3", "--localize", "sliding")
+WINDOW = ("--window", "6", "--stride", "3", "--localize", "sliding", "--dtype", "float32")
 FOLLOW = ("--follow", "--follow-timeout", "1.5")
 
 # A writer in a process of its own: argument 1 in 20 pieces to argument 2.
@@ -231,7 +231,7 @@ def test_a_signal_ends_it_and_what_was_final_stays_true(
         process.send_signal(signum)
         out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert b"stays true" in err and err.count(b"\n") == 1
+    assert b"remain valid" in err and err.count(b"\n") == 1
     events = events_of("".join(lines) + out.decode())
     result = events[-1]
     assert result["event"] == "result" and result["interrupted"] is True
@@ -359,7 +359,7 @@ def test_what_cannot_be_followed_is_one_line(
 
     assert "fragmented" in refused(1, film)  # its index lies at the end
     assert "one stream" in refused(2, film, film)
-    assert "--json does not go with --follow" in refused(2, films["ts"], "--json")
+    assert "--json cannot be used with --follow" in refused(2, films["ts"], "--json")
     assert "--output-dir" in refused(2, films["ts"], "-o", "out")
     assert "--viterbi" in refused(2, films["ts"], "--viterbi", "2")
     assert "temporal.causal" in refused(2, films["ts"], "--localize", "dense")

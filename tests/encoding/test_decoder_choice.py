@@ -144,7 +144,9 @@ def test_a_film_that_nvdec_takes_up_and_cannot_decode_is_told(tmp_path: Path) ->
     """Of a codec's profile, or where its library is missing, libav says so packet by packet."""
     path = Film(count=40, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
     reason = beside_torch(_REFUSES, path, tmp_path)
-    assert reason.startswith("nvdec does not read this video: it does not take this profile, or ")
+    assert reason.startswith(
+        "nvdec does not read this video: it does not support this profile, or "
+    )
 
     def broken(_: Hardware | None) -> Any:
         raise VideoDecodeError("film.mp4: no frame could be decoded")

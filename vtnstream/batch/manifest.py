@@ -76,11 +76,11 @@ def read_manifest(
         UsageError: no input is named, or the list of names cannot be read.
     """
     if null and files_from is None and "-" not in arguments:
-        raise UsageError("-0 needs a list of names: assign --files-from LIST or -")
+        raise UsageError("-0 needs a list of names: give --files-from LIST or -")
     if not arguments and files_from is None:
         raise UsageError("no input: name a video, a directory, --files-from LIST, or - for stdin")
     if files_from == "-" and "-" in arguments:
-        raise UsageError("standard input cannot be read twice: assign - or --files-from -")
+        raise UsageError("standard input cannot be read twice: give - or --files-from -")
     found = _inputs(arguments, files_from, null=null, recursive=recursive, files_only=files_only)
     items = _unique(found)
     if not items:
@@ -145,7 +145,7 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
     elif os.path.isdir(name):
         yield from _directory(name, recursive=recursive)
     elif is_address(name) and not os.path.lexists(name):
-        yield Input(name, "not read: assign addresses on the command line, not in lists or batches")
+        yield Input(name, "not read: give addresses on the command line, not in lists or batches")
     elif os.path.lexists(name) or not glob.has_magic(name):
         yield Input(name)
     else:

@@ -82,7 +82,7 @@ class ResultFiles:
         Raises:
             OutputError: a file cannot be written, or exists already and is not vtnstream's.
         """
-        from vtnstream.replacing import check_target, remember
+        from vtnstream.replacing import announce, check_target, remember
         from vtnstream.report.writer import is_result_of, write_reports
 
         formats = [name for name in self.formats if name not in without]
@@ -98,7 +98,15 @@ class ResultFiles:
             own = is_result_of(target, report.input)
             check_target(target, sources=sources, overwrite=self.overwrite or own, remembered=True)
 
-        written = write_reports(report, directory, formats, inputs=inputs, video=video, check=check)
+        written = write_reports(
+            report,
+            directory,
+            formats,
+            inputs=inputs,
+            video=video,
+            check=check,
+            before_rename=announce,
+        )
         remember(written.files)
         for path in written.files:
             self.console.say(f"wrote {path}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ _DTYPE_NAMES = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
 
 def write_features(
-    path: str | Path, features: FeatureSequence, metadata: Mapping[str, Any]
+    path: str | Path,
+    features: FeatureSequence,
+    metadata: Mapping[str, Any],
+    *,
+    before_rename: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a feature file atomically, block by block.
 
@@ -40,7 +44,7 @@ def write_features(
     shape = (len(features.times), features.num_features)
     header = _header(times, shape, {**metadata, "sha256": _digest(times, features)})
     try:
-        with whole_file(path) as file:
+        with whole_file(path, before_rename) as file:
             file.write(len(header).to_bytes(8, "little"))
             file.write(header)
             for array in chain(times.values(), features.blocks(_BLOCK)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
@@ -30,6 +31,7 @@ def extract_to_file(
     runtime: RuntimeConfig,
     progress: Progress,
     engines: EngineState | None = None,
+    before_rename: Callable[[Path], None] | None = None,
 ) -> Report:
     """Extract the features of a video and write them to ``output``.
 
@@ -42,6 +44,7 @@ def extract_to_file(
         runtime: device, dtype, cache.
         progress: told how far the work is.
         engines: engines of this encoder that were prepared for earlier videos.
+        before_rename: called with the complete temporary file.
 
     Returns:
         A report without classes or segments: what was read, and whether it is partial.
@@ -67,7 +70,9 @@ def extract_to_file(
             engines=engines,
         ) as extracted,
     ):
-        write_features(output, extracted.features, file_metadata(extracted))
+        write_features(
+            output, extracted.features, file_metadata(extracted), before_rename=before_rename
+        )
         return _report(path, place, extracted, encoder, sampling, output)
 
 

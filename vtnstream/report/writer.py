@@ -51,6 +51,7 @@ def write_reports(
     video: str | Path | None = None,
     base: str | None = None,
     check: Callable[[Path], None] = lambda _: None,
+    before_rename: Callable[[Path, Path], None] = lambda _temporary, _target: None,
 ) -> Written:
     """Write one report in several formats.
 
@@ -68,6 +69,7 @@ def write_reports(
         base: the name without a format's ending, where the caller has settled it.
         check: called with each file before anything is written; raises an error to keep the
             file that is there.
+        before_rename: called with each complete temporary file and the name it is about to get.
 
     Raises:
         UsageError: an unknown format.
@@ -88,7 +90,7 @@ def write_reports(
     targets = {folder / file_name(base, writer.suffix): writer for writer in kept.values()}
     for target in targets:
         check(target)
-    _write_together(report, place, list(targets.items()))
+    _write_together(report, place, list(targets.items()), before_rename)
     return Written(tuple(targets), refused, remarks(report, kept))
 
 
@@ -122,7 +124,12 @@ def _owner(target: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _write_together(report: Report, place: Place, files: list[tuple[Path, ReportWriter]]) -> None:
+def _write_together(
+    report: Report,
+    place: Place,
+    files: list[tuple[Path, ReportWriter]],
+    before_rename: Callable[[Path, Path], None],
+) -> None:
     written: list[tuple[Path, Path]] = []
     try:
         for target, writer in files:
@@ -137,6 +144,7 @@ def _write_together(report: Report, place: Place, files: list[tuple[Path, Report
                 raise OutputError(f"{target}: cannot be written ({_reason(error)})") from error
         while written:
             temporary, target = written[0]
+            before_rename(temporary, target)
             try:
                 os.replace(temporary, target)
             except OSError as error:

@@ -137,7 +137,7 @@ def test_workers_are_replaced_after_so_many_videos(tmp_path: Path) -> None:
 
 
 def test_several_workers_share_the_work(tmp_path: Path) -> None:
-    names = [f"slow-{i}" for i in range(6)]
+    names = [f"slow-{i}" for i in range(24)]
     work(pool(tmp_path, workers=3), tmp_path, *names)
     processes = Counter((tmp_path / f"{name}.txt").read_text() for name in names)
     assert len(processes) == 3

@@ -199,7 +199,7 @@ def test_keys_that_are_missing_or_unknown_are_named(make: Make) -> None:
         ({"image_size": [32, 48]}, "image_size 32 x 48: only squares"),
         ({"image_size": "big"}, "image_size"),
         ({"tubelet_size": [2, 16]}, "tubelet_size has three"),
-        ({"num_frames": 7}, "7 is no whole number of tubelets"),
+        ({"num_frames": 7}, "7 must be a multiple of the 2 frames of a tubelet"),
         ({"id2label": {"0": "a", "2": "b"}}, "id2label does not count"),
         ({"id2label": {"0": "a", "1": "b"}}, "misshapen"),
         ({"id2label": [1, 2]}, "id2label is no table"),

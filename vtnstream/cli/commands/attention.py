@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -180,7 +181,7 @@ class _AttentionResult:
                 exists and ``overwrite`` is False.
         """
         from vtnstream.atomic import whole_file
-        from vtnstream.replacing import check_target, remember
+        from vtnstream.replacing import announce, check_target, remember
 
         for suffix in (".attention.png", ".attention.json"):
             check_target(
@@ -198,7 +199,7 @@ class _AttentionResult:
             target = directory / file_name(base, suffix)
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                with whole_file(target) as file:
+                with whole_file(target, partial(announce, target=target)) as file:
                     file.write(data)
             except OSError as error:
                 raise OutputError(f"{target}: cannot be written ({error.strerror})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
         from vtnstream.inference.extract_file import extract_to_file
-        from vtnstream.replacing import check_target, remember
+        from vtnstream.replacing import announce, check_target, remember
 
         target, replace = outputs[path], values["overwrite"]
         check_target(
@@ -87,6 +88,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
             runtime=running.runtime_from(values),
             progress=progress,
             engines=engines,
+            before_rename=partial(announce, target=target),
         )
         remember([target])
         for warning in report.warnings:
