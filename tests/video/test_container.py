@@ -111,7 +111,7 @@ def test_the_pixel_limit_is_an_option(tmp_path: Path) -> None:
 def test_decoders_off_the_list_do_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Film(count=3).write(tmp_path / "film.mp4")
     monkeypatch.setattr(container, "DECODERS", container.DECODERS - {"h264"})
-    with pytest.raises(VideoOpenError, match="coded as h264"):
+    with pytest.raises(VideoOpenError, match="the codec h264"):
         probe(path)
 
 
