@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from vtnstream.datasets.annotations import AnnotatedVideo
 from vtnstream.errors import AnnotationError
-from vtnstream.labels import BACKGROUND
+from vtnstream.labels import BACKGROUND, normal_form
 from vtnstream.metrics.classification import (
     bootstrap_interval,
     calibration_error,
@@ -76,7 +76,12 @@ class Judged:
         for item in self.video.annotations:
             assert item.start is not None and item.end is not None
             found.append(
-                Segment(self._seconds(item.start), self._seconds(item.end), item.label, 1.0)
+                Segment(
+                    self._seconds(item.start),
+                    self._seconds(item.end),
+                    normal_form(item.label),
+                    1.0,
+                )
             )
         return sorted(found, key=lambda s: (s.start, s.end))
 
@@ -147,14 +152,14 @@ def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Ev
     if not videos:
         raise AnnotationError("no video to evaluate")
     names = list(dict.fromkeys((*labels, *(_label(v) for v in videos))))
-    names += sorted({c.label for v in videos for c in v.classes} - set(names))
+    names += sorted({normal_form(c.label) for v in videos for c in v.classes} - set(names))
     places = {name: number for number, name in enumerate(names)}
     scores = np.zeros((len(videos), len(names)))
     for row, video in enumerate(videos):
         if not video.classes:
             raise AnnotationError(f"{video.video.path}: no classes were predicted for it")
         for item in video.classes:
-            scores[row, places[item.label]] = item.score
+            scores[row, places[normal_form(item.label)]] = item.score
     targets = np.array([places[_label(v)] for v in videos], np.int64)
     predictions = scores.argmax(1).astype(np.int64)
     confusion = confusion_matrix(targets, predictions, len(names))
@@ -182,7 +187,7 @@ def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Ev
 
 
 def _label(judged: Judged) -> str:
-    labels = {annotation.label for annotation in judged.video.annotations}
+    labels = {normal_form(annotation.label) for annotation in judged.video.annotations}
     if len(labels) != 1:
         raise AnnotationError(f"{judged.video.path}: {len(labels)} classes for one video")
     return labels.pop()
@@ -207,7 +212,9 @@ def evaluate_segments(
     Raises:
         AnnotationError: no video, or no true segment but ``background``.
     """
-    pairs = [(list(v.segments), v.truth()) for v in videos]
+    pairs = [
+        ([replace(s, label=normal_form(s.label)) for s in v.segments], v.truth()) for v in videos
+    ]
     if not any(s.label != BACKGROUND for _, truth in pairs for s in truth):
         raise AnnotationError("no annotated segment to evaluate")
     activitynet = localization_scores(pairs, thresholds=ACTIVITYNET_THRESHOLDS)

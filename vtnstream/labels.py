@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from vtnstream.errors import AnnotationError
 
 BACKGROUND = "background"
 """Label of time without an annotation; by default it does not become a segment."""
+
+
+def normal_form(text: str) -> str:
+    """One form of a label or file name, however its accents are coded (Unicode NFC)."""
+    return unicodedata.normalize("NFC", text)
 
 
 def stable_order(labels: Iterable[str], *, background: bool = False) -> tuple[str, ...]:
@@ -30,7 +36,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AnnotationError(f"{path}: labels cannot be read ({error})") from error
-    names = [line.strip() for line in lines if line.strip()]
+    names = [normal_form(line.strip()) for line in lines if line.strip()]
     seen: dict[str, int] = {}
     for number, name in enumerate(names, 1):
         if name in seen:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vtnstream.errors import ReportError
+from vtnstream.labels import normal_form
 from vtnstream.report.reading import read_report, report_from_json
 from vtnstream.report.writers.structured import SCHEMA
 from vtnstream.types import ClassScore, FrameIndex, Report, Segment, VideoInfo
@@ -55,7 +55,7 @@ class Predictions:
         self._places = {name: place for place, name in enumerate(found)}
         self._by_name: dict[str, list[str]] = {}
         for name in found:
-            for key in {_same(Path(name).name), _same(Path(name).stem)}:
+            for key in {normal_form(Path(name).name), normal_form(Path(name).stem)}:
                 self._by_name.setdefault(key, []).append(name)
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class Predictions:
         if str(video) in self._found:
             return str(video)
         for key in (video.name, video.stem, video.stem.removeprefix("v_")):
-            candidates = self._by_name.get(_same(key), [])
+            candidates = self._by_name.get(normal_form(key), [])
             if len(candidates) > 1:
                 candidates = [name for name in candidates if _is_file(name, video)] or candidates
             if len(candidates) > 1:
@@ -96,11 +96,6 @@ class Predictions:
         """Names of the predictions that are of none of these videos."""
         taken = {self.name_of(video) for video in videos}
         return [name for name in self._found if name not in taken]
-
-
-def _same(name: str) -> str:
-    """One form of a name, however its accents are coded."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _is_file(name: str, video: Path) -> bool:

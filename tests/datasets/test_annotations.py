@@ -153,3 +153,62 @@ def test_frames_and_seconds_are_not_compared() -> None:
         Annotation("y", FrameCount(5), FrameCount(9), 3),
     ]
     check_overlaps(mixed, "somewhere")
+
+
+GERMAN = "\ufeffPath;Start;End;Label\r\nv1.mp4;5,0;15,5;pour\r\nv1.mp4;15,5;1:20,25;stir\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GERMAN.encode(),
+        GERMAN.encode("utf-16"),
+        GERMAN[1:].encode("utf-16-le"),
+        GERMAN[1:].encode("utf-16-be"),
+        b"sep=;\r\n" + GERMAN[1:].encode(),
+        GERMAN[1:].replace(";", "\t").encode("utf-16"),
+    ],
+)
+def test_tables_of_spreadsheets(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "de.csv"
+    path.write_bytes(data)
+    (video,) = read_annotations(path, check_files=False).videos
+    assert [(a.start, a.end, a.label) for a in video.annotations] == [
+        (Fraction(5), Fraction(31, 2), "pour"),
+        (Fraction(31, 2), Fraction(321, 4), "stir"),
+    ]
+
+
+def test_lines_are_numbered_behind_the_line_that_names_the_separator(tmp_path: Path) -> None:
+    path = tmp_path / "de.csv"
+    path.write_text("sep=;\npath;start;end;label\nv.mp4;5;4;x\n")
+    with pytest.raises(AnnotationError, match="line 3: end 4 does not lie after start 5"):
+        read_annotations(path, check_files=False)
+
+
+def test_labels_in_two_unicode_forms_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "nfd.csv"
+    path.write_text("path,start,end,label\nv.mp4,5,15,caf\u00e9\nv.mp4,15,20,cafe\u0301\n", "utf-8")
+    assert read_annotations(path, check_files=False).labels == ("caf\u00e9",)
+
+
+def test_file_names_in_the_other_unicode_form_are_found(tmp_path: Path) -> None:
+    video = tmp_path / "cafe\u0301.mp4"
+    video.touch()
+    path = tmp_path / "a.csv"
+    path.write_text("path,label\ncaf\u00e9.mp4,x\n", "utf-8")
+    assert read_annotations(path).videos[0].path == video
+
+
+def test_one_video_under_two_paths_is_one(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").touch()
+    (tmp_path / "link.mp4").symlink_to("v.mp4")
+    (tmp_path / "sub").mkdir()
+    path = tmp_path / "a.csv"
+    path.write_text("path,start,end,label\nv.mp4,1,2,x\nsub/../v.mp4,2,3,y\nlink.mp4,3,4,x\n")
+    found = read_annotations(path)
+    assert len(found.videos) == 1 and len(found.videos[0].annotations) == 3
+    assert "is the same video as" in found.warnings[0]
+    path.write_text("path,start,end,label\nv.mp4,1,3,x\nlink.mp4,2,4,y\n")
+    with pytest.raises(AnnotationError, match="overlap"):
+        read_annotations(path)

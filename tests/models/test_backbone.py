@@ -114,6 +114,47 @@ def test_loads_what_scripts_write(tmp_path: Path, wrap: str, suffix: str) -> Non
     assert weights_sha256(target) == weights_sha256(source)
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "_orig_mod.module.",
+        "module._orig_mod.",
+        "model.module._orig_mod.backbone.",
+        "model.backbone._orig_mod.",
+        "net.",
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_loads_through_wrappers_in_any_order(tmp_path: Path, prefix: str, nested: bool) -> None:
+    source, target = fresh(1), fresh(2)
+    tensors = {prefix + name: tensor for name, tensor in state(source).items()}
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": tensors, "epoch": 3} if nested else tensors, path)
+    assert load_backbone_weights(target, path)
+    assert weights_sha256(target) == weights_sha256(source)
+
+
+def test_averaged_weights_are_taken_and_said(tmp_path: Path) -> None:
+    source, averaged, target = fresh(1), fresh(3), fresh(2)
+    path = tmp_path / "weights.pth"
+    wrapped = {f"module.{name}": tensor for name, tensor in state(averaged).items()}
+    torch.save({"state_dict": state(source), "state_dict_ema": wrapped, "epoch": 1}, path)
+    said = load_backbone_weights(target, path)
+    assert weights_sha256(target) == weights_sha256(averaged)
+    assert "'state_dict_ema' (averaged weights, instead of 'state_dict')" in said
+    assert "without the prefix module." in said
+
+
+def test_an_average_beside_its_model_is_taken(tmp_path: Path) -> None:
+    source, averaged, target = fresh(1), fresh(3), fresh(2)
+    both = {f"model.{name}": tensor for name, tensor in state(source).items()}
+    both |= {f"model_ema.module.{name}": tensor for name, tensor in state(averaged).items()}
+    path = tmp_path / "lightning.ckpt"
+    torch.save({"state_dict": both, "hyper_parameters": {"lr": 0.1}}, path)
+    assert "model_ema.module." in load_backbone_weights(target, path)
+    assert weights_sha256(target) == weights_sha256(averaged)
+
+
 def test_loads_from_our_own_model_folder(tmp_path: Path) -> None:
     model = create_model(CONFIG)
     save_model(model, tmp_path / "model")

@@ -19,8 +19,10 @@ from vtnstream.datasets.lines import (
     Time,
     check_overlaps,
     gathered,
+    normalized,
     refuse_missing,
 )
+from vtnstream.datasets.lookup import decoded
 from vtnstream.errors import AnnotationError
 from vtnstream.labels import stable_order
 from vtnstream.registry import lookup
@@ -82,6 +84,7 @@ def read_annotations(
     lines, warnings = reader(path, None if videos is None else Path(videos))
     if not lines:
         raise AnnotationError(f"{path}: no annotation in it (read as {name})")
+    lines = normalized(lines)
     segments = _all_segments(path, lines)
     found, left_out = gathered(path, lines, overlapping=overlapping)
     if not overlapping:
@@ -116,9 +119,12 @@ def recognise(path: Path) -> str:
         return "activitynet"
     try:
         with open(path, "rb") as file:
-            first = file.readline(4096).decode("utf-8-sig", "replace").strip()
+            head = file.read(4096)
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror or error})") from error
+    first = decoded(head).partition("\n")[0].strip()
+    if first.lower().startswith("sep="):
+        return "csv"
     columns = {name.strip().lower() for name in first.split(",")}
     if {"label", "youtube_id", "time_start"} <= columns:
         return "kinetics"

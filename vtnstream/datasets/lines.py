@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 from vtnstream.errors import AnnotationError
+from vtnstream.labels import normal_form
 from vtnstream.timecode import FrameCount
 
 Time = Fraction | FrameCount
@@ -153,6 +156,30 @@ def check_overlaps(annotations: Iterable[Annotation], where: str) -> None:
                 )
 
 
+def normalized(lines: Sequence[Line]) -> list[Line]:
+    """Lines with labels in one Unicode form, and paths in the form that the disk has."""
+    found = []
+    for line in lines:
+        item = line.annotation
+        if item is not None and (label := normal_form(item.label)) != item.label:
+            line = replace(line, annotation=replace(item, label=label))
+        if not line.path.name.isascii() and not line.path.exists():
+            forms = (unicodedata.normalize(form, str(line.path)) for form in ("NFC", "NFD"))
+            existing = next((Path(form) for form in forms if Path(form).exists()), line.path)
+            line = replace(line, path=existing)
+        found.append(line)
+    return found
+
+
+def _identity(path: Path) -> object:
+    """What two paths of one file have in common; of a file that is not there, its name."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return normal_form(os.path.normpath(path))
+    return status.st_dev, status.st_ino
+
+
 def gathered(
     path: Path, lines: Sequence[Line], *, overlapping: bool = False
 ) -> tuple[tuple[AnnotatedVideo, ...], tuple[str, ...]]:
@@ -164,13 +191,17 @@ def gathered(
     Returns:
         The videos, and a sentence for each line that was left out.
     """
-    by_video: dict[Path, list[Line]] = {}
+    by_video: dict[object, list[Line]] = {}
     for line in lines:
-        by_video.setdefault(line.path, []).append(line)
+        by_video.setdefault(_identity(line.path), []).append(line)
     warnings: list[str] = []
     videos: list[AnnotatedVideo] = []
-    for file, group in by_video.items():
+    for group in by_video.values():
         first = group[0]
+        file = first.path
+        other = next((line for line in group if line.path != file), None)
+        if other is not None:
+            warnings.append(f"{path}: line {other.line}: {other.path} is the same video as {file}")
         for line in group[1:]:
             if (line.fold, line.group, line.split) != (first.fold, first.group, first.split):
                 raise AnnotationError(

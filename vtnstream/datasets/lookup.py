@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -52,16 +53,34 @@ class VideoFolder:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8.
+    """A text file in UTF-8, or in UTF-16 as spreadsheets write it.
 
     Raises:
         AnnotationError: it cannot be read; names the line that is not UTF-8.
     """
     try:
         data = path.read_bytes()
-        return data.decode("utf-8-sig")
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        return data.decode(_encoding(data)).lstrip("\ufeff")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise AnnotationError(f"{path}: line {line} is not UTF-8: save it as UTF-8") from error
+
+
+def decoded(data: bytes) -> str:
+    """The beginning of a text file, as far as it can be read."""
+    return data.decode(_encoding(data), "replace").lstrip("\ufeff")
+
+
+def _encoding(data: bytes) -> str:
+    """The encoding by its mark, or by the zero bytes that UTF-16 has between Latin letters."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = data[:512]
+    if len(head) >= 4 and head[1::2].count(0) > len(head) // 4 and not head[::2].count(0):
+        return "utf-16-le"
+    if len(head) >= 4 and head[::2].count(0) > len(head) // 4 and not head[1::2].count(0):
+        return "utf-16-be"
+    return "utf-8-sig"

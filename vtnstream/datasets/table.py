@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vtnstream.datasets.lines import Annotation, Line, Time, split_named
+from vtnstream.datasets.lookup import read_text
 from vtnstream.errors import AnnotationError, UsageError
 from vtnstream.timecode import FrameCount, parse_time
 
@@ -32,19 +34,24 @@ COLUMNS = {
 """Columns and the names a header may call them; others are left alone."""
 
 _DELIMITERS = (",", ";", "\t")
+_SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
+_DECIMAL = re.compile(r"(?:\d+:){0,2}\d+,\d+s?")
 
 
 def read_table(path: Path, videos: Path | None = None) -> tuple[list[Line], list[str]]:
     """Lines of a CSV, and a sentence for each thing that may not be meant.
 
     Args:
-        path: the file; comma, semicolon or tab between columns, UTF-8 with or without BOM.
+        path: the file; comma, semicolon or tab between columns (or what a first line ``sep=``
+            names), times with a decimal point, or a comma where that separates no columns; UTF-8
+            or UTF-16.
         videos: folder that paths are relative to; None is that of the file.
 
     Raises:
         AnnotationError: unreadable, or a wrong line (with its number).
     """
-    rows = read_rows(path)
+    rows, delimiter = read_rows(path)
+    rows = _points(rows, delimiter)
     first = rows[0][1]
     columns, warnings = _columns(path, first)
     body = rows[1:] if _header(first) else rows
@@ -56,36 +63,45 @@ def read_table(path: Path, videos: Path | None = None) -> tuple[list[Line], list
     )
 
 
-def read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Lines with something in them, each with the number of its first line."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise AnnotationError(f"{path}: line {line} is not UTF-8: save it as UTF-8") from error
+def read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
+    """Lines with something in them, each with the number of its first line; and the delimiter."""
+    text = read_text(path)
     lines = list(io.StringIO(text, newline=""))  # str.splitlines knows more ends than CSV
-    reader = csv.reader(lines, delimiter=_delimiter(lines), strict=True, skipinitialspace=True)
+    named = _SEPARATOR.fullmatch(lines[0].strip()) if lines else None
+    begin = 1
+    if named is not None:  # a first line that spreadsheets write for each other
+        lines, begin = lines[1:], 2
+    delimiter = named[1] if named is not None else _delimiter(lines)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     rows: list[tuple[int, list[str]]] = []
+    skipped = begin - 1
     try:
-        begin = 1
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
                 rows.append((begin, stripped))
-            begin = reader.line_num + 1
+            begin = reader.line_num + skipped + 1
     except csv.Error as error:
-        raise AnnotationError(f"{path}: line {reader.line_num}: {error}") from error
+        raise AnnotationError(f"{path}: line {reader.line_num + skipped}: {error}") from error
     if not rows:
         raise AnnotationError(f"{path}: empty (expected lines of path,label)")
-    return rows
+    return rows, delimiter
 
 
 def _delimiter(lines: Sequence[str]) -> str:
     first = next((line for line in lines if line.strip()), "")
     counts = {d: len(next(csv.reader([first], delimiter=d), [])) for d in _DELIMITERS}
     return max(_DELIMITERS, key=lambda d: (counts[d], -_DELIMITERS.index(d)))
+
+
+def _points(rows: list[tuple[int, list[str]]], delimiter: str) -> list[tuple[int, list[str]]]:
+    """Times with a decimal comma, as spreadsheets of many countries write them, with a point."""
+    if delimiter == ",":
+        return rows
+    return [
+        (number, [cell.replace(",", ".") if _DECIMAL.fullmatch(cell) else cell for cell in cells])
+        for number, cells in rows
+    ]
 
 
 def _header(cells: Sequence[str]) -> dict[str, int]:

@@ -111,7 +111,10 @@ class FrameEncoder:
         network: pixels to features, uncompiled: the reference for every engine.
         weights_sha256: hash of the weights, independent of the file they came from.
         num_features: D.
+        weights_taken: what was taken of a wrapped checkpoint, in words; empty for none.
     """
+
+    weights_taken: str = ""
 
     def __init__(
         self,
@@ -187,9 +190,12 @@ class FrameEncoder:
         network = create_backbone(config, pretrained=pretrained and installed is None)
         if installed is not None:
             load_installed(network, config.name, installed)
-        elif weights is not None:
-            load_backbone_weights(network, weights)
-        return cls(network, config, preprocess, device=device, dtype=runtime.dtype)
+        taken = ""
+        if installed is None and weights is not None:
+            taken = load_backbone_weights(network, weights)
+        encoder = cls(network, config, preprocess, device=device, dtype=runtime.dtype)
+        encoder.weights_taken = taken
+        return encoder
 
     def with_hop(self, hop: int) -> FrameEncoder:
         """Return this encoder for clips that start ``hop`` tokens apart."""

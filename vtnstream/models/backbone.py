@@ -200,7 +200,7 @@ def checkpoint_gradients(backbone: nn.Module) -> None:
         ) from error
 
 
-def load_backbone_weights(backbone: nn.Module, source: str | Path) -> None:
+def load_backbone_weights(backbone: nn.Module, source: str | Path) -> str:
     """Fill a backbone from a file, a folder or the Hub, strictly.
 
     Args:
@@ -208,21 +208,25 @@ def load_backbone_weights(backbone: nn.Module, source: str | Path) -> None:
         source: a ``.safetensors`` or ``.pth`` file (read with ``weights_only``), a model
             folder of ours (its ``backbone.`` part is taken), or ``hf-hub:org/name[@rev]``.
 
+    Returns:
+        What was taken of a wrapped checkpoint (averaged weights before others), in words; empty
+        where the file holds nothing but the tensors.
+
     Raises:
         CheckpointError: missing, unexpected, misshapen or non-finite tensors; the file's
             unused classifier is excepted. Nothing is changed then.
         ModelError: there is no such file.
     """
     path = _find_weights(source)
-    state = weights.read_tensors(path)
-    state = weights.without_wrapping(state, part="backbone.")
+    found = weights.unwrap(weights.read_checkpoint(path), path, part="backbone.")
     allowed = _classifier_names(backbone)
     state = {
         name: tensor
-        for name, tensor in state.items()
+        for name, tensor in found.state.items()
         if not any(name == part or name.startswith(f"{part}.") for part in allowed)
     }
     weights.load_strictly(backbone, state, path)
+    return f"{path}: {found.taken}" if found.taken else ""
 
 
 def _find_weights(source: str | Path) -> Path:

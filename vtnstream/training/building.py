@@ -43,7 +43,9 @@ def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
     if config.start:
         return backbone.eval()
     if config.weights not in (None, RANDOM_WEIGHTS):
-        load_backbone_weights(backbone, str(config.weights))
+        taken = load_backbone_weights(backbone, str(config.weights))
+        if taken:
+            progress.warn(f"weights: {taken}")
     elif config.weights is None and not config.pretrained:
         progress.warn(
             f"backbone {name} has random weights, so its features are not useful: give --weights "

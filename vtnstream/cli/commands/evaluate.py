@@ -24,7 +24,7 @@ from vtnstream.cli.session import for_each
 from vtnstream.config.train import UNLABELLED
 from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
 from vtnstream.errors import AnnotationError, UsageError
-from vtnstream.labels import BACKGROUND
+from vtnstream.labels import BACKGROUND, normal_form
 from vtnstream.wording import plural
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _check_labels(
     Raises:
         AnnotationError: the model has none of them.
     """
-    known = {*head.labels, *head.dense_labels, BACKGROUND}
+    known = {*map(normal_form, (*head.labels, *head.dense_labels)), BACKGROUND}
     wanted = {item.label for video in videos for item in video.annotations}
     unknown = sorted(wanted - known)
     if not unknown:

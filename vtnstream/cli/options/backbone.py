@@ -161,6 +161,8 @@ def _of_backbone(
         preprocess=_preprocess_from(values, native_preprocess(config)),
         runtime=runtime,
     )
+    if encoder.weights_taken:
+        console.say(f"weights: {encoder.weights_taken}")
     installed = find_installed(config.name) is not None
     if values["weights"] is None and not values["pretrained"] and not installed:
         console.warn(

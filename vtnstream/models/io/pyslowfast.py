@@ -89,7 +89,7 @@ def import_checkpoint(
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint")
     loaded = weights.read_checkpoint(path)
-    state = weights.without_wrapping(weights.tensors_in(loaded, path))
+    state = weights.unwrap(loaded, path).state
     state.pop(_UNUSED, None)
     recipe = _recipe(loaded, path)
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""Tensors from files nobody vouches for, checked before a model takes any of them."""
+"""Tensors from untrusted files, checked before a model takes any of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,18 @@ from vtnstream.errors import CheckpointError
 
 State = Mapping[str, Tensor]
 
-NESTINGS = ("state_dict", "model_state", "model_state_dict", "model")
+AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
+"""Keys of averaged weights (EMA): taken before the others, as timm takes them."""
+
+NESTINGS = ("state_dict", "model_state", "model_state_dict", "model", "network", "net")
 """Keys under which training scripts put the tensors."""
 
-PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before each name."""
+WRAPPERS = ("module", "_orig_mod", *AVERAGES, *NESTINGS)
+"""First parts of names that wrappers add: DataParallel, torch.compile, averaging, Lightning's
+attributes. They may stand before each other in any order."""
+
+_COMPILED = "_orig_mod."
+_MOST_WRAPPERS = 8
 
 UNCOUNTED = "num_batches_tracked"
 """BatchNorm's step counter: it decides nothing at inference and converters drop it."""
@@ -47,7 +55,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: the file is not readable, is truncated, or holds anything but
             tensors (pickles are read with ``weights_only``).
     """
-    return tensors_in(read_checkpoint(path), path)
+    return _nested(read_checkpoint(path), path)[0]
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -62,7 +70,7 @@ def read_checkpoint(path: Path) -> Any:
 
             return load_file(path)
         _refuse_inflation(path)
-        with warnings.catch_warnings():  # torch's thoughts about odd files are not the user's
+        with warnings.catch_warnings():  # torch warns about odd files; errors say it here
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
@@ -88,16 +96,84 @@ def _refuse_inflation(path: Path) -> None:
             raise CheckpointError(f"{path}: a compressed archive, which PyTorch never writes")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Unwrapped:
+    """Tensors of a checkpoint without what training scripts put around them.
+
+    Attributes:
+        state: name -> tensor.
+        taken: which dictionary and which prefixes were taken off, in words; empty for none.
+    """
+
+    state: dict[str, Tensor]
+    taken: str = ""
+
+
+def unwrap(loaded: Any, path: Path, *, part: str = "") -> Unwrapped:
+    """Find the tensors in a checkpoint, and name them as the network itself does.
+
+    Averaged weights (EMA) are taken where there are any. Prefixes of wrappers (``module.``,
+    ``_orig_mod.``, ``model.`` and the like) go, in any order.
+
+    Args:
+        loaded: what the file holds.
+        path: to name in errors.
+        part: only the tensors below this prefix, where it occurs.
+
+    Raises:
+        CheckpointError: there is no dictionary of tensors, or more than tensors is in it.
+    """
+    state, keys = _nested(loaded, path)
+    said = ["its " + " of ".join(repr(key) for key in reversed(keys))] if keys else []
+    others = [name for name in NESTINGS if isinstance(loaded, Mapping) and name in loaded]
+    if keys and keys[0] in AVERAGES and others:
+        said[0] += f" (averaged weights, instead of {others[0]!r})"
+    state, dropped = without_prefixes(state)
+    if dropped:
+        said.append(f"without the prefix {dropped}")
+    inside = {n.removeprefix(part): t for n, t in state.items() if part and n.startswith(part)}
+    return Unwrapped(inside or state, ", ".join(said))
+
+
+def _nested(loaded: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The dictionary of tensors, and the keys under which it was found."""
+    keys: list[str] = []
+    while isinstance(loaded, Mapping) and len(keys) < _MOST_WRAPPERS:
+        found = [k for k in (*AVERAGES, *NESTINGS) if isinstance(loaded.get(k), Mapping)]
+        if not found:
+            break
+        keys.append(found[0])
+        loaded = loaded[found[0]]
+    return tensors_in(loaded, path), keys
+
+
+def without_prefixes(state: State) -> tuple[dict[str, Tensor], str]:
+    """Names without the prefixes of wrappers, and the prefix that went.
+
+    Where a model and its average stand side by side (``model.`` and ``model_ema.``), the average
+    is taken.
+    """
+    result, dropped = dict(state), ""
+    for _ in range(_MOST_WRAPPERS):
+        heads = {name.partition(".")[0] for name in result}
+        wrapped = bool(heads) and heads <= set(WRAPPERS)
+        average = next((head for head in AVERAGES if head in heads), None)
+        head = average if wrapped and average else next(iter(heads)) if len(heads) == 1 else None
+        if not wrapped or head is None:
+            break
+        prefix = f"{head}."
+        result = {n.removeprefix(prefix): t for n, t in result.items() if n.startswith(prefix)}
+        dropped += prefix
+    plain = {name.replace(_COMPILED, ""): tensor for name, tensor in result.items()}
+    return (plain if len(plain) == len(result) else result), dropped
+
+
 def tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
-    """The dictionary of tensors in what a PyTorch file holds, under the usual nestings.
+    """The dictionary of tensors that a file holds.
 
     Raises:
         CheckpointError: there is none, or more than tensors is in it.
     """
-    for name in NESTINGS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
-            loaded = loaded[name]
-            break
     if not isinstance(loaded, Mapping) or not loaded:
         raise CheckpointError(f"{path}: no dictionary of tensors in it")
     strange = [str(key) for key, value in loaded.items() if not _is_plain(value)]
@@ -114,16 +190,6 @@ def _is_plain(value: Any) -> bool:
         and not value.is_meta
         and not value.is_quantized
     )
-
-
-def without_wrapping(state: State, *, part: str = "") -> dict[str, Tensor]:
-    """Names without the prefixes of wrappers; only those of ``part`` where it occurs."""
-    result = dict(state)
-    for prefix in PREFIXES:
-        if result and all(name.startswith(prefix) for name in result):
-            result = {name.removeprefix(prefix): tensor for name, tensor in result.items()}
-    inside = {n.removeprefix(part): t for n, t in result.items() if part and n.startswith(part)}
-    return inside or result
 
 
 def load_strictly(module: nn.Module, state: State, source: Path, *, assign: bool = False) -> None:
