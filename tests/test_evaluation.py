@@ -37,7 +37,7 @@ def test_classes() -> None:
         ]
     )
     assert got.metrics["top1"] == 75
-    assert got.metrics["top5"] == 100
+    assert "top5" not in got.metrics  # with so few classes it says nothing
     assert got.metrics["mean_class_accuracy"] == 75
     assert got.per_class["a"] == {"videos": 2, "accuracy": 50.0}
     assert got.confusion["counts"][0][:2] == [1, 1]
@@ -205,3 +205,25 @@ def test_predictions_that_are_none(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(ReportError, match=name):
             read_predictions(tmp_path / name)
+
+
+def test_frames_have_a_confusion_a_majority_and_chance() -> None:
+    truth = [(0.0, 15.0, "x"), (15.0, 20.0, "y")]
+    said = [Segment(0, 17, "x", 0.9), Segment(17, 20, "y", 0.8)]
+    got = evaluate_segments([timeline(truth, said, 20.0)])
+    assert got.metrics["majority"] == pytest.approx(75)
+    assert got.metrics["chance"] == 50
+    assert got.metrics["mean_class_frame_accuracy"] == pytest.approx((100 + 60) / 2)
+    assert got.confusion == {"labels": ["x", "y"], "counts": [[150, 0], [20, 30]]}
+    assert got.per_class["y"]["frame accuracy"] == pytest.approx(60)
+
+
+def test_classes_have_a_majority_and_chance() -> None:
+    videos = [
+        clip("a", "x", x=0.9, y=0.1),
+        clip("b", "x", x=0.6, y=0.4),
+        clip("c", "y", x=0.7, y=0.3),
+    ]
+    got = evaluate_classes(videos)
+    assert got.metrics["majority"] == pytest.approx(200 / 3)
+    assert got.metrics["chance"] == 50

@@ -20,6 +20,7 @@ from vtnstream.datasets.annotations import AnnotatedVideo
 from vtnstream.errors import AnnotationError
 from vtnstream.labels import BACKGROUND, normal_form
 from vtnstream.metrics.classification import (
+    baseline_accuracies,
     bootstrap_interval,
     calibration_error,
     confusion_matrix,
@@ -36,6 +37,9 @@ from vtnstream.metrics.relaxed_phases import CHOLEC80_PHASES, relaxed_phase_scor
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.timecode import FrameCount
 from vtnstream.types import ClassScore, FrameIndex, Segment, VideoInfo, seconds_of_frame
+
+FEWEST_FOR_TOP5 = 10
+"""Classes from which on top-5 says something: with five, every answer is right."""
 
 FRAMES_PER_SECOND = 10
 """Frames a second at which timelines are compared, where nothing else is asked for."""
@@ -115,7 +119,7 @@ class Evaluation:
         metrics: name -> value; accuracies, F1, edit, mAP and phase scores in percent.
         intervals: name -> (low, high), 95 %, over videos, where videos are judged one by one.
         per_class: label -> name -> value.
-        confusion: (K, K) counts with its labels, for classes of videos.
+        confusion: (K, K) counts of videos, or of frames, with its labels; row is the truth.
         notes: protocols and what was left out, in words.
     """
 
@@ -168,9 +172,11 @@ def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Ev
     whole = np.abs(scores.sum(1) - 1).max() < 1e-3
     metrics = {
         "top1": 100 * top_k_accuracy(scores, targets, 1),
-        "top5": 100 * top_k_accuracy(scores, targets, 5),
         "mean_class_accuracy": 100 * mean_class_accuracy(confusion),
     }
+    if len(names) >= FEWEST_FOR_TOP5:
+        metrics["top5"] = 100 * top_k_accuracy(scores, targets, 5)
+    metrics["majority"], metrics["chance"] = (100 * x for x in baseline_accuracies(confusion))
     if whole:
         metrics["calibration_error"] = 100 * calibration_error(scores, targets)
     return Evaluation(
@@ -241,9 +247,10 @@ def evaluate_segments(
     left_out = "; frames without a label are left out" if ignore else ""
     notes.append(f"frame-wise metrics at {rate:g} frames/s, as MS-TCN's script counts{left_out}")
     notes += _add_segmentation(frames, metrics)
+    confusion = _add_frames(frames, metrics, per_class)
     if phases:
         notes += _add_phases(frames, rate, metrics, per_class)
-    return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
+    return Evaluation(metrics=metrics, per_class=per_class, confusion=confusion, notes=tuple(notes))
 
 
 Frames = Sequence[tuple[list[str], list[str]]]
@@ -263,6 +270,33 @@ def _add_segmentation(frames: Frames, metrics: dict[str, float]) -> list[str]:
         f"edit is not a number, as with MS-TCN's script: in {found.num_empty} of {len(frames)} "
         "videos neither truth nor prediction has a segment; edit_of_others leaves them out"
     ]
+
+
+def _add_frames(
+    frames: Frames, metrics: dict[str, float], per_class: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """Mean over the classes, majority and chance of frames into the tables; returns their
+    confusion with its labels."""
+    truth = [label for _, labels in frames for label in labels]
+    said = [label for labels, _ in frames for label in labels]
+    if not truth:
+        return {}
+    names = sorted({*truth, *said}, key=lambda label: (label != BACKGROUND, label))
+    places = {name: number for number, name in enumerate(names)}
+    confusion = confusion_matrix(
+        np.array([places[label] for label in truth], np.int64),
+        np.array([places[label] for label in said], np.int64),
+        len(names),
+    )
+    metrics["mean_class_frame_accuracy"] = 100 * mean_class_accuracy(confusion)
+    metrics["majority"], metrics["chance"] = (100 * x for x in baseline_accuracies(confusion))
+    for number, name in enumerate(names):
+        count = int(confusion[number].sum())
+        if count and name != BACKGROUND:
+            row = per_class.setdefault(name, {})
+            row["frames"] = count
+            row["frame accuracy"] = 100 * float(confusion[number, number]) / count
+    return {"labels": names, "counts": confusion.tolist()}
 
 
 def _add_phases(

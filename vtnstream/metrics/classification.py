@@ -74,6 +74,22 @@ def mean_class_accuracy(confusion: NDArray[np.int64]) -> float:
     return float((confusion.diagonal()[present] / counts[present]).mean())
 
 
+def baseline_accuracies(confusion: NDArray[np.int64]) -> tuple[float, float]:
+    """What answers without looking get right, as fractions: always the most frequent class, and
+    each class that occurs equally often.
+
+    Args:
+        confusion: (K, K) counts, row is the true class.
+
+    Raises:
+        ValueError: no class occurs.
+    """
+    counts = confusion.sum(axis=1)
+    if not counts.any():
+        raise ValueError("no video to judge")
+    return float(counts.max() / counts.sum()), 1 / int((counts > 0).sum())
+
+
 def _check_classes(classes: IndexArray, num_classes: int) -> None:
     if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
         raise ValueError(f"a class lies outside [0, {num_classes})")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtnstream.cli.confusion import print_confusion, write_confusion
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
@@ -86,6 +87,13 @@ _SECTION = "Evaluation"
         show_default=True,
         help="Frames without a label; auto ignores them if the model has no background class.",
     ),
+    option(
+        "--confusion",
+        section=_SECTION,
+        settable=False,
+        metavar="FILE",
+        help="Write the confusion of classes as a PNG.",
+    ),
     option("--phases", section=_SECTION, is_flag=True, help="Also compute surgical phase metrics."),
     option(
         "--frame-rate",
@@ -135,6 +143,8 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
     evaluation = _evaluation(found, judged, values, labels)
     count = sum(one.is_annotated for one in judged)
     left_out = len(videos) - count
+    if values["confusion"] is not None:
+        write_confusion(Path(values["confusion"]), evaluation.confusion)
     _print(console, evaluation, count, left_out, order, values)
     return code
 
@@ -340,7 +350,7 @@ def _print(
             [[*(_cell(row.get(c)) for c in columns), label] for label, row in rows.items()],
             right=columns,
         )
-    _print_confusion(console, evaluation)
+    print_confusion(console, evaluation.confusion)
     for note in evaluation.notes:
         console.say(note)
 
@@ -349,20 +359,3 @@ def _cell(value: float | None) -> str:
     if value is None or value != value:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.1f}"
-
-
-def _print_confusion(console: Console, evaluation: Evaluation) -> None:
-    """Print the most frequent confusions; the whole matrix would not fit a screen."""
-    if not evaluation.confusion:
-        return
-    labels, counts = evaluation.confusion["labels"], evaluation.confusion["counts"]
-    mistakes = [
-        (count, labels[i], labels[j])
-        for i, row in enumerate(counts)
-        for j, count in enumerate(row)
-        if i != j and count
-    ]
-    if mistakes:
-        console.out("")
-        rows = [[str(n), a, b] for n, a, b in sorted(mistakes, key=lambda m: -m[0])[:10]]
-        print_table(console, ["times", "is", "called"], rows, right=["times"])
