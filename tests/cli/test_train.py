@@ -51,7 +51,7 @@ def test_train_then_classify(run: Run, films: Path) -> None:
     assert config["backbone"]["arguments"] == {"img_size": 64}
     again = run("train", films / "classes.csv", "-o", "mine", *TINY, *settings)
     assert again.code == 2
-    assert "mine: holds a model already" in again.err and "--overwrite" in again.err
+    assert "mine: has a model already" in again.err and "--overwrite" in again.err
     result = json.loads(run("classify", films / "0.mp4", "-m", "mine", "--json").out)
     assert {item["label"] for item in result["classes"]} == {"even", "odd"}
 

@@ -108,7 +108,7 @@ def test_folders_of_transformers_are_imported(run: Run, home: Path) -> None:
     outcome = run("models", "import", theirs, "-o", "ours")
     assert outcome.code == 2 and "has a model already" in outcome.errors[0]
     outcome = run("models", "import", theirs, "-o", "more", "--num-heads", "3")
-    assert outcome.code == 2 and "leave it out" in outcome.errors[0]
+    assert outcome.code == 2 and "leave --num-heads out" in outcome.errors[0]
     assert not Path("more").exists()
 
 

@@ -49,7 +49,7 @@ def test_features_are_those_of_one_decoder(
     monkeypatch.setattr(Pass, "piece", begin)
     monkeypatch.setattr("vtnstream.video.sampling.pieces._MAX_FRAMES", 32)
     monkeypatch.setattr("vtnstream.video.sampling.pieces._MIN_SECONDS", 1)
-    monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: float(cores))
+    monkeypatch.setattr(parallel._LoadMeter, "idle", lambda self, cores: float(cores))
     alone = features(1)
     assert not pieces
     together = features(3)

@@ -20,7 +20,7 @@ def sequence(count: int) -> Features:
 def test_frames_move_and_times_stay(
     count: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shuffling, "BLOCK", block)
+    monkeypatch.setattr(shuffling, "_BLOCK", block)
     features = sequence(count)
     result = shuffled(features, 5)
     assert result.times is features.times

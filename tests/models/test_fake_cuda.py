@@ -106,7 +106,7 @@ def test_surfaces(dtype: torch.dtype, levels: int, monkeypatch: pytest.MonkeyPat
     def weights(_: str, samples: int, size: int, device: torch.device) -> torch.Tensor:
         return torch.empty(size, samples, device=device)
 
-    monkeypatch.setattr(surfaces, "weights", weights)
+    monkeypatch.setattr(surfaces, "_weights", weights)
     with imagined():
         luma = torch.zeros(48, 64, dtype=dtype, device=CUDA)
         chroma = torch.zeros(24, 32, 2, dtype=dtype, device=CUDA)

@@ -41,7 +41,7 @@ NOT_CERTAIN = ("open", "open mkv", "intra refresh")
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(1))
     monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
-    monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: float(cores))
+    monkeypatch.setattr(parallel._LoadMeter, "idle", lambda self, cores: float(cores))
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_all_decoders_of_a_gpu_begin_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They cost hardly a core, so nobody waits for what is idle; surfaces come from software."""
-    monkeypatch.setattr(parallel._Meter, "idle", lambda self, cores: 0.0)
+    monkeypatch.setattr(parallel._LoadMeter, "idle", lambda self, cores: 0.0)
     running: list[int] = []
     start = ParallelPass._start
 
