@@ -159,11 +159,14 @@ def _harmless(label: str) -> str:
 # -------------------------------------------------------------------------------- clips
 
 
-def suffix_for(video: Path) -> str:
-    """The suffix of clips: that of the video if supported, else ``.mp4``."""
+def suffix_for(video: Path, mode: str) -> str:
+    """The suffix of clips: that of the video if supported, else ``.mp4``; ``.mkv`` if packets of
+    a WebM are copied, because MP4 does not support its codecs."""
     from vtnstream.video.cut import ENDINGS
 
     own = video.suffix.lower()
+    if own == ".webm" and mode != "encode":
+        return ".mkv"
     return own if own in ENDINGS else ".mp4"
 
 

@@ -120,7 +120,7 @@ def _streams(video: OpenedVideo, out: Any, kind: str) -> tuple[dict[int, Any], l
         elif cover and kind in ("matroska", "webm"):
             left_out.append(f"stream {stream.index} (cover picture) is not in the copy")
         else:
-            copy = out.add_stream_from_template(stream)
+            copy = out.add_stream_from_template(stream, opaque=True)
             copy.metadata.update(stream.metadata)
             copy.disposition = stream.disposition
             copies[stream.index] = copy

@@ -85,7 +85,7 @@ def clips(console: Console, /, **values: Any) -> ExitCode:
         if video is None:
             raise ReportError(f"{report.input}: the video was not found: name it with --video FILE")
         chosen = chosen_segments(report, values["label"], values["min_score"])
-        suffix, pad = clip_files.suffix_for(video), values["pad"]
+        suffix, pad = clip_files.suffix_for(video, mode), values["pad"]
         if values["join"]:
             clips = [clip_files.joined(report, chosen, suffix, pad)]
         else:

@@ -17,6 +17,7 @@ COMMANDS = {
     "search": ("vtnstream.cli.commands.search:search", "Find moments in words or by example."),
     "index": ("vtnstream.cli.commands.index:index", "Keep a library of many videos to search."),
     "clips": ("vtnstream.cli.commands.clips:clips", "Cut segments out of videos as clips."),
+    "split": ("vtnstream.cli.commands.split:split", "Cut videos into their shots."),
     "extract": ("vtnstream.cli.commands.extract:extract", "Write backbone features to files."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),
     "export": ("vtnstream.cli.commands.export:export", "Write stored results in other formats."),

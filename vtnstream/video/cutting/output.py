@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,15 +34,27 @@ class OutputFile:
         container: ``av.container.OutputContainer``.
         shown_until: seconds of video that are shown; frames behind it are only decoded (MP4 and
             QuickTime). None for all.
+        check: called with the file when it is whole, before it takes its name; raises an error
+            to give it up.
     """
 
     container: Any
     shown_until: Fraction | None = None
+    check: Callable[[Path], None] = lambda _: None
 
     @property
     def kind(self) -> str:
         """libav's name of the container."""
         return str(self.container.format.name)
+
+    def copy_of(self, stream: Any) -> Any:
+        """A stream that takes packets of a stream of the source as they are.
+
+        Raises:
+            ValueError: the container does not hold its codec.
+        """
+        # By codec, not by decoder: that of AV1 (libdav1d) has no encoder of its name.
+        return self.container.add_stream_from_template(stream, opaque=True)
 
     @property
     def hides_frames(self) -> bool:
@@ -74,6 +86,7 @@ def output(target: Path, source: str | Path, *, overwrite: bool) -> Iterator[Out
             yield file
         if file.shown_until is not None:
             end_edit(temporary, file.shown_until)
+        file.check(temporary)
         move_into_place(temporary, target, overwrite=overwrite)
     except _WRITE_ERRORS as error:
         if isinstance(error, VtnstreamError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from vtnstream.video.cutting.encoding import VideoEncoder
 from vtnstream.video.cutting.frames import FrameParts, Source
 from vtnstream.video.cutting.output import CONTAINERS, OutputFile, output
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
+from vtnstream.video.cutting.smart import Part, SmartPart, Stretches, UnsmartError, check
 from vtnstream.video.probe import interruptible
 
 MODES = ("encode", "copy", "smart")
@@ -143,10 +144,20 @@ class CuttingSession:
             return self._write(target, parts, mode, overwrite)
 
     def _write(self, target: Path, parts: Sequence[TimeRange], mode: str, overwrite: bool) -> Cut:
+        why: str | None = None
+        if mode == "smart":
+            try:
+                with output(target, self.source.path, overwrite=overwrite) as file:
+                    return _Smart(self, file).write(parts)
+            except (UnsmartError, UncopyableError) as error:
+                why = str(error)
         with output(target, self.source.path, overwrite=overwrite) as file:
             if mode == "copy":
                 return _Copying(self, file, target).write(parts)
-            return _Encoding(self, file, target).write(parts)
+            cut = _Encoding(self, file, target).write(parts)
+        if why is None:
+            return cut
+        return replace(cut, notes=(f"all frames are encoded: {why}", *cut.notes))
 
     def audio(self, file: OutputFile, *, copied: bool) -> tuple[Audio | None, tuple[str, ...]]:
         """The sound of an output, and what is said of it.
@@ -262,8 +273,8 @@ class _Copying:
         source = session.source
         try:
             copied = merged(parts, packets)
-            out = self.file.container
-            writer = PacketWriter(out, out.add_stream_from_template(packets.stream))
+            stream = self.file.copy_of(packets.stream)
+            writer = PacketWriter(self.file.container, stream)
             audio, notes = session.audio(self.file, copied=True)
             track = Track(audio)
             single = HIDE if self.file.hides_frames else DROP
@@ -315,6 +326,36 @@ class _Copying:
         writer.end_part(at + end - first.time)
         track.end(end)
         return first.time
+
+
+@dataclass(slots=True)
+class _Smart:
+    """Parts of which only frames near the ends are encoded, in one output."""
+
+    session: CuttingSession
+    file: OutputFile
+
+    def write(self, parts: Sequence[TimeRange]) -> Cut:
+        session, packets = self.session, self.session.packets
+        smart = SmartPart(session.source, packets.stream)
+        plans = [Stretches.of(part, packets) for part in parts]
+        writer = PacketWriter(self.file.container, self.file.copy_of(packets.stream))
+        smart.writer = writer
+        audio, notes = session.audio(self.file, copied=len(parts) == 1)
+        track = Track(audio)
+        starts: list[float] = []
+        written: list[tuple[Stretches, Part, Fraction]] = []
+        for plan in plans:
+            at = writer.seconds
+            part = smart.write(plan, session.frames, packets, at)
+            writer.end_part(at + part.end - part.start)
+            track.begin(part.start, at)
+            track.end(part.end)
+            starts.append(float(part.start))
+            written.append((plan, part, at))
+        track.finish(writer.seconds)
+        self.file.check = lambda path: check(path, session.frames, written)
+        return Cut(float(writer.seconds), tuple(starts), notes)
 
 
 __all__ = ["MODES", "Cut", "CuttingSession", "Track"]

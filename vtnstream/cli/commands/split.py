@@ -1,0 +1,106 @@
+"""``vtnstream split``: a video cut into its shots, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vtnstream.cli import clip_files
+from vtnstream.cli.commands.clips import chosen_segments
+from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.fields import attach, option
+from vtnstream.cli.framework.process_settings import loading
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.input_list import resolve
+from vtnstream.cli.session import for_each
+from vtnstream.config.shipped import BUNDLED_SAYS
+from vtnstream.errors import UsageError
+
+if TYPE_CHECKING:
+    from vtnstream.types import Partial
+
+EXAMPLES = """
+vtnstream split movie.mkv -o shots
+vtnstream split movie.mkv -o shots --smart --name '{stem}-{index:03}-{label}'
+vtnstream split surgery.mp4 --model models/surgery --label clipping -o phases/
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES)
+@shared.inputs
+@shared.model
+@attach(
+    option(
+        "--label",
+        section="Clips",
+        settable=False,
+        multiple=True,
+        metavar="NAME",
+        help="Only segments of this label; again for more [default: all].",
+    ),
+    option(
+        "--min-score",
+        section="Clips",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        metavar="X",
+        help="Only segments at least this sure.",
+    ),
+    shared.output_dir("Where the clips go.", settable=False),
+    shared.overwrite,
+)
+@clip_files.cutting("Clips")
+@clip_files.naming("Clips")
+@shared.timeline
+@shared.time_range
+@running.runtime
+@running.speech
+@click.pass_obj
+def split(console: Console, /, **values: Any) -> ExitCode:
+    """Cut INPUTS into one clip for each segment of their timeline: with the bundled model, shots.
+
+    This is `timeline` and `clips` in one. Clips are encoded again, exact to the frame; --smart
+    encodes only frames near the ends, --copy none.
+    """
+    inputs = resolve(values, files_only=True)
+    folder: Path | None = values["output_dir"]
+    if folder is None:
+        raise UsageError("no place for the clips: say where with -o DIR")
+    template = values["name"] or clip_files.DEFAULT_NAME
+    clip_files.check_template(template)
+    mode = clip_files.mode_from(values)
+    localize = shared.timeline_from(values)
+    runtime = running.runtime_from(values)
+    with loading():
+        from vtnstream.analyzer import Analyzer
+        from vtnstream.inference.request import Request
+
+        request = Request(start=values["start"], end=values["end"], stream=values["stream"])
+        analyzer = Analyzer(values["model"], runtime=runtime)
+    if values["model"] is None:
+        console.say(BUNDLED_SAYS)
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        report = analyzer.timeline(path, request, localize, progress=progress)
+        for warning in report.warnings:
+            console.warn(f"{path}: {warning}")
+        video = Path(path)
+        chosen = chosen_segments(report, values["label"], values["min_score"])
+        suffix = clip_files.suffix_for(video, mode)
+        clip_files.write_clips(
+            console,
+            video,
+            report.video.stream_index,
+            clip_files.separate(report, chosen, template, suffix),
+            folder,
+            mode=mode,
+            overwrite=values["overwrite"],
+        )
+        return report.partial
+
+    return for_each(inputs, work, console)
