@@ -28,7 +28,7 @@ def files(names: dict[str, str]) -> set[str]:
     return {folded(file_name(base, suffix)) for base in names.values() for suffix in SUFFIXES}
 
 
-def test_odd_names_never_meet(tmp_path: Path) -> None:
+def test_odd_names_never_collide(tmp_path: Path) -> None:
     long = "x" * 251 + ".mp4"
     odd = ["/a/movie.mp4", "/b/movie.mp4", "/c/MOVIE.mp4", "/a/-o.mp4", "/a/\udcff.mp4"]
     odd += [f"/a/{long}", f"/b/{long}", f"/a/{long[1:]}", "/a/a\nb.mp4", "/a/a\tb.mp4"]
@@ -57,7 +57,7 @@ def test_a_name_is_kept_once_given(tmp_path: Path) -> None:
     assert settle(tmp_path, "/b/movie.mp4") == {"/b/movie.mp4": both["/b/movie.mp4"]}
 
 
-def test_a_file_that_lies_there_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_file_of_another_origin_is_kept(tmp_path: Path) -> None:
     (tmp_path / "Movie.mp4.csv").write_text("somebody's")
     names = settle(tmp_path, "/a/movie.mp4")
     assert names["/a/movie.mp4"] != "movie.mp4"
@@ -72,7 +72,7 @@ def test_shards_agree_without_talking(tmp_path: Path) -> None:
     assert len(set(whole.values())) == 20
 
 
-def test_endings_of_formats_do_not_make_names_meet(tmp_path: Path) -> None:
+def test_suffixes_of_formats_do_not_make_names_collide(tmp_path: Path) -> None:
     suffixes = (".json", ".fiftyone.json")
     paths = listed("/a/x", "/a/x.fiftyone")
     for shard in (None, Shard(1, 2), Shard(2, 2)):
@@ -97,7 +97,7 @@ def test_hashes_grow_until_names_differ(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(set(output_names(paths).values())) == 100
 
 
-def test_a_hashed_name_does_not_meet_a_plain_one() -> None:
+def test_hashed_and_plain_names_do_not_collide() -> None:
     pair = output_names(["/a/x.mp4", "/b/x.mp4"])
     third = f"/c/{pair['/a/x.mp4']}"
     assert len(set(output_names(["/a/x.mp4", "/b/x.mp4", third]).values())) == 3

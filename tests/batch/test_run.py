@@ -61,7 +61,7 @@ def recorded(name: str = "status.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path("out", name).read_text().splitlines()]
 
 
-def test_a_rerun_does_what_is_missing_and_nothing_else() -> None:
+def test_a_rerun_processes_only_missing_videos() -> None:
     names = films("a.mp4", "b.mp4", "partial.mp4", "fail.mp4")
     summary, done = batch(*names)
     assert done == dict(zip(names, ["done", "done", "partial", "failed"], strict=True))
@@ -114,7 +114,7 @@ def test_a_lost_or_cut_result_is_done_again() -> None:
 
 
 @pytest.mark.parametrize("name", ["abort.mp4", "sleep.mp4", "grow.mp4"])
-def test_a_video_that_ended_its_worker_is_not_met_again(name: str) -> None:
+def test_a_video_that_killed_its_worker_is_skipped_next_time(name: str) -> None:
     limits: dict[str, Any] = {"timeout": 0.5, "memory_limit_bytes": 300 * 2**20}
     films(name, "after.mp4")
     assert batch(name, "after.mp4", **limits)[1] == {name: "failed", "after.mp4": "done"}
@@ -123,7 +123,7 @@ def test_a_video_that_ended_its_worker_is_not_met_again(name: str) -> None:
 
 
 @pytest.mark.parametrize(("code", "again"), [("store", True), ("decode", False)])
-def test_failures_of_the_surroundings_are_tried_again_unasked(code: str, again: bool) -> None:
+def test_system_failures_are_repeated_by_a_rerun(code: str, again: bool) -> None:
     names = films("a.mp4")
     batch(*names)
     line = StatusLine.from_json(json.dumps(recorded()[0]))
@@ -133,7 +133,7 @@ def test_failures_of_the_surroundings_are_tried_again_unasked(code: str, again: 
     assert batch(*names)[1] == ({"a.mp4": "done"} if again else {})
 
 
-def test_names_that_lead_nowhere_are_lines_too() -> None:
+def test_names_without_a_video_have_status_lines() -> None:
     films("a.mp4")
     summary, done = batch("a.mp4", "no*.mp4")
     assert done == {"no*.mp4": "failed", "a.mp4": "done"}
@@ -182,7 +182,7 @@ def test_a_record_that_cannot_be_written_ends_the_batch() -> None:
     assert list(batch(*names)[1]) == names
 
 
-def test_an_input_is_itself_from_wherever_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_input_is_identified_by_its_absolute_path(monkeypatch: pytest.MonkeyPatch) -> None:
     films("folder/a.mp4")
     batch("folder/a.mp4")
     assert batch("folder", "./folder//a.mp4", os.path.abspath("folder/a.mp4"))[1] == {}

@@ -93,7 +93,7 @@ def test_shards_of_command_lines_and_arrays(
         ),
     ],
 )
-def test_shards_that_do_not_exist_say_what_to_write(
+def test_errors_of_shards_explain_the_syntax(
     text: str, environment: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):

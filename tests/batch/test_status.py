@@ -32,7 +32,7 @@ def later(line: StatusLine, **changes: object) -> StatusLine:
     return replace(line, finished="2026-01-01T00:00:01.000Z", **changes)  # type: ignore[arg-type]
 
 
-def test_a_line_says_all_of_an_outcome_and_comes_back_equal() -> None:
+def test_a_status_line_holds_the_whole_outcome() -> None:
     outcome = Outcome(
         "dir/\udcff\n.mp4",
         "partial",
@@ -152,7 +152,7 @@ def test_in_an_object_store_each_video_is_one_object() -> None:
     assert len(storage.sizes("status")) == 2
 
 
-def test_a_summary_counts_what_earlier_runs_did() -> None:
+def test_a_summary_includes_earlier_runs() -> None:
     summary = Summary.of([LINE, replace(LINE, status="failed")])
     summary.count("partial", skipped=True)
     assert summary.describe() == (

@@ -65,7 +65,7 @@ def test_an_address_chooses_the_kind(tmp_path: Path) -> None:
         open_storage("gopher://x/y")
 
 
-def test_what_cannot_be_made_or_written_is_one_line(tmp_path: Path) -> None:
+def test_errors_of_writing_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="file: cannot be created"):
         open_storage(str(tmp_path / "file"))

@@ -205,7 +205,7 @@ def test_a_damaged_chunk_is_computed_again(
     )
 
 
-def test_another_film_with_equal_samples_is_another_film(
+def test_another_video_with_equal_samples_is_recognised(
     films: Path, model: str, tmp_path: Path
 ) -> None:
     """Chunks lie under the hash of the whole file, which sees what 16 blocks do not."""
@@ -228,7 +228,7 @@ def test_without_a_cache_nothing_is_left(films: Path, model: str, tmp_path: Path
     assert not list((tmp_path / "results").rglob("*.safetensors"))
 
 
-def test_what_has_no_common_grid_is_done_in_one_piece(
+def test_videos_without_a_common_grid_are_not_split(
     films: Path, model: str, tmp_path: Path
 ) -> None:
     task = {"path": str(films / "whole.mp4"), "name": "film"}

@@ -65,7 +65,7 @@ def test_one_bad_file_never_stops_the_others(
     assert "3 videos: 1 done, 2 failed" in outcome.err
 
 
-def test_partial_result_has_its_own_code_and_failure_goes_before_it(
+def test_failure_takes_precedence_over_partial_results(
     run: Run, film: Path, damaged: Path, broken: Path, model_folder: Path
 ) -> None:
     outcome = run("timeline", damaged, film, "-m", model_folder, "--json")

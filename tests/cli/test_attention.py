@@ -30,7 +30,7 @@ def test_strip_and_moments_of_a_video(run: Run, film: Path, model_folder: Path) 
     assert multiples[0] >= 1
 
 
-def test_files_hold_every_weight_and_a_picture(
+def test_files_have_all_weights_and_an_image(
     run: Run, film: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"

@@ -194,7 +194,7 @@ def test_no_worker_outlives_a_parent_that_is_killed(
 
 
 @pytest.mark.parametrize("where", ["closed", "full"])
-def test_output_that_goes_nowhere_ends_the_batch(
+def test_an_unwritable_output_ends_the_batch(
     where: str, spawn: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     read, write = os.pipe()
@@ -233,7 +233,7 @@ def test_without_home_in_a_folder_that_is_read_only(
     assert [line["status"] for line in lines()] == ["done"]
 
 
-def test_an_interrupted_batch_goes_on_inside_the_video(model_folder: Path, run: Run) -> None:
+def test_an_interrupted_batch_resumes_inside_a_video(model_folder: Path, run: Run) -> None:
     """With the real executor: the features that were stored are not computed again."""
     write_video(Path("long.mp4"), frames(seconds=160), Fraction(RATE))
     arguments = ["batch", "extract", "long.mp4", "-m", str(model_folder), "-o", "out"]

@@ -47,7 +47,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_shots_of_a_film_without_naming_a_model(run: Run, film: Path) -> None:
+def test_shots_of_a_video_without_naming_a_model(run: Run, film: Path) -> None:
     done = run("timeline", film, "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
@@ -61,7 +61,7 @@ def test_shots_of_a_film_without_naming_a_model(run: Run, film: Path) -> None:
     assert "vtnstream train" in done.err, "says how to get classes of one's own"
 
 
-def test_kinds_of_films(run: Run, film: Path, tmp_path: Path) -> None:
+def test_kinds_of_videos(run: Run, film: Path, tmp_path: Path) -> None:
     take, still = tmp_path / "take.mp4", tmp_path / "still.mp4"
     write_video(take, _shot(5, 120), Fraction(25))
     write_video(still, np.repeat(_shot(6, 1), 120, axis=0), Fraction(25))

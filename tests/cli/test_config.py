@@ -77,7 +77,7 @@ def test_completion_completes(tmp_path: Path) -> None:
     assert "plain,timeline" in done.stdout
 
 
-def test_log_file_has_what_quiet_leaves_out(run: Run, broken: Path, tmp_path: Path) -> None:
+def test_log_file_has_messages_that_quiet_hides(run: Run, broken: Path, tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     arguments = ("plan", broken, "--backbone", "test_vit", "-q", "--log-file", log)
     first = run(*arguments)

@@ -121,7 +121,7 @@ def test_traceback_only_with_debug(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_what_libraries_say_is_for_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_of_libraries_need_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     for verbosity, count in ((0, 0), (1, 2)):
         console = Console()
         console.verbosity = verbosity

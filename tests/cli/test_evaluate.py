@@ -48,7 +48,7 @@ def test_classes_in_words(run: Run, film: Path, model_folder: Path, tmp_path: Pa
     assert "30" in views.out or "10 clips x 3 crops" in views.out
 
 
-def test_a_window_without_segments_is_said_to_be_unused(
+def test_a_window_without_segments_causes_a_warning(
     run: Run, film: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "classes.csv").write_text(f"path,label\n{film},calm\n")
@@ -83,7 +83,7 @@ def test_frames_in_random_order(run: Run, phases: Path, model_folder: Path, tmp_
     assert outcome.code == 2 and "needs a model" in outcome.errors[0]
 
 
-def test_videos_without_prediction_are_said(run: Run, phases: Path, tmp_path: Path) -> None:
+def test_videos_without_prediction_cause_a_warning(run: Run, phases: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"results": {"other": []}}))
     outcome = run("evaluate", phases, "--predictions", path)
@@ -113,7 +113,7 @@ def test_requests_that_cannot_be(
     assert words in outcome.errors[0]
 
 
-def test_online_asks_a_causal_model_and_nothing_that_looks_ahead(
+def test_online_needs_a_causal_model_and_causal_settings(
     run: Run, phases: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     from dataclasses import replace

@@ -75,7 +75,7 @@ def test_nothing_heavy_is_imported(result: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_show_prints_what_timeline_printed(
+def test_show_prints_the_output_of_timeline(
     run: Run, film: Path, model_folder: Path, result: Path
 ) -> None:
     printed = run("timeline", film, "-m", model_folder).out
@@ -119,9 +119,7 @@ def test_chapters_go_into_a_copy(run: Run, film: Path, result: Path) -> None:
     assert again.code == 1 and "copy.mkv: exists already" in again.errors[0]
 
 
-def test_the_video_is_found_where_it_lies_and_no_other_is_taken_for_it(
-    run: Run, film: Path, result: Path
-) -> None:
+def test_the_video_is_found_and_another_is_rejected(run: Run, film: Path, result: Path) -> None:
     document = json.loads(result.read_text()) | {"input": "gone/film one.mp4"}
     result.write_text(json.dumps(document))
     arguments = ("export", result, "--chapters-into", "copy.mkv")
@@ -157,7 +155,7 @@ def test_a_page_has_thumbnails_and_the_video_where_it_is_at_hand(
     assert "No thumbnails" in Path("results/gone.mp4.html").read_text()
 
 
-def test_the_schema_is_printed_and_holds(run: Run, result: Path) -> None:
+def test_the_printed_schema_validates_results(run: Run, result: Path) -> None:
     outcome = run("export", "--schema")
     schema = json.loads(outcome.out)
     jsonschema.validate(json.loads(result.read_text()), schema)
@@ -190,7 +188,7 @@ def test_requests_that_cannot_be_met(
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("film.srt", "srt"), ("a/film.csv", "csv")])
-def test_a_file_where_a_folder_is_meant_is_refused(
+def test_a_file_in_place_of_a_folder_is_an_error(
     run: Run, film: Path, model_folder: Path, name: str, wanted: str
 ) -> None:
     before = sorted(os.listdir())
@@ -210,7 +208,7 @@ def test_a_file_where_a_folder_is_meant_is_refused(
         ("[]", None),
     ],
 )
-def test_what_is_no_result(run: Run, command: str, text: str, words: str | None) -> None:
+def test_files_that_are_no_results(run: Run, command: str, text: str, words: str | None) -> None:
     Path("bad.json").write_text(text)
     outcome = run(command, "bad.json", *(["-f", "srt"] if command == "export" else []))
     if words is None:

@@ -25,7 +25,7 @@ def arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
 
 
-def test_extract_writes_what_the_format_promises(run: Run, film: Path) -> None:
+def test_extract_writes_the_documented_arrays(run: Run, film: Path) -> None:
     outcome = run("extract", film, *BACKBONE, "--fps", "1", "-o", "f.safetensors")
     assert outcome.code == 0, outcome.err
     assert "random weights" in outcome.err

@@ -151,7 +151,7 @@ def same(events: Events, document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mkv", "ts", pytest.param("mp4", marks=pytest.mark.slow)])
-def test_a_growing_file_says_what_the_finished_one_says(
+def test_a_growing_file_gives_the_result_of_the_finished_file(
     run: Run,
     whole: Callable[..., dict[str, Any]],
     films: dict[str, Path],
@@ -208,7 +208,7 @@ def pouring(target: Path, source: Path) -> Iterator[threading.Event]:
     ("signum", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
-def test_a_signal_ends_it_and_what_was_final_stays_true(
+def test_a_signal_stops_it_and_final_segments_remain_valid(
     whole: Callable[..., dict[str, Any]],
     films: dict[str, Path],
     model_folder: Path,
@@ -349,7 +349,7 @@ def test_a_pipe(
     same(events_of(done.stdout.decode()), whole(films["mkv"]))
 
 
-def test_what_cannot_be_followed_is_one_line(
+def test_errors_of_follow_are_one_line(
     run: Run, film: Path, films: dict[str, Path], model_folder: Path, tmp_path: Path
 ) -> None:
     def refused(code: int, *arguments: str | Path) -> str:

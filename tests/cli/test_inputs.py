@@ -68,7 +68,7 @@ def test_directory_that_links_to_itself_ends() -> None:
     assert paths("d", recursive=True) == ["d/a.mp4"]
 
 
-def test_globs_are_expanded_where_the_shell_did_not() -> None:
+def test_globs_are_expanded_without_a_shell() -> None:
     touch("a.mp4", "b.mp4", "deep/er/c.mp4", "x.txt")
     assert paths("*.mp4") == ["a.mp4", "b.mp4"]
     assert paths("**/c.*") == ["deep/er/c.mp4"]
@@ -92,7 +92,7 @@ def test_nul_separated_names_may_hold_line_breaks(monkeypatch: pytest.MonkeyPatc
     assert paths("-", null=True) == ["two\nlines.mp4", "b.mp4"]
 
 
-def test_names_on_stdin_stand_among_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_on_stdin_keep_their_position(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin(monkeypatch, b"b.mp4\nc.mp4\n")
     assert paths("a.mp4", "-", "d.mp4") == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
 

@@ -30,7 +30,7 @@ def test_rate_and_time_left() -> None:
     assert pace.left_text() == "0:30 left"
 
 
-def test_slow_work_is_told_in_seconds_a_piece() -> None:
+def test_slow_work_is_shown_in_seconds_per_unit() -> None:
     clock = Clock()
     pace = Pace(30, clock)
     pace.advance(0)
@@ -112,7 +112,7 @@ def test_warnings_of_the_library_pass_even_without_progress(
     assert "waiting" in capsys.readouterr().err
 
 
-def test_stored_features_are_told_from_read_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stored_features_are_reported_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     progress = PlainProgress(Console(), Clock())
     progress.start("film.mkv", total=80, unit="frames")
     progress.advance(80)

@@ -55,7 +55,7 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return pipe
 
 
-def test_an_address_gives_what_the_file_gives(
+def test_a_url_gives_the_result_of_the_file(
     run: Run, film: Path, model_folder: Path, site: Site
 ) -> None:
     settings = ("--model", model_folder, "--json", "--window", "8")
@@ -91,7 +91,7 @@ def test_features_of_an_address_are_kept_until_it_changes(
     assert site.sent > before
 
 
-def test_an_interrupted_address_goes_on(run: Run, model_folder: Path, tmp_path: Path) -> None:
+def test_an_interrupted_url_resumes(run: Run, model_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "long"
     folder.mkdir()
     Film(count=6000, size=(64, 48), gop=50).write(folder / "film.mkv")
@@ -114,7 +114,7 @@ def test_a_server_without_parts_is_copied_within_a_limit(
     assert url in outcome.errors[0] and "--spool-limit" in outcome.errors[0]
 
 
-def test_a_film_on_standard_input(
+def test_a_video_on_standard_input(
     run: Run, film: Path, model_folder: Path, piped: Callable[[bytes], None]
 ) -> None:
     settings = ("--model", model_folder, "--json")
@@ -209,7 +209,7 @@ def test_a_redirect_stays_on_the_host(run: Run, model_folder: Path, site: Site) 
     assert outcome.code == 1 and "name that address" in outcome.err
 
 
-def test_offline_asks_nobody(run: Run, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_uses_no_network(run: Run, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VTNSTREAM_OFFLINE", "")  # what --offline sets is taken back afterwards
     for arguments in (("plan",), ("timeline",), ("timeline", "--follow")):
         done = run(*arguments, f"{site.address}/film.mp4", "--offline")
@@ -227,6 +227,6 @@ def test_addresses_in_lists_are_not_followed(
     assert site.asked == []
 
 
-def test_live_streams_want_to_be_followed(run: Run, model_folder: Path) -> None:
+def test_live_streams_need_follow(run: Run, model_folder: Path) -> None:
     outcome = run("classify", "rtsp://127.0.0.1/camera", "--model", model_folder)
     assert outcome.code == 1 and "--follow" in outcome.err

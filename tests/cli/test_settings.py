@@ -66,7 +66,7 @@ def test_precedence(home: Path, values: Values, monkeypatch: pytest.MonkeyPatch)
     assert seen == [None, 10, 11, 20, 21, 30, 31, 40]
 
 
-def test_model_comes_from_everywhere(
+def test_model_can_be_set_in_every_source(
     home: Path, values: Values, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user_file(home, 'model = "org/user"\n')
@@ -79,7 +79,7 @@ def test_model_comes_from_everywhere(
     assert values("-m", "org/flag")["model"] == "org/flag"
 
 
-def test_project_file_of_the_repository_holds_below_it(
+def test_project_file_applies_in_subdirectories(
     values: Values, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project_file('window = 7\ncache-dir = "kept"\n')
@@ -92,7 +92,7 @@ def test_project_file_of_the_repository_holds_below_it(
     assert values()["cache_dir"] == root / "kept"
 
 
-def test_config_flag_stands_in_for_the_project_file(values: Values) -> None:
+def test_config_flag_replaces_the_project_file(values: Values) -> None:
     project_file("window = 1\nstride = 1\n")
     Path("other.toml").write_text("window = 2\n")
     seen = values("--config", "other.toml")

@@ -122,7 +122,7 @@ def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
     assert subprocess.run([*COMMAND, "cache", "list"], capture_output=True).returncode == 0
 
 
-def test_plain_lines_come_at_once_where_there_is_no_terminal(film: Path) -> None:
+def test_plain_lines_are_printed_at_once_without_a_terminal(film: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "extract", str(film), *SLOW, "-o", "f.st", "--no-cache"],
         stderr=subprocess.PIPE,
@@ -137,7 +137,7 @@ def test_plain_lines_come_at_once_where_there_is_no_terminal(film: Path) -> None
     assert "\x1b" not in "".join(seen)
 
 
-def test_no_colour_where_it_is_not_wanted(
+def test_no_colour_without_a_terminal_or_with_no_color(
     film: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = subprocess.run(

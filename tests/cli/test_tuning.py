@@ -25,7 +25,7 @@ from vtnstream.cli.framework.process_settings import (
         ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
     ],
 )
-def test_threads_spin_less_unless_the_user_says_how_they_wait(
+def test_threads_spin_less_unless_the_user_sets_it(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], then: dict[str, str]
 ) -> None:
     environment = dict(given)
@@ -67,7 +67,7 @@ def test_threads_share_heaps() -> None:
     assert run.stdout.count("<heap nr=") <= 2
 
 
-def test_nobody_looks_for_garbage_while_torch_is_imported() -> None:
+def test_garbage_collection_is_disabled_while_torch_is_imported() -> None:
     program = (
         "import gc; from vtnstream.cli.framework.process_settings import loading\n"
         "try:\n"

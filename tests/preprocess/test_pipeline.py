@@ -23,7 +23,7 @@ def test_formula_and_layout() -> None:
     np.testing.assert_allclose(result[2, :, 1, 4].numpy(), expected, atol=1e-6)
 
 
-def test_input_is_left_alone_even_where_it_cannot_be_written() -> None:
+def test_input_in_a_read_only_folder_works() -> None:
     pixels = frames()
     same = pixels.copy()
     pixels.flags.writeable = False

@@ -53,25 +53,25 @@ def test_equal_to_timm(width: int, height: int, crop: str, size: int, crop_pct: 
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_border_shows_the_whole_picture() -> None:
+def test_border_keeps_the_whole_frame() -> None:
     fit = frame_fit(PreprocessConfig(size=224, resize=224, crop="border"))(448, 224)
     assert fit == Fit(224, 112, 0, -56, 224, 224)
 
 
-def test_no_picture() -> None:
+def test_a_stream_without_frames() -> None:
     with pytest.raises(ValueError, match="0 x 5"):
         frame_fit(PreprocessConfig())(0, 5)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_oblong_pictures_ignore_the_aspect(width: int, height: int) -> None:
+def test_rectangular_input_ignores_the_aspect_ratio(width: int, height: int) -> None:
     config = PreprocessConfig(size=32, resize=32, width=48, crop="squash", interpolation="area")
     assert frame_fit(config)(width, height) == Fit(48, 32, 0, 0, 48, 32)
     cut = replace(config, resize=40)
     assert frame_fit(cut)(width, height) == Fit(60, 40, 6, 4, 48, 32)
 
 
-def test_oblong_pictures_are_squashed() -> None:
+def test_rectangular_frames_are_squashed() -> None:
     with pytest.raises(ConfigError, match=r"crop = squash"):
         PreprocessConfig(size=32, resize=32, width=48)
 

@@ -89,7 +89,7 @@ def test_every_filter_and_size(interpolation: str, sizes: str) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("depth", [8, 10])
-def test_films_are_as_in_software_wherever_their_chroma_stands(
+def test_frames_equal_software_for_every_chroma_location(
     tmp_path: Path, depth: int, place: int
 ) -> None:
     pix_fmt, layout = ("yuv420p", "nv12") if depth == 8 else ("yuv420p10le", "p010le")

@@ -97,7 +97,7 @@ def gif_bomb(path: Path, side: int) -> Path:
     return path
 
 
-def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+def test_huge_frames_are_rejected_before_decoding(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"50000000 pixels|no frame"):
         read(gif_bomb(tmp_path / "bomb.gif", 60_000))
 
@@ -150,7 +150,7 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         probe(path)
 
 
-def test_a_cover_beside_the_film_is_passed_over(tmp_path: Path) -> None:
+def test_a_cover_image_is_not_the_video_stream(tmp_path: Path) -> None:
     reading = read(Film(cover=True, audio_seconds=2).write(tmp_path / "film.mp4"))
     assert reading.numbers == [0, 12, 25, 37]
     assert reading.info.num_video_streams == 1

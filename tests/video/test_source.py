@@ -49,7 +49,7 @@ def source_of(path: Path, fps: int = 25) -> VideoSource:
     return open_video(path, sampling(fps=fps), fit=whole(32), chunk_size=8)
 
 
-def test_an_iterator_nobody_holds_closes_its_file(film: Path) -> None:
+def test_an_unreferenced_iterator_closes_its_file(film: Path) -> None:
     source = source_of(film)
     before = num_open()
     for _chunk in source.chunks():

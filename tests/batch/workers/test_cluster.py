@@ -62,7 +62,7 @@ def actors(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return found
 
 
-def test_dead_actors_cost_an_attempt_and_poison_is_given_up() -> None:
+def test_dead_actors_cost_an_attempt_up_to_the_limit() -> None:
     names = ["a", "killed-once", "abort", "fail", "sleep", "b"]
     for name in names:
         Path(f"{name}.mp4").write_bytes(b"film")

@@ -153,7 +153,7 @@ def test_whatever_decides_results_is_in_the_key(model: str, tmp_path: Path) -> N
     assert len(keys) == len(changed) and plain not in keys
 
 
-def test_features_and_what_decides_them(film: str, tmp_path: Path) -> None:
+def test_the_key_depends_on_all_settings(film: str, tmp_path: Path) -> None:
     def extraction(seed: int = 0, **changes: Any) -> ExtractExecutor:
         torch.manual_seed(seed)
         config = BackboneConfig("test_vit", {"img_size": 64})

@@ -94,7 +94,7 @@ def test_a_failure_is_one_line_and_one_video(
 
 
 @pytest.mark.parametrize("deed", ["sleep", "stuck"])
-def test_a_hang_ends_at_the_timeout_even_where_python_cannot_run(deed: str, tmp_path: Path) -> None:
+def test_the_timeout_stops_a_hang_in_native_code(deed: str, tmp_path: Path) -> None:
     done = work(pool(tmp_path, timeout=1.0), tmp_path, deed, "after")
     assert done[deed].code == "timeout" and "--timeout" in (done[deed].error or "")
     assert 1.0 <= done[deed].seconds < 5.0
@@ -107,7 +107,7 @@ def test_growth_beyond_the_limit_ends_the_video(tmp_path: Path) -> None:
     assert done["after"].status == "done"
 
 
-def test_a_limit_that_is_too_low_for_any_worker_is_said(tmp_path: Path) -> None:
+def test_a_memory_limit_below_any_worker_is_an_error(tmp_path: Path) -> None:
     with (
         pytest.raises(BatchError, match="--memory-limit"),
         pool(tmp_path, memory_limit_bytes=MB) as workers,
@@ -116,7 +116,7 @@ def test_a_limit_that_is_too_low_for_any_worker_is_said(tmp_path: Path) -> None:
     assert not workers_left()
 
 
-def test_a_crash_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
+def test_a_crash_is_retried_up_to_the_limit(tmp_path: Path) -> None:
     done = work(pool(tmp_path, retries=2), tmp_path, "abort-once", "abort", "after")
     assert (done["abort-once"].status, done["abort-once"].attempts) == ("done", 2)
     assert (done["abort"].status, done["abort"].attempts) == ("failed", 3)
@@ -143,7 +143,7 @@ def test_several_workers_share_the_work(tmp_path: Path) -> None:
     assert len(processes) == 3
 
 
-def test_what_libraries_print_is_no_message(tmp_path: Path) -> None:
+def test_output_of_libraries_is_no_message(tmp_path: Path) -> None:
     done = work(pool(tmp_path), tmp_path, "chatter", "after")
     assert [o.status for o in done.values()] == ["done", "done"]
 

@@ -35,7 +35,7 @@ def test_broken_packets_are_counted_and_skipped(tmp_path: Path, suffix: str, cod
     assert sum(c.stats.num_packet_errors + c.stats.num_corrupt for c in reading.chunks) > 0
 
 
-def test_damaged_films_decode_alike_every_time(tmp_path: Path) -> None:
+def test_damaged_videos_decode_alike_every_time(tmp_path: Path) -> None:
     path = Film(count=100, b_frames=2, broken=range(30, 60)).write(tmp_path / "film.mp4")
     first = read(path, sampling("all"))
     for _ in range(3):
@@ -90,7 +90,7 @@ def test_nothing_but_errors_is_an_error(tmp_path: Path) -> None:
         read(tmp_path / "film.mkv")
 
 
-def test_an_encrypted_film_is_an_error(tmp_path: Path) -> None:
+def test_an_encrypted_video_is_an_error(tmp_path: Path) -> None:
     plain = Film(count=60).write(tmp_path / "plain.mp4")
     secret = tmp_path / "secret.mp4"
     key = "76a6c65c5ea762046bd749a2e632ccbb"

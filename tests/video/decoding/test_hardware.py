@@ -69,7 +69,7 @@ def assert_alike(path: Path, config: SamplingConfig, **options: Any) -> Reading:
 
 
 @pytest.mark.parametrize("kind", ["rate", "uniform", "stride", "all"])
-def test_pictures_and_times_are_those_of_software(tmp_path: Path, kind: str) -> None:
+def test_frames_and_times_equal_software(tmp_path: Path, kind: str) -> None:
     options = {
         "rate": {"fps": 5},
         "uniform": {"num_frames": 10},
@@ -81,7 +81,7 @@ def test_pictures_and_times_are_those_of_software(tmp_path: Path, kind: str) -> 
     assert len(here.indices) >= 10
 
 
-def test_ten_bits_turned_pictures_and_crops(tmp_path: Path) -> None:
+def test_ten_bits_rotated_frames_and_crops(tmp_path: Path) -> None:
     film = Film(count=20, size=(96, 64), pix_fmt="yuv420p10le", matrix=full(MATRICES["transposed"]))
     assert_alike(film.write(tmp_path / "film.mp4"), sampling("all"), fit=whole(48))
 
@@ -115,7 +115,7 @@ def test_frames_that_software_decoded_are_noticed(tmp_path: Path) -> None:
         read(path, hardware=Silent(0, HOST.converter))
 
 
-def test_what_is_not_read_there_is_refused(tmp_path: Path) -> None:
+def test_unsupported_surfaces_are_rejected(tmp_path: Path) -> None:
     path = Film(count=5, pix_fmt="yuv444p").write(tmp_path / "film.mp4")
     with pytest.raises(HardwareRefusedError, match="yuv444p"):
         read(path, hardware=HOST)

@@ -68,7 +68,7 @@ def test_every_display_matrix(tmp_path: Path, name: str) -> None:
     assert np.abs(frame.astype(int) - wanted).mean() < 6
 
 
-def test_rotation_is_told_clockwise() -> None:
+def test_rotation_is_clockwise() -> None:
     assert orientation_from_matrix(full(MATRICES["90 clockwise"])) == (Orientation(90), True)
     assert orientation_from_matrix(full(MATRICES["left to right"])) == (Orientation(0, True), True)
     cosine, sine = ONE * 9 // 10, ONE // 3
@@ -209,7 +209,7 @@ def test_scaling_down_averages(tmp_path: Path) -> None:
         assert frame[4:-4, 4:-4].std() < 25
 
 
-def test_interlaced_pictures_are_scaled_as_frames(tmp_path: Path) -> None:
+def test_interlaced_frames_are_scaled_whole(tmp_path: Path) -> None:
     """Fields scaled apart would comb a still picture's edges."""
     film = Film(
         count=5,
@@ -235,7 +235,7 @@ def test_crop_boxes() -> None:
     assert around.sum() == picture.sum()
 
 
-def test_the_crop_is_cut_from_the_turned_picture(tmp_path: Path) -> None:
+def test_the_crop_is_taken_from_the_rotated_frame(tmp_path: Path) -> None:
     film = Film(
         count=3,
         size=(128, 64),

@@ -177,9 +177,7 @@ def test_formats_that_cannot_be_trusted_are_read_from_the_start(
     assert seeks == []
 
 
-def test_a_seek_that_does_not_find_the_known_frame_is_given_up(
-    tmp_path: Path, seeks: list[Fraction]
-) -> None:
+def test_a_seek_without_the_known_frame_is_rejected(tmp_path: Path, seeks: list[Fraction]) -> None:
     path = Film(count=300, gop=25).write(tmp_path / "film.mp4")
     whole = read(path, sampling(fps=5), chunk_size=8)
     known = int(whole.times.pts[39]) - 1  # no frame has this time

@@ -117,7 +117,7 @@ def test_skipping_changes_nothing(write: Callable[[str], Path], name: str, kind:
 
 @pytest.mark.parametrize("kind", ["rate", "stride"])
 @pytest.mark.parametrize("name", NOT_SKIPPED)
-def test_where_it_is_not_sure_everything_is_decoded(
+def test_all_frames_are_decoded_if_skipping_is_unsafe(
     write: Callable[[str], Path], name: str, kind: str
 ) -> None:
     skipped, plain = both(write(name), kind)
@@ -176,7 +176,7 @@ def damaged(folder: Path, how: str) -> Path:
         *("broken mp4", "broken mkv", "broken ts", "zeros mp4", "zeros mkv", "zeros ts"),
     ],
 )
-def test_a_damaged_film_gives_the_same_report(tmp_path: Path, how: str, kind: str) -> None:
+def test_damage_gives_the_same_report(tmp_path: Path, how: str, kind: str) -> None:
     skipped, plain = both(damaged(tmp_path, how), kind)
     if not how.startswith(("joined", "no index")):
         assert plain.summary.problems
@@ -195,7 +195,7 @@ def without_damaged_packets(reading: Reading) -> DecodeSummary:
     )
 
 
-def test_a_cut_is_seen_though_the_last_picture_is_not_wanted(tmp_path: Path) -> None:
+def test_a_cut_file_is_detected_without_a_sampled_last_frame(tmp_path: Path) -> None:
     """Transport streams do not say how long they are: only the last packet shows the cut."""
     whole = replace(PLAIN, options=PYRAMID).write(tmp_path / "whole.ts")
     partial = 0
@@ -245,7 +245,7 @@ def test_memory_of_the_window_is_bounded(
         assert skipped.summary.stats.num_frames < plain.summary.stats.num_frames
 
 
-def test_an_unreadable_place_ahead_is_met_where_a_plain_pass_meets_it(
+def test_a_read_error_ahead_is_reported_at_its_place(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looking ahead must not make an error of what lies behind the part that is wanted."""
@@ -268,7 +268,7 @@ def test_an_unreadable_place_ahead_is_met_where_a_plain_pass_meets_it(
         read(path, KINDS["rate"])
 
 
-def test_skipping_is_asked_of_the_decoder_packet_by_packet(
+def test_skipping_is_set_for_each_packet(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not one picture is sampled that was decoded while others were being passed over."""

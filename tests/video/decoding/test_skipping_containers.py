@@ -18,7 +18,7 @@ from tests.video.reading import read, sampling
 from vtnstream.types import TimeRange
 
 
-def test_times_that_disagree_with_the_order_of_pictures(tmp_path: Path) -> None:
+def test_times_that_contradict_the_order_of_frames(tmp_path: Path) -> None:
     """An MP4 without its table of offsets calls decoding times what pictures are shown at; a
     pass that begins in the middle has to notice it for itself."""
     options = h264(bframes=1, b_adapt=0, keyint=100, scenecut=0)

@@ -53,7 +53,7 @@ def test_an_elementary_stream_is_counted_at_its_own_rate(tmp_path: Path, kind: s
     assert reading.summary.end_seconds == pytest.approx(60 * 1.001 / 30)
 
 
-def test_a_clock_that_jumps_back_goes_on(tmp_path: Path) -> None:
+def test_time_continues_after_a_clock_jumps_back(tmp_path: Path) -> None:
     part = Film(count=50).write(tmp_path / "part.ts")
     reading = read(joined(tmp_path / "joined.ts", part, part), FIVE)
     assert reading.numbers == EVERY_FIFTH * 2
@@ -117,7 +117,7 @@ def test_tokens_end_at_a_gap_with_their_frame(tmp_path: Path, kind: str) -> None
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("b_frames", [0, 2])
-def test_a_slide_holds_as_long_as_it_is_shown(tmp_path: Path, suffix: str, b_frames: int) -> None:
+def test_a_slide_lasts_for_its_stored_duration(tmp_path: Path, suffix: str, b_frames: int) -> None:
     times = [0, 0.1, 0.5, 0.7, 30, 30.1, 90, 90.5]
     film = Film(count=8, times=times, last_seconds=20, b_frames=b_frames)
     reading = read(film.write(tmp_path / f"slides.{suffix}"), sampling(fps=1))
@@ -212,7 +212,7 @@ def test_clock_anchors_a_jump_of_more_than_a_day() -> None:
     assert "jumps ahead" in clock.warnings[0]
 
 
-def test_clock_counts_on_where_there_is_no_time_at_all() -> None:
+def test_times_are_computed_from_the_rate_without_timestamps() -> None:
     times, clock = placed([START, None, None, START + 3 * TICK])
     assert times == [0, 0.04, 0.08, 0.12]
     assert len(clock.warnings) == 1

@@ -83,7 +83,7 @@ def assert_same(some: Reading, other: Reading) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_side_by_side_is_the_same(film: Path, kind: str, passes: list[str]) -> None:
+def test_parallel_decoding_gives_the_same_chunks(film: Path, kind: str, passes: list[str]) -> None:
     together, alone = both(film, KINDS[kind])
     assert_same(together, alone)
     if film.stem in [name.replace(" ", "_") for name in NOT_CERTAIN]:
@@ -140,7 +140,7 @@ def test_a_gap_uses_up_an_index(tmp_path: Path) -> None:
     assert alone.indices == [*range(150), *range(151, 226)]
 
 
-def test_pictures_that_are_never_shown(tmp_path: Path) -> None:
+def test_frames_that_are_never_displayed(tmp_path: Path) -> None:
     """Packets tell of more frames than come out."""
     options = {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16"}
     film = Film(count=150, gop=25, codec="libvpx", options=options, draw=textured)
@@ -148,7 +148,7 @@ def test_pictures_that_are_never_shown(tmp_path: Path) -> None:
     assert_same(*both(path, sampling("all")))
 
 
-def test_a_film_cut_at_an_open_gop(tmp_path: Path) -> None:
+def test_a_video_cut_at_an_open_gop(tmp_path: Path) -> None:
     """It begins with packets of pictures that nobody can decode."""
     options = {
         "preset": "ultrafast",
@@ -200,7 +200,7 @@ def test_damage_gives_the_report_of_one_pass(tmp_path: Path, how: str, skip: boo
         assert together.summary.stats == alone.summary.stats  # one pass was what counted
 
 
-def test_pieces_that_do_not_meet_are_given_up(
+def test_parts_that_do_not_match_are_read_in_one_pass(
     tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Film(count=300, gop=25, draw=textured).write(tmp_path / "film.mp4")
@@ -227,7 +227,7 @@ def test_formats_that_cannot_be_trusted_are_read_in_one_pass(
     assert "piece" not in passes
 
 
-def test_short_pieces_do_not_pay(
+def test_short_videos_are_read_in_one_pass(
     tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
@@ -236,7 +236,7 @@ def test_short_pieces_do_not_pay(
     assert "piece" not in passes
 
 
-def test_packets_are_read_for_pieces_that_pay_alone(
+def test_packets_are_numbered_only_if_parts_are_long_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """128 large frames are a few seconds: too short a piece for a film to be read for it."""
@@ -250,7 +250,7 @@ def test_packets_are_read_for_pieces_that_pay_alone(
         assert len(read_all) == numbered
 
 
-def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_frames_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that does not come stops every decoder."""
     path = Film(count=1500, gop=25, size=(64, 48)).write(tmp_path / "film.mp4")
     made: list[int] = []
@@ -274,7 +274,7 @@ def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("slow", [True, False])
-def test_decoders_are_added_where_cores_idle(
+def test_decoders_are_added_if_cores_are_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     """While the consumer is busy one decoder goes on, in ever longer pieces."""
@@ -336,7 +336,7 @@ def test_leaving_early_closes_everything(tmp_path: Path) -> None:
     assert threading.active_count() == threads
 
 
-def test_small_pictures_wait_in_greater_numbers() -> None:
+def test_more_small_frames_may_wait() -> None:
     assert pieces.frames_waiting(4, 1, 4608) == 0
     assert pieces.frames_waiting(4, 2, 3 * 224 * 224) == 3 * 128
     assert pieces.frames_waiting(300, 2, 3 * 224 * 224) == 3 * 300

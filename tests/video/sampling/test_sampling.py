@@ -92,7 +92,7 @@ def test_a_token_ends_where_the_next_starts(films: dict[str, Path], film: str, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_truncated_film_is_partial(tmp_path: Path, kind: str) -> None:
+def test_a_truncated_video_is_partial(tmp_path: Path, kind: str) -> None:
     whole = Film(count=200, gop=25, muxer={"movflags": "faststart"}).write(tmp_path / "whole.mp4")
     reading = read(truncated(whole, 0.5, tmp_path / "cut.mp4"), KINDS[kind])
     assert any("at 0:08.00 by its header" in problem for problem in reading.summary.problems)
