@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from tests.synth import Film, whole
-from tests.video.decoding.test_pictures import MATRICES, full
+from tests.video.decoding.test_frames import MATRICES, full
 from tests.video.reading import Reading, read, sampling
 from vtnstream.config import SamplingConfig
 from vtnstream.preprocess.surfaces import SurfaceConverter

@@ -73,7 +73,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_right_frames_at_the_right_times(films: dict[str, Path], film: str, kind: str) -> None:
     numbers, starts = expected(FILMS[film], KINDS[kind])
     reading = read(films[film], KINDS[kind])
-    if film != "turned":  # turned boards are read in test_pictures
+    if film != "turned":  # turned boards are read in test_frames
         assert reading.numbers == numbers
     assert reading.indices == list(range(len(numbers)))
     assert np.allclose(reading.times.start_seconds, [float(s) for s in starts], atol=2e-5)

@@ -68,7 +68,7 @@ _NUM_STILLS, _STILL_HEIGHT = 12, 120
 @shared.time_range
 @shared.sampling("the model's own")
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def attention(console: Console, /, **values: Any) -> ExitCode:
     """Show which moments of INPUTS their class depends on: the attention of the [CLS] token.

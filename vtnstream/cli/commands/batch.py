@@ -117,7 +117,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     ),
 )
 @shared.as_json
-@running.speech
+@running.messages
 @click.pass_obj
 def status(console: Console, /, **values: Any) -> ExitCode:
     """Summarise the status lines in OUT over all runs and shards.

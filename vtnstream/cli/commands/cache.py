@@ -37,7 +37,7 @@ def cache() -> None:
 )
 @shared.as_json
 @attach(running.cache_dir)
-@running.speech
+@running.messages
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
     """List stored features, least recently used first."""
@@ -91,7 +91,7 @@ def list_(console: Console, /, **values: Any) -> None:
 )
 @shared.as_json
 @attach(running.cache_dir)
-@running.speech
+@running.messages
 @click.pass_obj
 def prune(console: Console, /, **values: Any) -> None:
     """Remove stored features, least recently used first; features in use are kept."""

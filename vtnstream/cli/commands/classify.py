@@ -33,7 +33,7 @@ vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 @shared.sampling("the model's own")
 @shared.results
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def classify(console: Console, /, **values: Any) -> ExitCode:
     """Classify each of INPUTS, with a score for every class.

@@ -62,7 +62,7 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
 )
 @clip_files.cutting("Clips")
 @clip_files.naming("Clips")
-@running.speech
+@running.messages
 @click.pass_obj
 def clips(console: Console, /, **values: Any) -> ExitCode:
     """Cut the segments of RESULTS (JSON files of `timeline`) out of their videos.

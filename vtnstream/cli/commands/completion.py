@@ -20,7 +20,7 @@ _SHELLS = ("bash", "zsh", "fish", "powershell")
 
 @click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("shell", type=click.Choice(_SHELLS))
-@running.speech
+@running.messages
 @click.pass_obj
 def completion(console: Console, /, shell: str) -> None:
     """Print the script that completes vtnstream's commands and options in SHELL."""

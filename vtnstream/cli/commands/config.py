@@ -34,7 +34,7 @@ def config() -> None:
 @click.argument("command", required=False)
 @click.option("--all", "everything", is_flag=True, help="Show defaults too.")
 @shared.as_json
-@running.speech
+@running.messages
 @click.pass_obj
 def show(console: Console, /, command: str | None, everything: bool, **values: Any) -> None:
     """Show the settings of COMMAND (or of all commands) that variables and config files make.

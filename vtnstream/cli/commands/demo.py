@@ -56,7 +56,7 @@ _TRUTH, _WHOLE, _LOCAL = "truth", "whole", "local"
     shared.overwrite,
 )
 @shared.as_json
-@running.speech
+@running.messages
 @click.pass_obj
 def demo(console: Console, /, **values: Any) -> None:
     """Make short videos, train two small models on them, and compare the models.

@@ -42,7 +42,7 @@ vtnstream doctor --json > report.json
 @click.command(cls=Command, examples=_EXAMPLES)
 @shared.as_json
 @attach(running.cache_dir)
-@running.speech
+@running.messages
 @click.pass_obj
 def doctor(console: Console, /, **values: Any) -> ExitCode:
     """Check this installation and machine: versions, decoders, devices, precisions, disk space.

@@ -106,7 +106,7 @@ _SECTION = "Evaluation"
 @shared.timeline
 @shared.as_json
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def evaluate(console: Console, /, **values: Any) -> ExitCode:
     """Evaluate a model, or stored predictions, on ANNOTATIONS.

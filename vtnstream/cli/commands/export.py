@@ -62,7 +62,7 @@ vtnstream export --schema > report.schema.json
         help="Print the JSON Schema of results and exit.",
     ),
 )
-@running.speech
+@running.messages
 @click.pass_obj
 def export(console: Console, /, **values: Any) -> ExitCode:
     """Write RESULTS (JSON files of `classify` or `timeline`) in other formats.

@@ -53,7 +53,7 @@ _SUFFIX = ".safetensors"
 )
 @shared.as_json
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def extract(console: Console, /, **values: Any) -> ExitCode:
     """Compute the backbone features of INPUTS and write them to safetensors files.

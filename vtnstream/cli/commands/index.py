@@ -45,7 +45,7 @@ library = option(
 @shared.sampling("the model's own; with --backbone 2")
 @shared.as_json
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def index(console: Console, /, **values: Any) -> ExitCode:
     """Add the videos of INPUTS to a library that `search --library` asks across.

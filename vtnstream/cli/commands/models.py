@@ -55,7 +55,7 @@ vtnstream models list --backbones 'deit*patch16*'
     )
 )
 @shared.as_json
-@running.speech
+@running.messages
 @click.pass_obj
 def list_(console: Console, /, **values: Any) -> None:
     """List presets, published models, and the trained models in FOLDERS.
@@ -164,7 +164,7 @@ vtnstream models show models/surgery --json
 @click.argument("model", shell_complete=complete_files)
 @shared.as_json
 @attach(running.offline)
-@running.speech
+@running.messages
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> None:
     """Show a preset, a published model, or a trained model in a folder or on the Hub."""

@@ -41,7 +41,7 @@ vtnstream plan movie.mkv --json | jq .seconds
 @shared.sampling("the model's own; with --backbone 2")
 @shared.as_json
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def plan(console: Console, /, **values: Any) -> ExitCode:
     """Estimate the frames, memory, disk space and time of a run over INPUTS.

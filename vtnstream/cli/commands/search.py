@@ -97,7 +97,7 @@ _SECTION = "Search"
 @shared.sampling("the model's own; with --backbone 2")
 @shared.results
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def search(console: Console, /, **values: Any) -> ExitCode:
     """Find the moments of INPUTS that match QUERY or look like an example.

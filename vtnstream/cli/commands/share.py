@@ -36,7 +36,7 @@ vtnstream models card models/surgery --license cc-by-4.0 > models/surgery/README
 @click.command("card", cls=Command, examples=_CARD_EXAMPLES)
 @click.argument("folder", type=_FOLDER)
 @attach(_LICENSE)
-@running.speech
+@running.messages
 @click.pass_obj
 def card(console: Console, /, **values: Any) -> None:
     """Print the model card of FOLDER.
@@ -69,7 +69,7 @@ vtnstream timeline operation.mp4 --model my-org/surgery
     _LICENSE,
     running.offline,
 )
-@running.speech
+@running.messages
 @click.pass_obj
 def push(console: Console, /, **values: Any) -> None:
     """Upload the model in FOLDER to the Hugging Face Hub: config, weights and card only.
@@ -125,7 +125,7 @@ vtnstream models export my-org/surgery -o exported
     running.offline,
 )
 @shared.as_json
-@running.speech
+@running.messages
 @click.pass_obj
 def export(console: Console, /, **values: Any) -> None:
     """Export MODEL (a folder, or a name on the Hub) as two programs for other runtimes.

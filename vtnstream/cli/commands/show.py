@@ -46,7 +46,7 @@ ssh server cat movie.mkv.json | vtnstream show -
         help="Rows in the table of segments [default: 30]; the timeline above it shows all.",
     ),
 )
-@running.speech
+@running.messages
 @click.pass_obj
 def show(console: Console, /, **values: Any) -> ExitCode:
     """Show RESULTS (JSON files of `classify` or `timeline`) in the terminal."""

@@ -71,7 +71,7 @@ _SECTION = "Summary"
 @shared.time_range
 @shared.results
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def summarize(console: Console, /, **values: Any) -> ExitCode:
     """Select the best parts of INPUTS by attention, score and variety.

@@ -36,7 +36,7 @@ vtnstream timeline movie.mkv --features movie.safetensors --window 32 --stride 8
 @shared.sampling("the model's own")
 @shared.results
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def timeline(console: Console, /, **values: Any) -> int:
     """Find labelled segments in each of INPUTS, with their times in seconds of the video.

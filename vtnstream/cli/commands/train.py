@@ -134,7 +134,7 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
 @shared.sampling(_DEFAULTS.sampling.describe())
 @shared.as_json
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_context
 def train(ctx: click.Context, /, **values: Any) -> None:
     """Train a model on the frozen features of a backbone, or on pixels.

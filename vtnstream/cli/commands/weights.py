@@ -78,7 +78,7 @@ vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
         help="Attention window in tokens [default: the checkpoint's or published].",
     ),
 )
-@running.speech
+@running.messages
 @click.pass_obj
 def import_(console: Console, /, **values: Any) -> None:
     """Convert CHECKPOINT to a model folder.
@@ -136,7 +136,7 @@ vtnstream classify VIDEO --model vtn-vit-b-kinetics --offline
 @click.command("download", cls=Command, examples=_DOWNLOAD_EXAMPLES)
 @click.argument("name")
 @attach(running.offline)
-@running.speech
+@running.messages
 @click.pass_obj
 def download(console: Console, /, **values: Any) -> None:
     """Download the published model NAME (see `models list`) to the user's cache. Its size

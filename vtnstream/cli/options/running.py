@@ -115,7 +115,7 @@ def runtime_from(values: Mapping[str, Any]) -> RuntimeConfig:
     )
 
 
-speech = attach(
+messages = attach(
     option(
         "--progress",
         section="Run",
