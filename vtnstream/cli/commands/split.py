@@ -1,4 +1,4 @@
-"""``vtnstream split``: a video cut into its shots, in one command."""
+"""``vtnstream split``: cut a video into its shots."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from vtnstream.errors import UsageError
 if TYPE_CHECKING:
     from vtnstream.types import Partial
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream split movie.mkv -o shots
 vtnstream split movie.mkv -o shots --smart --name '{stem}-{index:03}-{label}'
 vtnstream split surgery.mp4 --model models/surgery --label clipping -o phases/
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @shared.model
 @attach(
@@ -41,7 +41,7 @@ vtnstream split surgery.mp4 --model models/surgery --label clipping -o phases/
         settable=False,
         multiple=True,
         metavar="NAME",
-        help="Only segments of this label; again for more [default: all].",
+        help="Cut only segments of this label; may be repeated [default: all].",
     ),
     option(
         "--min-score",
@@ -49,9 +49,9 @@ vtnstream split surgery.mp4 --model models/surgery --label clipping -o phases/
         type=click.FloatRange(0, 1),
         default=0.0,
         metavar="X",
-        help="Only segments at least this sure.",
+        help="Cut only segments with at least this score.",
     ),
-    shared.output_dir("Where the clips go.", settable=False),
+    shared.output_dir("Write the clips here.", settable=False),
     shared.overwrite,
 )
 @clip_files.cutting("Clips")
@@ -59,18 +59,18 @@ vtnstream split surgery.mp4 --model models/surgery --label clipping -o phases/
 @shared.timeline
 @shared.time_range
 @running.runtime
-@running.speech
+@running.messages
 @click.pass_obj
 def split(console: Console, /, **values: Any) -> ExitCode:
-    """Cut INPUTS into one clip for each segment of their timeline: with the bundled model, shots.
+    """Cut INPUTS into one clip per segment of their timeline; with the bundled model, per shot.
 
-    This is `timeline` and `clips` in one. Clips are encoded again, exact to the frame; --smart
-    encodes only frames near the ends, --copy none.
+    This combines `timeline` and `clips`. Clips are encoded again, so that they are exact to the
+    frame; --smart encodes only frames near the ends, and --copy encodes none.
     """
     inputs = resolve(values, files_only=True)
     folder: Path | None = values["output_dir"]
     if folder is None:
-        raise UsageError("no place for the clips: say where with -o DIR")
+        raise UsageError("no output folder for the clips: name one with -o DIR")
     template = values["name"] or clip_files.DEFAULT_NAME
     clip_files.check_template(template)
     mode = clip_files.mode_from(values)
