@@ -1,0 +1,1 @@
+"""Metrics of predictions: classification, localization, segmentation and phases. numpy only."""
