@@ -13,6 +13,7 @@ from vtnstream.config import PreprocessConfig
 from vtnstream.errors import ConfigError
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.preprocess.views import crop_corners
 from vtnstream.types import Fit
 
 SIZES = [(320, 240), (240, 320), (341, 256), (255, 257), (640, 359), (37, 999), (224, 224), (1, 1)]
@@ -80,3 +81,26 @@ def test_the_feature_key_knows_the_width() -> None:
     square = PreprocessConfig(size=32, resize=32, crop="squash")
     assert "width" not in square.key(), "keys of squares are what they were"
     assert replace(square, width=48).key() == {**square.key(), "width": 48}
+
+
+@pytest.mark.parametrize(
+    ("rounding", "across", "wide"),
+    [("half-even", 58, 116), ("ceil", 59, 116), ("floor", 58, 115)],
+)
+def test_crops_begin_where_the_code_of_the_model_begins_them(
+    rounding: str, across: int, wide: int
+) -> None:
+    """A 4:3 frame of 341 pixels as PySlowFast crops it (59), a 16:9 one of 455 as transformers."""
+    config = PreprocessConfig(size=224, resize=256, crop_rounding=rounding)
+    assert frame_fit(config)(640, 480).left == across
+    assert frame_fit(config)(1920, 1080).left == wide
+    fit = frame_fit(config)(640, 480)
+    assert crop_corners(config, fit.width, fit.height, 3)[1] == (fit.left, fit.top)
+
+
+def test_the_feature_key_knows_the_rounding() -> None:
+    plain = PreprocessConfig()
+    assert "crop_rounding" not in plain.key(), "keys of others are what they were"
+    assert replace(plain, crop_rounding="ceil").key()["crop_rounding"] == "ceil"
+    with pytest.raises(ConfigError, match="crop_rounding"):
+        PreprocessConfig(crop_rounding="up")

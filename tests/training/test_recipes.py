@@ -7,10 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.training.test_run import write_film
-from vtnstream.config import PreprocessConfig, RuntimeConfig, SamplingConfig, TrainConfig
+from vtnstream.config import (
+    HeadConfig,
+    ModelConfig,
+    PreprocessConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TemporalConfig,
+    TrainConfig,
+)
 from vtnstream.config.shipped import shipped
+from vtnstream.models.backbone import create_backbone
 from vtnstream.models.io.checkpoint import load_model
 from vtnstream.progress import NullProgress
+from vtnstream.training.building import untrained_model
 from vtnstream.training.data.clips import clip_sampling, clip_stride, clip_tokens
 from vtnstream.training.optim import learning_rate
 from vtnstream.training.run import train
@@ -51,6 +61,46 @@ def test_it_parses_and_says_what_to_run(name: str) -> None:
     first = path.read_text().splitlines()
     assert f"train configs/train/{name}" in first[0]
     assert isinstance(train_config(path), TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch_size"),
+    [
+        ("kinetics400_vtn_r50.toml", 40, 32),
+        ("kinetics400_vtn_r101.toml", 40, 32),
+        ("kinetics400_vtn_deit_ti.toml", 60, 16),
+    ],
+)
+def test_other_backbones_of_the_paper(name: str, epochs: int, batch_size: int) -> None:
+    config = train_config(shipped("train") / name)
+    assert (config.optim.epochs, config.optim.batch_size) == (epochs, batch_size)
+    assert config.optim.schedule == "cosine"
+    assert config.preprocess["resize"] == 256
+
+
+def test_vivit_on_other_data_sets() -> None:
+    kinetics = train_config(shipped("train") / "kinetics600_vivit_l_fe.toml")
+    assert (kinetics.optim.epochs, kinetics.optim.learning_rate) == (30, 5e-2)
+    other = train_config(shipped("train") / "ssv2_vivit_l_fe.toml")
+    assert (other.optim.epochs, other.optim.mixup, other.optim.label_smoothing) == (35, 0.3, 0.3)
+    assert other.vivit is not None and other.vivit.stride == 1 and other.sampling.fps == 12.5
+    assert other.preprocess["size"] == other.backbone.arguments["img_size"] == 256
+
+
+@pytest.mark.parametrize(("init", "deviation"), [("normal", 0.02), ("xavier", 0.7)])
+def test_the_position_table_starts_as_the_recipe_says(init: str, deviation: float) -> None:
+    config = train_config(
+        shipped("train") / "kinetics400_vtn_vit_b.toml", {**TINY, "weight_init": init}
+    )
+    backbone = create_backbone(config.backbone)
+    shape = ModelConfig(
+        backbone=config.backbone,
+        temporal=TemporalConfig(num_layers=1, num_heads=4, positions="learned"),
+        head=HeadConfig(labels=("a", "b")),
+    )
+    model = untrained_model(config, shape, backbone)
+    table = model.state_dict()["temporal_encoder.embeddings.position_embeddings.weight"][:-2]
+    assert float(table.std()) == pytest.approx(deviation, rel=0.1)
 
 
 def test_kinetics_is_the_papers(tmp_path: Path) -> None:

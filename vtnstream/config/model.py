@@ -20,6 +20,7 @@ _ARCHITECTURES = ("vtn", "vivit")
 _SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
 CROP_MODES = ("center", "squash", "border")
+CROP_ROUNDINGS = ("half-even", "floor", "ceil")
 INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
 
 
@@ -87,6 +88,10 @@ class PreprocessConfig:
 
     With ``squash``, ``width`` makes the input rectangular: ``size`` pixels high and ``width``
     wide, and ``resize`` is the height before the crop. 0 means a square.
+
+    ``crop_rounding`` says where a crop begins whose border is no whole number of pixels:
+    ``half-even`` as torchvision and timm, ``floor`` as transformers, ``ceil`` as PySlowFast. An
+    imported model keeps that of the code it was trained with.
     """
 
     size: int = 224
@@ -96,9 +101,11 @@ class PreprocessConfig:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     width: int = 0
+    crop_rounding: str = "half-even"
 
     def __post_init__(self) -> None:
         one_of("preprocess.crop", self.crop, CROP_MODES)
+        one_of("preprocess.crop_rounding", self.crop_rounding, CROP_ROUNDINGS)
         one_of("preprocess.interpolation", self.interpolation, INTERPOLATIONS)
         positive(size=self.size, resize=self.resize)
         if self.size > self.resize:
@@ -122,6 +129,8 @@ class PreprocessConfig:
         parts = to_dict(self)
         if not self.width:
             del parts["width"]
+        if self.crop_rounding == "half-even":
+            del parts["crop_rounding"]
         return parts
 
 

@@ -3,15 +3,26 @@ transform to the pixel."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from math import ceil, floor
+
 from vtnstream.config import PreprocessConfig
 from vtnstream.types import Fit, FrameFit
+
+_ROUNDINGS: Mapping[str, Callable[[Fraction], int]] = {
+    "half-even": round,
+    "floor": floor,
+    "ceil": ceil,
+}
 
 
 def frame_fit(config: PreprocessConfig) -> FrameFit:
     """A function from the displayed (width, height) of a frame to its :class:`Fit`.
 
     ``center`` rounds like torchvision's Resize (the longer side is rounded down) and CenterCrop;
-    ``border`` rounds like timm's ResizeKeepRatio and CenterCropOrPad.
+    ``border`` rounds like timm's ResizeKeepRatio and CenterCropOrPad. ``crop_rounding`` takes
+    the place of CenterCrop's for models of other code.
     """
     scale = {"center": _short_side, "squash": _both_sides, "border": _long_side}[config.crop]
     across, down = config.frame_width, config.size
@@ -22,7 +33,9 @@ def frame_fit(config: PreprocessConfig) -> FrameFit:
         new_width, new_height = scale(width, height, config.resize)
         if across != down:  # squash only
             new_width = round(new_height * across / down)
-        left, top = _margin(new_width, across), _margin(new_height, down)
+        rounding = config.crop_rounding
+        left = crop_start(new_width, across, rounding)
+        top = crop_start(new_height, down, rounding)
         return Fit(new_width, new_height, left, top, across, down)
 
     return fit
@@ -43,8 +56,14 @@ def _long_side(width: int, height: int, resize: int) -> tuple[int, int]:
     return max(round(width / ratio), 1), max(round(height / ratio), 1)
 
 
-def _margin(length: int, size: int) -> int:
-    """Start of the crop; negative if a border is needed on both sides."""
+def crop_start(length: int, size: int, rounding: str = "half-even") -> int:
+    """Start of a centred crop in pixels; negative if a border is needed on both sides.
+
+    Args:
+        length: of the side before the crop.
+        size: of the crop.
+        rounding: ``half-even``, ``floor`` or ``ceil``, where the border is no whole number.
+    """
     if length < size:
         return -((size - length) // 2)
-    return round((length - size) / 2)
+    return _ROUNDINGS[rounding](Fraction(length - size, 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from vtnstream.config import PreprocessConfig
 from vtnstream.errors import UsageError
-from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.preprocess.spatial import crop_start, frame_fit
 from vtnstream.types import Fit, FrameFit
 
 
@@ -41,7 +41,9 @@ def crop_corners(
             f"several crops need preprocess.crop = center, not {config.crop}: use --views Nx1"
         )
     size = config.size
-    left, top = round((width - config.frame_width) / 2), round((height - size) / 2)
+    rounding = config.crop_rounding
+    left = crop_start(width, config.frame_width, rounding)
+    top = crop_start(height, size, rounding)
     if num_crops == 1:
         return [(left, top)]
     if width >= height:

@@ -131,6 +131,8 @@ def untrained_model(
         model = build_model(model_config, backbone)
         if config.weight_init == "xavier" and isinstance(model, VTN):
             start_by_width(model)
+        elif isinstance(model, VTN):
+            model.temporal_encoder.reset_parameters("normal")
     if config.start:
         _start_from(model, config.start)
     if config.optim.gradient_checkpointing:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import inspect
 import io
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,13 +66,9 @@ class TensorRT:
         examples, _ = program.example_inputs
         # Its own caches stay off (they are the default's temporary folder): ours holds whole
         # programs, and knows more of what they depend on.
-        compiled = torch_tensorrt.dynamo.compile(
-            program,
-            arg_inputs=list(examples),
-            device=examples[0].device,
-            disable_tf32=True,  # float32 was asked for, or the network is in half precision
-            cache_built_engines=False,
-            reuse_cached_engines=False,
+        compile_program = torch_tensorrt.dynamo.compile
+        compiled = compile_program(
+            program, arg_inputs=list(examples), **compile_options(compile_program, examples[0])
         )
         torch_tensorrt.save(
             compiled,
@@ -104,6 +102,28 @@ class TensorRT:
             return features.float()
 
         return run
+
+
+def compile_options(compile_program: Callable[..., Any], example: Tensor) -> dict[str, Any]:
+    """Options of ``torch_tensorrt.dynamo.compile`` that keep what the network computes.
+
+    From 2.11 on, ``attn_bias_is_causal`` is True unless it is given: an additive attention bias
+    (BEiT's relative positions) would be taken for a causal mask. Older versions do not know it.
+
+    Args:
+        compile_program: the function of the installed version.
+        example: input of the network, on its device.
+    """
+    options: dict[str, Any] = {
+        "device": example.device,
+        "disable_tf32": True,  # float32 was asked for, or the network is in half precision
+        "cache_built_engines": False,
+        "reuse_cached_engines": False,
+    }
+    known = inspect.signature(compile_program).parameters
+    if "attn_bias_is_causal" in known:
+        options["attn_bias_is_causal"] = False
+    return options
 
 
 def _library() -> Any:

@@ -171,6 +171,7 @@ def _config(
             resize=_whole(_list(scales)[0], "TRAIN_JITTER_SCALES"),
             mean=_numbers(data.get("MEAN", prepare.mean), "MEAN"),
             std=_numbers(data.get("STD", prepare.std), "STD"),
+            crop_rounding="ceil",
         ),
         temporal=replace(
             time,

@@ -172,7 +172,9 @@ def _preprocess(folder: Path, size: int) -> PreprocessConfig:
     if path is None:
         half = (0.5, 0.5, 0.5)
         resize = round(size * 256 / 224)
-        return PreprocessConfig(size, resize, interpolation="bilinear", mean=half, std=half)
+        return PreprocessConfig(
+            size, resize, interpolation="bilinear", mean=half, std=half, crop_rounding="floor"
+        )
     given = read_json(path)
     try:
         scale, shift = 1.0, 0.0
@@ -189,6 +191,7 @@ def _preprocess(folder: Path, size: int) -> PreprocessConfig:
             resize=resize,
             crop=crop,
             interpolation=lookup(FILTERS, str(given.get("resample", 2)), "resample"),
+            crop_rounding="floor",
             mean=tuple((shift + m) / (255 * scale) for m in mean),
             std=tuple(s / (255 * scale) for s in std),
         )
