@@ -1,6 +1,6 @@
-"""Makes docs/gallery.md and its pictures with the program's own commands, on generated films.
+"""Make docs/gallery.md and its images with the commands of vtnstream, on generated videos.
 
-    python docs/make_gallery.py            # the demo first: some minutes
+    python docs/make_gallery.py            # runs the demo first: some minutes
     python docs/make_gallery.py DEMO       # from the folder of an earlier `vtnstream demo -o DEMO`
 
 Needs chromium, and the extra ``dev`` for Playwright.
@@ -26,10 +26,10 @@ FILM, MODEL = "film_0320.mp4", "vtn"
 
 
 class Gallery:
-    """Runs commands in one folder and writes down what they say.
+    """Runs commands in one folder and records their output.
 
     Args:
-        folder: of the demo; commands see its film and model.
+        folder: of the demo, with its video and model.
         browser: Playwright's Chromium.
     """
 
@@ -37,8 +37,8 @@ class Gallery:
         self.folder, self.browser = folder, browser
         self.parts: list[str] = []
 
-    def run(self, command: str, *, color: bool = False, told: str | None = None) -> str:
-        """The output of a command line of the shell; ``told`` is what is passed in."""
+    def run(self, command: str, *, color: bool = False, stdin: str | None = None) -> str:
+        """The output of a shell command line; ``stdin`` is its standard input."""
         settings = {"COLUMNS": str(COLUMNS), "VTNSTREAM_CACHE_DIR": "cache", "LC_ALL": "C.UTF-8"}
         settings |= {"FORCE_COLOR": "1", "COLORTERM": "truecolor"} if color else {"NO_COLOR": "1"}
         shell = command.replace("vtnstream ", f"{sys.executable} -m vtnstream ")
@@ -48,7 +48,7 @@ class Gallery:
             env={**os.environ, **settings},
             capture_output=True,
             text=True,
-            input=told,
+            input=stdin,
             check=False,
         )
         if done.returncode:
@@ -65,7 +65,7 @@ class Gallery:
         self.parts.append("\n".join(["```", f"$ {command}", *shown[:lines], *rest, "```"]))
 
     def terminal(self, command: str, name: str, what: str) -> None:
-        """A command and a picture of the terminal, in its colours."""
+        """A command and an image of the terminal, in its colours."""
         from rich.console import Console
         from rich.terminal_theme import MONOKAI
         from rich.text import Text
@@ -80,7 +80,7 @@ class Gallery:
         self.parts.insert(-1, f"```\n$ {command}\n```")
 
     def page(self, path: str, name: str, what: str) -> None:
-        """A picture of a page that a command wrote."""
+        """An image of a page that a command wrote."""
         self._picture(name, what, address=(self.folder / path).as_uri(), size=(1000, 1500))
 
     def _picture(
@@ -108,7 +108,7 @@ class Gallery:
         self.picture(Image.open(io.BytesIO(data)), name, what)
 
     def picture(self, image: Image.Image, name: str, what: str) -> None:
-        """Keep a picture, small."""
+        """Keep an image, small."""
         PICTURES.mkdir(exist_ok=True)
         image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
             PICTURES / f"{name}.png", optimize=True
@@ -117,12 +117,13 @@ class Gallery:
 
 
 def fill(gallery: Gallery) -> None:
-    """The tour."""
+    """Add all parts of the gallery."""
     asked = f"{FILM} --model {MODEL}"
     gallery.say("# Gallery")
     gallery.say(
-        "Real output, made by `python docs/make_gallery.py` from the films and the model of "
-        "`vtnstream demo`: a coloured bar in the first seconds decides what everything later means."
+        "Real output, made by `python docs/make_gallery.py` from a video and the model of "
+        "`vtnstream demo`: a coloured bar in the first seconds decides the meaning of everything "
+        "later."
     )
     gallery.say("## A timeline in the terminal")
     gallery.terminal(f"vtnstream timeline {asked}", "timeline", "the timeline in a terminal")
@@ -130,25 +131,25 @@ def fill(gallery: Gallery) -> None:
     gallery.run(f"vtnstream timeline {asked} -q -o results -f all")
     gallery.say(
         "`-o results -f html` writes one file: timeline, scores, attention, a thumbnail of each "
-        "segment, and the film beside it. A click goes there."
+        "segment, and a player. A click on a segment jumps there."
     )
     gallery.page(f"results/{FILM}.html", "page", "the page in a browser")
     gallery.say("## Which moments decided")
     gallery.run(f"vtnstream attention {asked} -q -o results")
     gallery.terminal(f"vtnstream attention {asked}", "attention", "attention in a terminal")
     strip = Image.open(gallery.folder / "results" / f"{FILM}.attention.png")
-    gallery.say("`-o results` writes the picture, too:")
-    gallery.picture(strip, "attention-strip", "frames of the film above what [CLS] looked at")
+    gallery.say("`-o results` also writes an image:")
+    gallery.picture(strip, "attention-strip", "frames of the video above the attention of [CLS]")
     gallery.say("## For other programs")
-    gallery.say("Of one stored result, afterwards, without model or video (`vtnstream export`):")
+    gallery.say("From one stored result, without model or video (`vtnstream export`):")
     for suffix in ("srt", "ffmetadata", "csv"):
         gallery.command(f"head -{MOST_LINES} results/{FILM}.{suffix}", MOST_LINES)
     gallery.command(f"grep -v file: results/{FILM}.edl", MOST_LINES)  # where this folder lies
-    gallery.say("## The moments worth keeping")
+    gallery.say("## The most important moments")
     gallery.command(f"vtnstream summarize {asked} --length 15s -q")
-    gallery.say("## While it comes")
-    gallery.say("A file that grows, a pipe or a camera: see [live.md](live.md).")
-    gallery.say("## What a run would take")
+    gallery.say("## Live input")
+    gallery.say("A growing file, a pipe or a camera: see [live.md](live.md).")
+    gallery.say("## Estimate of a run")
     gallery.command(f"vtnstream plan {asked} -q")
 
 
