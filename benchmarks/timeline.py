@@ -23,27 +23,29 @@ HOUR_TOKENS = 7_200
 
 _LIST_MODULES = """
 import sys
+from vtnstream.cli.framework.process_settings import postpone_compiler
 from vtnstream.cli.main import main
 
+postpone_compiler()
 code = main(sys.argv[2:])
 open(sys.argv[1], "w").write("\\n".join(sys.modules))
 sys.exit(code)
 """
 
 _IMPORT_MODULES = """
-import importlib, sys, warnings
-from vtnstream.cli.framework.process_settings import loading, spin_less
+import sys, warnings
+from vtnstream.cli.framework.process_settings import loading, postpone_compiler, spin_less
+from vtnstream.models.torch_internals.lazy_compiler import import_light
 
 warnings.simplefilter("ignore")
 spin_less()
+postpone_compiler()  # as the command does, or the baseline would be a third slower
 with loading():
-    from vtnstream.models.light_imports import without_compiler
-    with without_compiler():  # as the command does, or the baseline would be a third slower
-        for name in open(sys.argv[1]).read().split():
-            try:
-                importlib.import_module(name)
-            except Exception:  # parts of a library that only it can import
-                pass
+    for name in open(sys.argv[1]).read().split():
+        try:
+            import_light(name)
+        except Exception:  # parts of a library that only it can import
+            pass
 unlike = set(open(sys.argv[1]).read().split()) ^ set(sys.modules)
 print(sum("torch" in name or "timm" in name for name in unlike), "modules of torch and timm differ")
 """

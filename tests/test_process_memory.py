@@ -1,4 +1,4 @@
-"""Memory given back: the pages go, what they hold stays."""
+"""Memory is returned to the system without a loss, and nothing happens without glibc."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vtnstream.models.resident import page_out_file, trim
+from vtnstream import process_memory
+from vtnstream.process_memory import keep_freed_memory, page_out_file, trim
 
 MEGABYTE = 2**20
 
@@ -37,6 +38,28 @@ def test_pages_of_a_file_leave_the_memory_and_come_back(tmp_path: Path) -> None:
     with torch.no_grad():
         assert module.weight.sum(dtype=torch.float64) == expected
         assert module.weight[3, 0] == 3 * 4096 + 1
+
+
+class OtherLibrary:
+    """A C library without glibc's functions."""
+
+    def __init__(self, name: str | None) -> None:
+        pass
+
+
+def test_another_c_library_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", OtherLibrary)
+    process_memory._libc.cache_clear()
+    try:
+        assert process_memory._libc() is None
+        module = nn.Linear(64, 64)
+        expected = module.weight.sum().item()
+        keep_freed_memory()
+        trim()
+        page_out_file(tmp_path)
+        assert module.weight.sum().item() == expected
+    finally:
+        process_memory._libc.cache_clear()
 
 
 def test_what_is_held_stays_where_it_is() -> None:

@@ -76,6 +76,10 @@ class BatchError(VtnstreamError, RuntimeError):
     """A batch cannot continue because its workers do not start; finished results are kept."""
 
 
+class EngineError(VtnstreamError):
+    """A compiled backbone cannot be built, loaded or trusted; the uncompiled one stays in use."""
+
+
 def one_line(error: BaseException) -> str:
     """The message of ``error`` on one line; an unexpected exception is called an internal error."""
     if isinstance(error, VtnstreamError):

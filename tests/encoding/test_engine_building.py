@@ -1,5 +1,5 @@
 """How engines are made, compared, refused and kept. The compiler is a stand-in here that gives
-the network back as it is; the real one is in ``models/test_compile.py``."""
+the network back as it is; the real one is in ``models/compile/test_compile.py``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines import build, choose
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.models.compile.backend import EngineError
+from vtnstream.models.compile.inductor import Inductor
+from vtnstream.models.torch_internals import aoti_library
+from vtnstream.models.torch_internals.aoti_library import CompiledLibrary
 from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
 
@@ -106,6 +109,30 @@ def test_a_compiler_that_fails_is_one_warning(
     assert facts["tokens"] == TOKENS and facts["runtime"]["backend"] == "eager"
     assert compiled.cache_dir is not None
     assert not list((compiled.cache_dir / "engines").glob("*/engine.json"))
+
+
+def test_another_interface_of_torch_leaves_the_uncompiled_network(
+    extract: Extract,
+    runtime: RuntimeConfig,
+    compiled: RuntimeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected, _, _ = extract(replace(runtime, backend="eager", use_cache=False))
+
+    def load(self: Inductor, folder: Path, network: Any, device: torch.device, workers: int) -> Any:
+        return CompiledLibrary(folder / "model.pt2", device, workers)
+
+    monkeypatch.setattr(Inductor, "load", load)
+    monkeypatch.setattr(aoti_library, "_handles", lambda: None)
+    aoti_library.interface_problem.cache_clear()
+    try:
+        values, facts, watcher = extract(compiled)
+    finally:
+        aoti_library.interface_problem.cache_clear()
+    np.testing.assert_array_equal(values, expected)
+    assert facts["runtime"]["backend"] == "eager"
+    (warning,) = watcher.warnings
+    assert "has another interface to tensors" in warning
 
 
 # ---------------------------------------------------------------------------- keeping

@@ -25,9 +25,10 @@ def run() -> NoReturn:
 
         INTERRUPTS.install()
         try:
-            from vtnstream.cli.framework.process_settings import spin_less
+            from vtnstream.cli.framework.process_settings import postpone_compiler, spin_less
 
             spin_less()
+            postpone_compiler()
             _open_closed_streams()
             code = main(sys.argv[1:])
         except KeyboardInterrupt:  # arrived between the handlers of main

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import Engine
-from vtnstream.models.resident import trim
 from vtnstream.preprocess.pipeline import pixels_of
+from vtnstream.process_memory import trim
 from vtnstream.types import DecodeStats, FloatArray, FrameChunk, TokenTimes
 
 MOST_WORKERS = 16

@@ -6,9 +6,7 @@ A backbone carries its own preprocessing and arguments: a MobileNetV2 that needs
 
 from __future__ import annotations
 
-import contextlib
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from vtnstream.config.model import CROP_MODES, INTERPOLATIONS
 from vtnstream.errors import CheckpointError, ModelError
 from vtnstream.models.feature_map import FeatureMap
 from vtnstream.models.io import hub, installed_weights, weights
-from vtnstream.models.light_imports import without_compiler
+from vtnstream.models.torch_internals.lazy_compiler import import_light
 from vtnstream.registry import suggestion
 
 RESERVED_ARGUMENTS = frozenset(
@@ -46,9 +44,7 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def _timm() -> Any:
-    with contextlib.nullcontext() if "timm" in sys.modules else without_compiler():
-        import timm
-    return timm
+    return import_light("timm")
 
 
 def list_backbones(pattern: str = "") -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 
 from vtnstream.config.runtime import DTYPES
+from vtnstream.models.torch_internals.cpu_features import cpu_has
 from vtnstream.registry import lookup
 
 AUTO = "auto"
@@ -40,17 +41,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     or AVX512-BF16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= _FIRST_CUDA_BFLOAT16
-    return any(_cpu_has(question) for question in ("amx_tile", "avx512_bf16"))
+    return any(cpu_has(feature) for feature in ("amx_tile", "avx512_bf16"))
 
 
 def is_slow(dtype: str, device: torch.device) -> bool:
     """Whether ``device`` only emulates ``dtype``: the numbers are right, and come slowly."""
     if dtype == "bfloat16":
         return not has_fast_bfloat16(device)
-    return dtype == "float16" and device.type == "cpu" and not _cpu_has("amx_fp16")
-
-
-def _cpu_has(feature: str) -> bool:
-    """What torch says of the processor; False where this torch cannot be asked."""
-    question = getattr(torch.cpu, f"_is_{feature}_supported", None)
-    return question is not None and bool(question())
+    return dtype == "float16" and device.type == "cpu" and not cpu_has("amx_fp16")

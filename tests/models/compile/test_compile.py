@@ -24,11 +24,11 @@ from vtnstream.config.runtime import BACKENDS as NAMES
 from vtnstream.errors import MissingExtraError, UsageError
 from vtnstream.models.backbone import create_backbone
 from vtnstream.models.compile import child
-from vtnstream.models.compile import library as library_module
 from vtnstream.models.compile.backend import BACKENDS, EngineError, get_backend
 from vtnstream.models.compile.inductor import Inductor
 from vtnstream.models.compile.tensorrt import TensorRT
 from vtnstream.models.frame_network import FrameNetwork
+from vtnstream.models.torch_internals import aoti_library
 from vtnstream.preprocess.pipeline import Normalize
 
 CPU = torch.device("cpu")
@@ -141,6 +141,13 @@ def test_kernels_of_a_gpu_stay_beside_the_library(
             return 0
 
         @staticmethod
+        def AOTInductorModelContainerGetNumInputs(handle: Any, count: Any) -> int:
+            count._obj.value = 1
+            return 0
+
+        AOTInductorModelContainerGetNumOutputs = AOTInductorModelContainerGetNumInputs
+
+        @staticmethod
         def AOTInductorModelContainerDelete(handle: Any) -> None:
             deleted.append(handle)
 
@@ -152,7 +159,7 @@ def test_kernels_of_a_gpu_stay_beside_the_library(
     assert {path.name for path in tmp_path.iterdir()} == {"model.so", "c1.cubin", "c2.cubin"}
     net = network()
     with monkeypatch.context() as patch:
-        patch.setattr(library_module.ctypes, "CDLL", lambda path: Library)
+        patch.setattr(aoti_library.ctypes, "CDLL", lambda path: Library)
         patch.setattr(torch.cuda, "device", nullcontext)
         engine = Inductor().load(tmp_path, net, torch.device("cuda:0"), 2)
     assert not deleted

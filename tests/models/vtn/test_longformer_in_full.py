@@ -87,7 +87,7 @@ def test_attention_is_the_masked_matrix(
     shape: str, length: int, turned: bool, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "blocks":
-        monkeypatch.setattr(banded_flash, "_KERNEL", None)
+        monkeypatch.setattr(banded_flash, "flash_kernel", lambda: None)
     config = small_vtn(**SHAPES[shape]).config.temporal
     places = torch.arange(length)[None] * 2 if turned else None
     turn = None if places is None else rotation(places, 8)

@@ -215,6 +215,8 @@ def test_configs_from_before_stay_as_they_were() -> None:
 
 IMPORTS = """
 import sys
+from vtnstream.cli.framework.process_settings import postpone_compiler
+postpone_compiler()  # as commands do
 from tests.models.small import sequence, small_vtn
 from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.models.long_sequence.streaming import encode_sequence

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 from vtnstream.batch.workers.executor import Executor, MakeExecutor, RequestRefused, attempt
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.errors import MissingExtraError, ModelError, UsageError, one_line
+from vtnstream.models.torch_internals import lazy_compiler
 
 _REPORT_SECONDS = 0.5
 _SET_DEATH_SIGNAL = 1
@@ -37,6 +38,7 @@ def main() -> None:
     out = _own_output()
     _die_with(int(sys.argv[1]))
     _prefer_out_of_memory_kill()
+    lazy_compiler.enable()
     faulthandler.enable()
     code = 1
     try:

@@ -1,5 +1,8 @@
-"""Settings of the whole process: how threads wait, and how freed memory is kept. Commands make
-them; the library alone does not. They change no result."""
+"""Settings of the whole process, made by commands and never by the library.
+
+They decide how threads wait, what becomes of freed memory, and how libraries are imported. They
+change no result.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vtnstream.process_memory import keep_freed_memory as keep_freed_memory
+
 SPIN_COUNT = "1000"
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST_HEAPS = -1, -3, -8
-"""Parameters of glibc's ``mallopt``."""
-
-_LARGEST_KEPT = 32 * 2**20
-"""Bytes; glibc allows no higher threshold. A backbone's tensors are smaller in batches of
-:func:`vtnstream.encoding.encoder.default_batch_size`."""
-
-_KEPT_ON_TOP = 256 * 2**20
-
-_HEAPS = 2
-"""Number of malloc arenas. By default every thread has its own, and each keeps the memory freed in
-it: with two threads a backbone took 315, 200 and 250 MB instead of 150, 120 and 140 (MobileNetV2,
-DeiT-Ti, ViT-B) in the same time. They allocate few, large blocks, so threads rarely contend."""
 
 
 def spin_less() -> None:
@@ -35,6 +26,13 @@ def spin_less() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def postpone_compiler() -> None:
+    """Import timm without torch's compiler, which half of its import time goes to."""
+    from vtnstream.models.torch_internals.lazy_compiler import enable
+
+    enable()
 
 
 @contextmanager
@@ -51,22 +49,3 @@ def loading() -> Iterator[None]:
         gc.freeze()
     finally:
         gc.enable()
-
-
-def keep_freed_memory() -> None:
-    """Make glibc keep freed memory for the next batch. By default it returns large blocks to the
-    system and maps them again page by page, which took a third of the time of MobileNetV2 on a CPU.
-
-    Without glibc this function does nothing.
-    """
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
-    mallopt(_TRIM_THRESHOLD, _KEPT_ON_TOP)
-    mallopt(_MOST_HEAPS, _HEAPS)

@@ -19,8 +19,8 @@ from vtnstream.encoding.runner import Runner, WorkerPlan
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EngineError, get_backend
 from vtnstream.models.compile.child import compile_in_child
-from vtnstream.models.resident import trim
 from vtnstream.preprocess.pipeline import pixels_of
+from vtnstream.process_memory import trim
 from vtnstream.progress import Progress
 
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2, "float16": 1e-2}

@@ -29,7 +29,7 @@ from vtnstream.encoding.run_facts import RuntimeFacts
 from vtnstream.encoding.runner import WorkerPlan
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
-from vtnstream.models.resident import trim
+from vtnstream.process_memory import trim
 from vtnstream.progress import Progress
 
 AUTO = "auto"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from vtnstream.errors import VtnstreamError
+from vtnstream.errors import EngineError as EngineError
 from vtnstream.models.frame_network import FrameNetwork
 from vtnstream.registry import lookup
 
@@ -33,10 +33,6 @@ PREFERRED = {"cuda": ("tensorrt", "inductor"), "cpu": ("inductor",)}
 Engine = Callable[[Tensor], Tensor]
 """Pixels (N, H, W, 3) uint8 to features (N, D) float32, both on the engine's device, N as
 compiled. Any number of threads may call it, up to the number it was loaded for."""
-
-
-class EngineError(VtnstreamError):
-    """An engine could not be built, loaded or trusted: the uncompiled network goes on."""
 
 
 class Backend(Protocol):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from vtnstream.models.compile.backend import Engine, EngineError, export_quietly
-from vtnstream.models.compile.library import CompiledLibrary
 from vtnstream.models.frame_network import FrameNetwork
+from vtnstream.models.torch_internals.aoti_compiler import compile_library
+from vtnstream.models.torch_internals.aoti_library import CompiledLibrary
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -48,18 +49,6 @@ class Inductor:
         return export_quietly(network, pixels)
 
     def build(self, program: ExportedProgram, folder: Path, threads: int) -> None:
-        from torch._inductor import aot_compile
-
-        options = {
-            "freezing": True,  # folds batch norms, packs weights: ResNet-50 15.4 -> 17.9 frames/s
-            "cpp.threads": threads,
-            # A seventh of the compiling less; the wrapper only calls what computes.
-            "aot_inductor.compile_wrapper_opt_level": "O0",
-            "aot_inductor.output_path": str(folder / "made" / LIBRARY),
-            # They save nothing in a single compilation and want an openssl program.
-            "aot_inductor.precompile_headers": False,
-            "cpp_cache_precompile_headers": False,
-        }
         assert program.example_inputs is not None
         examples, _ = program.example_inputs
         home = _toolkit() if examples[0].is_cuda else None
@@ -67,9 +56,7 @@ class Inductor:
             # Only where it is named does torch link against its stand-in for the driver, which
             # may lie where no linker looks.
             os.environ["CUDA_HOME"] = str(home)
-        with torch.no_grad():
-            made = aot_compile(program.module(), examples, options=options)
-        library = Path(str(made))
+        library = compile_library(program, folder / "made" / LIBRARY, threads)
         for source in library.parent.glob("*.cpp"):
             # Operations that only Python has would need an executor the library is not given.
             if _CALL_OF_PYTHON in source.read_text():

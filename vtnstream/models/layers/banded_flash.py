@@ -12,9 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_KERNEL = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-"""What ``scaled_dot_product_attention`` runs on a CPU; the public name keeps the logarithm of
-the sums to itself. Where a torch lacks it the plain way is taken."""
+from vtnstream.models.torch_internals.flash_kernel import flash_kernel
 
 NARROW_BLOCK, WIDE_BLOCK = 32, 64
 """Queries a block for windows up to 128, and beyond. Smaller blocks see fewer keys outside
@@ -29,11 +27,11 @@ def supports(*operands: Tensor) -> bool:
     """Whether this way can be taken: on a CPU, without gradients, and not while a compiler or
     exporter looks on, which do better with the public operators."""
     return (
-        _KERNEL is not None
-        and operands[0].device.type == "cpu"
+        operands[0].device.type == "cpu"
         and operands[0].dtype in (torch.float32, torch.bfloat16)
         and not (torch.is_grad_enabled() and any(each.requires_grad for each in operands))
         and not torch.compiler.is_compiling()
+        and flash_kernel() is not None
     )
 
 
@@ -83,17 +81,9 @@ def merge_global(attended: Attended, scores: Tensor, global_value: Tensor) -> Te
 
 def _call(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Attended:
     """(N, L, H, Dh) against (N, S, H, Dh) -> (N, L, H, Dh) and (N, L, H)."""
-    assert _KERNEL is not None
-    out, log_sum = _KERNEL(
-        query.transpose(1, 2),
-        key.transpose(1, 2),
-        value.transpose(1, 2),
-        0.0,
-        False,
-        attn_mask=mask.expand(len(query), 1, -1, -1),
-        scale=query.shape[-1] ** -0.5,
-    )
-    return out.transpose(1, 2), log_sum.transpose(1, 2)
+    kernel = flash_kernel()
+    assert kernel is not None
+    return kernel(query, key, value, mask)
 
 
 def _band(rows: int, columns: int, first: int, reach: int, like: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
-"""Calls a shared library of AOTInductor through its C interface.
+"""Run a shared library of AOTInductor through its C interface.
 
-Torch's Python binding of the same library holds the interpreter's lock while it computes:
-the decoder would get one packet through per batch, and two threads would take turns.
+Torch's Python binding of the same library holds the interpreter's lock while it computes: the
+decoder could read one packet per batch, and two threads would take turns. The C interface and the
+two functions that turn tensors into its handles are checked before a library is used; where they
+are not as expected, :class:`~vtnstream.errors.EngineError` leaves the uncompiled network in use.
 """
 
 from __future__ import annotations
@@ -10,66 +12,73 @@ import ctypes
 import os
 import weakref
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vtnstream.models.compile.backend import EngineError
-from vtnstream.models.resident import page_out_file
-
-_new_capsule = ctypes.pythonapi.PyCapsule_New
-_new_capsule.restype = ctypes.py_object
-_new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-_capsule_pointer.restype = ctypes.c_void_p
-_capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+from vtnstream.errors import EngineError
+from vtnstream.process_memory import page_out_file
 
 
 class CompiledLibrary:
-    """One input tensor to one output tensor; up to ``workers`` threads at once. Its weights go
-    with it.
+    """One input tensor to one output tensor. Its weights are freed with it.
 
     Args:
         path: the library, with a GPU's kernels beside it. Loading it runs its code: the caller
             trusts it.
-        device: as it was compiled for.
-        workers: instances of the model in it; they share the weights.
+        device: the one it was compiled for.
+        workers: threads that may call it at once. Each has an instance of the model; all share
+            the weights.
 
     Raises:
-        EngineError: it cannot be loaded.
+        EngineError: it cannot be loaded, or this release of torch has another interface.
     """
 
     def __init__(self, path: Path, device: torch.device, workers: int) -> None:
+        problem = interface_problem()
+        if problem is not None:
+            raise EngineError(f"{path}: cannot be loaded ({problem})")
         self._device = device
         self._handle = ctypes.c_void_p()
         try:
             self._library = ctypes.CDLL(str(path))
-            self._tensors = torch._C._aoti
             create = self._library.AOTInductorModelContainerCreateWithDevice
+            delete = self._library.AOTInductorModelContainerDelete
             self._run = self._library.AOTInductorModelContainerRun
         except (OSError, AttributeError) as error:
             raise EngineError(f"{path}: cannot be loaded ({error})") from error
-        where = str(device).encode()
+        name = str(device).encode()
         # Without a folder, kernels would be looked for where they were compiled.
         kernels = os.fsencode(path.parent)
-        # On a GPU it would leave this thread with that one as its own.
+        # On a GPU the call would change the current device of this thread.
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-            failed = create(ctypes.byref(self._handle), ctypes.c_size_t(workers), where, kernels)
+            failed = create(ctypes.byref(self._handle), ctypes.c_size_t(workers), name, kernels)
         if failed:
             raise EngineError(f"{path}: cannot be loaded")
-        page_out_file(path)  # it has copied the weights
-        # With the process everything goes, and threads may still be in it.
-        delete = self._library.AOTInductorModelContainerDelete
+        page_out_file(path)  # the weights have been copied out of it
+        # Not at the end of the process: other threads may still be computing.
         weakref.finalize(self, delete, self._handle).atexit = False
+        self._check_counts(path)
+
+    def _check_counts(self, path: Path) -> None:
+        """The library has one input and one output, or a call would write beyond its arrays."""
+        for what in ("Inputs", "Outputs"):
+            ask = getattr(self._library, f"AOTInductorModelContainerGetNum{what}", None)
+            count = ctypes.c_size_t()
+            if ask is None or ask(self._handle, ctypes.byref(count)) or count.value != 1:
+                raise EngineError(f"{path}: cannot be loaded (number of {what.lower()} is not 1)")
 
     def __call__(self, example: Tensor) -> Tensor:
-        """Raises:
-        EngineError: the library reports an error.
+        """Run the library on a tensor of the compiled shape and type.
+
+        Raises:
+            EngineError: the library reports an error.
         """
-        # The library takes the input's handle over, and hands the output's to us.
-        capsule = self._tensors.unsafe_alloc_void_ptr_from_tensor(example)
-        inputs = (ctypes.c_void_p * 1)(_capsule_pointer(capsule, None))
+        # The library takes over the input's handle, and we take over the output's.
+        inputs = (ctypes.c_void_p * 1)(_handle_of(example))
         outputs = (ctypes.c_void_p * 1)()
         stream = None
         if self._device.type == "cuda":
@@ -77,8 +86,43 @@ class CompiledLibrary:
         one = ctypes.c_size_t(1)
         if self._run(self._handle, inputs, one, outputs, one, stream, None):
             raise EngineError("the compiled backbone failed: use --backend eager")
-        # Its sister for a single tensor does not free the handle, and with it the tensor.
-        results: list[Tensor] = self._tensors.alloc_tensors_by_stealing_from_void_ptrs(
-            [_new_capsule(outputs[0], None, None)]
-        )
-        return results[0]
+        return _tensor_of(outputs[0])
+
+
+@cache
+def interface_problem() -> str | None:
+    """What keeps torch's tensor handles from being used, or None.
+
+    The check passes a tensor to a handle and back, once per process.
+    """
+    try:
+        sent = torch.arange(6.0, device="cpu").view(2, 3)
+        received = _tensor_of(_handle_of(sent))
+        right = received.data_ptr() == sent.data_ptr() and torch.equal(received, sent)
+    except Exception as error:  # another signature raises many kinds of error
+        return f"torch {torch.__version__} has another interface to tensors: {error}"
+    return None if right else f"torch {torch.__version__} changes tensors on their way to it"
+
+
+def _handles() -> Any:
+    """Torch's functions between tensors and handles."""
+    return torch._C._aoti
+
+
+def _handle_of(tensor: Tensor) -> int:
+    """A handle of the tensor, which whoever receives it must free."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    handle: int = pointer(_handles().unsafe_alloc_void_ptr_from_tensor(tensor), None)
+    return handle
+
+
+def _tensor_of(handle: int) -> Tensor:
+    """The tensor of a handle, which is freed."""
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype = ctypes.py_object
+    new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    # The function for a single tensor does not free the handle, and with it the tensor.
+    capsules = [new(handle, None, None)]
+    tensors: list[Tensor] = _handles().alloc_tensors_by_stealing_from_void_ptrs(capsules)
+    return tensors[0]
