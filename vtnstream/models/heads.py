@@ -1,4 +1,4 @@
-"""What is read from the tokens: a class of the whole video, and one of each token."""
+"""Heads: the class of the whole video, and the class of each token."""
 
 from __future__ import annotations
 
@@ -35,8 +35,16 @@ def build_mlp_head(config: HeadConfig, hidden_size: int) -> nn.Sequential | None
 def build_dense_head(
     config: HeadConfig, temporal: TemporalConfig, hidden_size: int
 ) -> nn.Linear | TcnHead | None:
-    """One linear layer on each token, or None without dense labels. The encoder ends in a
-    LayerNorm, so the head has none of its own. That of a ``tcn`` refines its answer in stages."""
+    """The head on each token, or None without dense labels.
+
+    It is one linear layer, without a LayerNorm because the encoder ends with one. The head of a
+    ``tcn`` refines its result in stages.
+
+    Args:
+        config: labels of the head.
+        temporal: the encoder before it.
+        hidden_size: D.
+    """
     if not config.dense_labels:
         return None
     if temporal.kind == "tcn":

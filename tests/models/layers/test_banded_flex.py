@@ -24,7 +24,7 @@ def operands(queries: int, keys: int, device: str = "cpu") -> tuple[Tensor, Tens
     ("queries", "keys", "offset"), [(1, 1, 0), (130, 130, 0), (300, 300, 0), (200, 500, 130)]
 )
 @pytest.mark.parametrize("reach", [1, 16, 256])
-def test_the_mask_is_the_band(queries: int, keys: int, offset: int, reach: int) -> None:
+def test_the_mask_equals_the_band(queries: int, keys: int, offset: int, reach: int) -> None:
     if offset and reach > offset:
         pytest.skip("blocks inside a sequence have their whole band")
     query, key, value = operands(queries, keys)
@@ -59,7 +59,7 @@ class OnCuda:
     requires_grad = False
 
 
-def test_it_is_off_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(banded_flex.SWITCH, raising=False)
     assert not banded_flex.supports(OnCuda())
     monkeypatch.setenv(banded_flex.SWITCH, "1")

@@ -17,7 +17,7 @@ def test_table_rows_wrap_and_padding_is_last() -> None:
     assert table_rows(indices, mask, 288).tolist() == [[0, 285, 0, 1, 287]]
 
 
-def test_sinusoids_follow_their_formula_far_out() -> None:
+def test_sinusoids_at_large_positions() -> None:
     position = 1_000_003
     row = sinusoidal(torch.tensor([position]), 6)[0].double()
     for pair in range(3):

@@ -51,7 +51,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("window", [2, 8, 64, 160, 600])
 @pytest.mark.parametrize("num_globals", [0, 1, 3])
 @pytest.mark.parametrize("padded", [False, True])
-def test_is_banded_softmax(length: int, window: int, num_globals: int, padded: bool) -> None:
+def test_equal_to_banded_softmax(
+    length: int, window: int, num_globals: int, padded: bool
+) -> None:
     query, key, value = (heads(2, length, seed) for seed in range(3))
     valid = torch.ones(2, length, dtype=torch.bool)
     if padded:
@@ -74,7 +76,7 @@ def test_is_banded_softmax(length: int, window: int, num_globals: int, padded: b
 
 
 @pytest.mark.parametrize("num_globals", [1, 2])
-def test_rotary_turns_local_queries_only(num_globals: int) -> None:
+def test_rotary_positions_rotate_local_queries_only(num_globals: int) -> None:
     query, key, value = (heads(1, 70, seed) for seed in range(3))
     shared = (heads(1, num_globals, 4), heads(1, num_globals, 5), query)
     turn = rotation(torch.arange(70)[None] * 5, 8)
@@ -114,7 +116,7 @@ def test_half_precision_keeps_the_global_scores() -> None:
 
 @pytest.mark.parametrize("start", [0, 5, 40, 300])
 @pytest.mark.parametrize("count", [37, 96, 200])
-def test_queries_inside_a_longer_run_of_keys(start: int, count: int) -> None:
+def test_queries_within_more_keys(start: int, count: int) -> None:
     query, key, value = (heads(1, 500, seed) for seed in range(3))
     whole = sliding_window_attention(query, key, value, window=20)
     stop = min(start + count, 500)
@@ -129,7 +131,7 @@ def test_queries_inside_a_longer_run_of_keys(start: int, count: int) -> None:
     torch.testing.assert_close(part, whole[:, start:stop], rtol=1e-5, atol=1e-5)
 
 
-def test_padding_is_never_seen_and_never_makes_nan() -> None:
+def test_padding_is_ignored_and_finite() -> None:
     query, key, value = (heads(2, 60, seed) for seed in range(3))
     valid = torch.ones(2, 60, dtype=torch.bool)
     valid[0, 20:50] = False  # wider than the window: rows with no valid key

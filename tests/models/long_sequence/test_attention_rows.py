@@ -51,7 +51,7 @@ def test_rows_of_every_layer_and_head(count: int, dense: bool) -> None:
     np.testing.assert_array_equal(last.attention, output.attention[2:])
 
 
-def test_watching_changes_no_answer() -> None:
+def test_keeping_weights_changes_no_result() -> None:
     model, features = small_vtn(), sequence(150)
     plain = encode_sequence(model, features, block_size=32)
     watched = encode_sequence(model, features, block_size=32, attention=(0, -1))
@@ -60,7 +60,7 @@ def test_watching_changes_no_answer() -> None:
     assert plain.attention is None
 
 
-def test_without_global_attention_there_is_none() -> None:
+def test_no_weights_without_global_attention() -> None:
     model, features = small_vtn(global_attention=False), sequence(50)
     output = encode_sequence(model, features, attention=(-1,))
     assert output.attention is not None

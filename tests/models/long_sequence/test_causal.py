@@ -85,7 +85,7 @@ def layer_by_definition(
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("length", [1, 37])
-def test_it_is_its_definition(shape: str, length: int) -> None:
+def test_equal_to_the_definition(shape: str, length: int) -> None:
     model = causal(shape)
     values, indices = as_batch(sequence(length))
     encoder = model.temporal_encoder
@@ -124,7 +124,7 @@ def test_a_changed_token_changes_nothing_before_it(shape: str, norm: str) -> Non
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pieces", [(1,), (7, 1, 64)])
-def test_a_stream_is_the_whole(shape: str, pieces: tuple[int, ...]) -> None:
+def test_a_stream_equals_the_whole(shape: str, pieces: tuple[int, ...]) -> None:
     norms = ("none", "dataset", "running_mean") if shape == "differences" else ("running_mean",)
     for norm in norms:
         model = causal(shape, feature_norm=norm)
@@ -150,7 +150,7 @@ def test_a_stream_is_the_whole(shape: str, pieces: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("count", [0, 130])
-def test_blocks_are_the_whole(shape: str, count: int) -> None:
+def test_blocks_equal_the_whole(shape: str, count: int) -> None:
     model = causal(shape)
     features = sequence(count)
     values, indices = as_batch(features)
@@ -166,7 +166,7 @@ def test_blocks_are_the_whole(shape: str, count: int) -> None:
                 np.testing.assert_allclose(found.dense_logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_one_layer_says_of_the_whole_what_the_offline_one_says() -> None:
+def test_one_layer_equals_the_offline_encoder() -> None:
     """With one query for all moments the running softmax is the softmax."""
     for shape in ("plain", "more globals", "uniform"):
         options = {**SHAPES[shape], "num_layers": 1}
@@ -196,7 +196,7 @@ def test_padding_and_gradients() -> None:
     assert model.cls_token.grad.abs().max() > 0
 
 
-def test_scores_that_grow_do_not_lose_what_was_before() -> None:
+def test_growing_scores_keep_earlier_tokens() -> None:
     """Peaks run along: a later token of a high score must not underflow an earlier moment."""
     model = causal()
     values, indices = as_batch(sequence(80))
@@ -206,7 +206,7 @@ def test_scores_that_grow_do_not_lose_what_was_before() -> None:
     assert torch.isfinite(output.dense_logits).all() and torch.isfinite(output.logits).all()
 
 
-def test_half_precision_of_tokens_is_near() -> None:
+def test_half_precision_tokens_are_close() -> None:
     model = causal("more globals")
     values, indices = as_batch(sequence(70))
     twin = model.in_precision(torch.bfloat16)
@@ -231,7 +231,7 @@ def test_dropout_leaves_the_mean() -> None:
     assert (mean - quiet).abs().mean() < 0.4 * (attended[0] - quiet).abs().mean()
 
 
-def test_a_causal_model_comes_back_from_its_folder(tmp_path: Path) -> None:
+def test_a_causal_model_is_saved_and_loaded(tmp_path: Path) -> None:
     model = causal("differences", feature_norm="running_mean")
     loaded = load_model(save_model(model, tmp_path / "model"))
     assert loaded.config.temporal.causal
@@ -249,15 +249,15 @@ def test_a_causal_model_comes_back_from_its_folder(tmp_path: Path) -> None:
         ({"token_inputs": "feature+difference+similarity"}, "later"),
     ],
 )
-def test_what_needs_the_future_is_refused(options: dict[str, object], word: str) -> None:
+def test_options_that_need_later_tokens_are_refused(options: dict[str, object], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         TemporalConfig(causal=True, **options)  # type: ignore[arg-type]
 
 
-def test_other_refusals() -> None:
+def test_unsupported_uses_are_refused() -> None:
     with pytest.raises(ConfigError, match="running_mean"):
         ModelConfig(temporal=TemporalConfig(causal=True), feature_norm="video_mean")
-    with pytest.raises(ModelError, match="sees the future"):
+    with pytest.raises(ModelError, match="attends to later tokens"):
         OnlineModel(small_vtn())
     with pytest.raises(ModelError, match="online"):
         parts_of(causal())

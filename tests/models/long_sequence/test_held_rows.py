@@ -9,7 +9,7 @@ from vtnstream.models.long_sequence.held_rows import HeldRows
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rows_are_those_not_yet_forgotten(seed: int) -> None:
+def test_rows_are_those_not_dropped(seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
 
     def draw(most: int) -> int:
@@ -28,7 +28,7 @@ def test_rows_are_those_not_yet_forgotten(seed: int) -> None:
         assert torch.equal(held.rows, whole[first:stop])
 
 
-def test_room_is_reused() -> None:
+def test_memory_is_reused() -> None:
     held = HeldRows(torch.empty(0), 3)
     held.append(torch.zeros(8, 3))
     place = held.rows.data_ptr()

@@ -93,7 +93,7 @@ def test_any_shape(temporal: dict[str, Any]) -> None:
     check(small_vtn(**temporal), sequence(150), [0, 12, 60, 126])
 
 
-def test_a_head_of_classes_alone() -> None:
+def test_class_head_only() -> None:
     check(small_vtn(head=HeadConfig(labels=HEAD.labels)), sequence(150), [0, 12, 60, 126])
 
 
@@ -123,11 +123,11 @@ def test_half_precision() -> None:
         ({}, 3000, LONGEST_WINDOW + 1),
     ],
 )
-def test_windows_with_nothing_in_common(temporal: dict[str, Any], count: int, window: int) -> None:
+def test_windows_that_share_nothing(temporal: dict[str, Any], count: int, window: int) -> None:
     assert not SharedWindows.supports(small_vtn(**temporal), count, window)
 
 
-def test_only_waiting_tokens_are_held() -> None:
+def test_only_tokens_of_later_windows_are_held() -> None:
     model, features = small_vtn(), sequence(5_000)
     most = 0
 

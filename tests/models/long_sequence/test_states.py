@@ -19,7 +19,7 @@ from vtnstream.models.long_sequence.streaming import encode_sequence
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_states_on_disk_change_no_bit(
+def test_states_on_disk_are_bit_identical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dense: bool
 ) -> None:
     model, features = small_vtn(num_layers=3), sequence(300)
@@ -41,7 +41,7 @@ def test_states_on_disk_change_no_bit(
     assert os.listdir(tmp_path / "deep") == []
 
 
-def test_small_states_touch_no_disk(tmp_path: Path) -> None:
+def test_small_states_stay_in_memory(tmp_path: Path) -> None:
     with state_buffer(torch.zeros(1), 10, 4, tmp_path / "absent") as buffer:
         assert buffer.rows.shape == (10, 4)
         buffer.rows.zero_()
@@ -51,7 +51,7 @@ def test_small_states_touch_no_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_file_serves_as_memory(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_states_in_a_file(tmp_path: Path, dtype: torch.dtype) -> None:
     values = torch.randn(1000, 8).to(dtype)
     with state_buffer(torch.zeros(1, dtype=dtype), 1000, 8, tmp_path, 0) as buffer:
         buffer.rows[:] = values
@@ -64,7 +64,7 @@ def test_a_file_serves_as_memory(tmp_path: Path, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_resting_rows_leave_memory(tmp_path: Path) -> None:
+def test_released_rows_leave_memory(tmp_path: Path) -> None:
     def resident() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line[:8] in ("RssFile:", "RssShmem"))

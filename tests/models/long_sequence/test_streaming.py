@@ -63,7 +63,7 @@ def test_any_shape(temporal: dict[str, object]) -> None:
     "head", [HeadConfig(labels=HEAD.labels), HeadConfig(dense_labels=HEAD.dense_labels)]
 )
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_either_head_alone(head: HeadConfig, num_layers: int) -> None:
+def test_either_head_only(head: HeadConfig, num_layers: int) -> None:
     check(small_vtn(head=head, num_layers=num_layers), sequence(90), 32)
 
 

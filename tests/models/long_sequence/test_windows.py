@@ -25,7 +25,7 @@ from vtnstream.models.long_sequence.windows import LONGEST_WINDOW, encode_window
         (1700, LONGEST_WINDOW + 40, [0, 200, 1700 - LONGEST_WINDOW - 40]),
     ],
 )
-def test_each_window_is_the_plain_model(
+def test_each_window_equals_the_plain_model(
     feature_norm: str, window_positions: str, count: int, window: int, starts: list[int]
 ) -> None:
     model = small_vtn(
@@ -50,7 +50,7 @@ def test_each_window_is_the_plain_model(
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_batches_change_nothing(batch_size: int) -> None:
+def test_batch_size_changes_nothing(batch_size: int) -> None:
     model, features = small_vtn(), sequence(100)
     arguments = {"starts": range(0, 85, 5), "window": 16}
     ours = encode_windows(model, features, batch_size=batch_size, **arguments)

@@ -80,7 +80,7 @@ def logits(model: Any, clip: torch.Tensor) -> torch.Tensor:
         {"id2label": {0: "LABEL_0", 1: "LABEL_1"}},  # transformers leaves these out
     ],
 )
-def test_logits_of_transformers(make: Make, changes: dict[str, Any]) -> None:
+def test_logits_equal_transformers(make: Make, changes: dict[str, Any]) -> None:
     theirs = their_model(**changes)
     ours = load_model(make(theirs))
     assert isinstance(ours, ViViT) and ours.vivit.form == "joint" and not ours.training
@@ -90,7 +90,7 @@ def test_logits_of_transformers(make: Make, changes: dict[str, Any]) -> None:
     torch.testing.assert_close(logits(ours, clip), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_modules_names_of_transformers_5_load_too(make: Make) -> None:
+def test_module_names_of_transformers_5_load(make: Make) -> None:
     import transformers
 
     if transformers.__version__.startswith("4."):
@@ -131,23 +131,23 @@ def test_config_labels_and_clip(make: Make) -> None:
         {"rescale_factor": 1 / 255, "do_normalize": False},
     ],
 )
-def test_pictures_are_prepared_as_transformers_does(make: Make, changes: dict[str, Any]) -> None:
+def test_preprocessing_equals_transformers(make: Make, changes: dict[str, Any]) -> None:
     processor = preprocessor(**changes)
     config = read_config(make(processor=processor))
     frames = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-    frames[0] = 255  # else transformers takes dark pictures for scaled ones
+    frames[0] = 255  # else transformers takes dark frames for scaled ones
     theirs = processor(list(frames), do_resize=False, return_tensors="pt")["pixel_values"][0]
     ours = Preprocess(config.preprocess)(frames)
     torch.testing.assert_close(ours, theirs.float(), rtol=1e-5, atol=1e-4)
 
 
-def test_without_its_processor_pictures_are_the_papers(make: Make) -> None:
+def test_without_a_processor_preprocessing_is_the_papers(make: Make) -> None:
     prepare = read_config(make()).preprocess
     assert prepare.mean == prepare.std == (0.5, 0.5, 0.5)  # from -1 to 1
     assert (prepare.resize, prepare.size) == (37, 32)
 
 
-def test_saved_as_ours_it_stays_the_same(make: Make, tmp_path: Path) -> None:
+def test_saved_as_a_model_folder_it_stays_equal(make: Make, tmp_path: Path) -> None:
     model = load_model(make(processor=preprocessor()))
     again = load_model(save_model(model, tmp_path / "ours"))
     assert again.config == model.config and weights_sha256(again) == weights_sha256(model)
@@ -206,7 +206,7 @@ def test_keys_that_are_missing_or_unknown_are_named(make: Make) -> None:
         ({"hidden_size": "wide"}, "hidden_size: expected int"),
     ],
 )
-def test_configs_that_cannot_be_used(make: Make, changes: dict[str, Any], message: str) -> None:
+def test_unusable_configs(make: Make, changes: dict[str, Any], message: str) -> None:
     folder = make()
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -220,16 +220,14 @@ def test_configs_that_cannot_be_used(make: Make, changes: dict[str, Any], messag
     [
         ({"do_resize": False}, "do_resize false"),
         ({"crop_size": {"height": 24, "width": 24}}, "crop_size 24 is not the 32 pixels"),
-        ({"do_center_crop": False}, "oblong pictures"),
+        ({"do_center_crop": False}, "would not be square"),
         ({"size": {"height": 40, "width": 40}, "do_center_crop": False}, "size 40 is not the 32"),
         ({"resample": 0}, "unknown resample '0'"),
         ({"image_mean": "grey"}, "preprocessor_config.json: not usable"),
         ({"rescale_factor": 0}, "preprocessor_config.json: not usable"),
     ],
 )
-def test_processors_that_cannot_be_honoured(
-    make: Make, changes: dict[str, Any], message: str
-) -> None:
+def test_unsupported_processors(make: Make, changes: dict[str, Any], message: str) -> None:
     folder = make(processor=preprocessor())
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -241,7 +239,7 @@ def test_processors_that_cannot_be_honoured(
         load_model(folder)
 
 
-def test_whole_pictures_may_be_squashed(make: Make) -> None:
+def test_whole_frames_may_be_squashed(make: Make) -> None:
     folder = make(processor=preprocessor())
     path = folder / "preprocessor_config.json"
     size = {"size": {"height": 32, "width": 32}, "do_center_crop": False}

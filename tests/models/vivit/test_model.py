@@ -72,7 +72,7 @@ def test_equal_to_a_dense_reference(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_frame_and_patch_counts(form: str) -> None:
+def test_every_frame_and_patch_matters(form: str) -> None:
     model, clip = small_vivit(form), frames(batch=1)
     with torch.no_grad():
         before = model(clip).logits
@@ -104,7 +104,7 @@ def test_padding_frames_and_sizes_are_refused() -> None:
     for wrong in (frames(7), frames(10)):
         with pytest.raises(ModelError, match="whole number of samples of 8"):
             model(wrong)
-    with pytest.raises(ModelError, match="no whole tubelets"):
+    with pytest.raises(ModelError, match="do not divide into tubelets"):
         model(torch.randn(1, 8, 3, 33, 32))
     with pytest.raises(ModelError, match="36 tubelets, the model has 16 positions"):
         model(torch.randn(1, 8, 3, 48, 48))
@@ -125,17 +125,17 @@ def image_model(**arguments: Any) -> Any:
 
 
 def still(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
-    picture = torch.randn(batch, 3, SIZE, SIZE)
-    return picture, picture[:, None].expand(-1, 8, -1, -1, -1)
+    frame = torch.randn(batch, 3, SIZE, SIZE)
+    return frame, frame[:, None].expand(-1, 8, -1, -1, -1)
 
 
 @pytest.mark.parametrize("init", ["central-frame", "average"])
-def test_a_still_clip_gives_the_image_models_tokens(init: str) -> None:
-    picture, clip = still()
+def test_a_still_clip_equals_the_image_model(init: str) -> None:
+    frame, clip = still()
     image = image_model()
     with torch.no_grad():
-        tokens = image.norm_pre(image._pos_embed(image.patch_embed(picture)))
-        features = image(picture)
+        tokens = image.norm_pre(image._pos_embed(image.patch_embed(frame)))
+        features = image(frame)
         patches = tokens[:, 1:]
         sequence = small_encoder("factorised-encoder", init)
         for index in range(4):
@@ -154,7 +154,7 @@ def small_encoder(form: str, init: str = "central-frame", **image: Any) -> ViViT
     return ViViT(vivit_config(form, tubelet_init=init), image_model(**image)).eval()
 
 
-def test_central_frame_sees_one_frame_and_average_all() -> None:
+def test_central_frame_and_average_initialisation() -> None:
     image = torch.randn(4, 3, 2, 2)
     central, average = (inflate_kernel(image, 3, i) for i in ("central-frame", "average"))
     assert torch.equal(central[:, :, 1], image) and not central[:, :, [0, 2]].any()
@@ -166,11 +166,11 @@ def test_added_attention_starts_at_zero_and_can_learn() -> None:
     """At first each tubelet index of model 3 goes through the image model alone."""
     model = small_encoder("factorised-self-attention", class_token=False, global_pool="avg")
     image = image_model(class_token=False, global_pool="avg")
-    pictures = torch.randn(4, 3, SIZE, SIZE)
-    clip = pictures.repeat_interleave(2, dim=0)[None]  # each picture a tubelet long
+    frames = torch.randn(4, 3, SIZE, SIZE)
+    clip = frames.repeat_interleave(2, dim=0)[None]  # each frame a tubelet long
     with torch.no_grad():
         tokens = model.backbone.encode(model.backbone.embed(clip))
-        torch.testing.assert_close(tokens[0], image.forward_features(pictures))
+        torch.testing.assert_close(tokens[0], image.forward_features(frames))
     model.train()
     model.encode_frames(clip).square().sum().backward()
     assert model.backbone.blocks[0].attn_time.proj.weight.grad.abs().max() > 0
@@ -196,19 +196,19 @@ def test_added_attention_starts_at_zero_and_can_learn() -> None:
     ],
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_any_plain_vit_is_a_start(form: str, arguments: dict[str, Any]) -> None:
-    """A clip of one still tubelet is the image model's picture in the forms that keep its
+def test_any_plain_vit_can_be_inflated(form: str, arguments: dict[str, Any]) -> None:
+    """A clip of one still tubelet is the image model's frame in the forms that keep its
     pooling; the others average the patches it gives where nothing is prefixed."""
     image = image_model(**arguments)
     config = vivit_config(form, num_frames=2, temporal_layers=1)
     config = replace(config, backbone=BackboneConfig("test_vit", BACKBONE.arguments | arguments))
     model = ViViT(config, image_model(**arguments)).eval()
-    picture, clip = still()
+    frame, clip = still()
     with torch.no_grad():
         features = model.encode_frames(clip[:, :2])
         keeps_its_pool = form in ("joint", "factorised-encoder") or "class_token" in arguments
         if keeps_its_pool and form != "factorised-dot-product":
-            torch.testing.assert_close(features, image(picture), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(features, image(frame), rtol=1e-4, atol=1e-5)
     assert features.shape == (2, 64) and features.isfinite().all()
     names = set(model.state_dict())
     assert ("backbone.cls_token" in names) == (
@@ -229,7 +229,7 @@ def test_single_frames_are_uniform_frame_sampling() -> None:
             )
 
 
-def test_preset_starts_from_the_image_weights_it_is_given() -> None:
+def test_preset_starts_from_given_image_weights() -> None:
     """``create_model`` inflates what timm's backbone holds."""
     torch.manual_seed(3)
     model = create_model(vivit_config("joint"), labels=LABELS)
@@ -277,7 +277,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*PAPER, "vivit-l-16x2-fe"])
-def test_presets_hold_the_papers_clip(name: str) -> None:
+def test_presets_have_the_clip_of_the_paper(name: str) -> None:
     config = preset(name)
     assert config.vivit is not None
     assert (config.vivit.clip_tokens, config.vivit.frame_step) == (16, Fraction(2, 25))
@@ -296,12 +296,12 @@ def test_presets_hold_the_papers_clip(name: str) -> None:
         ({"tubelet_init": "random"}, "tubelet_init must be one of"),
     ],
 )
-def test_configs_with_a_mistake(changes: dict[str, Any], message: str) -> None:
+def test_invalid_configs(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         vivit_config(**{"form": "joint", **changes})
 
 
-def test_configs_that_contradict_themselves() -> None:
+def test_contradictory_configs() -> None:
     base = vivit_config("factorised-encoder")
     with pytest.raises(ConfigError, match=r"requires a table \[vivit\]"):
         replace(base, vivit=None)
@@ -326,11 +326,15 @@ def test_configs_that_contradict_themselves() -> None:
         (BackboneConfig("deit_tiny_distilled_patch16_224"), {}, "plain vision transformer"),
         (BackboneConfig("test_vit", {"img_size": SIZE, "patch_size": 8}), {}, "8 x 8 pixels"),
         (BackboneConfig("test_vit", {"img_size": 64}), {}, "arguments.img_size"),
-        (BackboneConfig("test_vit", {"img_size": SIZE, "num_heads": 1}), {}, "half of 1 heads"),
+        (
+            BackboneConfig("test_vit", {"img_size": SIZE, "num_heads": 1}),
+            {},
+            "even number of heads",
+        ),
         (BackboneConfig("test_vit", {"img_size": SIZE, "drop_rate": 0.1}), {}, "head.dropout"),
     ],
 )
-def test_backbones_that_cannot_be_used(
+def test_unusable_backbones(
     backbone: BackboneConfig, changes: dict[str, Any], message: str
 ) -> None:
     config = vivit_config("factorised-dot-product", backbone=backbone, **changes)

@@ -23,7 +23,7 @@ def factorised(**changes: object) -> ViViT:
 
 @pytest.mark.parametrize("block_size", [7, 64, 500])
 @pytest.mark.parametrize("gaps", [False, True])
-def test_in_blocks_equals_the_whole_pass(block_size: int, gaps: bool) -> None:
+def test_blocks_equal_the_whole_pass(block_size: int, gaps: bool) -> None:
     model = factorised(dense=True, feature_norm="video_mean")
     features = sequence(150, gaps=gaps)
     indices = torch.tensor(features.times.indices)[None]
@@ -38,7 +38,7 @@ def test_in_blocks_equals_the_whole_pass(block_size: int, gaps: bool) -> None:
     np.testing.assert_allclose(class_alone.logits, blocks.logits, rtol=1e-4, atol=1e-5)
 
 
-def test_in_blocks_with_every_part_a_block_may_have() -> None:
+def test_blocks_with_every_optional_module() -> None:
     arguments = {**BACKBONE.arguments, "qk_norm": True, "init_values": 0.3, "qkv_bias": False}
     model = factorised(backbone=BackboneConfig("test_vit", arguments))
     features = sequence(60)
@@ -51,7 +51,7 @@ def test_in_blocks_with_every_part_a_block_may_have() -> None:
     np.testing.assert_allclose(blocks.logits, plain.logits[0], rtol=1e-4, atol=1e-5)
 
 
-def test_end_to_end_equals_the_features_way() -> None:
+def test_end_to_end_equals_features() -> None:
     model = factorised()
     frames = torch.randn(1, 24, 3, SIZE, SIZE)  # three clips long
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_end_to_end_equals_the_features_way() -> None:
     np.testing.assert_allclose(output.logits, whole[0], rtol=1e-4, atol=1e-5)
 
 
-def test_no_matrix_of_all_pairs_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention asks for ``block`` queries at a time, each against all keys, unmasked."""
     seen: list[tuple[int, int]] = []
     attend = torch.nn.functional.scaled_dot_product_attention
@@ -83,7 +83,7 @@ def test_no_matrix_of_all_pairs_is_held(monkeypatch: pytest.MonkeyPatch) -> None
 # ------------------------------------------------------------------------------ positions
 
 
-def test_positions_of_a_clip_are_the_table() -> None:
+def test_positions_of_a_clip_are_rows_of_the_table() -> None:
     encoder = factorised().temporal_encoder
     assert encoder is not None
     table = encoder.pos_embed[0, 1:]
@@ -93,7 +93,7 @@ def test_positions_of_a_clip_are_the_table() -> None:
     assert torch.equal(encoder.positions(short, short[:, :1], short[:, -1:])[0], table[[0, 2]])
 
 
-def test_longer_sequences_read_between_the_rows() -> None:
+def test_longer_sequences_interpolate_positions() -> None:
     """As ``torch.nn.functional.interpolate`` with its corners aligned."""
     encoder = factorised().temporal_encoder
     assert encoder is not None
@@ -125,7 +125,7 @@ def test_clips_of_a_factorised_encoder_equal_the_plain_model(window: int) -> Non
         np.testing.assert_allclose(logits, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_clips_of_the_other_forms_are_where_they_begin() -> None:
+def test_clips_of_other_forms_are_stored_at_their_first_token() -> None:
     model, features = small_vivit("joint"), sequence(30)
     clips = [ClipSpan(first, first + 4) for first in (0, 8, 16, 26)]
     found = np.stack(list(encode_clips(model, features, clips)))
@@ -135,6 +135,6 @@ def test_clips_of_the_other_forms_are_where_they_begin() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_forms_that_see_clips_have_no_whole_pass() -> None:
-    with pytest.raises(ModelError, match=r"small-vivit \(joint\) sees clips"):
+def test_clip_models_have_no_whole_pass() -> None:
+    with pytest.raises(ModelError, match=r"small-vivit \(joint\) takes clips"):
         encode_whole(small_vivit("joint"), sequence(30))

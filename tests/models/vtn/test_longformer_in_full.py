@@ -83,7 +83,7 @@ def dense(
 @pytest.mark.parametrize("length", [1, 5, 40, 200])
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("way", ["flash", "blocks"])
-def test_attention_is_the_masked_matrix(
+def test_attention_equals_the_masked_matrix(
     shape: str, length: int, turned: bool, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "blocks":
@@ -104,7 +104,7 @@ def test_attention_is_the_masked_matrix(
         stir(attention, 0.3)
         tokens, cls = torch.randn(2, length, 32), torch.randn(2, config.num_global_tokens, 32)
         with torch.no_grad():
-            local = attention.local(tokens, attention.keys_values(tokens, turn), cls, turn=turn)
+            local = attention.local(tokens, attention.keys_values(tokens, turn), cls, angles=turn)
             running = attention.begin_global(cls)
             if attention.global_attention:
                 running.update(tokens)
@@ -164,7 +164,7 @@ def test_padding_and_gradients(shape: str) -> None:
     assert weight.grad is not None and weight.grad.abs().max() > 0
 
 
-def test_uniform_is_a_mean_of_what_is_seen() -> None:
+def test_uniform_attention_is_a_mean_of_the_window() -> None:
     attention = LongformerSelfAttention(8, 2, 4, uniform=True).eval()
     tokens, cls = torch.randn(1, 9, 8), torch.randn(1, 1, 8)
     with torch.no_grad():
@@ -175,7 +175,7 @@ def test_uniform_is_a_mean_of_what_is_seen() -> None:
 
 @pytest.mark.parametrize("start", [0, 3, 100])
 @pytest.mark.parametrize("steps", [(2,), (1, 2, 5)])
-def test_dilated_queries_inside_a_longer_run_of_keys(start: int, steps: tuple[int, ...]) -> None:
+def test_dilated_queries_within_more_keys(start: int, steps: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 1, 200, 3, 8).unbind(0)
     whole = sliding_window_attention(query, key, value, window=6, dilation=steps)
@@ -193,7 +193,7 @@ def test_dilated_queries_inside_a_longer_run_of_keys(start: int, steps: tuple[in
     torch.testing.assert_close(part, whole[:, start:stop], rtol=1e-5, atol=1e-5)
 
 
-def test_one_global_token_leaves_checkpoints_as_they_were() -> None:
+def test_one_global_token_does_not_change_checkpoints() -> None:
     names = set(small_vtn().state_dict())
     assert "global_tokens" not in names
     more = small_vtn(num_global_tokens=4)

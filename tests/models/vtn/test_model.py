@@ -116,7 +116,7 @@ def test_backbone_must_pool() -> None:
     model = small_vtn()
     model.backbone.global_pool = ""
     model.backbone.reset_classifier(0, "")
-    with pytest.raises(ModelError, match="one vector a frame"):
+    with pytest.raises(ModelError, match="one vector per frame"):
         model.encode_frames(torch.randn(1, 3, 160, 160))
 
 

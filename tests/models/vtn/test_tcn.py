@@ -92,7 +92,7 @@ def test_padding_changes_nothing() -> None:
     torch.testing.assert_close(both.logits[1], alone.logits[0])
 
 
-def test_a_causal_one_sees_nothing_later() -> None:
+def test_causal_mode_ignores_later_tokens() -> None:
     tcn = model(causal=True)
     features = sequence(50)
     before = plain(tcn, features)[1][:30]
@@ -132,7 +132,7 @@ def test_a_stream_equals_the_whole(parts: tuple[int, ...]) -> None:
     torch.testing.assert_close(middle[-1], plain(tcn, until)[0], atol=1e-5, rtol=1e-5)
 
 
-def test_members_answer_with_the_mean_of_their_probabilities() -> None:
+def test_members_average_their_probabilities() -> None:
     alone = [model(seed) for seed in (1, 2)]
     for one in alone[1:]:  # the class head reads all members: not compared here
         one.feature_norm.load_state_dict(alone[0].feature_norm.state_dict())
@@ -197,7 +197,7 @@ def test_temperature_divides_logits() -> None:
     torch.testing.assert_close(plain(tcn, features)[1], dense / 4)
 
 
-def test_what_a_convolution_does_not_know_is_refused() -> None:
+def test_unsupported_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="positions has no effect on the kind tcn"):
         TemporalConfig(kind="tcn", positions="rotary")
     with pytest.raises(ConfigError, match=r"num_stages and temporal\.members belong"):

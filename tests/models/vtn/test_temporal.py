@@ -43,7 +43,7 @@ def test_padding_changes_nothing(positions: str) -> None:
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_cls_only_leaves_cls_as_it_is(positions: str) -> None:
+def test_cls_only_does_not_change_cls(positions: str) -> None:
     model = encoder(positions=positions)
     tokens, cls = inputs(37)
     with torch.no_grad():
@@ -52,12 +52,12 @@ def test_cls_only_leaves_cls_as_it_is(positions: str) -> None:
     torch.testing.assert_close(first, whole[:, :1])
 
 
-def test_no_tokens_at_all() -> None:
+def test_empty_sequence() -> None:
     tokens, cls = inputs(0)
     assert encoder()(tokens, cls).shape == (1, 1, SIZE)
 
 
-def test_rotary_sees_distance_not_place() -> None:
+def test_rotary_positions_depend_on_distance_only() -> None:
     model = encoder(positions="rotary")
     tokens, cls = inputs(30)
     indices = torch.arange(30)[None]
@@ -71,7 +71,7 @@ def test_rotary_sees_distance_not_place() -> None:
 
 
 @pytest.mark.parametrize("positions", ["learned", "fixed"])
-def test_absolute_positions_see_place(positions: str) -> None:
+def test_absolute_positions_depend_on_position(positions: str) -> None:
     model = encoder(positions=positions)
     tokens, cls = inputs(10)
     indices = torch.arange(10)[None]
@@ -90,7 +90,7 @@ def test_no_positions_ignores_indices() -> None:
         )
 
 
-def test_global_attention_carries_the_far_past() -> None:
+def test_global_attention_reaches_beyond_the_window() -> None:
     """A change at the start reaches the last token through [CLS], and only through it."""
     for global_attention, reaches in ((True, True), (False, False)):
         model = encoder(global_attention=global_attention)
@@ -145,7 +145,7 @@ def _seen(running: GlobalSoftmax, tokens: Tensor) -> GlobalSoftmax:
     return running
 
 
-def test_starts_as_the_paper_and_the_pitfalls_say() -> None:
+def test_initialisation() -> None:
     torch.manual_seed(0)
     model = TemporalEncoder(replace(TEMPORAL, positions="learned"), 256)
     weight = model.layers[0].intermediate.dense.weight.detach()

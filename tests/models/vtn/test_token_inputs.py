@@ -48,7 +48,7 @@ def plain(kind: str, values: Tensor, indices: Tensor, reach: int) -> Tensor:
 @pytest.mark.parametrize("reach", [1, 3, 12])
 @pytest.mark.parametrize("count", [1, 2, 40, 150])
 @pytest.mark.parametrize("gaps", [False, True])
-def test_is_the_definition(kind: str, reach: int, count: int, gaps: bool) -> None:
+def test_equal_to_the_definition(kind: str, reach: int, count: int, gaps: bool) -> None:
     values, indices = as_batch(sequence(count, 8, gaps=gaps))
     made = TokenInputs(kind, 8, reach)
     result = made(values, indices)
@@ -58,8 +58,8 @@ def test_is_the_definition(kind: str, reach: int, count: int, gaps: bool) -> Non
     )
 
 
-def test_a_hole_is_no_change() -> None:
-    """Either side of a gap is no neighbour: nothing says that the picture changed there."""
+def test_a_gap_is_not_a_change() -> None:
+    """Either side of a gap is no neighbour: nothing says that the video changed there."""
     values = torch.randn(1, 6, 4)
     inputs = TokenInputs("feature+difference+similarity", 4, 2)(
         values, torch.tensor([[3, 4, 5, 9, 10, 11]])
@@ -73,7 +73,7 @@ def test_a_hole_is_no_change() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_padding_is_no_neighbour(kind: str) -> None:
+def test_padding_is_not_a_neighbour(kind: str) -> None:
     values, _ = as_batch(sequence(30, 8))
     indices = torch.arange(30)[None]
     mask = torch.arange(30)[None] < 20
@@ -86,7 +86,7 @@ def test_padding_is_no_neighbour(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [0, 1, 11, 30, 257])
 @pytest.mark.parametrize("block_size", [1, 5, 64, 1000])
-def test_blocks_hand_each_other_their_neighbours(kind: str, count: int, block_size: int) -> None:
+def test_blocks_keep_their_neighbours(kind: str, count: int, block_size: int) -> None:
     features = sequence(count, 8)
     values, indices = as_batch(features)
     made = TokenInputs(kind, 8, 12)
@@ -99,7 +99,9 @@ def test_blocks_hand_each_other_their_neighbours(kind: str, count: int, block_si
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("feature_norm", ["none", "video_mean", "running_mean"])
 @pytest.mark.parametrize("block_size", [8, 33, None])
-def test_streaming_is_the_plain_pass(kind: str, feature_norm: str, block_size: int | None) -> None:
+def test_blocks_equal_the_plain_pass(
+    kind: str, feature_norm: str, block_size: int | None
+) -> None:
     model = small_vtn(token_inputs=kind, feature_norm=feature_norm)
     features = sequence(150)
     tokens, indices = as_batch(features)
@@ -116,7 +118,7 @@ def test_streaming_is_the_plain_pass(kind: str, feature_norm: str, block_size: i
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("window", [1, 20, 300])
-def test_windows_see_the_token_before_them(kind: str, window: int) -> None:
+def test_windows_use_the_token_before_them(kind: str, window: int) -> None:
     """A window is cut out of tokens that were made from the whole sequence."""
     model = small_vtn(token_inputs=kind, feature_norm="video_mean")
     features = sequence(400)

@@ -1,5 +1,8 @@
-"""Self-attention of a Longformer layer: a sliding window for every token, everything for
-[CLS] (paper section 3.2), under the parameter names of ``transformers``."""
+"""Self-attention of a Longformer layer (paper section 3.2).
+
+Every token attends to a sliding window and to [CLS]; [CLS] attends to all tokens. Parameters have
+the names that ``transformers`` uses.
+"""
 
 from __future__ import annotations
 
@@ -18,30 +21,32 @@ from vtnstream.models.layers.positions import Rotation, rotate
 from vtnstream.models.layers.sliding_window import sliding_window_attention
 
 LAYER_NORM_EPS = 1e-12
-"""``transformers``' default for Longformer, and so the reference's."""
+"""The default of ``transformers`` for Longformer, which the reference implementation uses."""
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of some tokens, each (B, S, H, Dh)."""
+    """Keys and values of S tokens, each (B, S, H, Dh)."""
 
     key: Tensor
     value: Tensor
 
 
 class GlobalSoftmax:
-    """[CLS]'s attention to all tokens as a running softmax over blocks of them.
+    """The attention of [CLS] to all tokens, computed block by block as a running softmax.
 
-    No token needs a key or value of its own: the query is folded through ``key_global``
-    (H vectors of size D), and ``value_global`` is applied to the H weighted sums. Scores
-    lose ``query . bias`` of the keys, the same for every token, which a softmax ignores.
+    No keys or values are computed for the tokens. The query is multiplied by ``key_global`` once
+    (H vectors of size D), and ``value_global`` is applied to the H weighted sums of states. The
+    scores omit ``query . bias`` of the keys, which is the same for every token and cancels in the
+    softmax.
 
-    One object serves one layer; it also carries gradients when fed in one go.
+    One object belongs to one layer. Gradients flow through it if all tokens come in one call.
     """
 
     def __init__(self, folded: Tensor, dropout: float = 0.0, *, keep_weights: bool = False) -> None:
         """
         Args:
-            folded: (B, G, H, D) float32, the scaled query of each global token and head.
+            folded: (B, G, H, D) float32, the scaled query of each global token and head, multiplied
+                by the key projection.
             dropout: probability on the attention weights.
             keep_weights: also keep the score of every token, for :meth:`weights`.
         """
@@ -55,15 +60,15 @@ class GlobalSoftmax:
         self.sums = folded.new_zeros((batch, num_globals, heads, size)).float()
 
     def update(self, states: Tensor, valid: Tensor | None = None) -> None:
-        """Take in some tokens; the first call must hold at least one real token in each row.
+        """Add tokens; in the first call, each row needs at least one that is not padding.
 
         Args:
-            states: (B, T, D) layer inputs.
+            states: (B, T, D) inputs of the layer.
             valid: (B, T) bool, False for padding.
         """
         if states.shape[1] == 0:
             return
-        states = states.float()  # one row against all tokens: its precision costs nothing
+        states = states.float()  # one query against all tokens: full precision costs little
         flat = self.folded.flatten(1, 2)  # (B, G*H, D)
         scores = torch.matmul(flat, states.transpose(1, 2)).float()  # (B, G*H, T)
         scores = scores.view(*self.folded.shape[:3], -1)  # (B, G, H, T)
@@ -82,34 +87,39 @@ class GlobalSoftmax:
         self.peak = peak
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Weighted means of the states (B, G, H, D) and the weights' sums (B, G, H, 1),
-        which are 1 but for dropout."""
+        """Weighted means of the states (B, G, H, D) and the sums of the weights (B, G, H, 1),
+        which are 1 without dropout."""
         return self.sums / self.total, self.kept / self.total
 
     def weights(self) -> Tensor:
-        """The attention weights themselves, without dropout: (B, G, H, G + T), the global
-        tokens' own first."""
+        """Attention weights without dropout: (B, G, H, G + T), those of the global tokens first.
+
+        Raises:
+            RuntimeError: they were not kept.
+        """
         if self.scores is None:
             raise RuntimeError("weights were not kept: begin with keep_weights=True")
         return torch.exp(torch.cat(self.scores, dim=-1) - self.peak) / self.total
 
 
 class LongformerSelfAttention(nn.Module):
-    """The six projections and how they are used, by the plain pass and by the blocks of
-    :mod:`vtnstream.models.long_sequence.streaming` alike.
+    """The six projections of a Longformer layer.
+
+    Both the plain pass and the pass in blocks (:mod:`vtnstream.models.long_sequence.streaming`)
+    call its methods.
 
     Args:
         hidden_size: D.
         num_heads: H, which divides D.
-        window: w; None lets every token see every other, and global tokens use the ordinary
-            projections then, as in BERT.
-        dilation: tokens in a step of the window, for all heads or for each.
-        dropout: probability on attention weights.
-        global_attention: whether global tokens see the others and are seen.
-        uniform: every token that may be seen has the same weight (paper figure 4).
+        window: w, the number of tokens in the window. With None every token attends to all others,
+            and global tokens use the ordinary projections, as in BERT.
+        dilation: tokens from one key of the window to the next, for all heads or for each head.
+        dropout: probability on the attention weights.
+        global_attention: whether global tokens attend to the others and are attended to.
+        uniform: give all keys of a query the same weight (paper figure 4).
 
     Raises:
-        ModelError: the heads do not divide D.
+        ModelError: H does not divide D.
     """
 
     def __init__(
@@ -145,14 +155,14 @@ class LongformerSelfAttention(nn.Module):
             self.value_global = nn.Linear(hidden_size, hidden_size)
 
     def reach(self, num_tokens: int) -> int:
-        """How far to each side a token of a sequence sees."""
+        """Number of tokens on each side that a token of a sequence attends to."""
         if self.window is None:
             return num_tokens
         return self.window // 2 * max(self.dilation)
 
     @property
     def _of_globals(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
-        """Query, key and value projections of the global tokens' look at all."""
+        """Query, key and value projections for the attention of the global tokens."""
         if self.window is None:
             return self.query, self.key, self.value
         return self.query_global, self.key_global, self.value_global
@@ -167,12 +177,16 @@ class LongformerSelfAttention(nn.Module):
     def _by_head(self, weight: Tensor) -> Tensor:
         return weight.view(self.num_heads, -1, weight.shape[-1])  # (H, Dh, D)
 
-    def keys_values(self, states: Tensor, turn: Rotation | None = None) -> KeyValue:
-        """Ordinary keys and values of ``states`` (B, S, D), the keys turned by rotary
-        positions where the model has them."""
+    def keys_values(self, states: Tensor, angles: Rotation | None = None) -> KeyValue:
+        """Ordinary keys and values of ``states`` (B, S, D).
+
+        Args:
+            states: (B, S, D) inputs of the layer.
+            angles: rotary angles of the S tokens, applied to the keys.
+        """
         key = self._heads(self.key(states))  # (B, S, H, Dh)
-        if turn is not None:
-            key = rotate(key, turn)
+        if angles is not None:
+            key = rotate(key, angles)
         return KeyValue(key, self._heads(self.value(states)))
 
     def local(
@@ -181,20 +195,20 @@ class LongformerSelfAttention(nn.Module):
         around: KeyValue,
         global_states: Tensor,
         *,
-        turn: Rotation | None = None,
+        angles: Rotation | None = None,
         valid: Tensor | None = None,
         offset: int = 0,
     ) -> Tensor:
-        """What each token takes from its window and from the global tokens.
+        """Attention of each token to its window and to the global tokens.
 
         Args:
-            states: (B, T, D) the tokens that ask.
-            around: keys and values (B, S, ...) of them and of their neighbours.
-            global_states: (B, G, D) [CLS], in any precision; it has no place in time and is
-                not turned.
-            turn: rotation of the T tokens.
+            states: (B, T, D) the tokens whose output is computed.
+            around: keys and values (B, S, H, Dh) of these tokens and of their neighbours.
+            global_states: (B, G, D) the global tokens, in any precision. They have no position in
+                time and are not rotated.
+            angles: rotary angles of the T tokens.
             valid: (B, S) bool, False for padding.
-            offset: where in ``around`` the first token stands.
+            offset: index of the first of the T tokens in ``around``.
 
         Returns:
             (B, T, D), before the output projection.
@@ -214,20 +228,27 @@ class LongformerSelfAttention(nn.Module):
                 dilation=self.dilation,
             )
         attended = attend(
-            query if turn is None else rotate(query, turn),
+            query if angles is None else rotate(query, angles),
             around.key,
             around.value,
             valid=valid,
             global_key=shared.key if shared else None,
             global_value=shared.value if shared else None,
-            global_query=None if turn is None else query,
+            global_query=None if angles is None else query,
             dropout=self._dropout,
         )
         return attended.flatten(2)  # (B, T, D)
 
     def begin_global(self, global_states: Tensor, *, keep_weights: bool = False) -> GlobalSoftmax:
-        """Start [CLS]'s attention: (B, G, D) -> a running softmax that has seen the global
-        tokens themselves."""
+        """Start the attention of the global tokens.
+
+        Args:
+            global_states: (B, G, D).
+            keep_weights: also keep the attention weights.
+
+        Returns:
+            a running softmax that the global tokens themselves have been added to.
+        """
         ask, key, _ = self._of_globals
         query = self._heads(ask(global_states)).float()  # (B, G, H, Dh)
         query = query * (0.0 if self.uniform else query.shape[-1] ** -0.5)
@@ -238,7 +259,7 @@ class LongformerSelfAttention(nn.Module):
         return running
 
     def end_global(self, running: GlobalSoftmax) -> Tensor:
-        """The global tokens' attention output (B, G, D), before the output projection."""
+        """Attention output of the global tokens: (B, G, D), before the output projection."""
         means, kept = running.result()
         value = self._of_globals[2]
         weight = self._by_head(value.weight).float()  # (H, Dh, D)
@@ -248,14 +269,14 @@ class LongformerSelfAttention(nn.Module):
 
 
 def add_residual(branch: Tensor, states: Tensor) -> Tensor:
-    """``branch + states``, in the memory of ``branch`` where that is allowed."""
+    """``branch + states``; overwrites ``branch`` where that is allowed."""
     if may_overwrite() and branch.dtype == states.dtype:
         return branch.add_(states)
     return branch + states
 
 
 class AttentionOutput(nn.Module):
-    """Output projection, dropout, residual, LayerNorm (post-norm, as BERT)."""
+    """Output projection, dropout, residual and LayerNorm (post-norm, as in BERT)."""
 
     def __init__(self, hidden_size: int, dropout: float) -> None:
         super().__init__()
@@ -264,13 +285,13 @@ class AttentionOutput(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, attended: Tensor, states: Tensor) -> Tensor:
-        """(B, T, D) attended and the layer's input (B, T, D) -> (B, T, D)."""
+        """Attention output (B, T, D) and input of the layer (B, T, D) -> (B, T, D)."""
         result: Tensor = self.LayerNorm(add_residual(self.dropout(self.dense(attended)), states))
         return result
 
 
 class LongformerAttention(nn.Module):
-    """Self-attention and its output, named ``self`` and ``output`` as in ``transformers``."""
+    """Self-attention and its output layer, named ``self`` and ``output`` as in ``transformers``."""
 
     def __init__(self, attention: LongformerSelfAttention, output: AttentionOutput) -> None:
         super().__init__()

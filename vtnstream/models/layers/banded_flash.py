@@ -1,9 +1,10 @@
-"""Banded attention on a CPU without a copy of keys or values: the fast way of
-:func:`~vtnstream.models.layers.sliding_window.sliding_window_attention` when nothing is learned.
+"""Banded attention on a CPU without copies of keys or values.
 
-Blocks of queries see overlapping spans of keys as strided views, through torch's flash kernel,
-which also tells the logarithm of each query's sum of weights. With it the few global keys are
-merged in afterwards, so that they need no place in any span.
+It is the fast implementation of
+:func:`~vtnstream.models.layers.sliding_window.sliding_window_attention` for inference. Blocks of
+queries attend to overlapping spans of keys, which are strided views, through torch's flash kernel.
+The kernel also returns the logsumexp of each query's scores; with it the global keys are merged
+afterwards, so they need no place in the spans.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ from torch import Tensor
 from vtnstream.models.torch_internals.flash_kernel import flash_kernel
 
 NARROW_BLOCK, WIDE_BLOCK = 32, 64
-"""Queries a block for windows up to 128, and beyond. Smaller blocks see fewer keys outside
-their band (w = 512, two layers of 7,200 tokens: 0.32 s by 64, 0.38 by 256)."""
+"""Queries per block for windows up to 128, and for larger ones. Smaller blocks compute fewer keys
+outside the band (w = 512, two layers of 7,200 tokens: 0.32 s with 64, 0.38 s with 256)."""
 
 Attended = tuple[Tensor, Tensor]
-"""What queries take from the band, (B, T, H, Dh), and the logarithm of the sum of their
-weights, (B, T, H) float32."""
+"""Attention output of the band (B, T, H, Dh), and the logsumexp of the scores of each query
+(B, T, H) float32."""
 
 
 def supports(*operands: Tensor) -> bool:
-    """Whether this way can be taken: on a CPU, without gradients, and not while a compiler or
-    exporter looks on, which do better with the public operators."""
+    """Whether this implementation can be used for these operands.
+
+    It needs a CPU, no gradients and the kernel itself
+    (:mod:`~vtnstream.models.torch_internals.flash_kernel`). Compilers and exporters get the public
+    operators instead.
+    """
     return (
         operands[0].device.type == "cpu"
         and operands[0].dtype in (torch.float32, torch.bfloat16)
@@ -44,8 +49,11 @@ def banded_attention(
         query: (B, T, H, Dh), T at least 1.
         key: (B, S, H, Dh).
         value: (B, S, H, Dh).
-        reach: tokens to either side.
+        reach: number of keys on each side.
         offset: key position of the first query.
+
+    Returns:
+        attention output and logsumexp.
     """
     length, available = query.shape[1], key.shape[1]
     size = NARROW_BLOCK if reach <= 64 else WIDE_BLOCK
@@ -58,10 +66,10 @@ def banded_attention(
 
 
 def merge_global(attended: Attended, scores: Tensor, global_value: Tensor) -> Tensor:
-    """One softmax out of two: over the band, and over keys that every query sees.
+    """Merge two softmaxes into one: over the band, and over the global keys.
 
     Args:
-        attended: from :func:`banded_attention`; its first part is overwritten.
+        attended: from :func:`banded_attention`; its first tensor is overwritten.
         scores: (B, T, H, G) float32, scaled.
         global_value: (B, G, H, Dh).
 
@@ -87,20 +95,21 @@ def _call(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Attended:
 
 
 def _band(rows: int, columns: int, first: int, reach: int, like: Tensor) -> Tensor:
-    """(rows, columns) of 0 in the band and -inf outside; row 0 stands at column ``first``."""
+    """Mask (rows, columns): 0 in the band, -inf outside. The band of row 0 has its centre at column
+    ``first``."""
     ahead = torch.arange(columns) - first - torch.arange(rows)[:, None]
     return like.new_zeros(rows, columns).masked_fill_(ahead.abs() > reach, float("-inf"))
 
 
 def _whole(query: Tensor, key: Tensor, value: Tensor, reach: int, offset: int) -> Attended:
-    """One block of all queries, for sequences hardly longer than the band."""
+    """All queries in one block, for sequences hardly longer than the band."""
     mask = _band(query.shape[1], key.shape[1], offset, reach, query)
     return _call(query, key, value, mask[None, None])
 
 
 def _row(query: Tensor, key: Tensor, value: Tensor, reach: int, offset: int, size: int) -> Attended:
-    """One sequence (T, H, Dh) in blocks: those whose span lies within the keys at once, and
-    the few that reach beyond them."""
+    """One sequence (T, H, Dh) in blocks. Blocks whose span lies within the keys are computed in one
+    call; the few blocks at the ends are computed separately, with padding."""
     length, available = query.shape[0], key.shape[0]
     blocks = -(-length // size)
     first = min(-(-max(reach - offset, 0) // size), blocks)
@@ -148,5 +157,5 @@ def _blocks(
 
 
 def _padded(states: Tensor, before: int, after: int) -> Tensor:
-    """Rows of zeros around (T, H, Dh); the same tensor where none are wanted."""
+    """Add rows of zeros before and after (T, H, Dh)."""
     return F.pad(states, (0, 0, 0, 0, before, after)) if before or after else states

@@ -1,9 +1,8 @@
-"""Banded attention on CUDA through FlexAttention: the same as
-:mod:`~vtnstream.models.layers.banded_flash` on a CPU, without a copy of keys or values.
+"""Banded attention on CUDA through FlexAttention, without copies of keys or values.
 
-Not yet run on a GPU: it is taken where the variable :data:`SWITCH` of the environment is 1, and
-CUDA takes blocks through ``scaled_dot_product_attention`` otherwise. ``pytest -m gpu`` compares
-the two.
+It has the interface of :mod:`~vtnstream.models.layers.banded_flash`. It has not been run on a GPU
+yet, so it is off unless the environment variable :data:`SWITCH` is 1; CUDA then computes blocks
+through ``scaled_dot_product_attention``. ``pytest -m gpu`` compares the two.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from torch import Tensor
 from vtnstream.models.layers.banded_flash import Attended
 
 SWITCH = "VTNSTREAM_FLEX_ATTENTION"
-"""Of the environment: 1 has CUDA take this way."""
+"""Environment variable; 1 enables this implementation on CUDA."""
 
 TILE = 128
-"""Queries and keys of one block of the mask."""
+"""Queries and keys in one tile of the block mask."""
 
 
 def supports(*operands: Tensor) -> bool:
-    """Whether this way is taken: asked for, on CUDA, without gradients, outside another
-    compiler."""
+    """Whether this implementation is used for these operands: enabled, on CUDA, without gradients
+    and outside another compiler."""
     return (
         operands[0].is_cuda
         and os.environ.get(SWITCH) == "1"
@@ -47,7 +46,7 @@ def banded_attention(
 def attend(
     flex_attention: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor, mask: Any
 ) -> Attended:
-    """Run ``flex_attention``, compiled or not, on (B, T, H, Dh) operands."""
+    """Run ``flex_attention``, compiled or not, on operands (B, T, H, Dh)."""
     from torch.nn.attention.flex_attention import AuxRequest
 
     out, more = flex_attention(
@@ -56,7 +55,7 @@ def attend(
         value.transpose(1, 2),
         block_mask=mask,
         scale=query.shape[-1] ** -0.5,
-        # One kernel for all lengths: below 128 queries another would be compiled beside it.
+        # One kernel for all lengths: otherwise a second one is compiled for fewer than 128 queries.
         kernel_options={"BACKEND": "TRITON"},
         return_aux=AuxRequest(lse=True),
     )
@@ -66,13 +65,14 @@ def attend(
 def band_mask(
     num_queries: int, num_keys: int, reach: int, offset: int, device: torch.device
 ) -> Any:
-    """The band as a block mask, made tile by tile: the library's own maker first writes down
-    every pair.
+    """The band as a block mask, built tile by tile.
+
+    The library's own ``create_block_mask`` first evaluates every pair of query and key.
 
     Args:
         num_queries: T.
         num_keys: S.
-        reach: tokens to either side.
+        reach: number of keys on each side.
         offset: key position of the first query.
         device: where the operands are.
     """

@@ -1,9 +1,8 @@
-"""Attention that never looks ahead, for online use: every token sees its own past, and the
-[CLS] of that moment.
+"""Causal attention, for online use: a token attends to earlier tokens and to the [CLS] of its step.
 
-There is then a [CLS] for every token. A token enters its attention with the weight that the
-[CLS] of the token's own moment gives it, and keeps that weight: so the attention is a running
-softmax, linear in time, of which a stream carries one small state.
+In causal mode there is one [CLS] state per token. A token enters the attention of [CLS] with the
+score that the [CLS] of the token's own step gives it, and keeps that score. The attention is thus a
+running softmax: it takes linear time, and a stream carries a small state of constant size.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from vtnstream.models.layers.positions import Rotation, rotate
 from vtnstream.models.layers.sliding_window import block_size
 
 BLOCK = 64
-"""Tokens whose running softmax is one small matrix."""
+"""Tokens whose running softmax is computed as one small matrix."""
 
-_NOTHING = -1e30
-"""Peak of a softmax that has seen nothing: finite, so that differences of peaks are."""
+_EMPTY_PEAK = -1e30
+"""Peak of an empty softmax. It is finite, so that differences of peaks are finite as well."""
 
 
 @dataclass(slots=True, eq=False)
 class RunningSoftmax:
-    """What [CLS] carries through one layer from moment to moment.
+    """State of the attention of [CLS] in one layer, carried from one step to the next.
 
     Attributes:
         peak: (B, G, H) highest score so far.
         total: (B, G, H) sum of the weights, relative to the peak.
         sums: (B, G, H, Dh) weighted values, relative to the peak.
-        scores: (B, G, H, T) of all tokens, where they are kept.
-        own: (B, G, H, G) scores of the global tokens themselves, at the last moment.
+        scores: (B, G, H, T) of all tokens, where they are kept; else None.
+        own: (B, G, H, G) scores of the global tokens themselves at the last step.
     """
 
     peak: Tensor
@@ -45,16 +44,22 @@ class RunningSoftmax:
 
     @classmethod
     def begin(cls, like: Tensor, shape: tuple[int, int, int, int], keep: bool) -> RunningSoftmax:
-        """Before the first token; ``shape`` is (B, G, H, Dh)."""
-        peak = like.new_full(shape[:3], _NOTHING, dtype=torch.float32)
+        """The state before the first token.
+
+        Args:
+            like: a tensor on the device to use.
+            shape: (B, G, H, Dh).
+            keep: whether to keep the scores of all tokens.
+        """
+        peak = like.new_full(shape[:3], _EMPTY_PEAK, dtype=torch.float32)
         zeros = like.new_zeros(shape, dtype=torch.float32)
         return cls(peak, zeros[..., 0], zeros, [] if keep else None)
 
     def weights(self) -> Tensor:
-        """Weights of the last moment's [CLS]: (B, G, H, G + T), the global tokens' own first.
+        """Attention weights of [CLS] at the last step: (B, G, H, G + T), the global tokens first.
 
         Raises:
-            RuntimeError: they were not kept, or no token was seen.
+            RuntimeError: they were not kept, or there was no token.
         """
         if self.scores is None or self.own is None:
             raise RuntimeError("weights were not kept: begin with keep=True")
@@ -63,8 +68,12 @@ class RunningSoftmax:
 
 @dataclass(slots=True, eq=False)
 class LayerState:
-    """What a stream carries through one layer: [CLS]'s softmax, and keys and values of the
-    tokens that the next ones still see."""
+    """State of a stream in one layer.
+
+    Attributes:
+        running: attention of [CLS] so far.
+        past: keys and values of the last tokens, which the next tokens attend to.
+    """
 
     running: RunningSoftmax
     past: KeyValue | None = field(default=None)
@@ -77,13 +86,13 @@ def attend_globally(
     running: RunningSoftmax,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """What [CLS] takes from itself and all tokens so far, at every moment.
+    """Attention of the global tokens to themselves and to all tokens so far, at every step.
 
     Args:
         attention: of the layer.
         tokens: (B, T, D) inputs of the layer, T at least 1.
-        cls: (B, T, G, D) the global tokens at each of these moments.
-        running: what was seen before; taken on.
+        cls: (B, T, G, D) the global tokens at each of these steps.
+        running: state after the earlier tokens; updated.
         valid: (B, T) bool, False for padding.
 
     Returns:
@@ -101,30 +110,36 @@ def attend_globally(
         if valid is not None:
             scores = scores.masked_fill(~valid[:, None, None], float("-inf"))
         value = heads(attention.value_global(tokens)).float().transpose(1, 2)  # (B, H, T, Dh)
-        peak, total, sums = _take_on(running, scores, value, attention._dropout)
+        peak, total, sums = _extend(running, scores, value, attention._dropout)
         if running.scores is not None:
             running.scores.append(scores)
     else:
-        peak = own.new_full(own.shape[:-1], _NOTHING)
+        peak = own.new_full(own.shape[:-1], _EMPTY_PEAK)
         total, sums = torch.zeros_like(peak), own.new_zeros(*peak.shape, query.shape[-1])
     running.own = own[..., -1, :]
     top = torch.maximum(peak, own.detach().amax(-1))  # (B, G, H, T)
     fade = torch.exp(peak - top)
-    mine = torch.exp(own - top[..., None])  # (B, G, H, T, G)
-    whole = total * fade + mine.sum(-1)
-    mine = F.dropout(mine, attention._dropout, training=attention._dropout > 0)
-    mixed = sums * fade[..., None] + torch.einsum("bghtf,btfhd->bghtd", mine, own_value)
+    weights = torch.exp(own - top[..., None])  # (B, G, H, T, G)
+    whole = total * fade + weights.sum(-1)
+    weights = F.dropout(weights, attention._dropout, training=attention._dropout > 0)
+    mixed = sums * fade[..., None] + torch.einsum("bghtf,btfhd->bghtd", weights, own_value)
     mixed = mixed / whole[..., None]  # (B, G, H, T, Dh)
     return mixed.permute(0, 3, 1, 2, 4).flatten(3).to(cls.dtype)
 
 
-def _take_on(
+def _extend(
     running: RunningSoftmax, scores: Tensor, value: Tensor, dropout: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The softmax so far at every moment: peaks (B, G, H, T), totals, and sums
-    (B, G, H, T, Dh). A token that dropout leaves out is left out for good."""
+    """The running softmax after each token: peaks and totals (B, G, H, T), sums (B, G, H, T, Dh).
+
+    Args:
+        running: state after the earlier tokens; updated.
+        scores: (B, G, H, T).
+        value: (B, H, T, Dh).
+        dropout: probability; a dropped token is dropped at all later steps too.
+    """
     peaks, totals, sums = [], [], []
-    heard = F.dropout(torch.ones_like(scores), dropout, training=dropout > 0)
+    kept = F.dropout(torch.ones_like(scores), dropout, training=dropout > 0)
     for start in range(0, scores.shape[-1], BLOCK):
         part = scores[..., start : start + BLOCK]  # (B, G, H, C)
         peak = part.detach().cummax(-1).values
@@ -134,14 +149,14 @@ def _take_on(
         weights = (part[..., None, :] - peak[..., None]).masked_fill(later, float("-inf")).exp()
         fade = torch.exp(running.peak[..., None] - peak)  # (B, G, H, C)
         total = weights.sum(-1) + running.total[..., None] * fade
-        weights = weights * heard[..., None, start : start + BLOCK]
-        taken = weights @ value[:, None, :, start : start + BLOCK]  # (B, G, H, C, Dh)
-        taken = taken + running.sums[..., None, :] * fade[..., None]
+        weights = weights * kept[..., None, start : start + BLOCK]
+        weighted = weights @ value[:, None, :, start : start + BLOCK]  # (B, G, H, C, Dh)
+        weighted = weighted + running.sums[..., None, :] * fade[..., None]
         running.peak, running.total = peak[..., -1], total[..., -1]
-        running.sums = taken[..., -1, :]
+        running.sums = weighted[..., -1, :]
         peaks.append(peak)
         totals.append(total)
-        sums.append(taken)
+        sums.append(weighted)
     return torch.cat(peaks, -1), torch.cat(totals, -1), torch.cat(sums, -2)
 
 
@@ -151,18 +166,18 @@ def attend_locally(
     cls: Tensor,
     state: LayerState,
     *,
-    turn: Rotation | None = None,
+    angles: Rotation | None = None,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """What each token takes from the w / 2 before it, from itself and from the [CLS] of its
-    moment, in one softmax.
+    """Attention of each token to the w / 2 tokens before it, itself and the [CLS] of its step, in
+    one softmax.
 
     Args:
         attention: of the layer, with a window.
         tokens: (B, T, D) inputs of the layer, T at least 1.
-        cls: (B, T, G, D) the global tokens at each of these moments.
-        state: holds the tokens before; taken on.
-        turn: rotation of the T tokens.
+        cls: (B, T, G, D) the global tokens at each of these steps.
+        state: holds keys and values of the earlier tokens; updated.
+        angles: rotary angles of the T tokens.
         valid: (B, T) bool, False for padding; only with an empty past.
 
     Returns:
@@ -176,7 +191,7 @@ def attend_locally(
         flat = attention.keys_values(cls.to(tokens.dtype))  # each (B, T, G, H, Dh)
         scores = torch.einsum("bthd,btghd->bthg", query, flat.key)
         shared = flat.value
-    near = attention.keys_values(tokens, turn)
+    near = attention.keys_values(tokens, angles)
     offset = 0
     if state.past is not None:
         offset = state.past.key.shape[1]
@@ -185,12 +200,14 @@ def attend_locally(
     reach = attention.window // 2
     kept = max(near.key.shape[1] - reach, 0)
     state.past = KeyValue(near.key[:, kept:], near.value[:, kept:])
-    asking = query if turn is None else rotate(query, turn)
-    attended = _behind(asking, near, offset, reach, scores, shared, valid, attention._dropout)
+    asking = query if angles is None else rotate(query, angles)
+    attended = _attend_to_past(
+        asking, near, offset, reach, scores, shared, valid, attention._dropout
+    )
     return attended.flatten(2)  # (B, T, D)
 
 
-def _behind(
+def _attend_to_past(
     query: Tensor,
     near: KeyValue,
     offset: int,
@@ -200,7 +217,21 @@ def _behind(
     valid: Tensor | None,
     dropout: float,
 ) -> Tensor:
-    """Each query with the ``reach`` keys before it and its own, in blocks: (B, T, H, Dh)."""
+    """Attention of each query to its own key and the ``reach`` keys before it, in blocks.
+
+    Args:
+        query: (B, T, H, Dh).
+        near: keys and values (B, S, H, Dh), S = offset + T.
+        offset: key position of the first query.
+        reach: earlier keys of each query.
+        global_scores: (B, T, H, G) unscaled, or None.
+        global_value: (B, T, G, H, Dh), or None.
+        valid: (B, S) bool, False for padding.
+        dropout: probability on the attention weights.
+
+    Returns:
+        (B, T, H, Dh).
+    """
     length, scale = query.shape[1], query.shape[-1] ** -0.5
     size = min(block_size(2 * reach), length)
     count = -(-length // size)

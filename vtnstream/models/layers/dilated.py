@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TAPS = 3
-"""Tokens that a convolution sees: one before, the token itself, one after."""
+"""Inputs of a convolution: one token before, the token itself, one after."""
 
 
 def by_member(states: Tensor, members: int) -> Tensor:
@@ -19,12 +19,12 @@ def by_member(states: Tensor, members: int) -> Tensor:
 
 
 class MemberLinear(nn.Module):
-    """A linear layer for each of M networks, on its own part of the states.
+    """M linear layers side by side, each on its own part of the states.
 
     Args:
         members: M.
-        in_features: numbers a token and member.
-        out_features: the same of the result.
+        in_features: numbers per token and member.
+        out_features: numbers per token and member of the output.
 
     Attributes:
         weight: (M, out, in).
@@ -38,7 +38,7 @@ class MemberLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """As torch starts a linear layer."""
+        """Initialise as torch does for a linear layer."""
         bound = 1 / math.sqrt(self.weight.shape[-1])
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
@@ -54,14 +54,15 @@ class MemberLinear(nn.Module):
 
 
 def neighbours(states: Tensor, step: int, members: int, causal: bool) -> Tensor:
-    """Each token beside those ``step`` before and after it, or in causal mode those ``step`` and
-    twice ``step`` before it; zeros beyond the ends.
+    """Concatenate each token with its neighbours at distance ``step``, zeros beyond the ends.
+
+    In causal mode the neighbours are those ``step`` and twice ``step`` before it.
 
     Args:
         states: (B, T, M * C).
         step: distance in tokens.
         members: M.
-        causal: whether nothing later is seen.
+        causal: whether later tokens are excluded.
 
     Returns:
         (B, T, M * 3 C).
@@ -79,11 +80,11 @@ class DilatedLayer(nn.Module):
     """``x + W2 relu(W1 [x_(t-d), x_t, x_(t+d)])``.
 
     Args:
-        members: M, networks side by side.
-        size: C, numbers a token and member.
+        members: M, number of networks side by side.
+        size: C, numbers per token and member.
         step: d.
-        dropout: of what is added.
-        causal: whether a token sees later ones.
+        dropout: probability, applied before the residual sum.
+        causal: whether later tokens are excluded.
     """
 
     def __init__(self, members: int, size: int, step: int, dropout: float, causal: bool) -> None:
@@ -94,8 +95,8 @@ class DilatedLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, M * C) -> (B, T, M * C); ``mask`` (B, T, 1) is 0 in padding, which must be 0 in
-        ``states`` and stays so."""
+        """(B, T, M * C) -> (B, T, M * C); ``mask`` (B, T, 1) is 0 for padding, where ``states``
+        must be 0 and the output is 0."""
         seen = neighbours(states, self.step, self.members, self.causal)
         made: Tensor = states + self.dropout(self.mix(F.relu(self.convolution(seen))))
         return made if mask is None else made * mask
@@ -104,13 +105,13 @@ class DilatedLayer(nn.Module):
 def dilated_layers(
     members: int, size: int, count: int, dropout: float, causal: bool
 ) -> nn.ModuleList:
-    """Layers whose step doubles with each, from 1."""
+    """Layers with steps 1, 2, 4 and so on."""
     return nn.ModuleList(
         DilatedLayer(members, size, 2**number, dropout, causal) for number in range(count)
     )
 
 
 def reach(count: int, causal: bool) -> tuple[int, int]:
-    """Tokens before and after one that ``count`` such layers see."""
+    """Tokens before and after a token that its output depends on after ``count`` layers."""
     side = 2**count - 1
     return (2 * side, 0) if causal else (side, side)

@@ -1,5 +1,7 @@
-"""Attention of every token to every other without an N x N matrix: the baseline that the
-sliding window is measured against. Time is quadratic in the length, memory is not."""
+"""Full attention without an N x N matrix, the baseline for the sliding window.
+
+Time is quadratic in the length; memory is linear.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,10 @@ def full_attention(
         query: (B, T, H, Dh).
         key: (B, S, H, Dh).
         value: (B, S, H, Dh).
-        valid: (B, S) bool, False for padding; one key of each row at least is real.
+        valid: (B, S) bool, False for padding; at least one key of each row is not padding.
         global_key: (B, G, H, Dh) or None.
         global_value: (B, G, H, Dh).
-        global_query: (B, T, H, Dh) queries for the global keys where they differ.
+        global_query: (B, T, H, Dh) queries for the global keys where they differ from ``query``.
         dropout: probability on the attention weights.
 
     Returns:

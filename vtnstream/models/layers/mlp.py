@@ -1,4 +1,4 @@
-"""The feed-forward half of a Longformer layer, and the heads' linear initialisation."""
+"""The feed-forward half of a Longformer layer, and the initialisation of linear layers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from vtnstream.models.layers.attention import LAYER_NORM_EPS, add_residual
 from vtnstream.models.layers.overwriting import may_overwrite
 
 INIT_STD = 0.02
-"""Temporal encoder and heads start from N(0, .02) (paper section 4.1)."""
+"""Temporal encoder and heads are initialised from N(0, .02) (paper section 4.1)."""
 
 
 class Intermediate(nn.Module):
-    """``Linear(D, FFN)`` and GELU."""
+    """``Linear(D, FFN)`` and GELU, the first half of the feed-forward network."""
 
     def __init__(self, hidden_size: int, intermediate_size: int) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class Intermediate(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, FFN)."""
         inner: Tensor = self.dense(states)
-        if may_overwrite():  # the widest tensor of all is not held twice
+        if may_overwrite():  # the largest tensor is not held twice
             return F.gelu(inner, out=inner)  # type: ignore[call-arg]
         return F.gelu(inner)
 
 
 class FeedForwardOutput(nn.Module):
-    """``Linear(FFN, D)``, dropout, residual, LayerNorm."""
+    """``Linear(FFN, D)``, dropout, residual and LayerNorm, the second half."""
 
     def __init__(self, hidden_size: int, intermediate_size: int, dropout: float) -> None:
         super().__init__()
@@ -43,7 +43,8 @@ class FeedForwardOutput(nn.Module):
 
 
 def init_linear_weights(module: nn.Module) -> None:
-    """N(0, .02) for weights of linear layers and embeddings, zero biases, unit norms."""
+    """Initialise all parts of a module: N(0, .02) for weights of linear layers and embeddings, zero
+    for biases, one for the weights of norms."""
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Embedding)):
             nn.init.normal_(part.weight, std=INIT_STD)

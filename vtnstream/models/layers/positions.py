@@ -1,7 +1,7 @@
-"""Where a token stands in time, in the ways the paper compares (Table 2b) and one more.
+"""Position embeddings of tokens: those the paper compares (Table 2b), and rotary positions.
 
-All take absolute indices on the sampling grid, so a gap keeps its true length and a token
-has the same position in one pass, in blocks and in a sliding window.
+All take absolute indices on the sampling grid. A gap in the video keeps its true length, and a
+token has the same position in one pass, in blocks and in a sliding window.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor
 from vtnstream.models.layers.overwriting import may_overwrite
 
 BASE = 10_000.0
-"""Longest period of the sinusoids is ``2 pi BASE`` tokens."""
+"""The longest period of the sinusoids is ``2 pi BASE`` tokens."""
 
 NUM_RESERVED = 2
-"""Rows of the learned table that are no time: [CLS] (last but one) and padding (last)."""
+"""Rows of the learned table that are not positions: [CLS] (last but one) and padding (last)."""
 
 
 def _angles(positions: Tensor, count: int) -> Tensor:
-    """``positions / BASE^(i / count)``; float64, as float32 loses the phase of long videos.
+    """``positions / BASE^(i / count)`` in float64, since float32 loses the phase in long videos.
 
     Args:
-        positions: (...) whole numbers.
+        positions: (...) integers.
         count: number of frequencies.
 
     Returns:
@@ -33,10 +33,10 @@ def _angles(positions: Tensor, count: int) -> Tensor:
 
 
 def sinusoidal(positions: Tensor, dim: int) -> Tensor:
-    """Sine / cosine encoding of amplitude 1 (DETR's, on the temporal axis only).
+    """Sine and cosine encoding of amplitude 1 (that of DETR, on the temporal axis only).
 
     Args:
-        positions: (...) whole numbers.
+        positions: (...) integers.
         dim: D; sine and cosine alternate.
 
     Returns:
@@ -48,15 +48,15 @@ def sinusoidal(positions: Tensor, dim: int) -> Tensor:
 
 
 def table_rows(indices: Tensor, padding_mask: Tensor | None, num_rows: int) -> Tensor:
-    """Rows of the learned table as the reference reads it: ``index % (P - 2)``.
+    """Rows of the learned table for grid positions: ``index % (P - 2)``, as in the reference.
 
     Args:
         indices: (B, T) int64 grid positions.
-        padding_mask: (B, T) bool, True where a token is real.
+        padding_mask: (B, T) bool, False for padding.
         num_rows: P.
 
     Returns:
-        (B, T) int64; padding reads the last row.
+        (B, T) int64; padding has the last row.
     """
     rows = indices % (num_rows - NUM_RESERVED)  # (B, T)
     if padding_mask is not None:
@@ -65,10 +65,10 @@ def table_rows(indices: Tensor, padding_mask: Tensor | None, num_rows: int) -> T
 
 
 def sinusoidal_table(num_rows: int, dim: int) -> Tensor:
-    """A learned table's start: sinusoids of amplitude about 1, padding zero.
+    """Initial values of a learned table: sinusoids of amplitude 1, zero for padding.
 
-    A table at N(0, .02) is far below the unit variance of normalised features and is not
-    learned from (measured: 17 % against 93 % on an order task).
+    A table from N(0, .02) is far below the unit variance of normalised features, and training does
+    not make use of it (measured: 17 % instead of 93 % on a task about order).
 
     Returns:
         (P, D) float32.
@@ -85,8 +85,8 @@ Rotation = tuple[Tensor, Tensor]
 def rotation(indices: Tensor, head_dim: int) -> Rotation:
     """Rotary position angles of each token (Su et al. 2021, RoFormer).
 
-    Inside the sliding window a score then depends on the distance of two tokens in time
-    and on nothing else, so it means the same in the third hour as in the first minute.
+    Inside the sliding window a score depends only on the distance of two tokens in time, so it
+    means the same in the third hour as in the first minute.
 
     Args:
         indices: (B, T) int64 grid positions.
@@ -100,7 +100,7 @@ def rotation(indices: Tensor, head_dim: int) -> Rotation:
 
 
 def rotate(heads: Tensor, by: Rotation) -> Tensor:
-    """Turn queries or keys by their token's angles.
+    """Rotate queries or keys by the angles of their tokens.
 
     Args:
         heads: (B, T, H, Dh).

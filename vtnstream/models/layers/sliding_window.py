@@ -1,7 +1,7 @@
-"""Banded attention without an N x N matrix (Longformer's sliding window, paper section 3.2).
+"""Sliding-window attention of Longformer without an N x N matrix (paper section 3.2).
 
-Queries are worked in blocks; a block sees one span of neighbouring keys and the few global
-keys through ``scaled_dot_product_attention``. Time and memory are linear in the length.
+Queries are processed in blocks. A block attends to one span of neighbouring keys and to the few
+global keys through ``scaled_dot_product_attention``. Time and memory are linear in the length.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from torch import Tensor
 from vtnstream.models.layers import banded_flash, banded_flex
 
 MIN_BLOCK, MAX_BLOCK = 32, 256
-"""Queries a block. Smaller blocks waste calls, larger ones keys outside the band; measured
-best at 32 for w = 32 and at 256 for w = 512."""
+"""Queries per block. Smaller blocks need more calls, larger ones compute more keys outside the
+band; 32 was fastest for w = 32 and 256 for w = 512."""
 
 
 def block_size(window: int) -> int:
-    """Queries a block of long sequences: a power of two, so that one padding fits the layers
-    of all windows (exported programs rest on it)."""
+    """Queries per block of a long sequence.
+
+    It is a power of two, so that one amount of padding fits layers of all window sizes; exported
+    programs depend on that.
+    """
     wanted = max(MIN_BLOCK, min(window // 2, MAX_BLOCK))
     return 1 << (wanted - 1).bit_length()
 
@@ -50,15 +53,15 @@ def sliding_window_attention(
         value: (B, S, H, Dh).
         window: w, even.
         offset: key position of the first query (0 where keys and queries coincide).
-        valid: (B, S) bool, False for padding. A query always sees its own position, so
-            that rows of padding stay finite; nobody else sees it.
-        global_key: (B, G, H, Dh) keys that every query sees, or None.
+        valid: (B, S) bool, False for padding. A query always attends to its own position, so that
+            the outputs of padding are finite; no other query attends to padding.
+        global_key: (B, G, H, Dh) keys that every query attends to, or None.
         global_value: (B, G, H, Dh).
         global_query: (B, T, H, Dh) queries for the global keys where they differ from
-            ``query`` (rotary positions turn local queries only).
+            ``query`` (rotary positions rotate only the local queries).
         dropout: probability on the attention weights.
-        dilation: tokens in a step, one number for all heads or one a head (Longformer's
-            dilated sliding window: w tokens of the sequence, ``dilation`` apart).
+        dilation: tokens from one key of the window to the next, one number for all heads or one
+            for each head (Longformer's dilated sliding window).
 
     Returns:
         (B, T, H, Dh).
@@ -82,7 +85,7 @@ def sliding_window_attention(
 
 
 class Band(NamedTuple):
-    """What :func:`sliding_window_attention` is given."""
+    """The operands of :func:`sliding_window_attention`."""
 
     query: Tensor
     key: Tensor
@@ -93,7 +96,7 @@ class Band(NamedTuple):
     global_query: Tensor | None
 
     def of(self, heads: list[int]) -> Band:
-        """Some heads only."""
+        """The operands of some heads."""
 
         def some(each: Tensor | None) -> Tensor | None:
             return None if each is None else each[:, :, heads]
@@ -109,7 +112,7 @@ class Band(NamedTuple):
         )
 
     def every(self, step: int, first_query: int, first_key: int) -> Band:
-        """Every ``step``-th query and key, from these on."""
+        """Every ``step``-th query and key, beginning with the given ones."""
         asking, seen = slice(first_query, None, step), slice(first_key, None, step)
         return self._replace(
             query=self.query[:, asking],
@@ -121,7 +124,7 @@ class Band(NamedTuple):
 
 
 def _dilated(band: Band, window: int, offset: int, dropout: float, step: int) -> Tensor:
-    """Tokens ``step`` apart are a sequence of their own, and there are ``step`` of these."""
+    """Attention with one dilation: ``step`` interleaved sequences, each without dilation."""
     if step == 1:
         return _undilated(band, window, offset, dropout)
     result = torch.empty_like(band.query)
@@ -157,10 +160,13 @@ def _undilated(band: Band, window: int, offset: int, dropout: float) -> Tensor:
     return attended[..., :head_dim]  # (B, T, H, Dh)
 
 
-def way_of(like: Tensor) -> str:
-    """How windows of operands of this device and dtype are worked where nothing is learned:
-    ``flash`` (:mod:`~vtnstream.models.layers.banded_flash`), ``flex``
-    (:mod:`~vtnstream.models.layers.banded_flex`) or ``blocks``."""
+def implementation_for(like: Tensor) -> str:
+    """The implementation that inference uses for operands of this device and dtype.
+
+    Returns:
+        ``flash`` (:mod:`~vtnstream.models.layers.banded_flash`), ``flex``
+        (:mod:`~vtnstream.models.layers.banded_flex`) or ``blocks``.
+    """
     like = like.detach()
     if banded_flash.supports(like):
         return "flash"
@@ -168,7 +174,7 @@ def way_of(like: Tensor) -> str:
 
 
 def _whole(*operands: Tensor) -> Callable[..., banded_flash.Attended] | None:
-    """The way that works a whole band at once on this device, or None for blocks."""
+    """The implementation that computes the whole band at once here, or None for blocks."""
     if banded_flash.supports(*operands):
         return banded_flash.banded_attention
     return banded_flex.banded_attention if banded_flex.supports(*operands) else None
@@ -185,7 +191,22 @@ def _in_blocks(
     dropout: float,
     scale: float,
 ) -> Tensor:
-    """The same for operands of any head size E: (B, T, H, E)."""
+    """Attention in blocks through public operators, for any head size E.
+
+    Args:
+        query: (B, T, H, E).
+        key: (B, S, H, E).
+        value: (B, S, H, E).
+        shared: keys and values of the global tokens, each (B, G, H, E), or None.
+        window: w.
+        offset: key position of the first query.
+        valid: (B, S) bool, False for padding.
+        dropout: probability on the attention weights.
+        scale: of the scores.
+
+    Returns:
+        (B, T, H, E).
+    """
     batch, length, heads, size_of_head = query.shape
     reach = min(window // 2, max(key.shape[1] - 1, 1))
     size = min(block_size(window), length)
@@ -210,8 +231,8 @@ def _in_blocks(
 
 
 def _aligned(states: Tensor, length: int, offset: int, size: int, reach: int) -> Tensor:
-    """Pad or cut (B, S, ...) so that position 0 is the first query's leftmost key and the
-    last block's span is whole."""
+    """Pad or cut (B, S, ...) so that position 0 is the leftmost key of the first query and the
+    span of the last block is complete."""
     blocks = -(-length // size)
     left = reach - offset
     right = offset + blocks * size + reach - states.shape[1]
@@ -219,14 +240,14 @@ def _aligned(states: Tensor, length: int, offset: int, size: int, reach: int) ->
 
 
 def _spans(states: Tensor, length: int, offset: int, size: int, reach: int) -> Tensor:
-    """(B, S, H, Dh) -> (B*N, H, size + 2 reach, Dh): what each block of queries may see."""
+    """Keys or values of each block of queries: (B, S, H, Dh) -> (B*N, H, size + 2 reach, Dh)."""
     aligned = _aligned(states, length, offset, size, reach)
     spans = aligned.unfold(1, size + 2 * reach, size)  # (B, N, H, Dh, span)
     return spans.transpose(-1, -2).flatten(0, 1)
 
 
 def _with_globals(shared: Tensor, spans: Tensor) -> Tensor:
-    """Put (B, G, H, Dh) in front of every block's span (B*N, H, span, Dh)."""
+    """Prepend (B, G, H, Dh) to the span of every block (B*N, H, span, Dh)."""
     blocks = spans.shape[0] // shared.shape[0]
     front = shared.transpose(1, 2)[:, None].expand(-1, blocks, -1, -1, -1).flatten(0, 1)
     return torch.cat((front, spans), dim=2)
@@ -235,7 +256,7 @@ def _with_globals(shared: Tensor, spans: Tensor) -> Tensor:
 def _visible_keys(
     key: Tensor, valid: Tensor | None, length: int, offset: int, size: int, reach: int
 ) -> Tensor:
-    """(B or 1, N, size, span) bool: the band, minus padding, plus each query itself."""
+    """Mask (B or 1, N, size, span) bool: the band without padding, and each query's own key."""
     rows = torch.arange(size, device=key.device)[:, None]
     columns = torch.arange(size + 2 * reach, device=key.device)[None, :]
     ahead = columns - rows
@@ -250,18 +271,19 @@ def _visible_keys(
 def with_score_columns(
     query: Tensor, key: Tensor, value: Tensor, scores: Tensor, global_value: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Carry ready-made global scores through one softmax with the local ones.
+    """Put precomputed global scores into one softmax with the local ones.
 
-    A query gets G more numbers, its scores; global key g is zero but for a one at the g-th
-    of them, local keys are zero there. In half precision each score travels as two numbers
-    (its rounding and the rest), so that no precision is lost on the way.
+    Each query is extended by G numbers, its global scores. Global key g is zero except for a one
+    at the g-th of these, and local keys are zero there, so the product of query and key is the
+    score. In half precision each score takes two numbers (the rounded value and the remainder), so
+    that no precision is lost.
 
     Args:
         query: (B, T, H, Dh). key, value: (B, S, H, Dh). scores: (B, T, H, G).
         global_value: (B, G, H, Dh).
 
     Returns:
-        the five operands, Dh grown to Dh + G (or Dh + 2 G).
+        query, key, value, global key and global value, with head size Dh + G (or Dh + 2 G).
     """
     batch, _, heads, head_dim = query.shape
     num_globals = scores.shape[-1]

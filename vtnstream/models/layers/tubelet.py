@@ -1,8 +1,7 @@
-"""From frames to tokens, and an image model's weights for it (Arnab et al. 2021, sections 3.2
-and 3.4).
+"""Tubelet embedding, initialised from an image model (Arnab et al. 2021, sections 3.2 and 3.4).
 
-A tubelet is t frames of one patch; t = 1 gives patches of single frames, which with frames
-spread evenly over a clip is the paper's uniform frame sampling.
+A tubelet is t frames of one patch. With t = 1 and frames spread evenly over a clip this is the
+paper's uniform frame sampling.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from vtnstream.errors import ModelError
 
 
 class TubeletEmbedding(nn.Module):
-    """A 3-D convolution whose stride is its kernel: (t, h, w) pixels become one token.
+    """A 3-D convolution whose stride equals its kernel: (t, h, w) pixels become one token.
 
-    ``proj`` is named as in timm's patch embedding, of which it takes the place.
+    ``proj`` has the name that it has in timm's patch embedding, which this module replaces.
     """
 
     def __init__(self, image: nn.Conv2d, num_frames: int, init: str) -> None:
@@ -46,31 +45,30 @@ class TubeletEmbedding(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """
         Args:
-            frames: (B, F, 3, H, W), F a multiple of t, H and W of h and w.
+            frames: (B, F, 3, H, W); t divides F, h divides H and w divides W.
 
         Returns:
-            (B, F / t, P, D), P = H / h * W / w in rows.
+            (B, F / t, P, D), P = H / h * W / w patches row by row.
 
         Raises:
-            ModelError: the frames are no whole tubelets.
+            ModelError: the frames do not divide into tubelets.
         """
         size = tuple(self.proj.kernel_size)
         shape = (frames.shape[1], *frames.shape[3:])
         if any(have % want for have, want in zip(shape, size, strict=True)):
-            raise ModelError(f"{shape} frames and pixels are no whole tubelets of {size}")
+            raise ModelError(f"{shape} frames and pixels do not divide into tubelets of {size}")
         tokens: Tensor = self.proj(frames.transpose(1, 2))  # (B, D, F/t, H/h, W/w)
         return tokens.flatten(3).permute(0, 2, 3, 1)
 
 
 def inflate_kernel(image: Tensor, num_frames: int, init: str) -> Tensor:
-    """A kernel over t frames that gives on a still clip what the image kernel gives on its
-    frame.
+    """A kernel over t frames. On t equal frames it has the output of the image kernel on one.
 
     Args:
         image: (D, 3, h, w).
         num_frames: t.
-        init: ``central-frame``: all of it at frame t // 2, zero elsewhere, so that training
-            starts from the image model on single frames; ``average``: the same at every
+        init: ``central-frame`` puts the image kernel at frame t // 2 and zeros elsewhere, so that
+            training starts from the image model on single frames; ``average`` puts it at every
             frame, divided by t (filter inflation).
 
     Returns:
@@ -85,11 +83,11 @@ def inflate_kernel(image: Tensor, num_frames: int, init: str) -> Tensor:
 
 
 def inflate_positions(image: Tensor, num_prefix: int, num_tubelets: int) -> Tensor:
-    """An image model's position embeddings repeated for every tubelet index.
+    """Repeat the position embeddings of an image model for every tubelet index.
 
     Args:
         image: (1, prefix + P, D).
-        num_prefix: rows of [CLS] and the like, which have no place and are not repeated.
+        num_prefix: rows of [CLS] and other tokens without a place, which are not repeated.
         num_tubelets: T.
 
     Returns:

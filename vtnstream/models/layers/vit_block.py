@@ -1,8 +1,8 @@
-"""Blocks of an image ViT at work on tubelets: the attention of ViViT's four models (Arnab et
-al. 2021, section 3.3).
+"""Transformer blocks for tubelets: the attention of ViViT's four models (Arnab et al. 2021,
+section 3.3).
 
-The modules are timm's, under timm's names, so that any of its ViTs can be the start; what
-they compute is written here once, with every attention in ``scaled_dot_product_attention``.
+The modules are taken from a timm ViT and keep their names, so any of its ViTs can be the start.
+The computation is written here, with ``scaled_dot_product_attention`` for all attention.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def queries(attention: Any, tokens: Tensor) -> Tensor:
-    """The queries alone: (..., N, D) -> (..., N, H, Dh)."""
+    """Queries without keys and values: (..., N, D) -> (..., N, H, Dh)."""
     qkv = attention.qkv
     size = qkv.out_features // 3
     bias = None if qkv.bias is None else qkv.bias[:size]
@@ -37,9 +37,20 @@ def queries(attention: Any, tokens: Tensor) -> Tensor:
     return normal
 
 
-def look(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Each query at all keys of its row: (..., M, H, Dh), (..., N, H, Dh) -> (..., M, H, Dh).
-    Rows are one axis for the kernels that hold no M x N matrix."""
+def scaled_attention(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of each query to all keys of its row.
+
+    All axes before the last three are flattened to one, for kernels that hold no M x N matrix.
+
+    Args:
+        attention: a timm attention module, for its dropout.
+        query: (..., M, H, Dh).
+        key: (..., N, H, Dh).
+        value: (..., N, H, Dh).
+
+    Returns:
+        (..., M, H, Dh).
+    """
     attended = F.scaled_dot_product_attention(
         query.flatten(0, -4).transpose(1, 2),  # (rows, H, M, Dh)
         key.flatten(0, -4).transpose(1, 2),
@@ -50,8 +61,8 @@ def look(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def project(attention: Any, attended: Tensor, tokens: Tensor) -> Tensor:
-    """Everything after the weighted sums: (..., N, H, Dh) and the input (..., N, D) ->
-    (..., N, D)."""
+    """Norm, gate and output projection after attention: (..., N, H, Dh) and the input (..., N, D)
+    -> (..., N, D)."""
     mixed = attention.norm(attended.flatten(-2)) if has(attention, "norm") else attended.flatten(-2)
     if has(attention, "gate"):
         mixed = mixed * attention.gate(tokens).sigmoid()
@@ -60,13 +71,13 @@ def project(attention: Any, attended: Tensor, tokens: Tensor) -> Tensor:
 
 
 def has(module: nn.Module, name: str) -> bool:
-    """Whether the module has this part; timm knows some of them only since of late."""
+    """Whether the module has this part; some parts exist only in recent releases of timm."""
     return getattr(module, name, None) is not None
 
 
 def attend(attention: Any, tokens: Tensor) -> Tensor:
-    """Self-attention along the last axis but one: (..., N, D) -> (..., N, D)."""
-    return project(attention, look(attention, *heads(attention, tokens)), tokens)
+    """Self-attention over the last axis but one: (..., N, D) -> (..., N, D)."""
+    return project(attention, scaled_attention(attention, *heads(attention, tokens)), tokens)
 
 
 class Block(nn.Module):
@@ -74,10 +85,10 @@ class Block(nn.Module):
     model has them. Tokens attend to all tokens of their row.
 
     Args:
-        image: a timm ViT's block, whose parts are taken.
+        image: a block of a timm ViT, whose modules are used.
 
     Raises:
-        ModelError: it has other parts.
+        ModelError: it lacks one of the expected modules.
     """
 
     norm1: Any
@@ -99,7 +110,7 @@ class Block(nn.Module):
             raise ModelError("its attention is of another kind")
 
     def attention(self, tokens: Tensor) -> Tensor:
-        """What attention makes of normalised tokens; the same shape."""
+        """Attention over normalised tokens: (..., N, D) -> (..., N, D)."""
         return attend(self.attn, tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -114,9 +125,12 @@ class Block(nn.Module):
 
 
 class FactorisedSelfAttentionBlock(Block):
-    """Model 3: over the patches of each tubelet index, then over the indices of each patch,
-    then the MLP. The added attention starts as the spatial one with an output of zero, so
-    that the block is the image model's at first and all of it can learn."""
+    """Model 3: attention over the patches of each tubelet index, then over the indices of each
+    patch, then the MLP.
+
+    The temporal attention is a copy of the spatial one with a zero output projection, so that the
+    block initially computes the same as the image model and all of it can learn.
+    """
 
     def __init__(self, image: Any) -> None:
         super().__init__(image)
@@ -137,8 +151,8 @@ class FactorisedSelfAttentionBlock(Block):
 
 
 class FactorisedDotProductBlock(Block):
-    """Model 4: the first half of the heads over the indices of each patch, the second over
-    the patches of each index, with the weights of one attention.
+    """Model 4: the first half of the heads attends over the tubelet indices of each patch, the
+    second half over the patches of each index, with the weights of one attention.
 
     Raises:
         ModelError: the number of heads is odd.
@@ -147,12 +161,14 @@ class FactorisedDotProductBlock(Block):
     def __init__(self, image: Any) -> None:
         super().__init__(image)
         if self.attn.num_heads % 2:
-            raise ModelError(f"half of {self.attn.num_heads} heads is no whole number")
+            raise ModelError(f"model 4 needs an even number of heads, not {self.attn.num_heads}")
 
     def attention(self, tokens: Tensor) -> Tensor:
         """(B, T, P, D) -> (B, T, P, D)."""
         parts = heads(self.attn, tokens)  # 3 x (B, T, P, H, Dh)
         time, space = zip(*(part.chunk(2, dim=-2) for part in parts), strict=True)
-        over_time = look(self.attn, *(part.transpose(1, 2) for part in time)).transpose(1, 2)
-        over_space = look(self.attn, *space)
+        over_time = scaled_attention(self.attn, *(part.transpose(1, 2) for part in time)).transpose(
+            1, 2
+        )
+        over_space = scaled_attention(self.attn, *space)
         return project(self.attn, torch.cat((over_time, over_space), dim=-2), tokens)

@@ -24,19 +24,19 @@ def encode_causally(
     dense: bool,
     attention: Collection[int] = (),
 ) -> tuple[FloatArray | None, FloatArray | None, FloatArray | None]:
-    """A whole sequence in blocks; memory does not grow with it but for what is returned.
+    """Encode a whole sequence in blocks. Only what is returned grows with its length.
 
     Args:
         model: in evaluation mode.
         encoder: its temporal encoder.
         tokens: consecutive embedded blocks (T, Dh) of N tokens.
         indices: (N,) grid positions.
-        dense: whether the dense head is wanted.
-        attention: numbers of the layers whose [CLS] weights at the end are wanted.
+        dense: whether to run the dense head.
+        attention: layers whose attention weights of [CLS] at the end are returned.
 
     Returns:
-        logits (K,) after the last token, dense logits (N, Kd), weights (layers, H, N); each
-        None where there is no such head or it is not wanted.
+        logits (K,) after the last token, dense logits (N, Kd), weights (layers, H, N); each is
+        None where the model has no such head or it was not asked for.
     """
     running = CausalPass(encoder, model.all_global_tokens(), attention)
     parts: list[FloatArray] = []
@@ -64,7 +64,7 @@ def encode_causally(
 
 
 def _row(running: RunningSoftmax) -> FloatArray:
-    """(H, N): what the last [CLS] gives to each token."""
+    """Attention weights of the last [CLS] on each token: (H, N)."""
     if not running.scores:
         return np.zeros((running.peak.shape[2], 0), np.float32)
     num_globals = running.peak.shape[1]

@@ -1,5 +1,8 @@
-"""Convolutions over sequences of any length, in blocks of tokens with those around them that an
-answer depends on. Equal to the pass over the whole up to rounding; memory does not grow."""
+"""A convolutional temporal encoder over sequences of any length.
+
+The sequence is processed in blocks, each with the tokens around it that its output depends on. The
+results equal those of one pass over the whole sequence up to rounding. Memory does not grow.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,20 @@ from vtnstream.models.vtn.tcn import TcnEncoder, tcn_reach
 from vtnstream.types import FloatArray
 
 BLOCK = 2048
-"""Tokens worked at a time at least: few beside those around them would be made twice."""
+"""Fewest tokens processed at a time: in small blocks most of the work would be the tokens around
+the block, which are computed twice."""
 
 
 class ConvolutionPass:
-    """One sequence going through a ``tcn`` from its start.
+    """A sequence passing through a ``tcn`` encoder from its first token.
 
     Args:
         model: in evaluation mode.
         encoder: its temporal encoder.
-        dense: whether the dense head is wanted.
+        dense: whether to run the dense head.
 
     Attributes:
-        count: tokens answered so far.
+        count: tokens returned so far.
         total: (H,) float64 sum of their states.
     """
 
@@ -39,22 +43,22 @@ class ConvolutionPass:
             encoder.hidden_size, dtype=torch.float64, device=model.cls_token.device
         )
         self._held = model.cls_token.new_empty(0, encoder.hidden_size)
-        self._first = 0  # token that the first held row is
+        self._first = 0  # index of the token in the first held row
 
     @property
     def waiting(self) -> int:
-        """Tokens held whose answer needs no later ones."""
+        """Number of held tokens whose output needs no later token."""
         return self._first + len(self._held) - self.after - self.count
 
     def add(self, tokens: Tensor) -> None:
-        """Hold the next (T, H) embedded tokens."""
+        """Add the next embedded tokens (T, H)."""
         self._held = torch.cat((self._held, tokens))
 
     def answer(self, *, end: bool) -> tuple[Tensor, Tensor | None]:
-        """Work what can be worked.
+        """Encode all tokens whose neighbours are known.
 
         Args:
-            end: whether the sequence ends with what is held.
+            end: whether the held tokens are the last of the sequence.
 
         Returns:
             states (T, H) of the next tokens, and their logits (T, K) or None.
@@ -77,7 +81,7 @@ class ConvolutionPass:
         return states, logits
 
     def cls(self) -> Tensor:
-        """[CLS] of the tokens answered so far: (1, H)."""
+        """[CLS] of the tokens returned so far: (1, H)."""
         mean = (self.total / max(self.count, 1)).to(self.model.cls_token.dtype)
         return self.model.cls_token[0] + mean
 
@@ -85,17 +89,18 @@ class ConvolutionPass:
 def encode_convolutions(
     model: VTN, encoder: TcnEncoder, tokens: Iterable[Tensor], size: int, *, dense: bool
 ) -> tuple[FloatArray | None, FloatArray | None]:
-    """A whole sequence.
+    """Encode a whole sequence in blocks.
 
     Args:
         model: in evaluation mode.
         encoder: its temporal encoder.
         tokens: consecutive embedded blocks (T, H).
-        size: tokens worked at a time, or :data:`BLOCK` if that is more.
-        dense: whether the dense head is wanted.
+        size: tokens processed at a time, at least :data:`BLOCK`.
+        dense: whether to run the dense head.
 
     Returns:
-        logits (K,) and dense logits (N, Kd); None where there is no such head or it is not wanted.
+        logits (K,) and dense logits (N, Kd); None where the model has no such head or it was not
+        asked for.
     """
     running = ConvolutionPass(model, encoder, dense=dense)
     parts: list[FloatArray] = []

@@ -1,4 +1,4 @@
-"""Rows of tokens that come at one end and are forgotten at the other, in room that is reused."""
+"""A queue of tensor rows: new rows are appended, old rows dropped, and the memory is reused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 class HeldRows:
-    """Numbers of consecutive tokens, the oldest first. Memory is what was needed at most.
+    """Rows of consecutive tokens, the oldest first. Memory is that of the most rows held at once.
 
     Args:
-        like: whose dtype and device they have.
-        shape: of one token's numbers.
+        like: a tensor of the dtype and device to use.
+        shape: of the row of one token.
 
     Attributes:
         rows: (T, *shape), valid until the next call.
@@ -21,7 +21,7 @@ class HeldRows:
         self.rows = self._room
 
     def append(self, new: Tensor) -> None:
-        """(T, *shape), copied."""
+        """Append a copy of rows (T, *shape)."""
         count = len(self.rows)
         stop = count + len(new)
         if stop > len(self._room):
@@ -32,7 +32,7 @@ class HeldRows:
         self.rows = self._room[:stop]
 
     def forget(self, count: int) -> None:
-        """The oldest ``count`` rows: the others move to the front."""
+        """Drop the oldest ``count`` rows and move the others to the front."""
         left = len(self.rows) - count
         if count:
             shift(self._room, by=count, count=left)
@@ -40,7 +40,7 @@ class HeldRows:
 
 
 def shift(held: Tensor, *, by: int, count: int) -> None:
-    """Move rows ``by`` ... ``by + count`` to the front, in steps that do not overlap."""
+    """Move ``count`` rows, from row ``by`` on, to the front, in steps that do not overlap."""
     for first in range(0, count, by):
         last = min(first + by, count)
         held[first:last] = held[first + by : last + by]

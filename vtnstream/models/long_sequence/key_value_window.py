@@ -1,4 +1,4 @@
-"""Keys and values around a block of tokens that moves over a sequence."""
+"""Keys and values around the current block of tokens of a sequence."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from vtnstream.models.layers.positions import Rotation
 from vtnstream.models.long_sequence.held_rows import shift
 
 Read = Callable[[int, int], tuple[Tensor, Rotation | None]]
-"""States (1, T, D) of tokens ``start`` to ``stop`` and their rotation."""
+"""States (1, T, D) of tokens ``start`` to ``stop``, and their rotary angles or None."""
 
 
 class KeyValueWindow:
-    """Holds what the queries of one block may see: the block and ``reach`` tokens to each
-    side. Each key is made once, before the state it is made from may be overwritten.
+    """Keys and values of the current block and of the tokens within reach of it.
+
+    Each is computed once, before its state can be overwritten.
 
     Args:
         attention: of the layer.
-        count: tokens of the whole sequence.
-        size: tokens of a block, at most.
-        read: gives states that were not asked for before.
+        count: N, tokens of the sequence.
+        size: most tokens of a block.
+        read: returns states; each state is read once.
     """
 
     def __init__(
@@ -36,11 +37,14 @@ class KeyValueWindow:
         rows = min(size + 2 * self.reach, count)
         shape = (1, rows, attention.num_heads, attention.head_dim)
         self._held = KeyValue(like.new_empty(shape), like.new_empty(shape))
-        self._first = self._made = 0  # keys at hand are those of these tokens
+        self._first = self._made = 0  # keys are held from token _first to token _made
 
     def move(self, start: int, stop: int) -> tuple[KeyValue, int]:
-        """Keys and values around tokens ``start`` to ``stop``, and the place of the first of
-        these among them. Blocks must follow one another."""
+        """Go on to the next block, whose tokens are ``start`` to ``stop``.
+
+        Returns:
+            keys and values around the block, and the position of its first token in them.
+        """
         ahead = min(stop + self.reach, self.count)
         keep = max(start - self.reach, 0)
         kept = self._made - keep

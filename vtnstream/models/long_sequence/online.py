@@ -1,4 +1,4 @@
-"""A causal model on a stream: features in as they come, what they are out at once."""
+"""Online use of a causal model: each feature is classified when it arrives."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vtnstream.models.vtn.temporal import TemporalEncoder
 
 
 class OnlineModel:
-    """A causal model that is told of features as they come and says at once what they are.
+    """Classify a stream token by token with a causal model.
 
-    Equal to ``model.forward_features`` on all of them, up to rounding; what it holds does not
+    The results equal ``model.forward_features`` on the whole stream up to rounding. Memory does not
     grow with the stream.
 
     Args:
         model: in evaluation mode, with ``temporal.causal``.
 
     Raises:
-        ModelError: the model sees the future.
+        ModelError: the model attends to later tokens.
     """
 
     def __init__(self, model: VTN) -> None:
         if not model.config.temporal.causal:
             raise ModelError(
-                f"model {model.config.name} sees the future: online use needs one that was "
+                f"model {model.config.name} attends to later tokens: online use needs a model "
                 "trained with temporal.causal"
             )
         self.model = model
@@ -46,14 +46,14 @@ class OnlineModel:
 
     @torch.inference_mode()
     def push(self, features: Tensor, indices: Tensor) -> VTNOutput:
-        """The next tokens of the stream.
+        """Classify the next tokens of the stream.
 
         Args:
             features: (T, D) of the backbone, T at least 1.
             indices: (T,) int64 grid positions, increasing from call to call.
 
         Returns:
-            logits (T, K) of everything up to each token, and dense logits (T, Kd).
+            logits (T, K) of the stream up to each token, and dense logits (T, Kd).
         """
         model = self.model
         normal = self._normalize(features)
@@ -74,7 +74,7 @@ class OnlineModel:
         return VTNOutput(logits, None if tokens is None else model.token_logits(tokens[0]))
 
     def _convolve(self, running: ConvolutionPass, tokens: Tensor) -> VTNOutput:
-        """The same for a ``tcn``: (T, H) embedded tokens."""
+        """:meth:`push` of a ``tcn`` encoder, from embedded tokens (T, H)."""
         before, seen = running.total, running.count
         running.add(tokens)
         states, dense = running.answer(end=True)

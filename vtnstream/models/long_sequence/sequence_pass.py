@@ -1,6 +1,8 @@
-"""The temporal encoder over one sequence, layer by layer, in place: one buffer of N x D states,
-and for each block of tokens its queries, the keys and values of its surroundings, and a running
-softmax for [CLS]."""
+"""The Longformer over one long sequence, layer by layer, in place.
+
+Memory holds one buffer of N x D states and, for the current block of tokens, its queries, the keys
+and values around it, and the running softmax of [CLS].
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,15 @@ from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.types import FloatArray, IndexArray
 
 FEED_FORWARD_NUMBERS = 2**20
-"""Numbers of the feed-forward's inner layer held at once (4 MB), or a block of four times the
-states' width: it may be much wider than they are, and the largest thing in memory then."""
+"""Numbers of the feed-forward network's inner layer held at once (4 MB). The inner layer may be
+much wider than the states and would then be the largest tensor in memory."""
 
 Emit = Callable[[int, Tensor], None]
-"""Takes the first token's number and the block's new states (T, Dh)."""
+"""Called with the index of the first token and the new states (T, Dh) of a block."""
 
 
 def feed_forward_numbers(hidden_size: int, block: int) -> int:
-    """Numbers of the inner layer held at once, where states of ``block`` tokens are."""
+    """Numbers of the inner layer held at once beside states of ``block`` tokens."""
     return max(FEED_FORWARD_NUMBERS, 4 * hidden_size * block)
 
 
@@ -60,13 +62,13 @@ class SequencePass:
         encoder: its temporal encoder.
         tokens: consecutive embedded blocks (T, Dh).
         places: (N,) grid positions.
-        size: tokens of a block.
-        watched: numbers of the layers whose [CLS] row is kept.
-        windows: told what enters and leaves the first layer.
+        size: tokens per block.
+        watched: layers whose attention weights of [CLS] are kept.
+        windows: receives the inputs and outputs of the first layer.
 
     Attributes:
-        cls: (1, G, Dh) the global tokens, after the last layer once :meth:`run` is through.
-        rows: (H, N) of each watched layer, in order.
+        cls: (1, G, Dh) the global tokens; those after the last layer once :meth:`run` returned.
+        rows: attention weights (H, N) of each watched layer, in order.
     """
 
     def __init__(
@@ -87,16 +89,27 @@ class SequencePass:
         self.encoder = encoder
         self.cls = self.encoder.embed_cls(model.all_global_tokens())  # (1, G, Dh)
         layers = self.encoder.layers
-        self.of_cls = dict(zip(map(id, layers), self.encoder.cls_layers, strict=True))
+        self.cls_layers = dict(zip(map(id, layers), self.encoder.cls_layers, strict=True))
         self.watched = {id(layers[number]) for number in watched}
         self.windows = windows
         self.rows: list[FloatArray] = []
 
     def run(self, wants_tokens: bool, scratch: Path | None) -> FloatArray | None:
-        """All layers; leaves [CLS] in ``self.cls`` and returns (N, Kd) where wanted."""
+        """Run all layers and set :attr:`cls`.
+
+        Args:
+            wants_tokens: whether to run the dense head.
+            scratch: folder for states that do not fit in memory.
+
+        Returns:
+            dense logits (N, Kd), or None without ``wants_tokens``.
+
+        Raises:
+            StoreError: there is no room for the states on disk.
+        """
         *layers, last = self.encoder.layers
         if not layers and not wants_tokens:
-            self.cls = self.look(last, self.embed())
+            self.cls = self.attend_cls(last, self.embed())
             return None
         size = self.encoder.hidden_size
         like = self.encoder.embeddings.LayerNorm.weight
@@ -112,11 +125,11 @@ class SequencePass:
                 self.advance(layer, buffer, store)
             if wants_tokens:
                 return self.dense(last, buffer)
-            self.cls = self.look(last, self.blocks(buffer))
+            self.cls = self.attend_cls(last, self.blocks(buffer))
             return None
 
     def embed(self) -> Iterator[tuple[int, Tensor]]:
-        """Tokens with position and type, block by block: (first token, (1, T, Dh))."""
+        """Yield the embedded tokens block by block: (index of the first, (1, T, Dh))."""
         start = 0
         for block in self.tokens:
             stop = start + len(block)
@@ -129,21 +142,21 @@ class SequencePass:
         return part[None]
 
     def blocks(self, buffer: StateBuffer) -> Iterator[tuple[int, Tensor]]:
-        """The buffer's states in blocks: (first token, (1, T, Dh))."""
+        """Yield the states of the buffer block by block: (index of the first, (1, T, Dh))."""
         for start in range(0, self.count, self.size):
             stop = min(start + self.size, self.count)
             yield start, buffer.rows[None, start:stop]
             buffer.rest(start, stop)
 
-    def look(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
-        """[CLS] after one layer, nothing else: (1, 1, Dh)."""
-        running = self.begin(layer)
+    def attend_cls(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
+        """The global tokens after one layer, without its tokens: (1, G, Dh)."""
+        running = self.begin_cls(layer)
         for _, block in states:
             _update(layer, running, block)
-        return self.end(layer, running)
+        return self.end_cls(layer, running)
 
     def dense(self, layer: LongformerLayer, buffer: StateBuffer) -> FloatArray:
-        """The last layer into the dense head, whose logits (N, Kd) are all that is kept."""
+        """The last layer and the dense head: logits (N, Kd)."""
         head = self.model.dense_head
         assert head is not None
         logits = np.empty((self.count, head.out_features), np.float32)
@@ -156,9 +169,18 @@ class SequencePass:
         return logits
 
     def advance(self, layer: LongformerLayer, buffer: StateBuffer, emit: Emit) -> None:
-        """One layer over all tokens and [CLS]. Keys and values are made ahead of the block and
-        kept behind it, so every state is read before its block overwrites it."""
-        running = self.begin(layer)
+        """Run one layer over all tokens and [CLS].
+
+        Keys and values are computed ahead of the block and kept behind it, so every state is read
+        before its block overwrites it.
+
+        Args:
+            layer: one of the encoder's.
+            buffer: the states before the layer; each block may be overwritten once ``emit`` has
+                its new states.
+            emit: receives the new states.
+        """
+        running = self.begin_cls(layer)
         windows = self.windows if layer is self.encoder.layers[0] else None
 
         def read(first: int, last: int) -> tuple[Tensor, Rotation | None]:
@@ -175,39 +197,49 @@ class SequencePass:
             if windows is not None:
                 own = slice(offset, offset + stop - start)
                 windows.take_inputs(block, KeyValue(*(each[:, own] for each in near)))
-            mixed = self.mix(layer, near, offset, start, block)  # (T, Dh)
+            mixed = self.attend_block(layer, near, offset, start, block)  # (T, Dh)
             for part in range(0, len(mixed), rows):
                 made = layer.feed_forward(mixed[part : part + rows])
                 emit(start + part, made)
                 if windows is not None:
                     windows.take_outputs(made)
             buffer.rest(start, stop)
-        self.cls = self.end(layer, running)
+        self.cls = self.end_cls(layer, running)
 
-    def begin(self, layer: LongformerLayer) -> GlobalSoftmax:
-        """[CLS] starts to look."""
+    def begin_cls(self, layer: LongformerLayer) -> GlobalSoftmax:
+        """Start the attention of [CLS] in a layer."""
         watched = id(layer) in self.watched
-        attention = self.of_cls[id(layer)].attention.self
+        attention = self.cls_layers[id(layer)].attention.self
         return attention.begin_global(self.cls, keep_weights=watched)
 
-    def end(self, layer: LongformerLayer, running: GlobalSoftmax) -> Tensor:
-        """[CLS] has looked: its new state (1, 1, Dh)."""
+    def end_cls(self, layer: LongformerLayer, running: GlobalSoftmax) -> Tensor:
+        """Finish the attention of [CLS] in a layer: the new global tokens (1, G, Dh)."""
         if running.scores is not None:
             row = running.weights()[0, 0, :, self.cls.shape[1] :]  # (H, N)
             if not layer.attention.self.global_attention:
                 row = row.new_zeros(len(row), self.count)
             self.rows.append(row.cpu().numpy())
-        layer = self.of_cls[id(layer)]
+        layer = self.cls_layers[id(layer)]
         return layer.finish(layer.attention.self.end_global(running), self.cls)
 
-    def mix(
+    def attend_block(
         self, layer: LongformerLayer, near: KeyValue, offset: int, start: int, block: Tensor
     ) -> Tensor:
-        """The attention half of a layer for a block (1, T, Dh), which stands at ``offset``
-        among ``near``, -> (T, Dh)."""
+        """The attention half of a layer for one block.
+
+        Args:
+            layer: one of the encoder's.
+            near: keys and values around the block.
+            offset: position of the block's first token in ``near``.
+            start: index of the block's first token in the sequence.
+            block: (1, T, Dh) states before the layer.
+
+        Returns:
+            (T, Dh).
+        """
         stop = start + block.shape[1]
-        turn = self.encoder.rotation(self.indices(start, stop))
-        attended = layer.attention.self.local(block, near, self.cls, turn=turn, offset=offset)
+        angles = self.encoder.rotation(self.indices(start, stop))
+        attended = layer.attention.self.local(block, near, self.cls, angles=angles, offset=offset)
         mixed: Tensor = layer.attention.output(attended, block)[0]
         return mixed
 

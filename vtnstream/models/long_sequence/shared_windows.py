@@ -1,10 +1,9 @@
-"""Sliding windows of a sequence that is being encoded anyway, with what both have in common
-made once.
+"""Classify sliding windows during the pass over the whole sequence, sharing the first layer.
 
-In the first layer a token's state, key and value are the same in the whole sequence and in
-every window, and so is what it sees unless it stands within the attention's reach of a window's
-border. Only these border tokens go through the first layer again. From the second layer on a
-window has a [CLS] of its own, and with it states of its own.
+In the first layer the state, key and value of a token are the same in the whole sequence and in
+every window. Its output is the same too, except for tokens so near to the border of a window that
+their attention reaches across it. Only these border tokens pass the first layer again. From the
+second layer on each window has its own [CLS] and therefore its own states.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.types import FloatArray, IndexArray
 
 EmitLogits = Callable[[int, FloatArray], None]
-"""Takes a window's first token and its logits (K,) float32."""
+"""Called with the index of a window's first token and the window's logits (K,) float32."""
 
 
 class SharedWindows:
@@ -36,8 +35,8 @@ class SharedWindows:
     Args:
         model: one that :meth:`supports`.
         indices: (N,) grid positions of the whole sequence.
-        starts: first token of each window, not decreasing; all whole.
-        window: tokens in each.
+        starts: first token of each window, not decreasing; every window lies in the sequence.
+        window: tokens per window.
         emit: called for each window in order.
     """
 
@@ -65,8 +64,15 @@ class SharedWindows:
 
     @staticmethod
     def supports(model: VTN, num_tokens: int, window: int) -> bool:
-        """Whether windows have anything in common with the whole: tokens that see neither
-        border, and positions that do not start again in each."""
+        """Whether windows share anything with the whole sequence.
+
+        They do where some tokens reach neither border and positions do not restart in each window.
+
+        Args:
+            model: any VTN.
+            num_tokens: N.
+            window: tokens per window.
+        """
         encoder = model.temporal_encoder
         if not isinstance(encoder, TemporalEncoder) or encoder.config.causal:
             return False
@@ -76,14 +82,15 @@ class SharedWindows:
         return 2 * reach < window <= min(num_tokens, LONGEST_WINDOW)
 
     def take_inputs(self, states: Tensor, around: KeyValue) -> None:
-        """The next tokens (1, T, D) as they enter the first layer, and their keys and values
-        (1, T, H, Dh); copied."""
+        """Copy the next tokens (1, T, D) as they enter the first layer, with their keys and values
+        (1, T, H, Dh)."""
         self._inputs.append(states[0])
         self._keys.append(around.key[0])
         self._values.append(around.value[0])
 
     def take_outputs(self, states: Tensor) -> None:
-        """The next tokens (T, D) as they leave it; copied."""
+        """Copy the next tokens (T, D) as they leave the first layer, and classify the windows that
+        are complete."""
         self._outputs.append(states)
         stop = self._first + len(self._outputs.rows)
         while batch := self._starts[self._next : self._next + self._size]:
@@ -95,7 +102,7 @@ class SharedWindows:
         self._forget(batch[0] if batch else stop)
 
     def _forget(self, first: int) -> None:
-        """What lies before token ``first``."""
+        """Drop the rows of tokens before ``first``."""
         drop = first - self._first
         if drop > 0:
             for held in (self._inputs, self._keys, self._values, self._outputs):
@@ -103,7 +110,7 @@ class SharedWindows:
             self._first = first
 
     def _classify(self, starts: Sequence[int]) -> FloatArray:
-        """(B windows) -> (B, K)."""
+        """Logits (B, K) of the windows that start at these B tokens."""
         encoder, device = self._encoder, self._inputs.rows.device
         rows = torch.tensor(starts, device=device)[:, None] - self._first
         rows = rows + torch.arange(self._window, device=device)  # (B, W)
@@ -121,16 +128,16 @@ class SharedWindows:
     def _borders(
         self, rows: Tensor, places: Tensor, cls: Tensor, reach: int
     ) -> tuple[Tensor, Tensor]:
-        """The first layer over the tokens that do not see what lies outside their window.
+        """Run the first layer again for tokens whose attention reaches across a window's border.
 
         Args:
-            rows: (B, W) of the tokens held.
+            rows: (B, W) row of each token in the held tensors.
             places: (B, W) grid positions.
             cls: (B, G, D) as it enters the layer.
-            reach: r, tokens on either side that a token sees.
+            reach: r, tokens on each side that a token attends to.
 
         Returns:
-            the first r tokens of each window and its last r, each (B, r, D).
+            the first r and the last r tokens of each window, each (B, r, D).
         """
         layer, attended, inputs = self._encoder.layers[0], [], []
         for asking, seen, offset in (
@@ -139,8 +146,8 @@ class SharedWindows:
         ):
             states = self._inputs.rows[rows[:, asking]]  # (B, r, D)
             around = KeyValue(self._keys.rows[rows[:, seen]], self._values.rows[rows[:, seen]])
-            turn = self._encoder.rotation(places[:, asking])
-            made = self._attention.local(states, around, cls, turn=turn, offset=offset)
+            angles = self._encoder.rotation(places[:, asking])
+            made = self._attention.local(states, around, cls, angles=angles, offset=offset)
             attended.append(made)
             inputs.append(states)
         first, last = layer.finish(torch.cat(attended), torch.cat(inputs)).chunk(2)

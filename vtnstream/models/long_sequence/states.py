@@ -1,4 +1,4 @@
-"""Room for the states of all tokens: in memory, or on disk where they outgrow it."""
+"""Storage for the states of all tokens: in memory, or in a file if they are too large for it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor
 from vtnstream.errors import StoreError
 
 STATES_IN_MEMORY = 2 * 2**30
-"""Bytes of states held in memory at most (700,000 tokens of 768 float32 numbers, four days at
-2 frames/s); more lie in a file that the system reads and writes as they are worked."""
+"""Largest states in bytes that are held in memory (700,000 tokens of 768 float32 numbers, four days
+at 2 frames/s). Larger ones are in a memory-mapped file."""
 
 
 class StateBuffer:
-    """Room for (N, size) numbers.
+    """Storage for (N, size) numbers.
 
     Attributes:
         rows: (N, size), uninitialised at first.
@@ -33,9 +33,11 @@ class StateBuffer:
         self._row_bytes = rows.shape[1] * rows.element_size()
 
     def rest(self, start: int, stop: int) -> None:
-        """Rows ``start`` to ``stop`` are not needed soon. Those of a file leave this process's
-        memory: what is resident does not grow with N, and the system writes them when it will.
-        They keep their numbers."""
+        """Release rows ``start`` to ``stop`` from memory; they keep their numbers.
+
+        Rows of a file leave the process's memory, so that it does not grow with N, and the system
+        writes them when it chooses. Rows in memory stay.
+        """
         if self._mapped is None or not hasattr(mmap, "MADV_DONTNEED"):
             return
         # Of a shared mapping of a file; anonymous memory would be lost.
@@ -48,15 +50,15 @@ class StateBuffer:
 def state_buffer(
     like: Tensor, num_tokens: int, size: int, folder: Path | None, most: int | None = None
 ) -> Iterator[StateBuffer]:
-    """Room for (N, size) numbers, valid while the context lasts.
+    """Storage for (N, size) numbers, valid while the context is open.
 
     Args:
-        like: whose dtype and device they have; only those on a CPU go to disk.
+        like: a tensor of the dtype and device to use; only CPU states go to a file.
         num_tokens: N.
-        size: numbers a token.
-        folder: where the file is made; None is the system's place for temporary files. It has
-            no name there where the system allows that, and is gone whatever ends the process.
-        most: bytes to hold in memory; None is :data:`STATES_IN_MEMORY`.
+        size: numbers per token.
+        folder: where the file is created; None is the system's folder for temporary files. The file
+            has no name where the system allows that, so it disappears however the process ends.
+        most: largest size in bytes to hold in memory; None is :data:`STATES_IN_MEMORY`.
 
     Raises:
         StoreError: there is no room on disk, or the folder cannot be written.
@@ -67,7 +69,7 @@ def state_buffer(
         yield StateBuffer(like.new_empty(num_tokens, size))
         return
     with _file(folder, num_bytes) as file:
-        # Closed when the last tensor lets go of it, which may be after the file.
+        # Closed when the last tensor that uses it is freed, possibly after the file.
         mapped = mmap.mmap(file.fileno(), num_bytes)
         rows = torch.frombuffer(mapped, dtype=like.dtype).view(num_tokens, size)
         yield StateBuffer(rows, mapped)
@@ -75,8 +77,8 @@ def state_buffer(
 
 @contextmanager
 def _file(folder: Path | None, num_bytes: int) -> Iterator[IO[bytes]]:
-    """A temporary file of this size whose room is taken: a full disk would otherwise end the
-    process when a page is written."""
+    """A temporary file of this size with its blocks allocated. Without that, a full disk would kill
+    the process when a page is written."""
     place = folder or Path(tempfile.gettempdir())
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The temporal embedding of a sequence that is still coming."""
+"""The temporal embedding of a stream, block by block."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ class StreamEmbedding:
         device = model.cls_token.device
         self._held = torch.empty(0, model.num_features, device=device)
         self._places = torch.empty(0, dtype=torch.int64, device=device)
-        self._done = 0  # leading rows that are there for their neighbours alone
+        self._done = 0  # leading rows that were embedded already and serve as neighbours
 
     @torch.inference_mode()
     def push(self, values: FloatArray, indices: IndexArray) -> Tensor:
-        """(T, D) at grid positions (T,) -> (T', Dh), all that is certain now."""
+        """Add features (T, D) at grid positions (T,).
+
+        Returns:
+            (T', Dh), the next tokens whose neighbours are all known.
+        """
         model = self._model
         device = self._held.device
         block = self._normalize(torch.tensor(values, device=device))
@@ -48,7 +52,7 @@ class StreamEmbedding:
 
     @torch.inference_mode()
     def rest(self) -> Tensor:
-        """The tokens that still wait for what follows, if nothing did."""
+        """The last tokens (T', Dh), at the end of the stream."""
         return self._tokens(self._done, len(self._held))
 
     def _tokens(self, start: int, stop: int) -> Tensor:

@@ -1,5 +1,7 @@
-"""The temporal encoder over sequences of any length, in blocks of tokens. Equal to
-``VTN.forward_features`` on the whole sequence up to rounding."""
+"""Classify sequences of any length with a VTN, in blocks of tokens.
+
+The results equal those of ``VTN.forward_features`` on the whole sequence up to rounding.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,13 @@ from vtnstream.types import FeatureSequence, FloatArray, IndexArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceOutput:
-    """What the heads say of one sequence of N tokens.
+    """Results of the heads for one sequence of N tokens.
 
     Attributes:
         logits: (K,) float32 of the whole sequence, or None without an MLP head.
         dense_logits: (N, Kd) float32 of each token, or None without a dense head.
-        attention: (layers, H, N) float32, what [CLS] gives to each token in the layers that
-            were asked for; the rest to 1 is what it gives itself.
+        attention: (layers, H, N) float32, attention weights of [CLS] on each token in the
+            requested layers; they sum to 1 with the weight on [CLS] itself.
     """
 
     logits: FloatArray | None
@@ -47,26 +49,27 @@ def encode_sequence(
     scratch: Path | None = None,
     windows: FirstLayerObserver | None = None,
 ) -> SequenceOutput:
-    """Read a whole sequence: memory for its states (N, Dh) once, and O(block); of ``kind =
-    "full"`` keys and values too (3 N Dh). A class of ``transformers`` is given all at once.
+    """Classify a whole sequence.
+
+    Memory holds the states (N, Dh) once, and O(block) numbers beside them. With ``kind = "full"``
+    it holds keys and values as well (3 N Dh). A class of ``transformers`` gets the sequence whole.
 
     Args:
         model: in evaluation mode (dropout would differ from block to block).
         features: N feature vectors with their grid positions, in memory or on disk.
-        block_size: tokens worked at a time; None chooses. It changes nothing beyond
-            rounding.
-        dense: whether the dense head is wanted.
-        attention: numbers of the layers whose [CLS] row is wanted, from 0 or, counted from
-            the last, from -1; H x N numbers each.
+        block_size: tokens processed at a time; None chooses. It changes results by rounding only.
+        dense: whether to run the dense head.
+        attention: layers whose attention weights of [CLS] are returned (H x N numbers each),
+            numbered from 0, or from -1 for the last.
         scratch: folder for states of more than
             :data:`~vtnstream.models.long_sequence.states.STATES_IN_MEMORY` bytes.
-        windows: sliding windows to classify on the way.
+        windows: sliding windows that are classified during the same pass.
 
     Returns:
         logits of the sequence and of its tokens.
 
     Raises:
-        StoreError: such states have no room on disk.
+        StoreError: there is no room on disk for such states.
     """
     size = block_size or default_block_size(model, len(features.times))
     return encode_blocks(
@@ -82,8 +85,17 @@ def encode_sequence(
 
 
 def embed_blocks(model: VTN, features: FeatureSequence, size: int) -> Iterator[Tensor]:
-    """A sequence through ``feature_norm`` and the temporal embedding: consecutive blocks
-    (T, Dh) of about ``size`` tokens, equal to the plain pass over all of it."""
+    """Apply ``feature_norm`` and the temporal embedding to a sequence.
+
+    Args:
+        model: in evaluation mode.
+        features: N feature vectors with their grid positions.
+        size: tokens read at a time.
+
+    Yields:
+        consecutive blocks (T, Dh) of about ``size`` tokens, equal to embedding the whole sequence
+        at once.
+    """
     normalize = model.feature_norm.over(features, size)
     device = model.cls_token.device
     normal = (normalize(torch.tensor(block, device=device)) for block in features.blocks(size))
@@ -103,17 +115,17 @@ def encode_blocks(
     scratch: Path | None = None,
     windows: FirstLayerObserver | None = None,
 ) -> SequenceOutput:
-    """The same from embedded tokens.
+    """Classify a whole sequence of embedded tokens; see :func:`encode_sequence`.
 
     Args:
         model: in evaluation mode.
         tokens: consecutive blocks (T, Dh) of N tokens.
         indices: (N,) grid positions.
-        block_size: tokens worked at a time.
-        dense: whether the dense head is wanted.
-        attention: layers whose [CLS] row is wanted.
-        scratch: folder for states that outgrow memory.
-        windows: sliding windows to classify on the way.
+        block_size: tokens processed at a time.
+        dense: whether to run the dense head.
+        attention: layers whose attention weights of [CLS] are returned.
+        scratch: folder for states that do not fit in memory.
+        windows: sliding windows that are classified during the same pass.
     """
     wants_tokens = dense and model.dense_head is not None
     encoder = model.temporal_encoder
@@ -141,7 +153,7 @@ def encode_blocks(
 def _encode_at_once(
     model: VTN, tokens: Iterable[Tensor], indices: IndexArray, wants_tokens: bool
 ) -> SequenceOutput:
-    """A class of ``transformers``, which sees the sequence whole."""
+    """Encode with a class of ``transformers``, which needs the whole sequence at once."""
     parts = list(tokens)
     like = model.cls_token.new_empty(0, model.temporal_encoder.hidden_size)
     whole = torch.cat(parts) if parts else like  # (N, Dh)
@@ -156,8 +168,9 @@ def _encode_at_once(
 
 
 def default_block_size(model: VTN, num_tokens: int) -> int:
-    """Large on an accelerator. On a CPU matrix products are at full speed from about 1,024 rows
-    on; more are taken only as they stay small beside the states of the whole sequence."""
+    """Tokens per block: many on an accelerator. On a CPU matrix products reach full speed at about
+    1,024 rows; larger blocks are used only where they stay small beside the states of the whole
+    sequence."""
     if model.cls_token.is_cuda:
         return 8192
     return min(max(num_tokens // 64 // 64 * 64, 1024), 2048)

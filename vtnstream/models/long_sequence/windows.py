@@ -1,4 +1,4 @@
-"""Sliding windows of a sequence through [CLS] and the MLP head."""
+"""Classify sliding windows of a sequence through [CLS] and the MLP head."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BLOCK = 256
 """Tokens read and embedded at a time."""
 
 LONGEST_WINDOW = 1024
-"""Tokens of the longest window that is worked at once. Longer ones go one by one through the
-blocks of a whole sequence, so that memory stays small whatever the window."""
+"""Tokens of the longest window that is encoded in one call. Longer windows are encoded one by one
+in blocks, as whole sequences are, so that memory does not grow with the window."""
 
 
 def windows_at_once(model: VTN, window: int) -> int:
-    """Windows of a batch: about 1,024 tokens (with fewer, reading the weights took a third of
-    the time), or as many as the feed-forward's inner layer has room for where it is wide."""
+    """Windows per batch: about 1,024 tokens; with fewer, reading the weights took a third of the
+    time. A wide inner layer of the feed-forward network allows fewer."""
     temporal = model.config.temporal
     numbers = feed_forward_numbers(model.temporal_encoder.hidden_size, LONGEST_WINDOW)
     return max(1, min(numbers // temporal.intermediate_size, LONGEST_WINDOW) // window)
@@ -38,18 +38,18 @@ def encode_windows(
     window: int,
     batch_size: int | None = None,
 ) -> Iterator[tuple[int, FloatArray]]:
-    """Classify windows of tokens; each is equal to the plain model on that window.
+    """Classify windows of tokens; the result for each equals the plain model on that window.
 
-    ``feature_norm`` and ``token_inputs`` see the whole sequence, not a window: a window's
-    first token is compared with the one before it. Positions stay absolute, or start at 0 in
-    each window where the config says ``window_positions = "clip"``. The sequence is read
-    once, and only the tokens that a waiting window needs are held.
+    ``feature_norm`` and ``token_inputs`` are computed over the whole sequence: the first token of a
+    window is compared with the token before it. Positions stay absolute, or start at 0 in each
+    window with ``window_positions = "clip"``. The sequence is read once, and only the tokens that
+    later windows need are held.
 
     Args:
         model: in evaluation mode, with an MLP head.
         features: N feature vectors with their grid positions.
         starts: first token of each window, not decreasing.
-        window: tokens in each; the last may reach beyond N only if it is the only one.
+        window: tokens per window; only a single window may be longer than N.
         batch_size: windows encoded together; None chooses (:func:`windows_at_once`).
 
     Yields:
@@ -77,7 +77,16 @@ def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
 
 @torch.inference_mode()
 def classify_windows(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatArray:
-    """Windows of embedded tokens (B, W, Dh) at grid positions (B, W) -> logits (B, K)."""
+    """Classify windows of embedded tokens.
+
+    Args:
+        model: in evaluation mode, with an MLP head.
+        tokens: (B, W, Dh).
+        indices: (B, W) grid positions.
+
+    Returns:
+        (B, K) float32.
+    """
     if model.config.temporal.window_positions == "clip":
         indices = indices - indices[:, :1]
     if indices.shape[1] > LONGEST_WINDOW:
@@ -89,7 +98,7 @@ def classify_windows(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatAr
 
 
 def _classify_long(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatArray:
-    """(W, Dh) -> (K,) float32."""
+    """Classify one long window (W, Dh) in blocks -> (K,) float32."""
     size = default_block_size(model, len(tokens))
     blocks = (tokens[i : i + size] for i in range(0, len(tokens), size))
     output = encode_blocks(model, blocks, indices, block_size=size, dense=False)
@@ -99,7 +108,7 @@ def _classify_long(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatArra
 
 
 class _Reader:
-    """Reads embedded tokens forward and forgets what no later window needs."""
+    """Read embedded tokens in order and drop those that no later window needs."""
 
     def __init__(self, model: VTN, features: FeatureSequence, window: int) -> None:
         self.window = window
@@ -111,7 +120,7 @@ class _Reader:
         )
 
     def take(self, starts: Sequence[int]) -> tuple[Tensor, IndexArray]:
-        """Tokens (B, W, Dh) and grid positions (B, W) of windows of equal length."""
+        """Tokens (B, W, Dh) and grid positions (B, W) of windows that start at these tokens."""
         length = min(self.window, len(self.indices))
         stop = starts[-1] + length
         parts = [self.held]
@@ -120,7 +129,7 @@ class _Reader:
             block = next(self.blocks)
             parts.append(block)
             end += len(block)
-        self.held = torch.cat(parts)[starts[0] - self.first :].clone()  # lets the rest go
+        self.held = torch.cat(parts)[starts[0] - self.first :].clone()  # frees the rest
         self.first = starts[0]
         rows = [slice(start - self.first, start - self.first + length) for start in starts]
         tokens = torch.stack([self.held[row] for row in rows])  # (B, W, Dh)

@@ -1,4 +1,4 @@
-"""Samples of frames to vectors: the tubelets of a sample through the blocks of an image ViT
+"""The spatial encoder of a ViViT: tubelets of a sample through the blocks of an image ViT
 (Arnab et al. 2021, sections 3.2 and 3.3)."""
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ BLOCKS: dict[str, type[Block]] = {
     "factorised-self-attention": FactorisedSelfAttentionBlock,
     "factorised-dot-product": FactorisedDotProductBlock,
 }
-"""The attention of each form. Those of the last two work on tokens by index and patch."""
+"""The block of each form. The last two take tokens of shape (B, T, P, D)."""
 
 POOLS = ("token", "avg", "map")
 
 
 class TubeletEncoder(nn.Module):
-    """(N, F, 3, H, W) -> (N, D): a tubelet index where the form reads sequences (F = t), else
-    a whole clip (F = ``num_frames``).
+    """Encode samples of F frames: (N, F, 3, H, W) -> (N, D).
 
-    Parameters keep timm's names. The factorised attentions have no [CLS], which belongs to
-    no tubelet, and average their tokens.
+    In the factorised encoder a sample is one tubelet index (F = t), in the other forms a whole clip
+    (F = ``num_frames``). Parameters keep timm's names. The factorised attentions have no [CLS],
+    which belongs to no tubelet; they average their tokens.
 
     Args:
-        image: a timm ``VisionTransformer`` without classifier, whose parts are taken.
+        image: a timm ``VisionTransformer`` without classifier, whose modules are used.
         config: tubelets and form.
 
     Raises:
-        ModelError: the image model is no plain ViT, or its patches are not the tubelets'.
+        ModelError: the image model is not a plain ViT, or its patches differ from the tubelets.
     """
 
     num_features: int
@@ -60,7 +60,7 @@ class TubeletEncoder(nn.Module):
         self.num_prefix_tokens = 0 if self.is_factorised else image.num_prefix_tokens
         self.cls_token = None if self.is_factorised else image.cls_token
         self.reg_token = None if self.is_factorised else image.reg_token
-        # where [CLS] has a position of its own, it stands before those of the patches
+        # if [CLS] has a position embedding, it is the first row
         placed = 0 if image.no_embed_class else image.num_prefix_tokens
         positions = image.pos_embed.detach()[:, placed if self.is_factorised else 0 :]
         self.num_placed = 0 if self.is_factorised else placed
@@ -76,7 +76,7 @@ class TubeletEncoder(nn.Module):
         self.grad_checkpointing = False
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether the backward pass computes inner states again (timm's name)."""
+        """Recompute inner states in the backward pass (the method has timm's name)."""
         self.grad_checkpointing = enable
 
     def forward(self, samples: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class TubeletEncoder(nn.Module):
         return result
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """All blocks and the final norm: the shape of :meth:`embed`."""
+        """Run all blocks and the final norm; the shape is that of :meth:`embed`."""
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
                 tokens = checkpoint(block, tokens, use_reentrant=False)
@@ -102,13 +102,13 @@ class TubeletEncoder(nn.Module):
         return normal
 
     def embed(self, samples: Tensor) -> Tensor:
-        """Tubelets with their positions, and [CLS] before them.
+        """Embed tubelets, add positions and prepend [CLS].
 
         Returns:
             (N, prefix + T * P, D), or (N, T, P, D) for the factorised attentions.
 
         Raises:
-            ModelError: another number of tubelets than there are positions.
+            ModelError: the number of tubelets differs from the number of positions.
         """
         tokens = self.patch_embed(samples)  # (N, T, P, D)
         count = tokens.shape[1] * tokens.shape[2]
@@ -125,7 +125,7 @@ class TubeletEncoder(nn.Module):
         return result
 
     def _with_prefix(self, tokens: Tensor) -> Tensor:
-        """(N, T * P, D) -> (N, prefix + T * P, D), positions added."""
+        """Prepend [CLS] and add positions: (N, T * P, D) -> (N, prefix + T * P, D)."""
         prefix = [part.expand(tokens.shape[0], -1, -1) for part in self._prefix()]
         if not self.num_placed:
             return torch.cat((*prefix, tokens + self.pos_embed), dim=1)
@@ -138,26 +138,30 @@ class TubeletEncoder(nn.Module):
 
 
 class StackedFrames(nn.Module):
-    """A sample encoder behind pictures in which the frames of a sample stand one below the
-    other: (N, 3, F * H, W) -> (N, D)."""
+    """Encode images that hold the F frames of a sample one below the other.
+
+    (N, 3, F * H, W) -> (N, D).
+    """
 
     def __init__(self, encoder: TubeletEncoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.num_features = encoder.num_features
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Unstack and encode."""
-        size, colours, height, width = pictures.shape
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, F * H, W) -> (N, D)."""
+        size, colours, height, width = images.shape
         frames = self.encoder.num_frames
-        samples = pictures.reshape(size, colours, frames, height // frames, width).transpose(1, 2)
+        samples = images.reshape(size, colours, frames, height // frames, width).transpose(1, 2)
         features: Tensor = self.encoder(samples)
         return features
 
 
 def check_image_vit(image: Any, config: ViViTConfig) -> None:
-    """Raises:
-    ModelError: a ViViT cannot be made of this model.
+    """Check that a ViViT can be built from an image model.
+
+    Raises:
+        ModelError: it cannot.
     """
     if type(image).__name__ != "VisionTransformer" or image.pos_embed is None:
         raise ModelError("a ViViT is made of a plain vision transformer with learned positions")

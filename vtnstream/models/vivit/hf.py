@@ -1,7 +1,7 @@
-"""``VivitForVideoClassification`` folders of Hugging Face's transformers, read as they are:
-``config.json``, ``preprocessor_config.json`` and the weights become a ViViT of form ``joint``.
+"""Load folders of ``VivitForVideoClassification`` as written by Hugging Face's transformers.
 
-transformers itself is not needed. Every tensor must be known, and none may be missing.
+``config.json``, ``preprocessor_config.json`` and the weights become a ViViT of form ``joint``. The
+library itself is not needed. No tensor may be unknown or missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def recognises(folder: str | Path) -> bool:
-    """Whether the ``config.json`` of a folder is transformers' of a ViViT."""
+    """Whether the ``config.json`` of a folder is that of a ViViT of transformers."""
     try:
         return read_json(Path(folder) / CONFIG_FILE).get("model_type") == "vivit"
     except ModelError:
@@ -36,19 +36,26 @@ def recognises(folder: str | Path) -> bool:
 
 
 def read_config(folder: str | Path) -> ModelConfig:
-    """Our config of such a folder, its weights unseen. Raises as :func:`load`."""
+    """The model config of such a folder, without reading its weights.
+
+    Raises:
+        ModelError, ConfigError: as :func:`load`.
+    """
     return model_config(Path(folder), read_settings(Path(folder)))
 
 
 def load(folder: str | Path) -> tuple[ModelConfig, dict[str, Tensor], Path]:
-    """Our config and our tensors of such a folder, and the file these came from.
+    """Read such a folder.
 
-    Pictures are prepared as its ``preprocessor_config.json`` says, or as in the paper where
-    it has none; frames are taken at the paper's rate.
+    Preprocessing follows its ``preprocessor_config.json``, or the paper if it has none. Frames are
+    sampled at the paper's rate.
+
+    Returns:
+        the model config, the tensors under vtnstream's names, and the file they came from.
 
     Raises:
         ModelError: a file is missing or unreadable.
-        ConfigError: it asks for something that a ViViT here does not have.
+        ConfigError: the config needs something that this ViViT does not have.
         CheckpointError: tensors are missing, unknown or misshapen, or labels do not fit.
     """
     folder = Path(folder)

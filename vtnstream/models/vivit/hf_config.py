@@ -1,4 +1,4 @@
-"""The config files of transformers' ViViT folders, as configs of ours."""
+"""Convert the config files of a ViViT folder of transformers to a model config."""
 
 from __future__ import annotations
 
@@ -35,16 +35,19 @@ ACTIVATIONS = {
     "relu": "relu",
     "silu": "silu",
 }
-"""transformers' names of what timm calls otherwise."""
+"""Names of activations in transformers -> names in timm."""
 
 FILTERS = {"1": "lanczos", "2": "bilinear", "3": "bicubic", "4": "area"}
-"""PIL's numbers of resampling filters; its box filter averages the area."""
+"""PIL's numbers of resampling filters -> names; its box filter averages the area."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What of transformers' ``VivitConfig`` shapes the model, under its names and with its
-    defaults, and the labels in the order of their numbers (empty where there are none)."""
+    """The fields of ``VivitConfig`` in transformers that shape the model, with their defaults.
+
+    Attributes:
+        labels: in the order of their numbers; empty if the config has none.
+    """
 
     labels: tuple[str, ...] = ()
     problem_type: str | None = None
@@ -66,7 +69,7 @@ class Settings:
         if self.num_channels != 3 or self.layer_norm_eps != NORM_EPS:
             raise ConfigError(
                 f"num_channels {self.num_channels} and layer_norm_eps {self.layer_norm_eps}: "
-                f"only 3 and {NORM_EPS} are known here"
+                f"only 3 and {NORM_EPS} are supported"
             )
         if len(self.tubelet_size) != 3 or min(self.tubelet_size) < 1:
             raise ConfigError("tubelet_size has three positive numbers")
@@ -76,18 +79,18 @@ class Settings:
 
     @property
     def num_places(self) -> int:
-        """Tubelets of a clip."""
+        """Number of tubelets of a clip."""
         length, height, width = self.tubelet_size
         side = self.image_size
         return self.num_frames // length * (side // height) * (side // width)
 
 
 def read_settings(folder: Path) -> Settings:
-    """The settings of a folder's ``config.json``; what does not shape the model is passed over.
+    """The settings of a folder's ``config.json``. Fields that do not shape the model are ignored.
 
     Raises:
         ModelError: it cannot be read.
-        ConfigError: a value is wrong, or unknown here.
+        ConfigError: a value is wrong or not supported.
     """
     path = folder / CONFIG_FILE
     data = read_json(path)
@@ -113,11 +116,11 @@ def _in_order(named: Any) -> list[str]:
 
 
 def model_config(folder: Path, settings: Settings) -> ModelConfig:
-    """Our config: the clip of the settings, every second of 25 frames a second as the
-    published models were trained.
+    """The model config for these settings. The published models were trained on every second frame
+    at 25 frames/s, so the sampling does the same.
 
     Raises:
-        ConfigError: something that a ViViT here does not have.
+        ConfigError: the settings need something that this ViViT does not have.
     """
     length, height, width = settings.tubelet_size
     try:
@@ -142,7 +145,7 @@ def model_config(folder: Path, settings: Settings) -> ModelConfig:
 
 
 def _arguments(settings: Settings) -> dict[str, Any]:
-    """timm's arguments for these numbers, without those that are ViT-B's own."""
+    """timm's arguments for these settings, without those that equal the defaults of ViT-B."""
     _, height, width = settings.tubelet_size
     hidden, inner = settings.hidden_size, settings.intermediate_size
     ratio = inner / hidden
@@ -165,9 +168,11 @@ def _arguments(settings: Settings) -> dict[str, Any]:
 
 
 def _preprocess(folder: Path, size: int) -> PreprocessConfig:
-    """What transformers' ViViT processor does with a folder's settings: scale, crop,
-    ``pixel * rescale_factor - 1`` (``offset``), then ``(x - image_mean) / image_std``. Where
-    there are no settings, the paper's: pixels from -1 to 1, the centre of a larger picture."""
+    """Preprocessing equal to the ViViT processor of transformers: scale, crop,
+    ``pixel * rescale_factor - 1`` (``offset``), then ``(x - image_mean) / image_std``.
+
+    A folder without settings gets the paper's: pixels from -1 to 1 and a centre crop.
+    """
     path = next((folder / name for name in PREPROCESS_FILES if (folder / name).is_file()), None)
     if path is None:
         half = (0.5, 0.5, 0.5)
@@ -204,7 +209,7 @@ def _preprocess(folder: Path, size: int) -> PreprocessConfig:
 def _geometry(given: Mapping[str, Any], size: int) -> tuple[int, str]:
     """``resize`` and ``crop`` of a :class:`PreprocessConfig` that ends at ``size``."""
     if not given.get("do_resize", True):
-        raise ConfigError("do_resize false: films are of all sizes, so they must be scaled")
+        raise ConfigError("do_resize false: videos have different sizes, so frames must be scaled")
     target = given.get("size") or {"shortest_edge": 256}
     if isinstance(target, int):
         target = {"shortest_edge": target}
@@ -214,7 +219,7 @@ def _geometry(given: Mapping[str, Any], size: int) -> tuple[int, str]:
         raise ConfigError(f"crop_size {cut} is not the {size} pixels that the model sees")
     if "shortest_edge" in target:
         if not crops:
-            raise ConfigError("do_center_crop false with shortest_edge leaves oblong pictures")
+            raise ConfigError("do_center_crop false with shortest_edge: frames would not be square")
         return int(target["shortest_edge"]), "center"
     whole = _square(target, "size")
     if not crops and whole != size:
@@ -223,7 +228,7 @@ def _geometry(given: Mapping[str, Any], size: int) -> tuple[int, str]:
 
 
 def _square(value: Any, name: str) -> int:
-    """A size as transformers writes it: a number, a pair or a table of height and width."""
+    """The side of a square from a number, a pair, or a table of height and width."""
     try:
         if isinstance(value, Mapping):
             value = (value["height"], value["width"])
@@ -232,7 +237,7 @@ def _square(value: Any, name: str) -> int:
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"{name} {value!r} is no size") from error
     if height != width:
-        raise ConfigError(f"{name} {height} x {width}: only squares are known here")
+        raise ConfigError(f"{name} {height} x {width}: only squares are supported")
     return height
 
 

@@ -1,4 +1,4 @@
-"""Names of transformers' ViViT tensors, and ours."""
+"""Convert the names of ViViT tensors in transformers to those of vtnstream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RENAMED = (
     (re.compile(r"\.mlp\.fc1\."), ".intermediate.dense."),
     (re.compile(r"\.mlp\.fc2\."), ".output.dense."),
 )
-"""Names that transformers 5 gives its modules, and those its files have always had."""
+"""Module names of transformers 5 -> names in the files of all releases."""
 
 _OURS = {
     "vivit.embeddings.cls_token": "backbone.cls_token",
@@ -42,15 +42,15 @@ _JOINED = tuple(f"attention.attention.{part}" for part in ("query", "key", "valu
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, under the names that such files have always had.
+    """The tensors of a weights file, under the names of the file format.
 
     Raises:
-        CheckpointError: unreadable, or a tensor is there under two names.
+        CheckpointError: it is unreadable, or holds a tensor under two names.
     """
     read = weights.read_tensors(path)
     state = {_file_name(name): tensor for name, tensor in read.items()}
     if len(state) != len(read):
-        raise CheckpointError(f"{path}: tensors stand there twice, under old and new names")
+        raise CheckpointError(f"{path}: holds tensors twice, under old and new names")
     return state
 
 
@@ -61,12 +61,12 @@ def _file_name(name: str) -> str:
 
 
 def check_state(state: weights.State, settings: Settings, path: Path) -> None:
-    """Every tensor of a model with these settings is there, and nothing else.
+    """Check that the file holds every tensor of a model with these settings and no other.
 
     Raises:
-        CheckpointError: one line with their names in the file.
+        CheckpointError: it does not; the message has the names in the file.
     """
-    # Names are listed layer by layer: a config that asks for millions is refused before.
+    # Checked first, because a config with millions of layers would give as many names.
     found = {n.removeprefix(_LAYER).partition(".")[0] for n in state if n.startswith(_LAYER)}
     if len(found) != settings.num_hidden_layers:
         raise CheckpointError(
@@ -105,7 +105,7 @@ def _expected(settings: Settings) -> dict[str, tuple[int, ...]]:
 
 
 def converted(state: weights.State, settings: Settings) -> dict[str, Tensor]:
-    """Checked tensors under our names; queries, keys and values joined."""
+    """Checked tensors under vtnstream's names, with queries, keys and values joined."""
     names = dict(_OURS)
     ours: dict[str, Tensor] = {}
     for number in range(settings.num_hidden_layers):

@@ -1,5 +1,5 @@
-"""Video Vision Transformer (Arnab et al. 2021) in the house of the VTN: a sample encoder, a
-temporal transformer where the form has one, heads."""
+"""Video Vision Transformer (Arnab et al. 2021) with the interface of the VTN: spatial encoder,
+temporal transformer in the factorised encoder, heads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from vtnstream.models.vtn.model import VTNOutput
 class ViViT(nn.Module):
     """A ViViT from its config.
 
-    The factorised encoder is a VTN whose frame encoder takes t frames and whose temporal
-    encoder attends to all: its ``backbone`` gives one vector a tubelet index. That of the
-    other forms gives one vector a clip, and nothing is left but the head.
+    The factorised encoder is a VTN whose backbone takes t frames and whose temporal encoder attends
+    to all tokens; its ``backbone`` returns one vector for each tubelet index. In the other forms
+    ``backbone`` returns one vector for each clip, and only the head follows.
 
     Args:
-        config: everything that shapes the model.
-        image: a timm ViT without classifier to start from (its weights are inflated, its
-            modules taken) instead of an untrained one.
+        config: architecture, preprocessing and heads.
+        image: a timm ViT without classifier to start from instead of an untrained one. Its weights
+            are inflated and its modules used.
 
     Raises:
-        ModelError: the config names no buildable model.
+        ModelError: no model can be built from the config.
     """
 
     def __init__(self, config: ModelConfig, image: nn.Module | None = None) -> None:
@@ -59,30 +59,33 @@ class ViViT(nn.Module):
         encoder, prepare = self.backbone, self.config.preprocess
         size = prepare.size
         if prepare.width:
-            raise ModelError("a ViViT sees squares: leave preprocess.width out")
+            raise ModelError("a ViViT takes square frames: leave preprocess.width out")
         _, height, width = self.vivit.tubelet
         places = encoder.pos_embed.shape[1] - encoder.num_placed
         wanted = places // (encoder.num_frames // self.vivit.tubelet[0])
         if size % height or size % width or (size // height) * (size // width) != wanted:
             raise ModelError(
                 f"backbone {self.config.backbone.name} has positions for {wanted} patches of "
-                f"{height} x {width}, pictures of {size} pixels (preprocess.size) have others: "
+                f"{height} x {width}, frames of {size} pixels (preprocess.size) have others: "
                 "set backbone.arguments.img_size"
             )
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.backbone.pos_embed.device
 
     def encode_frames(self, samples: Tensor) -> Tensor:
-        """(N, F, 3, H, W) -> (N, D): F = t frames of a tubelet index in the factorised
-        encoder, a clip of ``num_frames`` in the other forms."""
+        """Spatial encoder: (N, F, 3, H, W) -> (N, D).
+
+        F is t, the frames of a tubelet index, in the factorised encoder, and ``num_frames``, those
+        of a clip, in the other forms.
+        """
         features: Tensor = self.backbone(samples)
         return features
 
     def heads(self, states: Tensor) -> VTNOutput:
-        """From (B, 1 + T, D), [CLS] (or the clip's vector) first."""
+        """Heads on (B, 1 + T, D), whose first token is [CLS] or the vector of the clip."""
         logits = None if self.head is None else self.head(self.head_drop(states[:, 0]))
         dense = None if self.dense_head is None else self.dense_head(states[:, 1:])
         return VTNOutput(logits, dense)
@@ -108,15 +111,15 @@ class ViViT(nn.Module):
         """End to end.
 
         Args:
-            frames: (B, F, 3, H, W) preprocessed; F is ``num_frames``, or any number of whole
-                tubelets in the factorised encoder.
+            frames: (B, F, 3, H, W) preprocessed. F is ``num_frames``, or any multiple of t in the
+                factorised encoder.
 
         Raises:
-            ModelError: the frames are no whole tubelets, or not the clip's number.
+            ModelError: F does not fit.
         """
         size = self.backbone.num_frames
         if frames.shape[1] % size:
-            raise ModelError(f"{frames.shape[1]} frames are no whole number of samples of {size}")
+            raise ModelError(f"{frames.shape[1]} frames do not divide into samples of {size}")
         samples = frames.reshape(-1, size, *frames.shape[2:])  # (B * T, t, 3, H, W)
         features = self.encode_frames(samples)  # (B * T, D)
         return self.forward_features(features.view(len(frames), -1, self.num_features))
@@ -127,7 +130,7 @@ def _with_depth(config: BackboneConfig, depth: int) -> BackboneConfig:
 
 
 def _build_head(num_labels: int, size: int) -> nn.Linear | None:
-    """One linear layer that starts at zero (as in the released code), or None."""
+    """A linear layer initialised with zeros (as in the released code), or None without labels."""
     if not num_labels:
         return None
     head = nn.Linear(size, num_labels)

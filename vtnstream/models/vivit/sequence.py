@@ -1,7 +1,7 @@
-"""Features of a video through a ViViT: clip by clip, or all of them as one sequence.
+"""Classify the features of a video with a ViViT, in clips or as one sequence.
 
-The features of a factorised encoder are those of its tubelet indices. Those of the other
-forms are of clips: one stands at the token where its clip begins.
+The features of a factorised encoder belong to tubelet indices. Those of the other forms belong to
+clips, and each is stored at the token where its clip begins.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vtnstream.errors import ModelError
-from vtnstream.models.layers.vit_block import Block, heads, look, project, queries
+from vtnstream.models.layers.vit_block import Block, heads, project, queries, scaled_attention
 from vtnstream.models.long_sequence.streaming import SequenceOutput
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.temporal import TemporalTransformer
@@ -26,7 +26,7 @@ TOKENS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class ClipSpan:
-    """Tokens ``[first, stop)`` of a sequence that are one clip."""
+    """A clip: tokens ``[first, stop)`` of a sequence."""
 
     first: int
     stop: int
@@ -36,17 +36,18 @@ class ClipSpan:
 def encode_clips(
     model: ViViT, features: FeatureSequence, clips: Sequence[ClipSpan]
 ) -> Iterator[FloatArray]:
-    """Logits of clips, each equal to the plain model on that clip. ``feature_norm`` runs over
-    the whole sequence; it is read once.
+    """Classify clips; the result for each equals the plain model on that clip.
+
+    ``feature_norm`` is computed over the whole sequence, which is read once.
 
     Args:
         model: in evaluation mode, with a class head.
         features: N feature vectors of the model's backbone.
-        clips: in the order of their first tokens; in the forms without a temporal
-            transformer each begins at a token that holds a clip's feature.
+        clips: in the order of their first tokens. In forms without a temporal transformer each
+            begins at a token that holds the feature of a clip.
 
     Yields:
-        (K,) float32.
+        logits (K,) float32 of each clip.
 
     Raises:
         ModelError: the model has no class head.
@@ -65,14 +66,14 @@ def encode_clips(
 
 
 def _batches(clips: Sequence[ClipSpan]) -> Iterator[list[ClipSpan]]:
-    """Clips of equal length, so many that they hold about 256 tokens."""
+    """Group consecutive clips of equal length into batches of about 256 tokens."""
     for length, alike in groupby(clips, key=lambda clip: clip.stop - clip.first):
         while batch := list(islice(alike, max(1, TOKENS_AT_ONCE // length))):
             yield batch
 
 
 def _encode(model: ViViT, tokens: Tensor, indices: IndexArray) -> Tensor:
-    """Clips (B, T, D) at grid positions (B, T) to their vectors (B, D)."""
+    """[CLS] vectors (B, D) of clips (B, T, D) at grid positions (B, T)."""
     encoder = model.temporal_encoder
     if encoder is None:
         return tokens[:, 0]
@@ -84,7 +85,7 @@ def _encode(model: ViViT, tokens: Tensor, indices: IndexArray) -> Tensor:
 
 
 class _Reader:
-    """Reads normalised features forward and forgets what no later clip needs."""
+    """Read normalised features in order and drop those that no later clip needs."""
 
     def __init__(self, model: ViViT, features: FeatureSequence) -> None:
         self.blocks = _normalised(model, features, TOKENS_AT_ONCE)
@@ -92,7 +93,7 @@ class _Reader:
         self.first = 0
 
     def take(self, first: int, stop: int) -> Tensor:
-        """(stop - first, D)."""
+        """Features (stop - first, D); ``first`` must not decrease from call to call."""
         while self.first + len(self.held) < stop:
             self.held = torch.cat((self.held, next(self.blocks)))
             self._forget(min(first, self.first + len(self.held)))
@@ -105,7 +106,7 @@ class _Reader:
 
 
 def _normalised(model: ViViT, features: FeatureSequence, size: int) -> Iterator[Tensor]:
-    """Consecutive blocks (T, D)."""
+    """Yield normalised features in consecutive blocks (T, D)."""
     normalize = model.feature_norm.over(features, size)
     for block in features.blocks(size):
         yield normalize(torch.tensor(block, device=model.device))
@@ -115,16 +116,16 @@ def _normalised(model: ViViT, features: FeatureSequence, size: int) -> Iterator[
 def encode_whole(
     model: ViViT, features: FeatureSequence, *, block_size: int | None = None, dense: bool = True
 ) -> SequenceOutput:
-    """The temporal transformer over a sequence of any length at once.
+    """Run the temporal transformer over a whole sequence of any length.
 
-    Time grows with the square of its tokens; memory does not: states, keys and values
-    (3 x N x D numbers) and what a block of queries needs.
+    Time grows with the square of the number of tokens. Memory is linear: states, keys and values
+    (3 x N x D numbers) and the scores of one block of queries.
 
     Args:
         model: a factorised encoder in evaluation mode.
         features: N feature vectors with their grid positions.
-        block_size: queries worked at a time; it changes nothing beyond rounding.
-        dense: whether the dense head is wanted.
+        block_size: queries processed at a time; it changes results by rounding only.
+        dense: whether to run the dense head.
 
     Returns:
         logits of the sequence and of its tokens.
@@ -135,7 +136,7 @@ def encode_whole(
     encoder = model.temporal_encoder
     if encoder is None:
         raise ModelError(
-            f"model {model.config.name} ({model.vivit.form}) sees clips, not whole videos"
+            f"model {model.config.name} ({model.vivit.form}) takes clips, not whole videos"
         )
     size = block_size or TOKENS_AT_ONCE
     blocks = _normalised(model, features, size)
@@ -171,7 +172,7 @@ def _states(
 def _last_layer(
     encoder: TemporalTransformer, states: Tensor, size: int, *, cls_only: bool
 ) -> Tensor:
-    """The last layer and the norm: (1 + N, D), or (1, D) of [CLS] alone."""
+    """Run the last layer and the norm: (1 + N, D), or (1, D) with ``cls_only``."""
     count = 1 if cls_only else len(states)
     _advance(encoder.layers[-1], states, count, size)
     for start in range(0, count, size):
@@ -181,8 +182,8 @@ def _last_layer(
 
 
 def _advance(layer: Block, states: Tensor, count: int, size: int) -> None:
-    """One block over the first ``count`` rows, in place: every key and value is made before a
-    state is overwritten."""
+    """Run one block over the first ``count`` rows, in place. All keys and values are computed
+    before a state is overwritten."""
     attention = layer.attn
     keys = values = states.new_empty(0)
     for start in range(0, len(states), size):
@@ -195,6 +196,8 @@ def _advance(layer: Block, states: Tensor, count: int, size: int) -> None:
     for start in range(0, count, size):
         rows = slice(start, min(start + size, count))
         normal = layer.norm1(states[rows])
-        attended = look(attention, queries(attention, normal)[None], keys[None], values[None])[0]
+        attended = scaled_attention(
+            attention, queries(attention, normal)[None], keys[None], values[None]
+        )[0]
         mixed = states[rows] + layer.ls1(project(attention, attended, normal))
         states[rows] = layer.feed_forward(mixed)

@@ -1,5 +1,7 @@
-"""The factorised encoder's temporal transformer (Arnab et al. 2021, section 3.3, model 2):
-full attention over the vectors of all tubelet indices, and a [CLS] of its own."""
+"""The temporal transformer of the factorised encoder (Arnab et al. 2021, section 3.3, model 2).
+
+It has full attention over the vectors of all tubelet indices, and its own [CLS].
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ INIT_STD = 0.02
 
 
 class TemporalTransformer(nn.Module):
-    """Pre-norm blocks over (B, T, D), learned positions, [CLS] first.
+    """Pre-norm blocks over tokens (B, T, D), with learned positions and [CLS] in front.
 
     Args:
-        image: a timm ViT with as many blocks as are wanted; blocks and norm are taken.
-        clip_tokens: positions, n.
+        image: a timm ViT of the wanted depth, whose blocks and norm are used.
+        clip_tokens: n, number of positions.
     """
 
     def __init__(self, image: Any, clip_tokens: int) -> None:
@@ -29,7 +31,7 @@ class TemporalTransformer(nn.Module):
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
         self.pos_drop = image.pos_drop
         self.blocks = nn.ModuleList([Block(block) for block in image.blocks])
-        # ViTs that average have their norm behind it
+        # ViTs with average pooling have their norm behind the pooling
         self.norm = image.fc_norm if isinstance(image.norm, nn.Identity) else image.norm
 
     def forward(self, tokens: Tensor, indices: Tensor | None = None) -> Tensor:
@@ -58,17 +60,19 @@ class TemporalTransformer(nn.Module):
         return list(self.blocks)  # type: ignore[arg-type]
 
     def start(self) -> Tensor:
-        """[CLS] with its position: (1, 1, D)."""
+        """[CLS] with its position embedding: (1, 1, D)."""
         return self.cls_token + self.pos_embed[:, :1]
 
     def positions(self, indices: Tensor, first: Tensor, last: Tensor) -> Tensor:
-        """Positions of tokens in a sequence that lasts from grid position ``first`` to
-        ``last``. Within the trained length they are rows of the table; a longer sequence is
-        spread over it and reads between its rows.
+        """Position embeddings of tokens.
+
+        Up to the trained length they are rows of the table. A longer sequence is scaled to the
+        table, and its rows are interpolated.
 
         Args:
-            indices: (B, T) int64.
-            first, last: (B, 1) int64.
+            indices: (B, T) int64 grid positions.
+            first: (B, 1) int64, grid position of the first token of the sequence.
+            last: (B, 1) int64, grid position of the last token.
 
         Returns:
             (B, T, D).

@@ -47,16 +47,16 @@ class CausalEncoder(Protocol):
 
 
 class CausalPass:
-    """One sequence, or a batch of them, going through an encoder from its start.
+    """A sequence, or a batch of sequences, passing through an encoder from its first token.
 
     Args:
         encoder: with ``causal`` set.
         cls: (B, G, D) the global tokens, not yet embedded.
-        watched: numbers of the layers whose [CLS] weights are kept.
+        watched: layers whose attention weights of [CLS] are kept.
 
     Attributes:
-        cls: (B, G, D) the global tokens after the last layer, at the last moment seen.
-        states: one a layer; their size does not grow with the tokens seen.
+        cls: (B, G, D) the global tokens after the last layer, at the last step so far.
+        states: one per layer; their size does not grow with the number of tokens.
     """
 
     def __init__(self, encoder: CausalEncoder, cls: Tensor, watched: Collection[int] = ()) -> None:
@@ -81,32 +81,32 @@ class CausalPass:
         *,
         cls_only: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """The next tokens of the sequence.
+        """Encode the next tokens of the sequence.
 
         Args:
             tokens: (B, T, D), T at least 1.
             indices: (B, T) int64 grid positions.
-            valid: (B, T) bool, True where a token is real; padding follows the last real one,
-                and only whole sequences are padded.
-            cls_only: leave the last layer's tokens out.
+            valid: (B, T) bool, False for padding. Padding stands at the end, and only where the
+                whole sequence comes in one call.
+            cls_only: skip the tokens of the last layer.
 
         Returns:
-            the global tokens at each moment (B, T, G, D), and the tokens (B, T, D), or None
-            with ``cls_only``.
+            the global tokens at each step (B, T, G, D), and the tokens (B, T, D), or None with
+            ``cls_only``.
         """
         encoder = self.encoder
-        turn = encoder.rotation(indices)
+        angles = encoder.rotation(indices)
         tokens = encoder.embeddings(tokens, indices, valid)  # (B, T, D)
         cls = self._start[:, None].expand(-1, tokens.shape[1], -1, -1)  # (B, T, G, D)
         last = len(self.states) - 1
         layers = zip(encoder.layers, encoder.cls_layers, self.states, strict=True)
-        for number, (layer, of_cls, state) in enumerate(layers):
-            after = _look(of_cls, tokens, cls, state, valid)
+        for number, (layer, cls_layer, state) in enumerate(layers):
+            after = _advance_cls(cls_layer, tokens, cls, state, valid)
             if number == last and cls_only:
                 self.cls = after[:, -1]
                 return after, None
             attended = attend_locally(
-                layer.attention.self, tokens, cls, state, turn=turn, valid=valid
+                layer.attention.self, tokens, cls, state, angles=angles, valid=valid
             )
             tokens = layer.finish(attended, tokens)
             cls = after
@@ -114,10 +114,10 @@ class CausalPass:
         return cls, tokens
 
 
-def _look(
+def _advance_cls(
     layer: LongformerLayer, tokens: Tensor, cls: Tensor, state: LayerState, valid: Tensor | None
 ) -> Tensor:
-    """[CLS] after one layer, at each moment: (B, T, G, D)."""
+    """The global tokens after one layer, at each step: (B, T, G, D)."""
     attention = layer.attention.self
     seen = tokens.to(cls.dtype)
     return layer.finish(attend_globally(attention, seen, cls, state.running, valid), cls)

@@ -31,10 +31,9 @@ POSITION_STARTS = ("sinusoidal", "normal")
 
 
 class Embeddings(nn.Module):
-    """Tokens get their position and type, LayerNorm and dropout.
+    """Add position and type embeddings to tokens, then LayerNorm and dropout.
 
-    [CLS] has type 1 and, under learned positions, a row of its own; under every other kind
-    it has no position.
+    [CLS] has type 1. With learned positions it has its own row of the table, otherwise no position.
     """
 
     def __init__(self, config: TemporalConfig, hidden_size: int) -> None:
@@ -53,7 +52,7 @@ class Embeddings(nn.Module):
         Args:
             tokens: (B, T, D).
             indices: (B, T) int64 grid positions.
-            padding_mask: (B, T) bool, True where a token is real.
+            padding_mask: (B, T) bool, False for padding.
 
         Returns:
             (B, T, D).
@@ -66,7 +65,7 @@ class Embeddings(nn.Module):
         return self._finish(tokens, FRAME_TYPE)
 
     def embed_cls(self, cls: Tensor) -> Tensor:
-        """(B, G, D) -> (B, G, D)."""
+        """Embed the global tokens: (B, G, D) -> (B, G, D)."""
         if self.positions == "learned":
             cls = cls + self.position_embeddings.weight[-NUM_RESERVED]
         return self._finish(cls, CLS_TYPE)
@@ -77,14 +76,23 @@ class Embeddings(nn.Module):
         return result
 
     def reset_positions(self, start: str) -> None:
-        """``sinusoidal``: amplitude 1, for features at unit scale; ``normal``: N(0, .02),
-        the paper's recipe for fine-tuning from strong features."""
+        """Initialise a learned position table.
+
+        Args:
+            start: ``sinusoidal`` has amplitude 1, for features of unit scale; ``normal`` is
+                N(0, .02), the paper's recipe for fine-tuning from strong features.
+
+        Raises:
+            ModelError: ``start`` is neither.
+        """
         if start not in POSITION_STARTS:
-            raise ModelError(f"positions start {' or '.join(POSITION_STARTS)}, not {start!r}")
+            raise ModelError(
+                f"a position table starts {' or '.join(POSITION_STARTS)}, not {start!r}"
+            )
         if self.positions != "learned":
             return
         weight = self.position_embeddings.weight
-        if weight.is_meta:  # about to be loaded; torch would fetch its compiler to divide by
+        if weight.is_meta:  # will be loaded; torch would import its compiler to compute here
             return
         nn.init.normal_(weight, std=0.02)
         if start == "sinusoidal":
@@ -94,7 +102,10 @@ class Embeddings(nn.Module):
 
 
 class LongformerLayer(nn.Module):
-    """One layer in two halves, tokens and [CLS], so that tokens can be worked in blocks."""
+    """One Longformer layer, with separate passes for tokens and [CLS].
+
+    Tokens can then be processed in blocks while [CLS] attends to all of them.
+    """
 
     def __init__(self, config: TemporalConfig, hidden_size: int, number: int) -> None:
         super().__init__()
@@ -114,25 +125,43 @@ class LongformerLayer(nn.Module):
         self.output = FeedForwardOutput(hidden_size, config.intermediate_size, config.dropout)
 
     def feed_forward(self, states: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D), token by token."""
+        """The feed-forward half, independently for each token: (B, T, D) -> (B, T, D)."""
         result: Tensor = self.output(self.intermediate(states), states)
         return result
 
     def finish(self, attended: Tensor, states: Tensor) -> Tensor:
-        """Everything after attention: (B, T, D) attended, (B, T, D) input -> (B, T, D)."""
+        """Everything after attention.
+
+        Args:
+            attended: (B, T, D) output of the attention.
+            states: (B, T, D) input of the layer.
+
+        Returns:
+            (B, T, D).
+        """
         return self.feed_forward(self.attention.output(attended, states))
 
     def forward_tokens(
-        self, tokens: Tensor, cls: Tensor, turn: Rotation | None, valid: Tensor | None
+        self, tokens: Tensor, cls: Tensor, angles: Rotation | None, valid: Tensor | None
     ) -> Tensor:
-        """All tokens at once: (B, T, D) with [CLS] (B, G, D) -> (B, T, D)."""
+        """The layer for all tokens at once.
+
+        Args:
+            tokens: (B, T, D).
+            cls: (B, G, D) global tokens before the layer.
+            angles: rotary angles of the tokens, or None.
+            valid: (B, T) bool, False for padding.
+
+        Returns:
+            (B, T, D).
+        """
         attention = self.attention.self
-        around = attention.keys_values(tokens, turn)
-        attended = attention.local(tokens, around, cls, turn=turn, valid=valid)
+        around = attention.keys_values(tokens, angles)
+        attended = attention.local(tokens, around, cls, angles=angles, valid=valid)
         return self.finish(attended, tokens)
 
     def forward_cls(self, tokens: Tensor, cls: Tensor, valid: Tensor | None) -> Tensor:
-        """[CLS] (B, G, D) after looking at all tokens (B, T, D) -> (B, G, D)."""
+        """The layer for the global tokens (B, G, D), which attend to all tokens (B, T, D)."""
         attention = self.attention.self
         running = attention.begin_global(cls)
         if attention.global_attention:
@@ -141,7 +170,7 @@ class LongformerLayer(nn.Module):
 
 
 class LayerStack(nn.Module):
-    """Holds ``layer`` so that parameters are named as in ``transformers``."""
+    """A list of layers under the name ``layer``, as in ``transformers``."""
 
     def __init__(self, layers: list[LongformerLayer]) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Video Transformer Network: image backbone, temporal encoder, heads (paper section 3).
 
-Attributes carry the published checkpoint's names: ``backbone``, ``cls_token``,
+Attributes have the names of the published checkpoint: ``backbone``, ``cls_token``,
 ``temporal_encoder``, ``mlp_head``.
 """
 
@@ -26,7 +26,7 @@ Encoder = TemporalEncoder | TcnEncoder | TransformersEncoder
 
 
 class VTNOutput(NamedTuple):
-    """What the heads say; None where the model has no such head.
+    """Results of the heads; None if the model has no such head.
 
     Attributes:
         logits: (B, K) of the whole video.
@@ -50,11 +50,11 @@ class VTN(nn.Module):
     """A VTN from its config, with untrained weights.
 
     Args:
-        config: everything that shapes the model.
-        backbone: a frame encoder to take instead of building one (N, 3, H, W) -> (N, D).
+        config: backbone, preprocessing, temporal encoder and heads.
+        backbone: a frame encoder (N, 3, H, W) -> (N, D) to use instead of building one.
 
     Raises:
-        ModelError: the config names no buildable model.
+        ModelError: no model can be built from the config.
     """
 
     def __init__(self, config: ModelConfig, backbone: nn.Module | None = None) -> None:
@@ -88,18 +88,18 @@ class VTN(nn.Module):
         """Spatial backbone (section 3.1): (N, 3, H, W) -> (N, D).
 
         Raises:
-            ModelError: the backbone gives something else than one vector a frame.
+            ModelError: the backbone does not return one vector per frame.
         """
         features: Tensor = self.backbone(frames)  # (N, D)
         if features.ndim != 2:
             raise ModelError(
-                f"backbone {self.config.backbone.name} gives {tuple(features.shape)} instead of "
-                "one vector a frame: leave its pooling on"
+                f"backbone {self.config.backbone.name} returns {tuple(features.shape)} instead of "
+                "one vector per frame: leave its pooling on"
             )
         return features
 
     def normalize(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """``feature_norm`` over whole ranges: (B, T, D) -> (B, T, D)."""
+        """Apply ``feature_norm`` to whole ranges: (B, T, D) -> (B, T, D)."""
         normal: Tensor = self.feature_norm(features, padding_mask)
         return normal
 
@@ -110,7 +110,7 @@ class VTN(nn.Module):
         padding_mask: Tensor | None = None,
         indices: Tensor | None = None,
     ) -> Tensor:
-        """The linear temporal embedding over the config's ``token_inputs``.
+        """The temporal embedding: a linear layer on the config's ``token_inputs``.
 
         Args:
             features: (B, T, D), after :meth:`normalize`.
@@ -126,13 +126,13 @@ class VTN(nn.Module):
         return self.project(self.token_inputs(features, indices, padding_mask))
 
     def project(self, inputs: Tensor) -> Tensor:
-        """Token inputs (..., E) to tokens (..., Dh), in the encoder's precision."""
+        """Project token inputs (..., E) to tokens (..., Dh), in the encoder's precision."""
         inputs = self.input_dropout(inputs.to(self.temporal_encoder.dtype))
         tokens: Tensor = self.input_projection(inputs)
         return tokens
 
     def all_global_tokens(self) -> Tensor:
-        """[CLS], then what else is global: (1, G, Dh)."""
+        """[CLS] and the other global tokens: (1, G, Dh)."""
         if self.config.temporal.num_global_tokens == 1:
             return self.cls_token
         return torch.cat((self.cls_token, self.global_tokens), dim=1)
@@ -145,7 +145,7 @@ class VTN(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """Temporal encoder over embedded tokens (B, T, Dh); else as :meth:`encode_time`."""
+        """Temporal encoder on embedded tokens (B, T, Dh); otherwise as :meth:`encode_time`."""
         cls = self.all_global_tokens().expand(tokens.shape[0], -1, -1)  # (B, G, Dh)
         encoded: Tensor = self.temporal_encoder(
             tokens, cls, padding_mask=padding_mask, indices=indices, cls_only=cls_only
@@ -160,13 +160,13 @@ class VTN(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """Temporal encoder (section 3.2) over normalised features.
+        """Temporal encoder (section 3.2) on normalised features.
 
         Args:
             features: (B, T, D), after :meth:`normalize`.
-            padding_mask: (B, T) bool, True where a token is real; None means all are.
+            padding_mask: (B, T) bool, False for padding; None means no padding.
             indices: (B, T) int64 grid positions; None counts from 0.
-            cls_only: skip the tokens of the last layer, which only a dense head reads.
+            cls_only: skip the tokens of the last layer, which only a dense head uses.
 
         Returns:
             (B, 1 + T, Dh), [CLS] first; (B, 1, Dh) with ``cls_only``.
@@ -200,7 +200,7 @@ class VTN(nn.Module):
         return StagedOutput(logits, last, tuple(stages))
 
     def class_logits(self, cls: Tensor) -> Tensor:
-        """The MLP head, which a model must have: (B, Dh) -> (B, K), in the head's precision."""
+        """The MLP head, which must exist: (B, Dh) -> (B, K), in the precision of the head."""
         assert self.mlp_head is not None
         logits: Tensor = self.mlp_head(cls.to(next(self.mlp_head.parameters()).dtype))
         return _scaled(logits, self.config.head.temperature)
@@ -218,10 +218,10 @@ class VTN(nn.Module):
         return _scaled(logits, self.config.head.dense_temperature)
 
     def in_precision(self, dtype: torch.dtype) -> VTN:
-        """This model with a temporal encoder that works tokens in ``dtype``.
+        """A model whose temporal encoder encodes tokens in ``dtype``.
 
-        Everything else is shared and keeps its precision: backbone, ``feature_norm``, token
-        inputs, heads and the row of [CLS], one against all tokens.
+        All other parts are shared and keep their precision: backbone, ``feature_norm``, token
+        inputs, heads, and the layers of [CLS].
         """
         if dtype == self.temporal_encoder.dtype:
             return self
@@ -241,7 +241,7 @@ class VTN(nn.Module):
         padding_mask: Tensor | None = None,
         indices: Tensor | None = None,
     ) -> VTNOutput:
-        """From stored features: (B, T, D) -> logits. Arguments as in :meth:`encode_time`."""
+        """Classify stored features (B, T, D); arguments as in :meth:`encode_time`."""
         normal = self.normalize(features, padding_mask)  # (B, T, D)
         tokens = self.encode_time(
             normal,
@@ -262,7 +262,7 @@ class VTN(nn.Module):
 
         Args:
             frames: (B, T, 3, H, W) preprocessed.
-            padding_mask: (B, T) bool, True where a frame is real.
+            padding_mask: (B, T) bool, False for padding.
             indices: (B, T) int64 grid positions.
         """
         features = self.encode_frames(frames.flatten(0, 1))  # (B*T, D)

@@ -1,7 +1,8 @@
-"""The temporal encoder for few videos: dilated convolutions, refined in stages (MS-TCN, Farha
-and Gall, CVPR 2019). It is local, linear in the length, and far smaller than attention layers.
+"""The temporal encoder for few training videos: dilated convolutions refined in stages (MS-TCN,
+Farha and Gall, CVPR 2019).
 
-With no layer it is a linear model of the token inputs.
+It is local, linear in the length and much smaller than attention layers. Without layers it is a
+linear model of the token inputs.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ from vtnstream.models.layers.dilated import MemberLinear, by_member, dilated_lay
 
 
 def _mask_of(padding_mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """(B, T) bool as (B, T, 1) numbers."""
+    """A mask (B, T) bool as numbers (B, T, 1)."""
     return None if padding_mask is None else padding_mask[..., None].to(like.dtype)
 
 
 class TcnEncoder(nn.Module):
-    """The first stage under the interface of
-    :class:`~vtnstream.models.vtn.temporal.TemporalEncoder`. [CLS] is its learned token and the
-    mean over all tokens.
+    """The first stage, with the interface of
+    :class:`~vtnstream.models.vtn.temporal.TemporalEncoder`.
+
+    [CLS] is the sum of its learned token and the mean over all tokens.
 
     Args:
         config: with ``kind = "tcn"``.
-        hidden_size: of a token, all members together.
+        hidden_size: H, numbers per token of all members together.
     """
 
     def __init__(self, config: TemporalConfig, hidden_size: int) -> None:
@@ -44,22 +46,22 @@ class TcnEncoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What tokens are worked in."""
+        """The dtype that tokens are encoded in."""
         found = next(self.parameters(), None)
         return torch.float32 if found is None else found.dtype
 
     def in_precision(self, dtype: torch.dtype) -> TcnEncoder:
-        """This encoder itself: it is too small for less precision to save time."""
+        """This encoder itself; it is too small for lower precision to save time."""
         return self
 
     def reset_parameters(self, positions: str = "sinusoidal") -> None:
-        """As torch starts linear layers; there is no position table."""
+        """Initialise as torch does for linear layers; there is no position table."""
         for module in self.modules():
             if isinstance(module, MemberLinear):
                 module.reset_parameters()
 
     def states(self, tokens: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """(B, T, H) -> (B, T, H); padding, where ``padding_mask`` is False, gives 0."""
+        """(B, T, H) -> (B, T, H), 0 for padding (where ``padding_mask`` is False)."""
         mask = _mask_of(padding_mask, tokens)
         states = tokens if mask is None else tokens * mask
         for layer in self.layers:
@@ -75,8 +77,9 @@ class TcnEncoder(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """As :meth:`vtnstream.models.vtn.temporal.TemporalEncoder.forward`; ``indices`` change
-        nothing, as tokens are neighbours in their order."""
+        """Arguments and result are those of
+        :meth:`vtnstream.models.vtn.temporal.TemporalEncoder.forward`. ``indices`` are ignored:
+        consecutive tokens are neighbours."""
         states = self.states(tokens, padding_mask)  # (B, T, H)
         if padding_mask is None:
             total, count = states.sum(1, keepdim=True), states.shape[1]
@@ -89,7 +92,7 @@ class TcnEncoder(nn.Module):
 
 
 class _Stage(nn.Module):
-    """One refinement: probabilities in, better logits out."""
+    """One refinement stage: from probabilities to new logits."""
 
     def __init__(self, config: TemporalConfig, size: int, num_classes: int) -> None:
         super().__init__()
@@ -113,12 +116,11 @@ class _Stage(nn.Module):
 
 
 class TcnHead(nn.Module):
-    """The dense head of a ``tcn``: a linear layer on the encoder's tokens, then the stages that
-    refine its answer.
+    """The dense head of a ``tcn``: a linear layer on each token, then the refinement stages.
 
     Args:
         config: with ``kind = "tcn"``.
-        hidden_size: of a token, all members together.
+        hidden_size: H, numbers per token of all members together.
         num_classes: K.
     """
 
@@ -132,7 +134,7 @@ class TcnHead(nn.Module):
         )
 
     def all_stages(self, tokens: Tensor, padding_mask: Tensor | None = None) -> list[Tensor]:
-        """Logits of each stage, (B, T, H) -> (B, T, K), the last one's at the end."""
+        """Logits of each stage in order: (B, T, H) -> list of (B, T, K)."""
         mask = _mask_of(padding_mask, tokens)
         logits: Tensor = self.first(tokens)  # (B, T, M * K)
         made = [logits]
@@ -142,13 +144,13 @@ class TcnHead(nn.Module):
         return [self._mean(logits) for logits in made]
 
     def forward(self, tokens: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The last stage's logits: (B, T, H) or (T, H) -> (B, T, K) or (T, K)."""
+        """Logits of the last stage: (B, T, H) or (T, H) -> (B, T, K) or (T, K)."""
         if tokens.ndim == 2:
             return self.all_stages(tokens[None])[-1][0]
         return self.all_stages(tokens, padding_mask)[-1]
 
     def _mean(self, logits: Tensor) -> Tensor:
-        """The logarithm of the mean of the members' probabilities."""
+        """Logarithm of the mean of the members' probabilities: (B, T, M * K) -> (B, T, K)."""
         if self.members == 1:
             return logits
         parts = by_member(logits, self.members).log_softmax(-1)  # (B, T, M, K)
@@ -156,6 +158,6 @@ class TcnHead(nn.Module):
 
 
 def tcn_reach(config: TemporalConfig) -> tuple[int, int]:
-    """Embedded tokens before and after one that its answer depends on, head included."""
+    """Embedded tokens before and after a token that its result depends on, head included."""
     before, after = reach(config.num_layers, config.causal)
     return before * config.num_stages, after * config.num_stages

@@ -1,13 +1,13 @@
-"""What the temporal embedding sees of each token: its feature, and how it differs from its
-neighbours (config ``temporal.token_inputs``).
+"""Inputs of the temporal embedding: the feature of each token, and its difference to neighbours
+(config ``temporal.token_inputs``).
 
-Features are those of single frames, and a short training does not teach attention to compare
-t with t - 1 (cuts found in films: F1 .14 without the difference, .80 with it). Stored features
-stay as they are; the comparison is made here, on normalised features, in float32.
+Features are those of single frames, and attention does not learn from a short training to compare
+t with t - 1 (finding cuts: F1 .14 without the difference, .80 with it). Stored features do not
+change; the comparison is computed here, from normalised features, in float32.
 
-A neighbour is the token ``k`` grid positions on. Where there is none (before the first token,
-after the last, in a gap or across one, in padding) the token itself stands for it: difference
-0, similarity 1. A hole in a film is no sign of change.
+A neighbour is the token ``k`` grid positions away. If there is none (at the ends, in a gap or
+across one, in padding), the token itself takes its place: difference 0, similarity 1. A gap in a
+video is not a change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from vtnstream.types import IndexArray
 
 BAND_ROWS = 64
-"""Tokens compared with their neighbours in one matrix product."""
+"""Tokens that are compared with their neighbours in one matrix product."""
 
 
 class TokenInputs(nn.Module):
@@ -70,12 +70,12 @@ class TokenInputs(nn.Module):
             return features
         if not features.shape[1]:
             return features.new_empty(features.shape[0], 0, self.size)
-        if padding_mask is not None:  # so far off that nobody is its neighbour
+        if padding_mask is not None:  # too far away to be a neighbour
             indices = indices.masked_fill(~padding_mask, torch.iinfo(torch.int64).min // 2)
         values = features.float()
         if self.context:
             return self._with_context(values, indices).to(features.dtype)
-        known = _near(indices, 1)  # (B, T) whether t + 1 is there
+        known = _near(indices, 1)  # (B, T) whether t + 1 exists
         steps = F.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0))  # (B, T, D)
         steps = steps.masked_fill(~_later(known, 1)[..., None], 0.0)
         parts = [values, steps, steps.abs()]
@@ -84,12 +84,15 @@ class TokenInputs(nn.Module):
         return torch.cat(parts, dim=-1).to(features.dtype)
 
     def _with_context(self, values: Tensor, indices: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, 3 D). A token without neighbours on a side stands for them."""
+        """Features and the means of their neighbours on each side: (B, T, D) -> (B, T, 3 D).
+
+        A token without neighbours on a side takes their place.
+        """
         before, after = torch.zeros_like(values), torch.zeros_like(values)
         count_before = torch.zeros_like(values[..., :1])  # (B, T, 1)
         count_after = torch.zeros_like(count_before)
         for lag in range(1, self.context + 1):
-            near = _near(indices, lag).to(values.dtype)[..., None]  # (B, T, 1) t + lag is there
+            near = _near(indices, lag).to(values.dtype)[..., None]  # (B, T, 1) t + lag exists
             ahead = F.pad(values[:, lag:], (0, 0, 0, min(lag, values.shape[1])))
             after, count_after = after + near * ahead, count_after + near
             behind = F.pad(near * values, (0, 0, lag, 0))[:, : values.shape[1]]
@@ -102,7 +105,8 @@ class TokenInputs(nn.Module):
         return torch.cat((values, *means), dim=-1)
 
     def _similarities(self, values: Tensor, indices: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, 3 r)."""
+        """Cosine similarities to later and earlier tokens and across each token:
+        (B, T, D) -> (B, T, 3 r)."""
         reach = self.reach
         ahead = _ahead(F.normalize(values, dim=-1), 2 * reach)  # (B, T, 2 r)
         near = torch.stack([_near(indices, k) for k in range(1, 2 * reach + 1)], -1)
@@ -112,24 +116,24 @@ class TokenInputs(nn.Module):
         across = []
         for k in range(1, reach + 1):
             both = _later(ahead[..., 2 * k - 1], k, 1.0)
-            # with one neighbour missing the token itself stands for it
+            # if one neighbour is missing, the token itself takes its place
             has_before, has_after = _later(near[..., k - 1], k), near[..., k - 1]
             single = torch.where(has_after, forward[..., k - 1], backward[k - 1])
             across.append(torch.where(has_before & has_after, both, single))
         return torch.cat((forward, torch.stack(backward + across, -1)), -1)
 
     def in_blocks(self, blocks: Iterable[Tensor], indices: IndexArray) -> Iterator[Tensor]:
-        """The same over a sequence in blocks, which hand each other their neighbours.
+        """Compute the inputs of a sequence in blocks, keeping the neighbours between them.
 
         Args:
             blocks: consecutive (T, D) of one sequence, normalised.
             indices: (N,) grid positions of the whole sequence.
 
         Yields:
-            consecutive (T, size); the borders need not be those of ``blocks``.
+            consecutive (T, size); their borders may differ from those of ``blocks``.
         """
         held: Tensor | None = None
-        first = done = made = 0  # rows at hand, given out, read
+        first = done = made = 0  # first held row; rows returned; rows read
         for block in blocks:
             held = block if held is None else torch.cat((held, block))
             made += len(block)
@@ -151,25 +155,25 @@ class TokenInputs(nn.Module):
 
 
 def _near(indices: Tensor, lag: int) -> Tensor:
-    """(B, T) bool: whether the token ``lag`` on is there with nothing missing between."""
+    """(B, T) bool: whether the token ``lag`` positions later exists, without a gap between."""
     near = indices[:, lag:] - indices[:, :-lag] == lag
     return F.pad(near, (0, indices.shape[1] - near.shape[1]))
 
 
 def _later(values: Tensor, lag: int, fill: float = 0.0) -> Tensor:
-    """(B, T) moved ``lag`` tokens on."""
+    """Shift (B, T) by ``lag`` tokens to later positions."""
     return F.pad(values, (lag, 0), value=fill)[:, : values.shape[1]]
 
 
 def _ahead(unit: Tensor, count: int) -> Tensor:
-    """Products of each row with the ``count`` rows after it, in bands of the matrix of all.
+    """Dot products of each row with the ``count`` rows after it, in bands of the full matrix.
 
     Args:
         unit: (B, T, D).
         count: rows to look ahead.
 
     Returns:
-        (B, T, count); meaningless where the row after does not exist.
+        (B, T, count); undefined where there is no such row.
     """
     batch, length, size = unit.shape
     num_bands = -(-length // BAND_ROWS)

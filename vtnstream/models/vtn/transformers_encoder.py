@@ -1,10 +1,9 @@
-"""Any encoder of the ``transformers`` library as the temporal encoder (paper section 3.2: the
-modules are exchangeable). The only file that imports ``transformers``, and only when a config
-names a class of it.
+"""Any encoder of the ``transformers`` library as the temporal encoder (paper section 3.2).
 
-Such an encoder sees a sequence whole: its memory grows with the length, and with the square of
-it where the class works on all pairs. Sequences are padded here, to the multiple the class
-wants: its own padding looks up the embedding of a word, and there are no words.
+This is the only module that imports ``transformers``, and only when a config names one of its
+classes. Such an encoder needs the whole sequence at once: memory grows with the length, and with
+its square where the class computes all pairs. Sequences are padded here to the multiple that the
+class needs, because its own padding looks up word embeddings, and there are none.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from vtnstream.models.layers.positions import NUM_RESERVED, sinusoidal_table, ta
 from vtnstream.registry import suggestion
 
 _SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads")
-"""What a class must take from our config under these names (or its own words for them)."""
+"""Fields that the config of a class must have under these names or aliases of them."""
 
 _RESERVED = frozenset({*_SHAPE, "vocab_size", "pad_token_id", "architectures", "auto_map", "dtype"})
-"""Arguments that are ours to set, or would fetch code."""
+"""Arguments that vtnstream sets itself, or that would download code."""
 
 PROBE_TOKENS = 16
 
@@ -47,7 +46,7 @@ def _find_class(name: str) -> Any:
     """The model class of this name.
 
     Raises:
-        ModelError: there is none, or it is no encoder of embeddings.
+        ModelError: there is none, or it does not encode embeddings.
     """
     library = _library()
     models = [each for each in dir(library) if each.endswith(("Model", "Encoder"))]
@@ -59,7 +58,7 @@ def _find_class(name: str) -> Any:
     takes = inspect.signature(getattr(found, "forward")).parameters  # noqa: B009
     for argument, why in (
         ("inputs_embeds", "it cannot read features"),
-        ("attention_mask", "padding would change its answers"),
+        ("attention_mask", "padding would change its results"),
     ):
         if argument not in takes:
             raise ModelError(f"temporal.kind: {name} takes no {argument}, so {why}")
@@ -67,15 +66,15 @@ def _find_class(name: str) -> Any:
 
 
 def _arguments(config: TemporalConfig, hidden_size: int, default: Any) -> dict[str, Any]:
-    """Those arguments of the class's config that it knows.
+    """The arguments for the config of a class.
 
     Args:
-        config: ours.
+        config: the encoder's part of the model's config.
         hidden_size: D.
-        default: an instance of the class's config.
+        default: an instance of the class's config; only its attributes are set.
 
     Raises:
-        ModelError: an argument is unknown, not ours to hand on, or no plain value.
+        ModelError: an argument is unknown, reserved, or not a plain value.
     """
     known = {
         "hidden_size": hidden_size,
@@ -87,24 +86,26 @@ def _arguments(config: TemporalConfig, hidden_size: int, default: Any) -> dict[s
         "max_position_embeddings": config.max_positions,
         "attention_window": list(config.attention_windows),
         "type_vocab_size": 2,
-        "vocab_size": 1,  # the table of words is never read
+        "vocab_size": 1,  # word embeddings are not used
         "pad_token_id": None,
     }
     arguments = {name: value for name, value in known.items() if hasattr(default, name)}
     for name, value in config.arguments.items():
         if name in _RESERVED or name.startswith(("_", "attn_", "quantization")):
-            raise ModelError(f"temporal.arguments: {name} is vtnstream's to set")
+            raise ModelError(f"temporal.arguments: {name} is set by vtnstream")
         if not hasattr(default, name):
             close = suggestion(name, default.to_dict())
             raise ModelError(f"temporal.arguments: {type(default).__name__} has no {name}{close}")
         if not _is_plain(value):
-            raise ModelError(f"temporal.arguments: {name} is no number, name or list of these")
+            raise ModelError(
+                f"temporal.arguments: {name} must be a number, a name or a list of these"
+            )
         arguments[name] = value
     return arguments
 
 
 def _is_plain(value: Any) -> bool:
-    """Nothing that could name a place to fetch something from."""
+    """Whether a value cannot be the address of something to download."""
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     if isinstance(value, Mapping):
@@ -113,10 +114,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def _build(config: TemporalConfig, hidden_size: int) -> Any:
-    """The model of the class that a config names, untrained.
+    """An untrained model of the class that a config names.
 
     Raises:
-        ModelError: no such class, or it refuses the config; one line.
+        ModelError: there is no such class, or it does not accept the config.
     """
     name = config.transformers_class or ""
     found = _find_class(name)
@@ -129,9 +130,9 @@ def _build(config: TemporalConfig, hidden_size: int) -> Any:
         model = found(chosen, **options)
     except ModelError:
         raise
-    except Exception as error:  # configs and models of the library raise all kinds
+    except Exception as error:  # configs and models of the library raise many kinds of error
         raise ModelError(
-            f"temporal.kind: {name} cannot be built so ({weights.one_line(error)})"
+            f"temporal.kind: {name} cannot be built from this config ({weights.one_line(error)})"
         ) from error
     wanted = (hidden_size, config.num_layers, config.num_heads)
     if tuple(getattr(chosen, part, None) for part in _SHAPE) != wanted:
@@ -140,15 +141,19 @@ def _build(config: TemporalConfig, hidden_size: int) -> Any:
 
 
 class TransformersEncoder(nn.Module):
-    """An encoder of ``transformers`` under the interface of
+    """An encoder of ``transformers`` with the interface of
     :class:`~vtnstream.models.vtn.temporal.TemporalEncoder`.
 
-    [CLS] and other global tokens come first, with token type 1; where the class knows global
-    attention, they have it. Learned positions are the reference's: ``index % (P - 2)``, two rows
-    reserved for [CLS] and padding. Classes with positions of another kind get the index.
+    Global tokens come first and have token type 1, and global attention where the class has it.
+    Learned positions are those of the reference, ``index % (P - 2)``, with two rows reserved for
+    [CLS] and padding. Classes with other kinds of positions get the index.
+
+    Args:
+        config: the encoder's part of the model's config, with ``kind = "transformers:NAME"``.
+        hidden_size: D.
 
     Raises:
-        ModelError: the class does not exist, cannot serve, or refuses the config.
+        ModelError: the class does not exist, is not suitable, or does not accept the config.
     """
 
     def __init__(self, config: TemporalConfig, hidden_size: int) -> None:
@@ -162,17 +167,21 @@ class TransformersEncoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What tokens are worked in."""
+        """The dtype that tokens are encoded in."""
         found: torch.dtype = next(self.model.parameters()).dtype
         return found
 
     def in_precision(self, dtype: torch.dtype) -> TransformersEncoder:
-        """A copy that works in ``dtype``, [CLS] too."""
+        """A copy that computes in ``dtype``, for [CLS] as well."""
         return copy.deepcopy(self).to(dtype)
 
     def reset_parameters(self, positions: str = "sinusoidal") -> None:
-        """The class starts its weights itself; a learned position table starts with sinusoids
-        of amplitude 1, or stays as the class has it (``normal``)."""
+        """Initialise the position table; the class initialised its other weights itself.
+
+        Args:
+            positions: ``sinusoidal`` sets a learned table to sinusoids of amplitude 1; ``normal``
+                keeps the initial values of the class.
+        """
         table = self._position_table()
         if table is not None and positions == "sinusoidal":
             with torch.no_grad():
@@ -194,10 +203,12 @@ class TransformersEncoder(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """As :meth:`vtnstream.models.vtn.temporal.TemporalEncoder.forward`, all of it at once.
+        """Arguments and result are those of
+        :meth:`vtnstream.models.vtn.temporal.TemporalEncoder.forward`.
 
         Raises:
-            ModelError: the class does not let [CLS] see later tokens, or is too short for them.
+            ModelError: [CLS] cannot attend to later tokens in this class, or the sequence is longer
+                than its position table.
         """
         batch, length = tokens.shape[:2]
         if indices is None:
@@ -249,7 +260,7 @@ class TransformersEncoder(nn.Module):
         )
 
     def _multiple(self) -> int:
-        """What the length must be a multiple of."""
+        """The number that the length must be a multiple of."""
         config = self.model.config
         window = getattr(config, "attention_window", 1)
         windows = window if isinstance(window, (list, tuple)) else [window]
@@ -257,8 +268,11 @@ class TransformersEncoder(nn.Module):
         return math.lcm(block, *windows)
 
     def _fit_attention(self, length: int) -> None:
-        """BigBird leaves its sparse attention for good at the first short sequence: it is told
-        each time, so that an answer does not depend on what was asked before."""
+        """Choose BigBird's attention for this length.
+
+        By itself BigBird leaves sparse attention permanently at the first short sequence, and
+        results would depend on earlier calls.
+        """
         if not hasattr(self.model, "set_attention_type"):
             return
         config = self.model.config
@@ -269,16 +283,19 @@ class TransformersEncoder(nn.Module):
         room = getattr(self.model.config, "max_position_embeddings", None)
         if room is not None and length > room:
             raise ModelError(
-                f"{self.config.kind} has room for {room} tokens and meets {length}: raise "
+                f"{self.config.kind} has room for {room} tokens, not for {length}: raise "
                 "temporal.max_positions"
             )
 
     @torch.no_grad()
     def _check_looks_ahead(self, like: Tensor) -> None:
-        """A decoder's first token, [CLS], sees itself alone: every video would look the same.
+        """Check once that [CLS] attends to later tokens.
+
+        In a decoder the first token attends only to itself, and every video would get the same
+        class.
 
         Raises:
-            ModelError: the class is one.
+            ModelError: the class is a decoder.
         """
         if self._looks_ahead:
             return
@@ -294,6 +311,6 @@ class TransformersEncoder(nn.Module):
         self.train(training)
         if torch.equal(first[0], first[1]):
             raise ModelError(
-                f"{self.config.kind} does not let [CLS] see later tokens: it is a decoder"
+                f"{self.config.kind} is a decoder: [CLS] does not attend to later tokens"
             )
         self._looks_ahead = True
