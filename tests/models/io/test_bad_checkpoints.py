@@ -116,7 +116,7 @@ IMPORTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "odd window": (_cfg(recipe(SMALL).replace("- 6", "- 7")), "even and positive"),
     "heads that do not divide": (
         _cfg(recipe(SMALL).replace("HEADS: 4", "HEADS: 5")),
-        "5 heads do not divide its 64 numbers a token: say --num-heads",
+        "5 heads do not divide its hidden size 64: give --num-heads",
     ),
     "BGR": (_cfg("DATA: {REVERSE_INPUT_CHANNEL: true}"), "BGR"),
     "std of zero": (_cfg("DATA: {STD: [0, 0, 0]}"), "std must be positive"),

@@ -45,7 +45,7 @@ def test_config_labels_and_use(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "--model org/x" in model_card(folder, hub_name="org/x")
 
 
-def test_training_figures_without_the_trainer_s_files(folder: Path) -> None:
+def test_training_results_without_local_paths(folder: Path) -> None:
     (folder / "train.json").write_text(json.dumps(TRAINING))
     card = model_card(folder)
     for part in ("| loss | 0.1234 |", "| validation accuracy | 98.7 |", "240 samples"):
@@ -53,14 +53,14 @@ def test_training_figures_without_the_trainer_s_files(folder: Path) -> None:
     assert "somebody" not in card
 
 
-def test_the_folder_s_own_card_stands(folder: Path) -> None:
+def test_an_existing_card_is_kept(folder: Path) -> None:
     (folder / "README.md").write_text("")  # as a shell leaves it for `card > README.md`
     assert "Video Transformer Network" in model_card(folder)
     (folder / "README.md").write_text("# mine\n")
     assert model_card(folder) == "# mine\n"
 
 
-def test_names_cannot_break_out(tmp_path: Path) -> None:
+def test_markup_in_names_is_escaped(tmp_path: Path) -> None:
     evil = "a | b\n# heading <script>![x](y)"
     head = HeadConfig(labels=(evil, "b"))
     folder = save_model(create_model(replace(CONFIG, name=evil, head=head)), tmp_path / "m")

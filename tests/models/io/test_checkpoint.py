@@ -40,12 +40,12 @@ def test_folder_rebuilds_the_model(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
-def test_who_may_read_the_config_may_read_the_weights(folder: Path) -> None:
+def test_weights_have_the_mode_of_the_config(folder: Path) -> None:
     modes = {(folder / name).stat().st_mode for name in ("config.json", "model.safetensors")}
     assert len(modes) == 1
 
 
-def test_loading_draws_no_random_weights(folder: Path) -> None:
+def test_loading_skips_random_initialisation(folder: Path) -> None:
     before = torch.random.get_rng_state()
     load_model(folder)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -142,7 +142,7 @@ def test_damaged_weights(folder: Path) -> None:
         load_model(folder)
 
 
-def test_names_that_are_no_model(tmp_path: Path, folder: Path) -> None:
+def test_names_of_no_model(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ModelError, match="preset, without trained weights"):
         load_model("vtn-vit-b-3l")
     with pytest.raises(ModelError, match="no such model folder"):
@@ -173,7 +173,7 @@ except ModelError as error:
     assert "offline" in run.stdout and "some/model" in run.stdout
 
 
-def test_hub_cache_serves_offline(tmp_path: Path, folder: Path) -> None:
+def test_hub_cache_works_offline(tmp_path: Path, folder: Path) -> None:
     """A repository that was fetched before loads from the Hub's cache, without a network."""
     repository = tmp_path / "hub" / "models--some--model"
     snapshot = repository / "snapshots" / ("0" * 40)

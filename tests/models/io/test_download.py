@@ -66,7 +66,7 @@ def test_download_then_offline(
     torch.testing.assert_close(ours, make_reference(SMALL)(frames, numbers), rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_not_here_is_said(
+def test_a_model_that_is_not_downloaded(
     small: PublishedModel, server: Behaviour, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in (["download", NAME, "--offline"], ["download", "small-vt"]):
@@ -79,7 +79,7 @@ def test_what_is_not_here_is_said(
     assert len(errors) == 3 and not server.asked
 
 
-def test_another_file_than_the_published_one_is_refused(
+def test_a_replaced_file_is_refused(
     small: PublishedModel, server: Behaviour, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.data += b"more"
@@ -88,7 +88,7 @@ def test_another_file_than_the_published_one_is_refused(
     assert [p for p in small.folder.parent.iterdir() if p.suffix != ".lock"] == []
 
 
-def test_the_list_knows_source_licence_and_what_is_unknown(
+def test_the_list_shows_source_and_licence(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VTNSTREAM_CACHE_DIR", str(tmp_path))

@@ -100,7 +100,7 @@ def test_push_then_load_then_offline(run: Run, hub: Hub, folder: Path) -> None:
     assert hub.asked == [], "nothing was asked while offline"
 
 
-def test_branches_and_the_repository_s_own_card(run: Run, hub: Hub, folder: Path) -> None:
+def test_branches_and_an_existing_card(run: Run, hub: Hub, folder: Path) -> None:
     assert run("models", "push", folder, "org/mine").code == 0
     repository = hub.repositories["org/mine"]
     repository.branches["main"]["README.md"] = b"written on the Hub"
@@ -123,7 +123,7 @@ def test_branches_and_the_repository_s_own_card(run: Run, hub: Hub, folder: Path
     assert weights_sha256(load_model(loaded)) == weights_sha256(small_vtn(seed=5))
 
 
-def test_a_folder_of_transformers_is_pushed_as_ours(run: Run, hub: Hub, tmp_path: Path) -> None:
+def test_a_folder_of_transformers_is_converted(run: Run, hub: Hub, tmp_path: Path) -> None:
     """Its processor's settings must not be lost on the way."""
     theirs = tmp_path / "theirs"
     their_model().save_pretrained(theirs)

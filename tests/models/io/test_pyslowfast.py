@@ -72,7 +72,7 @@ def test_colours_sampling_and_sizes_of_the_published_model(tmp_path: Path) -> No
     assert not imported.model.training
 
 
-def test_the_stored_config_decides_and_choices_go_over_it(tmp_path: Path) -> None:
+def test_choices_take_precedence_over_the_stored_config(tmp_path: Path) -> None:
     size = replace(SMALL, window=10, classes=3)
     data = {"MEAN": [0.1, 0.2, "3e-1"], "STD": [0.5] * 3, "TEST_CROP_SIZE": 160}
     stored = recipe(size, **data, TRAIN_JITTER_SCALES=[182, 228], EVAL_NUM_FRAMES=99)
@@ -89,7 +89,7 @@ def test_the_stored_config_decides_and_choices_go_over_it(tmp_path: Path) -> Non
     assert other.model.config.temporal.num_heads == 2
 
 
-def test_parallel_prefixes_are_taken_off(tmp_path: Path) -> None:
+def test_prefixes_of_data_parallel_are_removed(tmp_path: Path) -> None:
     content = checkpoint(make_reference(SMALL))
     content["model_state"] = {f"module.{k}": v for k, v in content["model_state"].items()}
     assert import_checkpoint(save(tmp_path / "c.pyth", content), SMALL_CHOICES).model

@@ -31,7 +31,7 @@ def left(path: Path) -> list[str]:
     return sorted(p.name for p in path.parent.iterdir() if p.suffix != ".lock")
 
 
-def test_whole_at_once(path: Path) -> None:
+def test_one_connection(path: Path) -> None:
     server = Behaviour(DATA)
     with serving(server) as url:
         get(url, path, size_bytes=len(DATA), sha256=server.sha256)
@@ -39,7 +39,7 @@ def test_whole_at_once(path: Path) -> None:
     assert server.asked == [("/file", None)]
 
 
-def test_cut_connections_go_on_where_they_ended(path: Path) -> None:
+def test_interrupted_connections_are_resumed(path: Path) -> None:
     server = Behaviour(DATA, cut_after=[300_000, 1, 200_000])
     with serving(server) as url:
         get(url, path, sha256=server.sha256)
@@ -52,7 +52,7 @@ def test_cut_connections_go_on_where_they_ended(path: Path) -> None:
     ]
 
 
-def test_another_run_goes_on_where_the_last_ended(path: Path) -> None:
+def test_another_run_resumes_the_download(path: Path) -> None:
     server = Behaviour(DATA, cut_after=[100_000, 0, 0])
     with serving(server) as url:
         with pytest.raises(ModelError, match=r"ended after 100000 of 1024000 bytes.*goes on"):
@@ -64,15 +64,15 @@ def test_another_run_goes_on_where_the_last_ended(path: Path) -> None:
     assert path.read_bytes() == DATA and server.asked == [("/file", "bytes=100000-")]
 
 
-def test_a_connection_that_always_ends_is_given_up(path: Path) -> None:
+def test_repeated_interruptions_fail(path: Path) -> None:
     server = Behaviour(DATA, cut_after=[10] * 99)
-    with serving(server) as url, pytest.raises(ModelError, match="goes on from there"):
+    with serving(server) as url, pytest.raises(ModelError, match="to resume"):
         get(url, path)
     assert len(server.asked) == ATTEMPTS and not path.exists()
 
 
 @pytest.mark.parametrize("change", ["tag", "no ranges", "part too long", "no tag"])
-def test_a_part_that_does_not_fit_is_begun_anew(path: Path, change: str) -> None:
+def test_a_part_of_another_file_is_discarded(path: Path, change: str) -> None:
     server = Behaviour(DATA, cut_after=[100_000, 0, 0])
     with serving(server) as url:
         with pytest.raises(ModelError):
@@ -90,25 +90,25 @@ def test_a_part_that_does_not_fit_is_begun_anew(path: Path, change: str) -> None
     assert path.read_bytes() == server.data
 
 
-def test_a_cut_is_noticed_without_a_length(path: Path) -> None:
+def test_an_interruption_is_noticed_without_a_length(path: Path) -> None:
     server = Behaviour(DATA, chunked=True, cut_after=[1000])
     with serving(server) as url:
         get(url, path)
     assert path.read_bytes() == DATA
 
 
-def test_wrong_hash_leaves_nothing(path: Path) -> None:
+def test_a_file_with_a_wrong_hash_is_deleted(path: Path) -> None:
     with serving(Behaviour(DATA)) as url:
         with pytest.raises(CheckpointError, match=f"not {'0' * 64}"):
             get(url, path, sha256="0" * 64)
         assert left(path) == []
 
 
-def test_damage_that_the_server_can_tell(path: Path) -> None:
+def test_damage_is_found_by_the_servers_md5(path: Path) -> None:
     server = Behaviour(DATA)
     with serving(server) as url:
         server.md5 = base64.b64encode(hashlib.md5(b"other").digest()).decode()
-        with pytest.raises(CheckpointError, match="damaged on the way"):
+        with pytest.raises(CheckpointError, match="damaged in transfer"):
             get(url, path)
         assert left(path) == []
         server.md5 = base64.b64encode(hashlib.md5(DATA).digest()).decode()
@@ -116,7 +116,7 @@ def test_damage_that_the_server_can_tell(path: Path) -> None:
     assert path.read_bytes() == DATA
 
 
-def test_wrong_size_is_refused_before_it_comes(path: Path) -> None:
+def test_a_wrong_size_is_refused_before_the_download(path: Path) -> None:
     with serving(Behaviour(DATA)) as url:
         with pytest.raises(CheckpointError, match="1024000 bytes, the published file 5"):
             get(url, path, size_bytes=5)
@@ -136,7 +136,7 @@ def test_redirects_stay_on_the_host(path: Path) -> None:
         assert left(path) == []
 
 
-def test_absent_and_unreachable(path: Path) -> None:
+def test_missing_file_and_unreachable_server(path: Path) -> None:
     with serving(Behaviour(DATA)) as url, pytest.raises(ModelError, match="404"):
         get(url.replace("/file", "/none"), path)
     with pytest.raises(ModelError, match="cannot be reached"):
@@ -152,7 +152,7 @@ def test_one_download_at_a_time(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes anywhere")
-def test_a_place_that_cannot_be_written(path: Path) -> None:
+def test_an_unwritable_folder(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o500)
     with serving(Behaviour(DATA)) as url, pytest.raises(OutputError, match="cannot be written"):

@@ -1,4 +1,4 @@
-"""The model card: what a stranger needs to know of a model folder, as its ``README.md``."""
+"""The model card: a ``README.md`` that describes a model folder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from vtnstream.models.io.description import config_facts
 
 CARD_FILE = "README.md"
 TRAINING_FILE = "train.json"
-"""What ``vtnstream train`` leaves beside a model; only its figures are shown, as its
-settings name files of the trainer's machine."""
+"""Written by ``vtnstream train`` beside a model. Only its results go into the card, since its
+settings name files on the machine of the author."""
 LARGEST_FILE = 10 * 2**20
 _ARCHITECTURES = {
     "vtn": "A Video Transformer Network (Neimark et al., 2021) for videos of any length: an image "
@@ -38,19 +38,19 @@ def model_card(
     license: str | None = None,
     notes: Sequence[str] = (),
 ) -> str:
-    """The folder's own ``README.md``, or one made of its config and training figures.
+    """The ``README.md`` of the folder, or one made from its config and training results.
 
     Args:
         folder: a model folder.
-        hub_name: ``org/name`` where it will be found; the examples use it.
+        hub_name: ``org/name`` on the Hub, for the examples.
         license: SPDX identifier, such as ``cc-by-4.0``.
-        notes: sentences on where it comes from, in Markdown.
+        notes: sentences about its origin, in Markdown.
 
     Returns:
-        Markdown with the Hub's metadata in front.
+        Markdown with the metadata of the Hub at the top.
 
     Raises:
-        ModelError: no model folder, or its records cannot be read.
+        ModelError: it is not a model folder, or its records cannot be read.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -77,13 +77,14 @@ def model_card(
 
 
 def has_card(folder: Path) -> bool:
-    """Whether the folder has a card of its own; a shell makes an empty one before we run."""
+    """Whether the folder has a card. An empty file does not count: ``> README.md`` in a shell
+    creates one before the command runs."""
     path = folder / CARD_FILE
     return path.is_file() and path.stat().st_size > 0
 
 
 def write_card(folder: Path, text: str) -> None:
-    """Put a card into a model folder.
+    """Write a card into a model folder.
 
     Raises:
         OutputError: it cannot be written.
@@ -118,7 +119,7 @@ def _labels(config: ModelConfig) -> list[str]:
 
 
 def _training(path: Path) -> list[str]:
-    """The figures of ``train.json``, where there is one."""
+    """The section of training results from ``train.json``, if there is one."""
     if not path.is_file():
         return []
     try:
@@ -133,7 +134,7 @@ def _training(path: Path) -> list[str]:
             *((f"validation {name}", f"{float(v):.4g}") for name, v in best["validation"].items()),
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path}: not the record of a training; remove it or mend it") from error
+        raise ModelError(f"{path}: not a training record; remove or repair it") from error
     return [_section("Training", _table(rows))]
 
 
@@ -156,5 +157,5 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Names that people chose, shown as they are: no markup, no line breaks."""
+    """Escape Markdown in text that users chose, and remove line breaks."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))

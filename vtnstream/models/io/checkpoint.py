@@ -1,5 +1,4 @@
-"""Model folders: ``config.json`` (resolved) and ``model.safetensors`` rebuild a model by
-themselves."""
+"""Save and load model folders: ``config.json`` (resolved) and ``model.safetensors``."""
 
 from __future__ import annotations
 
@@ -32,11 +31,11 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def save_model(model: VideoModel, folder: str | Path) -> Path:
-    """Write a model folder. Each file appears whole or not at all; a new folder too.
+    """Write a model folder. Files, and a new folder, appear complete or not at all.
 
     Args:
-        model: any device; saved as it is.
-        folder: created with its parents; the two files of an existing one are replaced.
+        model: on any device; dtypes are kept.
+        folder: created with its parents; in an existing folder the two files are replaced.
 
     Raises:
         OutputError: it cannot be written.
@@ -66,7 +65,7 @@ def _write(model: VideoModel, folder: Path) -> None:
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     write_config(model.config, folder)
-    # The library writes for the owner alone; who may read the config may read the weights.
+    # The library makes the file readable for its owner only; give it the mode of the config.
     (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         with open(folder / name, "rb") as file:
@@ -74,7 +73,7 @@ def _write(model: VideoModel, folder: Path) -> None:
 
 
 def write_config(config: ModelConfig, folder: Path) -> None:
-    """Write ``config.json`` alone.
+    """Write ``config.json`` without weights.
 
     Raises:
         OSError: it cannot be written.
@@ -87,8 +86,8 @@ def read_config(folder: str | Path) -> ModelConfig:
     """The config of a model folder.
 
     Raises:
-        ModelError: there is none, or it is no JSON object.
-        ConfigError: it holds unknown keys or refused values.
+        ModelError: there is none, or it is not a JSON object.
+        ConfigError: it has unknown keys or invalid values.
     """
     if hf.recognises(folder):
         return hf.read_config(folder)
@@ -99,20 +98,20 @@ def read_config(folder: str | Path) -> ModelConfig:
 
 
 def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> VideoModel:
-    """A trained model, in evaluation mode.
+    """Load a trained model, in evaluation mode.
 
     Args:
         path_or_name: a model folder, a Hub repository as ``org/name[@rev]`` or
-            ``hf://org/name[@rev]``, a published model that has been downloaded, or ``edits``,
-            the bundled one. Folder and repository may be of transformers'
-            ``VivitForVideoClassification``.
-        device: where to put it.
+            ``hf://org/name[@rev]``, a published model that has been downloaded, or ``edits``, the
+            bundled model. A folder or repository of ``VivitForVideoClassification`` of
+            transformers is accepted as well.
+        device: device of the model.
 
     Raises:
-        ModelError: nothing usable under this name; presets have no weights.
+        ModelError: there is no usable model of this name; presets have no weights.
         ConfigError: ``config.json`` is wrong.
-        CheckpointError: the weights do not fit the config to the last name and shape, or
-            are not finite.
+        CheckpointError: a name or shape of the weights does not fit the config, or a weight is
+            not finite.
     """
     folder = _find_folder(path_or_name)
     if hf.recognises(folder):
@@ -135,20 +134,20 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
 
 
 def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel:
-    """The model of a config with these weights, in training mode.
+    """Build a model with these weights, in training mode.
 
     Args:
-        config: what to build.
-        state: its tensors by name; the model gets copies.
+        config: of the model.
+        state: tensors by name; the model gets copies.
         source: file to name in errors.
 
     Raises:
-        CheckpointError: names, shapes or numbers do not fit.
-        ModelError: the config names no buildable model.
+        CheckpointError: names or shapes do not fit, or a weight is not finite.
+        ModelError: no model can be built from the config.
     """
     _check_depth(config, state, source)
     _check_labels(config, state, source)
-    # Drawing numbers for tensors that have no memory takes torch's compiler: a second to import.
+    # Random initialisation on the meta device would import torch's compiler, which takes a second.
     with torch.device("meta"), SkipMetaInit():
         model = _untrained(config)
     if untracked_buffers(model):  # computed when built, so not on the meta device
@@ -173,7 +172,7 @@ def _shapes_of(state: weights.State) -> dict[str, tuple[int, ...]]:
 
 
 def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
-    """Layers are built one by one: a config that asks for millions is refused before."""
+    """Compare the numbers of layers before building: a config may have millions of layers."""
     prefix, wanted = "temporal_encoder.encoder.layer.", config.temporal.num_layers
     if config.temporal.kind == "tcn":
         prefix = "temporal_encoder.layers."
@@ -190,7 +189,7 @@ def _check_depth(config: ModelConfig, state: weights.State, path: Path) -> None:
 
 
 def _check_labels(config: ModelConfig, state: weights.State, path: Path) -> None:
-    """Heads and labels that differ in number are said in words, not in shapes."""
+    """Report a wrong number of labels in words instead of as a mismatch of shapes."""
     class_head = "mlp_head.0.bias" if config.head.linear else "mlp_head.4.bias"
     if config.vivit is not None:
         class_head = "head.bias"
@@ -223,7 +222,7 @@ def _find_folder(path_or_name: str | Path) -> Path:
     if published is not None:
         if not published.is_here:
             raise ModelError(
-                f"{text} is not here yet: `vtnstream models download {text}` fetches it"
+                f"{text} has not been downloaded: run `vtnstream models download {text}`"
             )
         return published.folder
     name = hub.parse_hub_name(text)

@@ -1,4 +1,4 @@
-"""A model's config in words: what ``models show`` and the model card say of it."""
+"""Describe a model's config in words, for ``models show`` and the model card."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from vtnstream.config import ModelConfig
 
 
 def config_facts(config: ModelConfig) -> list[tuple[str, str]]:
-    """(name, value) pairs, in the order of the data's way; labels are left out."""
+    """Pairs of name and value without the labels, in the order in which data pass the model."""
     prepare = config.preprocess
     arguments = ", ".join(f"{k}={v}" for k, v in config.backbone.key().items())
     return [
         ("backbone", f"{config.backbone.name} {arguments}".rstrip()),
         (
-            "pictures",
+            "frames",
             f"{prepare.frame_width} x {prepare.size}, {prepare.crop}, {prepare.interpolation}",
         ),
         ("colours", f"mean {_numbers(prepare.mean)}, std {_numbers(prepare.std)}"),

@@ -1,4 +1,4 @@
-"""``vtnstream models download``: a published checkpoint becomes a model folder in the cache."""
+"""Download a published checkpoint and import it as a model folder in the cache."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from vtnstream.progress import NullProgress, Progress
 
 
 def download_model(name: str, *, progress: Progress | None = None) -> Path:
-    """The folder of a published model, fetched and imported unless it is there.
+    """Download and import a published model, unless it is in the cache.
 
-    An interrupted download goes on where it stopped. The checkpoint itself is removed once
-    the folder stands.
+    An interrupted download is resumed. The checkpoint is deleted after the import.
+
+    Args:
+        name: of a published model.
+        progress: shows the download.
+
+    Returns:
+        the model folder.
 
     Raises:
         UsageError: no published model has this name.
         ModelError: offline and not in the cache, or the server cannot be reached.
-        CheckpointError: what came has the wrong size, hash or tensors.
+        CheckpointError: the file has the wrong size, hash or tensors.
         OutputError: the cache cannot be written.
     """
     model = published_model(name)

@@ -1,6 +1,7 @@
-"""Models for other runtimes: torch.export (``.pt2``) and ONNX, the backbone and everything
-after it as one program each, for any batch and any length. Each program is compared with the
-model before its file takes its name.
+"""Export a model for other runtimes, as torch.export (``.pt2``) or ONNX.
+
+The backbone and everything after it are one program each, for any batch size and any length. Each
+program is compared with the model before its file gets its final name.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from vtnstream.progress import NullProgress, Progress
 
 EXTRA = "export"
 TOLERANCE = 1e-4
-"""Largest difference to the model, relative to its largest number where that exceeds 1."""
+"""Largest difference to the model, relative to its largest output if that exceeds 1."""
 
 Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Runs a program that was read back from its file."""
+"""Runs a program that was loaded from its file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that was written.
+    """An exported program.
 
     Attributes:
         path: the file.
-        inputs: names, in order.
-        outputs: names, in order.
-        difference: largest difference to the model, over all lengths tried.
+        inputs: names in order.
+        outputs: names in order.
+        difference: largest difference to the model over all sizes that were tried.
     """
 
     path: Path
@@ -53,19 +54,18 @@ def export_model(
     format: str = "pt2",
     progress: Progress | None = None,
 ) -> tuple[Program, ...]:
-    """Write ``backbone`` and ``temporal`` programs and ``config.json`` into a folder.
+    """Write the programs ``backbone`` and ``temporal`` and ``config.json`` into a folder.
 
-    ``backbone``: frames (N, 3, H, W), prepared as the config says -> features (N, D); of a
-    ViViT (N, F, 3, H, W), the F frames of a sample.
-    ``temporal``: features (B, T, D) and their grid positions (B, T) int64 -> logits (B, K) and
-    dense_logits (B, T, Kd), as far as the model has these heads; ``feature_norm`` is inside.
-    All rows of a batch have T tokens.
+    ``backbone`` takes preprocessed frames (N, 3, H, W), or samples (N, F, 3, H, W) of a ViViT, and
+    returns features (N, D). ``temporal`` takes features (B, T, D) and their grid positions (B, T)
+    int64 and returns logits (B, K) and dense_logits (B, T, Kd), if the model has these heads. It
+    includes ``feature_norm``, and all rows of a batch have T tokens.
 
     Args:
         model: in evaluation mode, on the CPU, in float32.
-        folder: made with its parents; files of these names are replaced.
+        folder: created with its parents; files of these names are replaced.
         format: ``pt2`` or ``onnx``.
-        progress: told of the parts.
+        progress: shows the parts.
 
     Returns:
         both programs.
@@ -100,10 +100,10 @@ def export_model(
 
 
 def _export(part: Part, folder: Path, format: str) -> Program:
-    """Trace, write, read back and compare one part.
+    """Trace, write, load and compare one part.
 
     Raises:
-        ModelError: it cannot be traced, or what was written differs from the model.
+        ModelError: it cannot be traced, or the written program differs from the model.
     """
     path = folder / f"{part.name}.{format}"
     try:
@@ -111,7 +111,7 @@ def _export(part: Part, folder: Path, format: str) -> Program:
         run = _WRITERS[format](part, traced, path)
     except OSError:
         raise
-    except Exception as error:  # tracers and converters raise all kinds
+    except Exception as error:  # tracers and converters raise many kinds of error
         raise ModelError(
             f"{part.name} of this model cannot be exported to {format} ({weights.one_line(error)})"
         ) from error
@@ -142,7 +142,7 @@ def _compare(part: Part, run: Run) -> float:
             wanted = part.model(*inputs)
         try:
             found = run(inputs)
-        except Exception as error:  # runtimes raise all kinds
+        except Exception as error:  # runtimes raise many kinds of error
             reason = weights.one_line(error)
             raise ModelError(f"exported {part.name} fails at sizes {sizes} ({reason})") from error
         for name, ours, theirs in zip(part.outputs, wanted, found, strict=True):

@@ -1,7 +1,7 @@
-"""Files of the Hugging Face Hub: the only file that imports huggingface_hub.
+"""Download from and upload to the Hugging Face Hub. The only module that imports huggingface_hub.
 
-``HF_HOME`` and ``HF_ENDPOINT`` are respected by that library. Offline (``HF_HUB_OFFLINE``, or
-``VTNSTREAM_OFFLINE`` and ``--offline`` of ours) what was fetched before is found in its cache.
+That library reads ``HF_HOME`` and ``HF_ENDPOINT``. Offline (``HF_HUB_OFFLINE``,
+``VTNSTREAM_OFFLINE`` or ``--offline``) only files in its cache are available.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([\w.\-/]+))?")
 
 @dataclass(frozen=True, slots=True)
 class HubName:
-    """A repository and the revision (branch, tag or commit) that was asked for."""
+    """A repository, and a revision (branch, tag or commit) if one is given."""
 
     repository: str
     revision: str | None = None
@@ -87,13 +87,13 @@ def offline_if_unreachable() -> Iterator[None]:
 
 
 def parse_hub_name(text: str, *, bare: bool = True) -> HubName | None:
-    """``hf://org/name[@rev]`` or ``hf-hub:...``, and with ``bare`` plain ``org/name[@rev]``.
+    """Parse ``hf://org/name[@rev]`` or ``hf-hub:...``, and with ``bare`` also ``org/name[@rev]``.
 
     Returns:
-        None where the text has no such form.
+        None if the text has another form.
 
     Raises:
-        ModelError: it starts like a hub name but is none.
+        ModelError: it starts like a hub name but is not valid.
     """
     scheme = next((s for s in SCHEMES if text.startswith(s)), None)
     if scheme is None and not bare:
@@ -113,8 +113,8 @@ def is_offline() -> bool:
 
 @contextmanager
 def client_settings() -> Iterator[None]:
-    """While it lasts, huggingface_hub stays offline if :func:`is_offline` says so, and shows
-    its bars on a terminal only: it reads its variables once, and ours never."""
+    """Configure huggingface_hub while open: offline as :func:`is_offline` says, and progress bars
+    only on a terminal. The library reads its own variables once and never those of vtnstream."""
     from huggingface_hub import constants
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
@@ -135,10 +135,10 @@ def client_settings() -> Iterator[None]:
 
 
 def download(name: HubName, file: str) -> Path:
-    """One file of a repository, from the cache where it is there.
+    """Download one file of a repository, or find it in the cache.
 
     Raises:
-        ModelError: absent, refused, or offline and not in the cache; one line.
+        ModelError: it does not exist, access is refused, or offline and not in the cache.
     """
     from huggingface_hub import hf_hub_download
 
@@ -150,7 +150,7 @@ def download(name: HubName, file: str) -> Path:
 
 
 def download_first(name: HubName, files: Sequence[str]) -> Path:
-    """The first of ``files`` that the repository has.
+    """Download the first of ``files`` that the repository has.
 
     Raises:
         ModelError: it has none of them.
@@ -167,20 +167,20 @@ def download_first(name: HubName, files: Sequence[str]) -> Path:
 def push(
     name: HubName, files: Mapping[str, Path | bytes], *, private: bool, optional: Sequence[str] = ()
 ) -> str:
-    """Put files into a repository as one commit; the repository is made where there is none.
+    """Upload files as one commit. The repository is created if it does not exist.
 
     Args:
-        name: where to; a revision is a branch, made where there is none.
-        files: what by which name, from a path or as bytes.
-        private: only its owner and organisation see it.
-        optional: names left alone where the repository has them.
+        name: the repository; a revision is a branch, created if it does not exist.
+        files: name in the repository -> path or contents.
+        private: make it visible only to its owner and organisation.
+        optional: names that are not uploaded if the repository has them.
 
     Returns:
         the address of the commit.
 
     Raises:
-        ModelError: offline, not logged in, refused, or asked to be private where the
-            repository is public.
+        ModelError: offline, not logged in, access is refused, or ``private`` with a public
+            repository.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -216,7 +216,7 @@ def push(
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in a few words: the hub's messages run over many lines."""
+    """A short reason for an error; the library's messages have many lines."""
     from huggingface_hub import constants, errors
 
     if constants.HF_HUB_OFFLINE or isinstance(error, errors.OfflineModeIsEnabled):

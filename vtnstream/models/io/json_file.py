@@ -1,4 +1,4 @@
-"""JSON files of model folders, which nobody vouches for."""
+"""Read JSON files of model folders, which are untrusted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LARGEST_JSON = 10 * 2**20
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file.
+    """Read a JSON object.
 
     Raises:
-        ModelError: absent, not a regular file (a pipe would be waited for, a device read for
-            ever), too large, or no JSON object.
+        ModelError: the file does not exist, is not a regular file (a pipe or device would block),
+            is too large, or does not hold a JSON object.
     """
     try:
         size = path.stat().st_size

@@ -1,8 +1,7 @@
-"""The two halves of a model as programs of their own: what is traced for other runtimes.
+"""The two programs that a model is exported as: its backbone, and everything after it.
 
-What is traced are the public methods of the model; nothing is computed anew for it. Only
-lengths are prepared: a program is traced once, and the arithmetic of blocks is the same for
-every length if sequences are padded to whole blocks, of which there are always two or more.
+They call the public methods of the model. Sequences are padded to whole blocks, always two or more,
+because a program is traced once and its computation in blocks must be the same for every length.
 """
 
 from __future__ import annotations
@@ -21,29 +20,29 @@ from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vtn.model import VTN, VTNOutput
 
 BLOCK = 64
-"""Tokens that sequences are padded to whole multiples of, or more where attention works in
-larger blocks: a multiple of all blocks that inner loops work in. The attention's reach is
-added, so that it never depends on the length."""
+"""Sequences are padded to multiples of this many tokens, or of the attention's blocks if those are
+larger; it is a multiple of the blocks of all inner loops. The reach of the attention is added, so
+that it never depends on the length."""
 
 SAMPLES = ((2,), (1,), (5,))
 SEQUENCES = ((2, 45), (1, 1), (1, 2), (3, 31), (2, 32), (1, 64), (1, 65), (2, 129), (1, 300))
-"""Batch and length: the traced sizes first, then shorter and longer ones, on either side of
-the borders of blocks."""
+"""Batch sizes and lengths that are tried: the traced ones first, then shorter and longer ones on
+both sides of the borders of blocks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One half of a model and how to try it.
+    """One half of a model, and how to test its program.
 
     Attributes:
         name: of its file.
-        program: what is traced.
-        model: what the program must equal, on the same inputs.
-        inputs: names.
-        outputs: names.
-        num_free: leading axes of every input that vary.
+        program: the module to trace.
+        model: must give the same outputs on the same inputs.
+        inputs: names in order.
+        outputs: names in order.
+        num_free: number of leading axes of every input that vary.
         sizes: of these axes; the first are traced.
-        example: random inputs of these sizes.
+        example: returns random inputs of these sizes.
     """
 
     name: str
@@ -127,7 +126,7 @@ class _PaddedTemporal(nn.Module):
 
 
 class _ClipHead(nn.Module):
-    """All that is left after a ViViT that sees clips as a whole."""
+    """The head of a ViViT whose backbone encodes whole clips."""
 
     def __init__(self, model: ViViT) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Models that others have trained and published: read from ``configs/published/*.toml``."""
+"""Models that others have trained and published, listed in ``configs/published/*.toml``."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from vtnstream.registry import lookup
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Where weights come from and what is known of them; None where nothing is.
+    """The origin of published weights. Optional properties are None where unknown.
 
     Attributes:
-        url: the checkpoint.
-        license: in words, with what is not stated.
-        labels: list of its classes that comes with vtnstream.
-        dataset: what it was trained on.
-        top1: accuracy in percent as published.
-        top5: the same.
-        size_bytes: of the checkpoint.
-        sha256: of the checkpoint.
-        sha256_from: who says so.
+        url: address of the checkpoint.
+        license: in words, including what is not stated.
+        labels: name of the list of its classes that vtnstream ships.
+        dataset: training data.
+        top1: published top-1 accuracy in percent.
+        top5: published top-5 accuracy in percent.
+        size_bytes: size of the checkpoint.
+        sha256: hash of the checkpoint.
+        sha256_from: source of the hash.
     """
 
     url: str
@@ -45,7 +45,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """A publication, and the config of the model that is made of it."""
+    """A published checkpoint and the config of the model it is imported as."""
 
     name: str
     config: ModelConfig
@@ -53,12 +53,12 @@ class PublishedModel:
 
     @property
     def folder(self) -> Path:
-        """The model folder that ``vtnstream models download`` makes, in the user's cache."""
+        """The model folder in the user's cache that ``vtnstream models download`` creates."""
         return default_cache_dir() / "models" / self.name
 
     @property
     def is_here(self) -> bool:
-        """Whether that folder is there; it stands whole or not at all."""
+        """Whether the model has been downloaded; the folder is complete or absent."""
         return (self.folder / "config.json").is_file()
 
 
@@ -79,7 +79,7 @@ def _read() -> dict[str, PublishedModel]:
 
 
 def published_models() -> dict[str, PublishedModel]:
-    """All of them by name."""
+    """All published models by name."""
     return dict(_read())
 
 
@@ -87,6 +87,6 @@ def published_model(name: str) -> PublishedModel:
     """The published model of this name.
 
     Raises:
-        UsageError: there is none; the message lists what there is.
+        UsageError: there is none; the message lists the names.
     """
     return lookup(_read(), name, "published model")

@@ -1,9 +1,9 @@
-"""Checkpoints of PySlowFast's VTN, the paper's reference code, as models of ours.
+"""Import checkpoints of VTN in PySlowFast, the reference implementation of the paper.
 
 The reference is the fork bomri/SlowFast (``slowfast/models/video_model_builder.py``, class
-``VTN``). Our modules bear its names, so its tensors are taken as they are; what weights do
-not say (attention window, heads, colours) comes from the config that PySlowFast stores
-beside them, or is the published model's.
+``VTN``). The modules here have its names, so tensors are loaded unchanged. What the weights do not
+determine (attention window, heads, colours) comes from the config that PySlowFast stores in the
+checkpoint, or else from the published model.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from vtnstream.models.io.checkpoint import build, save_model
 from vtnstream.models.io.published import published_model
 
 PUBLISHED = "vtn-vit-b-kinetics"
-"""Whose config stands in for what a checkpoint does not say."""
+"""The published model whose config completes that of a checkpoint."""
 
 ORIGIN = "Trained with PySlowFast; imported by vtnstream."
 DIFFERENCES = (
-    "The reference reads the first 10 s of a video only; here 250 frames are spread over all "
-    "of it. `--end 10` gives the reference's cut.",
+    "The reference reads only the first 10 s of a video; vtnstream spreads 250 frames over all "
+    "of it. `--end 10` selects the same part as the reference.",
     "The reference numbers positions by decoded frame (250 frames of a clip at 30 frames/s "
-    "have numbers up to 299, modulo 286); here token k has position k. Both agree where all "
-    "250 frames of 10 s at 25 frames/s are read.",
-    "Pictures are scaled by FFmpeg's bilinear filter, which smooths when it shrinks; the "
-    "reference interpolates without smoothing.",
+    "have numbers up to 299, modulo 286); in vtnstream token k has position k. Both agree where "
+    "all 250 frames of 10 s at 25 frames/s are read.",
+    "Frames are scaled by FFmpeg's bilinear filter, which smooths when it shrinks; the reference "
+    "interpolates without smoothing.",
 )
-"""What differs from the reference's own evaluation; weights and network do not."""
+"""Differences to the evaluation of the reference. Weights and network are the same."""
 
 KINETICS = "kinetics-400"
 LARGEST_RECIPE = 2**20
 _UNUSED = "temporal_encoder.embeddings.position_ids"
-"""0, 1, 2 ..., which older versions of transformers store."""
+"""A buffer 0, 1, 2 ... that older versions of transformers store."""
 _FRAMES = "EVAL_NUM_FRAMES"
 _POSITIONS = "temporal_encoder.embeddings.position_embeddings.weight"
 _LAYER = "temporal_encoder.encoder.layer."
@@ -48,8 +48,7 @@ _LAYER = "temporal_encoder.encoder.layer."
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the user says where the checkpoint is silent; None leaves it to the checkpoint,
-    then to the published model."""
+    """Values from the user. None takes the value of the checkpoint, then of the published model."""
 
     name: str | None = None
     labels: tuple[str, ...] | None = None
@@ -60,7 +59,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """A model, and what the user should know of how it came about."""
+    """An imported model, and notes for the user about the import."""
 
     model: VideoModel
     notes: tuple[str, ...]
@@ -72,18 +71,17 @@ def import_checkpoint(
     """Read a PySlowFast checkpoint of VTN (key ``model_state``, possibly ``cfg`` and more).
 
     Args:
-        path: the ``.pyth`` file, or its tensors as ``.safetensors``; nothing in it is
-            executed.
-        choices: what the file does not say.
-        base: what neither says; by default the config of the published model.
+        path: the ``.pyth`` file, or its tensors as ``.safetensors``; no code in it is executed.
+        choices: values from the user.
+        base: config for all other values; by default that of the published model.
 
     Returns:
         the model in evaluation mode.
 
     Raises:
         ModelError: there is no such file.
-        CheckpointError: damaged, hostile, or any tensor missing, unknown, misshapen or not
-            finite; labels that do not match the head.
+        CheckpointError: the file is damaged or holds code, a tensor is missing, unknown, misshapen
+            or not finite, or the labels do not match the head.
     """
     path, choices = Path(path).expanduser(), choices or Choices()
     if not path.is_file():
@@ -95,8 +93,8 @@ def import_checkpoint(
     notes: list[str] = []
     if not recipe:
         notes.append(
-            "The checkpoint holds no config: attention window, heads and colours are taken to "
-            "be those of the published model."
+            "The checkpoint holds no config: attention window, heads and colours are taken from "
+            "the published model."
         )
     try:
         config = _config(state, recipe, choices, base or published_model(PUBLISHED).config)
@@ -112,7 +110,7 @@ def import_checkpoint(
 
 
 def save_imported(imported: Imported, folder: Path) -> None:
-    """Write the model folder, with a card that says what differs from the reference.
+    """Write the model folder, with a card that lists the differences to the reference.
 
     Raises:
         OutputError: it cannot be written.
@@ -123,7 +121,7 @@ def save_imported(imported: Imported, folder: Path) -> None:
 
 
 def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
-    """The config that PySlowFast dumps into its checkpoints as YAML, by section."""
+    """The config that PySlowFast stores in its checkpoints as YAML, by section."""
     import yaml
 
     text = loaded.get("cfg") if isinstance(loaded, Mapping) else None
@@ -144,8 +142,9 @@ def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
 def _config(
     state: weights.State, recipe: Mapping[str, Any], choices: Choices, base: ModelConfig
 ) -> ModelConfig:
-    """Sizes from the tensors; the rest from the user, the recipe, ``base``, in this order. A
-    tensor that is missing keeps its size in ``base`` and is named later."""
+    """The config of the model: sizes from the tensors, other values from the user, the recipe and
+    ``base``, in this order. A missing tensor keeps its size in ``base``; it is reported when the
+    weights are loaded."""
     time, prepare = base.temporal, base.preprocess
     vtn, data = recipe.get("VTN", {}), recipe.get("DATA", {})
     layers = {key.removeprefix(_LAYER).partition(".")[0] for key in state if _LAYER in key}
@@ -154,7 +153,7 @@ def _config(
     if choices.attention_window is not None:
         window = choices.attention_window
     if data.get("REVERSE_INPUT_CHANNEL"):
-        raise ConfigError("it was trained on BGR pictures, which no model folder describes")
+        raise ConfigError("it was trained on BGR frames, which a model folder cannot describe")
     scales = data.get("TRAIN_JITTER_SCALES", (prepare.resize,))
     frames = next(
         (section[_FRAMES] for section in recipe.values() if _FRAMES in section),
@@ -192,7 +191,7 @@ def _check_heads(state: weights.State, num_heads: int) -> None:
     hidden = _size(state, "cls_token", 2, num_heads)
     if hidden % num_heads:
         raise ConfigError(
-            f"{num_heads} heads do not divide its {hidden} numbers a token: say --num-heads N"
+            f"{num_heads} heads do not divide its hidden size {hidden}: give --num-heads N"
         )
 
 
@@ -203,8 +202,8 @@ def _labels(
     count = _size(state, "mlp_head.4.weight", 0, len(kinetics))
     if choices.labels is None and count == len(kinetics):
         notes.append(
-            "The checkpoint names no classes: taken to be Kinetics-400 in alphabetical order, as "
-            "in PySlowFast's lists."
+            "The checkpoint names no classes: they are assumed to be those of Kinetics-400 in "
+            "alphabetical order, as in the lists of PySlowFast."
         )
         return kinetics
     if choices.labels is None:
@@ -222,8 +221,8 @@ def _size(state: weights.State, name: str, axis: int, default: int) -> int:
 
 
 def _windows(window: Any, num_layers: int) -> tuple[int, ...]:
-    """One window for all layers where they are alike; PySlowFast lists one a layer, and uses
-    the first so many."""
+    """The window of each layer, or one if all are equal. PySlowFast lists one per layer and ignores
+    those beyond the number of layers."""
     windows = tuple(_whole(w, "ATTENTION_WINDOW") for w in _list(window))
     if len(windows) > num_layers:
         windows = windows[:num_layers]
@@ -241,7 +240,7 @@ def _whole(value: Any, name: str) -> int:
 
 
 def _numbers(values: Any, name: str) -> tuple[float, ...]:
-    """Three numbers; PyYAML reads ``1e-3`` as text."""
+    """A list of numbers. PyYAML reads ``1e-3`` as text."""
     try:
         numbers = tuple(float(value) for value in _list(values))
     except (TypeError, ValueError) as error:

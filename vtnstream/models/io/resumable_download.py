@@ -1,4 +1,4 @@
-"""A large file over HTTP: goes on where it stopped, and stands only whole and checked."""
+"""Download a large file over HTTP, resuming after interruptions and checking it at the end."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from vtnstream.transport.web import opener
 
 TIMEOUT_SECONDS = 30
 ATTEMPTS = 5
-"""Times a connection may end early before the user is asked to run the command again."""
+"""Number of connections that may end early before the download fails."""
 BLOCK = 2**20
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is known of a file before it comes; None where it is not.
+    """Properties of a file that are known before the download; None if unknown.
 
     Attributes:
-        size_bytes: its length.
-        sha256: its hash in hexadecimal.
+        size_bytes: size.
+        sha256: hash in hexadecimal.
     """
 
     size_bytes: int | None = None
@@ -42,15 +42,23 @@ class Expected:
 
 
 def fetch(url: str, path: Path, expected: Expected, progress: Progress) -> None:
-    """Bring ``url`` to ``path``. What has come so far waits in ``path`` + ``.part`` and the
-    server's tag of it in ``.part.tag``; a part of another version is begun anew.
+    """Download ``url`` to ``path``.
 
-    Redirects are followed on the same host only: no other was vouched for.
+    An incomplete file is kept as ``path`` + ``.part``, with the server's ETag in ``.part.tag``. If
+    the file on the server has changed, the download starts again. Redirects are followed only on
+    the same host, since no other host is trusted.
+
+    Args:
+        url: HTTP or HTTPS address.
+        path: final name of the file; its folder is created.
+        expected: checked after the download.
+        progress: shows megabytes.
 
     Raises:
-        ModelError: the server cannot be reached, refuses, or the connection keeps ending.
-        CheckpointError: what came has another size or hash than it should; it is removed.
-        OutputError: it cannot be written, or another process is at it.
+        ModelError: the server cannot be reached, refuses the request, or the connection ends early
+            every time.
+        CheckpointError: size or hash are wrong; the file is deleted.
+        OutputError: the file cannot be written, or another process is downloading it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +74,7 @@ def fetch(url: str, path: Path, expected: Expected, progress: Progress) -> None:
 
 
 class _Incomplete(Exception):
-    """The connection ended before the file did."""
+    """The connection ended before the file was complete."""
 
 
 class _Fetch:
@@ -78,7 +86,7 @@ class _Fetch:
         self.md5: str | None = None
 
     def run(self) -> None:
-        """Connect until all is there, then check it and give it its name."""
+        """Connect until the file is complete, then check and rename it."""
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 before = self._have()
@@ -101,18 +109,18 @@ class _Fetch:
     def _cut(self, error: Exception) -> str:
         of = f" of {self.total}" if self.total is not None else ""
         return (
-            f"{self.url}: the connection ended after {self._have()}{of} bytes ({error}); the same "
-            "command goes on from there"
+            f"{self.url}: the connection ended after {self._have()}{of} bytes ({error}); run the "
+            "same command again to resume"
         )
 
     def _elsewhere(self, target: str) -> ModelError:
-        return ModelError(f"{self.url}: sends us to {target}, another host: not followed")
+        return ModelError(f"{self.url}: redirects to {target}, another host: not followed")
 
     def _connect(self) -> None:
-        """One connection: from where the part ends if the server agrees, else from 0."""
+        """Make one request: for the rest of the file if the server supports it, else for all."""
         have = self._have()
         tag = self.tag.read_text("utf-8") if have and self.tag.exists() else ""
-        if have and not tag:  # nothing says that it is the same file still
+        if have and not tag:  # it may not be the same file any more
             have = 0
         request = urllib.request.Request(self.url, headers={"Accept-Encoding": "identity"})
         if have:
@@ -125,9 +133,9 @@ class _Fetch:
                 self._receive(response, start)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == 416 and have:  # the part is not of this file
+            if error.code == 416 and have:  # the part belongs to another file
                 self._forget()
-                raise _Incomplete("the part was of another file") from error
+                raise _Incomplete("the part belongs to another file") from error
             raise ModelError(f"{self.url}: the server says {error.code} {error.reason}") from error
         except urllib.error.URLError as error:
             raise ModelError(f"{self.url}: cannot be reached ({error.reason})") from error
@@ -135,7 +143,7 @@ class _Fetch:
             raise _Incomplete(str(error) or type(error).__name__) from error
 
     def _start(self, response: Any, have: int, tag: str) -> int:
-        """Where the body begins in the file; notes the whole size, tag and MD5."""
+        """Position of the response body in the file; stores the total size, ETag and MD5."""
         headers = response.headers
         found = _RANGE.fullmatch(headers.get("Content-Range", ""))
         new_tag = _tag(headers)
@@ -179,18 +187,18 @@ class _Fetch:
             file.flush()
             os.fsync(file.fileno())
         if self.total is not None and done < self.total:
-            raise _Incomplete("too little came")
+            raise _Incomplete("the response is too short")
 
     def _check(self) -> None:
-        """Size and hash of all that came.
+        """Check size and hash.
 
         Raises:
-            CheckpointError: they are not what they should be; the part is removed.
+            CheckpointError: they are wrong; the part is deleted.
         """
         have = self._have()
         if self.total is not None and have != self.total:
             self._forget()
-            raise CheckpointError(f"{self.url}: {have} bytes came, {self.total} were promised")
+            raise CheckpointError(f"{self.url}: received {have} bytes instead of {self.total}")
         wanted = self.expected.sha256
         if wanted is not None and (found := _digest(self.part, "sha256").hex()) != wanted:
             self._forget()
@@ -200,7 +208,7 @@ class _Fetch:
             )
         if self.md5 and base64.b64encode(_digest(self.part, "md5")).decode() != self.md5:
             self._forget()
-            raise CheckpointError(f"{self.url}: damaged on the way (MD5): run the command again")
+            raise CheckpointError(f"{self.url}: damaged in transfer (MD5): run the command again")
 
     def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
@@ -208,7 +216,7 @@ class _Fetch:
 
 
 def _tag(headers: Any) -> str:
-    """What identifies this version of the file; a weak tag does not."""
+    """The ETag of this version of the file, or an empty text; weak tags do not identify one."""
     tag: str = headers.get("ETag", "")
     return "" if tag.startswith("W/") else tag
 

@@ -1,4 +1,4 @@
-"""A model folder to the Hugging Face Hub."""
+"""Upload a model folder to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from vtnstream.models.vivit import hf
 def push_model(
     folder: str | Path, name: hub.HubName, *, private: bool = False, license: str | None = None
 ) -> str:
-    """Push config, weights and card of a model that loads; other files stay here.
+    """Upload config, weights and card of a model; other files are not uploaded.
 
     Args:
-        folder: a model folder on this machine.
+        folder: a local model folder.
         name: repository, and possibly a branch.
-        private: only its owner and organisation see it.
-        license: SPDX identifier for a card that is made.
+        private: make the repository visible only to its owner and organisation.
+        license: SPDX identifier for a new card.
 
     Returns:
         the address of the commit.
 
     Raises:
-        ModelError: no whole model folder, or the Hub refuses.
+        ModelError: the model cannot be loaded, or the Hub refuses the upload.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model folder")
-    model = load_model(folder)  # what does not load here is of no use to others
+    model = load_model(folder)  # a model that cannot be loaded is not uploaded
     card = model_card(folder, hub_name=str(name), license=license)
     optional = () if has_card(folder) else (CARD_FILE,)
     with tempfile.TemporaryDirectory(prefix="vtnstream-push-") as made:
-        if hf.recognises(folder):  # pushed as what we made of it
+        if hf.recognises(folder):  # uploaded in vtnstream's format
             folder = save_model(model, Path(made) / "model")
         files: dict[str, Path | bytes] = {
             CONFIG_FILE: folder / CONFIG_FILE,
