@@ -24,7 +24,7 @@ def resident_file_bytes() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux gives pages back")
-def test_pages_of_a_file_leave_the_memory_and_come_back(tmp_path: Path) -> None:
+def test_pages_of_a_file_are_released_and_read_again(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file({"weight": torch.arange(16 * 2**20 // 4).float().reshape(1024, -1)}, path)
     module = nn.Linear(4096, 1024, bias=False)
@@ -62,7 +62,7 @@ def test_another_c_library_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mon
         process_memory._libc.cache_clear()
 
 
-def test_what_is_held_stays_where_it_is() -> None:
+def test_trimming_keeps_tensors() -> None:
     module = nn.Linear(512, 512)
     expected = module.weight.sum().item()
     trim()

@@ -48,7 +48,7 @@ def state(module: nn.Module) -> dict[str, Tensor]:
         "levit_128s",
     ],
 )
-def test_one_vector_a_frame(name: str) -> None:
+def test_one_vector_per_frame(name: str) -> None:
     config = BackboneConfig(name)
     backbone, size = create_backbone(config).eval(), native_preprocess(config).size
     with torch.no_grad():
@@ -74,13 +74,13 @@ def test_arguments_reach_timm() -> None:
         ("hf-hub:timm/test_vit", {}, "unknown backbone"),
     ],
 )
-def test_one_line_says_what_is_wrong(name: str, arguments: dict[str, object], message: str) -> None:
+def test_errors_are_one_line(name: str, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message) as caught:
         create_backbone(BackboneConfig(name, arguments))
     assert "\n" not in str(caught.value)
 
 
-def test_preprocessing_is_the_models_own() -> None:
+def test_preprocessing_is_that_of_the_backbone() -> None:
     vit = native_preprocess(BackboneConfig("vit_base_patch16_224.augreg_in21k"))
     assert (vit.size, vit.resize, vit.interpolation) == (224, 248, "bicubic")
     assert vit.mean == vit.std == (0.5, 0.5, 0.5)
@@ -91,14 +91,14 @@ def test_preprocessing_is_the_models_own() -> None:
     assert native_preprocess(BackboneConfig("volo_d4_448")).resize == 448
 
 
-def test_lists_by_pattern() -> None:
+def test_names_are_listed_by_pattern() -> None:
     assert "resnet50" in list_backbones("resnet*")
     assert not list_backbones("no such model")
 
 
 @pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "module.", "backbone."])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_loads_what_scripts_write(tmp_path: Path, wrap: str, suffix: str) -> None:
+def test_loads_checkpoints_of_training_scripts(tmp_path: Path, wrap: str, suffix: str) -> None:
     source, target = fresh(1), fresh(2)
     tensors = state(source) | {"head.weight": torch.zeros(9, 64), "head.bias": torch.zeros(9)}
     if wrap.endswith("."):
@@ -155,7 +155,7 @@ def test_an_average_beside_its_model_is_taken(tmp_path: Path) -> None:
     assert weights_sha256(target) == weights_sha256(averaged)
 
 
-def test_loads_from_our_own_model_folder(tmp_path: Path) -> None:
+def test_loads_from_a_model_folder(tmp_path: Path) -> None:
     model = create_model(CONFIG)
     save_model(model, tmp_path / "model")
     target = fresh(2)
@@ -173,7 +173,7 @@ def test_half_precision_is_upcast(tmp_path: Path) -> None:
         assert torch.equal(tensor, tensors[name].float())
 
 
-def test_counters_may_be_missing(tmp_path: Path) -> None:
+def test_batch_norm_counters_may_be_missing(tmp_path: Path) -> None:
     source, target = fresh(1, "test_resnet"), fresh(2, "test_resnet")
     tensors = {n: t for n, t in state(source).items() if not n.endswith("num_batches_tracked")}
     save_file(tensors, tmp_path / "weights.safetensors")
@@ -199,7 +199,7 @@ def broken(kind: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "kind", ["missing", "unexpected", "misshapen", "not finite", "not a float"]
 )
-def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path, kind: str) -> None:
+def test_weights_that_do_not_fit_change_nothing(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(broken(kind), path)
     target = fresh(2)
@@ -244,13 +244,13 @@ def test_hostile_and_damaged_files(
 
 
 @pytest.mark.parametrize("source", ["absent.safetensors", ".", "hf-hub:nonsense"])
-def test_no_such_weights(tmp_path: Path, source: str) -> None:
+def test_missing_weights_file(tmp_path: Path, source: str) -> None:
     place = source if source.startswith("hf-hub:") else tmp_path / source
     with pytest.raises(VtnstreamError):
         load_backbone_weights(fresh(), place)
 
 
-def test_hash_is_of_the_weights_not_of_the_file() -> None:
+def test_hash_depends_on_weights_only() -> None:
     one, same, other = fresh(1), fresh(1), fresh(2)
     assert weights_sha256(one) == weights_sha256(same) != weights_sha256(other)
     with torch.no_grad():
@@ -268,7 +268,7 @@ def inner_map(**changes: object) -> BackboneConfig:
     return BackboneConfig("resnet10t", SMALL_NET, **shape)  # type: ignore[arg-type]
 
 
-def test_an_inner_map_keeps_its_places() -> None:
+def test_a_feature_map_keeps_positions() -> None:
     torch.manual_seed(0)
     backbone = create_backbone(inner_map()).eval()
     frames = torch.randn(2, 3, 32, 48)
@@ -307,20 +307,20 @@ def test_a_projection_is_learned_with_the_backbone(tmp_path: Path) -> None:
         ({"grid": (0, 3)}, "positive"),
     ],
 )
-def test_maps_that_are_not_there(changes: dict[str, object], message: str) -> None:
+def test_missing_feature_maps(changes: dict[str, object], message: str) -> None:
     with pytest.raises(VtnstreamError, match=message) as caught:
         create_backbone(inner_map(**changes))
     assert "\n" not in str(caught.value)
 
 
-def test_the_feature_key_knows_the_map() -> None:
+def test_the_feature_key_contains_the_map() -> None:
     keys = [inner_map(**c).key() for c in ({}, {"grid": (1, 1)}, {"out_index": 2})]
     assert len({str(key) for key in keys}) == 3
     assert BackboneConfig("test_vit", {"img_size": 96}).key() == {"img_size": 96}
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "levit_128s"])
-def test_skipped_starts_leave_shapes_alone(name: str) -> None:
+def test_skipped_initialisation_keeps_shapes(name: str) -> None:
     shapes = []
     for way in (contextlib.nullcontext(), SkipMetaInit()):
         with torch.device("meta"), way:
@@ -330,7 +330,7 @@ def test_skipped_starts_leave_shapes_alone(name: str) -> None:
     assert shapes[0] == shapes[1]
 
 
-def test_numbers_elsewhere_than_on_meta_are_worked() -> None:
+def test_operations_on_other_devices_run() -> None:
     with torch.device("meta"), SkipMetaInit():
         sizes = torch.zeros(2, device="cpu").add_(3).mul_(2)
         nothing = torch.zeros(2).add_(3)

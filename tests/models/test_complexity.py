@@ -24,7 +24,7 @@ def test_products_add_and_multiply() -> None:
     assert Products(8, 12).full == 20
 
 
-def test_layers_of_known_arithmetic() -> None:
+def test_layers_with_known_products() -> None:
     linear = nn.Linear(5, 7)
     assert count_products(linear, torch.empty(3, 5)) == Products(3 * 5 * 7)
     convolution = nn.Conv2d(3, 8, 3, padding=1, groups=1)
@@ -35,7 +35,7 @@ def test_layers_of_known_arithmetic() -> None:
     assert count_parameters(linear) == 42
 
 
-def test_meta_and_real_tensors_count_alike() -> None:
+def test_meta_and_real_tensors_give_equal_counts() -> None:
     backbone = create_backbone(BackboneConfig("test_vit")).eval()
     real = count_products(backbone, torch.zeros(1, 3, 160, 160))
     backbone.to("meta")
@@ -43,7 +43,7 @@ def test_meta_and_real_tensors_count_alike() -> None:
     assert real.weights > real.attention > 0
 
 
-def test_a_video_is_its_frames_its_encoder_and_its_head() -> None:
+def test_a_video_is_the_sum_of_frames_encoder_and_head() -> None:
     model = small_vtn()  # D 64, FFN 96, 2 layers, window 8
     count = 40  # tokens 41, padded to 72
     layer = 6 * 64 * 64 * 72 + 64 * 64 + 2 * 64 * 96 * 72
@@ -63,7 +63,7 @@ def test_windows_wider_than_the_video(num_frames: int) -> None:
     assert count_encoder_products(small_vtn(), num_frames).attention == expected
 
 
-def test_counting_leaves_the_model_alone() -> None:
+def test_counting_does_not_change_the_model() -> None:
     model = small_vtn().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     count_vtn_products(model, 3)

@@ -12,7 +12,7 @@ from vtnstream.models.create import create_model
 from vtnstream.models.presets import ALIASES, preset, presets
 
 
-def test_presets_are_the_papers() -> None:
+def test_presets_equal_the_papers() -> None:
     found = {name: config for name, config in presets().items() if config.architecture == "vtn"}
     assert len(found) == 9 and all(name.startswith("vtn-") for name in found)
     for name, config in found.items():
@@ -32,7 +32,7 @@ def test_aliases_and_unknown_names() -> None:
         preset("vtn-vitb")
 
 
-def test_labels_by_number_or_name() -> None:
+def test_classes_by_number_or_name() -> None:
     model = create_model("vtn-deit-ti", num_classes=3, device="meta")
     assert model.config.head.labels == ("class_0", "class_1", "class_2")
     model = create_model(CONFIG, labels=("a", "b"), dense_labels=("x",), device="meta")
@@ -45,7 +45,7 @@ def test_labels_by_number_or_name() -> None:
         create_model(CONFIG, num_classes=0)
 
 
-def test_meta_device_holds_no_memory() -> None:
+def test_meta_device_allocates_no_weights() -> None:
     model = create_model("vtn-r101", num_classes=400, device="meta")
     assert all(tensor.is_meta for tensor in model.state_dict().values())
 

@@ -33,7 +33,7 @@ def processor(monkeypatch: pytest.MonkeyPatch):
     ("features", "dtype"),
     [((), "float32"), (("amx_tile",), "bfloat16"), (("avx512_bf16",), "bfloat16")],
 )
-def test_auto_is_what_the_processor_multiplies_fast(processor, features, dtype) -> None:
+def test_auto_is_bfloat16_where_the_cpu_is_fast_at_it(processor, features, dtype) -> None:
     processor(*features)
     assert precision.resolve_dtype("auto", CPU) == dtype
 
@@ -44,7 +44,7 @@ def test_auto_on_cuda(monkeypatch: pytest.MonkeyPatch, major: int, dtype: str) -
     assert precision.resolve_dtype("auto", "cuda:0") == dtype
 
 
-def test_what_is_asked_for_stands(processor) -> None:
+def test_a_requested_dtype_is_kept(processor) -> None:
     processor("amx_tile")
     assert [precision.resolve_dtype(d, CPU) for d in precision.TORCH_DTYPES] == [
         "float32",
@@ -55,7 +55,7 @@ def test_what_is_asked_for_stands(processor) -> None:
         precision.resolve_dtype("bfloat", CPU)
 
 
-def test_a_torch_that_cannot_be_asked_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_cpu_features_mean_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("amx_tile", "amx_fp16", "avx512_bf16"):
         monkeypatch.delattr(torch.cpu, f"_is_{name}_supported", raising=False)
     assert precision.resolve_dtype("auto", CPU) == "float32"
@@ -70,7 +70,7 @@ def test_float16_is_slow_without_its_instructions(processor) -> None:
     assert not precision.is_slow("float16", CPU)
 
 
-def test_the_temporal_half_in_bfloat16() -> None:
+def test_the_temporal_encoder_in_bfloat16() -> None:
     """What bfloat16 does to the logits: on average under 1.5 % of their spread, at worst under
     a tenth of it. The model it was made from stays as it is."""
     model = small_vtn(num_layers=3, hidden_size=128, intermediate_size=512, attention_window=(32,))

@@ -20,7 +20,7 @@ BUNDLED = read_config(bundled_model()).backbone
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47)])
 @pytest.mark.parametrize("stage", [1, 2, 3, 4])
-def test_equals_timms(stage: int, size: tuple[int, int]) -> None:
+def test_equal_to_timm(stage: int, size: tuple[int, int]) -> None:
     config = replace(BUNDLED, out_index=stage)
     theirs, ours = create_backbone(config), small_resnet(config)
     assert ours is not None
@@ -38,7 +38,7 @@ def test_equals_timms(stage: int, size: tuple[int, int]) -> None:
     assert torch.equal(ours.train()(frames), theirs.train()(frames))
 
 
-def test_the_bundled_model_is_the_same() -> None:
+def test_the_bundled_model_is_equal() -> None:
     model = load_model("edits")
     theirs = create_backbone(BUNDLED)
     theirs.load_state_dict(model.backbone.state_dict())
@@ -62,13 +62,13 @@ def test_the_bundled_model_is_the_same() -> None:
         {"arguments": {"channels": [16, 32, 48, 64], "stem_width": 3}},
     ],
 )
-def test_anything_else_is_for_timm(changes: dict[str, object]) -> None:
+def test_other_networks_are_left_to_timm(changes: dict[str, object]) -> None:
     values = {name: getattr(BUNDLED, name) for name in ("name", "arguments", "out_index")}
     config = BackboneConfig(**(values | changes))  # type: ignore[arg-type]
     assert small_resnet(config) is None
 
 
-def test_loading_it_imports_neither_timm_nor_torchs_compiler() -> None:
+def test_loading_imports_neither_timm_nor_the_compiler() -> None:
     program = (
         "import sys; from vtnstream.models.io.checkpoint import load_model; load_model('edits'); "
         "found = {'timm', 'torchvision', 'torch._dynamo', 'sympy'} & set(sys.modules); "

@@ -1,4 +1,4 @@
-"""The models a config can name."""
+"""The architectures that a config can name, and how they are built."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ def build_model(config: ModelConfig, backbone: nn.Module | None = None) -> Video
     """The untrained model of a config.
 
     Args:
-        config: everything that shapes it.
-        backbone: a timm model of ``config.backbone`` to take instead of building one.
+        config: architecture, backbone, encoder and heads.
+        backbone: a model of ``config.backbone`` to use instead of building one.
 
     Raises:
-        ModelError: the config names no buildable model.
+        ModelError: no model can be built from the config.
     """
     return ARCHITECTURES[config.architecture](config, backbone)
 
 
 def require_vtn(model: VideoModel, what: str) -> VTN:
-    """The model, where ``what`` knows no other architecture.
+    """The model itself, if it is a VTN.
+
+    Args:
+        model: any model.
+        what: the function that supports only a VTN, for the message.
 
     Raises:
-        UsageError: it is another one.
+        UsageError: it has another architecture.
     """
     if not isinstance(model, VTN):
         raise UsageError(

@@ -1,11 +1,12 @@
-"""Image backbones by timm name: the only file that imports timm.
+"""Create image backbones by their timm names. The only module that imports timm.
 
-A backbone carries its own preprocessing and arguments: a MobileNetV2 that needs
-``pad_type="same"`` loads silently without it and changes 23 % of the answers.
+A backbone has its own preprocessing and arguments: a MobileNetV2 that needs ``pad_type="same"``
+loads without an error if it is missing, and 23 % of its classes change.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ RESERVED_ARGUMENTS = frozenset(
         "no_jit",
     }
 )
-"""timm arguments that would make it something else than a frame encoder, or fetch files."""
+"""Arguments of timm that vtnstream sets itself, or that would download files."""
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -48,21 +49,21 @@ def _timm() -> Any:
 
 
 def list_backbones(pattern: str = "") -> list[str]:
-    """timm names that match ``pattern`` (shell wildcards; empty lists all)."""
+    """Names of timm models that match ``pattern`` (shell wildcards; empty lists all)."""
     timm = _timm()
 
     return list(timm.list_models(pattern))
 
 
 def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.Module:
-    """A frame encoder (N, 3, H, W) -> (N, D): the timm model without its classifier.
+    """Create a frame encoder (N, 3, H, W) -> (N, D): a timm model without its classifier.
 
     Args:
-        config: timm name, tag included, and arguments.
-        pretrained: fetch timm's weights of the tag from the Hugging Face Hub (or its cache).
+        config: timm name with its tag, and arguments.
+        pretrained: download the weights of the tag from the Hugging Face Hub (or its cache).
 
     Raises:
-        ModelError: unknown name, tag or argument, or weights that cannot be fetched.
+        ModelError: a name, tag or argument is unknown, or the weights cannot be downloaded.
     """
     timm = _timm()
 
@@ -75,7 +76,7 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
         reach = hub.offline_if_unreachable() if pretrained else contextlib.nullcontext()
         with hub.client_settings(), reach:
             model = timm.create_model(config.name, pretrained=pretrained, **arguments)
-    except Exception as error:  # timm, its models and the hub raise all kinds
+    except Exception as error:  # timm, its models and the hub raise many kinds of error
         if pretrained:
             raise ModelError(
                 f"weights of backbone {config.name} cannot be fetched ({weights.one_line(error)}): "
@@ -96,12 +97,12 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
 
 
 def _check(config: BackboneConfig) -> None:
-    """The name is timm's and the arguments leave a frame encoder."""
+    """Check that timm has a model of this name and that no argument is reserved."""
     timm = _timm()
 
     reserved = RESERVED_ARGUMENTS & set(config.arguments)
     if reserved:
-        raise ModelError(f"backbone argument {', '.join(sorted(reserved))} is vtnstream's to set")
+        raise ModelError(f"backbone argument {', '.join(sorted(reserved))} is set by vtnstream")
     name = config.name.partition(".")[0]
     if not timm.is_model(name):
         hint = suggestion(name, timm.list_models())
@@ -114,24 +115,25 @@ def _shown(arguments: Mapping[str, Any]) -> str:
 
 
 def num_features(backbone: nn.Module) -> int:
-    """D, the size of one frame's feature vector.
+    """D, the size of the feature vector of a frame.
 
     Raises:
-        ModelError: the module does not say.
+        ModelError: the module has no such attribute.
     """
     for name in ("head_hidden_size", "num_features"):
         size = getattr(backbone, name, None)
         if isinstance(size, int) and size > 0:
             return size
-    raise ModelError(f"{type(backbone).__name__} does not say how many features it gives")
+    raise ModelError(f"{type(backbone).__name__} has no attribute num_features")
 
 
 def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
-    """What the backbone was trained on: size, crop, interpolation, mean, std, from timm's
-    pretrained config and the arguments (``img_size``).
+    """The preprocessing that a backbone was trained with: size, crop, interpolation, mean, std.
+
+    They come from timm's pretrained config and the arguments (``img_size``).
 
     Raises:
-        ModelError: unknown name, or an input that is not a square RGB picture.
+        ModelError: the name is unknown, or the input is not a square RGB image.
     """
     timm = _timm()
     from timm.data import resolve_data_config
@@ -152,7 +154,7 @@ def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
     crop, interpolation = data["crop_mode"], data["interpolation"]
     return PreprocessConfig(
         size=height,
-        # a crop above 1 (VOLO at 448) would frame the picture in black: scale it to fill
+        # a crop above 1 (VOLO at 448) would leave black borders: scale the frame to fill it
         resize=max(math.floor(height / data["crop_pct"]), height),
         crop=crop if crop in CROP_MODES else "center",
         interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",
@@ -162,7 +164,7 @@ def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
 
 
 def layer_depths(backbone: nn.Module) -> dict[str, int]:
-    """Layer that each parameter belongs to, from 0, by its name.
+    """Index of the layer of each parameter, by the parameter's name.
 
     Raises:
         ModelError: timm does not know the layers of this backbone.
@@ -181,10 +183,10 @@ def layer_depths(backbone: nn.Module) -> dict[str, int]:
 
 
 def checkpoint_gradients(backbone: nn.Module) -> None:
-    """Let a backbone compute its inner states again in the backward pass.
+    """Recompute the inner states of a backbone in the backward pass, to save memory.
 
     Raises:
-        ModelError: it cannot.
+        ModelError: the backbone does not support it.
     """
     body = getattr(backbone, "body", backbone)
     try:
@@ -197,20 +199,20 @@ def checkpoint_gradients(backbone: nn.Module) -> None:
 
 
 def load_backbone_weights(backbone: nn.Module, source: str | Path) -> str:
-    """Fill a backbone from a file, a folder or the Hub, strictly.
+    """Load the weights of a backbone from a file, a folder or the Hub. All must fit.
 
     Args:
         backbone: from :func:`create_backbone`.
-        source: a ``.safetensors`` or ``.pth`` file (read with ``weights_only``), a model
-            folder of ours (its ``backbone.`` part is taken), or ``hf-hub:org/name[@rev]``.
+        source: a ``.safetensors`` or ``.pth`` file (read with ``weights_only``), a model folder of
+            vtnstream (only its ``backbone.`` part is read), or ``hf-hub:org/name[@rev]``.
 
     Returns:
         What was taken of a wrapped checkpoint (averaged weights before others), in words; empty
         where the file holds nothing but the tensors.
 
     Raises:
-        CheckpointError: missing, unexpected, misshapen or non-finite tensors; the file's
-            unused classifier is excepted. Nothing is changed then.
+        CheckpointError: tensors are missing, unexpected, misshapen or not finite; only the
+            classifier of the file may be unused. The backbone is not changed then.
         ModelError: there is no such file.
     """
     path = _find_weights(source)
@@ -236,12 +238,12 @@ def _find_weights(source: str | Path) -> Path:
             raise CheckpointError(f"{path}: no {' or '.join(WEIGHT_FILES)} in this folder")
         return found[0]
     if not path.is_file():
-        raise ModelError(f"{path}: no such weights file (hub weights are hf-hub:org/name)")
+        raise ModelError(f"{path}: no such weights file (weights on the Hub are hf-hub:org/name)")
     return path
 
 
 def _classifier_names(backbone: nn.Module) -> tuple[str, ...]:
-    """Modules of the original model that ``num_classes=0`` took away."""
+    """Names of the modules that ``num_classes=0`` removed from the model."""
     config = getattr(backbone, "pretrained_cfg", None) or {}
     names = config.get("classifier") or ()
     names = (names,) if isinstance(names, str) else tuple(names)
@@ -251,13 +253,13 @@ def _classifier_names(backbone: nn.Module) -> tuple[str, ...]:
 
 
 def untracked_buffers(module: nn.Module) -> bool:
-    """Whether the module computes buffers that its state dict does not hold."""
+    """Whether the module has buffers that are not in its state dict."""
     held = set(module.state_dict())
     return any(name not in held for name, _ in module.named_buffers())
 
 
 class SkipRandomInit(torch.overrides.TorchFunctionMode):
-    """Modules built under it keep uninitialised weights: for those about to be loaded."""
+    """Skip the random initialisation of modules whose weights will be loaded."""
 
     _SKIPPED = frozenset(
         {
@@ -281,9 +283,11 @@ class SkipRandomInit(torch.overrides.TorchFunctionMode):
 
 
 class SkipMetaInit(SkipRandomInit):
-    """For modules on the meta device, whose numbers are none: what timm's starts do to them in
-    place took a tenth of a second. Tensors elsewhere are worked as ever: a module may compute
-    its shape with them."""
+    """Skip in-place operations on the meta device as well, where they have no effect.
+
+    timm's initialisation took a tenth of a second there. Operations on other devices run: a module
+    may compute its shape with them.
+    """
 
     _IN_PLACE = frozenset(
         getattr(torch.Tensor, name) for name in ("add_", "clamp_", "fill_", "mul_", "zero_")

@@ -1,8 +1,8 @@
-"""Parameters and multiply-adds, counted from the model (paper Tables 3 and 4).
+"""Count parameters and multiply-adds of a model (paper Tables 3 and 4).
 
-Two conventions, named in every table. *Products with weights* is the paper's: what linear
-layers and convolutions multiply, without attention. *Full* adds what attention multiplies:
-scores and weighted sums. Multiply-adds of 1e9 are the literature's GFLOPs.
+There are two conventions, and every table names its own. *Products with weights* is the paper's:
+multiply-adds of linear layers and convolutions, without attention. *Full* adds those of attention
+scores and weighted sums. One GFLOP of the literature is 1e9 multiply-adds.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 
 REFERENCE_PADDING = 36
-"""The reference pads tokens, [CLS] among them, to a multiple of twice its window of 18
-(17 to 36, 251 to 252), and its arithmetic is what the paper's tables count."""
+"""The reference pads tokens, including [CLS], to a multiple of twice its window of 18 (17 to 36,
+251 to 252); the paper's tables count the padded tokens."""
 
 _WITH_WEIGHTS = frozenset({"aten.mm", "aten.addmm", "aten.convolution", "aten._convolution"})
-"""Products of an activation with a weight; all others that torch knows multiply two
-activations, which only attention does."""
+"""Operators that multiply an activation with a weight. All other products multiply two activations,
+which only attention does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """Multiply-adds.
+    """Numbers of multiply-adds.
 
     Attributes:
-        weights: of activations with weights.
-        attention: of activations with each other.
+        weights: products of activations with weights.
+        attention: products of activations with each other.
     """
 
     weights: int = 0
@@ -47,7 +47,7 @@ class Products:
 
     @property
     def full(self) -> int:
-        """Both together."""
+        """The sum of both."""
         return self.weights + self.attention
 
     def __add__(self, other: Products) -> Products:
@@ -58,27 +58,27 @@ class Products:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Numbers that training may change, each once however often it is used."""
+    """Number of trainable weights; shared ones are counted once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def count_products(run: Callable[..., Any], *inputs: Tensor) -> Products:
-    """Multiply-adds of one call of a model, as it really runs.
+    """Multiply-adds of one call of a model, as it runs.
 
     Args:
-        run: a module in evaluation mode, or a method of one.
-        inputs: its arguments; on the meta device, like the module, nothing is computed.
+        run: a module in evaluation mode, or one of its methods.
+        inputs: its arguments. If they and the module are on the meta device, nothing is computed.
     """
     counting = _Counting()
-    # As plain products: which of the fused kernels have a formula differs by release of torch,
-    # and what has none would count nothing.
+    # Attention as plain products: which fused kernels have a formula depends on the release of
+    # torch, and a kernel without one would count as 0.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counting:
         run(*inputs)
     return counting.products
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up torch's own formulas for each operator that passes."""
+    """Adds up torch's formulas for each operator that is called."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -98,13 +98,14 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_vtn_products(model: VTN, num_frames: int, *, views: int = 1) -> Products:
-    """Multiply-adds of one video in the reference's arithmetic, which the paper counts:
-    padded tokens, and global keys and values for all of them. (vtnstream itself saves both.)
+    """Multiply-adds of one video in the reference implementation, which the paper counts.
+
+    It pads tokens and computes global keys and values for all of them; vtnstream does neither.
 
     Args:
-        model: with a Longformer; on any device, nothing is computed.
+        model: with a Longformer, on any device; nothing is computed.
         num_frames: frames of one view.
-        views: clips x crops.
+        views: number of views, clips x crops.
     """
     frame = count_frame_products(model)
     head = Products(_linear_products(model.mlp_head))
@@ -112,7 +113,7 @@ def count_vtn_products(model: VTN, num_frames: int, *, views: int = 1) -> Produc
 
 
 def count_vivit_products(model: ViViT) -> Products:
-    """Multiply-adds of a ViViT for one clip, as it really runs: its paper pads nothing."""
+    """Multiply-adds of a ViViT for one clip, as it runs; its paper counts no padding."""
     size, frames = model.config.preprocess.size, model.vivit.num_frames
     clip = torch.empty(1, frames, 3, size, size, device="meta")
     return count_products(copy.deepcopy(model).to("meta").eval(), clip)
@@ -126,8 +127,8 @@ def count_frame_products(model: VTN) -> Products:
 
 
 def count_encoder_products(model: VTN, num_frames: int) -> Products:
-    """Multiply-adds of the temporal encoder, as :func:`count_vtn_products`. Attention counts
-    the tokens that exist: their windows, their look at [CLS], and its look at all."""
+    """Multiply-adds of the temporal encoder; see :func:`count_vtn_products`. Attention counts only
+    tokens without padding: their windows, their attention to [CLS], and that of [CLS] to all."""
     tokens = 1 + num_frames
     padded = -(-tokens // REFERENCE_PADDING) * REFERENCE_PADDING
     encoder = model.temporal_encoder
@@ -149,8 +150,8 @@ def count_encoder_products(model: VTN, num_frames: int) -> Products:
 
 
 def _pairs_seen(attention: LongformerSelfAttention, num_tokens: int) -> float:
-    """Pairs of tokens that see each other, a mean over the heads: tokens ``step`` apart are
-    sequences of their own."""
+    """Pairs of tokens that attend to each other, averaged over the heads. With dilation ``step``
+    there are ``step`` interleaved sequences."""
     if attention.window is None:
         return num_tokens**2
     reach = attention.window // 2
@@ -162,7 +163,7 @@ def _pairs_seen(attention: LongformerSelfAttention, num_tokens: int) -> float:
 
 
 def _pairs_in_band(num_tokens: int, reach: int) -> int:
-    """Pairs of tokens at most ``reach`` apart, each with itself and in both orders."""
+    """Ordered pairs of tokens at most ``reach`` apart, including each token with itself."""
     reach = min(reach, max(num_tokens - 1, 0))
     return num_tokens * (2 * reach + 1) - reach * (reach + 1)
 

@@ -1,4 +1,4 @@
-"""Untrained models from presets and configs."""
+"""Create untrained models from presets and configs."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def create_model(
     pretrained_backbone: bool = False,
     position_init: str = "sinusoidal",
 ) -> VideoModel:
-    """An untrained model, in training mode.
+    """Create an untrained model, in training mode.
 
     Args:
-        preset_or_config: a preset's name, or a whole config.
-        num_classes: classes of the video, named ``class_0`` and so on.
-        labels: the same by name.
-        dense_labels: classes of each token.
-        device: ``meta`` builds shapes only.
-        pretrained_backbone: fetch timm's weights of the backbone's tag; a ViViT inflates them.
-        position_init: start of a VTN's learned position table: ``sinusoidal`` at amplitude 1,
-            or ``normal``, the paper's N(0, .02).
+        preset_or_config: name of a preset, or a config.
+        num_classes: number of classes of a video; they are named ``class_0`` and so on.
+        labels: names of these classes.
+        dense_labels: names of the classes of each token.
+        device: of the model; ``meta`` allocates no weights.
+        pretrained_backbone: download timm's weights for the backbone; a ViViT inflates them.
+        position_init: initialisation of a learned position table of a VTN: ``sinusoidal`` with
+            amplitude 1, or ``normal``, the paper's N(0, .02).
 
     Raises:
-        UsageError: unknown preset, or labels that do not match ``num_classes``.
-        ModelError: the config names no buildable model.
+        UsageError: the preset is unknown, or the labels do not match ``num_classes``.
+        ModelError: no model can be built from the config.
     """
     config = preset(preset_or_config) if isinstance(preset_or_config, str) else preset_or_config
     config = _with_labels(config, _names(num_classes, labels), dense_labels)

@@ -1,4 +1,4 @@
-"""Pixels to features as one network: what is compiled as a whole."""
+"""Preprocessing and backbone as one network, which is compiled as a whole."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class FrameNetwork(nn.Module):
-    """Preprocessing and backbone in one: pixels (N, H, W, 3) uint8 -> features (N, D) float32.
+    """Preprocessing and backbone: pixels (N, H, W, 3) uint8 -> features (N, D) float32.
 
     Args:
-        normalize: pixels (N, H, W, 3) uint8 to (N, 3, H, W) float32.
-        backbone: (N, 3, H, W) of ``dtype`` to (N, D).
-        dtype: what the backbone computes in.
+        normalize: pixels (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
+        backbone: (N, 3, H, W) of ``dtype`` -> (N, D).
+        dtype: in which the backbone computes.
     """
 
     def __init__(self, normalize: nn.Module, backbone: nn.Module, dtype: torch.dtype) -> None:

@@ -1,5 +1,4 @@
-"""Named models: the papers' variants, read from ``configs/models/*.toml``, the only place
-where their numbers stand."""
+"""Presets: the variants of the papers, read from ``configs/models/*.toml``."""
 
 from __future__ import annotations
 
@@ -28,19 +27,19 @@ def _read() -> dict[str, ModelConfig]:
 
 
 def presets() -> dict[str, ModelConfig]:
-    """All presets by name; without weights, labels or training."""
+    """All presets by name: configs without labels, for untrained models."""
     return dict(_read())
 
 
 def is_preset(name: str) -> bool:
-    """Whether ``name`` is a preset or another name of one."""
+    """Whether ``name`` is a preset or an alias of one."""
     return ALIASES.get(name, name) in _read()
 
 
 def preset(name: str) -> ModelConfig:
-    """The preset of this name (or of another name for it).
+    """The preset of this name or alias.
 
     Raises:
-        UsageError: there is none; the message lists what there is.
+        UsageError: there is none; the message lists the names.
     """
     return lookup(_read(), ALIASES.get(name, name), "preset")

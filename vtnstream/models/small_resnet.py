@@ -1,8 +1,7 @@
-"""timm's ``resnet10t`` for a model whose weights are at hand, without timm: importing that takes
-longer than the bundled model takes for a minute of film.
+"""``resnet10t`` of timm without importing timm, which takes longer than the bundled model takes for
+a minute of video.
 
-Modules have timm's names and order, and give the same numbers to the last bit. Training builds
-timm's own, which can do more.
+Modules have timm's names and order, and give bit-identical results. Training uses timm's own.
 
 Source: He et al. 2015 (arXiv 1512.03385); the stem of three convolutions and the averaged
 shortcuts are those of He et al. 2018 (arXiv 1812.01187), ResNet-C and ResNet-D.
@@ -22,10 +21,10 @@ _STAGES = 4
 
 
 def small_resnet(config: BackboneConfig) -> FeatureMap | None:
-    """The frame encoder (N, 3, H, W) -> (N, D) of a config, with untrained weights.
+    """Create the frame encoder (N, 3, H, W) -> (N, D) of a config, with untrained weights.
 
     Returns:
-        None where the config asks for another network, or for anything timm must judge.
+        None if the config names another network, or arguments that timm must check.
     """
     stage = config.out_index or 0
     if config.name != NAME or set(config.arguments) != _ARGUMENTS or not 0 < stage <= _STAGES:
@@ -41,7 +40,7 @@ def small_resnet(config: BackboneConfig) -> FeatureMap | None:
 
 
 def _sizes(values: object) -> list[int]:
-    """The numbers, where all are positive and whole; else none."""
+    """The numbers if all are positive integers, else an empty list."""
     if not isinstance(values, (list, tuple)):
         return []
     sizes = [value for value in values if type(value) is int and value > 0]
@@ -49,11 +48,12 @@ def _sizes(values: object) -> list[int]:
 
 
 class SmallResNet(nn.Module):
-    """Frames (N, 3, H, W) to a list of one map (N, C, H / 4, W / 4) of the first stage, half as
-    high and wide with each further stage.
+    """Frames (N, 3, H, W) -> a list of one map (N, C, h, w).
+
+    After the first stage h = H / 4 and w = W / 4; each further stage halves both.
 
     Args:
-        stem_width: channels of the stem, which ends with twice as many.
+        stem_width: channels of the stem, whose last layer has twice as many.
         channels: of each stage.
     """
 
@@ -86,7 +86,7 @@ class SmallResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut, which is averaged down and projected where the sizes
+    """Two convolutions with a residual shortcut, which is averaged and projected if the sizes
     differ."""
 
     def __init__(self, before: int, width: int, stride: int) -> None:

@@ -56,7 +56,7 @@ def built(name: str, folder: Path, net: FrameNetwork) -> Path:
     return folder
 
 
-def test_every_name_of_the_option_is_in_the_table() -> None:
+def test_the_table_has_every_backend_of_the_option() -> None:
     assert {*BACKENDS, "auto", "eager"} == set(NAMES)
     for name in BACKENDS:
         assert get_backend(name).missing(CPU) is None or name != "inductor"
@@ -98,7 +98,7 @@ def test_a_result_is_freed_with_its_last_use(library: Path) -> None:
     assert uses[0] == uses[1]
 
 
-def test_inductor_lets_others_work_meanwhile(library: Path) -> None:
+def test_inductor_releases_the_interpreter_lock(library: Path) -> None:
     """The interpreter's lock is free while it computes, and several threads may call it."""
     engine = Inductor().load(library, network(), CPU, 3)
     expected = engine(pixels())
@@ -120,7 +120,7 @@ def test_inductor_lets_others_work_meanwhile(library: Path) -> None:
     assert not wrong and min(calls) > 0
 
 
-def test_kernels_of_a_gpu_stay_beside_the_library(
+def test_gpu_kernels_are_kept_with_the_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What AOTInductor leaves for CUDA, and where the library is told to look."""
@@ -168,7 +168,7 @@ def test_kernels_of_a_gpu_stay_beside_the_library(
     assert asked == [b"cuda:0", str(tmp_path).encode()]
 
 
-def test_what_is_no_library_is_no_engine(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_library(tmp_path: Path) -> None:
     (tmp_path / "model.so").write_bytes(b"not a library")
     with pytest.raises(EngineError, match=r"model\.so: cannot be loaded"):
         Inductor().load(tmp_path, network(), CPU, 1)
@@ -271,7 +271,7 @@ def test_tensorrt_from_export_to_engine(stand_in: None, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0.02, atol=0.02)
 
 
-def test_tensorrt_of_another_version_is_no_engine(
+def test_tensorrt_engine_of_another_version(
     stand_in: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model.pt2").write_bytes(b"not a program")
@@ -300,7 +300,7 @@ def test_tensorrt_without_its_libraries_is_one_line(
     assert capfd.readouterr().out == "", "standard output is for results"
 
 
-def test_tensorrt_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_tensorrt_names_missing_libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cuda = torch.device("cuda")
     assert "NVIDIA GPU" in (TensorRT().missing(CPU) or "")
     if TensorRT().missing(cuda) is None:
@@ -314,7 +314,7 @@ def test_tensorrt_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path
     ("how", "message"),
     [("fail", "no kernel for this GPU"), ("crash", "ended by signal 6")],
 )
-def test_a_compiler_that_fails_is_one_line(
+def test_a_failing_compiler_is_one_line(
     stand_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, message: str
 ) -> None:
     monkeypatch.setenv("STAND_IN", how)
@@ -358,7 +358,7 @@ def test_an_interrupt_ends_the_compiler(
          "        self.rest = lambda x: x", "cannot be handed to the compiler"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_compiled_is_one_line(
+def test_a_network_that_cannot_be_compiled_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, message: str
 ) -> None:
     (tmp_path / "odd_backbone.py").write_text(f"import torch\n{module}\n")
@@ -376,13 +376,13 @@ def test_what_cannot_be_compiled_is_one_line(
     assert "\n" not in str(caught.value) and list(folder.parent.iterdir()) == [folder]
 
 
-def test_the_reason_of_a_compiler_is_the_line_that_says_it() -> None:
+def test_the_error_line_of_a_compiler_is_found() -> None:
     log = b"g++ a.cpp\ncc1plus: fatal error: no a.cpp\ncompilation terminated.\n\n"
     assert child._reason(log, 1) == "the compiler failed (cc1plus: fatal error: no a.cpp)"
     assert child._reason(b"compilation terminated.\n", 1) == "the compiler failed (code 1)"
 
 
-def test_compilers_keep_out_of_the_shared_temporary_folder(
+def test_compilers_do_not_use_the_shared_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/torchinductor_somebody")

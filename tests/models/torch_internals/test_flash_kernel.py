@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vtnstream.models.layers.sliding_window import sliding_window_attention, way_of
+from vtnstream.models.layers.sliding_window import implementation_for, sliding_window_attention
 from vtnstream.models.torch_internals import flash_kernel as gate
 
 
@@ -52,7 +52,7 @@ KERNEL: Any = gate._find()
 @pytest.mark.skipif(KERNEL is None, reason="this release of torch has no such kernel")
 def test_the_kernel_of_this_torch_passes() -> None:
     assert gate.flash_kernel() is not None
-    assert way_of(torch.zeros(1)) == "flash"
+    assert implementation_for(torch.zeros(1)) == "flash"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_another_kernel_is_not_used(
     gate.flash_kernel.cache_clear()
     monkeypatch.setattr(gate, "_find", lambda: kernel)
     assert gate.flash_kernel() is None
-    assert way_of(torch.zeros(1)) == "blocks"
+    assert implementation_for(torch.zeros(1)) == "blocks"
     torch.testing.assert_close(attended(), expected, rtol=1e-5, atol=1e-5)
 
 

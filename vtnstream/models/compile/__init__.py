@@ -1,7 +1,6 @@
-"""Compilers of the frame network, one file each: the only place that knows their libraries.
+"""Compilers of the frame network, one module for each compiler and its library.
 
-A backend exports the network, builds an engine in a child process (which may take gigabytes,
-crash or be interrupted without harm) and loads it back. Where an engine is kept, whether it
-may be trusted and whether it is right is not its business: see
-:mod:`vtnstream.encoding.engines.choose`.
+A backend exports the network, builds an engine in a child process (which may take gigabytes, crash
+or be interrupted without harm) and loads it. :mod:`vtnstream.encoding.engines.choose` decides where
+engines are kept, whether they are trusted and whether their results are right.
 """

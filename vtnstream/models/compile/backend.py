@@ -1,4 +1,4 @@
-"""What a compiler offers, and the table of them."""
+"""The interface of a compiler, and the table of compilers."""
 
 from __future__ import annotations
 
@@ -19,54 +19,55 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 EAGER = "eager"
-"""The network as it is: no compiler."""
+"""Name of the uncompiled network."""
 
 BACKENDS: Mapping[str, str] = {
     "inductor": "vtnstream.models.compile.inductor:Inductor",
     "tensorrt": "vtnstream.models.compile.tensorrt:TensorRT",
 }
-"""Name -> ``module:class``. Eager is no compiler and not here."""
+"""Name -> ``module:class`` of each compiler."""
 
 PREFERRED = {"cuda": ("tensorrt", "inductor"), "cpu": ("inductor",)}
-"""What ``--backend auto`` considers on a device, best first."""
+"""Compilers that ``--backend auto`` considers on each device type, the best first."""
 
 Engine = Callable[[Tensor], Tensor]
-"""Pixels (N, H, W, 3) uint8 to features (N, D) float32, both on the engine's device, N as
-compiled. Any number of threads may call it, up to the number it was loaded for."""
+"""Pixels (N, H, W, 3) uint8 -> features (N, D) float32, both on the engine's device, N as compiled.
+As many threads may call it at once as it was loaded for."""
 
 
 class Backend(Protocol):
-    """One compiler. Stateless."""
+    """A compiler. It has no state."""
 
     def missing(self, device: torch.device) -> str | None:
-        """What keeps it from running on ``device``, with the way out; None where nothing does.
-        Imports nothing heavy."""
+        """Why it cannot run on ``device``, and what to install; None if it can. Imports nothing
+        heavy."""
 
     def versions(self) -> dict[str, str]:
-        """Of the libraries beside torch that an engine depends on."""
+        """Versions of the libraries, other than torch, that an engine depends on."""
 
     def export(self, network: FrameNetwork, pixels: Tensor) -> ExportedProgram:
-        """The network as the compiler takes it, for batches like ``pixels`` (N, H, W, 3)."""
+        """The network in the form that the compiler takes, for batches of the shape of ``pixels``
+        (N, H, W, 3)."""
 
     def build(self, program: ExportedProgram, folder: Path, threads: int) -> None:
-        """Compile and write the engine's files. Runs in a child process.
+        """Compile, and write the files of the engine. Runs in a child process.
 
         Args:
             program: from :meth:`export`.
             folder: private and empty.
-            threads: of torch, for each call of the engine (CPU).
+            threads: threads of each call of the engine (CPU).
         """
 
     def load(
         self, folder: Path, network: FrameNetwork, device: torch.device, workers: int
     ) -> Engine:
-        """The engine of a folder that :meth:`build` filled.
+        """Load an engine that :meth:`build` wrote.
 
         Args:
-            folder: trusted by the caller.
-            network: gives the parts that are not compiled.
-            device: as built for.
-            workers: most threads that will call it at once.
+            folder: of the engine; the caller trusts it, since loading runs code in it.
+            network: has the parts that are not compiled.
+            device: the one it was built for.
+            workers: number of threads that may call it at once.
 
         Raises:
             EngineError: it cannot be loaded.
@@ -85,7 +86,7 @@ def get_backend(name: str) -> Backend:
 
 
 def export_quietly(module: torch.nn.Module, example: Tensor) -> ExportedProgram:
-    """``torch.export`` without its warnings, which tell a user nothing."""
+    """``torch.export`` without its warnings, which do not help users."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         return torch.export.export(module, (example,))

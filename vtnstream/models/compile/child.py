@@ -1,5 +1,8 @@
-"""Exporting and compiling in a child process: the compiler and its memory never come into
-this one, its crash is a message, and an interrupt takes its own children along."""
+"""Export and compile in a child process.
+
+The memory of the compiler is released with the child, a crash becomes an error message, and an
+interrupt ends the children of the compiler as well.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ from vtnstream.models.frame_network import FrameNetwork
 
 _POLL_SECONDS = 0.1
 _NETWORK = "network.pt"
-_LAST_WORDS = ("compilation terminated.", "collect2: error: ld returned")
-"""Of g++, behind the line that says what is wrong."""
+_LAST_LINES = ("compilation terminated.", "collect2: error: ld returned")
+"""Output of g++ after the line with the reason."""
 _CODE = "from vtnstream.models.compile.child import main; main()"
 
 
@@ -36,25 +39,24 @@ def compile_in_child(
     threads: int,
     on_wait: Callable[[float], None],
 ) -> float:
-    """Run :meth:`Backend.export` and :meth:`Backend.build` in a process of their own.
+    """Run :meth:`Backend.export` and :meth:`Backend.build` in a child process.
 
     Args:
-        backend: its name.
-        network: what to compile.
-        pixels: a batch as it will be called with, (N, H, W, 3).
-        folder: private and empty; holds the engine's files afterwards, and nothing else.
+        backend: name of the compiler.
+        network: to compile.
+        pixels: an example batch (N, H, W, 3) of the shape the engine will be called with.
+        folder: private and empty; afterwards it holds the files of the engine and no others.
         threads: see :meth:`Backend.build`.
-        on_wait: told of the seconds gone by, several times a second.
+        on_wait: called several times a second with the elapsed seconds.
 
     Returns:
-        Seconds it took.
+        elapsed seconds.
 
     Raises:
-        EngineError: the network cannot be handed over, or the compiler failed; one line says
-            how.
+        EngineError: the network cannot be sent to the child, or the compiler failed.
     """
     began = time.perf_counter()
-    folder = folder.absolute()  # compilers call others from folders of their own
+    folder = folder.absolute()  # compilers run programs in other working directories
     working = folder.with_name(f"{folder.name}.work")
     working.mkdir(mode=0o700)
     try:
@@ -90,14 +92,14 @@ def _hand_over(network: FrameNetwork, pixels: Tensor, path: Path) -> None:
         torch.save((network, pixels), path)
     except OSError:
         raise
-    except Exception as error:  # a module that cannot be pickled raises all kinds
+    except Exception as error:  # pickling a module may raise many kinds of error
         first = str(error).strip().partition("\n")[0]
         raise EngineError(f"the backbone cannot be handed to the compiler ({first})") from error
 
 
 def _environment(working: Path) -> dict[str, str]:
-    """Everything the compilers write and load again stays in our own directory: their
-    defaults lie in the system's temporary one, where others may have been before."""
+    """Environment of the child. All files that compilers write and load stay in our directory: by
+    default they are in the system's temporary one, where other users can place files."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
@@ -108,7 +110,7 @@ def _environment(working: Path) -> dict[str, str]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Nothing of a child that still runs is left behind."""
+    """Kill the child and its own children if it still runs."""
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError, AttributeError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -122,23 +124,23 @@ def _reason(log: bytes, code: int) -> str:
     lines = log.decode(errors="replace").split("\n")
     ours = f"{EngineError.__module__}.{EngineError.__qualname__}: "
     told = [line.strip().removeprefix(ours) for line in lines if line.strip()]
-    while told and told[-1].startswith(_LAST_WORDS):
+    while told and told[-1].startswith(_LAST_LINES):
         told.pop()
     return f"the compiler failed ({told[-1][:300] if told else f'code {code}'})"
 
 
 def main() -> None:
-    """The child: ``backend working-folder engine-folder threads``."""
+    """Entry point of the child; arguments are ``backend working-folder engine-folder threads``."""
     backend, working, folder, threads = sys.argv[1:]
     warnings.simplefilter("ignore")
-    # Our own parent has just written it, into a folder that only this user can reach.
+    # The parent has just written it into a folder that only this user can read.
     network, pixels = torch.load(Path(working) / _NETWORK, weights_only=False)
     if pixels.is_cuda:
-        torch.cuda.set_device(pixels.device)  # compilers ask the current one what it can do
+        torch.cuda.set_device(pixels.device)  # compilers query the current device
     compiler = get_backend(backend)
     try:
         program = compiler.export(network, pixels)
-    except Exception as error:  # torch.export raises all kinds
+    except Exception as error:  # torch.export raises many kinds of error
         first = str(error).strip().partition("\n")[0]
         sys.exit(f"the backbone cannot be exported: {first}")
     del network

@@ -1,5 +1,5 @@
-"""AOTInductor: the network as a shared library of its own, for CPUs (through a C++ compiler)
-and CUDA (through Triton as well). Loads in hundredths of a second, without torch's compiler."""
+"""AOTInductor: the network as a shared library, for CPUs (with a C++ compiler) and CUDA (with
+Triton as well). It loads in hundredths of a second, without torch's compiler."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 LIBRARY = "model.so"
 _KERNELS = (".cubin", ".hsaco")
-"""Of a GPU: the library reads them from beside it."""
+"""Suffixes of GPU kernels, which the library reads from its own folder."""
 _CALL_OF_PYTHON = "aoti_torch_proxy_executor_call_function("
 
 
 class Inductor:
-    """``torch.compile``'s compiler, ahead of time."""
+    """The compiler of ``torch.compile``, ahead of time."""
 
     def missing(self, device: torch.device) -> str | None:
         compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
@@ -53,18 +53,18 @@ class Inductor:
         examples, _ = program.example_inputs
         home = _toolkit() if examples[0].is_cuda else None
         if home is not None:
-            # Only where it is named does torch link against its stand-in for the driver, which
-            # may lie where no linker looks.
+            # torch links against the toolkit's stub of the driver only if the variable is set; the
+            # stub may be in a folder that linkers do not search.
             os.environ["CUDA_HOME"] = str(home)
         library = compile_library(program, folder / "made" / LIBRARY, threads)
         for source in library.parent.glob("*.cpp"):
-            # Operations that only Python has would need an executor the library is not given.
+            # Operations that exist only in Python need an executor, which the library does not get.
             if _CALL_OF_PYTHON in source.read_text():
                 raise EngineError("the backbone holds operations that cannot be compiled")
         for file in library.parent.iterdir():
             if file == library or file.suffix in _KERNELS:
                 shutil.move(file, folder / file.name)
-        # Pages that are not on disk yet cannot leave the memory of who loads it.
+        # Pages that are not on disk yet cannot be released by the process that loads the file.
         with open(folder / library.name, "rb") as written:
             os.fsync(written.fileno())
         shutil.rmtree(library.parent)
@@ -76,7 +76,7 @@ class Inductor:
 
 
 def _toolkit() -> Path | None:
-    """CUDA's toolkit, with its headers: torch's own packages hold only some of these."""
+    """Folder of a CUDA toolkit with all headers; torch's own packages have only some of them."""
     compiler = shutil.which("nvcc")
     places = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
     if not places:

@@ -1,9 +1,9 @@
-"""TensorRT through torch-tensorrt (the extra ``tensorrt``): the backbone as an engine for one
-kind of NVIDIA GPU, built ahead of time with ``torch_tensorrt.dynamo.compile``. Its other way,
-``torch.compile(backend="tensorrt")``, makes nothing that could be kept.
+"""TensorRT through torch-tensorrt (the extra ``tensorrt``).
 
-Preprocessing stays in torch: it is a thousandth of the work, and bytes are no type of
-TensorRT's layers.
+The backbone becomes an engine for one type of NVIDIA GPU, built ahead of time with
+``torch_tensorrt.dynamo.compile``; ``torch.compile(backend="tensorrt")`` writes no file that could
+be loaded later. Preprocessing stays in torch: it is a thousandth of the work, and TensorRT's layers
+do not take bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DISTRIBUTIONS = ("torch-tensorrt", "tensorrt", "tensorrt-cu12", "tensorrt-cu13"
 
 
 class TensorRT:
-    """Written against torch-tensorrt 2.14, where a network's own types are the layers'."""
+    """Written for torch-tensorrt 2.14, whose layers have the types of the network."""
 
     def missing(self, device: torch.device) -> str | None:
         if device.type != "cuda":
@@ -64,8 +64,8 @@ class TensorRT:
         torch_tensorrt = _library()
         assert program.example_inputs is not None
         examples, _ = program.example_inputs
-        # Its own caches stay off (they are the default's temporary folder): ours holds whole
-        # programs, and knows more of what they depend on.
+        # Its own caches stay off: they are in the temporary folder. Ours holds whole programs and
+        # their dependencies.
         compile_program = torch_tensorrt.dynamo.compile
         compiled = compile_program(
             program, arg_inputs=list(examples), **compile_options(compile_program, examples[0])
@@ -83,19 +83,19 @@ class TensorRT:
     ) -> Engine:
         torch_tensorrt = _library()
         try:
-            # It prints a traceback before it raises; torch 2.11 warns of its own doing.
+            # It prints a traceback before it raises, and torch 2.11 warns about its own files.
             with redirect_stderr(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 backbone = torch_tensorrt.load(str(folder / PROGRAM)).module()
-        except Exception as error:  # a library of another version raises all kinds
+        except Exception as error:  # other versions raise many kinds of error
             first = str(error).strip().partition("\n")[0]
             raise EngineError(f"{folder / PROGRAM}: cannot be loaded ({first})") from error
-        turn = threading.Lock()
+        lock = threading.Lock()
 
         def run(pixels: Tensor) -> Tensor:
             batch = _input(network, pixels)
-            # One execution context: it must be done in one stream before it begins in another.
-            with turn:
+            # One execution context: it must finish in one stream before it starts in another.
+            with lock:
                 features: Tensor = backbone(batch)  # (N, D)
                 if device.type == "cuda":
                     torch.cuda.current_stream(device).synchronize()
@@ -127,8 +127,10 @@ def compile_options(compile_program: Callable[..., Any], example: Tensor) -> dic
 
 
 def _library() -> Any:
-    """torch-tensorrt. Where TensorRT's own libraries cannot be loaded it prints so on standard
-    output, which is for results, and raises what is no ImportError.
+    """Import torch-tensorrt.
+
+    If TensorRT's own libraries cannot be loaded it prints to standard output, which is for results,
+    and raises an error that is not an ImportError.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -148,5 +150,5 @@ def _library() -> Any:
 
 
 def _input(network: FrameNetwork, pixels: Tensor) -> Tensor:
-    """What the engine takes: (N, 3, H, W), channels first in memory, too."""
+    """Input of the engine: (N, 3, H, W), channels first in memory as well."""
     return network.prepare(pixels).contiguous()
