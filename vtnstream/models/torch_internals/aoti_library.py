@@ -84,9 +84,11 @@ class CompiledLibrary:
         if self._device.type == "cuda":
             stream = ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
         one = ctypes.c_size_t(1)
-        if self._run(self._handle, inputs, one, outputs, one, stream, None):
+        failed = self._run(self._handle, inputs, one, outputs, one, stream, None)
+        result = outputs[0]
+        if failed or result is None:
             raise EngineError("the compiled backbone failed: use --backend eager")
-        return _tensor_of(outputs[0])
+        return _tensor_of(result)
 
 
 @cache
