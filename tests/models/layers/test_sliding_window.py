@@ -51,9 +51,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("window", [2, 8, 64, 160, 600])
 @pytest.mark.parametrize("num_globals", [0, 1, 3])
 @pytest.mark.parametrize("padded", [False, True])
-def test_equal_to_banded_softmax(
-    length: int, window: int, num_globals: int, padded: bool
-) -> None:
+def test_equal_to_banded_softmax(length: int, window: int, num_globals: int, padded: bool) -> None:
     query, key, value = (heads(2, length, seed) for seed in range(3))
     valid = torch.ones(2, length, dtype=torch.bool)
     if padded:

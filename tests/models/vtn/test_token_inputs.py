@@ -99,9 +99,7 @@ def test_blocks_keep_their_neighbours(kind: str, count: int, block_size: int) ->
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("feature_norm", ["none", "video_mean", "running_mean"])
 @pytest.mark.parametrize("block_size", [8, 33, None])
-def test_blocks_equal_the_plain_pass(
-    kind: str, feature_norm: str, block_size: int | None
-) -> None:
+def test_blocks_equal_the_plain_pass(kind: str, feature_norm: str, block_size: int | None) -> None:
     model = small_vtn(token_inputs=kind, feature_norm=feature_norm)
     features = sequence(150)
     tokens, indices = as_batch(features)

@@ -1,6 +1,6 @@
 """Compilers of the frame network, one module for each compiler and its library.
 
-A backend exports the network, builds an engine in a child process (which may take gigabytes, crash
-or be interrupted without harm) and loads it. :mod:`vtnstream.encoding.engines.choose` decides where
-engines are kept, whether they are trusted and whether their results are right.
+A :class:`~vtnstream.models.compile.backend.Backend` exports the network, builds an engine in a
+child process (which may take gigabytes, crash or be interrupted without harm) and loads it.
+:mod:`vtnstream.encoding.engines.choose` decides where engines are kept and whether they are right.
 """

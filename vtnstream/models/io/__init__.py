@@ -1,6 +1,7 @@
 """Models on disk and on the Hugging Face Hub.
 
-``checkpoint`` loads and saves model folders, ``weights`` reads tensors safely and loads them
-strictly, ``pyslowfast`` imports published checkpoints, ``export`` writes ONNX and torch programs.
-``hub`` and ``resumable_download`` are the only modules of the package that use the network.
+:mod:`~vtnstream.models.io.checkpoint` loads and saves model folders,
+:mod:`~vtnstream.models.io.weights` reads untrusted weights,
+:mod:`~vtnstream.models.io.pyslowfast` imports published checkpoints, and
+:mod:`~vtnstream.models.io.export` writes ONNX and torch programs.
 """

@@ -1,6 +1,7 @@
-"""Layers that the temporal encoders and ViViT are built of, without any model around them.
+"""Layers that the temporal encoders and ViViT are built of, independent of any model.
 
-Attention comes as a sliding window (``sliding_window``, with ``banded_flash`` and ``banded_flex``
-for inference), in full (``full_attention``) and in causal mode (``causal_attention``). Modules of
-this package know tensors and sizes; configs and checkpoints are for the packages above.
+Attention is a sliding window (:mod:`~vtnstream.models.layers.sliding_window`, with
+``banded_flash`` and ``banded_flex`` for inference), full
+(:mod:`~vtnstream.models.layers.full_attention`) or causal
+(:mod:`~vtnstream.models.layers.causal_attention`).
 """

@@ -1,6 +1,7 @@
-"""A VTN over sequences of any length, in blocks of tokens: memory does not grow with the video.
+"""A VTN over sequences of any length, in blocks of tokens, with results equal to one pass.
 
-``streaming.encode_sequence`` classifies a whole sequence, ``windows.encode_windows`` its sliding
-windows, and ``online.OnlineModel`` a stream whose end is unknown. All are equal to the plain model
-on the same tokens up to rounding. This package imports ``vtn``, never the other way round.
+:func:`~vtnstream.models.long_sequence.streaming.encode_sequence` classifies a whole sequence,
+:func:`~vtnstream.models.long_sequence.windows.encode_windows` its sliding windows, and
+:class:`~vtnstream.models.long_sequence.online.OnlineModel` a stream whose end is unknown. This
+package imports `vtnstream.models.vtn`, never the other way round.
 """

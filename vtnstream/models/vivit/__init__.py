@@ -1,6 +1,6 @@
 """Video Vision Transformer (Arnab et al. 2021): the four models, and Hugging Face checkpoints.
 
-``model.ViViT`` is the model; ``encoder`` embeds tubelets and attends in space, ``temporal`` in
-time. ``sequence`` runs the factorised encoder over long videos. ``hf`` reads folders of
-VivitForVideoClassification (configs in ``hf_config``, weights in ``hf_tensors``).
+:class:`~vtnstream.models.vivit.model.ViViT` is the model;
+:mod:`~vtnstream.models.vivit.sequence` runs it over long videos, and
+:mod:`~vtnstream.models.vivit.hf` reads folders of ``VivitForVideoClassification``.
 """

@@ -1,6 +1,7 @@
-"""Video Transformer Network (Neimark et al. 2021): frame backbone, temporal encoder, heads.
+"""Video Transformer Network (Neimark et al. 2021): image backbone, temporal encoder, heads.
 
-``model.VTN`` is the model. Its temporal encoder is a Longformer (``temporal``), an encoder of the
-``transformers`` library (``transformers_encoder``) or a convolutional network (``tcn``).
-``feature_norm`` and ``token_inputs`` prepare stored features for it.
+:class:`~vtnstream.models.vtn.model.VTN` is the model. Its temporal encoder is a Longformer
+(:mod:`~vtnstream.models.vtn.temporal`), an encoder of the ``transformers`` library
+(:mod:`~vtnstream.models.vtn.transformers_encoder`) or convolutions
+(:mod:`~vtnstream.models.vtn.tcn`).
 """
