@@ -1,4 +1,4 @@
-"""Small real models and sequences that the tests of this room share."""
+"""Small real models and sequences for the tests of models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def small_vtn(
 
 
 def stir(module: torch.nn.Module, std: float = 0.2) -> None:
-    """Random values in every parameter outside the backbone, biases and norms included."""
+    """Set every parameter outside the backbone to random values, including biases and norms."""
     for name, parameter in module.named_parameters():
         if not name.startswith("backbone."):
             with torch.no_grad():
@@ -47,7 +47,7 @@ def stir(module: torch.nn.Module, std: float = 0.2) -> None:
 
 
 def sequence(count: int, size: int = NUM_FEATURES, *, seed: int = 0, gaps: bool = True) -> Features:
-    """``count`` random feature vectors; with ``gaps``, grid positions jump now and then."""
+    """``count`` random feature vectors; with ``gaps``, some grid positions are skipped."""
     random = np.random.default_rng(seed)
     steps = random.choice([1, 1, 1, 4], size=count) if gaps else np.ones(count, int)
     indices = np.cumsum(steps).astype(np.int64)

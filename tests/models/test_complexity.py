@@ -1,4 +1,4 @@
-"""Counting by arithmetic and by what really runs agree, and the model is left as it was."""
+"""Counts by formula equal counts of a run, and counting does not change the model."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Everything that runs in torch, on a GPU that is only imagined: no tensor of the host meets one of
-the GPU, types fit, and numpy is given nothing that is still there. No numbers are worked out."""
+"""Code paths of CUDA with fake tensors: devices and types fit, and nothing on the GPU is passed to
+numpy. No numbers are computed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CUDA = torch.device("cuda:0")
 
 @contextmanager
 def imagined() -> Iterator[None]:
-    """Tensors without numbers; what is taken out of torch becomes zeros."""
+    """Use fake tensors; conversions to numpy return zeros."""
 
     def numpy(tensor: torch.Tensor) -> np.ndarray:
         assert tensor.device.type == "cpu", f"numpy cannot read {tensor.device}"
@@ -41,7 +41,7 @@ def imagined() -> Iterator[None]:
 
 
 def moved(module: nn.Module) -> nn.Module:
-    """As ``module.to("cuda")``, which asks for a driver first."""
+    """Like ``module.to("cuda")``, which would need a driver."""
     for part in module.modules():
         for own in (part._parameters, part._buffers):
             for name, old in own.items():

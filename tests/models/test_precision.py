@@ -1,4 +1,4 @@
-"""What ``--dtype auto`` comes to on hardware of all kinds."""
+"""The dtype that ``--dtype auto`` chooses on different hardware."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch):
-    """Makes torch say that the processor has these features and no others."""
+    """Let torch report these features of the processor and no others."""
 
     def make(*features: str) -> None:
         for name in ("amx_tile", "amx_fp16", "avx512_bf16"):

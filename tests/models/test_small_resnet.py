@@ -1,4 +1,4 @@
-"""The bundled model's backbone without timm is timm's, to the last bit."""
+"""The backbone of the bundled model without timm is bit-identical to timm's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Compilers of the frame network: the real AOTInductor, and torch-tensorrt up to the library
-itself, for which a stand-in with the same functions is put."""
+"""Compilers of the frame network: the real AOTInductor, and a stand-in for torch-tensorrt with the
+same functions."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_the_table_has_every_backend_of_the_option() -> None:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The engine of the small network, really compiled: half a minute. Into a relative folder,
-    as ``--cache-dir`` may be."""
+    """The compiled engine of the small network (half a minute), in a relative folder, since
+    ``--cache-dir`` may be relative."""
     if shutil.which("g++") is None and not os.environ.get("CI"):
         pytest.skip("no C++ compiler")
     with pytest.MonkeyPatch.context() as patch:
@@ -90,7 +90,7 @@ def test_inductor_equals_the_network(library: Path) -> None:
 
 
 def test_a_result_is_freed_with_its_last_use(library: Path) -> None:
-    """Every batch of a long video would stay in memory otherwise."""
+    """Otherwise every batch of a long video would stay in memory."""
     engine = Inductor().load(library, network(), CPU, 1)
     found, other = engine(pixels()), torch.ones(2, 3)
     storages = [tensor.untyped_storage()._cdata for tensor in (found, other)]
@@ -99,7 +99,7 @@ def test_a_result_is_freed_with_its_last_use(library: Path) -> None:
 
 
 def test_inductor_releases_the_interpreter_lock(library: Path) -> None:
-    """The interpreter's lock is free while it computes, and several threads may call it."""
+    """Several threads may call it, and the interpreter lock is free while it computes."""
     engine = Inductor().load(library, network(), CPU, 3)
     expected = engine(pixels())
     calls, wrong, stop = [0] * 3, [], threading.Event()
@@ -123,7 +123,7 @@ def test_inductor_releases_the_interpreter_lock(library: Path) -> None:
 def test_gpu_kernels_are_kept_with_the_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What AOTInductor leaves for CUDA, and where the library is told to look."""
+    """Kernel files of CUDA are moved with the library, which gets their folder."""
 
     def aot_compile(module: Any, examples: Any, *, options: dict[str, Any]) -> str:
         made = Path(options["aot_inductor.output_path"])
@@ -177,7 +177,7 @@ def test_a_file_that_is_not_a_library(tmp_path: Path) -> None:
 def test_a_gpu_needs_the_headers_of_its_toolkit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Torch's own packages hold some of them: the compiler would fail after its half minute."""
+    """Torch's own packages have only some of them, and the compiler would fail after half a minute."""
     cuda = torch.device("cuda:0")
     importlib.import_module("torch._inductor")  # looks for packages itself
     home = tmp_path / "cuda-13"

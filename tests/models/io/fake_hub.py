@@ -1,4 +1,4 @@
-"""As much of the Hugging Face Hub as pushing and fetching a model needs, on this machine.
+"""A local server with the parts of the Hugging Face Hub that uploads and downloads need.
 
 The real client (huggingface_hub) talks to it over HTTP; nothing of the client is replaced.
 """
@@ -41,7 +41,7 @@ class Repository:
 
 @dataclass
 class Hub:
-    """What is stored, and every request that came."""
+    """The stored files, and all requests received."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -207,7 +207,7 @@ ROUTES = (
 
 @contextmanager
 def fake_hub() -> Iterator[Hub]:
-    """A hub that listens while the context lasts."""
+    """A hub that serves while the context is open."""
     hub = Hub()
     handler = type("Handler", (_Handler,), {"hub": hub})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -1,6 +1,6 @@
-"""The reference's VTN, written anew from timm and transformers, and its checkpoints.
+"""The reference VTN, written independently with timm and transformers, and its checkpoints.
 
-Nothing of vtnstream takes part: this is what our models are held against.
+It uses nothing of vtnstream, because models are compared with it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ReferenceVTN(nn.Module):
 
 
 def make_reference(size: Size, seed: int = 0) -> ReferenceVTN:
-    """A random model; biases, norms and positions are far from their starts."""
+    """A random model whose biases, norms and positions differ from their initial values."""
     torch.manual_seed(seed)
     model = ReferenceVTN(size).eval()
     with torch.no_grad():
@@ -107,7 +107,7 @@ def make_reference(size: Size, seed: int = 0) -> ReferenceVTN:
 
 
 def checkpoint(model: ReferenceVTN, **more: Any) -> dict[str, Any]:
-    """What PySlowFast saves after an epoch."""
+    """The contents of a checkpoint that PySlowFast saves after an epoch."""
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
     return {
         "epoch": 24,
@@ -118,7 +118,7 @@ def checkpoint(model: ReferenceVTN, **more: Any) -> dict[str, Any]:
 
 
 def recipe(size: Size, **data: Any) -> str:
-    """The config beside the weights, as YAML."""
+    """The config in the checkpoint, as YAML."""
     time = {
         "ATTENTION_WINDOW": [size.window] * size.layers,
         "NUM_ATTENTION_HEADS": size.heads,

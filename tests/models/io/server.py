@@ -1,4 +1,4 @@
-"""A small HTTP server on this machine that behaves, or misbehaves, as a test says."""
+"""A small local HTTP server whose faults a test can choose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Behaviour:
-    """What the server holds and how it hands it out.
+    """The files of the server and how it serves them.
 
     Attributes:
         data: the file at ``/file``.
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(behaviour: Behaviour) -> Iterator[str]:
-    """The address of ``/file`` while the context lasts."""
+    """The address of ``/file`` while the context is open."""
     handler = type("Handler", (_Handler,), {"behaviour": behaviour})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -1,4 +1,4 @@
-"""Checkpoints nobody should trust: each is one clear line, and nothing is written."""
+"""Damaged and hostile checkpoints: each gives one clear line, and nothing is written."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ POSITIONS = "temporal_encoder.embeddings.position_embeddings.weight"
 
 
 class Hostile:
-    """Runs a command when it is unpickled without care."""
+    """Runs a command when it is unpickled without restrictions."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("the checkpoint was executed",))
 
 
 def _with(path: Path, **tensors: torch.Tensor | None) -> None:
-    """The good checkpoint with some tensors changed, added or (None) taken out."""
+    """The good checkpoint with tensors changed, added or (None) removed."""
     content = checkpoint(make_reference(SMALL), cfg=recipe(SMALL))
     for name, tensor in tensors.items():
         key = name.replace("__", ".")

@@ -1,4 +1,4 @@
-"""The model card: complete, harmless, and what training says of itself."""
+"""The model card: contents, escaped markup, and training results."""
 
 from __future__ import annotations
 

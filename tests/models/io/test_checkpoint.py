@@ -174,7 +174,7 @@ except ModelError as error:
 
 
 def test_hub_cache_works_offline(tmp_path: Path, folder: Path) -> None:
-    """A repository that was fetched before loads from the Hub's cache, without a network."""
+    """A downloaded repository loads from the cache of the Hub without a network."""
     repository = tmp_path / "hub" / "models--some--model"
     snapshot = repository / "snapshots" / ("0" * 40)
     snapshot.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Published models: known, fetched, imported, and found again without a network."""
+"""Published models: listed, downloaded, imported, and found offline."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server() -> Behaviour:
 def small(
     server: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[PublishedModel]:
-    """The published model in a size that tests can afford, on a server of this machine."""
+    """A small version of the published model on a local server."""
     monkeypatch.setenv("VTNSTREAM_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     real = published_model("vtn-vit-b-kinetics")

@@ -1,4 +1,4 @@
-"""Pushing to and loading from a hub on this machine, through the real client."""
+"""Upload to and load from a local hub, through the real client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 class Outcome(NamedTuple):
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -124,7 +124,7 @@ def test_branches_and_an_existing_card(run: Run, hub: Hub, folder: Path) -> None
 
 
 def test_a_folder_of_transformers_is_converted(run: Run, hub: Hub, tmp_path: Path) -> None:
-    """Its processor's settings must not be lost on the way."""
+    """The settings of its processor must not be lost."""
     theirs = tmp_path / "theirs"
     their_model().save_pretrained(theirs)
     preprocessor(image_mean=[0.1, 0.2, 0.3]).save_pretrained(theirs)

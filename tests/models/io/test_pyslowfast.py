@@ -1,4 +1,4 @@
-"""Checkpoints of the reference code against a forward pass written without ours."""
+"""Checkpoints of the reference, compared with an independent forward pass."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_kinetics_400_labels_are_those_of_torchvision() -> None:
 @pytest.mark.parametrize("length", [1, 16, 45])
 @pytest.mark.parametrize("stated", ["by choice", "by its config"])
 def test_logits_of_the_reference(tmp_path: Path, length: int, stated: str) -> None:
-    """Frame numbers beyond the table wrap; two clips at once; saved and loaded again."""
+    """Frame numbers wrap at the end of the table; two clips at once; saved and loaded."""
     reference = make_reference(SMALL)
     if stated == "by choice":
         path = save(tmp_path / "c.pyth", checkpoint(reference))

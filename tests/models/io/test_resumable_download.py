@@ -1,4 +1,4 @@
-"""Downloads that are interrupted, changed, damaged or sent elsewhere."""
+"""Downloads that are interrupted, changed, damaged or redirected."""
 
 from __future__ import annotations
 

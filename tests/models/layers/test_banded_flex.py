@@ -1,4 +1,4 @@
-"""FlexAttention's band against the way every CPU goes; compiled on a GPU where there is one."""
+"""Banded FlexAttention compared with the CPU implementation; compiled if there is a GPU."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_mask_equals_the_band(queries: int, keys: int, offset: int, reach: i
 
 
 def test_every_pair_of_the_band_lies_in_a_tile_of_the_mask() -> None:
-    """What the compiled kernel skips must be outside the band: tiles are checked one by one."""
+    """Tiles that the compiled kernel skips must be outside the band."""
     queries, keys, reach, offset = 700, 1500, 200, 410
     mask = banded_flex.band_mask(queries, keys, reach, offset, torch.device("cpu"))
     tiles = torch.zeros(-(-queries // banded_flex.TILE), -(-keys // banded_flex.TILE), dtype=bool)
@@ -53,7 +53,7 @@ def test_every_pair_of_the_band_lies_in_a_tile_of_the_mask() -> None:
 
 
 class OnCuda:
-    """What is asked of an operand there."""
+    """The attributes of an operand on CUDA that are read."""
 
     is_cuda = True
     requires_grad = False

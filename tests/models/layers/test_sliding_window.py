@@ -24,7 +24,7 @@ def plain(
     valid: Tensor,
     shared: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """The same by its definition, with the whole T x T matrix."""
+    """The definition, with the full T x T matrix."""
     length = query.shape[1]
     distance = torch.arange(length)[:, None] - torch.arange(length)[None]
     band = (distance.abs() <= window // 2) & (valid[:, None, :] | (distance == 0))
@@ -39,7 +39,7 @@ def plain(
 
 @pytest.fixture(params=["flash", "blocks"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every test goes both ways: torch's kernel over strided views, and public operators."""
+    """Run every test with torch's kernel on strided views and with public operators."""
     if request.param == "blocks":
         monkeypatch.setattr(banded_flash, "flash_kernel", lambda: None)
     else:
@@ -93,7 +93,7 @@ def test_rotary_positions_rotate_local_queries_only(num_globals: int) -> None:
 
 
 def test_half_precision_keeps_the_global_scores() -> None:
-    """Scores that travel as numbers beside the query lose nothing by it."""
+    """Scores appended to the query as numbers lose no precision."""
     query, key, value = (heads(1, 64, seed).bfloat16() for seed in range(3))
     shared = (10 * heads(1, 1, 4).bfloat16(), heads(1, 1, 5).bfloat16())
     arguments = {"window": 16, "global_key": shared[0], "global_value": shared[1]}

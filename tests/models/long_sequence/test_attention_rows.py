@@ -1,4 +1,4 @@
-"""What [CLS] looks at, kept while streaming, against all keys and a plain softmax."""
+"""Attention weights of [CLS] from the pass in blocks, compared with a softmax over all keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Causal mode: nothing from the future, and a stream equal to the pass over the whole."""
+"""Causal mode: no influence of later tokens, and a stream equals the pass over the whole."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def causal(shape: str = "plain", **options: object) -> VTN:
 def layer_by_definition(
     layer: LongformerLayer, tokens: Tensor, cls: Tensor, places: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """One moment after another: (T, D), (T, G, D) -> the same."""
+    """One step after another: (T, D), (T, G, D) -> the same shapes."""
     attention = layer.attention.self
     heads, size = attention.num_heads, attention.head_dim
     scale = 0.0 if attention.uniform else 1 / math.sqrt(size)
@@ -167,7 +167,7 @@ def test_blocks_equal_the_whole(shape: str, count: int) -> None:
 
 
 def test_one_layer_equals_the_offline_encoder() -> None:
-    """With one query for all moments the running softmax is the softmax."""
+    """If all steps have the same query, the running softmax equals the softmax."""
     for shape in ("plain", "more globals", "uniform"):
         options = {**SHAPES[shape], "num_layers": 1}
         ours, theirs = causal(shape, num_layers=1), small_vtn(**options)  # type: ignore[arg-type]
@@ -197,7 +197,7 @@ def test_padding_and_gradients() -> None:
 
 
 def test_growing_scores_keep_earlier_tokens() -> None:
-    """Peaks run along: a later token of a high score must not underflow an earlier moment."""
+    """A later token with a high score must not make the sums of earlier steps underflow."""
     model = causal()
     values, indices = as_batch(sequence(80))
     grown = values * torch.linspace(1, 2000, 80)[None, :, None]

@@ -1,4 +1,4 @@
-"""Rows held of a sequence against a plain slice of it."""
+"""Held rows compared with a slice of the sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows classified along with the whole sequence against windows by themselves."""
+"""Windows classified during the pass over the sequence, compared with separate windows."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_class_head_only() -> None:
 
 
 def test_no_global_attention() -> None:
-    """[CLS] sees nothing and says the same of all windows."""
+    """[CLS] attends to nothing and is the same for all windows."""
     found, expected = both_ways(small_vtn(global_attention=False), sequence(150), [0, 60])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 

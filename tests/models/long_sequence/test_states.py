@@ -1,4 +1,4 @@
-"""States that outgrow memory: the same answer from a file that leaves nothing behind."""
+"""States in a file give the same results as in memory, and the file is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder in blocks against the plain pass over the whole sequence."""
+"""The encoder in blocks compared with the plain pass over the whole sequence."""
 
 from __future__ import annotations
 

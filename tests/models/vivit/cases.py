@@ -1,4 +1,4 @@
-"""Small ViViTs, and the paper's four models once more: slow, dense, from the state dict."""
+"""Small ViViTs, and a slow dense reference of the four models that uses only the state dict."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def small_vivit(form: str, *, seed: int = 0, **changes: Any) -> ViViT:
 
 
 def stir(model: torch.nn.Module, std: float = 0.15) -> None:
-    """Random values in every parameter, those that start at zero included."""
+    """Set every parameter to random values, including those that are initialised with zeros."""
     for parameter in model.parameters():
         with torch.no_grad():
             parameter.normal_(std=std)

@@ -1,4 +1,4 @@
-"""Folders of transformers' VivitForVideoClassification, which is the witness here."""
+"""Folders of VivitForVideoClassification, compared with transformers itself."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_every_frame_and_patch_matters(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_training_reaches_every_parameter(form: str) -> None:
-    """With stochastic depth and dropout on; none of them in evaluation."""
+    """With stochastic depth and dropout, which are off in evaluation."""
     regular = {"drop_path_rate": 0.2, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1}
     backbone = BackboneConfig("test_vit", {**BACKBONE.arguments, **regular})
     model = small_vivit(form, backbone=backbone).train()
@@ -163,7 +163,7 @@ def test_central_frame_and_average_initialisation() -> None:
 
 
 def test_added_attention_starts_at_zero_and_can_learn() -> None:
-    """At first each tubelet index of model 3 goes through the image model alone."""
+    """Initially model 3 equals the image model on each tubelet index."""
     model = small_encoder("factorised-self-attention", class_token=False, global_pool="avg")
     image = image_model(class_token=False, global_pool="avg")
     frames = torch.randn(4, 3, SIZE, SIZE)
@@ -230,7 +230,7 @@ def test_single_frames_are_uniform_frame_sampling() -> None:
 
 
 def test_preset_starts_from_given_image_weights() -> None:
-    """``create_model`` inflates what timm's backbone holds."""
+    """``create_model`` inflates the weights of timm's backbone."""
     torch.manual_seed(3)
     model = create_model(vivit_config("joint"), labels=LABELS)
     torch.manual_seed(3)

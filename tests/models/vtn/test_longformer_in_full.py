@@ -1,4 +1,4 @@
-"""Dilation, more global tokens, uniform and full attention against the whole matrix."""
+"""Dilation, several global tokens, uniform and full attention, compared with the full matrix."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHAPES = {
 def dense(
     attention: LongformerSelfAttention, tokens: Tensor, cls: Tensor, places: Tensor | None
 ) -> Tensor:
-    """A layer's attention by its definition: every pair scored, what is not seen masked.
+    """The attention of a layer by its definition: a masked matrix of all pairs.
 
     Returns:
         (B, G + T, D), global tokens first.

@@ -121,7 +121,7 @@ def test_backbone_must_pool() -> None:
 
 
 def test_compiles_as_one_graph() -> None:
-    """No branch depends on data, so the compiler takes the encoder whole."""
+    """No branch depends on data, so the encoder compiles as one graph."""
     model = small_vtn(head=HeadConfig(labels=HEAD.labels))
     tokens = torch.randn(1, 40, NUM_FEATURES)
     compiled = torch.compile(model.forward_features, backend="eager", fullgraph=True)

@@ -59,7 +59,7 @@ def test_equal_to_the_definition(kind: str, reach: int, count: int, gaps: bool) 
 
 
 def test_a_gap_is_not_a_change() -> None:
-    """Either side of a gap is no neighbour: nothing says that the video changed there."""
+    """Tokens across a gap are not neighbours: a gap does not mean that the video changed."""
     values = torch.randn(1, 6, 4)
     inputs = TokenInputs("feature+difference+similarity", 4, 2)(
         values, torch.tensor([[3, 4, 5, 9, 10, 11]])
@@ -117,7 +117,7 @@ def test_blocks_equal_the_plain_pass(kind: str, feature_norm: str, block_size: i
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("window", [1, 20, 300])
 def test_windows_use_the_token_before_them(kind: str, window: int) -> None:
-    """A window is cut out of tokens that were made from the whole sequence."""
+    """Windows are taken from tokens that were computed over the whole sequence."""
     model = small_vtn(token_inputs=kind, feature_norm="video_mean")
     features = sequence(400)
     values, indices = as_batch(features)
@@ -155,7 +155,7 @@ def test_gradients_reach_the_backbone_through_differences() -> None:
 
 
 def test_bfloat16_features_lose_nothing_in_the_difference() -> None:
-    """Differences are taken in float32, before the encoder's precision."""
+    """Differences are computed in float32, before conversion to the encoder's precision."""
     model = small_vtn(token_inputs=KINDS[1]).to(torch.bfloat16)
     values = 100 + torch.randn(1, 9, NUM_FEATURES) * 0.01
     indices = torch.arange(9)[None]

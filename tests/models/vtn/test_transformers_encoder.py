@@ -1,4 +1,4 @@
-"""Classes of ``transformers`` as temporal encoders, and our full attention against BERT's."""
+"""Classes of ``transformers`` as temporal encoders, and full attention compared with BERT."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def vtn(name: str, **changes: object) -> VTN:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_any_class_reads_a_sequence(name: str, tmp_path: Path) -> None:
-    """Whole, in windows and in padded batches alike, and again after it was saved."""
+    """Whole sequences, windows and padded batches agree, also after saving and loading."""
     model = vtn(name)
     features = sequence(90)
     values, indices = as_batch(features)
@@ -96,7 +96,7 @@ def test_padding_changes_nothing(name: str) -> None:
 
 
 def test_bigbird_does_not_depend_on_earlier_calls() -> None:
-    """The library leaves sparse attention for good at the first short sequence."""
+    """The library leaves sparse attention permanently at the first short sequence."""
     model, long, short = vtn("BigBirdModel"), sequence(100), sequence(10)
     first = encode_sequence(model, long).logits
     encode_sequence(model, short)
