@@ -177,7 +177,7 @@ def test_a_file_that_is_not_a_library(tmp_path: Path) -> None:
 def test_a_gpu_needs_the_headers_of_its_toolkit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Torch's own packages have only some of them, and the compiler would fail after half a minute."""
+    """Torch's packages have only some of them, and the compiler would fail after half a minute."""
     cuda = torch.device("cuda:0")
     importlib.import_module("torch._inductor")  # looks for packages itself
     home = tmp_path / "cuda-13"
