@@ -123,10 +123,10 @@ def _reason(log: bytes, code: int) -> str:
         return f"the compiler was ended by signal {-code}"
     lines = log.decode(errors="replace").split("\n")
     ours = f"{EngineError.__module__}.{EngineError.__qualname__}: "
-    told = [line.strip().removeprefix(ours) for line in lines if line.strip()]
-    while told and told[-1].startswith(_LAST_LINES):
-        told.pop()
-    return f"the compiler failed ({told[-1][:300] if told else f'code {code}'})"
+    output = [line.strip().removeprefix(ours) for line in lines if line.strip()]
+    while output and output[-1].startswith(_LAST_LINES):
+        output.pop()
+    return f"the compiler failed ({output[-1][:300] if output else f'code {code}'})"
 
 
 def main() -> None:

@@ -21,7 +21,9 @@ from vtnstream.errors import ModelError
 from vtnstream.transport.web import OFFLINE, is_on
 
 OFFLINE_VARIABLES = (OFFLINE, "HF_HUB_OFFLINE")
-NOT_LOGGED_IN = "not allowed: log in with `hf auth login` or HF_TOKEN, as somebody who may"
+NOT_LOGGED_IN = (
+    "not allowed: log in with `hf auth login` or HF_TOKEN, with an account that has access"
+)
 SCHEMES = ("hf://", "hf-hub:", "hf_hub:")
 _PART = r"[A-Za-z0-9][\w.\-]*"
 _REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([\w.\-/]+))?")

@@ -112,7 +112,7 @@ def _handles() -> Any:
 
 
 def _handle_of(tensor: Tensor) -> int:
-    """A handle of the tensor, which whoever receives it must free."""
+    """A handle of the tensor; the receiver must free it."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     handle: int = pointer(_handles().unsafe_alloc_void_ptr_from_tensor(tensor), None)

@@ -278,8 +278,7 @@ def _scaled(logits: Tensor, temperature: float) -> Tensor:
 
 
 def _temporal_encoder(config: TemporalConfig, hidden_size: int) -> Encoder:
-    """Our own layers, or a class of ``transformers``, which has the same interface but for
-    being worked in blocks."""
+    """The temporal encoder that a config names."""
     if config.kind == "tcn":
         return TcnEncoder(config, hidden_size)
     if config.transformers_class is None:
