@@ -22,7 +22,7 @@ from vtnstream.transport.web import OFFLINE, is_on
 
 OFFLINE_VARIABLES = (OFFLINE, "HF_HUB_OFFLINE")
 NOT_LOGGED_IN = (
-    "not allowed: log in with `hf auth login` or HF_TOKEN, with an account that has access"
+    "not allowed: log in with `hf auth login` or HF_TOKEN and an account with access"
 )
 SCHEMES = ("hf://", "hf-hub:", "hf_hub:")
 _PART = r"[A-Za-z0-9][\w.\-]*"
