@@ -143,7 +143,7 @@ def test_a_stream_equals_the_whole(shape: str, pieces: tuple[int, ...]) -> None:
         close = {"rtol": 1e-4, "atol": 1e-5}
         torch.testing.assert_close(torch.cat(said), whole.dense_logits[0], **close)
         torch.testing.assert_close(torch.cat(classes)[-1], whole.logits[0], **close)
-        held = [state.past.key.shape[1] for state in online._pass.states]
+        held = [state.past.key.shape[1] for state in online._attention.states]
         reaches = [window // 2 for window in model.config.temporal.attention_windows]
         assert held == [min(reach, 80) for reach in reaches]
 
