@@ -164,7 +164,11 @@ def test_learns() -> None:
         ("transformers:BertModel", {"arguments": {"hiden_act": "relu"}}, "has no hiden_act"),
         ("transformers:BertModel", {"arguments": {"_name_or_path": "x"}}, "is set by vtnstream"),
         ("transformers:BertModel", {"arguments": {"vocab_size": 9}}, "is set by vtnstream"),
-        ("transformers:BertModel", {"arguments": {"hidden_act": "org/code"}}, "no number, name"),
+        (
+            "transformers:BertModel",
+            {"arguments": {"hidden_act": "org/code"}},
+            "must be a number, a name",
+        ),
         ("transformers:BertModel", {"dilation": ((2,),)}, "temporal.dilation: .* has its own"),
         ("transformers:BertModel", {"attention": "uniform"}, "temporal.attention: "),
         ("transformers:BertModel", {"positions": "rotary"}, "write positions = learned"),

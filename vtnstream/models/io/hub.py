@@ -21,9 +21,7 @@ from vtnstream.errors import ModelError
 from vtnstream.transport.web import OFFLINE, is_on
 
 OFFLINE_VARIABLES = (OFFLINE, "HF_HUB_OFFLINE")
-NOT_LOGGED_IN = (
-    "not allowed: log in with `hf auth login` or HF_TOKEN and an account with access"
-)
+NOT_LOGGED_IN = "not allowed: log in with `hf auth login` or HF_TOKEN and an account with access"
 SCHEMES = ("hf://", "hf-hub:", "hf_hub:")
 _PART = r"[A-Za-z0-9][\w.\-]*"
 _REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([\w.\-/]+))?")
