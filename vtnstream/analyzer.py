@@ -14,7 +14,7 @@ from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
 from vtnstream.config.summary import SummaryConfig
-from vtnstream.editing.summary import choose, joined, pieces_of
+from vtnstream.editing.summary import choose, filled, joined, pieces_of
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.errors import UsageError
@@ -32,7 +32,7 @@ from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.scoring.analyze import Analysis, analyze, attention_map
 from vtnstream.scoring.clips import clip_layout
-from vtnstream.scoring.localization_plan import LocalizationPlan
+from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
 from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, FeatureSequence, Report
 
@@ -131,8 +131,10 @@ class Analyzer:
             analysis = analyze(model, source.features, plan, output=output)
             times = source.features.times
             span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
-            offered = pieces_of(source.features, found.row(), analysis.segments or (), span, config)
-            kept = choose(offered, config)
+            shots = [s for s in analysis.segments or () if s.track in (None, "dense")]
+            left_out = ("black",) if knows_styles(model) else ()
+            offered = pieces_of(source.features, found.row(), shots, span, config, left_out)
+            kept = filled(offered, choose(offered, config), config)
             if not kept:
                 raise UsageError(
                     f"{path}: no piece of at least {config.shortest:g} s fits a summary of "

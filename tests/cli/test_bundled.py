@@ -71,16 +71,6 @@ def test_kinds_of_videos(run: Run, film: Path, tmp_path: Path) -> None:
         assert classes[0]["label"] == kind, path.name
 
 
-def test_options_that_cuts_do_not_know_are_named(run: Run, film: Path) -> None:
-    done = run("timeline", film, "--smoothing", "median", "--merge-gap", "1", "--json")
-    report = json.loads(done.out)
-    assert [round(s["start"] * 25) for s in report["segments"]] == [0, *CUTS]
-    assert "--smoothing, --merge-gap: not used" in done.err
-    assert any("--smoothing" in warning for warning in report["warnings"])
-    lasting = json.loads(run("timeline", film, "--min-duration", "10", "--json").out)
-    assert len(lasting["segments"]) == 1
-
-
 def test_the_same_by_name_and_from_python(run: Run, film: Path) -> None:
     segments = json.loads(run("timeline", film, "--json").out)["segments"]
     named = json.loads(run("timeline", film, "--model", BUNDLED_MODEL, "--json").out)
@@ -112,3 +102,33 @@ def test_what_is_shipped(run: Run) -> None:
         assert word in card
     assert read_config(folder).name == BUNDLED_MODEL
     assert "bundled" in run("models", "list").out
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--smoothing=median", "--viterbi=3", "--onset=0.6", "--merge-gap=1", "--nms=hard"],
+)
+def test_options_without_a_meaning_are_refused(run: Run, film: Path, option: str) -> None:
+    done = run("timeline", film, option)
+    assert done.code == 2
+    assert option.split("=")[0] in done.err
+    assert "--sensitivity" in done.err
+
+
+def test_windows_say_how_they_are_edited(run: Run, film: Path) -> None:
+    """The whole video is cut, so each window with a cut in it is; none calls it a slideshow."""
+    done = run("timeline", film, "--window", "64", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    sliding = [s for s in report["segments"] if s["track"] == "sliding"]
+    assert {s["label"] for s in sliding} <= {"cut", "continuous take"}
+    dense = [round(s["start"] * 25) for s in report["segments"] if s["track"] == "dense"]
+    assert dense == [0, *CUTS]
+
+
+def test_minimum_length_of_shots(run: Run, film: Path) -> None:
+    done = run("timeline", film, "--min-duration", "1.5", "--json")
+    assert done.code == 0, done.err
+    shots = json.loads(done.out)["segments"]
+    assert all(s["end"] - s["start"] >= 1.5 for s in shots)
+    assert {round(s["start"] * 25) for s in shots} <= {0, *CUTS}

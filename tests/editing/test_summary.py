@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 
 from vtnstream.config.summary import SummaryConfig
-from vtnstream.editing.summary import Piece, choose, joined, pieces_of
+from vtnstream.editing.summary import Piece, choose, filled, joined, pieces_of
 from vtnstream.errors import ConfigError
 from vtnstream.types import Features, Segment, TokenTimes
 
@@ -54,6 +54,19 @@ def test_pieces_follow_the_segments_and_cover_what_lies_between() -> None:
     assert sum(p.attention for p in found) == pytest.approx(1)
     assert {p.start for p in found} >= {0.0, 10.0, 30.0, 33.0}
     assert next(p for p in found if p.label == "b").end == 33
+
+
+def test_the_length_is_filled_and_black_left_out() -> None:
+    segments = [Segment(0, 20, "shot", 0.9), Segment(20, 40, "black", 0.9)]
+    config = SummaryConfig(length=17, piece=8)
+    weights = np.ones(60, np.float32)
+    offered = pieces_of(features(60), weights, segments, (0.0, 60.0), config, ("black",))
+    assert all(piece.label != "black" for piece in offered)
+    chosen = choose(offered, config)
+    found = filled(offered, chosen, config)
+    assert sum(p.end - p.start for p in chosen) < 16
+    assert sum(p.end - p.start for p in found) == pytest.approx(17)
+    assert all(a.end <= b.start for a, b in pairwise(found))
 
 
 def test_attention_is_what_is_kept() -> None:

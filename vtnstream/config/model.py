@@ -207,8 +207,13 @@ class EventsConfig:
             logarithms of ``ratio``, ``standout``, ``content`` and ``lasting`` of
             :class:`~vtnstream.localization.view_changes.ViewChanges`. Empty takes the network's
             score alone. Needs ``backbone.thumbnail``.
+        joined_peak: lowest maximum of the scores of a segment of ``joined``.
+        joined_mean: lowest mean of them.
         view_change: lowest difference (of 255) between the frames before and after a segment of
             ``joined``; a smaller one is no transition.
+        foreign: highest share of places whose colours within a segment of ``joined`` lie outside
+            of those before and after it. A dissolve or wipe mixes two shots; an object that
+            passes brings colours of its own.
     """
 
     moments: tuple[str, ...] = ()
@@ -222,7 +227,10 @@ class EventsConfig:
     steady: int = 4
     fps: float = 0.0
     evidence: tuple[float, ...] = ()
+    joined_peak: float = 0.0
+    joined_mean: float = 0.0
     view_change: float = 0.0
+    foreign: float = 1.0
 
     def __post_init__(self) -> None:
         if self.evidence and len(self.evidence) != NUM_EVIDENCE:
@@ -231,6 +239,9 @@ class EventsConfig:
             raise ConfigError("events.evidence, events.fps and events.view_change must be finite")
         if self.fps < 0 or self.view_change < 0:
             raise ConfigError("events.fps and events.view_change cannot be negative")
+        for name in ("joined_peak", "joined_mean", "foreign"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"events.{name} must be between 0 and 1")
         named = (*self.moments, *self.joined, *self.held)
         if len(set(named)) != len(named):
             raise ConfigError("events: a label may be only one of moments, joined and held")

@@ -8,8 +8,8 @@ solved exactly on a grid of tenths of a second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -53,6 +53,7 @@ def pieces_of(
     segments: Sequence[Segment],
     span: tuple[float, float],
     config: SummaryConfig,
+    left_out: Collection[str] = (),
 ) -> list[Piece]:
     """The video in pieces, segment by segment; what lies between segments is offered too.
 
@@ -62,6 +63,7 @@ def pieces_of(
         segments: of the timeline, in order; may be none.
         span: seconds that are offered.
         config: lengths of pieces.
+        left_out: labels whose segments are not offered (black).
     """
     times = features.times
     borders = _borders(segments, span)
@@ -69,7 +71,7 @@ def pieces_of(
         (a, b, label, score)
         for start, end, label, score in borders
         for a, b in _even_parts(start, end, config.piece)
-        if b - a >= config.shortest
+        if b - a >= config.shortest and label not in left_out
     ]
     if not cut:
         return []
@@ -103,6 +105,31 @@ def choose(pieces: Sequence[Piece], config: SummaryConfig) -> list[Piece]:
             chosen.append(pieces[number])
             left -= lengths[number]
     return chosen[::-1]
+
+
+def filled(pieces: Sequence[Piece], chosen: Sequence[Piece], config: SummaryConfig) -> list[Piece]:
+    """The chosen pieces in order of time, and what they leave of the length filled with the
+    beginning of the most valuable of the others.
+
+    Args:
+        pieces: all that were offered.
+        chosen: of :func:`choose`.
+        config: length of the summary and of its shortest piece.
+    """
+    found = list(chosen)
+    room = config.length - sum(piece.end - piece.start for piece in found)
+    taken = {piece.start for piece in chosen}
+    others = [piece for piece in pieces if piece.start not in taken]
+    others.sort(key=lambda piece: -piece.worth(config.diversity) / (piece.end - piece.start))
+    for piece in others:
+        if room < config.shortest:
+            break
+        length = min(piece.end - piece.start, room)
+        share = length / (piece.end - piece.start)
+        part = replace(piece, end=piece.start + length, attention=piece.attention * share)
+        found.append(part)
+        room -= length
+    return sorted(found, key=lambda piece: piece.start)
 
 
 def joined(pieces: Sequence[Piece]) -> list[Segment]:

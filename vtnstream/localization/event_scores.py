@@ -3,6 +3,8 @@ change (:mod:`vtnstream.localization.view_changes`)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,13 +78,35 @@ def moment_scores(
     return np.asarray(confidence, np.float32)
 
 
-def changed_views(
-    together: IndexArray, changes: ViewChanges | None, events: EventsConfig
+def are_transitions(
+    together: IndexArray,
+    scores: FloatArray,
+    changes: ViewChanges | None,
+    events: EventsConfig,
+    options: TimelineConfig,
 ) -> IndexArray:
-    """Of stretches ``[first, stop)`` (M, 2) those that lead from one view to another."""
-    if changes is None or not events.view_change or not len(together):
-        return together
-    kept = [changes.between(int(a), int(b)) >= events.view_change for a, b in together]
+    """Of stretches ``[first, stop)`` (M, 2) those that are gradual transitions: the network is
+    sure of them, and they lead from one view to another through a mixture of both.
+
+    Args:
+        together: stretches above the lower threshold.
+        scores: (T,) summed probability of all kinds of transition.
+        changes: of the frames, if they were measured.
+        events: limits.
+        options: shift or replace the limits of the scores.
+    """
+    limits = thresholds(events, options)
+
+    def holds(first: int, stop: int) -> bool:
+        inside = scores[first:stop]
+        if inside.max() < np.float32(limits.peak) or inside.mean() < np.float32(limits.mean):
+            return False
+        if changes is None:
+            return True
+        changed = changes.between(first, stop) >= events.view_change
+        return changed and changes.foreign(first, stop) <= events.foreign
+
+    kept = [holds(int(first), int(stop)) for first, stop in together]
     return np.asarray(together[np.asarray(kept, bool)], np.int64)
 
 
@@ -107,14 +131,31 @@ def checked_scores(
     return scores
 
 
-def thresholds(events: EventsConfig, options: TimelineConfig) -> tuple[float, float]:
-    """Of moments and of joined stretches, as the options shift or replace them."""
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Levels of the scores: of a moment, and of a gradual transition those of its extent, its
+    highest and its mean score."""
+
+    moment: float
+    extent: float
+    peak: float
+    mean: float
+
+
+def thresholds(events: EventsConfig, options: TimelineConfig) -> Thresholds:
+    """The levels of a model, as the options shift or replace them. The extent of a transition
+    never shrinks with a higher level: fewer are found, and none is cut in two."""
+    extent = events.joined_threshold
     if options.threshold is not None:
-        return options.threshold, options.threshold
+        level = options.threshold
+        return Thresholds(level, min(extent, level), level, 0.0)
+    peak = max(events.joined_peak, extent)
     if options.sensitivity is None:
-        return events.moment_threshold, events.joined_threshold
+        return Thresholds(events.moment_threshold, extent, peak, events.joined_mean)
     shift = LOGIT_RANGE * (0.5 - options.sensitivity)
-    return _shifted(events.moment_threshold, shift), _shifted(events.joined_threshold, shift)
+    peak, mean = _shifted(peak, shift), _shifted(events.joined_mean, shift)
+    extent = min(extent, _shifted(extent, shift))
+    return Thresholds(_shifted(events.moment_threshold, shift), extent, peak, mean)
 
 
 def _shifted(probability: float, shift: float) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vtnstream.config import EventsConfig, TimelineConfig
 from vtnstream.labels import BACKGROUND
 from vtnstream.localization.event_scores import (
-    changed_views,
+    are_transitions,
     checked_scores,
     frames_for,
     moment_scores,
@@ -92,18 +92,15 @@ def _transitions(
     options: TimelineConfig,
     changes: ViewChanges | None,
 ) -> IndexArray:
-    """``[first, stop)`` of gradual transitions, (M, 2). A threshold above the model's own keeps
-    fewer of them and does not cut one in two."""
+    """``[first, stop)`` of gradual transitions, (M, 2)."""
     starts = run.edges[:-1]
-    _, threshold = thresholds(events, options)
     found = stretches(
         apart,
-        min(threshold, events.joined_threshold),
+        thresholds(events, options).extent,
         frames_for(events.shortest, starts, events, 2),
         frames_for(events.gap, starts, events, 0),
     )
-    sure = [float(apart[a:b].max()) >= np.float32(threshold) for a, b in found]
-    return changed_views(found[np.asarray(sure, bool)], changes, events)
+    return are_transitions(found, apart, changes, events, options)
 
 
 def _moments(
@@ -117,10 +114,9 @@ def _moments(
     """Tokens at which a shot begins after a cut."""
     moments = [names.index(label) for label in events.moments]
     scores = run.scores[:, moments].max(axis=1, initial=0.0)
-    threshold, _ = thresholds(events, options)
     peaks = local_maxima(
         moment_scores(scores, changes, events),
-        threshold,
+        thresholds(events, options).moment,
         frames_for(events.apart, run.edges[:-1], events, 1),
     )
     # A wipe's or fade's edge looks like a cut: the transition explains it.

@@ -26,6 +26,8 @@ _COARSE = 2
 _CONTEXT = 64
 _BLOCK = 1024
 _LEAST_DIFFERENCE = 0.5
+_TOLERANCE = 12.0
+"""Of 255, by which a colour may leave the range between two others through motion and noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +75,17 @@ class ViewChanges:
         if not len(before) or not len(after):
             return 255.0
         return float(np.abs(before.mean(0) - after.mean(0)).mean())
+
+    def foreign(self, first: int, stop: int, around: int = 3) -> float:
+        """Share of places of the frames ``[first, stop)`` whose colours lie outside of what is
+        between those ``around`` frames before and after; 0 where there are none of these."""
+        before, after = self.views[max(first - around, 0) : first], self.views[stop : stop + around]
+        if not len(before) or not len(after):
+            return 0.0
+        ends = np.stack((before.mean(0), after.mean(0)))
+        inside = self.views[first:stop]
+        low, high = ends.min(0) - _TOLERANCE, ends.max(0) + _TOLERANCE
+        return float(((inside < low) | (inside > high)).mean())
 
 
 def measure(

@@ -17,6 +17,12 @@ import numpy as np
 from vtnstream.config import EventsConfig, TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
+from vtnstream.localization.edit_style import (
+    edit_counts,
+    edits_of,
+    style_scores,
+    window_styles,
+)
 from vtnstream.localization.events import to_events
 from vtnstream.localization.segments import to_segments
 from vtnstream.localization.view_changes import ViewChanges
@@ -26,7 +32,7 @@ from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.sequence import encode_whole
 from vtnstream.scoring.clips import clip_layout, score_clips
 from vtnstream.scoring.frame_changes import frame_changes
-from vtnstream.scoring.localization_plan import LocalizationPlan
+from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
 from vtnstream.scoring.probabilities import probabilities
 from vtnstream.scoring.sliding import SlidingWindows
 from vtnstream.types import (
@@ -106,6 +112,9 @@ def analyze(
     if output.logits is not None:
         classes = rank(probabilities(output.logits[None], head.multi_label)[0], head.labels)
     attention = attention_curve(features.times, output)
+    if knows_styles(model):
+        edited = _edited(model, features, plan, output)
+        return replace(edited, attention=attention, facts={**read.facts, **edited.facts})
     if options is None:
         return Analysis(classes, None, (), (), attention=attention, facts=read.facts)
     timelines = []
@@ -254,6 +263,40 @@ def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
     """Return all classes, best first; equal scores keep the order of the labels."""
     order = np.argsort(-scores, kind="stable")
     return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
+
+
+def _edited(
+    model: VideoModel, features: FeatureSequence, plan: LocalizationPlan, output: SequenceOutput
+) -> Analysis:
+    """Shots and transitions of a video, and its style of editing, which follows from them."""
+    head, times = model.config.head, features.times
+    changes = frame_changes(model.config, features)
+    if output.dense_logits is None or changes is None or head.events is None:
+        raise AssertionError("a model of edits gave no scores of its tokens")
+    scores = probabilities(output.dense_logits, False)
+    timeline = ScoreTimeline(scores, times, head.dense_labels, False, "dense")
+    options = plan.options or TimelineConfig()
+    segments = to_events(timeline, head.events, options, changes)
+    edits = edits_of(timeline, head.events, changes, segments)
+    styles = style_scores(edits, 0, len(times))
+    classes = rank(np.array([styles[name] for name in head.labels], np.float32), head.labels)
+    facts = {"edits": edit_counts(segments, edits)}
+    if plan.options is None:
+        return Analysis(classes, None, (), (), facts=facts)
+    wants_dense = options.localize != "sliding"
+    tracks = (*(["dense"] * wants_dense), *(["sliding"] * plan.styles))
+    found = list(segments) if wants_dense else []
+    if plan.styles:
+        window, stride = options.num_window_tokens, options.num_stride_tokens
+        found += window_styles(edits, times, window, stride, "sliding")
+    if len(tracks) == 1:
+        found = [replace(segment, track=None) for segment in found]
+    curves = score_curves(timeline, segments) if wants_dense else ()
+    if len(tracks) > 1:
+        curves = tuple(replace(curve, track="dense") for curve in curves)
+    labels = (*(head.dense_labels if wants_dense else ()), *(head.labels if plan.styles else ()))
+    ordered = sorted(found, key=lambda s: (s.start, s.end, s.track or "", s.label))
+    return Analysis(classes, tuple(ordered), labels, tracks, curves, facts=facts)
 
 
 def _localize(

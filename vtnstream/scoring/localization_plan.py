@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
+from vtnstream.localization.edit_style import STYLES
 from vtnstream.models.architectures import VideoModel
 
 
@@ -18,12 +19,14 @@ class LocalizationPlan:
         options: how to localise; None asks for the class of the video alone.
         dense: read scores per token from the dense head.
         sliding: read scores per token from sliding windows through the class head.
+        styles: say how each sliding window is edited, from the cuts that the dense head finds.
         warnings: options that have no effect on this model, one sentence each.
     """
 
     options: TimelineConfig | None
     dense: bool = False
     sliding: bool = False
+    styles: bool = False
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -31,13 +34,23 @@ class LocalizationPlan:
         """Resolve ``options`` for one model.
 
         Raises:
-            UsageError: the model has no head for what is asked.
+            UsageError: the model has no head for what is asked, or an option has no meaning for
+                a model that finds cuts and transitions.
         """
         if options is None:
             _require_class_head(model)
-            return cls(None)
+            return cls(None, dense=knows_styles(model))
         dense, sliding = _heads(model, options)
-        return cls(options, dense, sliding, _without_effect(model, options, dense, sliding))
+        if dense and model.config.head.events is not None:
+            _refuse_without_effect(model, options)
+        elif options.sensitivity is not None:
+            raise UsageError(
+                f"--sensitivity is for models that find cuts and transitions, and model "
+                f"{model.config.name} is none: use --threshold"
+            )
+        if knows_styles(model):
+            return cls(options, True, styles=sliding)
+        return cls(options, dense, sliding, warnings=_unused(model, options, sliding))
 
     def check_length(self, path: str | Path, num_tokens: int) -> None:
         """Check the window against the length of the video.
@@ -46,7 +59,7 @@ class LocalizationPlan:
             UsageError: the requested window is used, and is longer than the video.
         """
         window = self.options.window if self.options is not None else None
-        if self.sliding and window is not None and window > num_tokens:
+        if (self.sliding or self.styles) and window is not None and window > num_tokens:
             raise UsageError(
                 f"{path}: --window {window} is longer than the video, which has {num_tokens} "
                 "tokens: ask for a shorter one, or leave it out"
@@ -79,26 +92,42 @@ def _heads(model: VideoModel, options: TimelineConfig) -> tuple[bool, bool]:
     return wanted != "sliding", wanted != "dense"
 
 
-def _without_effect(
-    model: VideoModel, options: TimelineConfig, dense: bool, sliding: bool
-) -> tuple[str, ...]:
+def knows_styles(model: VideoModel) -> bool:
+    """Return whether the classes of a model are styles of editing, which its cuts decide."""
+    head = model.config.head
+    measured = head.events is not None and bool(model.config.backbone.thumbnail)
+    return measured and set(head.labels) == set(STYLES)
+
+
+def _unused(model: VideoModel, options: TimelineConfig, sliding: bool) -> tuple[str, ...]:
     """Name the options that were given and have no effect on this model."""
-    name, warnings = model.config.name, []
-    if options.window is not None and not sliding:
-        warnings.append(
-            f"--window {options.window} is not used: model {name} localises with its dense head "
-            "alone"
-        )
-    if dense and model.config.head.events is not None:
-        plain = TimelineConfig()
-        given = [
-            f"--{field.replace('_', '-')}"
-            for field in ("smoothing", "viterbi", "onset", "offset", "merge_gap")
-            if getattr(options, field) != getattr(plain, field)
-        ]
-        if given:
-            warnings.append(
-                f"{', '.join(given)}: not used on the dense head of model {name}, whose cuts are "
-                "found as peaks (--threshold and --min-duration are)"
+    if options.window is None or sliding:
+        return ()
+    name = model.config.name
+    return (
+        f"--window {options.window} is not used: model {name} localises with its dense head alone",
+    )
+
+
+_REASONS = {
+    "smoothing": "would smooth cuts away",
+    "viterbi": "looks for long segments and cuts are single frames",
+    "onset": "is for scores that last and cuts are single frames",
+    "offset": "is for scores that last and cuts are single frames",
+    "merge_gap": "would join shots across the cut between them",
+    "nms": "is for labels that overlap",
+    "background": "shows a label that this model never gives",
+}
+
+
+def _refuse_without_effect(model: VideoModel, options: TimelineConfig) -> None:
+    """Raises:
+    UsageError: an option has no meaning where cuts are found as peaks.
+    """
+    plain = TimelineConfig()
+    for field, reason in _REASONS.items():
+        if getattr(options, field) != getattr(plain, field):
+            raise UsageError(
+                f"--{field.replace('_', '-')} {reason}: model {model.config.name} takes "
+                "--sensitivity, --threshold and --min-duration"
             )
-    return tuple(warnings)
