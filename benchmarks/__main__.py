@@ -24,6 +24,7 @@ BENCHMARKS = {
     "temporal": "the temporal encoder, against transformers' Longformer and full attention",
     "throughput": "film to features, against OpenCV, torchcodec and PyAV with timm",
     "timeline": "an hour-long film: the first run, and the second from stored features",
+    "words": "search in words and by example: public sets, a closed vocabulary, retrieval",
 }
 
 

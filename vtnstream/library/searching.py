@@ -138,7 +138,7 @@ def _example_evidence(hits: Hits, vector: FloatArray, videos: dict[str, VideoRow
     for number, batch in enumerate(hits.batches):
         row = videos.get(batch)
         if row is not None:
-            floor = Floor.between(_known(row.near), _known(row.far))
+            floor = Floor.between(row.tokens, _known(row.near), _known(row.far))
             out[number] = (cosines[number] - floor.cosine) / floor.width
     return out
 

@@ -1,0 +1,18 @@
+"""Words and examples: moments, labels and absent queries on public sets, a closed vocabulary on
+real clips, and retrieval by example.
+
+    python -m benchmarks words --model siglip2-base --set qvhighlights --data DIR
+    python -m benchmarks words --closed truth.toml --data DIR --backbone mobilenetv2_100 ...
+    python -m benchmarks words --clips labels.csv --backbone mobilenetv2_100 ...
+
+``--set`` reads QVHighlights, Charades-STA or THUMOS14 as they lie on disk (:mod:`.layouts`).
+``--closed`` takes the rows of an ImageNet classifier as the vectors of 1,000 words: the truth file
+names what clips show and which words are shown nowhere. ``--clips`` takes a CSV of path, label and
+scene, and asks with each clip for the others.
+"""
+
+from __future__ import annotations
+
+from benchmarks.words.run import main
+
+__all__ = ["main"]
