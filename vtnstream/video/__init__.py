@@ -1,5 +1,7 @@
-"""Video files to sampled frames: the only package that imports av. No torch.
+"""Reading and writing videos; the only package that imports av, and it imports no torch.
 
-:func:`vtnstream.video.probe.probe` examines a file, :mod:`vtnstream.video.decoding` turns packets
-into frames with exact times, and :mod:`vtnstream.video.sampling` chooses the frames of the grid.
+:func:`~vtnstream.video.source.open_video` yields the sampled, scaled frames of a video, and
+:func:`~vtnstream.video.probe.probe` its header. :mod:`~vtnstream.video.decoding` turns packets into
+frames with exact times, :mod:`~vtnstream.video.sampling` frames into tokens. ``cut``, ``remux``,
+``write`` and ``thumbnails`` write clips, copies with chapters, videos and small images.
 """

@@ -1,1 +1,1 @@
-"""The commands, imported only when they are called."""
+"""The commands, one per file; :mod:`vtnstream.cli.framework.group` imports them when called."""
