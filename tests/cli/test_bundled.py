@@ -132,3 +132,20 @@ def test_minimum_length_of_shots(run: Run, film: Path) -> None:
     shots = json.loads(done.out)["segments"]
     assert all(s["end"] - s["start"] >= 1.5 for s in shots)
     assert {round(s["start"] * 25) for s in shots} <= {0, *CUTS}
+
+
+def test_counts_are_the_first_facts(run: Run, film: Path) -> None:
+    done = run("timeline", film)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[1].startswith("4 shots")
+    assert "3 cuts" in lines[1]
+    assert "0 transitions" in lines[1]
+
+
+def test_frame_rates_outside_of_the_measured_ones_are_told(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "slow.mp4"
+    write_video(path, _shot(1, 12), Fraction(2))
+    done = run("classify", path, "--json")
+    assert done.code == 0, done.err
+    assert "2 frames/s" in json.loads(done.out)["warnings"][0]

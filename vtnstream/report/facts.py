@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vtnstream.report.terminal.glyphs import Glyphs
 from vtnstream.timecode import format_time
 from vtnstream.types import Report
+
+
+def edit_facts(report: Report) -> list[str]:
+    """``12 shots``, ``3.4 s on average``, ``10 cuts``, ``1 transition``; nothing for a model that
+    does not find cuts."""
+    counts = report.run.get("edits")
+    if not isinstance(counts, Mapping):
+        return []
+    found = {name: counts.get(name) for name in ("shots", "cuts", "transitions")}
+    facts = [
+        f"{number:,} {name if number != 1 else name[:-1]}"
+        for name, number in found.items()
+        if isinstance(number, int)
+    ]
+    average = counts.get("average_shot_seconds")
+    if facts and isinstance(average, (int, float)):
+        facts.insert(1, f"{average:.1f} s on average")
+    return facts
 
 
 def video_facts(report: Report, glyphs: Glyphs) -> list[str]:

@@ -281,8 +281,9 @@ def _edited(
     styles = style_scores(edits, 0, len(times))
     classes = rank(np.array([styles[name] for name in head.labels], np.float32), head.labels)
     facts = {"edits": edit_counts(segments, edits)}
+    warnings = _rate_warnings(times)
     if plan.options is None:
-        return Analysis(classes, None, (), (), facts=facts)
+        return Analysis(classes, None, (), (), facts=facts, warnings=warnings)
     wants_dense = options.localize != "sliding"
     tracks = (*(["dense"] * wants_dense), *(["sliding"] * plan.styles))
     found = list(segments) if wants_dense else []
@@ -296,7 +297,22 @@ def _edited(
         curves = tuple(replace(curve, track="dense") for curve in curves)
     labels = (*(head.dense_labels if wants_dense else ()), *(head.labels if plan.styles else ()))
     ordered = sorted(found, key=lambda s: (s.start, s.end, s.track or "", s.label))
-    return Analysis(classes, tuple(ordered), labels, tracks, curves, facts=facts)
+    found_all = tuple(ordered)
+    return Analysis(classes, found_all, labels, tracks, curves, facts=facts, warnings=warnings)
+
+
+_SLOWEST, _FASTEST = 3.9, 125.0
+
+
+def _rate_warnings(times: TokenTimes) -> tuple[str, ...]:
+    """Say so if the frames are closer or further apart than those that edits were measured on."""
+    usual = float(np.median(np.diff(times.start_seconds))) if len(times) > 1 else 0.0
+    if not usual or _SLOWEST <= 1 / usual <= _FASTEST:
+        return ()
+    return (
+        f"{1 / usual:.3g} frames/s are outside of the 4 to 120 that cuts and transitions were "
+        "measured on: expect false and missed ones",
+    )
 
 
 def _localize(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vtnstream.report.facts import percent, run_facts, video_facts
+from vtnstream.report.facts import edit_facts, percent, run_facts, video_facts
 from vtnstream.report.page.timeline import Scale, colors_of, curves, gaps, legend, rows, ticks
 from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import UNICODE, printable
@@ -38,6 +38,7 @@ def contents(report: Report, place: Place) -> dict[str, Any]:
     drawn = curves(report, scale, colors)
     return {
         "name": printable(place.name),
+        "edit_facts": edit_facts(report),
         "video_facts": [printable(fact) for fact in video_facts(report, UNICODE)],
         "run_facts": [printable(fact) for fact in run_facts(report, UNICODE)],
         "partial": _partial(report.partial) if report.partial else [],

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from vtnstream.report.attention import attention_strip
-from vtnstream.report.facts import percent, run_facts, video_facts
+from vtnstream.report.facts import edit_facts, percent, run_facts, video_facts
 from vtnstream.report.terminal.canvas import Canvas
 from vtnstream.report.terminal.drawing import timeline_lines
 from vtnstream.report.terminal.glyphs import ACCENT
@@ -87,7 +87,12 @@ def render_report(
 def _header(report: Report, canvas: Canvas) -> list[Text]:
     separator = f" {canvas.glyphs.dot} "
     lines = [canvas.cut_left(canvas.text(report.input, "bold"), canvas.width)]
-    for facts in (video_facts(report, canvas.glyphs), run_facts(report, canvas.glyphs)):
+    about = (
+        edit_facts(report),
+        video_facts(report, canvas.glyphs),
+        run_facts(report, canvas.glyphs),
+    )
+    for facts in filter(None, about):
         lines += canvas.flow([canvas.text(fact, "dim") for fact in facts], separator)
     return lines
 
