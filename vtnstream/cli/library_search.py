@@ -28,17 +28,17 @@ def search_in_library(
     names: Sequence[str],
     config: SearchConfig,
 ) -> ExitCode:
-    """Ask a library and deliver one report for each video that shows something.
+    """Search a library and deliver one report per video with a match.
 
     Raises:
-        UsageError: videos are named beside the library, or options of single videos.
+        UsageError: videos are named too, or options of single videos are given.
     """
     if names or values["files_from"]:
-        raise UsageError("--library takes the place of the videos: leave them out")
+        raise UsageError("--library replaces the videos: leave them out")
     given = [name for name in _OF_VIDEOS if values[name] is not None]
     if given:
         flag = "--" + given[0].replace("_", "-")
-        raise UsageError(f"{flag} does not go with --library: it was said to vtnstream index")
+        raise UsageError(f"{flag} cannot be used with --library: give it to vtnstream index")
     runtime = running.runtime_from(values)
     with loading():
         from vtnstream.cli.options.space import prepare_space

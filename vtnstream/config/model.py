@@ -89,9 +89,9 @@ class PreprocessConfig:
     With ``squash``, ``width`` makes the input rectangular: ``size`` pixels high and ``width``
     wide, and ``resize`` is the height before the crop. 0 means a square.
 
-    ``crop_rounding`` says where a crop begins whose border is no whole number of pixels:
+    ``crop_rounding`` rounds the start of a crop whose border is no whole number of pixels:
     ``half-even`` as torchvision and timm, ``floor`` as transformers, ``ceil`` as PySlowFast. An
-    imported model keeps that of the code it was trained with.
+    imported model keeps the rounding of the code it was trained with.
     """
 
     size: int = 224
@@ -202,18 +202,18 @@ class EventsConfig:
         steady: fewest tokens of every other label between two events.
         fps: frame rate at which these counts hold. At another rate they are scaled to the same
             time. 0 leaves them as they are.
-        evidence: weights of a logistic sum that gives the confidence in a moment from the
-            network's score and the change of the frames: bias, logit of the score, and the
+        evidence: weights of a logistic regression that computes the confidence of a moment from
+            the network's score and the change of the frames: bias, logit of the score, and the
             logarithms of ``ratio``, ``standout``, ``content`` and ``lasting`` of
             :class:`~vtnstream.localization.view_changes.ViewChanges`. Empty takes the network's
             score alone. Needs ``backbone.thumbnail``.
         joined_peak: lowest maximum of the scores of a segment of ``joined``.
         joined_mean: lowest mean of them.
         view_change: lowest difference (of 255) between the frames before and after a segment of
-            ``joined``; a smaller one is no transition.
-        foreign: highest share of places whose colours within a segment of ``joined`` lie outside
-            of those before and after it. A dissolve or wipe mixes two shots; an object that
-            passes brings colours of its own.
+            ``joined``; segments with a smaller one are no transitions.
+        foreign: highest share of positions whose colours within a segment of ``joined`` are outside
+            the range of those before and after it. A dissolve or wipe mixes the colours of two
+            shots; a passing object adds other colours.
     """
 
     moments: tuple[str, ...] = ()

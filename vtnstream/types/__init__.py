@@ -1,4 +1,4 @@
-"""The data types that the rooms pass to each other, in the order of the data flow.
+"""The data types that the packages pass to each other, in the order of the data flow.
 
 path -> VideoInfo -> FrameChunk* -> (backbone) -> FeatureSequence -> (temporal encoder)
 -> ScoreTimeline -> Segment* -> Report.

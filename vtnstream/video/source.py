@@ -1,4 +1,4 @@
-"""Open a video for sampling: the entry point of inference and training to this room."""
+"""Open a video for sampling: the entry point of inference and training to this package."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from vtnstream.cli.session import for_each
 if TYPE_CHECKING:
     from vtnstream.types import Partial
 
-EXAMPLES = """
+_EXAMPLES = """
 vtnstream index recordings/ --recursive --library archive
 vtnstream index match1.mp4 match2.mp4 --library s3://bucket/matches --model clip-vit-l14
 vtnstream search "a goal" --library archive
@@ -37,7 +37,7 @@ library = option(
 )
 
 
-@click.command(cls=Command, examples=EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @attach(library)
 @shared.model
@@ -48,11 +48,11 @@ library = option(
 @running.messages
 @click.pass_obj
 def index(console: Console, /, **values: Any) -> ExitCode:
-    """Add the videos of INPUTS to a library that `search --library` asks across.
+    """Add the videos of INPUTS to a library for `search --library`.
 
-    Only new and changed videos are read, and videos below a directory of INPUTS that are gone
-    are taken out. Interrupted, the same command goes on: a video is in the library whole or not
-    at all. Several commands may write one library at once.
+    Only new and changed videos are read, and videos that no longer exist in a directory of INPUTS
+    are removed. Run the same command again to resume an interrupted run: a video is added as a
+    whole or not at all. Several commands may write to one library at the same time.
     """
     from vtnstream.errors import UsageError
 

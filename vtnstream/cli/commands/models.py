@@ -122,7 +122,7 @@ def _words_document(model: PublishedWords) -> dict[str, Any]:
 
 
 def _words_facts(model: PublishedWords) -> list[tuple[str, str]]:
-    """Where an image-text model comes from, and to which commit it is pinned."""
+    """The source of an image-text model, and the commit that it is pinned to."""
     source = model.source
     here = "yes" if model.is_here else f"no: vtnstream models download {model.name}"
     return [

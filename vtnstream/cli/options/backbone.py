@@ -119,7 +119,7 @@ def require_backbone(values: Mapping[str, Any]) -> None:
 
 def refuse_backbone_options(values: Mapping[str, Any]) -> None:
     """Raises:
-    UsageError: an option of --backbone is given beside a model.
+    UsageError: an option of --backbone is given together with a model.
     """
     own = [n for n in ("backbone_arg", "weights", "pretrained", *_PREPROCESS) if values[n]]
     if own:
