@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
+import json
+import urllib.parse
+import urllib.request
 from types import ModuleType
 
 from vtnstream.errors import MissingExtraError
@@ -20,10 +24,33 @@ def require(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise MissingExtraError(
             f"{module} is not installed: install vtnstream with the extra '{extra}', "
-            f'as in pip install "vtnstream[{extra}]" ({error})'
+            f"as in {install_command(extra)} ({error})"
         ) from error
 
 
 def installed(module: str) -> bool:
     """Whether ``module`` is installed; it is not imported."""
     return importlib.util.find_spec(module) is not None
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra, as this vtnstream was installed: by its name from the
+    package index, or from the folder of a clone."""
+    folder, editable = _clone()
+    if folder is None:
+        return f'pip install "vtnstream[{extra}]"'
+    return f'pip install {"-e " if editable else ""}"{folder}[{extra}]"'
+
+
+def _clone() -> tuple[str | None, bool]:
+    """The folder that vtnstream was installed from, and whether it runs from there."""
+    try:
+        text = importlib.metadata.distribution("vtnstream").read_text("direct_url.json")
+        document = json.loads(text or "{}")
+        url = urllib.parse.urlsplit(document.get("url", ""))
+        if url.scheme == "file" and "dir_info" in document:
+            folder = urllib.request.url2pathname(url.path)
+            return folder, bool(document["dir_info"].get("editable"))
+    except (importlib.metadata.PackageNotFoundError, OSError, ValueError, AttributeError):
+        pass
+    return None, False

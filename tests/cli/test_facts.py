@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.cli.conftest import Outcome
 from vtnstream.cli.framework.group import COMMANDS, cli
+from vtnstream.cli.framework.types import complete_formats
 
 Run = Callable[..., Outcome]
 
@@ -84,3 +87,24 @@ def test_no_command_shows_the_help_on_stderr(run: Run, arguments: list[str]) -> 
 def test_unknown_command_has_a_suggestion(run: Run) -> None:
     outcome = run("clasify", "a.mp4")
     assert outcome.code == 2 and "did you mean 'classify'" in outcome.err
+
+
+def test_help_and_the_version_by_their_usual_names(run: Run) -> None:
+    assert run("-V").out == run("--version").out
+    assert run("help").out == run("--help").out
+    assert run("help", "timeline").out == run("timeline", "--help").out
+    assert run("help", "timelin").code == 2
+
+
+def test_doctor_lists_every_extra(run: Run) -> None:
+    declared = set(importlib.metadata.metadata("vtnstream").get_all("Provides-Extra") or ())
+    assert set(json.loads(run("doctor", "--json").out)["extras"]) == declared
+
+
+def test_formats_complete_after_a_comma() -> None:
+    command = click.Command("timeline")
+    context = click.Context(command)
+    found = complete_formats(context, click.Option(["-f"]), "json,c")
+    assert [item.value for item in found] == ["json,csv", "json,chapters", "json,cvat"]
+    found = complete_formats(context, click.Option(["-f"]), "a")
+    assert [item.value for item in found] == ["all", "activitynet"]

@@ -133,9 +133,9 @@ def test_videos_without_segments_are_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"database": database}))
     read = read_annotations(path, check_files=False, overlapping=True)
     assert [(v.path.stem, len(v.annotations)) for v in read.videos] == [("v_one", 1), ("v_none", 0)]
-    assert "subset test has no annotations at all: its 1 videos" in read.warnings[0]
+    assert "subset test has no annotations at all: 1 video left out" in read.warnings[0]
     learned = read_annotations(path, check_files=False)
-    assert len(learned.videos) == 1 and "1 videos without segments" in learned.warnings[-1]
+    assert len(learned.videos) == 1 and "1 video without segments left out" in learned.warnings[-1]
     table = tmp_path / "gt.csv"
     table.write_text("path,start,end,label\na.mp4,1,2,jump\nb.mp4,,,\n")
     videos = read_annotations(table, check_files=False, overlapping=True).videos

@@ -52,14 +52,13 @@ class ResultFiles:
             UsageError: an unknown format, or one that needs a timeline when there is none.
             MissingExtraError: a named format needs a library that is not installed.
         """
+        from vtnstream.optional import install_command
         from vtnstream.report.formats import EXTRA, all_asked, format_names, left_out
 
         formats = format_names(names, timeline=timeline)
         every = all_asked(names)
         if every and (absent := left_out()):
-            console.warn(
-                f"without {', '.join(absent)}: install them with pip install 'vtnstream[{EXTRA}]'"
-            )
+            console.warn(f"without {', '.join(absent)}: install them with {install_command(EXTRA)}")
         return cls(formats, every, console, overwrite)
 
     def write(

@@ -12,6 +12,7 @@ from typing import Any
 from vtnstream.datasets.lines import Annotation, Line, split_named
 from vtnstream.datasets.lookup import VideoFolder, read_text
 from vtnstream.errors import AnnotationError
+from vtnstream.wording import plural
 
 _LONGEST = 1e8
 """Seconds (three years): no video is longer."""
@@ -53,7 +54,7 @@ def read_activitynet(path: Path, videos: Path | None = None) -> tuple[list[Line]
     if secret:
         names = ", ".join(sorted({str(line.split) for line in secret}))
         warnings.append(
-            f"{path}: subset {names} has no annotations at all: its {len(secret)} videos are "
+            f"{path}: subset {names} has no annotations at all: {plural(len(secret), 'video')} "
             "left out"
         )
     return [line for line in lines if line.split in known], warnings

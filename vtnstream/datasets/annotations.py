@@ -26,6 +26,7 @@ from vtnstream.datasets.lookup import decoded
 from vtnstream.errors import AnnotationError
 from vtnstream.labels import stable_order
 from vtnstream.registry import lookup
+from vtnstream.wording import plural
 
 __all__ = [
     "FORMATS",
@@ -91,7 +92,7 @@ def read_annotations(
         named, found = found, tuple(video for video in found if video.annotations)
         if len(found) < len(named):
             count = len(named) - len(found)
-            left_out = (*left_out, f"{path}: {count} videos without segments are left out")
+            left_out = (*left_out, f"{path}: {plural(count, 'video')} without segments left out")
     if segments and not overlapping:
         for video in found:
             check_overlaps(video.annotations, f"{path}: {video.path.name}")

