@@ -110,8 +110,7 @@ def _option_tables(params: Iterable[click.Parameter]) -> list[str]:
         if not (isinstance(param, Option) and param.settable):
             text += " Flag only."
         cell = _escaped(text).replace("|", "\\|")
-        shown = flags.replace("|", "\\|")
-        row = f"| `{shown}` | {cell} |"
+        row = f"| `{flags}` | {cell} |"
         sections.setdefault(getattr(param, "section", "Options"), []).append(row)
     return [f"| {title} | |\n|---|---|\n" + "\n".join(rows) for title, rows in sections.items()]
 
