@@ -58,7 +58,8 @@ class TemporalConfig:
             (``models/vtn/token_inputs.py``).
         similarity_reach: number of tokens to each side that a token is compared with.
         context: number of tokens to each side over which ``feature+context`` averages.
-        input_dropout: share of the inputs of a token that training sets to zero.
+        input_dropout: fraction of the inputs that training sets to zero, the same ones in all of a
+            sequence.
         num_stages: stages of a ``tcn``; later stages refine the prediction of the first (MS-TCN).
         members: number of ``tcn`` networks whose probabilities are averaged.
         kind: ``longformer`` (sliding windows and global tokens), ``full`` (full attention, whose

@@ -206,3 +206,14 @@ def test_unsupported_options_are_refused() -> None:
         model(causal=True, token_inputs="feature+context")
     with pytest.raises(UsageError, match="does not tell what it looks at"):
         attention_map(model(), sequence(5))
+
+
+def test_dropped_inputs_are_the_same_at_all_tokens() -> None:
+    tcn = model(input_dropout=0.5, token_inputs="feature", dropout=0.0).train()
+    tcn.input_projection = torch.nn.Identity()
+    inputs = torch.ones(3, 5, WIDTH)
+    made = tcn.project(inputs)
+    assert torch.equal(made, made[:, :1].expand_as(made))
+    assert 0.2 < float((made == 0).float().mean()) < 0.8
+    assert not torch.equal(made[0], made[1])
+    assert torch.equal(tcn.eval().project(inputs), inputs)

@@ -237,6 +237,7 @@ def _facts(result: TrainResult) -> list[tuple[str, str]]:
     best = result.best
     scores = ", ".join(f"{name} {value:.3g}" for name, value in best.validation.items())
     early = ", stopped early" if result.stopped_early else ""
+    epochs = f"{best.epoch} of {len(result.records)}{early}"
     members = result.search.get("members", 1)
     team = f", the mean of {members} folds' networks" if members > 1 else ""
     return [
@@ -246,7 +247,7 @@ def _facts(result: TrainResult) -> list[tuple[str, str]]:
         ("videos", f"{result.num_train} for training, {result.num_validation} held out"),
         ("held out", result.split),
         *([("unlabelled", result.unlabelled)] if result.unlabelled else []),
-        ("best epoch", f"{best.epoch} of {len(result.records)}{early}"),
+        *([] if result.search else [("best epoch", epochs)]),
         ("loss", f"{best.loss:.3g}"),
         ("validation", scores or "none"),
         ("time", format_time(result.seconds, digits=0)),

@@ -127,7 +127,10 @@ class VTN(nn.Module):
 
     def project(self, inputs: Tensor) -> Tensor:
         """Project token inputs (..., E) to tokens (..., Dh), in the encoder's precision."""
-        inputs = self.input_dropout(inputs.to(self.temporal_encoder.dtype))
+        inputs = inputs.to(self.temporal_encoder.dtype)
+        if self.training and self.input_dropout.p:
+            kept = torch.ones_like(inputs[..., :1, :])  # (B, 1, E), the same at all tokens
+            inputs = inputs * self.input_dropout(kept)
         tokens: Tensor = self.input_projection(inputs)
         return tokens
 
