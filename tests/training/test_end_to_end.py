@@ -109,7 +109,7 @@ def test_both_heads_learn_and_the_model_answers(dataset: Path, tmp_path: Path) -
 
 def test_frames_beyond_memory_are_decoded_again_alike(dataset: Path, tmp_path: Path) -> None:
     held = train(config(dataset, tmp_path / "a", optim=OptimConfig(epochs=1, batch_size=4)))
-    data = DataConfig(validation=0.25, memory_bytes=300_000)
+    data = DataConfig(validation=0.25, unlabelled="background", memory_bytes=300_000)
     again = train(
         config(dataset, tmp_path / "b", optim=OptimConfig(epochs=1, batch_size=4), data=data)
     )

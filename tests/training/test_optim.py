@@ -172,7 +172,7 @@ def test_steadiness_by_its_formula() -> None:
         ({"optimizer": "sgd", "momentum": 0.0}, "nesterov"),
         ({"step_epochs": (0, 5)}, "one for each"),
         ({"step_epochs": (1, 5, 6)}, "begin at 0"),
-        ({"step_epochs": (0, 6, 5)}, "rise"),
+        ({"step_epochs": (0, 6, 5)}, "increase"),
         ({"average": 1.0}, "share"),
         ({"grad_clip": -1.0}, "negative"),
         ({"layer_decay": 0.0}, "positive"),

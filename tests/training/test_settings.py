@@ -89,5 +89,5 @@ def test_a_kind_of_encoder_in_place_of_its_table(tmp_path: Path) -> None:
     assert temporal.hidden_size == TrainConfig().temporal.hidden_size
     flags = train_config(None, {"temporal": "full", "temporal.num_layers": 1}).temporal
     assert (flags.kind, flags.num_layers) == ("full", 1)
-    with pytest.raises(ConfigError, match=r"temporal\.kind must be longformer, full or"):
+    with pytest.raises(ConfigError, match=r"temporal\.kind must be longformer, full, tcn or"):
         train_config(None, {"temporal": "lstm"})

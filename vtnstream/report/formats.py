@@ -31,7 +31,7 @@ from vtnstream.report.writers.fcpxml import report_fcpxml
 from vtnstream.report.writers.lanes import overlapping
 from vtnstream.report.writers.structured import report_json, report_json_lines
 from vtnstream.report.writers.subtitles import report_srt, report_vtt
-from vtnstream.report.writers.tables import report_csv, report_train_csv, report_tsv
+from vtnstream.report.writers.tables import not_trainable, report_csv, report_train_csv, report_tsv
 from vtnstream.report.writers.xml_annotations import report_cvat, report_eaf
 from vtnstream.types import Report
 
@@ -116,7 +116,7 @@ WRITERS: Mapping[str, ReportWriter] = {
     "jsonl": ReportWriter(".jsonl", _text(report_json_lines), timeline=False),
     "csv": ReportWriter(".csv", _text(report_csv), timeline=False),
     "tsv": ReportWriter(".tsv", _text(report_tsv), timeline=False),
-    "train-csv": ReportWriter(".train.csv", _placed(report_train_csv)),
+    "train-csv": ReportWriter(".train.csv", _placed(report_train_csv), check=not_trainable),
     "html": ReportWriter(".html", _placed(report_page), timeline=False),
     "srt": ReportWriter(".srt", _text(report_srt)),
     "vtt": ReportWriter(".vtt", _text(report_vtt)),

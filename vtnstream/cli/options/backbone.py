@@ -153,12 +153,13 @@ def _of_backbone(
     from vtnstream.models.backbone import native_preprocess
     from vtnstream.models.io.installed_weights import find_installed
 
-    torch.manual_seed(_RANDOM_SEED)
+    preprocess = _preprocess_from(values, native_preprocess(config))
+    torch.manual_seed(_RANDOM_SEED)  # right before the weights are drawn
     encoder = FrameEncoder.from_backbone(
         config,
         weights=values["weights"],
         pretrained=values["pretrained"],
-        preprocess=_preprocess_from(values, native_preprocess(config)),
+        preprocess=preprocess,
         runtime=runtime,
     )
     if encoder.weights_taken:

@@ -83,16 +83,36 @@ def report_train_csv(report: Report, place: Place) -> str:
     """Segments as annotations that ``vtnstream train`` reads, to be corrected by hand.
 
     Columns ``path,start,end,label``; the path is relative to the file's folder, labels are as
-    they are. Scores are left out: they are not annotations.
+    they are (:func:`not_trainable` refuses those that a spreadsheet would change or run). Scores
+    are left out: they are not annotations.
     """
-    path = report.input
-    if place.relative is not None:
-        path = os.fsdecode(unquote_to_bytes(place.relative)).removeprefix("./")
-    elif "://" not in path and path != "-":
-        path = os.path.abspath(path)
+    path = _path(report, place)
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(("path", "start", "end", "label"))
     for s in report.segments or ():
         rows.writerow((path, _number(s.start), _number(s.end), s.label))
     return out.getvalue()
+
+
+def not_trainable(report: Report, place: Place) -> str | None:
+    """Say why the segments cannot be written as annotations; None if they can."""
+    cells = {_path(report, place), *(segment.label for segment in report.segments or ())}
+    changed = sorted(cell for cell in cells if _label(cell) != cell)
+    if not changed:
+        return None
+    return (
+        "labels and paths with control characters, or that a spreadsheet would take for a formula, "
+        f"cannot be read back from it ({printable(changed[0])}): use json"
+    )
+
+
+def _path(report: Report, place: Place) -> str:
+    """The path of the video for annotations; never the beginning of a formula."""
+    path = report.input
+    if place.relative is not None:
+        path = os.fsdecode(unquote_to_bytes(place.relative)).removeprefix("./")
+        return f"./{path}" if path.lstrip().startswith(_FORMULA) else path
+    if "://" not in path and path != "-":
+        return os.path.abspath(path)
+    return path
