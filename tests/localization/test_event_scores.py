@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,16 @@ def test_black_is_dark_and_a_freeze_is_still() -> None:
     timeline = _timeline(60, freeze=slice(40, 60))
     assert _labels(timeline, _changes(moving)) == [(0, 60, "shot")]
     assert _labels(timeline, _changes(frozen))[-1][2] == "freeze"
+
+
+def test_a_short_freeze_is_a_part_of_its_shot() -> None:
+    frames = _frames((1, 60)) + np.arange(60, dtype=np.float32)[:, None]
+    frames[50:] = frames[50]
+    events = replace(EVENTS, held_shortest=12)
+    timeline = _timeline(60, freeze=slice(50, 60))
+    found = to_events(timeline, events, TimelineConfig(), _changes(frames))
+    assert [s.label for s in found] == ["shot"]
+    assert [label for _, _, label in _labels(timeline, _changes(frames))] == ["shot", "freeze"]
 
 
 def test_black_below_confidence_stays_a_shot() -> None:

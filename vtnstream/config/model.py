@@ -200,6 +200,7 @@ class EventsConfig:
         shortest: shortest segment of ``joined`` in tokens.
         gap: longest gap in tokens over which two segments of ``joined`` are merged.
         steady: fewest tokens of every other label between two events.
+        held_shortest: fewest tokens of a ``held`` label; a shorter one is a part of its shot.
         fps: frame rate at which these counts hold. At another rate they are scaled to the same
             time. 0 leaves them as they are.
         evidence: weights of a logistic regression that computes the confidence of a moment from
@@ -225,6 +226,7 @@ class EventsConfig:
     shortest: int = 4
     gap: int = 2
     steady: int = 4
+    held_shortest: int = 1
     fps: float = 0.0
     evidence: tuple[float, ...] = ()
     joined_peak: float = 0.0
@@ -248,7 +250,8 @@ class EventsConfig:
         for name in ("moment_threshold", "joined_threshold"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"events.{name} must be above 0 and at most 1")
-        for name, lowest in (("apart", 1), ("shortest", 1), ("gap", 0), ("steady", 1)):
+        counts = {"apart": 1, "shortest": 1, "gap": 0, "steady": 1, "held_shortest": 1}
+        for name, lowest in counts.items():
             if getattr(self, name) < lowest:
                 raise ConfigError(f"events.{name} must be at least {lowest}")
 

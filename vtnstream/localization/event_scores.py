@@ -21,7 +21,7 @@ DARK = 34.0
 compression adds some."""
 PITCH_DARK = 8.0
 """Brightest place of a frame that is black whatever the network says."""
-STILL = 0.6
+STILL = 0.1
 """Largest difference from the frame before, of 255, within a freeze."""
 SAME_VIEW = 2.0
 """Smaller differences that last, of 255, are no cut."""

@@ -136,13 +136,14 @@ def _labels(
     lasting = [k for k, name in enumerate(names) if name not in others]
     held = [names.index(label) for label in events.held]
     steady = frames_for(events.steady, run.edges[:-1], events, 1)
+    shortest = frames_for(events.held_shortest, run.edges[:-1], events, 1)
     labels = np.zeros(len(scores), np.int64)
     found = set(peaks.tolist())
     edges = {0, len(labels), *found, *together.ravel().tolist()}
     for first, stop in pairwise(sorted(edges)):
         # What a moment's own token looks like says nothing of what begins with it.
         begin = first + 1 if first in found and stop - first > 1 else first
-        labels[begin:stop] = _piece_labels(scores[begin:stop], lasting, held, steady)
+        labels[begin:stop] = _piece_labels(scores[begin:stop], lasting, held, steady, shortest)
         labels[first] = labels[begin]
     return labels
 
@@ -189,7 +190,7 @@ def _near(peaks: IndexArray, together: IndexArray, count: int) -> NDArray[np.boo
 
 
 def _piece_labels(
-    scores: FloatArray, lasting: list[int], held: list[int], steady: int
+    scores: FloatArray, lasting: list[int], held: list[int], steady: int, shortest: int
 ) -> IndexArray:
     """Labels between two events: the likeliest, each for ``steady`` tokens at least. A held
     one stays only at the end, after another: what is still from its beginning or moves on is
@@ -200,6 +201,8 @@ def _piece_labels(
     for i in reversed(range(len(names) - 1)):
         if names[i] in held:
             names[i] = names[i + 1]
+    if len(names) > 1 and names[-1] in held and stretches[-1][1] < shortest:
+        names[-1] = names[-2]
     if names[0] in held:
         moving = [k for k in lasting if k not in held]
         names = [moving[int(scores[:, moving].sum(axis=0).argmax())]] * len(names)
