@@ -200,7 +200,7 @@ def test_temperature_divides_logits() -> None:
 def test_unsupported_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="positions has no effect on the kind tcn"):
         TemporalConfig(kind="tcn", positions="rotary")
-    with pytest.raises(ConfigError, match=r"num_stages and temporal\.members belong"):
+    with pytest.raises(ConfigError, match=r"num_stages and temporal\.members need"):
         TemporalConfig(num_stages=2)
     with pytest.raises(ConfigError, match="compares a token with later ones"):
         model(causal=True, token_inputs="feature+context")
