@@ -260,3 +260,19 @@ def test_unknown_formats_and_empty_folders(tmp_path: Path) -> None:
         path = tmp_path / "x.json"
         path.write_text("{")
         read_annotations(path)
+
+
+def test_moments_in_time(tmp_path: Path) -> None:
+    touch(tmp_path / "training" / "running" / "a.mp4")
+    touch(tmp_path / "validation" / "diving" / "b.mp4")
+    (tmp_path / "trainingSet.csv").write_text("running/a.mp4,running,4,0\n")
+    (tmp_path / "validationSet.csv").write_text("diving/b.mp4,diving,3,1\n")
+    assert recognise(tmp_path) == recognise(tmp_path / "trainingSet.csv") == "moments"
+    found = read_annotations(tmp_path)
+    assert [(v.path.name, v.split, v.annotations[0].label) for v in found.videos] == [
+        ("a.mp4", "train", "running"),
+        ("b.mp4", "validation", "diving"),
+    ]
+    (tmp_path / "trainingSet.csv").write_text("running/a.mp4,running,4,0\nrunning\n")
+    with pytest.raises(AnnotationError, match=r"trainingSet\.csv: line 2"):
+        read_annotations(tmp_path)

@@ -49,6 +49,7 @@ FORMATS = {
     "activitynet": "vtnstream.datasets.activitynet:read_activitynet",
     "ms-tcn": "vtnstream.datasets.ms_tcn:read_ms_tcn",
     "cholec80": "vtnstream.datasets.cholec80:read_cholec80",
+    "moments": "vtnstream.datasets.moments:read_moments",
     "folders": "vtnstream.datasets.folders:read_folders",
 }
 """name -> reader, imported when it is needed."""
@@ -114,8 +115,12 @@ def recognise(path: Path) -> str:
     if path.is_dir():
         if (path / "groundTruth").is_dir():
             return "ms-tcn"
+        if any((path / name).is_file() for name in ("trainingSet.csv", "validationSet.csv")):
+            return "moments"
         phases = next((p for p in path.rglob("*-phase.txt")), None)
         return "folders" if phases is None else "cholec80"
+    if path.name in ("trainingSet.csv", "validationSet.csv"):
+        return "moments"
     if path.suffix.lower() == ".json":
         return "activitynet"
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,10 +110,19 @@ def _document(path: str, plan: Plan) -> dict[str, Any]:
         "pipeline_bytes": plan.pipeline_bytes,
         "temporal_bytes": plan.temporal_bytes,
         "weights_bytes": plan.weights_bytes,
+        "process_bytes": _process_bytes(plan),
         "tokens_per_second": plan.frames_per_second,
         "runtime": plan.runtime,
         "seconds": plan.seconds,
     }
+
+
+def _process_bytes(plan: Plan) -> int:
+    """Memory of a whole process that runs this: the peak of this one, which has loaded the same
+    libraries and weights and encoded a sample, and what grows with the video."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak *= 1 if sys.platform == "darwin" else 1024
+    return peak + plan.pipeline_bytes + (plan.temporal_bytes or 0)
 
 
 def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:
@@ -125,6 +136,7 @@ def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:
         (plan.temporal_bytes, "tokens and scores"),
     ]
     memory = ", ".join(f"{format_size(size)} {what}" for size, what in parts if size)
+    memory = f"{format_size(_process_bytes(plan))} for the whole process ({memory})"
     runtime = plan.runtime
     backbone = f"{runtime['backend']}, {runtime['dtype']} on {runtime['device']}"
     rate = f"at {plan.frames_per_second:,.1f} frames/s"
