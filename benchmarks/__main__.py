@@ -14,6 +14,7 @@ BENCHMARKS = {
     "few": "learning from a handful of videos: recipes beside simple peers",
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
     "learning": "what needs the whole of a video: phases, order, fight",
+    "library": "ten nearest of millions of vectors, beside faiss and a numpy scan",
     "memory": "peak memory of extract and timeline against the length of the film",
     "paper": "a video's class by VTN in one pass, against SlowFast and I3D with 30 views",
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
