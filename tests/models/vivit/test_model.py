@@ -102,7 +102,7 @@ def test_training_reaches_every_parameter(form: str) -> None:
 def test_padding_frames_and_sizes_are_refused() -> None:
     model = small_vivit("joint")
     for wrong in (frames(7), frames(10)):
-        with pytest.raises(ModelError, match="whole number of samples of 8"):
+        with pytest.raises(ModelError, match="do not divide into samples of 8"):
             model(wrong)
     with pytest.raises(ModelError, match="do not divide into tubelets"):
         model(torch.randn(1, 8, 3, 33, 32))
