@@ -313,7 +313,7 @@ def test_contradictory_configs() -> None:
         replace(base, head=HeadConfig(labels=LABELS, mlp_dim=8))
     with pytest.raises(ConfigError, match=r"13 samples/s are too many.*less than 12\.5"):
         replace(base, sampling=SamplingConfig(fps=Fraction(13)))
-    with pytest.raises(ConfigError, match="dense_labels: form 'joint' sees clips"):
+    with pytest.raises(ConfigError, match="dense_labels: form 'joint' has no features per token"):
         vivit_config("joint", dense=True)
     with pytest.raises(ConfigError, match="feature_norm: form 'joint'"):
         vivit_config("joint", feature_norm="dataset")
