@@ -7,9 +7,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vtnstream.cli.framework.process_settings import keep_freed_memory, spin_less
+from vtnstream.cli.framework.process_settings import (
+    keep_freed_memory,
+    postpone_compiler,
+    spin_less,
+)
 
 spin_less()  # as the command does, before torch is there
+postpone_compiler()
 keep_freed_memory()
 
 import numpy as np  # noqa: E402

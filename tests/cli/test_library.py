@@ -78,7 +78,10 @@ def test_a_library_is_kept_in_step_and_searched(
         (("index", "x.mp4", "--library", " "), "has no name"),
         (("search", "--like", "x.png", "--library", "gone"), "`vtnstream index` makes it"),
         (("search", "--like", "x.png", "x.mp4", "--library", "gone"), "leave them out"),
-        (("search", "--like", "x.png", "--library", "gone", "--fps", "2"), "--fps does not go"),
+        (
+            ("search", "--like", "x.png", "--library", "gone", "--fps", "2"),
+            "--fps cannot be used with --library",
+        ),
     ],
 )
 def test_wrong_requests_are_one_line(

@@ -73,8 +73,14 @@ def test_markup_in_names_is_escaped(tmp_path: Path) -> None:
     ("spoil", "message"),
     [
         (lambda f: (f / "train.json").write_text("{"), "train.json: not a training record"),
-        (lambda f: (f / "train.json").write_text('{"result": 3}'), "train.json: not a training record"),
-        (lambda f: (f / "train.json").write_text("[" * 100_000), "train.json: not a training record"),
+        (
+            lambda f: (f / "train.json").write_text('{"result": 3}'),
+            "train.json: not a training record",
+        ),
+        (
+            lambda f: (f / "train.json").write_text("[" * 100_000),
+            "train.json: not a training record",
+        ),
         (lambda f: (f / "README.md").write_bytes(b"\xff\xfe"), "README.md: cannot be read"),
         (lambda f: (f / "config.json").unlink(), "not a model folder"),
     ],
