@@ -55,7 +55,7 @@ def test_interrupted_connections_are_resumed(path: Path) -> None:
 def test_another_run_resumes_the_download(path: Path) -> None:
     server = Behaviour(DATA, cut_after=[100_000, 0, 0])
     with serving(server) as url:
-        with pytest.raises(ModelError, match=r"ended after 100000 of 1024000 bytes.*goes on"):
+        with pytest.raises(ModelError, match=r"ended after 100000 of 1024000 bytes.*to resume"):
             get(url, path)
         assert left(path) == ["file.pyth.part", "file.pyth.part.tag"]
         server.asked.clear()
