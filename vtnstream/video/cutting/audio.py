@@ -128,7 +128,8 @@ class AudioReader:
         while True:
             try:
                 packet = next(demuxed, None)
-            except (av.error.FFmpegError, OSError):
+            except (av.error.FFmpegError, OSError, IndexError):
+                # IndexError: a damaged header numbers streams that do not exist.
                 self.num_errors += 1
                 return
             if packet is None:
