@@ -102,6 +102,10 @@ def _bytes(path: str | Path) -> bytes:
 def _parsed(text: str | bytes, where: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        raise ReportError(
+            f"{where}: not JSON, but a binary file: name the JSON result that -o wrote"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{where}: not JSON ({error})") from error
 

@@ -40,7 +40,7 @@ library = option(
 @click.command(cls=Command, examples=_EXAMPLES)
 @shared.inputs
 @attach(library)
-@shared.model
+@shared.model_or("siglip2-base")
 @backbone_options
 @shared.sampling("the model's own; with --backbone 2")
 @shared.as_json

@@ -91,7 +91,7 @@ _SECTION = "Search"
     ),
 )
 @attach(library)
-@shared.model
+@shared.model_or("siglip2-base")
 @backbone_options
 @shared.time_range
 @shared.sampling("the model's own; with --backbone 2")

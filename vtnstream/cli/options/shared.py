@@ -116,17 +116,23 @@ def sampling_from(values: Mapping[str, Any], base: SamplingConfig | None) -> Sam
 
 # -------------------------------------------------------------------------------- model
 
-model = attach(
-    option(
-        "--model",
-        "-m",
-        shell_complete=complete_files,
-        section="Model",
-        metavar="MODEL",
-        help="Model folder, or name on the Hugging Face Hub (org/name[@revision]) "
-        "[default: the bundled model of shots and edits].",
-    ),
-)
+
+def model_or(default: str) -> Callable[[Any], Any]:
+    """The option ``--model`` of a command that uses ``default`` without it."""
+    return attach(
+        option(
+            "--model",
+            "-m",
+            shell_complete=complete_files,
+            section="Model",
+            metavar="MODEL",
+            help="Model folder, or name on the Hugging Face Hub (org/name[@revision]) "
+            f"[default: {default}].",
+        ),
+    )
+
+
+model = model_or("the bundled model of shots and edits")
 
 _FEATURES = option(
     "--features",
