@@ -17,6 +17,7 @@ from vtnstream.report.formats import WRITERS, ReportWriter, format_names
 from vtnstream.report.naming import MAX_NAME_BYTES, base_name, file_name, output_names
 from vtnstream.report.place import Place
 from vtnstream.report.reading import read_report
+from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.writer import write_reports
 from vtnstream.types import Report
 
@@ -99,7 +100,8 @@ def test_names_fit_the_file_system(letter: str, tmp_path: Path) -> None:
     assert name.endswith(".json")
     assert name != file_name(longest + "2", ".json")
     paths = write_reports(report(input=longest), tmp_path, format_names(["all"])).files
-    assert len({p.name for p in paths}) == len(WRITERS)
+    refused = 0 if printable(longest) == longest else 1  # annotations of a path with no text
+    assert len({p.name for p in paths}) == len(WRITERS) - refused
     assert json.loads(paths[0].read_bytes())["input"] == longest
     assert file_name("short.mkv", ".json") == "short.mkv.json"
 

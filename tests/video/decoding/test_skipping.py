@@ -191,7 +191,7 @@ def without_damaged_packets(reading: Reading) -> DecodeSummary:
     return replace(
         summary,
         stats=replace(summary.stats, num_packet_errors=0, num_corrupt=0),
-        problems=tuple(text for text in summary.problems if " packets " not in text),
+        problems=tuple(text for text in summary.problems if " packet" not in text),
     )
 
 
