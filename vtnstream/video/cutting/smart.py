@@ -22,6 +22,8 @@ from vtnstream.types import TimeRange
 from vtnstream.video.cutting.copying import PacketWriter
 from vtnstream.video.cutting.encoding import Look
 from vtnstream.video.cutting.frames import FrameParts, PartFrame, Source
+from vtnstream.video.cutting.nal_units import NalUnits, split
+from vtnstream.video.cutting.nal_units import UnsmartError as UnsmartError
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket
 
 _ENCODERS = {
@@ -35,18 +37,11 @@ _ENCODERS = {
         },
     ),
 }
-_START_CODE = b"\0\0\0\1"
 _END_OF_SEQUENCE = {"hevc": b"\x48\x01"}
 """Codec -> NAL unit after which a keyframe that is no IDR restarts the decoder too."""
-_KINDS = {"h264": (7, 8), "hevc": (32, 33, 34)}
-"""NAL unit types of parameter sets."""
 
 _CHECKED = 12
 """Frames that are compared on each side of a join."""
-
-
-class UnsmartError(Exception):
-    """The part cannot be cut so; the message is a clause that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +152,7 @@ class SmartPart:
         self.writer: PacketWriter | None = None
         self._codec: str = context.codec.canonical_name
         extradata = bytes(context.extradata or b"")
-        self._units = _Units.of(self._codec, extradata)
+        self._units = NalUnits.of(self._codec, extradata)
         self._tick: Fraction = source.facts.time_base
         self._lead = Fraction(0)
 
@@ -357,87 +352,3 @@ def _replaced(packet: Any, data: bytes) -> Any:
     other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
     other.time_base, other.is_keyframe = packet.time_base, packet.is_keyframe
     return other
-
-
-@dataclass(frozen=True, slots=True)
-class _Units:
-    """How NAL units stand in packets of the source.
-
-    Attributes:
-        kinds: types of parameter sets.
-        prefix: bytes of the length before each unit; 0 where start codes part them.
-        sets: parameter sets of the source, without prefix.
-    """
-
-    codec: str
-    prefix: int
-    sets: tuple[bytes, ...]
-
-    @classmethod
-    def of(cls, codec: str, extradata: bytes) -> _Units:
-        """Raises:
-        UnsmartError: the codec, or its parameter sets, are not known.
-        """
-        if codec not in _ENCODERS:
-            raise UnsmartError(f"{codec} is only copied or encoded whole")
-        if codec == "h264" and len(extradata) > 6 and extradata[0] == 1:
-            return cls(codec, (extradata[4] & 3) + 1, tuple(_avcc_sets(extradata)))
-        if codec == "hevc" and len(extradata) > 22 and extradata[0] == 1:
-            return cls(codec, (extradata[21] & 3) + 1, tuple(_hvcc_sets(extradata)))
-        sets = [unit for unit in split(extradata) if _kind(unit, codec) in _KINDS[codec]]
-        if not sets:
-            raise UnsmartError("its parameter sets are not known")
-        return cls(codec, 0, tuple(sets))
-
-    def joined(self, units: list[bytes]) -> bytes:
-        """Units as they stand in a packet."""
-        if not self.prefix:
-            return b"".join(_START_CODE + unit for unit in units)
-        return b"".join(len(unit).to_bytes(self.prefix, "big") + unit for unit in units)
-
-    def with_sets(self, data: bytes) -> bytes:
-        """A packet with the source's parameter sets before it."""
-        return self.joined(list(self.sets)) + data
-
-
-def _kind(unit: bytes, codec: str) -> int:
-    return unit[0] & 0x1F if codec == "h264" else unit[0] >> 1 & 0x3F
-
-
-def split(data: bytes) -> list[bytes]:
-    """NAL units between start codes."""
-    units, place = [], data.find(b"\0\0\1")
-    while place >= 0:
-        following = data.find(b"\0\0\1", place + 3)
-        unit = data[place + 3 : following if following >= 0 else len(data)]
-        unit = unit.rstrip(b"\0") if following >= 0 else unit
-        if unit:
-            units.append(unit)
-        place = following
-    return units
-
-
-def _avcc_sets(record: bytes) -> Iterator[bytes]:
-    """Parameter sets of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1)."""
-    place = 5
-    for mask in (0x1F, 0xFF):
-        count = record[place] & mask
-        place += 1
-        for _ in range(count):
-            size = int.from_bytes(record[place : place + 2], "big")
-            yield record[place + 2 : place + 2 + size]
-            place += 2 + size
-
-
-def _hvcc_sets(record: bytes) -> Iterator[bytes]:
-    """Parameter sets of an HEVCDecoderConfigurationRecord (ISO/IEC 14496-15 8.3.3.1)."""
-    place = 23
-    for _ in range(record[22]):
-        kind = record[place] & 0x3F
-        count = int.from_bytes(record[place + 1 : place + 3], "big")
-        place += 3
-        for _ in range(count):
-            size = int.from_bytes(record[place : place + 2], "big")
-            if kind in _KINDS["hevc"]:
-                yield record[place + 2 : place + 2 + size]
-            place += 2 + size
