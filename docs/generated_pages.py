@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import vtnstream  # noqa: E402
 from vtnstream.cli.framework.command import Option  # noqa: E402
-from vtnstream.cli.framework.settings import commands  # noqa: E402
+from vtnstream.cli.framework.command_tree import commands  # noqa: E402
 
 GLOBAL_OPTIONS = ("config", "debug", "help", "log_file", "progress", "quiet", "verbose")
 """Options of every command, described once."""

@@ -66,7 +66,7 @@ def _chosen(name: str | None) -> list[str]:
     Raises:
         UsageError: there is no such command.
     """
-    from vtnstream.cli.framework.settings import commands
+    from vtnstream.cli.framework.command_tree import commands
 
     known = commands()
     if name is None:
@@ -80,8 +80,8 @@ def _chosen(name: str | None) -> list[str]:
 
 def _settings(path: str) -> list[dict[str, Any]]:
     """Every settable option of a command with its value and source."""
+    from vtnstream.cli.framework.command_tree import commands
     from vtnstream.cli.framework.group import cli
-    from vtnstream.cli.framework.settings import commands
 
     ctx = click.Context(cli, info_name="vtnstream")
     parts = path.split(" ")

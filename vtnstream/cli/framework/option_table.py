@@ -40,7 +40,7 @@ def options_by_command() -> Mapping[str, frozenset[str]]:
 
 def options_of_commands() -> dict[str, frozenset[str]]:
     """The same as :func:`options_by_command`, taken from the commands themselves."""
-    from vtnstream.cli.framework.settings import commands, settable_options
+    from vtnstream.cli.framework.command_tree import commands, settable_options
 
     names = {
         path: frozenset(option.name or "" for option in settable_options(command).values())

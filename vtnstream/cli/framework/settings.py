@@ -15,13 +15,13 @@ import contextlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vtnstream.cli.framework.command import EXCLUSIVE, Option
+from vtnstream.cli.framework.command_tree import settable_options
 from vtnstream.cli.framework.option_table import options_by_command
 from vtnstream.errors import ConfigError
 from vtnstream.registry import suggestion
@@ -97,31 +97,6 @@ def _dashed(table: Mapping[str, Any]) -> dict[str, Any]:
         key.replace("_", "-"): _dashed(value) if isinstance(value, dict) else value
         for key, value in table.items()
     }
-
-
-def settable_options(command: click.Command) -> dict[str, Option]:
-    """The options of a command that files and variables may set, by their key in files."""
-    return {p.key: p for p in command.params if isinstance(p, Option) and p.settable}
-
-
-@cache
-def commands() -> dict[str, click.Command]:
-    """Every command by its path (``cache prune``), groups too."""
-    from vtnstream.cli.framework.group import cli
-
-    return dict(_walk(cli, click.Context(cli), ()))
-
-
-def _walk(
-    command: click.Command, ctx: click.Context, path: tuple[str, ...]
-) -> Iterator[tuple[str, click.Command]]:
-    if path:
-        yield " ".join(path), command
-    if isinstance(command, click.Group):
-        for name in command.list_commands(ctx):
-            child = command.get_command(ctx, name)
-            if child is not None:
-                yield from _walk(child, ctx, (*path, name))
 
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
