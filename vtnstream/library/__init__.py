@@ -1,3 +1,4 @@
-"""A library of many videos: their frames' vectors in a vector database, kept in step with the
-files, and searched across videos. The only room that imports lancedb and pyarrow.
+"""A library of many videos: vectors of their frames in a vector database, searched across videos.
+
+It is kept in step with the files. Only this package imports lancedb and pyarrow.
 """

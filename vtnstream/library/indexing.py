@@ -1,4 +1,4 @@
-"""Videos into a library: only what is new or changed, each whole or not at all."""
+"""Index videos into a library: only new or changed ones, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ADDED, CHANGED, UNCHANGED = "added", "changed", "unchanged"
 
 
 def about_space(space: SearchSpace, model: str | None) -> LibraryAbout:
-    """What a library of this space is.
+    """Return the description of a library of this space.
 
     Args:
-        space: what frames are encoded with.
-        model: as ``--model`` named it.
+        space: encoder and sampling of the frames.
+        model: the value of ``--model``.
     """
     size = space.encoder.num_features if space.words is None else space.words.config.size
     return LibraryAbout(
@@ -55,13 +55,13 @@ class Indexer:
         self._known = store.videos()
 
     def index(self, path: str, progress: Progress | None = None) -> tuple[str, Partial | None]:
-        """Bring one video into the library.
+        """Add a video to the library, or update it.
 
         Returns:
             ``added``, ``changed`` or ``unchanged``, and why its features are incomplete.
 
         Raises:
-            VtnstreamError: the video cannot be read, or the library not be written.
+            VtnstreamError: the video cannot be read, or the library cannot be written.
         """
         name = path if is_address(path) else os.path.abspath(path)
         known = self._known.get(name)
@@ -97,10 +97,10 @@ class Indexer:
             return (ADDED if known is None else CHANGED), s.partial
 
     def remove_deleted(self, folders: Sequence[str]) -> list[str]:
-        """Take out the videos below ``folders`` whose files are gone.
+        """Remove the videos below ``folders`` whose files no longer exist.
 
         Returns:
-            Their paths.
+            their paths.
         """
         roots = [Path(os.path.abspath(folder)) for folder in folders]
         gone = [
@@ -115,7 +115,8 @@ class Indexer:
 
 
 def _stored(report: Report, path: str) -> Report:
-    """The report under its absolute name: it is read from any folder."""
+    """Return the report with the absolute path of its video, so that it can be read from any
+    folder."""
     return dataclasses.replace(report, input=path)
 
 

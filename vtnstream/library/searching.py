@@ -1,4 +1,4 @@
-"""Queries across the videos of a library: near frames, judged as in a single video."""
+"""Search the videos of a library: the nearest frames, scored as in a single video."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _segments(
     config: SearchConfig,
     exact: bool,
 ) -> list[tuple[str, Segment]]:
-    """Segments of one query, each with the batch of its video."""
+    """Return the segments of one query, each with the batch of its video."""
     evidence: dict[tuple[str, float], tuple[float, float]] = {}
     sides = [] if label.text is None else [(label.text, True)]
     sides += [(row, False) for row in label.examples]
@@ -150,7 +150,7 @@ def _known(value: float) -> float | None:
 def _joined(
     evidence: dict[tuple[str, float], tuple[float, float]], name: str, gap: float
 ) -> list[tuple[str, Segment]]:
-    """Frames that are at most ``gap`` seconds apart as one segment, whose match is the best."""
+    """Merge frames that are at most ``gap`` seconds apart; the match is that of the best frame."""
     found: list[tuple[str, Segment]] = []
     for (batch, start), (value, end) in sorted(evidence.items()):
         match = float(match_of(np.array([value], np.float32))[0])

@@ -102,7 +102,7 @@ class Hits:
 
 
 def place_of(name: str) -> str:
-    """Where a library lies: an address or a path as it stands, a plain name in the user's cache."""
+    """Return the location of a library: an address or path unchanged, a plain name in the cache."""
     if "://" in name or "/" in name or "\\" in name:
         return name
     if not name.strip():
@@ -143,7 +143,7 @@ class LibraryStore:
             raise StoreError(f"library {name}: cannot be opened ({_short(error)})") from error
 
     def _opened(self, about: LibraryAbout | None) -> LibraryAbout:
-        """What the library is; made as ``about`` says where it is new."""
+        """Return the description of the library; a new one is created with ``about``."""
         if "about" not in self._database.list_tables().tables:
             if about is None:
                 raise StoreError(f"library {self.name}: is not there: `vtnstream index` makes it")
@@ -169,7 +169,7 @@ class LibraryStore:
     # ----------------------------------------------------------------------------- videos
 
     def videos(self) -> dict[str, VideoRow]:
-        """All videos by path."""
+        """Return all videos by path."""
         self._tables["videos"].checkout_latest()
         columns = [field.name for field in fields(VideoRow)]
         table = self._tables["videos"].to_arrow().select(columns)
@@ -224,7 +224,7 @@ class LibraryStore:
         )
 
     def remove(self, rows: Sequence[VideoRow]) -> None:
-        """Take videos out; their rows first, so that nobody finds half of one."""
+        """Remove videos; their rows first, so that no search finds a part of one."""
         for row in rows:
             quoted = row.path.replace("'", "''")
             self._retried(
@@ -233,10 +233,10 @@ class LibraryStore:
         self._drop_batches([row.batch for row in rows])
 
     def clean(self) -> int:
-        """Remove what writers left that were killed over a day ago.
+        """Remove the rows of writers that were killed more than a day ago.
 
         Returns:
-            Number of batches.
+            number of batches.
         """
         self._tables["pending"].checkout_latest()
         known = {row.batch for row in self.videos().values()}
@@ -262,7 +262,7 @@ class LibraryStore:
     # ---------------------------------------------------------------------------- vectors
 
     def count(self) -> int:
-        """Vectors, those of unfinished videos included."""
+        """Return the number of vectors, those of unfinished videos included."""
         return int(self._tables["vectors"].count_rows())
 
     def maintain(self) -> str | None:
@@ -290,7 +290,7 @@ class LibraryStore:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether there is an index."""
+        """Return whether an index exists."""
         return bool(self._tables["vectors"].list_indices())
 
     def nearest(self, vector: FloatArray, limit: int, *, exact: bool = False) -> Hits:
@@ -328,7 +328,7 @@ class LibraryStore:
         )
 
     def _retried(self, work: Callable[[], T]) -> T:
-        """Do one commit; another writer's in between is no failure."""
+        """Commit; retry if another writer committed in between."""
         for number in range(_TRIES):
             try:
                 return work()
@@ -343,7 +343,7 @@ class LibraryStore:
 
 
 def _codes(size: int) -> int:
-    """Parts that a vector is cut into for its code: of about 8 numbers, in equal sizes."""
+    """Return the number of sub-vectors of a product-quantised vector: of about 8 numbers each."""
     wanted = max(1, size // _DIMENSIONS_A_CODE)
     return next(count for count in range(wanted, 0, -1) if size % count == 0)
 
@@ -380,10 +380,10 @@ def _vector_rows(vectors: FloatArray, batch: str, starts: SecondsArray, ends: Se
 
 
 def _short(error: Exception) -> str:
-    """The first line of an error, which may go on over many."""
+    """Return the first line of an error message."""
     return " ".join(str(error).split("\n", 1)[0].split())[:200] or type(error).__name__
 
 
 def state_text(state: Mapping[str, Any]) -> str:
-    """A file's state as JSON text that compares equal when the state does."""
+    """Return a file's state as JSON text; equal states have equal texts."""
     return json.dumps(dict(state), sort_keys=True)

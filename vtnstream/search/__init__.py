@@ -1,4 +1,4 @@
 """Search in videos: queries by text, image or span against a video's features.
 
-:class:`vtnstream.search.searcher.Searcher` is made ready once and asked about many videos.
+:class:`vtnstream.search.searcher.Searcher` is prepared once and searches any number of videos.
 """

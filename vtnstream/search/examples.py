@@ -1,4 +1,4 @@
-"""Images and spans of videos to vectors, through the encoder that reads the videos."""
+"""Encode example images and spans of videos with the encoder that reads the videos."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def example_vector(
     runtime: RuntimeConfig,
     progress: Progress,
 ) -> FloatArray:
-    """The vector of an example, (E,) of length 1: of an image, or the mean over a span.
+    """Return the unit vector (E,) of an example: of an image, or the mean over a span.
 
     Features of a span are stored like those of any video.
 
     Raises:
         VideoError: it cannot be read, or has no frame in the span.
-        UsageError: the span is no range of time.
+        UsageError: the span is not a valid range of time.
     """
     if example.is_image:
         prepare = encoder.preprocess
@@ -65,7 +65,8 @@ def example_vector(
 
 
 def _dense_enough(sampling: SamplingConfig, span: TimeRange) -> SamplingConfig:
-    """The sampling of the videos, faster where a short span would get too few frames."""
+    """Return the sampling of the videos, at a higher rate if a short span would have too few
+    frames."""
     if span.end is None or sampling.kind != "rate":
         return sampling
     length = span.end - span.start

@@ -1,4 +1,4 @@
-"""Labels as words or examples instead of a trained head: classes and a timeline."""
+"""Classify and localise with words or examples in place of a trained head."""
 
 from __future__ import annotations
 

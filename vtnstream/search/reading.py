@@ -1,4 +1,4 @@
-"""Features of a video for a question, with the facts of its report."""
+"""Features of a video for a query, with the facts for its report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_video(
     stream: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Source]:
-    """A video's features in a space: stored ones, or decoded now; valid while the context lasts.
+    """Return a video's features in a space, stored or decoded now; valid inside the context.
 
     Raises:
         VtnstreamError: one line that names the file and what to do.

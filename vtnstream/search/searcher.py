@@ -1,4 +1,4 @@
-"""Queries made ready once and asked about many videos."""
+"""Search many videos for the same queries."""
 
 from __future__ import annotations
 
@@ -129,6 +129,6 @@ def _answer(name: str, evidence: Evidence, config: SearchConfig, found: bool) ->
 
 
 def _described(query: Label) -> str:
-    """A query as its line in a labels file."""
+    """Return a query in the form of a line of a labels file."""
     parts = [*query.prompts, *(f"@{example}" for example in query.examples)]
     return f"{query.name} = {' | '.join(parts)}"

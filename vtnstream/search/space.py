@@ -1,4 +1,4 @@
-"""What frames are compared in: the space of a backbone, or of an image-text model."""
+"""The space in which frames are compared: that of a backbone, or of an image-text model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SearchSpace:
 
     @property
     def project(self) -> Project:
-        """From the encoder's features to the space that is searched."""
+        """Project features of the encoder to the space that is searched."""
         return identity if self.words is None else self.words.project
 
 

@@ -1,4 +1,4 @@
-"""Labels to vectors through a model, and their scores on a video's features."""
+"""Vectors of labels through a model, and their scores on a video's features."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryVectors:
-    """Vectors of all labels of a question.
+    """Vectors of all labels of a query.
 
     Attributes:
         labels: one for each label, in its order.
-        background: (B, E) unit vectors of unrelated words, None where no label has words.
+        background: (B, E) unit vectors of unrelated words, None if no label has words.
     """
 
     labels: tuple[LabelVectors, ...]
@@ -54,11 +54,11 @@ class Scored:
 def make_vectors(
     space: SearchSpace, labels: Sequence[Label], runtime: RuntimeConfig, progress: Progress
 ) -> QueryVectors:
-    """The vectors of labels: text through the text tower (or from the cache), examples through
-    the encoder.
+    """Compute the vectors of labels: text by the text tower (or the cache), examples by the
+    encoder.
 
     Raises:
-        UsageError: a label has words, and the model understands none.
+        UsageError: a label has words, and the model has no text tower.
         VideoError: an example cannot be read.
     """
     worded = [label for label in labels if label.prompts]
@@ -90,10 +90,10 @@ def make_vectors(
 def score(
     features: FeatureSequence, vectors: QueryVectors, project: Project, smoothing_seconds: float
 ) -> Scored:
-    """Evidence for all labels: words, examples, or the mean of both.
+    """Compute the evidence of all labels: of words, of examples, or the mean of both.
 
     Raises:
-        FeatureError: vectors of another space than the features.
+        FeatureError: the vectors belong to another space than the features.
     """
     labels = vectors.labels
     count = len(labels)

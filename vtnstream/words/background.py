@@ -1,7 +1,7 @@
-"""Words that stand for everything else: what a query must stand out from.
+"""Unrelated words that a query is compared with.
 
-They name things that are seldom seen together, so that no video shows many of them. The list is
-part of the scores: changing it changes which queries count as present.
+They name things that are rarely seen together, so that no video shows many of them. The list is
+part of the scoring: changing it changes which queries count as present.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Text vectors kept on disk, so that a repeated question loads no text tower.
+"""Cache of text vectors on disk, so that a repeated query loads no text tower.
 
-One SQLite file for each text tower: several commands read and write it at once, and a killed one
-leaves it whole.
+One SQLite file for each text tower. Several commands may read and write it at once, and a killed
+command leaves it intact.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class TextVectorCache:
     """Vectors of prompts by one text tower.
 
     Args:
-        folder: where the files of all towers lie.
-        key: hex name of the tower, its tokeniser and the version of the templates.
-        size: E, numbers of a vector.
+        folder: contains the files of all towers.
+        key: hash of the tower, its tokeniser and the version of the templates, in hex.
+        size: E, the length of a vector.
     """
 
     def __init__(self, folder: Path, key: str, size: int) -> None:
@@ -35,7 +35,7 @@ class TextVectorCache:
         self._size = size
 
     def read(self, prompts: Iterable[str]) -> dict[str, FloatArray]:
-        """The vectors of the prompts that are stored, (E,) float32 each.
+        """Return the cached vectors of the prompts, (E,) float32 each.
 
         Raises:
             StoreError: the file is damaged or cannot be read.
@@ -59,7 +59,7 @@ class TextVectorCache:
         return found
 
     def write(self, vectors: Mapping[str, FloatArray]) -> None:
-        """Keep vectors; those that stand there already stay.
+        """Store vectors; existing ones are not replaced.
 
         Raises:
             StoreError: the file is damaged or cannot be written.

@@ -1,6 +1,6 @@
-"""Folders of image-text models as transformers writes them: what their JSON files say.
+"""Read the configuration of an image-text model in the format of transformers.
 
-transformers itself is not needed for it: a question whose features and text vectors are stored
+transformers itself is not needed for it: a query whose features and text vectors are stored
 needs neither tower.
 """
 
@@ -76,18 +76,18 @@ _PROJECTION_DIM = 512
 
 @dataclass(frozen=True, slots=True)
 class WordsConfig:
-    """What the JSON files of an image-text model say.
+    """Configuration of an image-text model.
 
     Attributes:
         family: one of :data:`FAMILIES`.
-        num_layers: of the image tower.
-        backbone: timm's name and arguments of the image tower.
-        preprocess: how frames are prepared for it.
-        image_size: vector of an image before any projection.
-        size: E, numbers of the shared space.
-        max_tokens: of a prompt, special ones included.
-        vocabulary: number of tokens.
-        is_projected: the image tower's vectors are projected into the shared space (CLIP).
+        num_layers: number of layers of the image tower.
+        backbone: timm name and arguments of the image tower.
+        preprocess: preprocessing of its frames.
+        image_size: length of an image vector before any projection.
+        size: E, dimension of the shared space.
+        max_tokens: maximum length of a prompt, special tokens included.
+        vocabulary: number of tokens of the tokeniser.
+        is_projected: image vectors are projected into the shared space (CLIP).
     """
 
     family: str
@@ -102,7 +102,7 @@ class WordsConfig:
 
 
 def recognises(folder: str | Path) -> bool:
-    """Whether the ``config.json`` of a folder is of an image-text model, or of one tower."""
+    """Return whether a ``config.json`` describes an image-text model, or one of its towers."""
     try:
         kind = read_json(Path(folder) / CONFIG_FILE).get("model_type")
     except ModelError:
@@ -185,7 +185,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _side(family: str, vision: Mapping[str, Any]) -> int:
-    """Pixels of the square that the image tower sees."""
+    """Return the input size of the image tower in pixels."""
     patch = int(vision["patch_size"])
     if family == "siglip2":
         across = math.isqrt(int(vision["num_patches"]))
@@ -199,7 +199,7 @@ def _side(family: str, vision: Mapping[str, Any]) -> int:
 
 
 def _backbone(family: str, vision: Mapping[str, Any], side: int, path: Path) -> BackboneConfig:
-    """The timm model of the same tower, every size said."""
+    """Return the timm model of the same tower, with all its sizes."""
     activation = _ACTIVATIONS.get(str(vision["hidden_act"]))
     if activation is None:
         raise ModelError(f"{path}: activation {vision['hidden_act']!r} is not known here")
@@ -224,7 +224,7 @@ def _backbone(family: str, vision: Mapping[str, Any], side: int, path: Path) -> 
 
 
 def _preprocess(folder: Path, side: int) -> PreprocessConfig:
-    """What the model was trained on, as its image processor says; never guessed."""
+    """Return the preprocessing of the model's image processor; nothing is guessed."""
     path = next((folder / name for name in PREPROCESS_FILES if (folder / name).is_file()), None)
     if path is None:
         raise ModelError(f"{folder}: no {' or '.join(PREPROCESS_FILES)}: how frames are prepared")

@@ -1,4 +1,4 @@
-"""An image-text model: where its files are, its image tower as a backbone, its words."""
+"""An image-text model: its files, its image tower as a backbone, and its text vectors."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ TOKENISER_FILES = (
 
 @dataclass(frozen=True)
 class ImageTextModel:
-    """A folder of transformers with an image and a text tower, each read when it is needed.
+    """A folder of transformers with an image and a text tower, which are loaded on demand.
 
     Attributes:
-        name: as it was asked for.
-        folder: its files.
-        config: what its JSON files say.
+        name: the name that the user gave.
+        folder: the folder of its files.
+        config: its parsed configuration.
     """
 
     name: str
@@ -91,7 +91,7 @@ class ImageTextModel:
         return matrix
 
     def project(self, features: FloatArray) -> FloatArray:
-        """Features (n, D) of the image tower to vectors (n, E) of the shared space."""
+        """Project features (n, D) of the image tower to vectors (n, E) of the shared space."""
         return features if self.projection is None else features @ self.projection.T
 
     def label_vectors(
@@ -131,8 +131,11 @@ class ImageTextModel:
         ]
 
     def _text_key(self) -> str:
-        """Hex name of what decides a text vector: weights, tokeniser, templates. Files of weights
-        are known by their size and a hash of blocks spread over them."""
+        """Return a hash of everything that determines a text vector: weights, tokeniser,
+        templates.
+
+        Files of weights are identified by their size and a hash of blocks spread over them.
+        """
         parts: list[object] = [TEMPLATE_VERSION, self.config.family, self.config.max_tokens]
         for path in weight_files(self.folder):
             identity = video_identity(path)
@@ -186,10 +189,10 @@ def open_words(name: str | Path) -> ImageTextModel | None:
 
 
 def download_words(name: str) -> Path:
-    """Fetch a published image-text model and pin it to the commit that was found.
+    """Download a published image-text model and record the commit that was downloaded.
 
     Raises:
-        UsageError: no such model.
+        UsageError: there is no such model.
         ModelError: offline, refused, or incomplete.
         OutputError: the cache cannot be written.
     """
@@ -206,10 +209,10 @@ def download_words(name: str) -> Path:
 
 
 def _commit_of(path: Path) -> str:
-    """The commit of a file in the Hub's cache: the folder it lies in.
+    """Return the commit of a file in the Hub's cache: the name of its folder.
 
     Raises:
-        ModelError: it cannot be told.
+        ModelError: the commit cannot be determined.
     """
     commit = path.parent.name
     if len(commit) != 40 or set(commit) - set("0123456789abcdef"):
@@ -244,7 +247,7 @@ def _fetch_all(name: hub.HubName, hint: str = "", *, complete: bool = False) -> 
 
 
 def _fetch_optional(name: hub.HubName, file: str) -> bool:
-    """Whether a repository has a file, which is then in the cache."""
+    """Return whether a repository has a file; if so, it is in the cache afterwards."""
     try:
         hub.download(name, file)
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""From what people write to what a text tower reads: templates and the canonical form."""
+"""Prompts of a label for a text tower: templates and the canonical form."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def canonical(text: str) -> str:
-    """Lower case, without punctuation, single blanks: what SigLIP's text towers were trained on."""
+    """Return text in lower case, without punctuation, with single spaces.
+
+    SigLIP's text towers were trained on this form.
+    """
     text = text.replace("_", " ").lower().translate(_PUNCTUATION)
     return re.sub(r"\s+", " ", text).strip()
 
 
 def prompts_of(label: Label) -> tuple[str, ...]:
-    """The texts whose mean vector stands for a label; none where it has examples alone."""
+    """Return the texts whose mean vector represents a label; none if it has only examples."""
     if label.prompts == (label.name,):
         return tuple(template.format(label.name) for template in TEMPLATES)
     return label.prompts

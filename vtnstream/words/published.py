@@ -1,7 +1,7 @@
-"""Image-text models by short names: repositories of the Hub, each pinned to one commit.
+"""Image-text models with short names: repositories of the Hub, each pinned to one commit.
 
-``configs/words/*.toml`` names the repositories. Where it names no commit, the first download
-finds the newest one and records it in the cache; every later command uses the recorded one.
+``configs/words/*.toml`` lists the repositories. If an entry has no commit, the first download
+takes the newest one and records it in the cache; every later command uses the recorded commit.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, slots=True)
 class WordsSource:
-    """Where an image-text model comes from.
+    """Origin of an image-text model.
 
     Attributes:
         repository: ``org/name`` on the Hub.
-        license: of the weights.
-        size: of the download, in words.
-        about: what it is for, in words.
-        commit: 40 hex digits, or empty where the first download finds it.
+        license: licence of the weights.
+        size: size of the download, as text.
+        about: purpose of the model, as text.
+        commit: 40 hex digits, or empty if the first download determines it.
     """
 
     repository: str
@@ -47,14 +47,14 @@ class WordsSource:
 
 @dataclass(frozen=True, slots=True)
 class PublishedWords:
-    """An image-text model by its short name."""
+    """An image-text model with a short name."""
 
     name: str
     source: WordsSource
 
     @property
     def record(self) -> Path:
-        """The file that says which commit the first download found."""
+        """The file that records the commit of the first download."""
         return default_cache_dir() / "words" / f"{self.name}.json"
 
     @property
@@ -77,12 +77,12 @@ class PublishedWords:
 
     @property
     def is_here(self) -> bool:
-        """Whether it was downloaded before."""
+        """Whether it has been downloaded."""
         return self.commit is not None and self.record.is_file()
 
     @property
     def fetch_hint(self) -> str:
-        """What fetches it."""
+        """The command that downloads it."""
         return f"`vtnstream models download {self.name}` fetches it"
 
     def keep(self, commit: str) -> None:
@@ -93,7 +93,7 @@ class PublishedWords:
             file.write(json.dumps(data).encode())
 
     def hub_name(self, revision: str | None = None) -> hub.HubName:
-        """Its repository at the pinned commit, or at ``revision``."""
+        """Return its repository at the pinned commit, or at ``revision``."""
         return hub.HubName(self.source.repository, self.commit or revision)
 
 
@@ -110,5 +110,5 @@ def _read() -> dict[str, PublishedWords]:
 
 
 def published_words() -> dict[str, PublishedWords]:
-    """All of them by name."""
+    """Return all of them by name."""
     return dict(_read())

@@ -1,8 +1,8 @@
-"""Queries and labels as people write them: words, prompts, images and spans of videos.
+"""Parse queries and labels: words, prompts, images and spans of videos.
 
-A label has a name, prompts (text) and examples (an image, a video, or ``video@start-end``).
-On one line it reads ``name = prompt | prompt | @example``; a line without ``=`` is a name that
-is its own prompt, and a line ``@example`` is an example whose name is the file's.
+A label has a name, prompts (text) and examples (an image, a video, or ``video@start-end``). On
+one line it is written ``name = prompt | prompt | @example``. A line without ``=`` is a name that
+is its own prompt; a line ``@example`` is an example named after its file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Example:
 
     @property
     def is_image(self) -> bool:
-        """Whether the file's name says that it holds one image."""
+        """Whether the file's extension is that of an image."""
         return os.path.splitext(self.path)[1].lower() in IMAGE_SUFFIXES
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What to look for: a name, and text or examples that show it."""
+    """A query or class: its name, and text or examples that describe it."""
 
     name: str
     prompts: tuple[str, ...] = ()
@@ -56,11 +56,11 @@ class Label:
 
 
 def parse_example(text: str, *, folder: str | Path | None = None) -> Example:
-    """Read ``goal.jpg``, ``match.mp4`` or ``match.mp4@12:30-12:41``.
+    """Parse ``goal.jpg``, ``match.mp4`` or ``match.mp4@12:30-12:41``.
 
     Args:
-        text: what people write.
-        folder: where a relative path is looked for first (the folder of a labels file).
+        text: the text of the user.
+        folder: folder in which a relative path is looked up first (that of a labels file).
 
     Raises:
         UsageError: it is empty, or an image has a span.
@@ -80,10 +80,10 @@ def parse_example(text: str, *, folder: str | Path | None = None) -> Example:
 
 
 def parse_label(line: str, *, folder: str | Path | None = None) -> Label:
-    """Read one label: ``name``, ``name = prompt | prompt | @example`` or ``@example``.
+    """Parse one label: ``name``, ``name = prompt | prompt | @example`` or ``@example``.
 
     Raises:
-        UsageError: it has no name, or nothing stands behind ``=``.
+        UsageError: it has no name, or ``=`` is followed by nothing.
     """
     name, equals, rest = line.partition("=")
     if not equals and line.lstrip().startswith("@"):
@@ -108,12 +108,14 @@ def parse_label(line: str, *, folder: str | Path | None = None) -> Label:
 
 
 def read_labels(text: str) -> tuple[Label, ...]:
-    """The labels of ``--labels``: a file of one label a line (``#`` begins a comment line), or
-    text with ``;`` between labels.
+    """Read the labels of ``--labels``: a file with one label a line, or text with ``;`` between
+    labels.
+
+    Lines that begin with ``#`` are comments.
 
     Raises:
-        UsageError: unreadable file, no label, a label twice, more than :data:`MAX_LABELS`, or
-            one called ``background``.
+        UsageError: the file is unreadable, there is no label, a label is repeated, there are more
+            than :data:`MAX_LABELS`, or one is called ``background``.
     """
     where = "--labels"
     folder: Path | None = None
@@ -139,9 +141,10 @@ def read_labels(text: str) -> tuple[Label, ...]:
 
 
 def check_labels(labels: tuple[Label, ...], where: str) -> None:
-    """
+    """Check the labels of a command.
+
     Raises:
-        UsageError: no label, too many, a name twice, or the reserved name ``background``.
+        UsageError: no label, too many, a repeated name, or the reserved name ``background``.
     """
     if not labels:
         raise UsageError(f"{where}: no label: write some, such as 'goal; corner; replay'")
@@ -166,6 +169,6 @@ def check_labels(labels: tuple[Label, ...], where: str) -> None:
 
 
 def _refuse_missing_file(text: str) -> None:
-    """Text that looks like a file's name is no list of labels."""
+    """Reject text that looks like the name of a file that does not exist."""
     if ";" not in text and "=" not in text and text.lower().endswith((".txt", ".csv")):
         raise UsageError(f"{text}: no such labels file; check the path")

@@ -1,10 +1,10 @@
-"""Frames against the vectors of labels: evidence over time.
+"""Scores of frames against the vectors of labels: evidence over time.
 
-Two questions are kept apart. *Is it shown at all?* is judged on plain cosines, against a floor:
-for examples one that the video's own frames set, for words one that unrelated words set. *Where
-does it stand out?* is for examples judged on vectors without the video's mean, which is what all
-of its frames share. Scores that are only scaled to the highest and lowest of a video always find
-something, so they are used for neither.
+Two questions are answered separately. Whether a label is shown at all is decided by plain
+cosines against a floor: for examples the floor follows from the video's own frames, for words
+from unrelated words. Where it is shown best is decided, for examples, on vectors from which the
+video's mean was subtracted, which is what all of its frames have in common. Scores scaled to the
+minimum and maximum of a video always find something, so they are not used.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ taking the mean off a single scene would take off what it shows."""
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """From the cosine with an example to evidence.
+    """Conversion of the cosine with an example to evidence.
 
     Attributes:
-        cosine: at which evidence is 0.
-        width: cosine by which evidence grows by 1.
+        cosine: cosine of evidence 0.
+        width: increase of the cosine for an increase of evidence by 1.
     """
 
     cosine: float
@@ -78,7 +78,7 @@ class Floor:
 
     @classmethod
     def of(cls, statistics: FrameStatistics) -> Floor:
-        """The floor that a video's own frames set."""
+        """Return the floor that follows from a video's own frames."""
         return cls.between(statistics.count, statistics.near, statistics.far)
 
     @classmethod
@@ -94,7 +94,7 @@ class Floor:
 
 
 def is_centred(statistics: FrameStatistics) -> bool:
-    """Whether the mean of a video is taken off before places are compared."""
+    """Return whether the mean of a video is subtracted before positions are compared."""
     if statistics.near is None or statistics.far is None:
         return False
     spread = statistics.near - statistics.far
@@ -231,7 +231,7 @@ def _standard_scores(
 
 
 def joined(words: Evidence | None, example: Evidence | None) -> Evidence | None:
-    """Evidence of a label that has words and examples: the mean of both."""
+    """Return the evidence of a label that has words and examples: the mean of both."""
     if words is None or example is None:
         return words or example
     return Evidence(

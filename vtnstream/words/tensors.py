@@ -1,6 +1,6 @@
-"""Tensors of image-text models: which files hold them, and the image tower in timm's names.
+"""Tensors of image-text models: find their files, and convert the image tower to timm's names.
 
-Each tower is read alone: of a file of gigabytes only the tensors that are asked for.
+Each tower is read alone: only the requested tensors are read from files of gigabytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CLIP = {
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a folder.
+    """Return the safetensors files of a folder.
 
     Raises:
         CheckpointError: there is none, or one of several is missing.
@@ -70,10 +70,10 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def read_named(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    """The tensors of a folder whose names are ``wanted``, as stored.
+    """Read the tensors of a folder whose names are in ``wanted``, in their stored dtype.
 
     Raises:
-        CheckpointError: a file is absent, truncated or damaged.
+        CheckpointError: a file is missing, truncated or damaged.
     """
     found: dict[str, Tensor] = {}
     for path in weight_files(folder):
@@ -90,7 +90,7 @@ def read_named(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
 
 
 def read_image_tower(folder: Path, config: WordsConfig) -> dict[str, Tensor]:
-    """The image tower as timm names it.
+    """Read the tensors of the image tower under timm's names.
 
     Raises:
         CheckpointError: tensors are missing or unknown.
@@ -112,10 +112,10 @@ def read_image_tower(folder: Path, config: WordsConfig) -> dict[str, Tensor]:
 
 
 def read_projection(folder: Path) -> Tensor:
-    """(E, D) float32 matrix from an image's vector to the shared space (CLIP).
+    """Read the (E, D) float32 matrix from image vectors to the shared space (CLIP).
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: the folder has none.
     """
     found = read_named(folder, lambda name: name == _PROJECTION)
     if _PROJECTION not in found:
@@ -124,7 +124,7 @@ def read_projection(folder: Path) -> Tensor:
 
 
 def _converted(state: dict[str, Tensor], config: WordsConfig) -> Iterator[tuple[str, Tensor]]:
-    """timm's names and tensors; what is taken leaves ``state``."""
+    """Return tensors under timm's names; converted ones are removed from ``state``."""
     state.pop("embeddings.position_ids", None)
     names = _CLIP if config.family == "clip" else _SIGLIP
     yield "pos_embed", state.pop("embeddings.position_embedding.weight")[None]  # 1 N D
@@ -164,7 +164,7 @@ def _pooling_head(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
 
 
 def text_tensors(folder: Path) -> Mapping[str, Tensor]:
-    """The tensors of the text tower, under transformers' names.
+    """Read the tensors of the text tower under transformers' names.
 
     Raises:
         CheckpointError: the folder has none.

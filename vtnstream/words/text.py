@@ -1,7 +1,7 @@
-"""Text towers of transformers: the only file of this room that imports transformers.
+"""Text towers of transformers: the only file of this package that imports transformers.
 
-The tower is built without memory, filled with its own tensors alone (the image tower's are not
-read), asked once and freed.
+The tower is built without allocating memory and filled with its own tensors only (the image
+tower's are not read). It is used once and freed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _SHOWN = 60
 
 
 def text_vectors(folder: Path, config: WordsConfig, prompts: Sequence[str]) -> FloatArray:
-    """Unit vectors (n, E) float32 of prompts, in their order.
+    """Return unit vectors (n, E) float32 of prompts, in their order.
 
     Raises:
         ModelError: the tower or its tokeniser cannot be loaded.
-        UsageError: a prompt has nothing to read, or more tokens than the tower reads.
+        UsageError: a prompt is empty, or has more tokens than the tower reads.
         MissingExtraError: the tokeniser needs a library that is not installed.
     """
     with _quiet():
@@ -64,8 +64,10 @@ def text_vectors(folder: Path, config: WordsConfig, prompts: Sequence[str]) -> F
 
 
 def pooled(output: Any) -> Tensor:
-    """The vectors (B, E) of ``get_text_features``: transformers 4 returns them, 5 an object
-    around them."""
+    """Return the vectors (B, E) of ``get_text_features``.
+
+    transformers 4 returns a tensor, transformers 5 an object that contains it.
+    """
     found = output if isinstance(output, Tensor) else getattr(output, "pooler_output", None)
     if not isinstance(found, Tensor) or found.ndim != 2:
         raise ModelError(
@@ -81,8 +83,10 @@ def pooled(output: Any) -> Tensor:
 def make_tokeniser(
     folder: Path, config: WordsConfig
 ) -> Callable[[Sequence[str]], dict[str, Tensor]]:
-    """A function from prompts to the tensors that the text tower reads: padded to the tower's
-    length, for SigLIP in canonical form and without a mask, as in its training.
+    """Return a function from prompts to the input tensors of the text tower.
+
+    Inputs are padded to the tower's length. For SigLIP they are in canonical form and have no
+    mask, as in its training.
 
     Raises:
         ModelError: the tokeniser's files are missing or damaged.
@@ -184,7 +188,7 @@ def _is_computed(name: str) -> bool:
 
 
 def _fill_positions(module: nn.Module) -> None:
-    """Buffers that no file holds: the numbers of the positions."""
+    """Fill the buffers that no file contains: the position ids."""
     for name, part in module.named_modules():
         for key, buffer in part.named_buffers(recurse=False):
             if not buffer.is_meta:
@@ -201,7 +205,7 @@ def _fill_positions(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' warnings about tokenisers and lengths, which are checked here."""
+    """Silence transformers' warnings about tokenisers and lengths, which are checked here."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

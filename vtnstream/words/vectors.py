@@ -18,24 +18,25 @@ Project = Callable[[FloatArray], FloatArray]
 
 
 def identity(features: FloatArray) -> FloatArray:
-    """The projection of a backbone whose features are the space itself."""
+    """Return features unchanged: the projection of a backbone whose features are searched
+    directly."""
     return features
 
 
 def unit(vectors: FloatArray) -> FloatArray:
-    """Rows scaled to length 1; a row of zeros stays."""
+    """Scale rows to length 1; a row of zeros stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelVectors:
-    """What stands for one label, in unit vectors of E numbers.
+    """Unit vectors (E,) that represent one label.
 
     Attributes:
-        name: of the label.
+        name: name of the label.
         text: (E,) mean of its prompts' vectors, or None.
-        examples: (n, E) one for each example; n may be 0.
+        examples: (n, E), one for each example; n may be 0.
     """
 
     name: str
@@ -45,10 +46,10 @@ class LabelVectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameStatistics:
-    """How similar the frames of a video are to each other.
+    """Similarity between the frames of a video.
 
     Attributes:
-        count: frames.
+        count: number of frames.
         mean: (E,) mean of their unit vectors.
         near: mean cosine of a frame and the next one, None for a single frame.
         far: mean cosine of any two different frames, None for a single frame.
@@ -87,15 +88,16 @@ class FrameStatistics:
 
 
 def unit_blocks(features: FeatureSequence, project: Project = identity) -> Iterable[FloatArray]:
-    """A video's features as blocks of at most (:data:`BLOCK_TOKENS`, E) unit vectors."""
+    """Yield a video's features as blocks of at most (:data:`BLOCK_TOKENS`, E) unit vectors."""
     for block in features.blocks(BLOCK_TOKENS):
         yield unit(project(block))
 
 
 def check_sizes(labels: Sequence[LabelVectors], size: int) -> None:
-    """
+    """Check that vectors have the dimension of the features.
+
     Raises:
-        FeatureError: vectors of another space.
+        FeatureError: they belong to another space.
     """
     for label in labels:
         found = {len(label.text)} if label.text is not None else set()
