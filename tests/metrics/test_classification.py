@@ -17,7 +17,7 @@ from vtnstream.metrics.classification import (
 )
 
 
-def test_top_k_accuracy_by_hand() -> None:
+def test_top_k_accuracy_equals_hand_computed_values() -> None:
     scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
     targets = np.array([1, 1, 0, 2])  # ranks 1, 2, 3, 3
     assert top_k_accuracy(scores, targets) == 0.25
@@ -26,7 +26,7 @@ def test_top_k_accuracy_by_hand() -> None:
     assert top_k_accuracy(scores, targets, k=99) == 1.0
 
 
-def test_top_k_accuracy_against_sorting() -> None:
+def test_top_k_accuracy_equals_sorting() -> None:
     rng = np.random.default_rng(0)
     scores, targets = rng.normal(size=(200, 12)), rng.integers(0, 12, 200)
     order = np.argsort(-scores, axis=1)
@@ -35,7 +35,7 @@ def test_top_k_accuracy_against_sorting() -> None:
         assert top_k_accuracy(scores, targets, k) == pytest.approx(expected)
 
 
-def test_constant_scores_are_right_for_one_class_only() -> None:
+def test_constant_scores_are_correct_for_one_class_only() -> None:
     assert top_k_accuracy(np.ones((4, 4)), np.arange(4)) == 0.25
 
 
@@ -50,7 +50,9 @@ def test_constant_scores_are_right_for_one_class_only() -> None:
         (np.ones((1, 3)), np.array([1]), 0),
     ],
 )
-def test_top_k_accuracy_refuses_nonsense(scores: np.ndarray, targets: np.ndarray, k: int) -> None:
+def test_top_k_accuracy_refuses_invalid_input(
+    scores: np.ndarray, targets: np.ndarray, k: int
+) -> None:
     with pytest.raises(ValueError):
         top_k_accuracy(scores, targets, k)
 
@@ -84,11 +86,11 @@ def test_t_quantile_agrees_with_tables(confidence: float, degrees: int, t: float
     assert t_quantile(confidence, degrees) == pytest.approx(t, abs=6e-4)
 
 
-def test_t_quantile_meets_the_normal_where_it_takes_over() -> None:
+def test_t_quantile_is_continuous_where_the_normal_replaces_it() -> None:
     assert t_quantile(0.95, 999) == pytest.approx(t_quantile(0.95, 1000), abs=3e-3)
 
 
-def test_mean_interval_by_hand() -> None:
+def test_mean_interval_equals_hand_computed_values() -> None:
     # mean 0.6, standard deviation 0.1, 5 values: 2.776 * 0.1 / sqrt(5) = 0.1242
     values = [0.6 - 0.1, 0.6 + 0.1, 0.6, 0.6 - 0.1, 0.6 + 0.1]
     assert statistics.stdev(values) == pytest.approx(0.1)
@@ -111,7 +113,7 @@ def test_bootstrap_interval_agrees_with_t_on_many_values() -> None:
     assert one == bootstrap_interval(values, resamples=4000)  # the seed is fixed
 
 
-def test_calibration_against_torchmetrics() -> None:
+def test_calibration_error_equals_torchmetrics() -> None:
     import torch
     from torchmetrics.functional.classification import multiclass_calibration_error
 

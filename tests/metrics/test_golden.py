@@ -28,7 +28,7 @@ def frames(runs: list[list[Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("case", GOLDEN["activitynet"])
-def test_activitynet(case: dict[str, Any]) -> None:
+def test_scores_equal_those_of_the_activitynet_script(case: dict[str, Any]) -> None:
     videos = [
         ([Segment(*row) for row in have], [Segment(*row, 1.0) for row in want])
         for have, want in case["videos"]
@@ -39,7 +39,7 @@ def test_activitynet(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", GOLDEN["ms-tcn"])
-def test_ms_tcn(case: dict[str, Any]) -> None:
+def test_scores_equal_those_of_the_ms_tcn_script(case: dict[str, Any]) -> None:
     found = segmentation_scores([(frames(have), frames(want)) for have, want in case["videos"]])
     accuracy, edit, *f1 = case["scores"]
     assert found.frame_accuracy == pytest.approx(accuracy)
@@ -53,7 +53,7 @@ def test_ms_tcn(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", GOLDEN["tmrnet"])
-def test_tmrnet(case: dict[str, Any]) -> None:
+def test_scores_equal_those_of_the_tmrnet_script(case: dict[str, Any]) -> None:
     videos = [(frames(have), frames(want)) for have, want in case["videos"]]
     found = relaxed_phase_scores(videos, 1.0, range(1, 8))
     spreads = (found.accuracy, found.precision, found.recall, found.jaccard)
@@ -62,8 +62,8 @@ def test_tmrnet(case: dict[str, Any]) -> None:
     assert "tmrnet-compat" in found.protocol
 
 
-def test_equal_scores_stand_in_the_order_of_the_script() -> None:
-    """Reversed ``argsort``, whichever order that is on this processor."""
+def test_equal_scores_keep_the_order_of_the_script() -> None:
+    """The order of a reversed ``argsort`` differs between processors."""
     rng = np.random.default_rng(0)
     for _ in range(50):
         scores = rng.integers(1, 4, 30) / 4

@@ -1,5 +1,4 @@
-"""mAP at tIoU against values worked by hand and an independent, slower reading of its
-definition."""
+"""mAP over tIoU, compared with hand-computed values and a slower independent implementation."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ def segment(start: float, end: float, score: float = 1.0, label: str = "a") -> S
     return Segment(start, end, label, score)
 
 
-def test_by_hand() -> None:
+def test_map_equals_hand_computed_values() -> None:
     """One hit, one miss between two hits: precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1."""
     truth = [segment(0, 10), segment(20, 30)]
     predicted = [segment(0, 10, 0.9), segment(50, 60, 0.8), segment(20, 30, 0.7)]
@@ -26,7 +25,7 @@ def test_by_hand() -> None:
     assert scores.average == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
-def test_a_second_hit_falls_through_to_the_next_free_segment() -> None:
+def test_a_second_hit_is_assigned_to_the_next_free_segment() -> None:
     truth = [segment(0, 10), segment(4, 14)]
     predicted = [segment(0, 10, 0.9), segment(1, 11, 0.8)]  # both like the first best
     assert localization_scores([(predicted, truth)], thresholds=[0.5]).average == 1.0
@@ -37,7 +36,7 @@ def test_a_second_hit_falls_through_to_the_next_free_segment() -> None:
     assert swapped.average == 0.5
 
 
-def test_classes_of_the_truth_alone_count() -> None:
+def test_only_true_classes_count() -> None:
     videos = [([segment(0, 1, label="b"), segment(0, 1)], [segment(0, 1)])]
     scores = localization_scores(videos, thresholds=[0.5])
     assert list(scores.average_precision) == ["a"]
@@ -45,7 +44,7 @@ def test_classes_of_the_truth_alone_count() -> None:
     assert localization_scores([([], [segment(0, 1)])], thresholds=[0.5]).average == 0.0
 
 
-def test_segments_twice_and_of_no_length_count() -> None:
+def test_duplicate_and_zero_length_segments_count() -> None:
     truth = [segment(0, 1), segment(0, 1), segment(5, 5), segment(7, 8)]
     found = localization_scores([([segment(0, 1)], truth)], thresholds=[0.5])
     assert found.average == pytest.approx(0.25)
@@ -65,13 +64,13 @@ def test_predictions_in_videos_without_segments_are_false_positives() -> None:
     assert localization_scores(videos, thresholds=[0.5]).average == 0.5
 
 
-def test_a_prediction_finds_nothing_in_another_video() -> None:
+def test_a_prediction_matches_no_segment_of_another_video() -> None:
     videos = [([segment(0, 1)], []), ([], [segment(0, 1)])]
     assert localization_scores(videos, thresholds=[0.5]).average == 0.0
 
 
 @pytest.mark.parametrize("videos", [[], [([segment(0, 1)], [])]])
-def test_nothing_to_find(videos: list[object]) -> None:
+def test_no_true_segments_is_an_error(videos: list[object]) -> None:
     with pytest.raises(ValueError, match="no true segment"):
         localization_scores(videos)  # type: ignore[arg-type]
 
@@ -79,7 +78,7 @@ def test_nothing_to_find(videos: list[object]) -> None:
 def slow_average_precision(
     videos: list[tuple[list[Segment], list[Segment]]], label: str, threshold: float
 ) -> float:
-    """Written from the definition: recall levels one by one, best precision from there on."""
+    """Compute AP from its definition: the best precision at each recall or above."""
     queue = [
         (s.score, v, s) for v, (have, _) in enumerate(videos) for s in have if s.label == label
     ]
@@ -114,7 +113,7 @@ def slow_average_precision(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_sets(seed: int) -> None:
+def test_random_sets_equal_the_definition(seed: int) -> None:
     random = np.random.default_rng(seed)
 
     def some(count: int) -> list[Segment]:
@@ -135,6 +134,6 @@ def test_random_sets(seed: int) -> None:
     assert scores.average == pytest.approx(np.mean(list(scores.mean.values())))
 
 
-def test_temporal_iou() -> None:
+def test_temporal_iou_of_one_span_with_several() -> None:
     got = temporal_iou(0, 10, np.array([0.0, 5, 10, 2]), np.array([10.0, 15, 12, 4]))
     np.testing.assert_allclose(got, [1, 1 / 3, 0, 0.2])

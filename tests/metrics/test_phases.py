@@ -1,4 +1,4 @@
-"""Surgical phase metrics by hand, with their undefined cases."""
+"""Metrics of surgical phases, compared with hand-computed values, with undefined cases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from vtnstream.metrics.phases import phase_scores
 
 
-def test_by_hand() -> None:
+def test_phase_scores_equal_hand_computed_values() -> None:
     scores = phase_scores([("aabb", "aaab"), ("aaaa", "aaaa")])
     assert scores.accuracy.mean == pytest.approx((75 + 100) / 2)
     precision, recall, jaccard = scores.per_phase["a"]
@@ -24,7 +24,7 @@ def test_by_hand() -> None:
     assert "strict" in scores.protocol
 
 
-def test_a_phase_never_predicted() -> None:
+def test_the_precision_of_a_phase_never_predicted_is_left_out() -> None:
     scores = phase_scores([("aa", "ab")])
     precision, recall, jaccard = scores.per_phase["b"]
     assert math.isnan(precision.mean)
@@ -32,11 +32,11 @@ def test_a_phase_never_predicted() -> None:
     assert scores.precision.mean == 50  # of phase a alone
 
 
-def test_a_phase_of_predictions_alone_is_no_phase() -> None:
+def test_a_phase_that_is_only_predicted_is_left_out() -> None:
     assert list(phase_scores([("ac", "aa")]).per_phase) == ["a"]
 
 
 @pytest.mark.parametrize("videos", [[], [("a", "ab")], [("", "")]])
-def test_nothing_to_judge(videos: list[tuple[str, str]]) -> None:
+def test_missing_frames_are_an_error(videos: list[tuple[str, str]]) -> None:
     with pytest.raises(ValueError):
         phase_scores(videos)

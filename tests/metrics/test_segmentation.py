@@ -58,7 +58,7 @@ def test_frame_accuracy_counts_background() -> None:
         ("-", "ab", 0),
     ],
 )
-def test_edit_score_by_hand(predicted: str, truth: str, score: float) -> None:
+def test_edit_score_equals_hand_computed_values(predicted: str, truth: str, score: float) -> None:
     assert edit_score(_spans(predicted), _spans(truth)) == pytest.approx(score, nan_ok=True)
 
 
@@ -80,13 +80,13 @@ def test_edit_score_by_hand(predicted: str, truth: str, score: float) -> None:
         ("--", "--", 0.10, (0, 0, 0)),
     ],
 )
-def test_matches_by_hand(
+def test_matches_equal_hand_computed_counts(
     predicted: str, truth: str, threshold: float, counts: tuple[int, int, int]
 ) -> None:
     assert match_segments(_spans(predicted), _spans(truth), threshold) == SegmentCounts(*counts)
 
 
-def test_a_prediction_is_held_against_its_best_segment_only() -> None:
+def test_a_prediction_is_compared_with_its_best_segment_only() -> None:
     # (0, 6): 6/10 with the first. (6, 11): 4/11 = .36 with the first, 1/6 = .17 with the
     # second, so it is a false positive though the second is free and reaches .1.
     truth = [FrameSpan(0, 10, "a"), FrameSpan(10, 12, "a")]
@@ -94,21 +94,21 @@ def test_a_prediction_is_held_against_its_best_segment_only() -> None:
     assert match_segments(predicted, truth, 0.1) == SegmentCounts(1, 1, 1)
 
 
-def test_segments_in_seconds_are_judged_as_well() -> None:
+def test_segments_in_seconds_are_matched() -> None:
     predicted = [Segment(0.0, 1.5, "a", 0.9)]
     truth = [Segment(0.5, 2.0, "a", 1.0)]  # 1.0 of 2.0 seconds
     assert match_segments(predicted, truth, 0.5) == SegmentCounts(1, 0, 0)
     assert match_segments(predicted, truth, 0.6) == SegmentCounts(0, 1, 1)
 
 
-def test_f1_by_hand() -> None:
+def test_f1_equals_hand_computed_values() -> None:
     assert SegmentCounts(2, 1, 0).f1 == pytest.approx(80)  # P 2/3, R 1
     assert SegmentCounts(0, 3, 0).f1 == 0
     assert SegmentCounts(0, 0, 3).f1 == 0
     assert SegmentCounts().f1 == 0
 
 
-def test_scores_over_videos_by_hand() -> None:
+def test_scores_over_videos_equal_hand_computed_values() -> None:
     scores = segmentation_scores(
         [
             (_frames("aaaabbbbbb"), _frames("aaaaaabbbb")),  # 8 of 10; IoU 4/6 and 4/6; edit 100
@@ -124,7 +124,7 @@ def test_scores_over_videos_by_hand() -> None:
 
 
 def _ms_tcn_f_score(recognized: list[str], truth: list[str], overlap: float) -> SegmentCounts:
-    """MS-TCN's procedure, written out step by step with plain loops."""
+    """Count matches as MS-TCN does, with plain loops."""
     have, want = frame_spans(recognized), frame_spans(truth)
     hits, true_positives, false_positives = [False] * len(want), 0, 0
     for p in have:
@@ -142,7 +142,7 @@ def _ms_tcn_f_score(recognized: list[str], truth: list[str], overlap: float) -> 
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.25, 0.5])
-def test_matches_agree_with_the_written_out_procedure(threshold: float) -> None:
+def test_matches_equal_a_plain_loop_implementation(threshold: float) -> None:
     rng = np.random.default_rng(7)
     for _ in range(100):
         truth = [c for c in rng.choice(list("abc"), 6) for _ in range(rng.integers(1, 9))]

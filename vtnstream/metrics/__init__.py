@@ -1,1 +1,4 @@
-"""Metrics of predictions: classification, localization, segmentation and phases. numpy only."""
+"""Metrics for classification, temporal localization, timeline segmentation and surgical phases.
+
+The package depends on numpy alone.
+"""

@@ -1,4 +1,4 @@
-"""Metrics of whole-video classes. Accuracies are fractions between 0 and 1."""
+"""Metrics of whole-video classification. Accuracies are fractions between 0 and 1."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from vtnstream.types import IndexArray
 
 _NORMAL_FROM = 1000
-"""Degrees of freedom from which Student's t is the normal distribution (to 3 digits)."""
+"""Degrees of freedom from which the normal distribution replaces Student's t; 3 digits agree."""
 
 
 def top_k_accuracy(scores: NDArray[np.floating], targets: IndexArray, k: int = 1) -> float:
-    """Fraction of videos whose class is among the ``k`` best.
+    """Return the fraction of videos whose class is among the ``k`` highest scores.
 
-    Equal scores rank in the order of the classes, so that constant scores do not count as
-    right for every class. With ``k`` of at least K every video is right.
+    Equal scores are ranked by class index, so that constant scores are not correct for every
+    class. With ``k`` >= K the result is 1.
 
     Args:
         scores: (N, K) logits or probabilities.
@@ -28,8 +28,8 @@ def top_k_accuracy(scores: NDArray[np.floating], targets: IndexArray, k: int = 1
         k: at least 1.
 
     Raises:
-        ValueError: no videos, shapes that do not fit, targets outside the classes, scores
-            that are not numbers, or ``k`` below 1.
+        ValueError: there is no video, the shapes do not match, a target is not a class index, a
+            score is NaN, or ``k`` is below 1.
     """
     if scores.ndim != 2 or len(scores) != len(targets) or not len(scores):
         raise ValueError(f"scores {scores.shape} and targets {targets.shape} do not fit")
@@ -48,10 +48,15 @@ def top_k_accuracy(scores: NDArray[np.floating], targets: IndexArray, k: int = 1
 def confusion_matrix(
     targets: IndexArray, predictions: IndexArray, num_classes: int
 ) -> NDArray[np.int64]:
-    """(K, K) int64 counts: row is the true class, column the predicted one.
+    """Return (K, K) int64 counts; the row is the true class, the column the predicted one.
+
+    Args:
+        targets: (N,) class indices.
+        predictions: (N,) class indices.
+        num_classes: K.
 
     Raises:
-        ValueError: lengths differ, or a class lies outside ``[0, num_classes)``.
+        ValueError: the lengths differ, or a class lies outside ``[0, num_classes)``.
     """
     if len(targets) != len(predictions):
         raise ValueError(f"{len(targets)} targets, {len(predictions)} predictions")
@@ -62,7 +67,10 @@ def confusion_matrix(
 
 
 def mean_class_accuracy(confusion: NDArray[np.int64]) -> float:
-    """Mean over the classes that occur of the fraction of their videos that is right.
+    """Return the mean over the classes that occur of the fraction of their videos that is correct.
+
+    Args:
+        confusion: (K, K) counts, row is the true class.
 
     Raises:
         ValueError: no class occurs.
@@ -75,8 +83,8 @@ def mean_class_accuracy(confusion: NDArray[np.int64]) -> float:
 
 
 def baseline_accuracies(confusion: NDArray[np.int64]) -> tuple[float, float]:
-    """What answers without looking get right, as fractions: always the most frequent class, and
-    each class that occurs equally often.
+    """Return the accuracies, as fractions, of two baselines that ignore the video: one always
+    predicts the most frequent class, the other draws from the occurring classes uniformly.
 
     Args:
         confusion: (K, K) counts, row is the true class.
@@ -97,8 +105,10 @@ def _check_classes(classes: IndexArray, num_classes: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MeanInterval:
-    """A mean and the interval that holds the true one with the ``confidence`` asked for.
-    Of a single value the interval is infinite."""
+    """A mean with its confidence interval ``[low, high]``.
+
+    For a single value, the t interval is infinite.
+    """
 
     mean: float
     low: float
@@ -111,11 +121,12 @@ class MeanInterval:
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> MeanInterval:
-    """Mean with Student's t interval: for few, roughly normal values such as accuracies of
-    folds or seeds, which must be independent of each other.
+    """Return the mean with Student's t interval.
+
+    It suits few, roughly normal and independent values, such as accuracies of folds or seeds.
 
     Raises:
-        ValueError: no values, or a confidence outside (0, 1).
+        ValueError: there are no values, or the confidence is outside (0, 1).
     """
     if not values:
         raise ValueError("no values to average")
@@ -130,11 +141,13 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> MeanInte
 def bootstrap_interval(
     values: Sequence[float], confidence: float = 0.95, *, resamples: int = 10_000, seed: int = 0
 ) -> MeanInterval:
-    """Mean with the percentile bootstrap interval: for many values of any distribution, such
-    as right or wrong of each video. Narrow for fewer than about 20 values.
+    """Return the mean with the percentile bootstrap interval.
+
+    It suits many values of any distribution, such as 0 or 1 per video for wrong or correct. For
+    fewer than about 20 values the interval is too narrow.
 
     Raises:
-        ValueError: no values, or a confidence outside (0, 1).
+        ValueError: there are no values, or the confidence is outside (0, 1).
     """
     if not len(values) or not 0 < confidence < 1:
         raise ValueError("needs values, and a confidence between 0 and 1")
@@ -146,10 +159,10 @@ def bootstrap_interval(
 
 
 def t_quantile(confidence: float, degrees: int) -> float:
-    """The t for which Student's distribution has ``confidence`` of its mass in [-t, t].
+    """Return the t for which Student's distribution has ``confidence`` of its mass in [-t, t].
 
     Raises:
-        ValueError: a confidence outside (0, 1), or no degree of freedom.
+        ValueError: the confidence is outside (0, 1), or ``degrees`` is below 1.
     """
     if not 0 < confidence < 1 or degrees < 1:
         raise ValueError(f"no quantile for confidence {confidence}, {degrees} degrees of freedom")
@@ -165,8 +178,8 @@ def t_quantile(confidence: float, degrees: int) -> float:
 
 
 def _t_mass(t: float, degrees: int) -> float:
-    """Mass of Student's distribution in [-t, t]: the finite series of Abramowitz and Stegun,
-    26.7.3 (odd) and 26.7.4 (even degrees of freedom)."""
+    """Return the mass of Student's distribution in [-t, t], by the finite series of Abramowitz and
+    Stegun, 26.7.3 (odd) and 26.7.4 (even degrees of freedom)."""
     angle = math.atan(t / math.sqrt(degrees))
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = degrees % 2
@@ -181,16 +194,16 @@ def _t_mass(t: float, degrees: int) -> float:
 def calibration_error(
     probabilities: NDArray[np.floating], targets: IndexArray, *, num_bins: int = 15
 ) -> float:
-    """Expected calibration error: over bins of confidence, the mean distance between how sure
-    the best class was and how often it was right, weighted by videos.
+    """Return the expected calibration error: the mean over bins of confidence of the difference
+    between accuracy and confidence, weighted by the number of videos in the bin.
 
     Args:
         probabilities: (N, K), rows summing to 1.
         targets: (N,) class indices.
-        num_bins: equal bins of [0, 1].
+        num_bins: number of equal bins of [0, 1].
 
     Raises:
-        ValueError: no videos, shapes that do not fit, or values that are no probabilities.
+        ValueError: there are no videos, the shapes do not match, or a value is outside [0, 1].
     """
     if probabilities.ndim != 2 or len(probabilities) != len(targets) or not len(targets):
         raise ValueError(f"probabilities {probabilities.shape}, targets {targets.shape}")

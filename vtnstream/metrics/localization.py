@@ -1,16 +1,16 @@
 """Mean average precision of segments at thresholds of temporal IoU, as ActivityNet defines it
 (``eval_detection.py`` of its repository).
 
-For each class over all videos: predictions in order of score, each takes the free true segment of
-its video with the highest tIoU, or the next best one that is free, as long as that reaches the
-threshold; else it is a false positive, also in a video without true segments. Precision is made
-monotone and integrated over every step of recall (all points, as VOC from 2011 on). The mean goes
-over the classes of the truth alone, of which ``background`` is none. All values are fractions
-between 0 and 1.
+For each class, the predictions of all videos are visited in order of score. A prediction is
+assigned to the unassigned true segment of its video with the highest tIoU that reaches the
+threshold; without one it is a false positive, also in a video without true segments. Precision
+is made monotone and integrated over every step of recall (all points, as VOC does since 2011).
+The mean is taken over the true classes without ``background``. All values are fractions between
+0 and 1.
 
-The numbers are those of that script: its thresholds (``linspace``, so .9 is a little less), equal
-scores in the order of ``argsort`` reversed (which differs between processors), true segments that
-stand twice count twice, and those of no length count too.
+The numbers equal those of that script, including its details: thresholds from ``linspace`` (that
+of .9 is slightly below 0.9), equal scores in the order of a reversed ``argsort`` (which differs
+between processors), and duplicate and zero-length true segments, which all count.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from vtnstream.labels import BACKGROUND
 from vtnstream.metrics.segmentation import Labelled
 
 ACTIVITYNET_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
-"""tIoU .5:.05:.95, the mean over which is ActivityNet's number."""
+"""tIoU .5:.05:.95; ActivityNet's score is the mean of the mAP over them."""
 
 THUMOS_THRESHOLDS = tuple(np.linspace(0.3, 0.7, 5).tolist())
 
 
 class ScoredSpan(Labelled, Protocol):
-    """A predicted segment: :class:`vtnstream.types.Segment`."""
+    """A predicted segment with a score, such as :class:`vtnstream.types.Segment`."""
 
     @property
     def score(self) -> float: ...
@@ -40,10 +40,10 @@ class ScoredSpan(Labelled, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalizationScores:
-    """Average precisions.
+    """Average precisions, as fractions.
 
     Attributes:
-        average_precision: label -> threshold -> AP, for the labels of the truth.
+        average_precision: label -> threshold -> AP, for the true labels.
         mean: threshold -> mean over those labels.
         average: mean over all thresholds.
     """
@@ -58,15 +58,16 @@ def localization_scores(
     *,
     thresholds: Sequence[float] = ACTIVITYNET_THRESHOLDS,
 ) -> LocalizationScores:
-    """mAP over videos.
+    """Return the mAP over videos.
 
     Args:
-        videos: for each its predicted and its true segments, either of which may be empty; in
-            the order of the predictions' file, which decides between equal scores.
+        videos: the predicted and the true segments of each video, either of which may be empty.
+            Their order should be that of the prediction file, because it decides between equal
+            scores.
         thresholds: tIoU thresholds.
 
     Raises:
-        ValueError: no true segment at all, no threshold, or scores that are no numbers.
+        ValueError: there is no true segment or no threshold, or a score is NaN.
     """
     if not thresholds:
         raise ValueError("no tIoU threshold")
@@ -98,8 +99,13 @@ def _average_precisions(
     wanted: Sequence[Sequence[Labelled]],
     thresholds: Sequence[float],
 ) -> list[float]:
-    """AP of one class at each threshold; predictions in order of score, with the number of
-    their video."""
+    """Return the AP of one class at each threshold.
+
+    Args:
+        predicted: (index of the video, segment) in order of score.
+        wanted: the true segments of each video.
+        thresholds: tIoU thresholds.
+    """
     count = sum(map(len, wanted))
     if not predicted:
         return [0.0] * len(thresholds)
@@ -125,7 +131,14 @@ def _average_precisions(
 def temporal_iou(
     start: float, end: float, starts: NDArray[np.float64], ends: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """tIoU of one span with each of N: (N,). Of two spans of no length it is not a number."""
+    """Return the (N,) tIoU of one span with each of N spans; NaN between two spans of zero length.
+
+    Args:
+        start: start of the span.
+        end: its end.
+        starts: (N,) starts.
+        ends: (N,) ends.
+    """
     shared = np.clip(np.minimum(end, ends) - np.maximum(start, starts), 0, None)
     union = (ends - starts) + (end - start) - shared
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -133,7 +146,12 @@ def temporal_iou(
 
 
 def _integrated(hits: NDArray[np.bool_], count: int) -> float:
-    """Area under the monotone precision-recall curve."""
+    """Return the area under the monotone precision-recall curve.
+
+    Args:
+        hits: (P,) whether each prediction, in order of score, is a true positive.
+        count: number of true segments.
+    """
     right = np.cumsum(hits)
     precision = np.concatenate([[0.0], right / np.arange(1, len(hits) + 1), [0.0]])
     recall = np.concatenate([[0.0], right / count, [1.0]])

@@ -1,13 +1,14 @@
-"""Metrics of surgical phases. Published numbers follow protocols that are not comparable
-(Funke et al., "Metrics Matter in Surgical Phase Recognition", 2023), so the one used travels
-with the numbers.
+"""Metrics of surgical phases under the strict protocol.
 
-``strict``: no tolerance around transitions. In each video, precision, recall and Jaccard of
-every phase that occurs in its truth; a precision of a phase never predicted is undefined and
-left out, as MATLAB's nanmean leaves it out. Mean and standard deviation over videos for each
-phase, then over phases; accuracy is the mean over videos. All values are percentages. Deviations
-are given both ways: numpy's (population) and MATLAB's (sample). The relaxed protocol is in
-:mod:`vtnstream.metrics.relaxed_phases`.
+Published numbers follow protocols that are not comparable (Funke et al., "Metrics Matter in
+Surgical Phase Recognition", 2023), so results name their protocol.
+
+``strict`` allows no tolerance around transitions. For each video, precision, recall and Jaccard
+are computed for every phase that occurs in its truth. The precision of a phase that is never
+predicted is undefined and left out, as by MATLAB's nanmean. Mean and standard deviation are
+taken over videos for each phase, then over phases; accuracy is the mean over videos. All values
+are percentages. Deviations are given both as numpy's (population) and as MATLAB's (sample). The
+relaxed protocol is in :mod:`vtnstream.metrics.relaxed_phases`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ PROTOCOL = (
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Mean and standard deviation; not a number where nothing was defined.
+    """Mean and standard deviation; NaN where no value was defined.
 
     Attributes:
-        mean: of the defined values.
+        mean: mean of the defined values.
         deviation: of the population (divided by n).
         sample_deviation: of a sample (divided by n - 1), as MATLAB's ``std``; 0 for one value.
     """
@@ -40,13 +41,13 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class PhaseScores:
-    """Scores over videos.
+    """Scores over videos, in percent.
 
     Attributes:
         accuracy: over videos.
         precision, recall, jaccard: over the means of the phases.
         per_phase: phase -> its (precision, recall, jaccard) over videos.
-        protocol: how they were made, in words.
+        protocol: description of the protocol.
     """
 
     accuracy: Spread
@@ -60,13 +61,13 @@ class PhaseScores:
 def phase_scores(
     videos: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]],
 ) -> PhaseScores:
-    """Accuracy, precision, recall and Jaccard.
+    """Return accuracy, precision, recall and Jaccard under the strict protocol.
 
     Args:
-        videos: for each the predicted and the true phase of its frames.
+        videos: the predicted and the true phase of each frame, for each video.
 
     Raises:
-        ValueError: no video, one without frames, or different numbers of them.
+        ValueError: there is no video, a video has no frames, or its two sequences differ in length.
     """
     if not videos:
         raise ValueError("no video to judge")
@@ -101,13 +102,13 @@ def phase_scores(
 
 
 def spreads_of(rows: Sequence[tuple[float, float, float]]) -> tuple[Spread, Spread, Spread]:
-    """Precision, recall and Jaccard of one phase over videos."""
+    """Return the spreads over videos of precision, recall and Jaccard of one phase."""
     first, second, third = zip(*rows, strict=True)
     return spread(first), spread(second), spread(third)
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and deviations of the values that are numbers."""
+    """Return mean and deviations of the values that are not NaN."""
     known = np.array([value for value in values if value == value])
     if not len(known):
         return Spread(float("nan"), float("nan"))

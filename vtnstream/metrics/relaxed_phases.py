@@ -1,11 +1,12 @@
-"""Surgical phases with tolerance around transitions, as the M2CAI challenge's MATLAB code counts
-and TMRNet and its successors publish (``Evaluate.m`` of TMRNet's repository).
+"""Metrics of surgical phases with tolerance around transitions, as the M2CAI challenge's MATLAB
+code computes them and TMRNet and its successors publish them (``Evaluate.m`` of TMRNet's
+repository).
 
-Within 10 s after a phase begins, the phase before it counts as right, and within 10 s before its
-end the phase after it. Phases 4 to 7 of Cholec80 may also be taken for the one two places on.
-Numbers so made cannot be compared with strict ones. That code applies what it finds in the last
-10 s of a phase to the first 10 s (a mask that is shorter than what it indexes), and values above
-100 % are cut to 100 %: both are kept here, as published numbers contain them.
+In the first 10 s of a phase, the previous phase counts as correct, and in its last 10 s the next
+phase does. For phases 4 to 7 of Cholec80 the phase two positions away is accepted as well. These
+numbers cannot be compared with strict ones. Two errors of that code are kept, because published
+numbers contain them: the tolerance found in the last 10 s of a phase is applied to its first 10
+s (a mask shorter than the array that it indexes), and values above 100 % are cut to 100 %.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ CHOLEC80_PHASES = (
     "CleaningCoagulation",
     "GallbladderRetraction",
 )
-"""In the order of their numbers, which the rules rest on."""
+"""The phases in the order of their numbers, on which the tolerances depend."""
 
 _TOLERANCE_SECONDS = 10
 _NO_PHASE = 1000
 _LATE = {6: (-1, -2), 7: (-1, -2)}
 _EARLY = {4: (1, 2), 5: (1, 2), 6: (1, 2), 7: (1, 2)}
-"""Phase -> differences from its number that are tolerated after its start and before its end."""
+"""Phase -> differences from its number that are tolerated after its start (``_LATE``) and before
+its end (``_EARLY``)."""
 
 Numbers = NDArray[np.int64]
 
@@ -46,16 +48,16 @@ def relaxed_phase_scores(
     frames_per_second: float,
     phases: Sequence[Hashable] = CHOLEC80_PHASES,
 ) -> PhaseScores:
-    """Accuracy, precision, recall and Jaccard with 10 s of tolerance.
+    """Return accuracy, precision, recall and Jaccard with 10 s of tolerance, in percent.
 
     Args:
-        videos: for each the predicted and the true phase of its frames; frames whose truth is no
-            phase are left out, and a prediction that is none is wrong.
-        frames_per_second: of the frames.
+        videos: the predicted and the true phase of each frame, for each video. Frames whose true
+            label is not in ``phases`` are left out; a predicted label that is not is wrong.
+        frames_per_second: rate of the frames.
         phases: in the order in which they follow each other.
 
     Raises:
-        ValueError: different numbers of frames, or no frame with a true phase.
+        ValueError: the two sequences of a video differ in length, or no frame has a true phase.
     """
     places = {phase: number for number, phase in enumerate(phases, 1)}
     tolerance = round(_TOLERANCE_SECONDS * frames_per_second)
@@ -96,7 +98,8 @@ def relaxed_phase_scores(
 def _numbered(
     predicted: Sequence[Hashable], truth: Sequence[Hashable], places: dict[Hashable, int]
 ) -> tuple[Numbers, Numbers]:
-    """(T,) numbers from 1 of the predicted and the true phases of the frames that have one."""
+    """Return the (T,) numbers, from 1, of the predicted and true phases, for frames with a true
+    one."""
     if len(predicted) != len(truth):
         raise ValueError(f"{len(predicted)} predicted phases for {len(truth)} frames")
     want = np.array([places.get(label, 0) for label in truth], np.int64)
@@ -105,7 +108,7 @@ def _numbered(
 
 
 def _tolerated(difference: Numbers, want: Numbers, tolerance: int) -> Numbers:
-    """(T,) predicted minus true number, 0 where it is tolerated."""
+    """Return the (T,) difference of predicted and true number, set to 0 where it is tolerated."""
     found = difference.copy()
     edges = np.flatnonzero(np.diff(want)) + 1
     for first, stop in zip([0, *edges], [*edges, len(want)], strict=True):

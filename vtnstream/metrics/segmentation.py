@@ -1,13 +1,13 @@
-"""Metrics of timelines as MS-TCN defines them (Abu Farha and Gall, CVPR 2019; ``eval.py`` of
-its repository). All values are percentages.
+"""Metrics of timelines as MS-TCN defines them (Abu Farha and Gall, CVPR 2019; ``eval.py`` of its
+repository). All values are percentages.
 
-Where neither truth nor prediction has a segment, the edit score is not a number, as there, and
-neither is its mean; F1 of no segment at all is 0. Where only the truth has none, that script
-stops with an error, and here each predicted segment is a false positive.
+Frame accuracy counts the frames of all videos together, background included. The edit score is a
+mean over videos. Segmental F1 counts true and false positives of all videos together. Edit score
+and F1 ignore segments labelled background.
 
-Frame accuracy counts all frames of all videos together, background included. The edit score
-is a mean over videos. Segmental F1 counts hits and misses of all videos together. Segments
-labelled background take part in neither.
+For a video without predicted and true segments the edit score is NaN, as in that script, and so
+is the mean over videos; F1 without any segments is 0. For a video with predicted but no true
+segments that script fails; here each predicted segment is a false positive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ THRESHOLDS = (0.10, 0.25, 0.50)
 
 
 class Labelled(Protocol):
-    """A span of time with a label: :class:`vtnstream.types.Segment`, or frames here."""
+    """A span of time with a label: :class:`vtnstream.types.Segment` or :class:`FrameSpan`."""
 
     @property
     def start(self) -> float: ...
@@ -40,7 +40,7 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FrameSpan:
-    """Frames ``[start, end)`` of one label."""
+    """The frames ``[start, end)``, which have one label."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class FrameSpan:
 
 @dataclass(frozen=True, slots=True)
 class SegmentCounts:
-    """Hits and misses of segments, which add up over videos."""
+    """Numbers of correct, wrong and missed segments; the counts of several videos can be added."""
 
     true_positives: int = 0
     false_positives: int = 0
@@ -64,7 +64,7 @@ class SegmentCounts:
 
     @property
     def f1(self) -> float:
-        """Percent; 0 where there was nothing to find or nothing was found."""
+        """F1 in percent; 0 without any true positive."""
         whole = 2 * self.true_positives + self.false_positives + self.false_negatives
         return 100.0 * 2 * self.true_positives / whole if whole else 0.0
 
@@ -74,10 +74,10 @@ class SegmentationScores:
     """Percentages over a set of videos.
 
     Attributes:
-        frame_accuracy: of all frames.
-        edit: mean over videos; not a number where one of them is empty on both sides.
+        frame_accuracy: over all frames.
+        edit: mean over videos; NaN if one of them has neither predicted nor true segments.
         f1: tIoU threshold -> F1.
-        num_empty: videos in which neither truth nor prediction has a segment.
+        num_empty: number of videos with neither predicted nor true segments.
         edit_of_others: mean edit score over the other videos.
     """
 
@@ -91,7 +91,7 @@ class SegmentationScores:
 def frame_spans(
     labels: Sequence[Hashable], ignore: Collection[Hashable] = (BACKGROUND,)
 ) -> list[FrameSpan]:
-    """Stretches of equal labels, without those to ignore."""
+    """Return the runs of equal labels, without the labels in ``ignore``."""
     spans: list[FrameSpan] = []
     start = 0
     for i in range(1, len(labels) + 1):
@@ -103,10 +103,10 @@ def frame_spans(
 
 
 def frame_accuracy(predicted: Sequence[Hashable], truth: Sequence[Hashable]) -> float:
-    """Percent of the frames whose label is right, background included.
+    """Return the percentage of frames whose label is correct, background included.
 
     Raises:
-        ValueError: no frames, or different numbers of them.
+        ValueError: there are no frames, or the two sequences differ in length.
     """
     right, count = _right_frames(predicted, truth)
     if not count:
@@ -115,11 +115,11 @@ def frame_accuracy(predicted: Sequence[Hashable], truth: Sequence[Hashable]) -> 
 
 
 def edit_score(predicted: Sequence[Labelled], truth: Sequence[Labelled]) -> float:
-    """Segmental edit score: 100 x (1 - Levenshtein distance of the two sequences of labels /
-    length of the longer). Not a number where both are empty.
+    """Return the segmental edit score: 100 x (1 - Levenshtein distance of the two label sequences /
+    length of the longer). It is NaN if both are empty.
 
     Args:
-        predicted: segments of one video in order, background left out.
+        predicted: segments of one video in order of time, without background.
         truth: its true segments.
     """
     longer = max(len(predicted), len(truth))
@@ -137,15 +137,15 @@ def edit_score(predicted: Sequence[Labelled], truth: Sequence[Labelled]) -> floa
 def match_segments(
     predicted: Sequence[Labelled], truth: Sequence[Labelled], threshold: float
 ) -> SegmentCounts:
-    """Judge the segments of one video at one tIoU threshold.
+    """Count the correct, wrong and missed segments of one video at one tIoU threshold.
 
-    In order of time, each predicted segment is held against the true segment of its label
-    with the highest tIoU (of equal ones the first): a hit where that reaches ``threshold``
-    and was not hit before, else a false positive. True segments never hit are false
-    negatives. Without true segments every prediction is a false positive.
+    In order of time, each predicted segment is compared with the true segment of its label with
+    the highest tIoU (the first of equal ones). It is a true positive if that reaches
+    ``threshold`` and the true segment has no match yet, else a false positive. True segments
+    without a match are false negatives.
 
     Args:
-        predicted: segments of one video in order, background left out.
+        predicted: segments of one video in order of time, without background.
         truth: its true segments.
         threshold: tIoU between 0 and 1.
     """
@@ -157,7 +157,7 @@ def match_segments(
         if not same.any():
             continue
         shared = np.minimum(segment.end, ends) - np.maximum(segment.start, starts)
-        # Where two spans meet, their hull is their union; where not, ``shared`` is negative.
+        # The hull of overlapping spans is their union; ``shared`` is negative for the others.
         union = np.maximum(segment.end, ends) - np.minimum(segment.start, starts)
         overlap = np.where(same, shared / np.where(union > 0, union, 1), -np.inf)
         best = int(overlap.argmax())
@@ -173,15 +173,15 @@ def segmentation_scores(
     ignore: Collection[Hashable] = (BACKGROUND,),
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> SegmentationScores:
-    """Frame accuracy, edit score and F1 over videos.
+    """Return frame accuracy, edit score and F1 over videos.
 
     Args:
-        videos: for each the predicted and the true labels of its frames.
+        videos: the predicted and the true label of each frame, for each video.
         ignore: labels that make no segments.
         thresholds: tIoU thresholds of F1.
 
     Raises:
-        ValueError: no frames at all, or a video with different numbers of them.
+        ValueError: there are no frames, or the two sequences of a video differ in length.
     """
     right = count = 0
     edits: list[float] = []
