@@ -1,4 +1,4 @@
-"""A confusion matrix as an image."""
+"""Images of confusion matrices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
-def test_shares_of_a_row_are_its_shades() -> None:
+def test_cell_colours_follow_shares_of_the_row() -> None:
     labels = ["sitting", "standing"]
     whole = pixels(confusion_image(labels, [[10, 0], [0, 10]]))
     mixed = pixels(confusion_image(labels, [[5, 5], [0, 10]]))

@@ -1,4 +1,4 @@
-"""The picture of a training shows what is in the numbers."""
+"""Images of training curves show the values given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 def places(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """(N, 2) rows and columns of a color, below the legend."""
+    """Return the (N, 2) rows and columns of the pixels of a color below the legend."""
     found = np.argwhere((picture == color).all(-1))
     return found[found[:, 0] > 100]
 
@@ -50,12 +50,12 @@ def test_one_panel_without_scores_and_two_colors_for_two_curves() -> None:
 @pytest.mark.parametrize(
     "curve", [[(1, 0.7)], [(1, math.nan), (2, math.inf)], [(1, 1.0), (2, math.nan), (3, 1.0)], []]
 )
-def test_curves_that_hardly_are(curve: list[tuple[float, float]]) -> None:
+def test_degenerate_curves_are_drawn(curve: list[tuple[float, float]]) -> None:
     assert pixels(training_curves({"training": curve}, {})).shape[2] == 3
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 100), (0, 1e-4), (-3.2, 7.9), (0.693, 0.694)])
-def test_ticks_are_few_and_inside(low: float, high: float) -> None:
+def test_ticks_are_few_and_inside_the_range(low: float, high: float) -> None:
     ticks = _ticks(low, high)
     assert 4 <= len(ticks) <= 11
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)

@@ -1,1 +1,1 @@
-"""Pictures for people: what a model looked at."""
+"""Images of results for people: attention, confusion matrices and training curves."""

@@ -1,5 +1,8 @@
-"""Attention as a picture (paper Fig. 3): frames in a row, under each a bar, warm where [CLS]
-looked long and cold where it did not, and the whole video's curve below."""
+"""Draw the attention of [CLS] over a video as an image, as in Fig. 3 of the VTN paper.
+
+The image shows a row of frames, below each frame a bar whose height and colour give its
+attention, and below them the curve of the whole video.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ def attention_picture(
     values: Sequence[float],
     curve: Curve,
 ) -> bytes:
-    """PNG bytes.
+    """Return the image as PNG bytes.
 
     Args:
-        stills: K pictures (h, w, 3) uint8 of one height, None where there was none.
-        times: their K times in seconds.
-        values: attention at each, as a multiple of even attention.
-        curve: the whole video's.
+        stills: K images (h, w, 3) uint8 of one height; None where none could be decoded.
+        times: (K,) times in seconds.
+        values: (K,) attention at these times, as a multiple of uniform attention.
+        curve: attention over the whole video.
     """
     from PIL import Image, ImageDraw
 
@@ -67,7 +70,7 @@ def attention_picture(
 
 
 def _draw_curve(draw: object, curve: Curve, peak: float, box: tuple[int, int, int]) -> None:
-    """One column a pixel: height and colour follow the square root, as in the terminal."""
+    """Draw one column per pixel; height and colour follow the square root, as in the terminal."""
     left, top, right = box
     bottom = top + _CURVE_HEIGHT
     for x, value in enumerate(resampled(curve, right - left), left):

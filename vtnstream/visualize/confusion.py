@@ -1,4 +1,4 @@
-"""A confusion matrix as an image: rows are the truth, columns the answers."""
+"""Draw a confusion matrix as an image; rows are true classes, columns predicted ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 _CELL, _MARGIN, _TITLE, _LETTER, _SCALE = 46, 12, 22, 7, 2
 _LONGEST = 24
-"""Letters of a label that are shown."""
+"""Maximum number of characters of a label that are shown."""
 _BACKGROUND, _INK, _FULL = (255, 255, 255), (51, 51, 51), (31, 119, 180)
 
 
 def confusion_image(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> bytes:
-    """Return PNG bytes. A cell is as dark as its share of its row, which is written in it in
-    percent.
+    """Return the image as PNG bytes.
+
+    Each cell shows its percentage of its row, and the colour follows the percentage.
 
     Args:
         labels: K names.
@@ -24,7 +25,7 @@ def confusion_image(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> b
     names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in labels]
     room = _MARGIN + _LETTER * max(map(len, names))
     size = _CELL * len(names)
-    # Names of columns stand upright above them, as long as those of the rows.
+    # Column names are rotated by 90 degrees and need the same space as the row names.
     width, height = room + size + _MARGIN, _TITLE + room + size + _MARGIN
     image = Image.new("RGB", (width * _SCALE, height * _SCALE), _BACKGROUND)
     draw = ImageDraw.Draw(image)

@@ -1,4 +1,4 @@
-"""A training as a picture: losses on the left, scores of the held-out videos on the right."""
+"""Draw a training run as an image: losses on the left, validation scores on the right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 460, 300, 56, 30, 34, 24
 _BACKGROUND, _INK, _FAINT = "#ffffff", "#333333", "#e2e2e2"
 _COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#7f7f7f", "#8c564b")
 _SCALE = 2
-"""Pixels a unit: lines are smooth on any screen."""
+"""Pixels per unit of the layout; 2 keeps lines smooth on high-resolution screens."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -19,12 +19,12 @@ Points = Sequence[tuple[float, float]]
 def training_curves(
     losses: Mapping[str, Points], scores: Mapping[str, Points], best: int | None = None
 ) -> bytes:
-    """PNG bytes.
+    """Return the image as PNG bytes.
 
     Args:
-        losses: name -> (epoch, value) of each curve; values that are not finite break it.
-        scores: the same, from 0 to 100.
-        best: the epoch that was kept, marked in both.
+        losses: name -> (epoch, value) of each curve; a value that is not finite interrupts it.
+        scores: name -> (epoch, value) of each curve, in percent.
+        best: the epoch whose weights were kept; a vertical line marks it in both panels.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -41,7 +41,7 @@ def training_curves(
 
 
 class _Panel:
-    """Axes and their curves."""
+    """One pair of axes with its curves."""
 
     def __init__(
         self, draw: Any, left: int, curves: Mapping[str, Points], span: tuple[float, float] | None
@@ -52,17 +52,17 @@ class _Panel:
         epochs = [x for x, _ in points] or [1.0]
         self.first, self.last = min(epochs), max(*epochs, min(epochs) + 1)
         values = [y for _, y in points] or [0.0, 1.0]
-        self.low, self.high = span or _around(min(values), max(values))
+        self.low, self.high = span or _axis_range(min(values), max(values))
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point of the data stands in the picture."""
+        """Return the pixel coordinates of a data point."""
         left, top, right, bottom = self.box
         across = left + (x - self.first) / (self.last - self.first) * (right - left)
         down = bottom - (y - self.low) / (self.high - self.low) * (bottom - top)
         return across * _SCALE, down * _SCALE
 
     def paint(self, title: str, best: int | None) -> None:
-        """Everything of the panel."""
+        """Draw title, axes, the mark of the best epoch, curves and legend."""
         left, top, right, bottom = self.box
         self.text((left, 8), title, _INK)
         for value in _ticks(self.low, self.high):
@@ -81,7 +81,8 @@ class _Panel:
             right -= self.draw.textlength(name) / _SCALE + 10
 
     def line(self, curve: Points, color: str) -> None:
-        """One curve, broken where it is no number; a point alone is a dot."""
+        """Draw one curve, interrupted at values that are not finite; an isolated point becomes a
+        dot."""
         run: list[tuple[float, float]] = []
         for x, y in [*curve, (0.0, math.nan)]:
             if math.isfinite(y):
@@ -97,19 +98,19 @@ class _Panel:
             run = []
 
     def text(self, at: tuple[float, float], text: str, color: str, anchor: str = "la") -> None:
-        """Text at a place in units."""
+        """Write text at a position in layout units."""
         place = (at[0] * _SCALE, at[1] * _SCALE)
         self.draw.text(place, text, fill=color, anchor=anchor)
 
 
-def _around(low: float, high: float) -> tuple[float, float]:
-    """A little more than the values take; losses start at 0 where that is near."""
+def _axis_range(low: float, high: float) -> tuple[float, float]:
+    """Return the axis range: that of the values with a margin, or from 0 if ``low`` is near 0."""
     room = (high - low) * 0.06 or max(abs(high), 1.0) * 0.06
     return (0.0 if 0 <= low < 0.5 * high else low - room), high + room
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to eight round numbers."""
+    """Return four to nine round numbers in the range."""
     step = 10 ** math.floor(math.log10((high - low) / 4))
     step *= next(m for m in (5, 2.5, 2, 1) if (high - low) / (step * m) >= 4 or m == 1)
     first = math.ceil(low / step)
