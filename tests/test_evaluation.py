@@ -1,4 +1,4 @@
-"""Evaluation by hand: what the tables say of answers whose faults are known."""
+"""Metrics of predictions with known errors, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def clip(name: str, label: str, **scores: float) -> Judged:
     return Judged(video, classes=tuple(ClassScore(k, v) for k, v in ranked))
 
 
-def test_classes() -> None:
+def test_class_metrics_equal_hand_computed_values() -> None:
     got = evaluate_classes(
         [
             clip("1", "a", a=0.8, b=0.1, c=0.1),
@@ -37,7 +37,7 @@ def test_classes() -> None:
         ]
     )
     assert got.metrics["top1"] == 75
-    assert "top5" not in got.metrics  # with so few classes it says nothing
+    assert "top5" not in got.metrics  # always 100 % with so few classes
     assert got.metrics["mean_class_accuracy"] == 75
     assert got.per_class["a"] == {"videos": 2, "accuracy": 50.0}
     assert got.confusion["counts"][0][:2] == [1, 1]
@@ -48,7 +48,7 @@ def test_classes() -> None:
     json.dumps(got.document(), allow_nan=False)
 
 
-def test_scores_of_the_best_classes_alone_are_not_calibrated() -> None:
+def test_truncated_scores_have_no_calibration_error() -> None:
     got = evaluate_classes([clip("1", "a", a=0.5)])
     assert "calibration_error" not in got.metrics
     assert "no calibration" in got.notes[0]
@@ -59,7 +59,7 @@ def timeline(truth: list[tuple[float, float, str]], said: list[Segment], end: fl
     return Judged(AnnotatedVideo(Path("v.mp4"), items), None, end, (), tuple(said))
 
 
-def test_segments() -> None:
+def test_timeline_metrics_equal_hand_computed_values() -> None:
     truth = [(0.0, 10.0, "x"), (10.0, 20.0, "y")]
     said = [Segment(0, 12, "x", 0.9), Segment(12, 20, "y", 0.8)]
     got = evaluate_segments([timeline(truth, said, 20.0)], phases=True)
@@ -73,7 +73,7 @@ def test_segments() -> None:
     assert any("strict" in note for note in got.notes)
 
 
-def test_frames_without_a_label_are_left_out_where_asked_for() -> None:
+def test_unlabelled_frames_are_left_out_on_request() -> None:
     truth = [(0.0, 10.0, "x"), (15.0, 20.0, "y")]
     said = [Segment(0, 12, "x", 0.9), Segment(12, 20, "y", 0.8)]
     judged = [timeline(truth, said, 20.0)]
@@ -104,7 +104,7 @@ def test_videos_without_segments_and_unknown_ones_count() -> None:
     assert got.metrics["mAP@0.5"] == 50 and got.metrics["frame_accuracy"] == 100
 
 
-def test_background_is_never_a_class_of_map() -> None:
+def test_background_is_no_class_of_map() -> None:
     truth = [(0.0, 10.0, "x"), (10.0, 20.0, "background")]
     said = [Segment(0, 10, "x", 0.9), Segment(10, 20, "background", 0.8)]
     got = evaluate_segments([timeline(truth, said, 20.0)])
@@ -113,7 +113,7 @@ def test_background_is_never_a_class_of_map() -> None:
         evaluate_segments([timeline(truth[1:], said, 20.0)])
 
 
-def test_empty_against_empty_is_said() -> None:
+def test_a_note_says_that_a_video_is_empty_on_both_sides() -> None:
     judged = [timeline([(0.0, 10.0, "x")], [Segment(0, 10, "x", 1)], 10.0), timeline([], [], 5.0)]
     got = evaluate_segments(judged)
     assert math.isnan(got.metrics["edit"]) and got.metrics["edit_of_others"] == 100
@@ -138,7 +138,7 @@ def test_phases_strict_and_relaxed_with_both_deviations() -> None:
     assert any("phase_relaxed is left out" in note for note in other.notes)
 
 
-def test_annotations_end_where_they_say() -> None:
+def test_the_annotated_length_limits_the_comparison() -> None:
     item = Annotation("x", FrameCount(0), FrameCount(30))
     video = AnnotatedVideo(Path("v.mp4"), (item,), length=FrameCount(60))
     judged = Judged(video, Fraction(15), 99.0, (), (Segment(0, 2, "x", 1.0),))
@@ -146,7 +146,7 @@ def test_annotations_end_where_they_say() -> None:
     assert evaluate_segments([judged], frames_per_second=15).metrics["frame_accuracy"] == 100
 
 
-def test_frames_need_a_rate() -> None:
+def test_annotations_in_frames_need_a_rate() -> None:
     item = Annotation("x", FrameCount(0), FrameCount(50))
     video = AnnotatedVideo(Path("v.mp4"), (item,))
     said = (Segment(0, 2, "x", 1.0),)
@@ -157,7 +157,7 @@ def test_frames_need_a_rate() -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "document", "array", "lines"])
-def test_our_own_results_are_read_back(tmp_path: Path, kind: str) -> None:
+def test_own_reports_are_read(tmp_path: Path, kind: str) -> None:
     one, two = report(input="/films/one.mkv"), report(input="two.mp4", segments=())
     if kind == "folder":
         path = tmp_path
@@ -185,7 +185,7 @@ def test_our_own_results_are_read_back(tmp_path: Path, kind: str) -> None:
     assert found.of(Path("three.mp4")) is None
 
 
-def test_activitynet_results(tmp_path: Path) -> None:
+def test_activitynet_results_are_read(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     item = {"label": "x", "score": 0.5, "segment": [1, 2.5]}
     path.write_text(json.dumps({"version": "1", "results": {"abc": [item]}, "external_data": {}}))
@@ -200,14 +200,14 @@ def test_activitynet_results(tmp_path: Path) -> None:
         read_predictions(path)
 
 
-def test_predictions_that_are_none(tmp_path: Path) -> None:
+def test_files_without_predictions_are_refused(tmp_path: Path) -> None:
     for name, text in (("a.json", "{"), ("b.json", "[]"), ("c.jsonl", "7\n")):
         (tmp_path / name).write_text(text)
         with pytest.raises(ReportError, match=name):
             read_predictions(tmp_path / name)
 
 
-def test_frames_have_a_confusion_a_majority_and_chance() -> None:
+def test_frame_metrics_include_confusion_majority_and_chance() -> None:
     truth = [(0.0, 15.0, "x"), (15.0, 20.0, "y")]
     said = [Segment(0, 17, "x", 0.9), Segment(17, 20, "y", 0.8)]
     got = evaluate_segments([timeline(truth, said, 20.0)])
@@ -218,7 +218,7 @@ def test_frames_have_a_confusion_a_majority_and_chance() -> None:
     assert got.per_class["y"]["frame accuracy"] == pytest.approx(60)
 
 
-def test_classes_have_a_majority_and_chance() -> None:
+def test_class_metrics_include_majority_and_chance() -> None:
     videos = [
         clip("a", "x", x=0.9, y=0.1),
         clip("b", "x", x=0.6, y=0.4),

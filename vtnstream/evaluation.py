@@ -1,7 +1,8 @@
-"""Evaluate reports on the annotations of a dataset, by the field's definitions.
+"""Evaluate reports against the annotations of a dataset, by the field's definitions.
 
-Classes of videos: top-1 and top-5, per class, confusion, calibration. Timelines: mAP at tIoU,
-frame accuracy, edit and F1@{10,25,50}, and surgical precision, recall and Jaccard per phase.
+Whole-video classes: top-1, top-5, accuracy per class, confusion matrix and calibration error.
+Timelines: mAP over tIoU thresholds, frame accuracy, edit score, F1@{10,25,50}, and precision,
+recall and Jaccard per surgical phase.
 """
 
 from __future__ import annotations
@@ -38,27 +39,27 @@ from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.timecode import FrameCount
 from vtnstream.types import ClassScore, FrameIndex, Segment, VideoInfo, seconds_of_frame
 
-FEWEST_FOR_TOP5 = 10
-"""Classes from which on top-5 says something: with five, every answer is right."""
+_MIN_CLASSES_FOR_TOP5 = 10
+"""Number of classes from which top-5 is reported; with five classes it is always 100 %."""
 
 FRAMES_PER_SECOND = 10
-"""Frames a second at which timelines are compared, where nothing else is asked for."""
+"""Default rate, in frames per second, at which timelines are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One video: what was annotated and what was said of it.
+    """Annotation and prediction of one video.
 
     Attributes:
         video: the annotated video.
-        rate: its frame rate, for annotations in frames where nothing better is known.
-        seconds: its length, where the annotations do not say it.
-        classes: predicted for the whole video, best first.
-        segments: predicted for its parts.
-        info: its header, for annotations in frames.
-        frames: numbers of its frames, for the same.
-        is_annotated: False for a video that the annotations do not name: its segments are false
-            positives of mAP, and it has no part in other metrics.
+        rate: frame rate, which converts annotations in frames if ``info`` is not known.
+        seconds: length, used if the annotations do not state one.
+        classes: predicted classes of the whole video, best first.
+        segments: predicted segments.
+        info: stream properties, which convert annotations in frames.
+        frames: frame index, which converts annotations in frames of variable-rate video.
+        is_annotated: False for a video without annotations: its segments are false positives of
+            mAP, and other metrics leave it out.
     """
 
     video: AnnotatedVideo
@@ -71,10 +72,10 @@ class Judged:
     is_annotated: bool = True
 
     def truth(self) -> list[Segment]:
-        """The annotated segments in seconds, in order of time.
+        """Return the annotated segments in seconds, in order of time.
 
         Raises:
-            AnnotationError: frames are given and the video's rate is unknown.
+            AnnotationError: the annotations are in frames, and the video's frame rate is unknown.
         """
         found = []
         for item in self.video.annotations:
@@ -105,7 +106,7 @@ class Judged:
 
     @property
     def length(self) -> float | None:
-        """Seconds of the video: what the annotations say, else the video itself."""
+        """Length in seconds, from the annotations if they state it, else ``seconds``."""
         if self.video.length is not None:
             return self._seconds(self.video.length)
         return self.seconds
@@ -116,11 +117,13 @@ class Evaluation:
     """Numbers of one evaluation.
 
     Attributes:
-        metrics: name -> value; accuracies, F1, edit, mAP and phase scores in percent.
-        intervals: name -> (low, high), 95 %, over videos, where videos are judged one by one.
+        metrics: name -> value; accuracies, F1, edit, mAP and phase scores are percentages.
+        intervals: name -> (low, high), the 95 % interval over videos, for metrics that are means
+            over videos.
         per_class: label -> name -> value.
-        confusion: (K, K) counts of videos, or of frames, with its labels; row is the truth.
-        notes: protocols and what was left out, in words.
+        confusion: ``counts`` (K, K) of videos or frames, and the K ``labels``; row is the true
+            class.
+        notes: protocols used and metrics left out, in words.
     """
 
     metrics: Mapping[str, float]
@@ -130,7 +133,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Plain JSON data; what is no number is null."""
+        """Return plain JSON data, in which numbers that are not finite are null."""
         plain: dict[str, Any] = _plain(dataclasses.asdict(self))
         return plain
 
@@ -144,14 +147,15 @@ def _plain(value: Any) -> Any:
 
 
 def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Evaluation:
-    """Classes of whole videos.
+    """Evaluate whole-video classification.
 
     Args:
         videos: each with one annotated class and scored classes.
-        labels: all classes there are; those of the truth and of the answers are added.
+        labels: all known classes; annotated and predicted ones are added.
 
     Raises:
-        AnnotationError: no video, or one whose class cannot be told.
+        AnnotationError: there is no video, a video has no predicted classes, or it is annotated
+            with none or several classes.
     """
     if not videos:
         raise AnnotationError("no video to evaluate")
@@ -174,7 +178,7 @@ def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Ev
         "top1": 100 * top_k_accuracy(scores, targets, 1),
         "mean_class_accuracy": 100 * mean_class_accuracy(confusion),
     }
-    if len(names) >= FEWEST_FOR_TOP5:
+    if len(names) >= _MIN_CLASSES_FOR_TOP5:
         metrics["top5"] = 100 * top_k_accuracy(scores, targets, 5)
     metrics["majority"], metrics["chance"] = (100 * x for x in baseline_accuracies(confusion))
     if whole:
@@ -206,17 +210,17 @@ def evaluate_segments(
     phases: bool = False,
     unlabelled: str = "background",
 ) -> Evaluation:
-    """Timelines.
+    """Evaluate timelines.
 
     Args:
-        videos: each with annotated and predicted segments, in the order of the predictions.
-        frames_per_second: at which frame-wise metrics look.
-        phases: surgical metrics as well.
-        unlabelled: frames without a true segment are ``background``, or left out of frame-wise
-            metrics (``ignore``).
+        videos: each with annotated and predicted segments, in the order of the prediction file.
+        frames_per_second: rate at which frame-wise metrics sample the timelines.
+        phases: also compute the metrics of surgical phases.
+        unlabelled: frames outside all true segments count as ``background``, or frame-wise metrics
+            leave them out (``ignore``).
 
     Raises:
-        AnnotationError: no video, or no true segment but ``background``.
+        AnnotationError: there is no true segment other than ``background``.
     """
     pairs = [
         ([replace(s, label=normal_form(s.label)) for s in v.segments], v.truth()) for v in videos
@@ -254,11 +258,11 @@ def evaluate_segments(
 
 
 Frames = Sequence[tuple[list[str], list[str]]]
-"""For each video the predicted and the true labels of its frames."""
+"""The predicted and the true label of each frame, for each video."""
 
 
 def _add_segmentation(frames: Frames, metrics: dict[str, float]) -> list[str]:
-    """Frame accuracy, edit and F1 into the table; returns what needs saying of them."""
+    """Add frame accuracy, edit score and F1 to ``metrics``; return notes about them."""
     found = segmentation_scores(frames)
     metrics["frame_accuracy"] = found.frame_accuracy
     metrics["edit"] = found.edit
@@ -275,8 +279,8 @@ def _add_segmentation(frames: Frames, metrics: dict[str, float]) -> list[str]:
 def _add_frames(
     frames: Frames, metrics: dict[str, float], per_class: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
-    """Mean over the classes, majority and chance of frames into the tables; returns their
-    confusion with its labels."""
+    """Add mean class accuracy, baselines and per-class accuracy of frames to the tables; return the
+    confusion matrix with its labels."""
     truth = [label for _, labels in frames for label in labels]
     said = [label for labels, _ in frames for label in labels]
     if not truth:
@@ -302,7 +306,7 @@ def _add_frames(
 def _add_phases(
     frames: Frames, rate: float, metrics: dict[str, float], per_class: dict[str, dict[str, float]]
 ) -> list[str]:
-    """Surgical metrics into the tables; returns how they were made."""
+    """Add the metrics of surgical phases to the tables; return notes about their protocols."""
     found = phase_scores(frames)
     _add_spreads(found, "phase", metrics)
     for label, spreads in found.per_phase.items():
@@ -341,8 +345,8 @@ def _frames(
     rate: float,
     ignore: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """Predicted and true labels in the middle of each frame of the comparison; with ``ignore``
-    only of frames inside a true segment."""
+    """Return predicted and true labels at the centre of each frame; with ``ignore`` only for frames
+    inside a true segment."""
     end = judged.length or max([s.end for s in (*truth, *predicted)], default=0.0)
     times = (np.arange(max(round(end * rate), 1)) + 0.5) / rate
     if ignore:
@@ -354,7 +358,7 @@ def _frames(
 
 
 def _at(segments: Sequence[Segment], times: np.ndarray[Any, Any]) -> list[str]:
-    """The label at each time; where several lie, that of the highest score."""
+    """Return the label at each time; among overlapping segments the highest score wins."""
     labels = [BACKGROUND] * len(times)
     for segment in sorted(segments, key=lambda s: s.score):
         first, stop = np.searchsorted(times, [segment.start, segment.end], side="left")

@@ -1,5 +1,8 @@
-"""Stored answers of a model, ours or of others, to be judged again: a folder of JSON reports,
-one report or an array of them, JSON lines, or ActivityNet's results."""
+"""Read stored predictions, of this or another tool, for evaluation.
+
+A source is a folder of JSON reports, a file with one report or an array of them, JSON lines, or
+a result file in ActivityNet's format.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,15 @@ from vtnstream.types import ClassScore, FrameIndex, Report, Segment, VideoInfo
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was predicted for one video; ``segments`` is None where no timeline was made."""
+    """Prediction for one video.
+
+    Attributes:
+        classes: classes of the whole video, best first.
+        segments: the timeline; None if none was made.
+        seconds: length of the video.
+        info: stream properties, if the source states them.
+        frames: index of the video's frames, if the source contains it.
+    """
 
     classes: tuple[ClassScore, ...] = ()
     segments: tuple[Segment, ...] | None = None
@@ -41,11 +52,12 @@ class Prediction:
 
 
 class Predictions:
-    """Predictions by the video they are of.
+    """Predictions of several videos, found by the video's path or name.
 
     Attributes:
-        source: where they were read.
-        whole: they are one result file of a data set: every video in it counts, annotated or not.
+        source: file or folder from which they were read.
+        whole: whether the source is one result file of a dataset, in which each video counts,
+            annotated or not.
     """
 
     def __init__(self, source: Path, found: dict[str, Prediction], *, whole: bool = False) -> None:
@@ -65,11 +77,13 @@ class Predictions:
         return self._found[name]
 
     def name_of(self, video: Path) -> str | None:
-        """Under which name a video was predicted: its path as it was named, else its name, else
-        its name without suffix (and without ``v_``).
+        """Return the name under which the source lists a video, or None.
+
+        The path as given is tried first, then the file name, then the name without suffix, then
+        without the prefix ``v_``.
 
         Raises:
-            ReportError: several videos of this name were predicted.
+            ReportError: several predictions have that name.
         """
         if str(video) in self._found:
             return str(video)
@@ -84,22 +98,22 @@ class Predictions:
         return None
 
     def of(self, video: Path) -> Prediction | None:
-        """The prediction of a video, see :meth:`name_of`."""
+        """Return the prediction of a video (found as in :meth:`name_of`), or None."""
         name = self.name_of(video)
         return None if name is None else self._found[name]
 
     def place(self, name: str | None) -> int:
-        """Position of a prediction in its file; behind the last where there is none."""
+        """Return the position of a prediction in its source; None comes after all others."""
         return len(self._places) if name is None else self._places[name]
 
     def others(self, videos: Iterable[Path]) -> list[str]:
-        """Names of the predictions that are of none of these videos."""
+        """Return the names of the predictions that belong to none of these videos."""
         taken = {self.name_of(video) for video in videos}
         return [name for name in self._found if name not in taken]
 
 
 def _is_file(name: str, video: Path) -> bool:
-    """Whether a prediction names this very file, by another path."""
+    """Return whether a prediction names the same file under another path."""
     try:
         return os.path.samefile(name, video)
     except OSError:
@@ -107,10 +121,10 @@ def _is_file(name: str, video: Path) -> bool:
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """All predictions in a file or folder.
+    """Read all predictions of a file or folder.
 
     Raises:
-        ReportError: unreadable, or nothing of a known kind in it.
+        ReportError: the source is unreadable, not of a known format, or empty.
     """
     source, whole = Path(path), False
     if source.is_dir():
@@ -141,7 +155,7 @@ def _load(path: Path) -> Any:
 
 
 def _document(path: Path) -> tuple[dict[str, Prediction], bool]:
-    """Predictions, and whether they are one result file of ActivityNet."""
+    """Return the predictions, and whether the file is one result file of ActivityNet."""
     document = _load(path)
     if isinstance(document, dict) and isinstance(document.get("results"), dict):
         return _activitynet(path, document["results"]), True
@@ -177,7 +191,7 @@ def _activitynet(path: Path, results: dict[str, Any]) -> dict[str, Prediction]:
 
 
 def _json_lines(path: Path) -> dict[str, Prediction]:
-    """``segment`` events gathered into the ``result`` event that follows them."""
+    """Read JSON lines; ``segment`` events are added to the ``result`` event that follows them."""
     waiting: dict[str, list[Any]] = {}
     found: dict[str, Prediction] = {}
     try:
