@@ -1,4 +1,4 @@
-"""The architectures that a config can name, and how they are built."""
+"""Build the architectures that a config can name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vtnstream.models.vtn.model import VTN
 
 VideoModel = VTN | ViViT
 
-ARCHITECTURES: dict[str, Callable[[ModelConfig, nn.Module | None], VideoModel]] = {
+_ARCHITECTURES: dict[str, Callable[[ModelConfig, nn.Module | None], VideoModel]] = {
     "vtn": VTN,
     "vivit": ViViT,
 }
 
 
 def build_model(config: ModelConfig, backbone: nn.Module | None = None) -> VideoModel:
-    """The untrained model of a config.
+    """Build an untrained model from a config.
 
     Args:
         config: architecture, backbone, encoder and heads.
@@ -29,11 +29,11 @@ def build_model(config: ModelConfig, backbone: nn.Module | None = None) -> Video
     Raises:
         ModelError: no model can be built from the config.
     """
-    return ARCHITECTURES[config.architecture](config, backbone)
+    return _ARCHITECTURES[config.architecture](config, backbone)
 
 
 def require_vtn(model: VideoModel, what: str) -> VTN:
-    """The model itself, if it is a VTN.
+    """Return the model itself, if it is a VTN.
 
     Args:
         model: any model.

@@ -24,7 +24,7 @@ from vtnstream.models.torch_internals.lazy_compiler import import_light
 from vtnstream.optional import install_command
 from vtnstream.registry import suggestion
 
-RESERVED_ARGUMENTS = frozenset(
+_RESERVED_ARGUMENTS = frozenset(
     {
         "num_classes",
         "pretrained",
@@ -50,7 +50,7 @@ def _timm() -> Any:
 
 
 def list_backbones(pattern: str = "") -> list[str]:
-    """Names of timm models that match ``pattern`` (shell wildcards; empty lists all)."""
+    """Return the names of timm models that match ``pattern`` (shell wildcards; empty lists all)."""
     timm = _timm()
 
     return list(timm.list_models(pattern))
@@ -101,7 +101,7 @@ def _check(config: BackboneConfig) -> None:
     """Check that timm has a model of this name and that no argument is reserved."""
     timm = _timm()
 
-    reserved = RESERVED_ARGUMENTS & set(config.arguments)
+    reserved = _RESERVED_ARGUMENTS & set(config.arguments)
     if reserved:
         raise ModelError(f"backbone argument {', '.join(sorted(reserved))} is set by vtnstream")
     name = config.name.partition(".")[0]
@@ -116,7 +116,7 @@ def _shown(arguments: Mapping[str, Any]) -> str:
 
 
 def num_features(backbone: nn.Module) -> int:
-    """D, the size of the feature vector of a frame.
+    """Return D, the size of the feature vector of a frame.
 
     Raises:
         ModelError: the module has no such attribute.
@@ -129,7 +129,8 @@ def num_features(backbone: nn.Module) -> int:
 
 
 def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
-    """The preprocessing that a backbone was trained with: size, crop, interpolation, mean, std.
+    """Return the preprocessing that a backbone was trained with: size, crop, interpolation,
+    mean, std.
 
     They come from timm's pretrained config and the arguments (``img_size``).
 
@@ -165,7 +166,7 @@ def native_preprocess(config: BackboneConfig) -> PreprocessConfig:
 
 
 def layer_depths(backbone: nn.Module) -> dict[str, int]:
-    """Index of the layer of each parameter, by the parameter's name.
+    """Return the index of the layer of each parameter, by the parameter's name.
 
     Raises:
         ModelError: timm does not know the layers of this backbone.
@@ -244,7 +245,7 @@ def _find_weights(source: str | Path) -> Path:
 
 
 def _classifier_names(backbone: nn.Module) -> tuple[str, ...]:
-    """Names of the modules that ``num_classes=0`` removed from the model."""
+    """Return the names of the modules that ``num_classes=0`` removed from the model."""
     config = getattr(backbone, "pretrained_cfg", None) or {}
     names = config.get("classifier") or ()
     names = (names,) if isinstance(names, str) else tuple(names)
@@ -254,7 +255,7 @@ def _classifier_names(backbone: nn.Module) -> tuple[str, ...]:
 
 
 def untracked_buffers(module: nn.Module) -> bool:
-    """Whether the module has buffers that are not in its state dict."""
+    """Return whether the module has buffers that are not in its state dict."""
     held = set(module.state_dict())
     return any(name not in held for name, _ in module.named_buffers())
 

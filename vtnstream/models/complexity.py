@@ -24,7 +24,7 @@ from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 
-REFERENCE_PADDING = 36
+_REFERENCE_PADDING = 36
 """The reference pads tokens, including [CLS], to a multiple of twice its window of 18 (17 to 36,
 251 to 252); the paper's tables count the padded tokens."""
 
@@ -58,12 +58,12 @@ class Products:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable weights; shared ones are counted once."""
+    """Return the number of trainable weights; shared ones are counted once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def count_products(run: Callable[..., Any], *inputs: Tensor) -> Products:
-    """Multiply-adds of one call of a model, as it runs.
+    """Return the multiply-adds of one call of a model, as it runs.
 
     Args:
         run: a module in evaluation mode, or one of its methods.
@@ -78,7 +78,7 @@ def count_products(run: Callable[..., Any], *inputs: Tensor) -> Products:
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up torch's formulas for each operator that is called."""
+    """Add up torch's formulas for each operator that is called."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -98,7 +98,8 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_vtn_products(model: VTN, num_frames: int, *, views: int = 1) -> Products:
-    """Multiply-adds of one video in the reference implementation, which the paper counts.
+    """Return the multiply-adds of one video in the reference implementation, which the paper
+    counts.
 
     It pads tokens and computes global keys and values for all of them; vtnstream does neither.
 
@@ -113,24 +114,25 @@ def count_vtn_products(model: VTN, num_frames: int, *, views: int = 1) -> Produc
 
 
 def count_vivit_products(model: ViViT) -> Products:
-    """Multiply-adds of a ViViT for one clip, as it runs; its paper counts no padding."""
+    """Return the multiply-adds of a ViViT for one clip, as it runs; its paper counts no padding."""
     size, frames = model.config.preprocess.size, model.vivit.num_frames
     clip = torch.empty(1, frames, 3, size, size, device="meta")
     return count_products(copy.deepcopy(model).to("meta").eval(), clip)
 
 
 def count_frame_products(model: VTN) -> Products:
-    """Multiply-adds of the backbone for one frame."""
+    """Return the multiply-adds of the backbone for one frame."""
     size = model.config.preprocess.size
     backbone = copy.deepcopy(model.backbone).to("meta").eval()
     return count_products(backbone, torch.empty(1, 3, size, size, device="meta"))
 
 
 def count_encoder_products(model: VTN, num_frames: int) -> Products:
-    """Multiply-adds of the temporal encoder; see :func:`count_vtn_products`. Attention counts only
-    tokens without padding: their windows, their attention to [CLS], and that of [CLS] to all."""
+    """Return the multiply-adds of the temporal encoder; see :func:`count_vtn_products`.
+    Attention counts only tokens without padding: their windows, their attention to [CLS], and
+    that of [CLS] to all."""
     tokens = 1 + num_frames
-    padded = -(-tokens // REFERENCE_PADDING) * REFERENCE_PADDING
+    padded = -(-tokens // _REFERENCE_PADDING) * _REFERENCE_PADDING
     encoder = model.temporal_encoder
     if not isinstance(encoder, TemporalEncoder):
         raise UsageError(f"products of {model.config.temporal.kind} are not counted by formula")
@@ -150,8 +152,10 @@ def count_encoder_products(model: VTN, num_frames: int) -> Products:
 
 
 def _pairs_seen(attention: LongformerSelfAttention, num_tokens: int) -> float:
-    """Pairs of tokens that attend to each other, averaged over the heads. With dilation ``step``
-    there are ``step`` interleaved sequences."""
+    """Return the number of pairs of tokens that attend to each other, averaged over the heads.
+
+    With dilation ``step`` there are ``step`` interleaved sequences.
+    """
     if attention.window is None:
         return num_tokens**2
     reach = attention.window // 2
@@ -163,12 +167,13 @@ def _pairs_seen(attention: LongformerSelfAttention, num_tokens: int) -> float:
 
 
 def _pairs_in_band(num_tokens: int, reach: int) -> int:
-    """Ordered pairs of tokens at most ``reach`` apart, including each token with itself."""
+    """Return the number of ordered pairs of tokens at most ``reach`` apart, including each token
+    with itself."""
     reach = min(reach, max(num_tokens - 1, 0))
     return num_tokens * (2 * reach + 1) - reach * (reach + 1)
 
 
 def _linear_products(module: nn.Module | None) -> int:
-    """Multiply-adds of all linear layers of a module for one token."""
+    """Return the multiply-adds of all linear layers of a module for one token."""
     parts = module.modules() if module is not None else ()
     return sum(p.in_features * p.out_features for p in parts if isinstance(p, nn.Linear))

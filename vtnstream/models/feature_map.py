@@ -1,4 +1,4 @@
-"""An inner feature map of an image network as a frame's feature vector."""
+"""Make a feature vector of a feature map inside an image network."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from torch import Tensor, nn
 
 
 class FeatureMap(nn.Module):
-    """Keeps where in the frame something is, which global pooling throws away: small
-    frames through a small network then tell a cut from a moving camera.
+    """Use a feature map of an image network as features that keep positions in the frame.
+
+    Global pooling discards positions. With them, small frames through a small network suffice to
+    tell a cut from a moving camera.
 
     Args:
         body: frames (N, 3, H, W) to a list of one map (N, C, h, w).
         channels: C.
-        grid: rows and columns that the map is averaged to; a map of that size stays as it is.
-        projection: size of a linear layer and LayerNorm behind it, 0 for neither.
-        thumbnail: rows and columns of the frame itself, appended to its features; none if
-            empty.
+        grid: rows and columns that the map is averaged to; a map of that size is used as it is.
+        projection: size of a linear layer and LayerNorm after it, 0 for neither.
+        thumbnail: rows and columns of the downscaled frame that is appended to its features; empty
+            appends none.
 
     Attributes:
-        num_features: D, C x rows x columns or ``projection``, and 3 numbers for each place of
-            the thumbnail.
+        num_features: D, C x rows x columns or ``projection``, and 3 numbers for each cell of the
+            thumbnail.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class FeatureMap(nn.Module):
             self.projection.extend([nn.Linear(flat, projection), nn.LayerNorm(projection)])
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, D)."""
+        """Map (N, 3, H, W) to (N, D)."""
         (found,) = self.body(frames)  # (N, C, h, w)
         cells = F.adaptive_avg_pool2d(found, self.grid).flatten(1)  # (N, C * rows * columns)
         features: Tensor = self.projection(cells)

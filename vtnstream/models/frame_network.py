@@ -22,11 +22,11 @@ class FrameNetwork(nn.Module):
         self.dtype = dtype
 
     def prepare(self, pixels: Tensor) -> Tensor:
-        """Pixels (N, H, W, 3) uint8 to the backbone's input (N, 3, H, W), channels last."""
+        """Convert pixels (N, H, W, 3) uint8 to the backbone's input (N, 3, H, W), channels last."""
         normal: Tensor = self.normalize(pixels)
         return normal.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 -> (N, D) float32."""
+        """Map pixels (N, H, W, 3) uint8 to features (N, D) float32."""
         features: Tensor = self.backbone(self.prepare(pixels))  # (N, D)
         return features.float()

@@ -1,4 +1,4 @@
-"""Heads: the class of the whole video, and the class of each token."""
+"""Build the heads: the class of the whole video, and the class of each token."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from vtnstream.models.vtn.tcn import TcnHead
 
 
 def build_mlp_head(config: HeadConfig, hidden_size: int) -> nn.Sequential | None:
-    """The paper's head on [CLS] (section 3.3), or None without labels.
+    """Build the paper's head on [CLS] (section 3.3), or return None without labels.
 
-    ``LayerNorm(D) -> Linear(D, mlp_dim) -> GELU -> Dropout -> Linear(mlp_dim, classes)``;
-    the linear layers are parts 1 and 4, as in the published checkpoint. With ``linear`` it is one
+    ``LayerNorm(D) -> Linear(D, mlp_dim) -> GELU -> Dropout -> Linear(mlp_dim, classes)``; the
+    linear layers are parts 1 and 4, as in the published checkpoint. With ``linear`` it is one
     linear layer.
     """
     if not config.labels:
@@ -35,7 +35,7 @@ def build_mlp_head(config: HeadConfig, hidden_size: int) -> nn.Sequential | None
 def build_dense_head(
     config: HeadConfig, temporal: TemporalConfig, hidden_size: int
 ) -> nn.Linear | TcnHead | None:
-    """The head on each token, or None without dense labels.
+    """Build the head on each token, or return None without dense labels.
 
     It is one linear layer, without a LayerNorm because the encoder ends with one. The head of a
     ``tcn`` refines its result in stages.

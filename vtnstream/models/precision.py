@@ -36,15 +36,15 @@ def resolve_dtype(name: str, device: torch.device | str) -> str:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether ``device`` has instructions for products of bfloat16: CUDA since Ampere, AMX or
-    AVX512-BF16."""
+    """Return whether ``device`` has instructions for products of bfloat16: CUDA since Ampere,
+    AMX or AVX512-BF16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= _FIRST_CUDA_BFLOAT16
     return any(cpu_has(feature) for feature in ("amx_tile", "avx512_bf16"))
 
 
 def is_slow(dtype: str, device: torch.device) -> bool:
-    """Whether ``device`` only emulates ``dtype``, which is correct but slow."""
+    """Return whether ``device`` only emulates ``dtype``, which is correct but slow."""
     if dtype == "bfloat16":
         return not has_fast_bfloat16(device)
     return dtype == "float16" and device.type == "cpu" and not cpu_has("amx_fp16")

@@ -27,17 +27,17 @@ def _read() -> dict[str, ModelConfig]:
 
 
 def presets() -> dict[str, ModelConfig]:
-    """All presets by name: configs without labels, for untrained models."""
+    """Return all presets by name: configs without labels, for untrained models."""
     return dict(_read())
 
 
 def is_preset(name: str) -> bool:
-    """Whether ``name`` is a preset or an alias of one."""
+    """Return whether ``name`` is a preset or an alias of one."""
     return ALIASES.get(name, name) in _read()
 
 
 def preset(name: str) -> ModelConfig:
-    """The preset of this name or alias.
+    """Return the preset of this name or alias.
 
     Raises:
         UsageError: there is none; the message lists the names.

@@ -1,10 +1,9 @@
-"""``resnet10t`` of timm without importing timm, which takes longer than the bundled model takes for
-a minute of video.
+"""``resnet10t`` of timm, built without importing timm.
 
-Modules have timm's names and order, and give bit-identical results. Training uses timm's own.
-
-Source: He et al. 2015 (arXiv 1512.03385); the stem of three convolutions and the averaged
-shortcuts are those of He et al. 2018 (arXiv 1812.01187), ResNet-C and ResNet-D.
+The import would take longer than the bundled model takes for a minute of video. Modules have
+timm's names and order, and give bit-identical results. Training uses timm's own. Source: He et
+al. 2015 (arXiv 1512.03385); the stem of three convolutions and the averaged shortcuts are those
+of He et al. 2018 (arXiv 1812.01187), ResNet-C and ResNet-D.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def small_resnet(config: BackboneConfig) -> FeatureMap | None:
 
 
 def _sizes(values: object) -> list[int]:
-    """The numbers if all are positive integers, else an empty list."""
+    """Return the numbers if all are positive integers, else an empty list."""
     if not isinstance(values, (list, tuple)):
         return []
     sizes = [value for value in values if type(value) is int and value > 0]
@@ -77,7 +76,7 @@ class SmallResNet(nn.Module):
         self.num_stages = len(channels)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) -> one map (N, C, h, w)."""
+        """Map (N, 3, H, W) to one map (N, C, h, w)."""
         found = F.relu(self.bn1(self.conv1(frames)), inplace=True)
         found = F.max_pool2d(found, 3, 2, 1)
         for number in range(1, self.num_stages + 1):
@@ -105,7 +104,7 @@ class _Block(nn.Module):
             )
 
     def forward(self, found: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
+        """Map (N, C, H, W) to (N, width, H / stride, W / stride)."""
         shortcut = found if self.downsample is None else self.downsample(found)
         inner = F.relu(self.bn1(self.conv1(found)), inplace=True)
         inner = self.bn2(self.conv2(inner))

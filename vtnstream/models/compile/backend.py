@@ -39,15 +39,17 @@ class Backend(Protocol):
     """A compiler. It has no state."""
 
     def missing(self, device: torch.device) -> str | None:
-        """Why it cannot run on ``device``, and what to install; None if it can. Imports nothing
-        heavy."""
+        """Return why it cannot run on ``device`` and what to install; None if it can.
+
+        Heavy libraries are not imported.
+        """
 
     def versions(self) -> dict[str, str]:
-        """Versions of the libraries, other than torch, that an engine depends on."""
+        """Return the versions of the libraries, other than torch, that an engine depends on."""
 
     def export(self, network: FrameNetwork, pixels: Tensor) -> ExportedProgram:
-        """The network in the form that the compiler takes, for batches of the shape of ``pixels``
-        (N, H, W, 3)."""
+        """Export the network in the form that the compiler takes, for batches of the shape of
+        ``pixels`` (N, H, W, 3)."""
 
     def build(self, program: ExportedProgram, folder: Path, threads: int) -> None:
         """Compile, and write the files of the engine. Runs in a child process.
@@ -75,7 +77,7 @@ class Backend(Protocol):
 
 
 def get_backend(name: str) -> Backend:
-    """The compiler of this name.
+    """Return the compiler of this name.
 
     Raises:
         UsageError: the name is unknown.
@@ -86,7 +88,7 @@ def get_backend(name: str) -> Backend:
 
 
 def export_quietly(module: torch.nn.Module, example: Tensor) -> ExportedProgram:
-    """``torch.export`` without its warnings, which do not help users."""
+    """Call ``torch.export`` and suppress its warnings, which do not help users."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         return torch.export.export(module, (example,))

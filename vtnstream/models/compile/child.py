@@ -98,8 +98,11 @@ def _hand_over(network: FrameNetwork, pixels: Tensor, path: Path) -> None:
 
 
 def _environment(working: Path) -> dict[str, str]:
-    """Environment of the child. All files that compilers write and load stay in our directory: by
-    default they are in the system's temporary one, where other users can place files."""
+    """Return the environment of the child.
+
+    All files that compilers write and load stay in our directory: by default they are in the
+    system's temporary one, where other users can place files.
+    """
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
@@ -130,7 +133,7 @@ def _reason(log: bytes, code: int) -> str:
 
 
 def main() -> None:
-    """Entry point of the child; arguments are ``backend working-folder engine-folder threads``."""
+    """Run the child process; its arguments are ``backend working-folder engine-folder threads``."""
     backend, working, folder, threads = sys.argv[1:]
     warnings.simplefilter("ignore")
     # The parent has just written it into a folder that only this user can read.

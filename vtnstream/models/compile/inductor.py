@@ -21,7 +21,7 @@ from vtnstream.models.torch_internals.aoti_library import CompiledLibrary
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-LIBRARY = "model.so"
+_LIBRARY = "model.so"
 _KERNELS = (".cubin", ".hsaco")
 """Suffixes of GPU kernels, which the library reads from its own folder."""
 _CALL_OF_PYTHON = "aoti_torch_proxy_executor_call_function("
@@ -56,7 +56,7 @@ class Inductor:
             # torch links against the toolkit's stub of the driver only if the variable is set; the
             # stub may be in a folder that linkers do not search.
             os.environ["CUDA_HOME"] = str(home)
-        library = compile_library(program, folder / "made" / LIBRARY, threads)
+        library = compile_library(program, folder / "made" / _LIBRARY, threads)
         for source in library.parent.glob("*.cpp"):
             # Operations that exist only in Python need an executor, which the library does not get.
             if _CALL_OF_PYTHON in source.read_text():
@@ -72,11 +72,12 @@ class Inductor:
     def load(
         self, folder: Path, network: FrameNetwork, device: torch.device, workers: int
     ) -> Engine:
-        return CompiledLibrary(folder / LIBRARY, device, workers)
+        return CompiledLibrary(folder / _LIBRARY, device, workers)
 
 
 def _toolkit() -> Path | None:
-    """Folder of a CUDA toolkit with all headers; torch's own packages have only some of them."""
+    """Return the folder of a CUDA toolkit with all headers; torch's packages have only some of
+    them."""
     compiler = shutil.which("nvcc")
     places = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
     if not places:

@@ -30,7 +30,7 @@ from vtnstream.optional import install_command, require
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-PROGRAM = "model.pt2"
+_PROGRAM = "model.pt2"
 EXTRA = "tensorrt"
 _DISTRIBUTIONS = ("torch-tensorrt", "tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 
@@ -72,7 +72,7 @@ class TensorRT:
         )
         torch_tensorrt.save(
             compiled,
-            str(folder / PROGRAM),
+            str(folder / _PROGRAM),
             output_format="exported_program",
             arg_inputs=list(examples),
             pickle_protocol=4,  # engines beyond 4 GB
@@ -86,10 +86,10 @@ class TensorRT:
             # It prints a traceback before it raises, and torch 2.11 warns about its own files.
             with redirect_stderr(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                backbone = torch_tensorrt.load(str(folder / PROGRAM)).module()
+                backbone = torch_tensorrt.load(str(folder / _PROGRAM)).module()
         except Exception as error:  # other versions raise many kinds of error
             first = str(error).strip().partition("\n")[0]
-            raise EngineError(f"{folder / PROGRAM}: cannot be loaded ({first})") from error
+            raise EngineError(f"{folder / _PROGRAM}: cannot be loaded ({first})") from error
         lock = threading.Lock()
 
         def run(pixels: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class TensorRT:
 
 
 def compile_options(compile_program: Callable[..., Any], example: Tensor) -> dict[str, Any]:
-    """Options of ``torch_tensorrt.dynamo.compile`` that keep what the network computes.
+    """Return the options of ``torch_tensorrt.dynamo.compile`` that preserve the network's results.
 
     From 2.11 on, ``attn_bias_is_causal`` is True unless it is given: an additive attention bias
     (BEiT's relative positions) would be taken for a causal mask. Older versions do not know it.
@@ -150,5 +150,5 @@ def _library() -> Any:
 
 
 def _input(network: FrameNetwork, pixels: Tensor) -> Tensor:
-    """Input of the engine: (N, 3, H, W), channels first in memory as well."""
+    """Return the input of the engine: (N, 3, H, W), channels first in memory as well."""
     return network.prepare(pixels).contiguous()

@@ -19,10 +19,10 @@ from vtnstream.models.io.checkpoint import read_config
 from vtnstream.models.io.description import config_facts
 
 CARD_FILE = "README.md"
-TRAINING_FILE = "train.json"
+_TRAINING_FILE = "train.json"
 """Written by ``vtnstream train`` beside a model. Only its results go into the card, since its
 settings name files on the machine of the author."""
-LARGEST_FILE = 10 * 2**20
+_LARGEST_FILE = 10 * 2**20
 _ARCHITECTURES = {
     "vtn": "A Video Transformer Network (Neimark et al., 2021) for videos of any length: an image "
     "backbone on each sampled frame, a Longformer over the whole sequence.",
@@ -38,7 +38,7 @@ def model_card(
     license: str | None = None,
     notes: Sequence[str] = (),
 ) -> str:
-    """The ``README.md`` of the folder, or one made from its config and training results.
+    """Return the ``README.md`` of the folder, or one made from its config and training results.
 
     Args:
         folder: a model folder.
@@ -70,15 +70,15 @@ def model_card(
         _section("Use", _use(hub_name or "FOLDER", config)),
         _section("Model", _table(_facts(config))),
         *_labels(config),
-        *_training(folder / TRAINING_FILE),
+        *_training(folder / _TRAINING_FILE),
         _section("Licence", license or "Not stated."),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def has_card(folder: Path) -> bool:
-    """Whether the folder has a card. An empty file does not count: ``> README.md`` in a shell
-    creates one before the command runs."""
+    """Return whether the folder has a card. An empty file does not count: ``> README.md`` in a
+    shell creates one before the command runs."""
     path = folder / CARD_FILE
     return path.is_file() and path.stat().st_size > 0
 
@@ -119,7 +119,7 @@ def _labels(config: ModelConfig) -> list[str]:
 
 
 def _training(path: Path) -> list[str]:
-    """The section of training results from ``train.json``, if there is one."""
+    """Return the section of training results from ``train.json``, if there is one."""
     if not path.is_file():
         return []
     try:
@@ -140,7 +140,7 @@ def _training(path: Path) -> list[str]:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        if path.stat().st_size > _LARGEST_FILE:
             raise ModelError(f"{path}: too large to be read here")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

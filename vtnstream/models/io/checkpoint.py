@@ -83,7 +83,7 @@ def write_config(config: ModelConfig, folder: Path) -> None:
 
 
 def read_config(folder: str | Path) -> ModelConfig:
-    """The config of a model folder.
+    """Return the config of a model folder.
 
     Raises:
         ModelError: there is none, or it is not a JSON object.

@@ -8,7 +8,8 @@ from vtnstream.config import ModelConfig
 
 
 def config_facts(config: ModelConfig) -> list[tuple[str, str]]:
-    """Pairs of name and value without the labels, in the order in which data pass the model."""
+    """Return the pairs of name and value without the labels, in the order in which data pass the
+    model."""
     prepare = config.preprocess
     arguments = ", ".join(f"{k}={v}" for k, v in config.backbone.key().items())
     return [

@@ -27,7 +27,7 @@ TOLERANCE = 1e-4
 """Largest difference to the model, relative to its largest output if that exceeds 1."""
 
 Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Runs a program that was loaded from its file."""
+"""Function that runs a program loaded from its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _trace(part: Part) -> torch.export.ExportedProgram:
 
 
 def _compare(part: Part, run: Run) -> float:
-    """The largest difference to the model over all sizes.
+    """Return the largest difference to the model over all sizes.
 
     Raises:
         ModelError: it is too large, or the program fails at a size.

@@ -20,8 +20,8 @@ from urllib.request import getproxies, proxy_bypass
 from vtnstream.errors import ModelError
 from vtnstream.transport.web import OFFLINE, is_on
 
-OFFLINE_VARIABLES = (OFFLINE, "HF_HUB_OFFLINE")
-NOT_LOGGED_IN = "not allowed: log in with `hf auth login` or HF_TOKEN and an account with access"
+_OFFLINE_VARIABLES = (OFFLINE, "HF_HUB_OFFLINE")
+_NOT_LOGGED_IN = "not allowed: log in with `hf auth login` or HF_TOKEN and an account with access"
 SCHEMES = ("hf://", "hf-hub:", "hf_hub:")
 _PART = r"[A-Za-z0-9][\w.\-]*"
 _REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([\w.\-/]+))?")
@@ -38,12 +38,14 @@ class HubName:
         return f"{self.repository}@{self.revision}" if self.revision else self.repository
 
 
-REACHED_WITHIN = 4.0
-"""Seconds in which a hub must answer; huggingface_hub itself tries for most of a minute."""
+_REACHED_WITHIN = 4.0
+"""Seconds in which a hub must accept a connection; huggingface_hub itself tries for most of a
+minute."""
 
 
-def is_reachable(seconds: float = REACHED_WITHIN) -> bool:
-    """Whether a connection to the hub, or to the proxy before it, can be made in time."""
+def is_reachable(seconds: float = _REACHED_WITHIN) -> bool:
+    """Return whether the hub, or the proxy before it, accepts a connection within
+    :data:`_REACHED_WITHIN`."""
     from huggingface_hub import constants
 
     address = urlsplit(constants.ENDPOINT)
@@ -66,10 +68,10 @@ def is_reachable(seconds: float = REACHED_WITHIN) -> bool:
 
 @contextmanager
 def offline_if_unreachable() -> Iterator[None]:
-    """Inside, huggingface_hub looks into its cache only if the hub cannot be reached.
+    """Restrict huggingface_hub to its cache while open, if the hub cannot be reached.
 
     Raises:
-        ModelError: something was asked for that is not in the cache; names the hub.
+        ModelError: a requested file is not in the cache; the message names the hub.
     """
     from huggingface_hub import constants
 
@@ -107,14 +109,17 @@ def parse_hub_name(text: str, *, bare: bool = True) -> HubName | None:
 
 
 def is_offline() -> bool:
-    """Whether the environment forbids the network."""
-    return any(map(is_on, OFFLINE_VARIABLES))
+    """Return whether the environment forbids the network."""
+    return any(map(is_on, _OFFLINE_VARIABLES))
 
 
 @contextmanager
 def client_settings() -> Iterator[None]:
-    """Configure huggingface_hub while open: offline as :func:`is_offline` says, and progress bars
-    only on a terminal. The library reads its own variables once and never those of vtnstream."""
+    """Configure huggingface_hub while open: offline as :func:`is_offline` says, and progress
+    bars only on a terminal.
+
+    The library reads its own variables once and does not read those of vtnstream.
+    """
     from huggingface_hub import constants
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
@@ -216,14 +221,14 @@ def push(
 
 
 def _reason(error: Exception) -> str:
-    """A short reason for an error; the library's messages have many lines."""
+    """Return a short reason for an error; the library's messages have many lines."""
     from huggingface_hub import constants, errors
 
     if constants.HF_HUB_OFFLINE or isinstance(error, errors.OfflineModeIsEnabled):
         cached = isinstance(error, errors.LocalEntryNotFoundError)
         return "offline mode is on" + (" and it is not in the cache" if cached else "")
     if isinstance(error, errors.LocalTokenNotFoundError):
-        return NOT_LOGGED_IN
+        return _NOT_LOGGED_IN
     if isinstance(error, errors.GatedRepoError):
         return "access is gated: accept its terms on the Hub and log in"
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -235,6 +240,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, errors.LocalEntryNotFoundError):
         return "the Hub cannot be reached and it is not in the cache"
     if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403):
-        return NOT_LOGGED_IN
+        return _NOT_LOGGED_IN
     text = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
     return " ".join(text.split())[:200] or type(error).__name__

@@ -1,5 +1,8 @@
-"""Pretrained weights of image backbones that come as Python packages, so that no hub is needed:
-EfficientNet-Lite0 and Lite2, trained on ImageNet, Apache-2.0 (extra ``backbone``)."""
+"""Load pretrained weights of image backbones from Python packages, without a hub.
+
+The packages of the extra ``backbone`` hold EfficientNet-Lite0 and Lite2, trained on ImageNet
+(Apache-2.0).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from vtnstream.models.io import weights
 
 EXTRA = "backbone"
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
-"""Backbone of a training that names none, where its weights are installed."""
+"""Backbone of a training run that names none, if its weights are installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Package:
-    """A package and how many tensors its weights have, classifier included."""
+    """A package, and the number of its tensors with the classifier."""
 
     module: str
     tensors: int
@@ -35,7 +38,7 @@ _CLASSIFIER = ("_fc.weight", "_fc.bias")
 
 
 def find_installed(backbone: str) -> Path | None:
-    """The file of a backbone's weights, or None where no package of them is installed.
+    """Return the file of a backbone's weights, or None if no package of them is installed.
 
     Args:
         backbone: timm name, with or without a tag.
@@ -53,8 +56,8 @@ def load_installed(backbone: nn.Module, name: str, path: Path) -> None:
     """Load the weights of :func:`find_installed` into timm's network.
 
     Args:
-        backbone: without its classifier.
-        name: timm name of it.
+        backbone: network without its classifier.
+        name: timm name of the network.
         path: the package's file, read with ``weights_only``.
 
     Raises:

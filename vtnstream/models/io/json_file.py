@@ -9,7 +9,7 @@ from typing import Any
 from vtnstream.errors import ModelError
 from vtnstream.models.io.weights import one_line
 
-LARGEST_JSON = 10 * 2**20
+_LARGEST_JSON = 10 * 2**20
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if not path.is_file():
             raise ModelError(f"{path}: not a regular file")
-        if size > LARGEST_JSON:
+        if size > _LARGEST_JSON:
             raise ModelError(f"{path}: too large for a config")
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -25,7 +25,7 @@ larger; it is a multiple of the blocks of all inner loops. The reach of the atte
 that it never depends on the length."""
 
 SAMPLES = ((2,), (1,), (5,))
-SEQUENCES = ((2, 45), (1, 1), (1, 2), (3, 31), (2, 32), (1, 64), (1, 65), (2, 129), (1, 300))
+_SEQUENCES = ((2, 45), (1, 1), (1, 2), (3, 31), (2, 32), (1, 64), (1, 65), (2, 129), (1, 300))
 """Batch sizes and lengths that are tried: the traced ones first, then shorter and longer ones on
 both sides of the borders of blocks."""
 
@@ -56,10 +56,10 @@ class Part:
 
 
 def parts_of(model: VideoModel) -> tuple[Part, Part]:
-    """``backbone`` and ``temporal`` of a model in evaluation mode.
+    """Return the parts ``backbone`` and ``temporal`` of a model in evaluation mode.
 
     Raises:
-        ModelError: a causal model: its tokens come one after another, not as one program.
+        ModelError: the model is causal: its tokens come one after another, not as one program.
     """
     if model.config.temporal.causal:
         raise ModelError(
@@ -91,7 +91,7 @@ def _backbone(model: VideoModel) -> Part:
 
 
 class _Temporal(nn.Module):
-    """Everything after the backbone."""
+    """The part after the backbone."""
 
     def __init__(self, model: VideoModel) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _Temporal(nn.Module):
 
 
 class _PaddedTemporal(nn.Module):
-    """The same of a VTN, whose attention works in blocks."""
+    """The part after the backbone of a VTN, whose attention works in blocks."""
 
     def __init__(self, model: VTN) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ def _temporal(model: VideoModel) -> Part:
     plain = _Temporal(model)
     program = _PaddedTemporal(model) if isinstance(model, VTN) else plain
     inputs = ("features", "indices")
-    return Part("temporal", program, plain, inputs, outputs, 2, SEQUENCES, example)
+    return Part("temporal", program, plain, inputs, outputs, 2, _SEQUENCES, example)
 
 
 def _present(output: VTNOutput) -> tuple[Tensor, ...]:

@@ -79,12 +79,12 @@ def _read() -> dict[str, PublishedModel]:
 
 
 def published_models() -> dict[str, PublishedModel]:
-    """All published models by name."""
+    """Return all published models by name."""
     return dict(_read())
 
 
 def published_model(name: str) -> PublishedModel:
-    """The published model of this name.
+    """Return the published model of this name.
 
     Raises:
         UsageError: there is none; the message lists the names.

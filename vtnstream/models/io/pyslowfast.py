@@ -22,11 +22,11 @@ from vtnstream.models.io.card import model_card, write_card
 from vtnstream.models.io.checkpoint import build, save_model
 from vtnstream.models.io.published import published_model
 
-PUBLISHED = "vtn-vit-b-kinetics"
+_PUBLISHED = "vtn-vit-b-kinetics"
 """The published model whose config completes that of a checkpoint."""
 
-ORIGIN = "Trained with PySlowFast; imported by vtnstream."
-DIFFERENCES = (
+_ORIGIN = "Trained with PySlowFast; imported by vtnstream."
+_DIFFERENCES = (
     "The reference reads only the first 10 s of a video; vtnstream spreads 250 frames over all "
     "of it. `--end 10` selects the same part as the reference.",
     "The reference numbers positions by decoded frame (250 frames of a clip at 30 frames/s "
@@ -37,8 +37,8 @@ DIFFERENCES = (
 )
 """Differences to the evaluation of the reference. Weights and network are the same."""
 
-KINETICS = "kinetics-400"
-LARGEST_RECIPE = 2**20
+_KINETICS = "kinetics-400"
+_LARGEST_RECIPE = 2**20
 _UNUSED = "temporal_encoder.embeddings.position_ids"
 """A buffer 0, 1, 2 ... that older versions of transformers store."""
 _FRAMES = "EVAL_NUM_FRAMES"
@@ -97,7 +97,7 @@ def import_checkpoint(
             "the published model."
         )
     try:
-        config = _config(state, recipe, choices, base or published_model(PUBLISHED).config)
+        config = _config(state, recipe, choices, base or published_model(_PUBLISHED).config)
         _check_heads(state, config.temporal.num_heads)
         labels = _labels(state, choices, notes, path)
         config = replace(config, head=replace(config.head, labels=labels))
@@ -116,18 +116,18 @@ def save_imported(imported: Imported, folder: Path) -> None:
         OutputError: it cannot be written.
     """
     save_model(imported.model, folder)
-    notes = (ORIGIN, *imported.notes, *DIFFERENCES)
+    notes = (_ORIGIN, *imported.notes, *_DIFFERENCES)
     write_card(folder, model_card(folder, notes=notes))
 
 
 def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
-    """The config that PySlowFast stores in its checkpoints as YAML, by section."""
+    """Return the config that PySlowFast stores in its checkpoints as YAML, by section."""
     import yaml
 
     text = loaded.get("cfg") if isinstance(loaded, Mapping) else None
     if not isinstance(text, str):
         return {}
-    if len(text) > LARGEST_RECIPE:
+    if len(text) > _LARGEST_RECIPE:
         raise CheckpointError(f"{path}: its config is too large to be one")
     try:
         data = yaml.safe_load(text)
@@ -142,9 +142,9 @@ def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
 def _config(
     state: weights.State, recipe: Mapping[str, Any], choices: Choices, base: ModelConfig
 ) -> ModelConfig:
-    """The config of the model: sizes from the tensors, other values from the user, the recipe and
-    ``base``, in this order. A missing tensor keeps its size in ``base``; it is reported when the
-    weights are loaded."""
+    """Return the config of the model: sizes from the tensors, other values from the user, the
+    recipe and ``base``, in this order. A missing tensor keeps its size in ``base``; it is
+    reported when the weights are loaded."""
     time, prepare = base.temporal, base.preprocess
     vtn, data = recipe.get("VTN", {}), recipe.get("DATA", {})
     layers = {key.removeprefix(_LAYER).partition(".")[0] for key in state if _LAYER in key}
@@ -198,7 +198,7 @@ def _check_heads(state: weights.State, num_heads: int) -> None:
 def _labels(
     state: weights.State, choices: Choices, notes: list[str], path: Path
 ) -> tuple[str, ...]:
-    kinetics = shipped_labels(KINETICS)
+    kinetics = shipped_labels(_KINETICS)
     count = _size(state, "mlp_head.4.weight", 0, len(kinetics))
     if choices.labels is None and count == len(kinetics):
         notes.append(
@@ -221,8 +221,8 @@ def _size(state: weights.State, name: str, axis: int, default: int) -> int:
 
 
 def _windows(window: Any, num_layers: int) -> tuple[int, ...]:
-    """The window of each layer, or one if all are equal. PySlowFast lists one per layer and ignores
-    those beyond the number of layers."""
+    """Return the window of each layer, or one if all are equal. PySlowFast lists one per layer
+    and ignores those beyond the number of layers."""
     windows = tuple(_whole(w, "ATTENTION_WINDOW") for w in _list(window))
     if len(windows) > num_layers:
         windows = windows[:num_layers]
@@ -240,7 +240,7 @@ def _whole(value: Any, name: str) -> int:
 
 
 def _numbers(values: Any, name: str) -> tuple[float, ...]:
-    """A list of numbers. PyYAML reads ``1e-3`` as text."""
+    """Convert a list to floats, because PyYAML reads ``1e-3`` as text."""
     try:
         numbers = tuple(float(value) for value in _list(values))
     except (TypeError, ValueError) as error:

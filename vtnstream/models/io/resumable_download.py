@@ -143,7 +143,8 @@ class _Fetch:
             raise _Incomplete(str(error) or type(error).__name__) from error
 
     def _start(self, response: Any, have: int, tag: str) -> int:
-        """Position of the response body in the file; stores the total size, ETag and MD5."""
+        """Return the position of the response body in the file; store the total size, ETag and
+        MD5."""
         headers = response.headers
         found = _RANGE.fullmatch(headers.get("Content-Range", ""))
         new_tag = _tag(headers)
@@ -216,7 +217,8 @@ class _Fetch:
 
 
 def _tag(headers: Any) -> str:
-    """The ETag of this version of the file, or an empty text; weak tags do not identify one."""
+    """Return the ETag of this version of the file, or an empty text; weak tags do not identify
+    one."""
     tag: str = headers.get("ETag", "")
     return "" if tag.startswith("W/") else tag
 

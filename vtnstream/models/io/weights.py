@@ -1,4 +1,4 @@
-"""Tensors from untrusted files, checked before a model takes any of them."""
+"""Read tensors from untrusted files and check them before a model uses any."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from vtnstream.errors import CheckpointError
 
 State = Mapping[str, Tensor]
 
-AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
-"""Keys of averaged weights (EMA): taken before the others, as timm takes them."""
+_AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
+"""Keys of averaged weights (EMA), which are preferred to the others, as in timm."""
 
-NESTINGS = ("state_dict", "model_state", "model_state_dict", "model", "network", "net")
+_NESTINGS = ("state_dict", "model_state", "model_state_dict", "model", "network", "net")
 """Keys under which training scripts put the tensors."""
 
-WRAPPERS = ("module", "_orig_mod", *AVERAGES, *NESTINGS)
+_WRAPPERS = ("module", "_orig_mod", *_AVERAGES, *_NESTINGS)
 """First parts of names that wrappers add: DataParallel, torch.compile, averaging, Lightning's
-attributes. They may stand before each other in any order."""
+attributes. Several may follow each other in any order."""
 
 _COMPILED = "_orig_mod."
 _MOST_WRAPPERS = 8
 
-UNCOUNTED = "num_batches_tracked"
-"""BatchNorm's step counter: it decides nothing at inference and converters drop it."""
+_UNCOUNTED = "num_batches_tracked"
+"""BatchNorm's step counter, which has no effect on inference and which converters drop."""
 
 
 def one_line(error: BaseException | str) -> str:
-    """An error's message without line breaks, short enough for a terminal line."""
+    """Return an error's message without line breaks, short enough for a terminal line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:
-    """The first few of ``names`` and how many more there are."""
+    """List the first few of ``names`` and the number of the others."""
     ordered = sorted(names)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
     return ", ".join(ordered[:limit]) + more
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a safetensors or PyTorch file, on the CPU, as stored.
+    """Read the named tensors of a safetensors or PyTorch file, on the CPU, with their dtypes.
 
     Raises:
-        CheckpointError: the file is not readable, is truncated, or holds anything but
-            tensors (pickles are read with ``weights_only``).
+        CheckpointError: the file is not readable, is truncated, or holds anything but tensors
+            (pickles are read with ``weights_only``).
     """
     return _nested(read_checkpoint(path), path)[0]
 
 
 def read_checkpoint(path: Path) -> Any:
-    """All that a safetensors or PyTorch file holds, if it is tensors and plain data.
+    """Read the content of a safetensors or PyTorch file: tensors and plain data.
 
     Raises:
         CheckpointError: the file is not readable, is truncated, or holds code.
@@ -84,10 +84,10 @@ def read_checkpoint(path: Path) -> Any:
 
 
 def _refuse_inflation(path: Path) -> None:
-    """PyTorch stores its archives uncompressed; a packed one may fill all memory.
+    """Refuse a compressed archive, which may fill all memory; PyTorch stores its own uncompressed.
 
     Raises:
-        CheckpointError: what is inside is larger than the file.
+        CheckpointError: the content is larger than the file.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -98,11 +98,12 @@ def _refuse_inflation(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unwrapped:
-    """Tensors of a checkpoint without what training scripts put around them.
+    """Tensors of a checkpoint under the names of the network itself.
 
     Attributes:
         state: name -> tensor.
-        taken: which dictionary and which prefixes were taken off, in words; empty for none.
+        taken: the dictionary that was read and the prefixes that were removed, in words; empty for
+            none.
     """
 
     state: dict[str, Tensor]
@@ -112,23 +113,23 @@ class Unwrapped:
 def unwrap(loaded: Any, path: Path, *, part: str = "") -> Unwrapped:
     """Find the tensors in a checkpoint, and name them as the network itself does.
 
-    Averaged weights (EMA) are taken where there are any. Prefixes of wrappers (``module.``,
-    ``_orig_mod.``, ``model.`` and the like) go, in any order.
+    Averaged weights (EMA) are used if there are any. Prefixes of wrappers (``module.``,
+    ``_orig_mod.``, ``model.`` and the like) are removed, in any order.
 
     Args:
-        loaded: what the file holds.
-        path: to name in errors.
-        part: only the tensors below this prefix, where it occurs.
+        loaded: content of the file.
+        path: file to name in errors.
+        part: use only the tensors below this prefix, where it occurs.
 
     Raises:
-        CheckpointError: there is no dictionary of tensors, or more than tensors is in it.
+        CheckpointError: there is no dictionary of tensors, or it holds anything else.
     """
     state, keys = _nested(loaded, path)
     said = ["its " + " of ".join(repr(key) for key in reversed(keys))] if keys else []
-    others = [name for name in NESTINGS if isinstance(loaded, Mapping) and name in loaded]
-    if keys and keys[0] in AVERAGES and others:
+    others = [name for name in _NESTINGS if isinstance(loaded, Mapping) and name in loaded]
+    if keys and keys[0] in _AVERAGES and others:
         said[0] += f" (averaged weights, instead of {others[0]!r})"
-    state, dropped = without_prefixes(state)
+    state, dropped = _without_prefixes(state)
     if dropped:
         said.append(f"without the prefix {dropped}")
     inside = {n.removeprefix(part): t for n, t in state.items() if part and n.startswith(part)}
@@ -136,28 +137,28 @@ def unwrap(loaded: Any, path: Path, *, part: str = "") -> Unwrapped:
 
 
 def _nested(loaded: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The dictionary of tensors, and the keys under which it was found."""
+    """Return the dictionary of tensors, and the keys under which it was found."""
     keys: list[str] = []
     while isinstance(loaded, Mapping) and len(keys) < _MOST_WRAPPERS:
-        found = [k for k in (*AVERAGES, *NESTINGS) if isinstance(loaded.get(k), Mapping)]
+        found = [k for k in (*_AVERAGES, *_NESTINGS) if isinstance(loaded.get(k), Mapping)]
         if not found:
             break
         keys.append(found[0])
         loaded = loaded[found[0]]
-    return tensors_in(loaded, path), keys
+    return _tensors_in(loaded, path), keys
 
 
-def without_prefixes(state: State) -> tuple[dict[str, Tensor], str]:
-    """Names without the prefixes of wrappers, and the prefix that went.
+def _without_prefixes(state: State) -> tuple[dict[str, Tensor], str]:
+    """Remove the prefixes of wrappers from the names; return the tensors and the removed prefix.
 
-    Where a model and its average stand side by side (``model.`` and ``model_ema.``), the average
-    is taken.
+    If a checkpoint has both a model and its average (``model.`` and ``model_ema.``), the average
+    is used.
     """
     result, dropped = dict(state), ""
     for _ in range(_MOST_WRAPPERS):
         heads = {name.partition(".")[0] for name in result}
-        wrapped = bool(heads) and heads <= set(WRAPPERS)
-        average = next((head for head in AVERAGES if head in heads), None)
+        wrapped = bool(heads) and heads <= set(_WRAPPERS)
+        average = next((head for head in _AVERAGES if head in heads), None)
         head = average if wrapped and average else next(iter(heads)) if len(heads) == 1 else None
         if not wrapped or head is None:
             break
@@ -168,11 +169,11 @@ def without_prefixes(state: State) -> tuple[dict[str, Tensor], str]:
     return (plain if len(plain) == len(result) else result), dropped
 
 
-def tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
-    """The dictionary of tensors that a file holds.
+def _tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
+    """Return the dictionary of tensors that a file holds.
 
     Raises:
-        CheckpointError: there is none, or more than tensors is in it.
+        CheckpointError: there is none, or it holds anything else.
     """
     if not isinstance(loaded, Mapping) or not loaded:
         raise CheckpointError(f"{path}: no dictionary of tensors in it")
@@ -183,7 +184,8 @@ def tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: Any) -> bool:
-    """A tensor with numbers of its own: no sparse or quantised one, none without storage."""
+    """Return whether a value is a tensor with its own numbers: dense, not quantised, with
+    storage."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
@@ -193,15 +195,15 @@ def _is_plain(value: Any) -> bool:
 
 
 def load_strictly(module: nn.Module, state: State, source: Path, *, assign: bool = False) -> None:
-    """Load ``state`` if it fits to the last name and shape; otherwise change nothing.
+    """Load ``state`` if all names and shapes fit; otherwise change nothing.
 
     Floating-point tensors take the module's dtype (half precision is upcast).
 
     Args:
-        module: what to fill.
+        module: receives the weights.
         state: names and tensors.
         source: file to name in errors.
-        assign: take the tensors themselves, for a module on the meta device.
+        assign: use the tensors themselves, for a module on the meta device.
 
     Raises:
         CheckpointError: one line with the names that are missing, unexpected, misshapen or
@@ -220,8 +222,8 @@ def load_strictly(module: nn.Module, state: State, source: Path, *, assign: bool
             tensor = torch.zeros(own.shape, dtype=own.dtype)
         if own.is_floating_point() and not tensor.is_floating_point():
             raise CheckpointError(f"{source}: {name} is {tensor.dtype}, not a float")
-        # a copy of its own: tensors of a file on disk change or vanish with the file, and lie
-        # at odd addresses, which changes the last bits of what is computed from them
+        # A copy, because tensors mapped from a file change or vanish with the file, and their
+        # unaligned addresses change the last bits of results.
         fitted[name] = tensor.to(own.dtype, copy=assign)
         if own.is_floating_point() and not _is_finite(fitted[name]):
             raise CheckpointError(f"{source}: {name} holds numbers that are not finite")
@@ -229,7 +231,8 @@ def load_strictly(module: nn.Module, state: State, source: Path, *, assign: bool
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are; their sum tells it in one pass unless it overflows by itself."""
+    """Return whether all numbers are finite. A finite sum shows this in one pass; the sum may
+    overflow although they are."""
     return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
@@ -241,7 +244,7 @@ def check_names(
     Raises:
         CheckpointError: they differ.
     """
-    missing = {n for n in set(wanted) - set(found) if not n.endswith(UNCOUNTED)}
+    missing = {n for n in set(wanted) - set(found) if not n.endswith(_UNCOUNTED)}
     extra = set(found) - set(wanted)
     shapes = {
         f"{name} {found[name]} instead of {wanted[name]}"
@@ -258,11 +261,14 @@ def check_names(
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """Hash of a module's weights: names, shapes, dtypes and bytes, whatever file they came
-    from. Two modules of one kind with equal hashes compute the same."""
+    """Return the hash of a module's weights: names, shapes, dtypes and bytes, independent of the
+    file.
+
+    Two modules of one kind with equal hashes compute the same.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        if name.endswith(UNCOUNTED):
+        if name.endswith(_UNCOUNTED):
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)

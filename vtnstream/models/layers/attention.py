@@ -43,7 +43,8 @@ class GlobalSoftmax:
     """
 
     def __init__(self, folded: Tensor, dropout: float = 0.0, *, keep_weights: bool = False) -> None:
-        """
+        """Start without tokens.
+
         Args:
             folded: (B, G, H, D) float32, the scaled query of each global token and head, multiplied
                 by the key projection.
@@ -87,12 +88,13 @@ class GlobalSoftmax:
         self.peak = peak
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Weighted means of the states (B, G, H, D) and the sums of the weights (B, G, H, 1),
-        which are 1 without dropout."""
+        """Return the weighted means of the states (B, G, H, D) and the sums of the weights (B,
+        G, H, 1), which are 1 without dropout."""
         return self.sums / self.total, self.kept / self.total
 
     def weights(self) -> Tensor:
-        """Attention weights without dropout: (B, G, H, G + T), those of the global tokens first.
+        """Return the attention weights without dropout: (B, G, H, G + T), those of the global
+        tokens first.
 
         Raises:
             RuntimeError: they were not kept.
@@ -155,7 +157,7 @@ class LongformerSelfAttention(nn.Module):
             self.value_global = nn.Linear(hidden_size, hidden_size)
 
     def reach(self, num_tokens: int) -> int:
-        """Number of tokens on each side that a token of a sequence attends to."""
+        """Return the number of tokens on each side that a token of a sequence attends to."""
         if self.window is None:
             return num_tokens
         return self.window // 2 * max(self.dilation)
@@ -178,7 +180,7 @@ class LongformerSelfAttention(nn.Module):
         return weight.view(self.num_heads, -1, weight.shape[-1])  # (H, Dh, D)
 
     def keys_values(self, states: Tensor, angles: Rotation | None = None) -> KeyValue:
-        """Ordinary keys and values of ``states`` (B, S, D).
+        """Return the ordinary keys and values of ``states`` (B, S, D).
 
         Args:
             states: (B, S, D) inputs of the layer.
@@ -199,7 +201,7 @@ class LongformerSelfAttention(nn.Module):
         valid: Tensor | None = None,
         offset: int = 0,
     ) -> Tensor:
-        """Attention of each token to its window and to the global tokens.
+        """Return the attention of each token to its window and to the global tokens.
 
         Args:
             states: (B, T, D) the tokens whose output is computed.
@@ -259,7 +261,8 @@ class LongformerSelfAttention(nn.Module):
         return running
 
     def end_global(self, running: GlobalSoftmax) -> Tensor:
-        """Attention output of the global tokens: (B, G, D), before the output projection."""
+        """Return the attention output of the global tokens: (B, G, D), before the output
+        projection."""
         means, kept = running.result()
         value = self._of_globals[2]
         weight = self._by_head(value.weight).float()  # (H, Dh, D)
@@ -269,7 +272,7 @@ class LongformerSelfAttention(nn.Module):
 
 
 def add_residual(branch: Tensor, states: Tensor) -> Tensor:
-    """``branch + states``; overwrites ``branch`` where that is allowed."""
+    """Return ``branch + states``; ``branch`` is overwritten where that is allowed."""
     if may_overwrite() and branch.dtype == states.dtype:
         return branch.add_(states)
     return branch + states
@@ -285,7 +288,7 @@ class AttentionOutput(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, attended: Tensor, states: Tensor) -> Tensor:
-        """Attention output (B, T, D) and input of the layer (B, T, D) -> (B, T, D)."""
+        """Map the attention output (B, T, D) and the input of the layer (B, T, D) to (B, T, D)."""
         result: Tensor = self.LayerNorm(add_residual(self.dropout(self.dense(attended)), states))
         return result
 

@@ -25,11 +25,11 @@ Attended = tuple[Tensor, Tensor]
 
 
 def supports(*operands: Tensor) -> bool:
-    """Whether this implementation can be used for these operands.
+    """Return whether this implementation can be used for these operands.
 
     It needs a CPU, no gradients and the kernel itself
-    (:mod:`~vtnstream.models.torch_internals.flash_kernel`). Compilers and exporters get the public
-    operators instead.
+    (:mod:`~vtnstream.models.torch_internals.flash_kernel`). Compilers and exporters get the
+    public operators instead.
     """
     return (
         operands[0].device.type == "cpu"
@@ -43,7 +43,7 @@ def supports(*operands: Tensor) -> bool:
 def banded_attention(
     query: Tensor, key: Tensor, value: Tensor, *, reach: int, offset: int
 ) -> Attended:
-    """Each query attends to the keys within ``reach`` of it.
+    """Compute the attention of each query to the keys within ``reach`` of it.
 
     Args:
         query: (B, T, H, Dh), T at least 1.
@@ -88,28 +88,34 @@ def merge_global(attended: Attended, scores: Tensor, global_value: Tensor) -> Te
 
 
 def _call(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Attended:
-    """(N, L, H, Dh) against (N, S, H, Dh) -> (N, L, H, Dh) and (N, L, H)."""
+    """Run the kernel: queries (N, L, H, Dh), keys and values (N, S, H, Dh) to the attention output
+    (N, L, H, Dh) and the logsumexp (N, L, H)."""
     kernel = flash_kernel()
     assert kernel is not None
     return kernel(query, key, value, mask)
 
 
 def _band(rows: int, columns: int, first: int, reach: int, like: Tensor) -> Tensor:
-    """Mask (rows, columns): 0 in the band, -inf outside. The band of row 0 has its centre at column
-    ``first``."""
+    """Return the mask (rows, columns): 0 in the band, -inf outside.
+
+    The band of row 0 has its centre at column ``first``.
+    """
     ahead = torch.arange(columns) - first - torch.arange(rows)[:, None]
     return like.new_zeros(rows, columns).masked_fill_(ahead.abs() > reach, float("-inf"))
 
 
 def _whole(query: Tensor, key: Tensor, value: Tensor, reach: int, offset: int) -> Attended:
-    """All queries in one block, for sequences hardly longer than the band."""
+    """Compute all queries in one block, for sequences hardly longer than the band."""
     mask = _band(query.shape[1], key.shape[1], offset, reach, query)
     return _call(query, key, value, mask[None, None])
 
 
 def _row(query: Tensor, key: Tensor, value: Tensor, reach: int, offset: int, size: int) -> Attended:
-    """One sequence (T, H, Dh) in blocks. Blocks whose span lies within the keys are computed in one
-    call; the few blocks at the ends are computed separately, with padding."""
+    """Compute one sequence (T, H, Dh) in blocks.
+
+    Blocks whose span lies within the keys are computed in one call; the few blocks at the ends
+    are computed separately, with padding.
+    """
     length, available = query.shape[0], key.shape[0]
     blocks = -(-length // size)
     first = min(-(-max(reach - offset, 0) // size), blocks)
@@ -135,7 +141,7 @@ def _blocks(
     first: int,
     last: int,
 ) -> Attended:
-    """Blocks ``first`` to ``last`` of one sequence: (T', H, Dh) and (T', H)."""
+    """Compute blocks ``first`` to ``last`` of one sequence: (T', H, Dh) and (T', H)."""
     span = size + 2 * reach
     count = last - first
     start, stop = first * size, min(last * size, len(query))

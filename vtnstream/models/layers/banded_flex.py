@@ -25,8 +25,8 @@ TILE = 128
 
 
 def supports(*operands: Tensor) -> bool:
-    """Whether this implementation is used for these operands: enabled, on CUDA, without gradients
-    and outside another compiler."""
+    """Return whether this implementation is used for these operands: enabled, on CUDA, without
+    gradients and outside another compiler."""
     return (
         operands[0].is_cuda
         and os.environ.get(SWITCH) == "1"
@@ -38,7 +38,8 @@ def supports(*operands: Tensor) -> bool:
 def banded_attention(
     query: Tensor, key: Tensor, value: Tensor, *, reach: int, offset: int
 ) -> Attended:
-    """As :func:`vtnstream.models.layers.banded_flash.banded_attention`."""
+    """Compute banded attention; see
+    :func:`vtnstream.models.layers.banded_flash.banded_attention`."""
     mask = band_mask(query.shape[1], key.shape[1], reach, offset, query.device)
     return attend(_compiled(), query, key, value, mask)
 
@@ -65,7 +66,7 @@ def attend(
 def band_mask(
     num_queries: int, num_keys: int, reach: int, offset: int, device: torch.device
 ) -> Any:
-    """The band as a block mask, built tile by tile.
+    """Return the band as a block mask, built tile by tile.
 
     The library's own ``create_block_mask`` first evaluates every pair of query and key.
 

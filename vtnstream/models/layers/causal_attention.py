@@ -44,7 +44,7 @@ class RunningSoftmax:
 
     @classmethod
     def begin(cls, like: Tensor, shape: tuple[int, int, int, int], keep: bool) -> RunningSoftmax:
-        """The state before the first token.
+        """Return the state before the first token.
 
         Args:
             like: a tensor on the device to use.
@@ -56,7 +56,8 @@ class RunningSoftmax:
         return cls(peak, zeros[..., 0], zeros, [] if keep else None)
 
     def weights(self) -> Tensor:
-        """Attention weights of [CLS] at the last step: (B, G, H, G + T), the global tokens first.
+        """Return the attention weights of [CLS] at the last step: (B, G, H, G + T), the global
+        tokens first.
 
         Raises:
             RuntimeError: they were not kept, or there was no token.
@@ -86,7 +87,8 @@ def attend_globally(
     running: RunningSoftmax,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Attention of the global tokens to themselves and to all tokens so far, at every step.
+    """Compute the attention of the global tokens to themselves and to all tokens so far, at
+    every step.
 
     Args:
         attention: of the layer.
@@ -130,7 +132,8 @@ def attend_globally(
 def _extend(
     running: RunningSoftmax, scores: Tensor, value: Tensor, dropout: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The running softmax after each token: peaks and totals (B, G, H, T), sums (B, G, H, T, Dh).
+    """Return the running softmax after each token: peaks and totals (B, G, H, T), sums (B, G, H,
+    T, Dh).
 
     Args:
         running: state after the earlier tokens; updated.
@@ -169,8 +172,8 @@ def attend_locally(
     angles: Rotation | None = None,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Attention of each token to the w / 2 tokens before it, itself and the [CLS] of its step, in
-    one softmax.
+    """Compute the attention of each token to the w / 2 tokens before it, itself and the [CLS] of
+    its step, in one softmax.
 
     Args:
         attention: of the layer, with a window.
@@ -217,7 +220,8 @@ def _attend_to_past(
     valid: Tensor | None,
     dropout: float,
 ) -> Tensor:
-    """Attention of each query to its own key and the ``reach`` keys before it, in blocks.
+    """Compute the attention of each query to its own key and the ``reach`` keys before it, in
+    blocks.
 
     Args:
         query: (B, T, H, Dh).

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TAPS = 3
+_TAPS = 3
 """Inputs of a convolution: one token before, the token itself, one after."""
 
 
 def by_member(states: Tensor, members: int) -> Tensor:
-    """(..., M * C) -> (..., M, C)."""
+    """Split the last axis by member: (..., M * C) to (..., M, C)."""
     return states.view(*states.shape[:-1], members, states.shape[-1] // members)
 
 
@@ -44,7 +44,7 @@ class MemberLinear(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, states: Tensor) -> Tensor:
-        """(..., M * in) -> (..., M * out)."""
+        """Map (..., M * in) to (..., M * out)."""
         members = len(self.weight)
         if members == 1:
             return F.linear(states, self.weight[0], self.bias[0])
@@ -70,7 +70,7 @@ def neighbours(states: Tensor, step: int, members: int, causal: bool) -> Tensor:
     length = states.shape[1]
     around = (2 * step, 0) if causal else (step, step)
     padded = F.pad(states, (0, 0, *around))  # (B, T + 2 step, M * C)
-    taps = [padded[:, n * step : n * step + length] for n in range(TAPS)]
+    taps = [padded[:, n * step : n * step + length] for n in range(_TAPS)]
     if members == 1:
         return torch.cat(taps, dim=-1)
     return torch.cat([by_member(tap, members) for tap in taps], dim=-1).flatten(-2)
@@ -90,13 +90,13 @@ class DilatedLayer(nn.Module):
     def __init__(self, members: int, size: int, step: int, dropout: float, causal: bool) -> None:
         super().__init__()
         self.members, self.step, self.causal = members, step, causal
-        self.convolution = MemberLinear(members, TAPS * size, size)
+        self.convolution = MemberLinear(members, _TAPS * size, size)
         self.mix = MemberLinear(members, size, size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, M * C) -> (B, T, M * C); ``mask`` (B, T, 1) is 0 for padding, where ``states``
-        must be 0 and the output is 0."""
+        """Map (B, T, M * C) to (B, T, M * C); ``mask`` (B, T, 1) is 0 for padding, where
+        ``states`` must be 0 and the output is 0."""
         seen = neighbours(states, self.step, self.members, self.causal)
         made: Tensor = states + self.dropout(self.mix(F.relu(self.convolution(seen))))
         return made if mask is None else made * mask
@@ -105,13 +105,13 @@ class DilatedLayer(nn.Module):
 def dilated_layers(
     members: int, size: int, count: int, dropout: float, causal: bool
 ) -> nn.ModuleList:
-    """Layers with steps 1, 2, 4 and so on."""
+    """Build the layers, with steps 1, 2, 4 and so on."""
     return nn.ModuleList(
         DilatedLayer(members, size, 2**number, dropout, causal) for number in range(count)
     )
 
 
 def reach(count: int, causal: bool) -> tuple[int, int]:
-    """Tokens before and after a token that its output depends on after ``count`` layers."""
+    """Return the number of tokens on each side that an output depends on after ``count`` layers."""
     side = 2**count - 1
     return (2 * side, 0) if causal else (side, side)

@@ -23,7 +23,7 @@ def full_attention(
     global_query: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Each query attends to all keys and all global keys, in one softmax.
+    """Compute the attention of each query to all keys and all global keys, in one softmax.
 
     Args:
         query: (B, T, H, Dh).
@@ -32,7 +32,8 @@ def full_attention(
         valid: (B, S) bool, False for padding; at least one key of each row is not padding.
         global_key: (B, G, H, Dh) or None.
         global_value: (B, G, H, Dh).
-        global_query: (B, T, H, Dh) queries for the global keys where they differ from ``query``.
+        global_query: (B, T, H, Dh) queries for the global keys where they differ from
+            ``query``.
         dropout: probability on the attention weights.
 
     Returns:

@@ -20,7 +20,7 @@ class Intermediate(nn.Module):
         self.dense = nn.Linear(hidden_size, intermediate_size)
 
     def forward(self, states: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, FFN)."""
+        """Map (B, T, D) to (B, T, FFN)."""
         inner: Tensor = self.dense(states)
         if may_overwrite():  # the largest tensor is not held twice
             return F.gelu(inner, out=inner)  # type: ignore[call-arg]
@@ -37,7 +37,7 @@ class FeedForwardOutput(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, inner: Tensor, states: Tensor) -> Tensor:
-        """(B, T, FFN) and the residual (B, T, D) -> (B, T, D)."""
+        """Map (B, T, FFN) and the residual (B, T, D) to (B, T, D)."""
         result: Tensor = self.LayerNorm(add_residual(self.dropout(self.dense(inner)), states))
         return result
 

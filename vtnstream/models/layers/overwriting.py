@@ -1,4 +1,4 @@
-"""When a new tensor may be overwritten instead of allocating another."""
+"""Decide whether a tensor may be overwritten instead of allocating another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import torch
 
 
 def may_overwrite() -> bool:
-    """Whether in-place operations are allowed: no gradient needs the old values, and no compiler or
-    exporter is tracing (they plan memory themselves)."""
+    """Return whether in-place operations are allowed: no gradient needs the old values, and no
+    compiler or exporter is tracing (they plan memory themselves)."""
     return not torch.is_grad_enabled() and not torch.compiler.is_compiling()

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from vtnstream.models.layers.overwriting import may_overwrite
 
-BASE = 10_000.0
-"""The longest period of the sinusoids is ``2 pi BASE`` tokens."""
+_BASE = 10_000.0
+"""The longest period of the sinusoids is ``2 pi _BASE`` tokens."""
 
 NUM_RESERVED = 2
 """Rows of the learned table that are not positions: [CLS] (last but one) and padding (last)."""
 
 
 def _angles(positions: Tensor, count: int) -> Tensor:
-    """``positions / BASE^(i / count)`` in float64, since float32 loses the phase in long videos.
+    """Return ``positions / _BASE^(i / count)`` in float64, since float32 loses the phase in long
+    videos.
 
     Args:
         positions: (...) integers.
@@ -29,11 +30,12 @@ def _angles(positions: Tensor, count: int) -> Tensor:
         (..., count) float64.
     """
     steps = torch.arange(count, dtype=torch.float64, device=positions.device) / count
-    return positions.to(torch.float64)[..., None] * BASE**-steps
+    return positions.to(torch.float64)[..., None] * _BASE**-steps
 
 
 def sinusoidal(positions: Tensor, dim: int) -> Tensor:
-    """Sine and cosine encoding of amplitude 1 (that of DETR, on the temporal axis only).
+    """Return the sine and cosine encoding of amplitude 1 (that of DETR, on the temporal axis
+    only).
 
     Args:
         positions: (...) integers.
@@ -48,7 +50,8 @@ def sinusoidal(positions: Tensor, dim: int) -> Tensor:
 
 
 def table_rows(indices: Tensor, padding_mask: Tensor | None, num_rows: int) -> Tensor:
-    """Rows of the learned table for grid positions: ``index % (P - 2)``, as in the reference.
+    """Return the rows of the learned table for grid positions: ``index % (P - 2)``, as in the
+    reference.
 
     Args:
         indices: (B, T) int64 grid positions.
@@ -65,10 +68,10 @@ def table_rows(indices: Tensor, padding_mask: Tensor | None, num_rows: int) -> T
 
 
 def sinusoidal_table(num_rows: int, dim: int) -> Tensor:
-    """Initial values of a learned table: sinusoids of amplitude 1, zero for padding.
+    """Return the initial values of a learned table: sinusoids of amplitude 1, zero for padding.
 
-    A table from N(0, .02) is far below the unit variance of normalised features, and training does
-    not make use of it (measured: 17 % instead of 93 % on a task about order).
+    A table from N(0, .02) is far below the unit variance of normalised features, and training
+    does not make use of it (measured: 17 % instead of 93 % on a task about order).
 
     Returns:
         (P, D) float32.
@@ -83,7 +86,7 @@ Rotation = tuple[Tensor, Tensor]
 
 
 def rotation(indices: Tensor, head_dim: int) -> Rotation:
-    """Rotary position angles of each token (Su et al. 2021, RoFormer).
+    """Return the rotary position angles of each token (Su et al. 2021, RoFormer).
 
     Inside the sliding window a score depends only on the distance of two tokens in time, so it
     means the same in the third hour as in the first minute.

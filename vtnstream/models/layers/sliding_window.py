@@ -21,7 +21,7 @@ band; 32 was fastest for w = 32 and 256 for w = 512."""
 
 
 def block_size(window: int) -> int:
-    """Queries per block of a long sequence.
+    """Return the queries per block of a long sequence.
 
     It is a power of two, so that one amount of padding fits layers of all window sizes; exported
     programs depend on that.
@@ -44,8 +44,8 @@ def sliding_window_attention(
     dropout: float = 0.0,
     dilation: Sequence[int] = (1,),
 ) -> Tensor:
-    """Each query attends to the keys within ``window / 2`` steps on either side, and to all
-    global keys, in one softmax.
+    """Compute the attention of each query to the keys within ``window / 2`` steps on either side
+    and to all global keys, in one softmax.
 
     Args:
         query: (B, T, H, Dh).
@@ -57,11 +57,11 @@ def sliding_window_attention(
             the outputs of padding are finite; no other query attends to padding.
         global_key: (B, G, H, Dh) keys that every query attends to, or None.
         global_value: (B, G, H, Dh).
-        global_query: (B, T, H, Dh) queries for the global keys where they differ from
-            ``query`` (rotary positions rotate only the local queries).
+        global_query: (B, T, H, Dh) queries for the global keys where they differ from ``query``
+            (rotary positions rotate only the local queries).
         dropout: probability on the attention weights.
-        dilation: tokens from one key of the window to the next, one number for all heads or one
-            for each head (Longformer's dilated sliding window).
+        dilation: tokens from one key of the window to the next, one number for all heads or one for
+            each head (Longformer's dilated sliding window).
 
     Returns:
         (B, T, H, Dh).
@@ -96,7 +96,7 @@ class Band(NamedTuple):
     global_query: Tensor | None
 
     def of(self, heads: list[int]) -> Band:
-        """The operands of some heads."""
+        """Select the operands of some heads."""
 
         def some(each: Tensor | None) -> Tensor | None:
             return None if each is None else each[:, :, heads]
@@ -112,7 +112,7 @@ class Band(NamedTuple):
         )
 
     def every(self, step: int, first_query: int, first_key: int) -> Band:
-        """Every ``step``-th query and key, beginning with the given ones."""
+        """Select every ``step``-th query and key, beginning with the given ones."""
         asking, seen = slice(first_query, None, step), slice(first_key, None, step)
         return self._replace(
             query=self.query[:, asking],
@@ -124,7 +124,8 @@ class Band(NamedTuple):
 
 
 def _dilated(band: Band, window: int, offset: int, dropout: float, step: int) -> Tensor:
-    """Attention with one dilation: ``step`` interleaved sequences, each without dilation."""
+    """Compute attention with one dilation: ``step`` interleaved sequences, each without
+    dilation."""
     if step == 1:
         return _undilated(band, window, offset, dropout)
     result = torch.empty_like(band.query)
@@ -161,7 +162,7 @@ def _undilated(band: Band, window: int, offset: int, dropout: float) -> Tensor:
 
 
 def implementation_for(like: Tensor) -> str:
-    """The implementation that inference uses for operands of this device and dtype.
+    """Return the implementation that inference uses for operands of this device and dtype.
 
     Returns:
         ``flash`` (:mod:`~vtnstream.models.layers.banded_flash`), ``flex``
@@ -174,7 +175,8 @@ def implementation_for(like: Tensor) -> str:
 
 
 def _whole(*operands: Tensor) -> Callable[..., banded_flash.Attended] | None:
-    """The implementation that computes the whole band at once here, or None for blocks."""
+    """Return the function that computes the whole band at once for these operands, or None for
+    blocks."""
     if banded_flash.supports(*operands):
         return banded_flash.banded_attention
     return banded_flex.banded_attention if banded_flex.supports(*operands) else None
@@ -191,7 +193,7 @@ def _in_blocks(
     dropout: float,
     scale: float,
 ) -> Tensor:
-    """Attention in blocks through public operators, for any head size E.
+    """Compute attention in blocks through public operators, for any head size E.
 
     Args:
         query: (B, T, H, E).
@@ -240,7 +242,8 @@ def _aligned(states: Tensor, length: int, offset: int, size: int, reach: int) ->
 
 
 def _spans(states: Tensor, length: int, offset: int, size: int, reach: int) -> Tensor:
-    """Keys or values of each block of queries: (B, S, H, Dh) -> (B*N, H, size + 2 reach, Dh)."""
+    """Return the keys or values of each block of queries: (B, S, H, Dh) to
+    (B*N, H, size + 2 reach, Dh)."""
     aligned = _aligned(states, length, offset, size, reach)
     spans = aligned.unfold(1, size + 2 * reach, size)  # (B, N, H, Dh, span)
     return spans.transpose(-1, -2).flatten(0, 1)
@@ -256,7 +259,8 @@ def _with_globals(shared: Tensor, spans: Tensor) -> Tensor:
 def _visible_keys(
     key: Tensor, valid: Tensor | None, length: int, offset: int, size: int, reach: int
 ) -> Tensor:
-    """Mask (B or 1, N, size, span) bool: the band without padding, and each query's own key."""
+    """Return the mask (B or 1, N, size, span) bool: the band without padding, and each query's
+    own key."""
     rows = torch.arange(size, device=key.device)[:, None]
     columns = torch.arange(size + 2 * reach, device=key.device)[None, :]
     ahead = columns - rows

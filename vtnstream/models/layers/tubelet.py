@@ -19,7 +19,8 @@ class TubeletEmbedding(nn.Module):
     """
 
     def __init__(self, image: nn.Conv2d, num_frames: int, init: str) -> None:
-        """
+        """Inflate the patch embedding of an image model.
+
         Args:
             image: the patch embedding of an image ViT.
             num_frames: t.
@@ -43,7 +44,8 @@ class TubeletEmbedding(nn.Module):
                 self.proj.bias.copy_(image.bias)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """
+        """Embed each tubelet.
+
         Args:
             frames: (B, F, 3, H, W); t divides F, h divides H and w divides W.
 
@@ -62,7 +64,8 @@ class TubeletEmbedding(nn.Module):
 
 
 def inflate_kernel(image: Tensor, num_frames: int, init: str) -> Tensor:
-    """A kernel over t frames. On t equal frames it has the output of the image kernel on one.
+    """Extend an image kernel to t frames; on t equal frames it has the output of the image
+    kernel on one.
 
     Args:
         image: (D, 3, h, w).

@@ -1,8 +1,9 @@
 """Transformer blocks for tubelets: the attention of ViViT's four models (Arnab et al. 2021,
 section 3.3).
 
-The modules are taken from a timm ViT and keep their names, so any of its ViTs can be the start.
-The computation is written here, with ``scaled_dot_product_attention`` for all attention.
+The modules are taken from a timm ViT and keep their names, so training can start from any of
+its ViTs. The computation is written here, with ``scaled_dot_product_attention`` for all
+attention.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from torch import Tensor, nn
 
 from vtnstream.errors import ModelError
 
-ATTENTION_PARTS = ("num_heads", "qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop")
-BLOCK_PARTS = ("norm1", "attn", "ls1", "drop_path1", "norm2", "mlp", "ls2", "drop_path2")
+_ATTENTION_PARTS = ("num_heads", "qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop")
+_BLOCK_PARTS = ("norm1", "attn", "ls1", "drop_path1", "norm2", "mlp", "ls2", "drop_path2")
 
 
 def heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values: (..., N, D) -> three of (..., N, H, Dh)."""
+    """Compute queries, keys and values: (..., N, D) to three of (..., N, H, Dh)."""
     joint = attention.qkv(tokens)
     query, key, value = joint.unflatten(-1, (3, attention.num_heads, -1)).unbind(-3)
     return attention.q_norm(query), attention.k_norm(key), value
 
 
 def queries(attention: Any, tokens: Tensor) -> Tensor:
-    """Queries without keys and values: (..., N, D) -> (..., N, H, Dh)."""
+    """Compute queries without keys and values: (..., N, D) to (..., N, H, Dh)."""
     qkv = attention.qkv
     size = qkv.out_features // 3
     bias = None if qkv.bias is None else qkv.bias[:size]
@@ -38,7 +39,7 @@ def queries(attention: Any, tokens: Tensor) -> Tensor:
 
 
 def scaled_attention(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of each query to all keys of its row.
+    """Compute the attention of each query to all keys of its row.
 
     All axes before the last three are flattened to one, for kernels that hold no M x N matrix.
 
@@ -61,8 +62,8 @@ def scaled_attention(attention: Any, query: Tensor, key: Tensor, value: Tensor) 
 
 
 def project(attention: Any, attended: Tensor, tokens: Tensor) -> Tensor:
-    """Norm, gate and output projection after attention: (..., N, H, Dh) and the input (..., N, D)
-    -> (..., N, D)."""
+    """Apply norm, gate and output projection after attention: (..., N, H, Dh) and the input
+    (..., N, D) to (..., N, D)."""
     mixed = attention.norm(attended.flatten(-2)) if has(attention, "norm") else attended.flatten(-2)
     if has(attention, "gate"):
         mixed = mixed * attention.gate(tokens).sigmoid()
@@ -71,12 +72,12 @@ def project(attention: Any, attended: Tensor, tokens: Tensor) -> Tensor:
 
 
 def has(module: nn.Module, name: str) -> bool:
-    """Whether the module has this part; some parts exist only in recent releases of timm."""
+    """Return whether the module has this part; some parts exist only in recent releases of timm."""
     return getattr(module, name, None) is not None
 
 
 def attend(attention: Any, tokens: Tensor) -> Tensor:
-    """Self-attention over the last axis but one: (..., N, D) -> (..., N, D)."""
+    """Compute self-attention over the last axis but one: (..., N, D) to (..., N, D)."""
     return project(attention, scaled_attention(attention, *heads(attention, tokens)), tokens)
 
 
@@ -102,24 +103,24 @@ class Block(nn.Module):
 
     def __init__(self, image: Any) -> None:
         super().__init__()
-        for name in BLOCK_PARTS:
+        for name in _BLOCK_PARTS:
             if not has(image, name):
                 raise ModelError(f"its blocks have no {name}")
             setattr(self, name, getattr(image, name))
-        if any(not has(self.attn, name) for name in ATTENTION_PARTS):
+        if any(not has(self.attn, name) for name in _ATTENTION_PARTS):
             raise ModelError("its attention is of another kind")
 
     def attention(self, tokens: Tensor) -> Tensor:
-        """Attention over normalised tokens: (..., N, D) -> (..., N, D)."""
+        """Compute attention over normalised tokens: (..., N, D) to (..., N, D)."""
         return attend(self.attn, tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(..., N, D) -> (..., N, D)."""
+        """Map (..., N, D) to (..., N, D)."""
         tokens = tokens + self.drop_path1(self.ls1(self.attention(self.norm1(tokens))))
         return self.feed_forward(tokens)
 
     def feed_forward(self, tokens: Tensor) -> Tensor:
-        """The second half: (..., N, D) -> (..., N, D), token by token."""
+        """Apply the MLP half of the block, token by token: (..., N, D) to (..., N, D)."""
         result: Tensor = tokens + self.drop_path2(self.ls2(self.mlp(self.norm2(tokens))))
         return result
 
@@ -143,7 +144,7 @@ class FactorisedSelfAttentionBlock(Block):
             nn.init.zeros_(self.attn_time.proj.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, T, P, D) -> (B, T, P, D)."""
+        """Map (B, T, P, D) to (B, T, P, D)."""
         tokens = tokens + self.drop_path1(self.ls1(self.attention(self.norm1(tokens))))
         along = self.norm_time(tokens).transpose(1, 2)  # (B, P, T, D)
         mixed = attend(self.attn_time, along).transpose(1, 2)
@@ -164,7 +165,7 @@ class FactorisedDotProductBlock(Block):
             raise ModelError(f"model 4 needs an even number of heads, not {self.attn.num_heads}")
 
     def attention(self, tokens: Tensor) -> Tensor:
-        """(B, T, P, D) -> (B, T, P, D)."""
+        """Map (B, T, P, D) to (B, T, P, D)."""
         parts = heads(self.attn, tokens)  # 3 x (B, T, P, H, Dh)
         time, space = zip(*(part.chunk(2, dim=-2) for part in parts), strict=True)
         over_time = scaled_attention(self.attn, *(part.transpose(1, 2) for part in time)).transpose(

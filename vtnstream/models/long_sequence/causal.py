@@ -24,7 +24,7 @@ def encode_causally(
     dense: bool,
     attention: Collection[int] = (),
 ) -> tuple[FloatArray | None, FloatArray | None, FloatArray | None]:
-    """Encode a whole sequence in blocks. Only what is returned grows with its length.
+    """Encode a whole sequence in blocks. Only the results grow with its length.
 
     Args:
         model: in evaluation mode.
@@ -35,8 +35,8 @@ def encode_causally(
         attention: layers whose attention weights of [CLS] at the end are returned.
 
     Returns:
-        logits (K,) after the last token, dense logits (N, Kd), weights (layers, H, N); each is
-        None where the model has no such head or it was not asked for.
+        logits (K,) after the last token, dense logits (N, Kd), weights (layers, H, N); each is None
+        if the model has no such head or it was not requested.
     """
     running = CausalPass(encoder, model.all_global_tokens(), attention)
     parts: list[FloatArray] = []
@@ -64,7 +64,7 @@ def encode_causally(
 
 
 def _row(running: RunningSoftmax) -> FloatArray:
-    """Attention weights of the last [CLS] on each token: (H, N)."""
+    """Return the attention weights of the last [CLS] on each token: (H, N)."""
     if not running.scores:
         return np.zeros((running.peak.shape[2], 0), np.float32)
     num_globals = running.peak.shape[1]

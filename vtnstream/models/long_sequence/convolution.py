@@ -81,7 +81,7 @@ class ConvolutionPass:
         return states, logits
 
     def cls(self) -> Tensor:
-        """[CLS] of the tokens returned so far: (1, H)."""
+        """Return [CLS] of the tokens returned so far: (1, H)."""
         mean = (self.total / max(self.count, 1)).to(self.model.cls_token.dtype)
         return self.model.cls_token[0] + mean
 
@@ -99,8 +99,8 @@ def encode_convolutions(
         dense: whether to run the dense head.
 
     Returns:
-        logits (K,) and dense logits (N, Kd); None where the model has no such head or it was not
-        asked for.
+        logits (K,) and dense logits (N, Kd); None if the model has no such head or it was not
+        requested.
     """
     running = ConvolutionPass(model, encoder, dense=dense)
     parts: list[FloatArray] = []

@@ -6,7 +6,9 @@ from torch import Tensor
 
 
 class HeldRows:
-    """Rows of consecutive tokens, the oldest first. Memory is that of the most rows held at once.
+    """Rows of consecutive tokens, the oldest first.
+
+    The memory is that of the largest number of rows held at once.
 
     Args:
         like: a tensor of the dtype and device to use.

@@ -40,7 +40,7 @@ class KeyValueWindow:
         self._first = self._made = 0  # keys are held from token _first to token _made
 
     def move(self, start: int, stop: int) -> tuple[KeyValue, int]:
-        """Go on to the next block, whose tokens are ``start`` to ``stop``.
+        """Move to the next block, whose tokens are ``start`` to ``stop``.
 
         Returns:
             keys and values around the block, and the position of its first token in them.

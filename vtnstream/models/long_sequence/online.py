@@ -74,7 +74,7 @@ class OnlineModel:
         return VTNOutput(logits, None if tokens is None else model.token_logits(tokens[0]))
 
     def _convolve(self, running: ConvolutionPass, tokens: Tensor) -> VTNOutput:
-        """:meth:`push` of a ``tcn`` encoder, from embedded tokens (T, H)."""
+        """Do the work of :meth:`push` with a ``tcn`` encoder, from embedded tokens (T, H)."""
         before, seen = running.total, running.count
         running.add(tokens)
         states, dense = running.answer(end=True)

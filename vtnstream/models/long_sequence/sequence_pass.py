@@ -23,7 +23,7 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.types import FloatArray, IndexArray
 
-FEED_FORWARD_NUMBERS = 2**20
+_FEED_FORWARD_NUMBERS = 2**20
 """Numbers of the feed-forward network's inner layer held at once (4 MB). The inner layer may be
 much wider than the states and would then be the largest tensor in memory."""
 
@@ -32,18 +32,19 @@ Emit = Callable[[int, Tensor], None]
 
 
 def feed_forward_numbers(hidden_size: int, block: int) -> int:
-    """Numbers of the inner layer held at once beside states of ``block`` tokens."""
-    return max(FEED_FORWARD_NUMBERS, 4 * hidden_size * block)
+    """Return how many numbers of the inner layer are held at once beside states of ``block``
+    tokens."""
+    return max(_FEED_FORWARD_NUMBERS, 4 * hidden_size * block)
 
 
 class FirstLayerObserver(Protocol):
-    """Receives the tokens of the first layer while :class:`SequencePass` works through it.
+    """Receives the tokens of the first layer from :class:`SequencePass`.
 
-    :class:`~vtnstream.models.long_sequence.shared_windows.SharedWindows` is one.
+    :class:`~vtnstream.models.long_sequence.shared_windows.SharedWindows` implements it.
     """
 
     def take_inputs(self, states: Tensor, around: KeyValue) -> None:
-        """The next tokens as they enter the layer.
+        """Receive the next inputs of the layer.
 
         Args:
             states: (1, T, D); overwritten after the call.
@@ -51,7 +52,8 @@ class FirstLayerObserver(Protocol):
         """
 
     def take_outputs(self, states: Tensor) -> None:
-        """The next tokens (T, D) as they leave the layer, in blocks of another size."""
+        """Receive the next outputs (T, D) of the layer; the blocks differ in size from the
+        inputs'."""
 
 
 class SequencePass:
@@ -137,7 +139,7 @@ class SequencePass:
             start = stop
 
     def indices(self, start: int, stop: int) -> Tensor:
-        """Grid positions (1, T) of tokens ``start`` to ``stop``."""
+        """Return the grid positions (1, T) of tokens ``start`` to ``stop``."""
         part = torch.tensor(self.places[start:stop], device=self.model.cls_token.device)
         return part[None]
 
@@ -149,14 +151,14 @@ class SequencePass:
             buffer.rest(start, stop)
 
     def attend_cls(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
-        """The global tokens after one layer, without its tokens: (1, G, Dh)."""
+        """Run one layer for the global tokens only; return them after it: (1, G, Dh)."""
         running = self.begin_cls(layer)
         for _, block in states:
             _update(layer, running, block)
         return self.end_cls(layer, running)
 
     def dense(self, layer: LongformerLayer, buffer: StateBuffer) -> FloatArray:
-        """The last layer and the dense head: logits (N, Kd)."""
+        """Run the last layer and the dense head; return logits (N, Kd)."""
         head = self.model.dense_head
         assert head is not None
         logits = np.empty((self.count, head.out_features), np.float32)
@@ -213,7 +215,7 @@ class SequencePass:
         return attention.begin_global(self.cls, keep_weights=watched)
 
     def end_cls(self, layer: LongformerLayer, running: GlobalSoftmax) -> Tensor:
-        """Finish the attention of [CLS] in a layer: the new global tokens (1, G, Dh)."""
+        """Finish the attention of [CLS] in a layer; return the new global tokens (1, G, Dh)."""
         if running.scores is not None:
             row = running.weights()[0, 0, :, self.cls.shape[1] :]  # (H, N)
             if not layer.attention.self.global_attention:
@@ -225,7 +227,7 @@ class SequencePass:
     def attend_block(
         self, layer: LongformerLayer, near: KeyValue, offset: int, start: int, block: Tensor
     ) -> Tensor:
-        """The attention half of a layer for one block.
+        """Run the attention half of a layer for one block.
 
         Args:
             layer: one of the encoder's.

@@ -28,12 +28,12 @@ class SharedWindows:
     """Classify sliding windows while their sequence is encoded.
 
     Follows the first layer of :func:`~vtnstream.models.long_sequence.streaming.encode_sequence`
-    and classifies each window as soon as its last token is through. The result equals
-    :func:`~vtnstream.models.long_sequence.windows.encode_windows` up to rounding. Only the tokens
-    that a waiting window needs are held.
+    and classifies each window after its last token. The result equals
+    :func:`~vtnstream.models.long_sequence.windows.encode_windows` up to rounding. Only the
+    tokens that a waiting window needs are held.
 
     Args:
-        model: one that :meth:`supports`.
+        model: a model that :meth:`supports` accepts.
         indices: (N,) grid positions of the whole sequence.
         starts: first token of each window, not decreasing; every window lies in the sequence.
         window: tokens per window.
@@ -54,7 +54,7 @@ class SharedWindows:
         self._places = indices
         self._starts, self._window, self._emit = starts, window, emit
         self._size = windows_at_once(model, window)
-        self._next = 0  # first window that waits
+        self._next = 0  # first window that was not classified yet
         self._first = 0  # token of the first row held
         like = self._attention.query.weight
         heads = (self._attention.num_heads, self._attention.head_dim)
@@ -64,9 +64,10 @@ class SharedWindows:
 
     @staticmethod
     def supports(model: VTN, num_tokens: int, window: int) -> bool:
-        """Whether windows share anything with the whole sequence.
+        """Return whether windows can share the first layer with the whole sequence.
 
-        They do where some tokens reach neither border and positions do not restart in each window.
+        They can if some tokens of a window attend only within it, and positions do not restart
+        in each window.
 
         Args:
             model: any VTN.
@@ -110,7 +111,7 @@ class SharedWindows:
             self._first = first
 
     def _classify(self, starts: Sequence[int]) -> FloatArray:
-        """Logits (B, K) of the windows that start at these B tokens."""
+        """Return the logits (B, K) of the windows that start at these B tokens."""
         encoder, device = self._encoder, self._inputs.rows.device
         rows = torch.tensor(starts, device=device)[:, None] - self._first
         rows = rows + torch.arange(self._window, device=device)  # (B, W)

@@ -50,14 +50,14 @@ class StateBuffer:
 def state_buffer(
     like: Tensor, num_tokens: int, size: int, folder: Path | None, most: int | None = None
 ) -> Iterator[StateBuffer]:
-    """Storage for (N, size) numbers, valid while the context is open.
+    """Provide storage for (N, size) numbers, valid while the context is open.
 
     Args:
         like: a tensor of the dtype and device to use; only CPU states go to a file.
         num_tokens: N.
         size: numbers per token.
-        folder: where the file is created; None is the system's folder for temporary files. The file
-            has no name where the system allows that, so it disappears however the process ends.
+        folder: where the file is created; None is the system's folder for temporary files. Where
+            the system allows it, the file has no name and disappears however the process ends.
         most: largest size in bytes to hold in memory; None is :data:`STATES_IN_MEMORY`.
 
     Raises:
@@ -77,8 +77,10 @@ def state_buffer(
 
 @contextmanager
 def _file(folder: Path | None, num_bytes: int) -> Iterator[IO[bytes]]:
-    """A temporary file of this size with its blocks allocated. Without that, a full disk would kill
-    the process when a page is written."""
+    """Create a temporary file of this size with its blocks allocated.
+
+    Without allocation, a full disk would kill the process when a page is written.
+    """
     place = folder or Path(tempfile.gettempdir())
     try:
         place.mkdir(parents=True, exist_ok=True)

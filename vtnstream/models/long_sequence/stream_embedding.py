@@ -52,7 +52,7 @@ class StreamEmbedding:
 
     @torch.inference_mode()
     def rest(self) -> Tensor:
-        """The last tokens (T', Dh), at the end of the stream."""
+        """Return the last tokens (T', Dh) at the end of the stream."""
         return self._tokens(self._done, len(self._held))
 
     def _tokens(self, start: int, stop: int) -> Tensor:

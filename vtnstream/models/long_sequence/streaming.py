@@ -168,9 +168,11 @@ def _encode_at_once(
 
 
 def default_block_size(model: VTN, num_tokens: int) -> int:
-    """Tokens per block: many on an accelerator. On a CPU matrix products reach full speed at about
-    1,024 rows; larger blocks are used only where they stay small beside the states of the whole
-    sequence."""
+    """Return the tokens per block: many on an accelerator.
+
+    On a CPU matrix products reach full speed at about 1,024 rows; larger blocks are used only if
+    they remain small beside the states of the whole sequence.
+    """
     if model.cls_token.is_cuda:
         return 8192
     return min(max(num_tokens // 64 // 64 * 64, 1024), 2048)

@@ -23,8 +23,11 @@ in blocks, as whole sequences are, so that memory does not grow with the window.
 
 
 def windows_at_once(model: VTN, window: int) -> int:
-    """Windows per batch: about 1,024 tokens; with fewer, reading the weights took a third of the
-    time. A wide inner layer of the feed-forward network allows fewer."""
+    """Return the windows per batch: those of about 1,024 tokens.
+
+    With fewer, reading the weights took a third of the time. A wide inner layer of the
+    feed-forward network allows fewer.
+    """
     temporal = model.config.temporal
     numbers = feed_forward_numbers(model.temporal_encoder.hidden_size, LONGEST_WINDOW)
     return max(1, min(numbers // temporal.intermediate_size, LONGEST_WINDOW) // window)
@@ -71,7 +74,7 @@ def encode_windows(
 
 
 def _classify(model: VTN, reader: _Reader, starts: Sequence[int]) -> FloatArray:
-    """(B windows) -> (B, K) float32."""
+    """Classify B windows: return (B, K) float32."""
     return classify_windows(model, *reader.take(starts))
 
 
@@ -98,7 +101,7 @@ def classify_windows(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatAr
 
 
 def _classify_long(model: VTN, tokens: Tensor, indices: IndexArray) -> FloatArray:
-    """Classify one long window (W, Dh) in blocks -> (K,) float32."""
+    """Classify one long window (W, Dh) in blocks; return (K,) float32."""
     size = default_block_size(model, len(tokens))
     blocks = (tokens[i : i + size] for i in range(0, len(tokens), size))
     output = encode_blocks(model, blocks, indices, block_size=size, dense=False)
@@ -120,7 +123,8 @@ class _Reader:
         )
 
     def take(self, starts: Sequence[int]) -> tuple[Tensor, IndexArray]:
-        """Tokens (B, W, Dh) and grid positions (B, W) of windows that start at these tokens."""
+        """Return the tokens (B, W, Dh) and grid positions (B, W) of windows that start at these
+        tokens."""
         length = min(self.window, len(self.indices))
         stop = starts[-1] + length
         parts = [self.held]

@@ -1,7 +1,8 @@
-"""AOTInductor: compile an exported program to a shared library (``torch._inductor``).
+"""Compile an exported program to a shared library with AOTInductor (``torch._inductor``).
 
-Runs in the child process that compiles. Where this release of torch has no such compiler, or one
-with other options, :class:`~vtnstream.errors.EngineError` leaves the uncompiled network in use.
+Runs in the child process that compiles. If this release of torch has no such compiler, or one
+with other options, :class:`~vtnstream.errors.EngineError` is raised and the uncompiled network
+stays in use.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 _NEEDED = ("freezing", "aot_inductor.output_path")
-"""Options without which the library would be slow or somewhere else; the others save time."""
+"""Required options, without which the library would be slow or in another place; the others save
+time."""
 
 
 def compile_library(program: ExportedProgram, path: Path, threads: int) -> Path:
@@ -30,7 +32,7 @@ def compile_library(program: ExportedProgram, path: Path, threads: int) -> Path:
         threads: of each call (CPU).
 
     Returns:
-        the library; its sources, and the kernels of a GPU, lie beside it.
+        the library; its sources, and the kernels of a GPU, are in the same folder.
 
     Raises:
         EngineError: this release of torch has another compiler.
@@ -38,7 +40,7 @@ def compile_library(program: ExportedProgram, path: Path, threads: int) -> Path:
     wanted: dict[str, Any] = {
         "freezing": True,  # folds batch norms, packs weights: ResNet-50 15.4 -> 17.9 frames/s
         "cpp.threads": threads,
-        # A seventh of the compilation time less; the wrapper only calls what computes.
+        # Saves a seventh of the compilation time; the wrapper only calls the kernels.
         "aot_inductor.compile_wrapper_opt_level": "O0",
         "aot_inductor.output_path": str(path),
         # They save nothing in a single compilation and need an openssl program.
@@ -57,7 +59,7 @@ def compile_library(program: ExportedProgram, path: Path, threads: int) -> Path:
 
 
 def _compiler() -> tuple[Any, set[str]]:
-    """Torch's compiler and the names of its options.
+    """Return torch's compiler and the names of its options.
 
     Raises:
         EngineError: there is none, or it takes other arguments.

@@ -1,9 +1,10 @@
 """Run a shared library of AOTInductor through its C interface.
 
 Torch's Python binding of the same library holds the interpreter's lock while it computes: the
-decoder could read one packet per batch, and two threads would take turns. The C interface and the
-two functions that turn tensors into its handles are checked before a library is used; where they
-are not as expected, :class:`~vtnstream.errors.EngineError` leaves the uncompiled network in use.
+decoder could read one packet per batch, and two threads would take turns. The C interface and
+the two functions that turn tensors into its handles are checked before a library is used; if
+they are not as expected, :class:`~vtnstream.errors.EngineError` is raised and the uncompiled
+network stays in use.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from vtnstream.process_memory import page_out_file
 
 
 class CompiledLibrary:
-    """One input tensor to one output tensor. Its weights are freed with it.
+    """A compiled network with one input tensor and one output tensor; it owns its weights.
 
     Args:
-        path: the library, with a GPU's kernels beside it. Loading it runs its code: the caller
-            trusts it.
+        path: the library, with a GPU's kernels in the same folder. Loading it runs its code: the
+            caller trusts it.
         device: the one it was compiled for.
-        workers: threads that may call it at once. Each has an instance of the model; all share
-            the weights.
+        workers: threads that may call it at once. Each has an instance of the model; all share the
+            weights.
 
     Raises:
         EngineError: it cannot be loaded, or this release of torch has another interface.
@@ -64,7 +65,8 @@ class CompiledLibrary:
         self._check_counts(path)
 
     def _check_counts(self, path: Path) -> None:
-        """The library has one input and one output, or a call would write beyond its arrays."""
+        """Check that the library has one input and one output; otherwise a call would write
+        beyond its arrays."""
         for what in ("Inputs", "Outputs"):
             ask = getattr(self._library, f"AOTInductorModelContainerGetNum{what}", None)
             count = ctypes.c_size_t()
@@ -93,7 +95,7 @@ class CompiledLibrary:
 
 @cache
 def interface_problem() -> str | None:
-    """What keeps torch's tensor handles from being used, or None.
+    """Return why torch's tensor handles cannot be used, or None.
 
     The check passes a tensor to a handle and back, once per process.
     """
@@ -107,12 +109,12 @@ def interface_problem() -> str | None:
 
 
 def _handles() -> Any:
-    """Torch's functions between tensors and handles."""
+    """Return torch's functions that convert between tensors and handles."""
     return torch._C._aoti
 
 
 def _handle_of(tensor: Tensor) -> int:
-    """A handle of the tensor; the receiver must free it."""
+    """Return a handle of the tensor; the receiver must free it."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     handle: int = pointer(_handles().unsafe_alloc_void_ptr_from_tensor(tensor), None)
@@ -120,7 +122,7 @@ def _handle_of(tensor: Tensor) -> int:
 
 
 def _tensor_of(handle: int) -> Tensor:
-    """The tensor of a handle, which is freed."""
+    """Return the tensor of a handle, and free the handle."""
     new = ctypes.pythonapi.PyCapsule_New
     new.restype = ctypes.py_object
     new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]

@@ -1,4 +1,4 @@
-"""Instructions of the processor that torch can use for products in half precision."""
+"""Look up processor instructions that torch can use for products in half precision."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 
 
 def cpu_has(feature: str) -> bool:
-    """Whether the processor has an instruction set.
+    """Return whether the processor has an instruction set.
 
     Args:
         feature: ``amx_tile``, ``amx_fp16`` or ``avx512_bf16``.
 
     Returns:
-        False as well where this release of torch cannot tell: float32 is then the default.
+        False as well if this release of torch cannot tell: float32 is then the default.
     """
     query = getattr(torch.cpu, f"_is_{feature}_supported", None)
     try:

@@ -1,8 +1,8 @@
 """Torch's flash attention kernel for CPUs, which also returns the logsumexp of each query.
 
-``scaled_dot_product_attention`` runs the same kernel but drops the logsumexp, which is needed to
-merge two softmaxes. Where the kernel is missing or wrong, banded attention is computed in blocks
-with public operators.
+``scaled_dot_product_attention`` runs the same kernel but drops the logsumexp, which is needed
+to merge two softmaxes. If the kernel is missing or wrong, banded attention is computed in
+blocks with public operators.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ _TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
 
 @cache
 def flash_kernel() -> FlashKernel | None:
-    """The kernel, or None where this release of torch has none with the expected results.
+    """Return the kernel, or None if this release of torch has none with the expected results.
 
     The check attends over a few vectors in float32 and bfloat16, once per process. It runs in a
-    thread of its own: modes of the caller (counting, fake tensors, default devices) stay out.
+    thread of its own, unaffected by modes of the caller (counting, fake tensors, default
+    devices).
     """
     results: list[bool] = []
 
@@ -46,7 +47,7 @@ def flash_kernel() -> FlashKernel | None:
 
 
 def _find() -> Callable[..., tuple[Tensor, Tensor]] | None:
-    """The operator, whose signature may differ from release to release."""
+    """Return the operator, whose signature may differ from release to release."""
     return getattr(torch.ops.aten, _NAME, None)
 
 
@@ -94,6 +95,6 @@ def _is_right(dtype: torch.dtype) -> bool:
 
 
 def _waves(speed: float, *shape: int) -> Tensor:
-    """Values between -1 and 1 that are the same on every call."""
+    """Return values between -1 and 1 that are the same on every call."""
     steps = torch.arange(math.prod(shape), dtype=torch.float32, device="cpu")
     return torch.sin(speed * (1 + steps)).view(shape)

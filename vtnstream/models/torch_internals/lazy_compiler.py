@@ -27,7 +27,8 @@ _COMPILER = "torch._dynamo"
 _UTILS = "torch._dynamo.utils"
 _FUNCTION = "is_compile_supported"
 _lock = threading.Lock()
-"""Two threads at once would each take the replacement of the other for torch's own module."""
+"""Serialises imports: of two threads at once, each would take the replacement of the other for
+torch's own module."""
 _enabled = False
 
 
@@ -38,10 +39,10 @@ def enable() -> None:
 
 
 def import_light(name: str) -> ModuleType:
-    """Import a module, without torch's compiler where :func:`enable` was called.
+    """Import a module, without torch's compiler if :func:`enable` was called.
 
-    The plain import is done where the compiler is loaded already, where torch is not built as
-    expected (:func:`_postponing_disable`), or where the light import fails.
+    The plain import is done if the compiler is loaded already, if torch is not built as expected
+    (:func:`_postponing_disable`), or if the light import fails.
 
     Args:
         name: absolute name of the module.
@@ -64,10 +65,11 @@ def import_light(name: str) -> ModuleType:
 
 
 def _postponing_disable() -> Callable[..., Any] | None:
-    """A ``torch.compiler.disable`` that loads the compiler on the first call of what it marks.
+    """Return a ``torch.compiler.disable`` that loads the compiler on the first call of a marked
+    function.
 
     Returns:
-        None where torch's own functions do not have the expected parameters.
+        None if torch's own functions do not have the expected parameters.
     """
     import inspect
 
@@ -106,7 +108,7 @@ def _replaced(disable: Callable[..., Any]) -> Iterator[None]:
 
 class _StandIn(ModuleType):
     """Replaces the compiler's utility module: it has one function, and loads the real module as
-    soon as another attribute is asked for."""
+    soon as another attribute is requested."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

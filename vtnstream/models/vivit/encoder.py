@@ -19,7 +19,7 @@ from vtnstream.models.layers.vit_block import (
     FactorisedSelfAttentionBlock,
 )
 
-BLOCKS: dict[str, type[Block]] = {
+_BLOCKS: dict[str, type[Block]] = {
     "joint": Block,
     "factorised-encoder": Block,
     "factorised-self-attention": FactorisedSelfAttentionBlock,
@@ -27,7 +27,7 @@ BLOCKS: dict[str, type[Block]] = {
 }
 """The block of each form. The last two take tokens of shape (B, T, P, D)."""
 
-POOLS = ("token", "avg", "map")
+_POOLS = ("token", "avg", "map")
 
 
 class TubeletEncoder(nn.Module):
@@ -51,11 +51,11 @@ class TubeletEncoder(nn.Module):
 
     def __init__(self, image: Any, config: ViViTConfig) -> None:
         super().__init__()
-        check_image_vit(image, config)
+        _check_image_vit(image, config)
         length, *_ = config.tubelet
         self.num_frames = length if config.reads_sequences else config.num_frames
         self.num_features = image.embed_dim
-        self.is_factorised = BLOCKS[config.form] is not Block
+        self.is_factorised = _BLOCKS[config.form] is not Block
         self.patch_embed = TubeletEmbedding(image.patch_embed.proj, length, config.tubelet_init)
         self.num_prefix_tokens = 0 if self.is_factorised else image.num_prefix_tokens
         self.cls_token = None if self.is_factorised else image.cls_token
@@ -68,7 +68,7 @@ class TubeletEncoder(nn.Module):
         self.pos_embed = nn.Parameter(inflated.clone())
         self.pos_drop = image.pos_drop
         self.norm_pre = image.norm_pre
-        self.blocks = nn.ModuleList([BLOCKS[config.form](block) for block in image.blocks])
+        self.blocks = nn.ModuleList([_BLOCKS[config.form](block) for block in image.blocks])
         self.norm = image.norm
         self.attn_pool = image.attn_pool
         self.pools_token = image.global_pool == "token" and not self.is_factorised
@@ -80,7 +80,7 @@ class TubeletEncoder(nn.Module):
         self.grad_checkpointing = enable
 
     def forward(self, samples: Tensor) -> Tensor:
-        """(N, F, 3, H, W) preprocessed -> (N, D)."""
+        """Map preprocessed frames (N, F, 3, H, W) to (N, D)."""
         tokens = self.encode(self.embed(samples)).flatten(1, -2)  # (N, prefix + T * P, D)
         if self.pools_token:
             pooled = tokens[:, 0]
@@ -149,7 +149,7 @@ class StackedFrames(nn.Module):
         self.num_features = encoder.num_features
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, F * H, W) -> (N, D)."""
+        """Map (N, 3, F * H, W) to (N, D)."""
         size, colours, height, width = images.shape
         frames = self.encoder.num_frames
         samples = images.reshape(size, colours, frames, height // frames, width).transpose(1, 2)
@@ -157,7 +157,7 @@ class StackedFrames(nn.Module):
         return features
 
 
-def check_image_vit(image: Any, config: ViViTConfig) -> None:
+def _check_image_vit(image: Any, config: ViViTConfig) -> None:
     """Check that a ViViT can be built from an image model.
 
     Raises:
@@ -165,8 +165,8 @@ def check_image_vit(image: Any, config: ViViTConfig) -> None:
     """
     if type(image).__name__ != "VisionTransformer" or image.pos_embed is None:
         raise ModelError("a ViViT is made of a plain vision transformer with learned positions")
-    if image.global_pool not in POOLS:
-        raise ModelError(f"it pools by {image.global_pool!r}, not by {', '.join(POOLS)}")
+    if image.global_pool not in _POOLS:
+        raise ModelError(f"it pools by {image.global_pool!r}, not by {', '.join(_POOLS)}")
     size = tuple(image.patch_embed.proj.kernel_size)
     if size != config.tubelet[1:]:
         raise ModelError(

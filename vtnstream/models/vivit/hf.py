@@ -28,7 +28,7 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def recognises(folder: str | Path) -> bool:
-    """Whether the ``config.json`` of a folder is that of a ViViT of transformers."""
+    """Return whether the ``config.json`` of a folder is that of a ViViT of transformers."""
     try:
         return read_json(Path(folder) / CONFIG_FILE).get("model_type") == "vivit"
     except ModelError:
@@ -36,7 +36,7 @@ def recognises(folder: str | Path) -> bool:
 
 
 def read_config(folder: str | Path) -> ModelConfig:
-    """The model config of such a folder, without reading its weights.
+    """Read the model config of a folder written by transformers, without its weights.
 
     Raises:
         ModelError, ConfigError: as :func:`load`.
@@ -45,10 +45,10 @@ def read_config(folder: str | Path) -> ModelConfig:
 
 
 def load(folder: str | Path) -> tuple[ModelConfig, dict[str, Tensor], Path]:
-    """Read such a folder.
+    """Read a folder written by transformers.
 
-    Preprocessing follows its ``preprocessor_config.json``, or the paper if it has none. Frames are
-    sampled at the paper's rate.
+    Preprocessing follows its ``preprocessor_config.json``, or the paper if it has none. Frames
+    are sampled at the paper's rate.
 
     Returns:
         the model config, the tensors under vtnstream's names, and the file they came from.

@@ -24,9 +24,9 @@ from vtnstream.registry import lookup
 
 CONFIG_FILE = "config.json"
 PREPROCESS_FILES = ("preprocessor_config.json", "video_preprocessor_config.json")
-NORM_EPS = 1e-6
+_NORM_EPS = 1e-6
 
-ACTIVATIONS = {
+_ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_fast": "gelu_tanh",
     "gelu_new": "gelu_tanh",
@@ -37,7 +37,7 @@ ACTIVATIONS = {
 }
 """Names of activations in transformers -> names in timm."""
 
-FILTERS = {"1": "lanczos", "2": "bilinear", "3": "bicubic", "4": "area"}
+_FILTERS = {"1": "lanczos", "2": "bilinear", "3": "bicubic", "4": "area"}
 """PIL's numbers of resampling filters -> names; its box filter averages the area."""
 
 
@@ -62,14 +62,14 @@ class Settings:
     hidden_act: str = "gelu_fast"
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
-    layer_norm_eps: float = NORM_EPS
+    layer_norm_eps: float = _NORM_EPS
     qkv_bias: bool = True
 
     def __post_init__(self) -> None:
-        if self.num_channels != 3 or self.layer_norm_eps != NORM_EPS:
+        if self.num_channels != 3 or self.layer_norm_eps != _NORM_EPS:
             raise ConfigError(
                 f"num_channels {self.num_channels} and layer_norm_eps {self.layer_norm_eps}: "
-                f"only 3 and {NORM_EPS} are supported"
+                f"only 3 and {_NORM_EPS} are supported"
             )
         if len(self.tubelet_size) != 3 or min(self.tubelet_size) < 1:
             raise ConfigError("tubelet_size has three positive numbers")
@@ -86,7 +86,8 @@ class Settings:
 
 
 def read_settings(folder: Path) -> Settings:
-    """The settings of a folder's ``config.json``. Fields that do not shape the model are ignored.
+    """Return the settings of a folder's ``config.json``. Fields that do not shape the model are
+    ignored.
 
     Raises:
         ModelError: it cannot be read.
@@ -116,8 +117,8 @@ def _in_order(named: Any) -> list[str]:
 
 
 def model_config(folder: Path, settings: Settings) -> ModelConfig:
-    """The model config for these settings. The published models were trained on every second frame
-    at 25 frames/s, so the sampling does the same.
+    """Return the model config for these settings. The published models were trained on every
+    second frame at 25 frames/s, so the sampling does the same.
 
     Raises:
         ConfigError: the settings need something that this ViViT does not have.
@@ -145,7 +146,8 @@ def model_config(folder: Path, settings: Settings) -> ModelConfig:
 
 
 def _arguments(settings: Settings) -> dict[str, Any]:
-    """timm's arguments for these settings, without those that equal the defaults of ViT-B."""
+    """Return timm's arguments for these settings, without those that equal the defaults of
+    ViT-B."""
     _, height, width = settings.tubelet_size
     hidden, inner = settings.hidden_size, settings.intermediate_size
     ratio = inner / hidden
@@ -158,7 +160,7 @@ def _arguments(settings: Settings) -> dict[str, Any]:
         "depth": (settings.num_hidden_layers, 12),
         "num_heads": (settings.num_attention_heads, 12),
         "mlp_ratio": (ratio, 4.0),
-        "act_layer": (lookup(ACTIVATIONS, settings.hidden_act, "hidden_act"), "gelu"),
+        "act_layer": (lookup(_ACTIVATIONS, settings.hidden_act, "hidden_act"), "gelu"),
         "qkv_bias": (settings.qkv_bias, True),
         "pos_drop_rate": (settings.hidden_dropout_prob, 0.0),
         "proj_drop_rate": (settings.hidden_dropout_prob, 0.0),
@@ -168,7 +170,7 @@ def _arguments(settings: Settings) -> dict[str, Any]:
 
 
 def _preprocess(folder: Path, size: int) -> PreprocessConfig:
-    """Preprocessing equal to the ViViT processor of transformers: scale, crop,
+    """Return the preprocessing equal to the ViViT processor of transformers: scale, crop,
     ``pixel * rescale_factor - 1`` (``offset``), then ``(x - image_mean) / image_std``.
 
     A folder without settings gets the paper's: pixels from -1 to 1 and a centre crop.
@@ -195,7 +197,7 @@ def _preprocess(folder: Path, size: int) -> PreprocessConfig:
             size=size,
             resize=resize,
             crop=crop,
-            interpolation=lookup(FILTERS, str(given.get("resample", 2)), "resample"),
+            interpolation=lookup(_FILTERS, str(given.get("resample", 2)), "resample"),
             crop_rounding="floor",
             mean=tuple((shift + m) / (255 * scale) for m in mean),
             std=tuple(s / (255 * scale) for s in std),
@@ -207,7 +209,7 @@ def _preprocess(folder: Path, size: int) -> PreprocessConfig:
 
 
 def _geometry(given: Mapping[str, Any], size: int) -> tuple[int, str]:
-    """``resize`` and ``crop`` of a :class:`PreprocessConfig` that ends at ``size``."""
+    """Return ``resize`` and ``crop`` of a :class:`PreprocessConfig` with final size ``size``."""
     if not given.get("do_resize", True):
         raise ConfigError("do_resize false: videos have different sizes, so frames must be scaled")
     target = given.get("size") or {"shortest_edge": 256}
@@ -228,7 +230,7 @@ def _geometry(given: Mapping[str, Any], size: int) -> tuple[int, str]:
 
 
 def _square(value: Any, name: str) -> int:
-    """The side of a square from a number, a pair, or a table of height and width."""
+    """Return the side of a square from a number, a pair, or a table of height and width."""
     try:
         if isinstance(value, Mapping):
             value = (value["height"], value["width"])

@@ -42,7 +42,7 @@ _JOINED = tuple(f"attention.attention.{part}" for part in ("query", "key", "valu
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, under the names of the file format.
+    """Return the tensors of a weights file, under the names of the file format.
 
     Raises:
         CheckpointError: it is unreadable, or holds a tensor under two names.
@@ -105,7 +105,7 @@ def _expected(settings: Settings) -> dict[str, tuple[int, ...]]:
 
 
 def converted(state: weights.State, settings: Settings) -> dict[str, Tensor]:
-    """Checked tensors under vtnstream's names, with queries, keys and values joined."""
+    """Return the checked tensors under vtnstream's names, with queries, keys and values joined."""
     names = dict(_OURS)
     ours: dict[str, Tensor] = {}
     for number in range(settings.num_hidden_layers):

@@ -76,26 +76,27 @@ class ViViT(nn.Module):
         return self.backbone.pos_embed.device
 
     def encode_frames(self, samples: Tensor) -> Tensor:
-        """Spatial encoder: (N, F, 3, H, W) -> (N, D).
+        """Run the spatial encoder: (N, F, 3, H, W) to (N, D).
 
-        F is t, the frames of a tubelet index, in the factorised encoder, and ``num_frames``, those
-        of a clip, in the other forms.
+        F is t, the frames of a tubelet index, in the factorised encoder, and ``num_frames``,
+        those of a clip, in the other forms.
         """
         features: Tensor = self.backbone(samples)
         return features
 
     def heads(self, states: Tensor) -> VTNOutput:
-        """Heads on (B, 1 + T, D), whose first token is [CLS] or the vector of the clip."""
+        """Apply the heads to (B, 1 + T, D), whose first token is [CLS] or the vector of the
+        clip."""
         logits = None if self.head is None else self.head(self.head_drop(states[:, 0]))
         dense = None if self.dense_head is None else self.dense_head(states[:, 1:])
         return VTNOutput(logits, dense)
 
     def forward_features(self, features: Tensor, *, indices: Tensor | None = None) -> VTNOutput:
-        """From the vectors of :meth:`encode_frames`.
+        """Classify the vectors of :meth:`encode_frames`.
 
         Args:
-            features: (B, T, D) of consecutive tubelet indices; of one clip (B, 1, D) in the
-                forms without a temporal transformer.
+            features: (B, T, D) of consecutive tubelet indices; of one clip (B, 1, D) in the forms
+                without a temporal transformer.
             indices: (B, T) int64 grid positions; None counts from 0.
 
         Raises:
@@ -108,7 +109,7 @@ class ViViT(nn.Module):
         return self.heads(features)
 
     def forward(self, frames: Tensor) -> VTNOutput:
-        """End to end.
+        """Classify frames end to end.
 
         Args:
             frames: (B, F, 3, H, W) preprocessed. F is ``num_frames``, or any multiple of t in the
@@ -130,7 +131,8 @@ def _with_depth(config: BackboneConfig, depth: int) -> BackboneConfig:
 
 
 def _build_head(num_labels: int, size: int) -> nn.Linear | None:
-    """A linear layer initialised with zeros (as in the released code), or None without labels."""
+    """Build a linear layer initialised with zeros (as in the released code), or return None
+    without labels."""
     if not num_labels:
         return None
     head = nn.Linear(size, num_labels)

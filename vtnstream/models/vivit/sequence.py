@@ -73,7 +73,7 @@ def _batches(clips: Sequence[ClipSpan]) -> Iterator[list[ClipSpan]]:
 
 
 def _encode(model: ViViT, tokens: Tensor, indices: IndexArray) -> Tensor:
-    """[CLS] vectors (B, D) of clips (B, T, D) at grid positions (B, T)."""
+    """Return the [CLS] vectors (B, D) of clips (B, T, D) at grid positions (B, T)."""
     encoder = model.temporal_encoder
     if encoder is None:
         return tokens[:, 0]
@@ -93,7 +93,7 @@ class _Reader:
         self.first = 0
 
     def take(self, first: int, stop: int) -> Tensor:
-        """Features (stop - first, D); ``first`` must not decrease from call to call."""
+        """Return the features (stop - first, D); ``first`` must not decrease from call to call."""
         while self.first + len(self.held) < stop:
             self.held = torch.cat((self.held, next(self.blocks)))
             self._forget(min(first, self.first + len(self.held)))
@@ -154,7 +154,7 @@ def encode_whole(
 def _states(
     encoder: TemporalTransformer, blocks: Iterator[Tensor], indices: IndexArray, size: int
 ) -> Tensor:
-    """States (1 + N, D) before the last layer."""
+    """Return the states (1 + N, D) before the last layer."""
     ends = torch.tensor(indices[[0, -1]], device=encoder.cls_token.device)[:, None, None]
     states = encoder.cls_token.new_empty(1 + len(indices), encoder.cls_token.shape[-1])
     states[:1] = encoder.start()[0]

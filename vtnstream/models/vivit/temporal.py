@@ -35,7 +35,8 @@ class TemporalTransformer(nn.Module):
         self.norm = image.fc_norm if isinstance(image.norm, nn.Identity) else image.norm
 
     def forward(self, tokens: Tensor, indices: Tensor | None = None) -> Tensor:
-        """
+        """Encode a sequence.
+
         Args:
             tokens: (B, T, D).
             indices: (B, T) int64 grid positions, increasing; None counts from 0.
@@ -60,11 +61,11 @@ class TemporalTransformer(nn.Module):
         return list(self.blocks)  # type: ignore[arg-type]
 
     def start(self) -> Tensor:
-        """[CLS] with its position embedding: (1, 1, D)."""
+        """Return [CLS] with its position embedding: (1, 1, D)."""
         return self.cls_token + self.pos_embed[:, :1]
 
     def positions(self, indices: Tensor, first: Tensor, last: Tensor) -> Tensor:
-        """Position embeddings of tokens.
+        """Return the position embeddings of tokens.
 
         Up to the trained length they are rows of the table. A longer sequence is scaled to the
         table, and its rows are interpolated.

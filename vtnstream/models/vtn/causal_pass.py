@@ -25,8 +25,8 @@ from vtnstream.models.vtn.longformer_layer import Embeddings, LongformerLayer
 class CausalEncoder(Protocol):
     """The parts of a temporal encoder that a causal pass needs.
 
-    :class:`~vtnstream.models.vtn.temporal.TemporalEncoder` has them. The protocol keeps this
-    module from importing the encoder, which itself runs causal passes.
+    :class:`~vtnstream.models.vtn.temporal.TemporalEncoder` has them. Because of this protocol
+    the module does not import the encoder, which itself runs causal passes.
     """
 
     embeddings: Embeddings
@@ -40,10 +40,10 @@ class CausalEncoder(Protocol):
         """The layers of [CLS], in order; they may have another precision."""
 
     def embed_cls(self, cls: Tensor) -> Tensor:
-        """Global tokens with their type embedding: (B, G, D) -> (B, G, D)."""
+        """Return the global tokens with their type embedding: (B, G, D) to (B, G, D)."""
 
     def rotation(self, indices: Tensor) -> Rotation | None:
-        """Rotary angles of grid positions (B, T), or None."""
+        """Return the rotary angles of grid positions (B, T), or None."""
 
 
 class CausalPass:
@@ -86,7 +86,7 @@ class CausalPass:
         Args:
             tokens: (B, T, D), T at least 1.
             indices: (B, T) int64 grid positions.
-            valid: (B, T) bool, False for padding. Padding stands at the end, and only where the
+            valid: (B, T) bool, False for padding. Padding is at the end, and allowed only if the
                 whole sequence comes in one call.
             cls_only: skip the tokens of the last layer.
 
@@ -117,7 +117,7 @@ class CausalPass:
 def _advance_cls(
     layer: LongformerLayer, tokens: Tensor, cls: Tensor, state: LayerState, valid: Tensor | None
 ) -> Tensor:
-    """The global tokens after one layer, at each step: (B, T, G, D)."""
+    """Run one layer for the global tokens at each step: return (B, T, G, D)."""
     attention = layer.attention.self
     seen = tokens.to(cls.dtype)
     return layer.finish(attend_globally(attention, seen, cls, state.running, valid), cls)

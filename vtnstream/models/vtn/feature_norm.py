@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from vtnstream.errors import ModelError
 from vtnstream.types import FeatureSequence
 
-SMALLEST_STD = 1e-6
+_SMALLEST_STD = 1e-6
 """Features whose standard deviation in the training set is smaller are not scaled."""
 
 BlockNorm = Callable[[Tensor], Tensor]
-"""Normalises consecutive blocks (T, D) of one sequence. Call it once for each block, in order."""
+"""Function that normalises consecutive blocks (T, D) of one sequence. It is called once for each
+block, in order."""
 
 
 class FeatureNorm(nn.Module):
@@ -58,10 +59,11 @@ class FeatureNorm(nn.Module):
             raise ModelError("feature statistics hold numbers that are not finite")
         with torch.no_grad():
             self.mean.copy_(mean)
-            self.std.copy_(torch.where(std > SMALLEST_STD, std, torch.ones_like(std)))
+            self.std.copy_(torch.where(std > _SMALLEST_STD, std, torch.ones_like(std)))
 
     def forward(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """
+        """Normalise features.
+
         Args:
             features: (B, T, D), each row one whole selected range.
             padding_mask: (B, T) bool, False for padding.
@@ -135,7 +137,7 @@ class _RunningMean:
 
 
 def _mean(features: FeatureSequence, block_size: int) -> np.ndarray:
-    """Mean (D,) float64 of a sequence, 0 if it is empty."""
+    """Return the mean (D,) float64 of a sequence, 0 if it is empty."""
     total = np.zeros(features.num_features, np.float64)
     for block in features.blocks(block_size):
         total += block.sum(axis=0, dtype=np.float64)

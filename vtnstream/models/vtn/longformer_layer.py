@@ -27,7 +27,7 @@ from vtnstream.models.layers.positions import (
 )
 
 FRAME_TYPE, CLS_TYPE = 0, 1
-POSITION_STARTS = ("sinusoidal", "normal")
+_POSITION_STARTS = ("sinusoidal", "normal")
 
 
 class Embeddings(nn.Module):
@@ -48,7 +48,8 @@ class Embeddings(nn.Module):
     def forward(
         self, tokens: Tensor, indices: Tensor, padding_mask: Tensor | None = None
     ) -> Tensor:
-        """
+        """Embed tokens.
+
         Args:
             tokens: (B, T, D).
             indices: (B, T) int64 grid positions.
@@ -65,7 +66,7 @@ class Embeddings(nn.Module):
         return self._finish(tokens, FRAME_TYPE)
 
     def embed_cls(self, cls: Tensor) -> Tensor:
-        """Embed the global tokens: (B, G, D) -> (B, G, D)."""
+        """Embed the global tokens: (B, G, D) to (B, G, D)."""
         if self.positions == "learned":
             cls = cls + self.position_embeddings.weight[-NUM_RESERVED]
         return self._finish(cls, CLS_TYPE)
@@ -85,9 +86,9 @@ class Embeddings(nn.Module):
         Raises:
             ModelError: ``start`` is neither.
         """
-        if start not in POSITION_STARTS:
+        if start not in _POSITION_STARTS:
             raise ModelError(
-                f"a position table starts {' or '.join(POSITION_STARTS)}, not {start!r}"
+                f"a position table starts {' or '.join(_POSITION_STARTS)}, not {start!r}"
             )
         if self.positions != "learned":
             return
@@ -125,12 +126,12 @@ class LongformerLayer(nn.Module):
         self.output = FeedForwardOutput(hidden_size, config.intermediate_size, config.dropout)
 
     def feed_forward(self, states: Tensor) -> Tensor:
-        """The feed-forward half, independently for each token: (B, T, D) -> (B, T, D)."""
+        """Apply the feed-forward half to each token: (B, T, D) to (B, T, D)."""
         result: Tensor = self.output(self.intermediate(states), states)
         return result
 
     def finish(self, attended: Tensor, states: Tensor) -> Tensor:
-        """Everything after attention.
+        """Apply the parts of the layer that follow the attention.
 
         Args:
             attended: (B, T, D) output of the attention.
@@ -144,7 +145,7 @@ class LongformerLayer(nn.Module):
     def forward_tokens(
         self, tokens: Tensor, cls: Tensor, angles: Rotation | None, valid: Tensor | None
     ) -> Tensor:
-        """The layer for all tokens at once.
+        """Run the layer for all tokens at once.
 
         Args:
             tokens: (B, T, D).
@@ -161,7 +162,7 @@ class LongformerLayer(nn.Module):
         return self.finish(attended, tokens)
 
     def forward_cls(self, tokens: Tensor, cls: Tensor, valid: Tensor | None) -> Tensor:
-        """The layer for the global tokens (B, G, D), which attend to all tokens (B, T, D)."""
+        """Run the layer for the global tokens (B, G, D), which attend to all tokens (B, T, D)."""
         attention = self.attention.self
         running = attention.begin_global(cls)
         if attention.global_attention:

@@ -38,8 +38,8 @@ class VTNOutput(NamedTuple):
 
 
 class StagedOutput(NamedTuple):
-    """The same while a ``tcn`` is trained, with the dense logits (B, T, Kd) of the ``stages``
-    before the last."""
+    """Results of the heads while a ``tcn`` is trained; ``stages`` holds the dense logits (B, T,
+    Kd) of the stages before the last."""
 
     logits: Tensor | None
     dense_logits: Tensor | None
@@ -85,7 +85,7 @@ class VTN(nn.Module):
         self.dense_head = build_dense_head(config.head, temporal, hidden_size)
 
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Spatial backbone (section 3.1): (N, 3, H, W) -> (N, D).
+        """Run the spatial backbone (section 3.1): (N, 3, H, W) to (N, D).
 
         Raises:
             ModelError: the backbone does not return one vector per frame.
@@ -110,7 +110,7 @@ class VTN(nn.Module):
         padding_mask: Tensor | None = None,
         indices: Tensor | None = None,
     ) -> Tensor:
-        """The temporal embedding: a linear layer on the config's ``token_inputs``.
+        """Apply the temporal embedding: a linear layer on the config's ``token_inputs``.
 
         Args:
             features: (B, T, D), after :meth:`normalize`.
@@ -135,7 +135,7 @@ class VTN(nn.Module):
         return tokens
 
     def all_global_tokens(self) -> Tensor:
-        """[CLS] and the other global tokens: (1, G, Dh)."""
+        """Return [CLS] and the other global tokens: (1, G, Dh)."""
         if self.config.temporal.num_global_tokens == 1:
             return self.cls_token
         return torch.cat((self.cls_token, self.global_tokens), dim=1)
@@ -148,7 +148,8 @@ class VTN(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """Temporal encoder on embedded tokens (B, T, Dh); otherwise as :meth:`encode_time`."""
+        """Run the temporal encoder on embedded tokens (B, T, Dh); otherwise as
+        :meth:`encode_time`."""
         cls = self.all_global_tokens().expand(tokens.shape[0], -1, -1)  # (B, G, Dh)
         encoded: Tensor = self.temporal_encoder(
             tokens, cls, padding_mask=padding_mask, indices=indices, cls_only=cls_only
@@ -163,7 +164,7 @@ class VTN(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """Temporal encoder (section 3.2) on normalised features.
+        """Run the temporal encoder (section 3.2) on normalised features.
 
         Args:
             features: (B, T, D), after :meth:`normalize`.
@@ -180,7 +181,7 @@ class VTN(nn.Module):
         )
 
     def heads(self, tokens: Tensor, padding_mask: Tensor | None = None) -> VTNOutput:
-        """MLP head on [CLS] and dense head on the rest (section 3.3).
+        """Apply the MLP head to [CLS] and the dense head to the other tokens (section 3.3).
 
         Args:
             tokens: (B, 1 + T, Dh).
@@ -195,7 +196,8 @@ class VTN(nn.Module):
     def heads_in_training(
         self, tokens: Tensor, padding_mask: Tensor | None
     ) -> VTNOutput | StagedOutput:
-        """As :meth:`heads`, with all stages of a ``tcn``: each has a loss of its own."""
+        """Apply the heads as :meth:`heads` does, with all stages of a ``tcn``: each has a loss
+        of its own."""
         if not isinstance(self.dense_head, TcnHead):
             return self.heads(tokens, padding_mask)
         logits = self.class_logits(tokens[:, 0]) if self.mlp_head is not None else None
@@ -203,15 +205,17 @@ class VTN(nn.Module):
         return StagedOutput(logits, last, tuple(stages))
 
     def class_logits(self, cls: Tensor) -> Tensor:
-        """The MLP head, which must exist: (B, Dh) -> (B, K), in the precision of the head."""
+        """Apply the MLP head, which must exist: (B, Dh) to (B, K), in the precision of the head."""
         assert self.mlp_head is not None
         logits: Tensor = self.mlp_head(cls.to(next(self.mlp_head.parameters()).dtype))
         return _scaled(logits, self.config.head.temperature)
 
     def token_logits(self, tokens: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The dense head, which a model must have: (..., Dh) -> (..., Kd). That of a ``tcn``
-        looks at neighbours: it takes all tokens that an answer depends on, (T, Dh) or (B, T, Dh)
-        with ``padding_mask`` (B, T)."""
+        """Apply the dense head, which must exist: (..., Dh) to (..., Kd).
+
+        The head of a ``tcn`` depends on neighbours: it takes all tokens that a result depends
+        on, (T, Dh) or (B, T, Dh) with ``padding_mask`` (B, T).
+        """
         assert self.dense_head is not None
         tokens = tokens.to(next(self.dense_head.parameters()).dtype)
         if isinstance(self.dense_head, TcnHead):
@@ -221,7 +225,7 @@ class VTN(nn.Module):
         return _scaled(logits, self.config.head.dense_temperature)
 
     def in_precision(self, dtype: torch.dtype) -> VTN:
-        """A model whose temporal encoder encodes tokens in ``dtype``.
+        """Return a model whose temporal encoder encodes tokens in ``dtype``.
 
         All other parts are shared and keep their precision: backbone, ``feature_norm``, token
         inputs, heads, and the layers of [CLS].
@@ -261,7 +265,8 @@ class VTN(nn.Module):
         padding_mask: Tensor | None = None,
         indices: Tensor | None = None,
     ) -> VTNOutput:
-        """End to end: all frames of all clips go through the backbone as one batch.
+        """Classify frames end to end: all frames of all clips go through the backbone as one
+        batch.
 
         Args:
             frames: (B, T, 3, H, W) preprocessed.
@@ -281,7 +286,7 @@ def _scaled(logits: Tensor, temperature: float) -> Tensor:
 
 
 def _temporal_encoder(config: TemporalConfig, hidden_size: int) -> Encoder:
-    """The temporal encoder that a config names."""
+    """Build the temporal encoder that a config names."""
     if config.kind == "tcn":
         return TcnEncoder(config, hidden_size)
     if config.transformers_class is None:

@@ -17,7 +17,7 @@ from vtnstream.models.layers.dilated import MemberLinear, by_member, dilated_lay
 
 
 def _mask_of(padding_mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """A mask (B, T) bool as numbers (B, T, 1)."""
+    """Convert a mask (B, T) bool to numbers (B, T, 1)."""
     return None if padding_mask is None else padding_mask[..., None].to(like.dtype)
 
 
@@ -51,7 +51,7 @@ class TcnEncoder(nn.Module):
         return torch.float32 if found is None else found.dtype
 
     def in_precision(self, dtype: torch.dtype) -> TcnEncoder:
-        """This encoder itself; it is too small for lower precision to save time."""
+        """Return this encoder itself; it is too small for lower precision to save time."""
         return self
 
     def reset_parameters(self, positions: str = "sinusoidal") -> None:
@@ -61,7 +61,7 @@ class TcnEncoder(nn.Module):
                 module.reset_parameters()
 
     def states(self, tokens: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """(B, T, H) -> (B, T, H), 0 for padding (where ``padding_mask`` is False)."""
+        """Map (B, T, H) to (B, T, H), 0 for padding (where ``padding_mask`` is False)."""
         mask = _mask_of(padding_mask, tokens)
         states = tokens if mask is None else tokens * mask
         for layer in self.layers:
@@ -77,9 +77,12 @@ class TcnEncoder(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """Arguments and result are those of
+        """Encode tokens.
+
+        Arguments and result are those of
         :meth:`vtnstream.models.vtn.temporal.TemporalEncoder.forward`. ``indices`` are ignored:
-        consecutive tokens are neighbours."""
+        consecutive tokens are neighbours.
+        """
         states = self.states(tokens, padding_mask)  # (B, T, H)
         if padding_mask is None:
             total, count = states.sum(1, keepdim=True), states.shape[1]
@@ -104,7 +107,7 @@ class _Stage(nn.Module):
         self.output = MemberLinear(members, size, num_classes)
 
     def forward(self, logits: Tensor, members: int, mask: Tensor | None) -> Tensor:
-        """(B, T, M * K) -> (B, T, M * K)."""
+        """Map (B, T, M * K) to (B, T, M * K)."""
         parts = by_member(logits, members).softmax(-1).flatten(-2)
         states = self.projection(parts)
         if mask is not None:
@@ -134,7 +137,7 @@ class TcnHead(nn.Module):
         )
 
     def all_stages(self, tokens: Tensor, padding_mask: Tensor | None = None) -> list[Tensor]:
-        """Logits of each stage in order: (B, T, H) -> list of (B, T, K)."""
+        """Return the logits of each stage in order: (B, T, H) to a list of (B, T, K)."""
         mask = _mask_of(padding_mask, tokens)
         logits: Tensor = self.first(tokens)  # (B, T, M * K)
         made = [logits]
@@ -144,13 +147,14 @@ class TcnHead(nn.Module):
         return [self._mean(logits) for logits in made]
 
     def forward(self, tokens: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Logits of the last stage: (B, T, H) or (T, H) -> (B, T, K) or (T, K)."""
+        """Return the logits of the last stage: (B, T, H) or (T, H) to (B, T, K) or (T, K)."""
         if tokens.ndim == 2:
             return self.all_stages(tokens[None])[-1][0]
         return self.all_stages(tokens, padding_mask)[-1]
 
     def _mean(self, logits: Tensor) -> Tensor:
-        """Logarithm of the mean of the members' probabilities: (B, T, M * K) -> (B, T, K)."""
+        """Return the logarithm of the mean of the members' probabilities: (B, T, M * K) to (B,
+        T, K)."""
         if self.members == 1:
             return logits
         parts = by_member(logits, self.members).log_softmax(-1)  # (B, T, M, K)
@@ -158,6 +162,7 @@ class TcnHead(nn.Module):
 
 
 def tcn_reach(config: TemporalConfig) -> tuple[int, int]:
-    """Embedded tokens before and after a token that its result depends on, head included."""
+    """Return the number of embedded tokens on each side that a token's result depends on, head
+    included."""
     before, after = reach(config.num_layers, config.causal)
     return before * config.num_stages, after * config.num_stages

@@ -71,7 +71,8 @@ class TemporalEncoder(nn.Module):
         self.embeddings.reset_positions(positions)
 
     def in_precision(self, dtype: torch.dtype) -> TemporalEncoder:
-        """A copy that encodes tokens in ``dtype``; [CLS] stays with the layers of this one."""
+        """Return a copy that encodes tokens in ``dtype``; [CLS] stays with the layers of this
+        one."""
         twin = copy.deepcopy(self).to(dtype)
         twin.cls_encoder = self
         return twin
@@ -98,15 +99,16 @@ class TemporalEncoder(nn.Module):
         return (self.cls_encoder or self).layers
 
     def embed_cls(self, cls: Tensor) -> Tensor:
-        """Add the type and position embedding to global tokens: (B, G, D) -> (B, G, D)."""
+        """Add the type and position embedding to global tokens: (B, G, D) to (B, G, D)."""
         return (self.cls_encoder or self).embeddings.embed_cls(cls)
 
     def rotation(self, indices: Tensor) -> Rotation | None:
-        """Rotary angles of (B, T) grid positions, or None for other kinds of position."""
+        """Return the rotary angles of (B, T) grid positions, or None for other kinds of
+        position."""
         return rotation(indices, self.head_dim) if self.config.positions == "rotary" else None
 
     def without_tokens(self, cls: Tensor) -> Tensor:
-        """The global tokens (B, G, D) of a sequence without tokens.
+        """Encode the global tokens (B, G, D) of a sequence without tokens.
 
         Args:
             cls: (B, G, D), not yet embedded.
@@ -125,7 +127,8 @@ class TemporalEncoder(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """
+        """Encode tokens and global tokens.
+
         Args:
             tokens: (B, T, D).
             cls: (B, G, D), [CLS] and the other global tokens.

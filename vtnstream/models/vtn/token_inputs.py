@@ -21,14 +21,16 @@ from torch import Tensor, nn
 
 from vtnstream.types import IndexArray
 
-BAND_ROWS = 64
+_BAND_ROWS = 64
 """Tokens that are compared with their neighbours in one matrix product."""
 
 
 class TokenInputs(nn.Module):
-    """``feature``: f_t. ``feature+difference``: f_t, d_t = f_t - f_(t-1) and its absolute
-    value. ``feature+difference+similarity``: the same with cosine similarities of f_t to
-    f_(t+1) ... f_(t+r) and to f_(t-1) ... f_(t-r), and across t, of f_(t-k) to f_(t+k).
+    """Compute the inputs of a token from its feature and those of its neighbours.
+
+    ``feature``: f_t. ``feature+difference``: f_t, d_t = f_t - f_(t-1) and its absolute value.
+    ``feature+difference+similarity``: the same with cosine similarities of f_t to f_(t+1) ...
+    f_(t+r) and to f_(t-1) ... f_(t-r), and across t, of f_(t-k) to f_(t+k).
     ``feature+context``: f_t, and the means of the ``context`` tokens before and after it.
 
     Args:
@@ -56,7 +58,8 @@ class TokenInputs(nn.Module):
     def forward(
         self, features: Tensor, indices: Tensor, padding_mask: Tensor | None = None
     ) -> Tensor:
-        """
+        """Compute the inputs of each token.
+
         Args:
             features: (B, T, D or more) normalised.
             indices: (B, T) int64 grid positions, increasing.
@@ -84,7 +87,8 @@ class TokenInputs(nn.Module):
         return torch.cat(parts, dim=-1).to(features.dtype)
 
     def _with_context(self, values: Tensor, indices: Tensor) -> Tensor:
-        """Features and the means of their neighbours on each side: (B, T, D) -> (B, T, 3 D).
+        """Append to each feature the means of its neighbours on each side: (B, T, D) to (B, T, 3
+        D).
 
         A token without neighbours on a side takes their place.
         """
@@ -105,8 +109,8 @@ class TokenInputs(nn.Module):
         return torch.cat((values, *means), dim=-1)
 
     def _similarities(self, values: Tensor, indices: Tensor) -> Tensor:
-        """Cosine similarities to later and earlier tokens and across each token:
-        (B, T, D) -> (B, T, 3 r)."""
+        """Return the cosine similarities to later and earlier tokens and across each token: (B,
+        T, D) to (B, T, 3 r)."""
         reach = self.reach
         ahead = _ahead(F.normalize(values, dim=-1), 2 * reach)  # (B, T, 2 r)
         near = torch.stack([_near(indices, k) for k in range(1, 2 * reach + 1)], -1)
@@ -148,14 +152,16 @@ class TokenInputs(nn.Module):
             yield self._rows(held, first, done, made, indices)
 
     def _rows(self, held: Tensor, first: int, start: int, stop: int, indices: IndexArray) -> Tensor:
-        """Inputs of tokens ``start`` to ``stop``; ``held`` begins with token ``first``."""
+        """Return the inputs of tokens ``start`` to ``stop``; ``held`` begins with token
+        ``first``."""
         places = torch.from_numpy(np.ascontiguousarray(indices[first : first + len(held)]))
         made: Tensor = self(held[None], places.to(held.device)[None])[0]
         return made[start - first : stop - first]
 
 
 def _near(indices: Tensor, lag: int) -> Tensor:
-    """(B, T) bool: whether the token ``lag`` positions later exists, without a gap between."""
+    """Return (B, T) bool: whether the token ``lag`` positions later exists, without a gap
+    between."""
     near = indices[:, lag:] - indices[:, :-lag] == lag
     return F.pad(near, (0, indices.shape[1] - near.shape[1]))
 
@@ -166,7 +172,8 @@ def _later(values: Tensor, lag: int, fill: float = 0.0) -> Tensor:
 
 
 def _ahead(unit: Tensor, count: int) -> Tensor:
-    """Dot products of each row with the ``count`` rows after it, in bands of the full matrix.
+    """Return the dot products of each row with the ``count`` rows after it, in bands of the full
+    matrix.
 
     Args:
         unit: (B, T, D).
@@ -176,12 +183,12 @@ def _ahead(unit: Tensor, count: int) -> Tensor:
         (B, T, count); undefined where there is no such row.
     """
     batch, length, size = unit.shape
-    num_bands = -(-length // BAND_ROWS)
-    padded = F.pad(unit, (0, 0, 0, num_bands * BAND_ROWS + count - length))
-    spans = padded.unfold(1, BAND_ROWS + count, BAND_ROWS)  # (B, N, D, span)
-    rows = padded[:, : num_bands * BAND_ROWS].reshape(batch, num_bands, BAND_ROWS, size)
+    num_bands = -(-length // _BAND_ROWS)
+    padded = F.pad(unit, (0, 0, 0, num_bands * _BAND_ROWS + count - length))
+    spans = padded.unfold(1, _BAND_ROWS + count, _BAND_ROWS)  # (B, N, D, span)
+    rows = padded[:, : num_bands * _BAND_ROWS].reshape(batch, num_bands, _BAND_ROWS, size)
     products = rows @ spans  # (B, N, rows, span)
-    row = torch.arange(BAND_ROWS, device=unit.device)[:, None]
+    row = torch.arange(_BAND_ROWS, device=unit.device)[:, None]
     columns = row + torch.arange(1, count + 1, device=unit.device)  # (rows, count)
     band = products.gather(-1, columns.expand(batch, num_bands, -1, -1))
     return band.flatten(1, 2)[:, :length]

@@ -31,7 +31,7 @@ _SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads")
 _RESERVED = frozenset({*_SHAPE, "vocab_size", "pad_token_id", "architectures", "auto_map", "dtype"})
 """Arguments that vtnstream sets itself, or that would download code."""
 
-PROBE_TOKENS = 16
+_PROBE_TOKENS = 16
 
 
 def _library() -> Any:
@@ -43,7 +43,7 @@ def _library() -> Any:
 
 
 def _find_class(name: str) -> Any:
-    """The model class of this name.
+    """Return the model class of this name.
 
     Raises:
         ModelError: there is none, or it does not encode embeddings.
@@ -66,7 +66,7 @@ def _find_class(name: str) -> Any:
 
 
 def _arguments(config: TemporalConfig, hidden_size: int, default: Any) -> dict[str, Any]:
-    """The arguments for the config of a class.
+    """Return the arguments for the config of a class.
 
     Args:
         config: the encoder's part of the model's config.
@@ -105,7 +105,7 @@ def _arguments(config: TemporalConfig, hidden_size: int, default: Any) -> dict[s
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value cannot be the address of something to download."""
+    """Return whether a value cannot be the address of something to download."""
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     if isinstance(value, Mapping):
@@ -114,7 +114,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _build(config: TemporalConfig, hidden_size: int) -> Any:
-    """An untrained model of the class that a config names.
+    """Build an untrained model of the class that a config names.
 
     Raises:
         ModelError: there is no such class, or it does not accept the config.
@@ -172,7 +172,7 @@ class TransformersEncoder(nn.Module):
         return found
 
     def in_precision(self, dtype: torch.dtype) -> TransformersEncoder:
-        """A copy that computes in ``dtype``, for [CLS] as well."""
+        """Return a copy that computes in ``dtype``, for [CLS] as well."""
         return copy.deepcopy(self).to(dtype)
 
     def reset_parameters(self, positions: str = "sinusoidal") -> None:
@@ -203,7 +203,9 @@ class TransformersEncoder(nn.Module):
         indices: Tensor | None = None,
         cls_only: bool = False,
     ) -> Tensor:
-        """Arguments and result are those of
+        """Encode tokens and global tokens.
+
+        Arguments and result are those of
         :meth:`vtnstream.models.vtn.temporal.TemporalEncoder.forward`.
 
         Raises:
@@ -223,7 +225,7 @@ class TransformersEncoder(nn.Module):
         return torch.cat((states[:, :1], states[:, cls.shape[1] :]), dim=1)
 
     def _run(self, tokens: Tensor, cls: Tensor, real: Tensor, indices: Tensor) -> Tensor:
-        """(B, T, D) and (B, G, D) -> (B, G + T, D)."""
+        """Map tokens (B, T, D) and global tokens (B, G, D) to (B, G + T, D)."""
         length, num_globals = tokens.shape[1], cls.shape[1]
         total = length + num_globals
         extra = -total % self._multiple()
@@ -248,7 +250,7 @@ class TransformersEncoder(nn.Module):
         return encoded[:, :total]
 
     def _positions(self, indices: Tensor, real: Tensor, num_globals: int, extra: int) -> Tensor:
-        """(B, G + T + extra) position ids."""
+        """Return the position ids (B, G + T + extra)."""
         table = self._position_table()
         if table is None:  # rotary and the like: [CLS] first, then time
             return F.pad(indices + 1, (num_globals, extra))
@@ -260,7 +262,7 @@ class TransformersEncoder(nn.Module):
         )
 
     def _multiple(self) -> int:
-        """The number that the length must be a multiple of."""
+        """Return the number that the length must be a multiple of."""
         config = self.model.config
         window = getattr(config, "attention_window", 1)
         windows = window if isinstance(window, (list, tuple)) else [window]
@@ -301,7 +303,7 @@ class TransformersEncoder(nn.Module):
             return
         training = self.training
         self.eval()
-        length = max(PROBE_TOKENS, self._multiple()) - 1
+        length = max(_PROBE_TOKENS, self._multiple()) - 1
         random = torch.Generator().manual_seed(0)
         tokens = torch.randn(2, length, self.hidden_size, generator=random).to(like)
         tokens[1, :-1] = tokens[0, :-1]
