@@ -12,7 +12,7 @@ from vtnstream.features.key import video_identity
 
 
 def file_identity(path: str) -> dict[str, Any]:
-    """Size, modification times and sampled content of a file, to detect changes.
+    """Return the size, modification times and sampled content of a file, to detect changes.
 
     Raises:
         VideoOpenError: the file cannot be read.
@@ -22,7 +22,7 @@ def file_identity(path: str) -> dict[str, Any]:
 
 
 def unchanged(path: str, known: dict[str, Any] | None) -> bool:
-    """Whether the file at ``path`` still has the identity ``known``.
+    """Return whether the file at ``path`` still has the identity ``known``.
 
     Size and modification time are compared. If only the inode changed (renamed, other
     permissions, restored from a backup), the sampled content is compared.

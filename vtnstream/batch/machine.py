@@ -14,7 +14,8 @@ _UNLIMITED = 2**60
 
 
 def num_cores() -> int:
-    """CPU cores that this process may use, by affinity and by the quota of a container."""
+    """Return the CPU cores that this process may use, by affinity and by the quota of a
+    container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quotas = [
         -(-int(parts[0]) // int(parts[1]))
@@ -25,8 +26,10 @@ def num_cores() -> int:
 
 
 def memory_bytes() -> int | None:
-    """Bytes of memory that this process may use: the memory of the machine or the limit of a
-    container or Slurm job; None if unknown."""
+    """Return the bytes of memory that this process may use; None if unknown.
+
+    They are the memory of the machine or the limit of a container or Slurm job.
+    """
     found = [
         int(text)
         for name in ("memory.max", "memory/memory.limit_in_bytes")
@@ -39,7 +42,8 @@ def memory_bytes() -> int | None:
 
 
 def _group_values(name: str) -> Iterator[str]:
-    """Values of a limit in the control group of this process and in the groups above it."""
+    """Yield the values of a limit in the control group of this process and in the groups above
+    it."""
     if sys.platform != "linux":
         return
     folders = {_GROUPS}
@@ -58,8 +62,11 @@ def _group_values(name: str) -> Iterator[str]:
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Resident memory of a process, without pages of mapped files (such as weights), which the
-    system can drop. None if unknown: the process has ended, or the system is not Linux."""
+    """Return the resident memory of a process, without pages of mapped files (such as weights),
+    which the system can drop.
+
+    None if unknown: the process has ended, or the system is not Linux.
+    """
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:

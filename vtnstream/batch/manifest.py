@@ -50,7 +50,7 @@ class InputList:
     single: bool
 
     def digest(self) -> str:
-        """Hex digest of the set of inputs, independent of their order."""
+        """Return the hex digest of the set of inputs, independent of their order."""
         paths = sorted(os.fsencode(item.absolute) for item in self.items)
         return hashlib.sha256(b"\0".join(paths)).hexdigest()[:_DIGEST_DIGITS]
 
@@ -63,7 +63,7 @@ def read_manifest(
     recursive: bool = False,
     files_only: bool = False,
 ) -> InputList:
-    """The inputs that a command line names.
+    """Make the list of inputs that a command line names.
 
     Args:
         arguments: files, directories, globs, and ``-`` for names on standard input.
@@ -116,7 +116,7 @@ def _inputs(
 
 
 def _listed(listed: str | None, *, null: bool) -> Iterator[str]:
-    """The names in a list file, or on standard input for ``-``."""
+    """Yield the names in a list file, or on standard input for ``-``."""
     if listed == STANDARD_INPUT:
         yield from _split(sys.stdin.buffer.read(), null=null)
     elif listed is not None:

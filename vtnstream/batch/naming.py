@@ -26,10 +26,10 @@ _RESERVED = re.compile(
 def assign_names(
     inputs: InputList, suffixes: Iterable[str], storage: Storage, shard: Shard | None
 ) -> dict[str, str]:
-    """Base names of the results for the inputs of a shard, by input path.
+    """Choose the base names of the results for the inputs of a shard, by input path.
 
-    Recorded names are kept. A new name is changed if its file belongs to another input, or exists
-    without belonging to any input.
+    Recorded names are kept. A new name is changed if its file belongs to another input, or
+    exists without belonging to any input.
 
     Args:
         inputs: the whole list of inputs.
@@ -79,7 +79,7 @@ def _is_free(
 
 
 def _recorded(storage: Storage) -> dict[str, str]:
-    """Absolute path -> base name, from the records of all shards and runs."""
+    """Return the base names by absolute path, from the records of all shards and runs."""
     known: dict[str, str] = {}
     for name in storage.sizes():
         if name.startswith(".names") and name.endswith(".json"):

@@ -132,8 +132,10 @@ def _not_complete(
 
 
 def _is_current(line: StatusLine, item: Input, batch: Batch, sizes: Mapping[str, int]) -> bool:
-    """Whether the line of an earlier run with the same settings is still valid; ``sizes`` are the
-    sizes of existing result files."""
+    """Return whether the line of an earlier run with the same settings is still valid.
+
+    ``sizes`` are the sizes of existing result files.
+    """
     if batch.config.overwrite or not unchanged(item.path, line.file):
         return False
     if line.status == FAILED:

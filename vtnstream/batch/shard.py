@@ -42,7 +42,7 @@ class Shard:
         return f"{self.index:0{width}d}-of-{self.count}"
 
     def of(self, inputs: InputList) -> InputList:
-        """The inputs of this share, in the order of the list."""
+        """Return the inputs of this share, in the order of the list."""
         ranked = sorted(inputs.items, key=_rank)
         mine = set(ranked[self.index - 1 :: self.count])
         return replace(inputs, items=tuple(item for item in inputs.items if item in mine))
@@ -78,8 +78,11 @@ def _of_array(environment: Mapping[str, str], count: int | None) -> Shard:
 
 
 def _of_slurm(environment: Mapping[str, str], count: int | None) -> Shard:
-    """The shard of a Slurm task. ``auto/n`` is for arrays 0-(n-1), parts of which may be submitted
-    again; ``auto`` is for whole arrays with any start and one step."""
+    """Return the shard of a Slurm task.
+
+    ``auto/n`` is for arrays 0-(n-1), parts of which may be submitted again; ``auto`` is for
+    whole arrays with any start and one step.
+    """
     number = _number(environment, "SLURM_ARRAY_TASK_ID")
     if count is not None:
         if number >= count:

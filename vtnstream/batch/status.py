@@ -74,7 +74,7 @@ class StatusLine:
 
     @classmethod
     def of(cls, outcome: Outcome, **facts: Any) -> StatusLine:
-        """The line of an outcome; ``facts`` are key, shard and manifest."""
+        """Make the line of an outcome; ``facts`` are key, shard and manifest."""
         data = outcome.as_dict()
         path = data.pop("path")
         for name in ("warnings", "traceback"):
@@ -86,8 +86,8 @@ class StatusLine:
         return {"schema": SCHEMA, **asdict(self)}
 
     def as_json(self, **more: Any) -> str:
-        """The line without its line break; bytes that are not UTF-8 are written as escaped lone
-        surrogates (``"\\\\udcff"``)."""
+        """Return the line without its line break; bytes that are not UTF-8 are written as
+        escaped lone surrogates (``"\\udcff"``)."""
         return json.dumps({**self.as_dict(), **more}, ensure_ascii=True, allow_nan=False)
 
     @classmethod
@@ -113,7 +113,7 @@ def _now() -> str:
 
 
 def latest(lines: Iterable[StatusLine]) -> dict[str, StatusLine]:
-    """The latest line of each video, by absolute path."""
+    """Return the latest line of each video, by absolute path."""
     found: dict[str, StatusLine] = {}
     for line in lines:
         before = found.get(line.path)
@@ -129,11 +129,11 @@ class StatusLog(Protocol):
     def __exit__(self, *error: object) -> None: ...
     def append(self, line: StatusLine) -> None: ...
     def lines(self) -> Iterator[StatusLine]:
-        """All lines of all runs and shards."""
+        """Return all lines of all runs and shards."""
 
 
 def open_log(storage: Storage, shard: Shard | None) -> StatusLog:
-    """The log of the status lines in a storage."""
+    """Open the log of the status lines in a storage."""
     if isinstance(storage, FolderStorage):
         return StatusFile(storage.folder, shard)
     return StatusObjects(storage)
@@ -179,8 +179,10 @@ class StatusFile:
             self._lock = None
 
     def append(self, line: StatusLine) -> None:
-        """Raises:
-        OutputError: the file cannot be written.
+        """Append one line and sync it.
+
+        Raises:
+            OutputError: the file cannot be written.
         """
         data = line.as_json().encode() + b"\n"
         try:
@@ -203,8 +205,10 @@ class StatusFile:
         return b"" if os.read(self._descriptor, 1) == b"\n" else b"\n"
 
     def lines(self) -> Iterator[StatusLine]:
-        """Raises:
-        OutputError: a status file cannot be read.
+        """Return the lines of all status files in the folder.
+
+        Raises:
+            OutputError: a status file cannot be read.
         """
         for path in sorted(self.path.parent.glob("status*.jsonl")):
             if not _STATUS_FILES.fullmatch(path.name) or not path.is_file():
@@ -275,7 +279,8 @@ class Summary:
         return self.num_done + self.num_partial + self.num_failed
 
     def describe(self) -> str:
-        """``5 videos: 3 done, 1 partial, 1 failed (2 of them in an earlier run)``."""
+        """Describe the counts: ``5 videos: 3 done, 1 partial, 1 failed (2 of them in an earlier
+        run)``."""
         counts = {"done": self.num_done, "partial": self.num_partial, "failed": self.num_failed}
         parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         before = f" ({self.num_skipped} of them in an earlier run)" if self.num_skipped else ""

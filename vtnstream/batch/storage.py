@@ -26,10 +26,10 @@ class Storage(Protocol):
     place: str
 
     def read(self, name: str) -> bytes | None:
-        """The content of an object, or None if it does not exist."""
+        """Return the content of an object, or None if it does not exist."""
 
     def read_folder(self, folder: str) -> Iterator[bytes]:
-        """The contents of all objects directly in a folder."""
+        """Return the contents of all objects directly in a folder."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
@@ -42,11 +42,12 @@ class Storage(Protocol):
         """Remove an object if it exists."""
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Name -> size in bytes of the entries directly in a folder, including folders."""
+        """Return the sizes in bytes of the entries directly in a folder, including folders, by
+        name."""
         ...
 
     def stored(self, name: str) -> str:
-        """The name under which ``name`` is stored."""
+        """Return the name under which ``name`` is stored."""
         ...
 
 

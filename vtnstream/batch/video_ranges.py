@@ -58,7 +58,7 @@ class RangePlan:
     decoder: str
 
     def pin(self, runtime: RuntimeConfig) -> RuntimeConfig:
-        """``runtime`` with the settings of the plan in place of ``auto``."""
+        """Return ``runtime`` with the settings of the plan in place of ``auto``."""
         return dataclasses.replace(
             runtime, backend=self.backend, batch_size=self.batch_size, decoder=self.decoder
         )
@@ -140,7 +140,7 @@ def plan_ranges(
 
 
 def _is_long(executor: RangeExecutor, path: str, range_seconds: float) -> bool:
-    """Whether the requested part is longer than one range, according to the header."""
+    """Return whether the requested part is longer than one range, according to the header."""
     from vtnstream.inference.request import time_range
     from vtnstream.video.probe import probe
 
@@ -153,8 +153,8 @@ def _is_long(executor: RangeExecutor, path: str, range_seconds: float) -> bool:
 def _boundaries(
     executor: RangeExecutor, path: str, chunk_tokens: int, range_seconds: float
 ) -> list[int]:
-    """Chunk numbers at the boundaries of the ranges, including start and end, according to the
-    header."""
+    """Return the chunk numbers at the boundaries of the ranges, including start and end,
+    according to the header."""
     from vtnstream.inference.request import time_range
     from vtnstream.video.probe import probe
     from vtnstream.video.sampling.grid import estimate_num_tokens, index_range
@@ -234,11 +234,11 @@ def finish(
 
 
 def _copy_from_storage(store: FeatureStore, plan: RangePlan, storage: Storage) -> Mapping[str, int]:
-    """Copy valid chunks from the storage into the store; returns their names and sizes.
+    """Copy valid chunks from the storage into the store; return their names and sizes.
 
     After damage or a gap, frames depend on what was decoded before, which a range does not know.
-    Chunks after the first one with damage or a gap are therefore left out, unless the whole video
-    was finished before.
+    Chunks after the first one with damage or a gap are therefore left out, unless the whole
+    video was finished before.
     """
     from vtnstream.atomic import whole_file
 

@@ -53,7 +53,7 @@ class VideoActor:
             self._problem = {"broken": one_line(error)}
 
     def facts(self) -> dict[str, Any]:
-        """``facts`` of the executor, or ``refused`` or ``broken`` with the reason."""
+        """Return ``facts`` of the executor, or ``refused`` or ``broken`` with the reason."""
         facts: ExecutorInfo
         if self._problem:
             return dict(self._problem)
@@ -61,8 +61,8 @@ class VideoActor:
         return {"facts": facts.as_dict()}
 
     def plan(self, task: dict[str, str], range_seconds: float) -> dict[str, Any]:
-        """``plan`` of the ranges of a video; empty if it is not split or cannot be opened
-        (:meth:`finish` then reports the error)."""
+        """Plan the ranges of a video; the plan is empty if the video is not split or cannot be
+        opened (:meth:`finish` then reports the error)."""
         try:
             plan = plan_ranges(self._executor, task["path"], self._storage, range_seconds)
         except (VtnstreamError, OSError):

@@ -158,6 +158,6 @@ def _seconds(partial: Partial | None) -> dict[str, Any] | None:
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:
-    """Hex digest of settings."""
+    """Return the hex digest of settings."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]

@@ -187,8 +187,11 @@ def _executor_info(
     about: str,
     warnings: Sequence[str] = (),
 ) -> ExecutorInfo:
-    """Information on an executor with these settings. Precision and backend also determine results,
-    so they are part of the key; the device only changes rounding."""
+    """Return the information on an executor with these settings.
+
+    Precision and backend also determine results, so they are part of the key; the device only
+    changes rounding.
+    """
     import torch
 
     kind = encoder.device.type

@@ -152,7 +152,7 @@ class LocalPool:
         return variables
 
     def _remove(self, worker: WorkerProcess, *, dead: bool = False) -> str:
-        """Stop a worker and remove its files; returns how it ended."""
+        """Stop a worker and remove its files; return how it ended."""
         self._workers.remove(worker)
         if not dead:
             worker.end()
@@ -275,7 +275,8 @@ class LocalPool:
 
 
 def _num_workers() -> int:
-    """One worker per two cores (one for the decoder, one for the model), limited by memory."""
+    """Return the number of workers: one per two cores (one core for the decoder, one for the
+    model), limited by memory."""
     memory = machine.memory_bytes()
     by_memory = machine.num_cores() if memory is None else memory // _WORKER_BYTES
     return max(1, min(machine.num_cores() // 2, by_memory))

@@ -13,13 +13,13 @@ class MessageSink(Protocol):
     """Receives the messages of a pool."""
 
     def warn(self, message: str) -> None:
-        """A warning."""
+        """Receive a warning."""
 
     def note(self, message: str) -> None:
-        """A detail, for ``-v``."""
+        """Receive a detail, for ``-v``."""
 
     def debug(self, text: str) -> None:
-        """The last output of a worker that died, for ``--debug``."""
+        """Receive the last output of a worker that died, for ``--debug``."""
 
 
 class IgnoreMessages:

@@ -107,7 +107,7 @@ class WorkerProcess:
         self._write(json.dumps(asdict(task)).encode())
 
     def finish(self) -> float:
-        """Record the end of the task; returns its seconds."""
+        """Record the end of the task; return its seconds."""
         self.task = None
         self.num_done += 1
         return self.seconds
@@ -118,7 +118,7 @@ class WorkerProcess:
         return time.monotonic() - self.began
 
     def memory(self) -> int | None:
-        """Bytes of memory that it uses, or None if unknown."""
+        """Return the bytes of memory that the worker uses, or None if unknown."""
         return resident_bytes(self.pid)
 
     def end(self) -> None:
@@ -130,7 +130,7 @@ class WorkerProcess:
                 self._process.kill()
 
     def reap(self) -> str:
-        """Wait for its end, killing it after a second; returns how it ended."""
+        """Wait for its end, killing it after a second; return how it ended."""
         for _ in range(2):
             try:
                 self._process.wait(_REAP_SECONDS)
@@ -151,7 +151,7 @@ class WorkerProcess:
         return self._process.returncode
 
     def stderr_tail(self) -> str:
-        """The end of its standard error, such as the stack of a crash, for ``--debug``."""
+        """Return the end of its standard error, such as the stack of a crash, for ``--debug``."""
         with suppress(OSError), open(self._stderr, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             return file.read().decode(errors="backslashreplace").strip()

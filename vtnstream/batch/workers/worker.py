@@ -123,8 +123,11 @@ def _own_output() -> BinaryIO:
 
 
 def _die_with(parent: int) -> None:
-    """End this process when the parent dies. Linux does this even while native code blocks the
-    interpreter; elsewhere :func:`_listen` does it."""
+    """End this process when the parent dies.
+
+    Linux does this even while native code blocks the interpreter; elsewhere :func:`_listen` does
+    it.
+    """
     if sys.platform == "linux":
         import ctypes
 
