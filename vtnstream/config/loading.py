@@ -43,7 +43,7 @@ def from_dict(cls: type[_T], data: Mapping[str, Any], *, where: str = "config") 
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON data of a config dataclass; :func:`from_dict` restores an equal object."""
+    """Convert a config dataclass to plain JSON data; :func:`from_dict` restores an equal object."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 

@@ -20,7 +20,7 @@ _ARCHITECTURES = ("vtn", "vivit")
 _SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
 CROP_MODES = ("center", "squash", "border")
-CROP_ROUNDINGS = ("half-even", "floor", "ceil")
+_CROP_ROUNDINGS = ("half-even", "floor", "ceil")
 INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
 
 
@@ -44,7 +44,8 @@ class SamplingConfig:
         positive(fps=float(self.fps), num_frames=self.num_frames, stride=self.stride)
 
     def describe(self, frames: int = 1) -> str:
-        """A short description: ``2 frames/s``, ``250 frames, evenly spaced``, ``every 8th frame``.
+        """Return a short description: ``2 frames/s``, ``250 frames, evenly spaced``, ``every 8th
+        frame``.
 
         Args:
             frames: frames per token (``6.25 times 2 frames/s``).
@@ -62,7 +63,7 @@ class SamplingConfig:
         return f"{text}, {frames} per token" if frames > 1 else text
 
     def key(self) -> dict[str, Any]:
-        """The fields that determine the grid; they are part of the feature key."""
+        """Return the fields that determine the grid; they are part of the feature key."""
         parts: dict[str, Any] = {"kind": self.kind}
         if self.kind == "rate":
             parts["fps"] = str(self.fps)
@@ -105,7 +106,7 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         one_of("preprocess.crop", self.crop, CROP_MODES)
-        one_of("preprocess.crop_rounding", self.crop_rounding, CROP_ROUNDINGS)
+        one_of("preprocess.crop_rounding", self.crop_rounding, _CROP_ROUNDINGS)
         one_of("preprocess.interpolation", self.interpolation, INTERPOLATIONS)
         positive(size=self.size, resize=self.resize)
         if self.size > self.resize:
@@ -125,7 +126,7 @@ class PreprocessConfig:
         return self.width or self.size
 
     def key(self) -> dict[str, Any]:
-        """The fields that determine the model input; they are part of the feature key."""
+        """Return the fields that determine the model input; they are part of the feature key."""
         parts = to_dict(self)
         if not self.width:
             del parts["width"]
@@ -167,8 +168,8 @@ class BackboneConfig:
             raise ConfigError("backbone.out_index and backbone.projection cannot be negative")
 
     def key(self) -> dict[str, Any]:
-        """The arguments that determine the features besides name and weights; they are part of the
-        feature key."""
+        """Return the arguments that determine the features besides name and weights; they are
+        part of the feature key."""
         parts = dict(self.arguments)
         if self.out_index is not None:
             parts.update(out_index=self.out_index, grid=list(self.grid), projection=self.projection)
@@ -182,7 +183,7 @@ class BackboneConfig:
         return 3 * self.thumbnail[0] * self.thumbnail[1] if self.thumbnail else 0
 
 
-NUM_EVIDENCE = 6
+_NUM_EVIDENCE = 6
 """Number of weights of :attr:`EventsConfig.evidence`."""
 
 
@@ -235,8 +236,8 @@ class EventsConfig:
     foreign: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.evidence and len(self.evidence) != NUM_EVIDENCE:
-            raise ConfigError(f"events.evidence has {NUM_EVIDENCE} numbers or none")
+        if self.evidence and len(self.evidence) != _NUM_EVIDENCE:
+            raise ConfigError(f"events.evidence has {_NUM_EVIDENCE} numbers or none")
         if not all(map(math.isfinite, (*self.evidence, self.fps, self.view_change))):
             raise ConfigError("events.evidence, events.fps and events.view_change must be finite")
         if self.fps < 0 or self.view_change < 0:

@@ -67,7 +67,7 @@ class RuntimeConfig:
 
 
 def default_cache_dir() -> Path:
-    """``$VTNSTREAM_CACHE_DIR``, else the user's cache directory.
+    """Return ``$VTNSTREAM_CACHE_DIR``, else the user's cache directory.
 
     Raises:
         ConfigError: there is no home directory.

@@ -8,16 +8,18 @@ from vtnstream.labels import read_labels
 
 
 def shipped(kind: str) -> Path:
-    """The folder ``configs/<kind>``: inside the package in an installed wheel, at the top level in
-    a checkout."""
+    """Return the folder ``configs/<kind>``: inside the package in an installed wheel, at the top
+    level in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs" / kind
     return installed if installed.is_dir() else package.parent / "configs" / kind
 
 
 def shipped_labels(name: str) -> tuple[str, ...]:
-    """A label list of the package by name. ``kinetics-400`` lists its 400 classes in alphabetical
-    order, as PySlowFast does."""
+    """Return a label list of the package by name.
+
+    ``kinetics-400`` lists its 400 classes in alphabetical order, as PySlowFast does.
+    """
     return read_labels(shipped("labels") / f"{name}.txt")
 
 
@@ -29,5 +31,5 @@ BUNDLED_SAYS = (
 
 
 def bundled_model() -> Path:
-    """Folder of the model that is used if none is named."""
+    """Return the folder of the model that is used if none is named."""
     return shipped("bundled") / BUNDLED_MODEL

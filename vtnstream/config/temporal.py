@@ -224,7 +224,7 @@ class TemporalConfig:
         return tuple(row * (self.num_heads if len(row) == 1 else 1) for row in rows)
 
     def describe(self) -> str:
-        """A short description: ``3 layers, 12 heads, window 32``."""
+        """Return a short description: ``3 layers, 12 heads, window 32``."""
         if self.kind == "tcn":
             return self._describe_tcn()
         parts = [f"{self.num_layers} layers", f"{self.num_heads} heads"]
@@ -274,7 +274,7 @@ def check_causal_norm(temporal: TemporalConfig, feature_norm: str) -> None:
 
 
 def table_of(kind: str) -> dict[str, Any]:
-    """The table for a kind that is given alone."""
+    """Return the table for a kind that is given by its name alone."""
     if kind.startswith(_TRANSFORMERS):
         return {"kind": kind, "positions": "learned"}
     return {"kind": kind, "positions": "none"} if kind == "tcn" else {"kind": kind}

@@ -141,7 +141,7 @@ class CheckpointConfig:
 
 
 def _small_encoder() -> TemporalConfig:
-    """A small encoder, for training on hundreds of videos."""
+    """Return a small encoder, for training on hundreds of videos."""
     return TemporalConfig(num_layers=2, num_heads=4, hidden_size=128, intermediate_size=256)
 
 

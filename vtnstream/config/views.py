@@ -47,5 +47,5 @@ class ViewsConfig:
         return cls(num_clips=int(found[1]), num_crops=int(found[2]))
 
     def describe(self) -> str:
-        """``10x3``."""
+        """Return the short form, such as ``10x3``."""
         return f"{self.num_clips}x{self.num_crops}"

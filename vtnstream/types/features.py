@@ -20,11 +20,11 @@ class FeatureSequence(Protocol):
 
     @property
     def num_features(self) -> int:
-        """D."""
+        """D, the numbers of a feature vector."""
         ...
 
     def blocks(self, size: int) -> Iterator[FloatArray]:
-        """The features in order, in float32 blocks of at most (size, D)."""
+        """Return the features in order, in float32 blocks of at most (size, D)."""
         ...
 
 

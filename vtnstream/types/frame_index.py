@@ -40,7 +40,7 @@ class FrameRun:
         return Fraction(self.last_tick - self.first_tick, self.count - 1)
 
     def tick_of(self, number: int) -> int:
-        """Presentation time of a frame of this run, to within one tick."""
+        """Return the presentation time of a frame of this run, to within one tick."""
         if self.step is None:
             return self.first_tick
         return self.first_tick + round((number - self.first) * self.step)
@@ -68,11 +68,11 @@ class FrameIndex:
         return self.runs[-1].stop
 
     def covers(self, tick: int | Fraction) -> bool:
-        """Whether counting went as far as ``tick``."""
+        """Return whether the frames were counted as far as ``tick``."""
         return self.until is None or tick <= self.until
 
     def number(self, tick: int | Fraction) -> int | None:
-        """Number of the frame that begins at ``tick``.
+        """Return the number of the frame that begins at ``tick``.
 
         Between two frames, this is the one that begins nearest; in a gap, the frame after it.
 
@@ -94,7 +94,7 @@ class FrameIndex:
         return run.stop if self.runs[place + 1].first == run.stop else None
 
     def _half(self, place: int) -> Fraction:
-        """Half the distance between the frames around a run's last frame."""
+        """Return half the distance between the frames around a run's last frame."""
         run = self.runs[place]
         if run.step is not None:
             return run.step / 2
@@ -111,15 +111,15 @@ class FrameIndex:
         return min(gaps, default=Fraction(0)) / 2
 
     def tick(self, number: int) -> int | None:
-        """Presentation time of frame ``number``; None if unknown."""
+        """Return the presentation time of frame ``number``; None if unknown."""
         place = bisect_right(self.runs, number, key=lambda run: run.first) - 1
         if place < 0 or number >= self.runs[place].stop:
             return None
         return self.runs[place].tick_of(number)
 
     def seconds(self, number: int, video: VideoInfo) -> Fraction | None:
-        """Player time at which frame ``number`` begins; None if unknown. For the count of frames,
-        it is the time at which the last frame ends.
+        """Return the player time at which frame ``number`` begins; None if unknown. For the
+        count of frames, it is the time at which the last frame ends.
 
         Args:
             number: number of the frame, from 0.
@@ -132,8 +132,8 @@ class FrameIndex:
         return None if tick is None else tick * video.time_base - video.start_seconds
 
     def around(self, ticks: Iterable[int | Fraction]) -> FrameIndex:
-        """A small index with only the numbers of the frames at these ticks, and of the first and
-        last frame."""
+        """Return a small index with only the numbers of the frames at these ticks, and of the
+        first and last frame."""
         kept = {self.runs[0].first, self.count - 1}
         for tick in ticks:
             number = self.number(tick)
@@ -150,7 +150,7 @@ class FrameIndex:
 def seconds_of_frame(
     number: int, video: VideoInfo, frames: FrameIndex | None = None
 ) -> Fraction | None:
-    """Player time at which a frame begins, for annotations in frame numbers.
+    """Return the player time at which a frame begins, for annotations in frame numbers.
 
     If frames were not counted, and after the last frame, the frame rate in the header is used.
 

@@ -119,7 +119,7 @@ class AttentionMap:
         return f"AttentionMap({self.weights.shape}, {self.times!r})"
 
     def row(self, layer: int | None = -1, head: int | None = None) -> FloatArray:
-        """(N,) weights of one layer and head; None averages over all layers or heads.
+        """Return the weights (N,) of one layer and head; None averages over all layers or heads.
 
         Raises:
             IndexError: there is no such layer or head.
