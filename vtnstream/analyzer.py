@@ -60,7 +60,7 @@ class Analyzer:
         loaded = load_model(model) if isinstance(model, (str, Path)) else model
         self.model = loaded
         self.model.eval().to(resolve_device(self.runtime.device))
-        with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
+        with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter's lock
             weights = beside.submit(weights_sha256, self.model)
             self.encoder = FrameEncoder.from_model(self.model, self.runtime)
         self._engines = EngineState()
@@ -94,7 +94,7 @@ class Analyzer:
         *,
         progress: Progress | None = None,
     ) -> Report:
-        """Make the timeline of one video; see :func:`vtnstream.timeline`."""
+        """Find labelled segments in one video; see :func:`vtnstream.timeline`."""
         return self._run(path, options, request, progress)
 
     def attention(
@@ -120,7 +120,7 @@ class Analyzer:
         *,
         progress: Progress | None = None,
     ) -> Report:
-        """Choose the moments of one video to keep; see :func:`vtnstream.summarize`."""
+        """Select the best parts of one video; see :func:`vtnstream.summarize`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
         model = require_vtn(self._temporal, "a summary")
@@ -206,9 +206,9 @@ class Analyzer:
     ) -> Report:
         """Open the features, score them and build the report."""
         began = time.perf_counter()
-        plan = LocalizationPlan.of(self.model, localize)  # before hours are decoded in vain
+        plan = LocalizationPlan.of(self.model, localize)  # before hours of decoding
         if localize is not None and request.views is not None:
-            raise UsageError("views answer what a video is, not what happens when: use classify")
+            raise UsageError("views classify a whole video and give no timeline: use classify")
         encoder = self._encoder_for(localize, request)
         with self._open(path, request, progress, encoder) as source:
             plan.check_length(path, len(source.features.times))
@@ -267,7 +267,7 @@ class Analyzer:
         layout = clip_layout(self.model, localize)
         if not self.model.vivit.reads_sequences and request.whole:
             raise UsageError(
-                f"model {self.model.config.name} ({self.model.vivit.form}) sees clips, not whole "
+                f"model {self.model.config.name} ({self.model.vivit.form}) reads clips, not whole "
                 "videos: leave --whole out"
             )
         return self.encoder.with_hop(layout.hop) if self.encoder.shape.clip else self.encoder

@@ -130,7 +130,7 @@ def test_a_short_span_gets_frames_enough(scenes: Path, run: Run) -> None:
         (("--like", "", "scenes.mp4"), "an example is empty"),
         (("--like", "absent.jpg", "scenes.mp4"), "absent.jpg: no such file"),
         (("--like", "note.png", "scenes.mp4"), "not one of the image formats"),
-        (("--like", "scenes.mp4@9-3", "scenes.mp4"), "does not lie after"),
+        (("--like", "scenes.mp4@9-3", "scenes.mp4"), "is not after"),
         (("--like", "scenes.mp4@900-903", "scenes.mp4"), "no frame in the requested range"),
         (("--like", "a.png", "--like", "b/a.png", "scenes.mp4"), "named twice"),
         (("a dog", "scenes.mp4"), "understands no words"),

@@ -69,7 +69,7 @@ def test_extract_and_plan(run: Run, film: Path, folders: dict[str, Path]) -> Non
     plain = document(run("classify", film, "-m", encoder, "--json"))
     assert stored["classes"] == plain["classes"]
     outcome = run("extract", film, "-m", joint, "-o", "g.safetensors")
-    assert outcome.code == 2 and "sees clips" in outcome.errors[0]
+    assert outcome.code == 2 and "reads clips" in outcome.errors[0]
     assert not Path("g.safetensors").exists()
     for folder in folders.values():
         assert document(run("plan", film, "-m", folder, "--json"))["tokens"] == 100

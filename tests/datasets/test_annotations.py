@@ -99,7 +99,7 @@ def test_empty_start_and_end_columns_are_classes(tmp_path: Path) -> None:
         ("path,start,end,label\na.mp4,1,,x\n", "line 2: start and end go together"),
         ("path,start,end,label\na.mp4,1,soon,x\n", "line 2: not a time: 'soon'"),
         ("path,start,end,label\na.mp4,-1,2,x\n", "line 2: not a time: '-1'"),
-        ("path,start,end,label\na.mp4,5,5,x\n", "line 2: end 5 does not lie after start 5"),
+        ("path,start,end,label\na.mp4,5,5,x\n", "line 2: end 5 is not after start 5"),
         ("path,start,end,label\na.mp4,1,20f,x\n", "line 2: start and end must both be"),
         ("path,start,end,label\na.mp4,0,1,x\nb.mp4,,,y\n", "line 3 has no start and end"),
         ("path,start,end,label\na.mp4,4,9,x\na.mp4,0,5,y\n", "lines 2 and 3 overlap"),
@@ -182,7 +182,7 @@ def test_tables_of_spreadsheets(tmp_path: Path, data: bytes) -> None:
 def test_lines_are_numbered_behind_the_line_that_names_the_separator(tmp_path: Path) -> None:
     path = tmp_path / "de.csv"
     path.write_text("sep=;\npath;start;end;label\nv.mp4;5;4;x\n")
-    with pytest.raises(AnnotationError, match="line 3: end 4 does not lie after start 5"):
+    with pytest.raises(AnnotationError, match="line 3: end 4 is not after start 5"):
         read_annotations(path, check_files=False)
 
 

@@ -29,7 +29,7 @@ def test_an_engine_is_made_once_and_found_again(
     extract: Extract, runtime: RuntimeConfig, compiled: RuntimeConfig
 ) -> None:
     expected, plain, _ = extract(replace(runtime, backend="eager"))
-    assert plain["runtime"]["backend"] == "eager" and plain["runtime"]["reason"] == "asked for"
+    assert plain["runtime"]["backend"] == "eager" and plain["runtime"]["reason"] == "requested"
     values, facts, watcher = extract(compiled)
     assert len(values) == TOKENS and TOKENS % 8, "the last batch is not full"
     np.testing.assert_allclose(values, expected, atol=1e-5)

@@ -202,7 +202,7 @@ def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, device in (("auto", "cuda:1"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0")):
         assert resolve_device(name) == torch.device(device)
     assert resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(UsageError, match=r"'cuda:2' is not there: the last one is cuda:1"):
+    with pytest.raises(UsageError, match=r"'cuda:2' does not exist: the last one is cuda:1"):
         resolve_device("cuda:2")
 
 

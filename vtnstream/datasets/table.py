@@ -193,5 +193,5 @@ def _span(where: str, start: str, end: str) -> tuple[Time | None, Time | None]:
     begin = first.frames if isinstance(first, FrameCount) else first
     stop = last.frames if isinstance(last, FrameCount) else last
     if stop <= begin:
-        raise AnnotationError(f"{where}: end {end} does not lie after start {start}")
+        raise AnnotationError(f"{where}: end {end} is not after start {start}")
     return first, last

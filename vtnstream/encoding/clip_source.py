@@ -46,7 +46,7 @@ def open_samples(
     size = shape.burst.frames
     low, high = index_range(sampling, span or TimeRange())
     until = stop_index
-    if stop_index is not None and shape.clip:  # clips that begin before it end behind it
+    if stop_index is not None and shape.clip:  # clips that begin before it may end after it
         until = stop_index + shape.clip
         until = until if high is None else max(stop_index, min(until, high))
     source = open_video(
@@ -111,7 +111,7 @@ class SampleSource:
         return summary
 
     def chunks(self) -> SampleIterator:
-        """Decode and group frames. Raises what the video source raises."""
+        """Decode and group frames; errors are those of the video source."""
         frames = self._source.chunks()
         samples = (grouped(chunk, self._size) for chunk in frames)
         if self._clips is None:

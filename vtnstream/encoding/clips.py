@@ -45,8 +45,8 @@ class SampleShape:
         return self.burst.frames * max(1, self.clip)
 
     def key(self) -> dict[str, Any]:
-        """Everything beside the grid that decides the features of a token: part of the feature
-        key."""
+        """Return the fields beside the grid that determine the features of a token: part of the
+        feature key."""
         if self.is_single:
             return {}
         frames, step = self.burst.frames, str(self.burst.step)

@@ -16,7 +16,7 @@ from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.video.decoding.hardware import NVDEC, Hardware, HardwareRefusedError
 from vtnstream.video.decoding.reader import DECODER, RESIZER
 
-MOST_DIFFERENCE = 2.0
+_MOST_DIFFERENCE = 2.0
 """Largest allowed mean difference of a frame, of 255. The decoded planes are bit-identical; colour
 conversion and scaling agree to 0.05. A wrong colour matrix or range differs by 3 or more."""
 
@@ -60,7 +60,7 @@ def choose_decoding(
     """
     device = encoder.device
     if runtime.decoder == DECODER:
-        return Decoding("asked for")
+        return Decoding("requested")
     if device.type != "cuda":
         if runtime.decoder == NVDEC:
             raise UsageError("--decoder nvdec: the backbone runs on the CPU; choose --device cuda")
@@ -85,13 +85,13 @@ def refusal(hardware: Hardware, first_frames: FirstFrames) -> str | None:
     except HardwareRefusedError as error:
         return f"{NVDEC} does not read this video: {error}"
     except VideoDecodeError:
-        first_frames(None)  # may say the same
-        return f"{NVDEC} decodes nothing of this video"
+        first_frames(None)  # raises the same error if the file is unreadable
+        return f"{NVDEC} decodes no frame of this video"
     expected = first_frames(None)
     there = np.asarray(there.cpu())
     if there.shape != expected.shape:
         return f"{NVDEC} gives other pictures ({there.shape} for {expected.shape})"
     difference = np.abs(there.astype(np.float32) - expected).mean(axis=(1, 2, 3)).max()
-    if difference > MOST_DIFFERENCE:
+    if difference > _MOST_DIFFERENCE:
         return f"{NVDEC} gives other pictures (off by {difference:.1f} of 255)"
     return None

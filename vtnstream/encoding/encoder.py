@@ -60,7 +60,7 @@ def resolve_device(name: str) -> torch.device:
         raise UsageError(f"device {name!r} is not supported (write auto, cpu, cuda or cuda:0)")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
-        raise UsageError(f"device {name!r} is not there: the last one is cuda:{last}")
+        raise UsageError(f"device {name!r} does not exist: the last one is cuda:{last}")
     return _numbered(device)
 
 
@@ -137,7 +137,7 @@ class FrameEncoder:
             backbone = copy.deepcopy(backbone)  # the caller's model keeps its precision
         backbone = backbone.to(self.device, TORCH_DTYPES[self.dtype])
         if all(parameter.ndim < 5 for parameter in backbone.parameters()):
-            # Convolutions run several times faster with channels last; nothing else minds.
+            # Convolutions run several times faster with channels last; the rest is not slower.
             backbone = backbone.to(memory_format=torch.channels_last)
         network = FrameNetwork(Normalize(preprocess), backbone, TORCH_DTYPES[self.dtype])
         self.network = network.to(self.device).eval()

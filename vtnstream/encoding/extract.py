@@ -122,7 +122,9 @@ def extract_features(
         features = store.sequence(first, stop)
         end = store.end()
         if runtime.use_cache:
-            store.lock.try_acquire(exclusive=False)  # others may read along from here on
+            store.lock.try_acquire(
+                exclusive=False
+            )  # other processes may read the store from here on
             if facts.num_tokens:
                 cache.make_room(
                     runtime.cache_limit_bytes, 4 * facts.num_tokens * encoder.num_features
@@ -151,8 +153,11 @@ def extract_features(
 def _frames(
     store: FeatureStore, path: str | Path, info: VideoInfo, times: TokenTimes
 ) -> FrameIndex | None:
-    """Numbers of the frames, as the decoder counted them; where it began in the middle, or
-    decoded several parts at a time, from the packets."""
+    """Return the numbers of the frames.
+
+    The decoder counts them. If it began in the middle or decoded several parts at a time, they
+    are counted from the packets.
+    """
     known = store.frames()
     found = frames_up_to(path, info, times, known)
     if found is not None and found is not known:
@@ -168,7 +173,7 @@ def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Ope
         try:
             facts = _fill(opened, opening.state, progress)
         except HardwareRefusedError as error:
-            opening = replace(opening, refused=f"{NVDEC} gave up: {error}")
+            opening = replace(opening, refused=f"{NVDEC} failed: {error}")
         else:
             stack.push(attempt.pop_all())
             return opened, facts
@@ -179,7 +184,7 @@ def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Ope
 def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:
     """Complete the range in the store, and hash the file while it is decoded."""
     store, job = opened.store, opened.job
-    # A remote file is known by its server's word for its version instead.
+    # A remote file is identified by the version that its server states.
     unhashed = recorded_hash(store) is None and not is_address(job.path)
     hashing = _FullHash(job.path) if unhashed else None
     progress.start(shown_name(job.path), total=opened.num_expected, unit="frames")
@@ -200,7 +205,9 @@ def _check_unchanged(
     if not same:
         for file in store.directory.glob("*.*"):
             file.unlink(missing_ok=True)
-        raise VideoError(f"{path}: the file changed while it was read; run again when it is whole")
+        raise VideoError(
+            f"{path}: the file changed while it was read; run again when it is complete"
+        )
 
 
 class _FullHash:

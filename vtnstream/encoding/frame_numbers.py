@@ -1,4 +1,4 @@
-"""Numbers of the frames of a video, for results about it."""
+"""Count the frames of a video, for results about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vtnstream.video.sampling.counting import count_frames
 def frames_up_to(
     path: str | Path, info: VideoInfo, times: TokenTimes, known: FrameIndex | None = None
 ) -> FrameIndex | None:
-    """Numbers of the frames up to the last token.
+    """Count the frames up to the last token.
 
     Args:
         path: a local file; the frames of other videos are not counted here.
@@ -25,7 +25,7 @@ def frames_up_to(
         known: numbers that an earlier pass found.
 
     Returns:
-        ``known`` where it goes as far; None where frames cannot be counted for certain.
+        ``known`` if it covers the last token; None if frames cannot be counted reliably.
     """
     last = Fraction(float(times.end_seconds[-1]))
     if known is not None and known.covers(_tick(last, info)):

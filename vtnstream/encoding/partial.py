@@ -25,13 +25,13 @@ def gaps(times: TokenTimes) -> list[tuple[float, float]]:
     return [(float(ends[i]), float(starts[i])) for i in holes]
 
 
-def gaps_at_the_edges(
+def _gaps_at_the_edges(
     times: TokenTimes, sampling: SamplingConfig, span: TimeRange, end: EndRecord | None
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Return gaps before the first and after the last token of a requested range.
+    """Return the gaps before the first and after the last token of a requested range.
 
-    Only a sampling rate says which tokens must exist. The beginning of the video is never a gap,
-    because a video may show its first frame late.
+    Only a sampling rate determines which tokens must exist. The beginning of the video is never
+    a gap, because a video may show its first frame late.
     """
     if sampling.kind != "rate":
         return [], []
@@ -76,7 +76,7 @@ def partial_result(
         # Damage after the last token is in no chunk, only in the sum at the end.
         errors = max(errors, end.stats.num_packet_errors)
         corrupt = max(corrupt, end.stats.num_corrupt)
-    before, after = gaps_at_the_edges(times, sampling, span, end)
+    before, after = _gaps_at_the_edges(times, sampling, span, end)
     holes = before + gaps(times) + after
     reasons = []
     if errors:

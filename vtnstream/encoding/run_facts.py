@@ -34,7 +34,7 @@ class RuntimeFacts:
     decoder_reason: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON data; figures of the engine stand beside the others."""
+        """Return JSON data; figures of the engine are on the same level as the others."""
         return _known(self, merged=("engine",))
 
 
@@ -59,7 +59,7 @@ class StoreFacts:
     video_sha256: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON data."""
+        """Return JSON data."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
@@ -107,7 +107,7 @@ class RunFacts:
     output: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON data; facts of the store stand beside the others."""
+        """Return JSON data; facts of the store are on the same level as the others."""
         known = _known(self, merged=("stored",))
         attention = known.pop("attention", None)
         runtime = known.get("runtime", {}) | ({"attention": attention} if attention else {})
@@ -115,7 +115,7 @@ class RunFacts:
 
 
 def _known(facts: RuntimeFacts | RunFacts, merged: tuple[str, ...]) -> dict[str, Any]:
-    """The facts that are known, by name; those of ``merged`` parts on the same level."""
+    """Return the facts that are not None, by name; those of ``merged`` parts on the same level."""
     known: dict[str, Any] = {}
     for item in fields(facts):
         value = getattr(facts, item.name)

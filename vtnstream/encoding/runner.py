@@ -85,7 +85,7 @@ class Runner:
         self._name = name
         self._own = threading.local()
         if device.type == "cuda":
-            # The engine's weights were put there in another stream than those that will use it.
+            # The weights were copied in another stream than those that will use them.
             torch.cuda.synchronize(device)
 
     def __call__(self, frames: NDArray[np.uint8] | Tensor) -> FloatArray:
@@ -127,12 +127,12 @@ class Runner:
             own.stream, own.pinned = torch.cuda.Stream(self.device), None  # type: ignore[no-untyped-call]
         with torch.cuda.stream(own.stream):
             if pixels.is_cuda:
-                # Made in another stream: its memory is not given away before this one is done.
+                # It comes from another stream; this keeps its memory until this stream is done.
                 pixels.record_stream(own.stream)
             else:
                 pixels = self._pinned(pixels).to(self.device, non_blocking=True)
             features = self.engine(self._filled(pixels))
-            # Waits for this stream alone; then the page-locked frames are free again, too.
+            # Waits for this stream only; afterwards the page-locked memory can be reused.
             return features.cpu()
 
     def _pinned(self, pixels: Tensor) -> Tensor:
@@ -192,9 +192,9 @@ class Encoding:
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
-        # The number is each thread's own, but the last one set is what new threads begin with.
+        # The number is per thread, but new threads begin with the last one that was set.
         torch.set_num_threads(self._threads)
-        trim()  # each thread had a heap of its own, and the next run's threads get others
+        trim()  # frees the heaps of these threads; the next run has new ones
 
     def results(self, batches: Iterator[FrameChunk]) -> Iterator[EncodedBatch]:
         """Encode ``batches``; at most twice as many batches as workers are in memory. If
@@ -208,7 +208,7 @@ class Encoding:
         while True:
             try:
                 batch = next(batches, None)
-            except Exception as error:  # what was decoded before is worth keeping
+            except Exception as error:  # earlier batches are still returned
                 failure = error
                 break
             if batch is None:

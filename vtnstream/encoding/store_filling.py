@@ -133,12 +133,12 @@ def _fill_run(
     with _open_source(store, job, first, stop) as source:
         batches = prefetch(source.chunks(), depth=_depth(layout.batch_size))
         with closing(batches), Encoding(job.run, job.worker_plan, layout.num_features) as encoding:
-            # A run that had to start before its first missing chunk meets stored ones again.
+            # A run that starts before its first missing chunk decodes stored chunks again.
             start = first * layout.chunk_tokens
             fresh = (b for b in _timed(batches, facts) if b.first_index >= start)
-            told = _told(encoding.results(fresh), progress, done)
+            encoded = _reported(encoding.results(fresh), progress, done)
             before = done
-            for chunk in _assemble(store, told, first):
+            for chunk in _assemble(store, encoded, first):
                 store.append(chunk)
                 facts.num_tokens += len(chunk.times)
                 done += len(chunk.times)
@@ -148,7 +148,7 @@ def _fill_run(
         if summary.frames is not None:
             store.number_frames(summary.frames)
         if summary.reached_end:
-            # A pass that began behind the last token has not seen where the tokens end.
+            # A pass that began after the last token does not know where the tokens end.
             if done > before or not missing_runs(store, 0, first):
                 store.finish(_end_record(store, summary))
         elif stop is not None:
@@ -221,7 +221,9 @@ def _timed(batches: Iterator[FrameChunk], facts: DecodeFacts) -> Iterator[FrameC
         yield batch
 
 
-def _told(batches: Iterator[EncodedBatch], progress: Progress, done: int) -> Iterator[EncodedBatch]:
+def _reported(
+    batches: Iterator[EncodedBatch], progress: Progress, done: int
+) -> Iterator[EncodedBatch]:
     """Report each finished batch to ``progress``: a chunk may take minutes."""
     for batch in batches:
         yield batch
@@ -269,13 +271,13 @@ def _empty_chunk(store: FeatureStore, first: int, stop: int) -> StoredChunk:
 
 def _end_record(store: FeatureStore, summary: DecodeSummary) -> EndRecord:
     ends = [int(c.times.indices[-1]) + 1 for c in store.index().values() if len(c.times)]
-    # A pass that did not begin at the start of the file had nothing but clean chunks before
-    # it (see _landmark), so its counts are those of the whole video.
+    # A pass that did not begin at the start of the file was preceded by clean chunks only
+    # (see _landmark), so its counts are those of the whole video.
     return end_record(max(ends, default=0), summary)
 
 
 def end_record(stop_index: int, summary: DecodeSummary) -> EndRecord:
-    """Return the end of the video as a pass that reached it found it."""
+    """Return the record of the end of the video, for a pass that reached it."""
     return EndRecord(
         stop_index=stop_index,
         end_seconds=summary.end_seconds,

@@ -113,10 +113,10 @@ class Opening:
         if engines.runtime.backend == "auto" and chunks[most]:
             return Choice(most, "features of it are stored")
         if chunks[most]:
-            return Choice(most, "asked for")
+            return Choice(most, "requested")
         try:
             return engines.choose(self.num_expected, self.first_frames)
-        except VideoDecodeError:  # the run itself will say it better
+        except VideoDecodeError:  # the run reports it with more detail
             return Choice(EAGER, "its first frames cannot be decoded")
 
     def key(self, backend: str) -> FeatureKey:
@@ -140,7 +140,7 @@ class Opening:
                 chosen = choose_decoding(
                     engines.runtime, engines.encoder, self.sampling, self._decoded_first
                 )
-            except VideoDecodeError:  # the run itself will say it better
+            except VideoDecodeError:  # the run reports it with more detail
                 return Decoding("its first frames cannot be decoded")
         if chosen.refused:
             engines.progress.warn(f"{self.path}: decoded in software: {chosen.reason}")

@@ -100,7 +100,7 @@ def analyze(
     Raises:
         FeatureError: the features are not the model's, or lead to scores that are not finite.
     """
-    check_features(model, features)
+    _check_features(model, features)
     head, options = model.config.head, plan.options
     if isinstance(model, ViViT):
         read = _read_clips(model, features, plan, output, whole)
@@ -111,7 +111,7 @@ def analyze(
     classes: tuple[ClassScore, ...] = ()
     if output.logits is not None:
         classes = rank(probabilities(output.logits[None], head.multi_label)[0], head.labels)
-    attention = attention_curve(features.times, output)
+    attention = _attention_curve(features.times, output)
     if knows_styles(model):
         edited = _edited(model, features, plan, output)
         return replace(edited, attention=attention, facts={**read.facts, **edited.facts})
@@ -167,7 +167,7 @@ def _read_sequence(
     )
     if windows is None:
         return _Reading(output)
-    _check_finite(model, output)  # before the windows are read for nothing
+    _check_finite(model, output)  # before the windows are computed
     if follower is None:
         windows.read()
     return _Reading(output, windows.result())
@@ -212,7 +212,7 @@ def _check_finite(model: VideoModel, output: SequenceOutput) -> None:
             )
 
 
-def attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
+def _attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
     """Return the attention of [CLS] in the last layer that was kept, averaged over its heads."""
     if output.attention is None or not output.attention.any():
         return None
@@ -230,23 +230,23 @@ def attention_map(
         FeatureError: the features are not the model's.
         UsageError: the model has no global attention, or does not return it.
     """
-    check_features(model, features)
+    _check_features(model, features)
     temporal = model.config.temporal
     if temporal.transformers_class is not None or temporal.kind == "tcn":
         raise UsageError(
-            f"model {model.config.name} reads time with {temporal.kind}, which does not tell what "
-            "it looks at"
+            f"model {model.config.name} encodes time with {temporal.kind}, which does not return "
+            "attention weights"
         )
     if not temporal.global_attention:
         raise UsageError(
-            f"model {model.config.name} has no global attention: there is nothing to show"
+            f"model {model.config.name} has no global attention, so there are no weights to show"
         )
     output = encode_sequence(model, features, attention=range(temporal.num_layers), scratch=scratch)
     assert output.attention is not None
     return AttentionMap(output.attention, features.times), output
 
 
-def check_features(model: VideoModel, features: FeatureSequence) -> None:
+def _check_features(model: VideoModel, features: FeatureSequence) -> None:
     """Check that features fit a model.
 
     Raises:
@@ -254,7 +254,7 @@ def check_features(model: VideoModel, features: FeatureSequence) -> None:
     """
     if features.num_features != model.num_features:
         raise FeatureError(
-            f"features have {features.num_features} numbers a token, the model's backbone "
+            f"features have {features.num_features} numbers per token, the model's backbone "
             f"{model.config.backbone.name} gives {model.num_features}: extract them with --model"
         )
 
@@ -268,7 +268,7 @@ def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
 def _edited(
     model: VideoModel, features: FeatureSequence, plan: LocalizationPlan, output: SequenceOutput
 ) -> Analysis:
-    """Shots and transitions of a video, and its style of editing, which follows from them."""
+    """Find the shots and transitions of a video, and classify its style of editing from them."""
     head, times = model.config.head, features.times
     changes = frame_changes(model.config, features)
     if output.dense_logits is None or changes is None or head.events is None:
@@ -305,7 +305,7 @@ _SLOWEST, _FASTEST = 3.9, 125.0
 
 
 def _rate_warnings(times: TokenTimes) -> tuple[str, ...]:
-    """Say so if the frames are closer or further apart than those that edits were measured on."""
+    """Warn if the distance between frames differs from that on which edits were measured."""
     usual = float(np.median(np.diff(times.start_seconds))) if len(times) > 1 else 0.0
     if not usual or _SLOWEST <= 1 / usual <= _FASTEST:
         return ()

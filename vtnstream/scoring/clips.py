@@ -50,8 +50,7 @@ def clip_layout(model: ViViT, options: TimelineConfig | None = None) -> ClipLayo
     window, stride = (None, None) if options is None else (options.window, options.stride)
     if window is not None and window != size and not model.vivit.reads_sequences:
         raise UsageError(
-            f"model {model.config.name} sees clips of {size} tokens, nothing else: "
-            "leave --window out"
+            f"model {model.config.name} reads only clips of {size} tokens: leave --window out"
         )
     size = window or size
     if stride is not None and stride > size:

@@ -1,4 +1,4 @@
-"""Changes between the frames of a video, from the thumbnails in its features."""
+"""Measure the changes between the frames of a video from the thumbnails in its features."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _BLOCK = 1024
 
 
 def frame_changes(config: ModelConfig, features: FeatureSequence) -> list[ViewChanges] | None:
-    """Changes within each gap-free run of a video; None for a model without thumbnails.
+    """Measure the changes within each gap-free run of a video; None for a model without
+    thumbnails.
 
     Args:
-        config: whose ``backbone.thumbnail`` says what the last numbers of a feature are.
+        config: ``backbone.thumbnail`` gives the size of the thumbnail at the end of a feature.
         features: N tokens, read once in blocks.
     """
     size = config.backbone.num_thumbnail
@@ -37,7 +38,7 @@ def frame_changes(config: ModelConfig, features: FeatureSequence) -> list[ViewCh
 
 
 def _thumbnails(config: ModelConfig, features: FeatureSequence, size: int) -> Iterator[FloatArray]:
-    """Blocks (n, ``size``) of thumbnails in values of 0 to 255."""
+    """Yield blocks (n, ``size``) of thumbnails in values of 0 to 255."""
     places = size // 3
     std = np.repeat(np.asarray(config.preprocess.std, np.float32), places)
     mean = np.repeat(np.asarray(config.preprocess.mean, np.float32), places)
@@ -46,7 +47,8 @@ def _thumbnails(config: ModelConfig, features: FeatureSequence, size: int) -> It
 
 
 def _take(blocks: Iterator[FloatArray], rest: list[FloatArray], count: int) -> Iterator[FloatArray]:
-    """The next ``count`` rows of ``blocks``; what is left of the last one goes into ``rest``."""
+    """Yield the next ``count`` rows of ``blocks``; the other rows of the last block go into
+    ``rest``."""
     while count:
         block = rest.pop() if rest else next(blocks)
         yield block[:count]

@@ -13,13 +13,14 @@ from vtnstream.models.architectures import VideoModel
 
 @dataclass(frozen=True, slots=True)
 class LocalizationPlan:
-    """What a run computes besides the features.
+    """The resolved choice of heads and options for one run.
 
     Attributes:
         options: how to localise; None asks for the class of the video alone.
         dense: read scores per token from the dense head.
         sliding: read scores per token from sliding windows through the class head.
-        styles: say how each sliding window is edited, from the cuts that the dense head finds.
+        styles: classify the style of editing of each sliding window, from the cuts that the dense
+            head finds.
         warnings: options that have no effect on this model, one sentence each.
     """
 
@@ -69,7 +70,7 @@ class LocalizationPlan:
 def _require_class_head(model: VideoModel) -> None:
     if not model.config.head.labels:
         raise UsageError(
-            f"model {model.config.name} has no class head, it only says what happens when: "
+            f"model {model.config.name} has no class head, only a dense head: "
             "use vtnstream timeline"
         )
 
@@ -121,8 +122,10 @@ _REASONS = {
 
 
 def _refuse_without_effect(model: VideoModel, options: TimelineConfig) -> None:
-    """Raises:
-    UsageError: an option has no meaning where cuts are found as peaks.
+    """Refuse options of segments for a model that finds cuts as peaks.
+
+    Raises:
+        UsageError: an option has no meaning for such a model.
     """
     plain = TimelineConfig()
     for field, reason in _REASONS.items():

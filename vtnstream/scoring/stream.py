@@ -53,25 +53,25 @@ def stream_scores(model: VTN, options: TimelineConfig) -> StreamScores:
     head, name = model.config.head, model.config.name
     causal = model.config.temporal.causal and bool(head.dense_labels)
     if options.localize == "both":
-        raise UsageError("--localize both does not go with --follow: choose dense or sliding")
+        raise UsageError("--localize both and --follow exclude each other: choose dense or sliding")
     if options.localize == "dense" and not causal:
         raise UsageError(
-            f"model {name} localises densely by looking at the whole video: --follow needs a model "
+            f"model {name} needs the whole video for its dense head: --follow needs a model "
             "trained with temporal.causal, or --localize sliding"
         )
     if causal and options.localize != "sliding" and options.window is None:
         if head.events is not None:
-            raise UsageError(f"model {name} finds events, which --follow does not know")
+            raise UsageError(f"model {name} finds events, which --follow does not support")
         return CausalScores(model)
     if not head.labels:
         raise UsageError(
-            f"model {name} has no class head for sliding windows, and its dense head looks at the "
+            f"model {name} has no class head for sliding windows, and its dense head needs the "
             "whole video: --follow needs one trained with temporal.causal, or with a class head"
         )
     if model.config.feature_norm == "video_mean":
         raise UsageError(
-            f"model {name} takes off the mean of the whole video (feature_norm video_mean), which "
-            "a stream does not have: train one with running_mean or dataset"
+            f"model {name} subtracts the mean of the whole video (feature_norm video_mean), which "
+            "a stream does not have: train a model with running_mean or dataset"
         )
     return SlidingStream(model, options.num_window_tokens, options.num_stride_tokens)
 

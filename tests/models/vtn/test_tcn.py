@@ -204,7 +204,7 @@ def test_unsupported_options_are_refused() -> None:
         TemporalConfig(num_stages=2)
     with pytest.raises(ConfigError, match="compares a token with later ones"):
         model(causal=True, token_inputs="feature+context")
-    with pytest.raises(UsageError, match="does not tell what it looks at"):
+    with pytest.raises(UsageError, match="does not return attention weights"):
         attention_map(model(), sequence(5))
 
 

@@ -75,7 +75,7 @@ def test_any_class_reads_a_sequence(name: str, tmp_path: Path) -> None:
     again = encode_sequence(loaded, features)
     np.testing.assert_array_equal(again.logits, found.logits)
     assert loaded.config == model.config
-    with pytest.raises(UsageError, match="does not tell what it looks at"):
+    with pytest.raises(UsageError, match="does not return attention weights"):
         attention_map(model, features)
 
 

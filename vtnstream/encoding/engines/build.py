@@ -144,7 +144,7 @@ def check(run: Runner, encoder: FrameEncoder, frames: NDArray[np.uint8]) -> floa
     expected = encoder.encode(frames)
     try:
         values = run(frames)
-    except UsageError as error:  # not finite, where eager's are
+    except UsageError as error:  # not finite, unlike those of the uncompiled network
         raise EngineError(str(error)) from error
     if values.shape != expected.shape:
         raise EngineError(f"its features have the shape {values.shape}, not {expected.shape}")

@@ -31,7 +31,7 @@ from vtnstream.models.compile.backend import EngineError
 SCHEMA = 1
 """Increased when the way engines are built changes."""
 
-LIMIT_BYTES = 8 * 2**30
+_LIMIT_BYTES = 8 * 2**30
 """Beyond this size the least recently used engines are removed."""
 
 _OTHERS_MAY_WRITE = 0o022
@@ -82,7 +82,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
             "capability": [properties.major, properties.minor],
             "cuda": torch.version.cuda,
         }
-    # Asked of torch, which may not know: then the instructions it chose must do.
+    # Releases of torch without this function report only the instructions they chose.
     ask = getattr(torch.cpu, "get_capabilities", dict)
     able = sorted(name for name, there in ask().items() if there is True)
     return {
@@ -187,9 +187,12 @@ class EngineCache:
             )
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(mode=0o700)
-            for part in ("engine", "engine.json"):  # without its record an engine is not there
+            for part in (
+                "engine",
+                "engine.json",
+            ):  # an engine without its record does not count as stored
                 os.rename(Path(made) / part, place / part)
-        self.prune(LIMIT_BYTES, spare=place)
+        self.prune(_LIMIT_BYTES, spare=place)
         return EngineRecord(place / "engine", facts)
 
     def entries(self) -> list[tuple[Path, int, dict[str, Any]]]:

@@ -37,7 +37,7 @@ FEW_FRAMES = 64
 """A run over fewer frames does not predict the speed of the next one."""
 WORTH_MEASURING, WORTH_TRYING_BATCHES = 512, 4096
 """Numbers of remaining frames from which a measurement costs only a percent or two."""
-EXPECTED_GAIN = 1.25
+_EXPECTED_GAIN = 1.25
 """Assumed speed-up by compilation on a CPU before it is measured: 1.0 (ViT-B) to 2.2
 (MobileNetV3)."""
 EXPECTED_COMPILE_SECONDS = 40.0
@@ -125,14 +125,14 @@ class Engines:
         """
         device, refused = self.encoder.device, self.state.refused
         if self.runtime.backend == EAGER:
-            return Choice(EAGER, "asked for")
+            return Choice(EAGER, "requested")
         if self.runtime.backend in refused:
             return Choice(EAGER, refused[self.runtime.backend])
         if self.runtime.backend != AUTO:
             missing = get_backend(self.runtime.backend).missing(device)
             if missing:
                 raise UsageError(f"--backend {self.runtime.backend}: {missing}")
-            return Choice(self.runtime.backend, "asked for")
+            return Choice(self.runtime.backend, "requested")
         reasons = []
         for name in PREFERRED[device.type]:
             missing = refused.get(name) or get_backend(name).missing(device)
@@ -164,7 +164,7 @@ class Engines:
         seconds = num_frames / (measured.frames_per_second * self.worker_plan.workers)
         compiling = self.cache.mean_fact("compile_seconds", name) or EXPECTED_COMPILE_SECONDS
         sums = f"{num_frames} frames take {seconds:.0f} s, compiling about {compiling:.0f} s"
-        if seconds * (1 - 1 / EXPECTED_GAIN) < compiling:
+        if seconds * (1 - 1 / _EXPECTED_GAIN) < compiling:
             return Choice(EAGER, f"{name} would not repay its making ({sums})")
         return Choice(name, f"it repays its making ({sums})", on_trial=True)
 
@@ -212,9 +212,9 @@ class Engines:
             return Expected(measured.frames_per_second if measured else None, 1.0, 0.0)
         record = self._record(backend, batch_size)
         if record is not None:
-            return Expected(record.facts.get("frames_per_second"), EXPECTED_GAIN, 0.0)
+            return Expected(record.facts.get("frames_per_second"), _EXPECTED_GAIN, 0.0)
         seconds = self.cache.mean_fact("compile_seconds", backend) or EXPECTED_COMPILE_SECONDS
-        return Expected(None, EXPECTED_GAIN, seconds)
+        return Expected(None, _EXPECTED_GAIN, seconds)
 
     def note_run(self, backend: str, num_frames: int, seconds: float) -> None:
         """Record the speed of a run of the uncompiled network for later choices.
@@ -251,7 +251,7 @@ class Engines:
             known = self._builder.prepare(backend, batch_size, frames)
             measured = _by_facts(backend, known.facts)
             if choice.on_trial and measured.backend == EAGER:
-                del known  # and a second copy of the weights
+                del known  # frees the second copy of the weights
                 trim()
                 raise SlowerError(measured.reason)
             self.state.ready[backend, batch_size] = known
@@ -265,7 +265,7 @@ class Engines:
             return None
 
     def facts(self, choice: Choice, batch_size: int, prepared: Prepared | None) -> RuntimeFacts:
-        """How features are computed, for the report."""
+        """Return how features are computed, for the report."""
         return RuntimeFacts(
             device=str(self.encoder.device),
             dtype=self.encoder.dtype,

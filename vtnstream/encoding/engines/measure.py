@@ -89,7 +89,7 @@ def measure_batch_size(
         if rate < _WORTH * best.frames_per_second:
             break
         assert best.batch_size is not None
-        # Perhaps the machine was only busier before.
+        # The machine may have been busier during the first measurement.
         again = measure_rate(encoder, worker_plan, frames, best.batch_size, rounds=2)
         if rate < _WORTH * again:
             break
