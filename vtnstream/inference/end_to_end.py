@@ -91,7 +91,7 @@ def run_end_to_end(
     prepare = Preprocess(model.config.preprocess)
     with torch.inference_mode():
         pictures = prepare(frames, device=device, dtype=torch.float32)  # (T, 3, t * H, W)
-        features = encode_pictures(model, pictures, times, shape)  # (T, D)
+        features = _encode_tokens(model, pictures, times, shape)  # (T, D)
         output = None
         if whole or not isinstance(model, ViViT):
             indices = torch.from_numpy(times.indices)[None].to(device)
@@ -114,7 +114,7 @@ def run_end_to_end(
     )
 
 
-def encode_pictures(
+def _encode_tokens(
     model: VideoModel, pictures: Tensor, times: TokenTimes, shape: SampleShape
 ) -> Tensor:
     """Encode tokens (T, 3, t * H, W), whose frames are stacked vertically, to features (T, D).

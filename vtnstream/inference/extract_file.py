@@ -39,10 +39,10 @@ def extract_to_file(
         path: the video: a file, or as text an address.
         encoder: frames to features.
         sampling: which frames.
-        output: the feature file (see :mod:`vtnstream.features.file`), replaced when whole.
-        request: the range and the stream; its other fields have no meaning here.
+        output: the feature file (see :mod:`vtnstream.features.file`), written atomically.
+        request: the range and the stream; its other fields have no effect here.
         runtime: device, dtype, cache.
-        progress: told how far the work is.
+        progress: receives the state of the work.
         engines: engines of this encoder that were prepared for earlier videos.
         before_rename: called with the complete temporary file.
 
@@ -50,12 +50,12 @@ def extract_to_file(
         A report without classes or segments: what was read, and whether it is partial.
 
     Raises:
-        VtnstreamError: one line that names the file and the way out.
+        VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     if encoder.shape.clip:
         raise UsageError(
-            "this model sees clips and has no features of single moments to extract: use one "
-            "of form factorised-encoder"
+            "this model reads clips and has no features per token to extract: use one of form "
+            "factorised-encoder"
         )
     with (
         local_copy(path, progress, runtime.spool_limit_bytes) as place,

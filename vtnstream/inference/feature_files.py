@@ -97,6 +97,6 @@ def check_provenance(
     wrong = [what for what, fine in fits.items() if not fine]
     if wrong:
         raise FeatureError(
-            f"{file.path}: made from {' and '.join(wrong)} than asked for; extract again with "
+            f"{file.path}: made from {' and '.join(wrong)} than requested; extract again with "
             "vtnstream extract --model"
         )

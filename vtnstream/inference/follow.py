@@ -157,11 +157,11 @@ class Follower:
         self._last_end: float | None = None
 
     def told(self) -> Iterator[SegmentUpdate]:
-        """What can be said, as the stream comes, to its end; then the segments that are open
-        there, not final.
+        """Yield segments as they become final until the stream ends, and open segments as they
+        change.
 
         Raises:
-            VideoError: nothing of the stream could be decoded.
+            VideoError: no frame of the stream could be decoded.
         """
         run = self._encoder.runner(self._size)
         with closing(prefetch(self._video.chunks(), depth=_CHUNKS_AHEAD)) as chunks:
@@ -181,12 +181,12 @@ class Follower:
             raise VideoDecodeError(f"{self.info.path}: no frame could be sampled from the stream")
 
     def rest(self) -> tuple[Segment, ...]:
-        """Return the segments after the final ones, now that the stream has ended."""
+        """Return the segments that are not final yet, as they are if the stream ends now."""
         return self._cutter.pending(*self._scores.pending())
 
     def _open_segments(self) -> Iterator[SegmentUpdate]:
-        """Emit the open segments again if a label or a start changed; their ends move with every
-        token."""
+        """Emit the open segments again if a label or a start changed; their ends change with
+        every token."""
         found = self.rest()
         if [(s.start, s.label) for s in found] != [(s.start, s.label) for s in self._told]:
             self._told = found

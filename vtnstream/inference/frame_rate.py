@@ -1,4 +1,4 @@
-"""Whether the frames of a video come at one rate."""
+"""Find out whether the frames of a video have a constant rate."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from vtnstream.timecode import STANDARD_RATES
 from vtnstream.types import FrameIndex, VideoInfo
 
 _FEWEST = 3
-"""Frames; fewer lie on any grid."""
+"""Fewest frames; fewer fit any rate."""
 
 _NEAR = Fraction(1, 200)
-"""A header's rate may be off by so much and still mean a standard one."""
+"""Largest relative difference between a standard rate and a header's rate that stands for it."""
 
 
 def constant_frame_rate(frames: FrameIndex | None, info: VideoInfo) -> Fraction | None:
-    """The rate on whose grid all counted frames lie, None where there is none.
+    """Return the constant frame rate that fits all counted frames, or None.
 
-    Headers call a variable rate by its average, and round a constant one; so standard rates
-    near the header's are tried first, and the frames' own times decide. Times are allowed one
-    tick of the file's clock (Matroska rounds to milliseconds).
+    The header of a video with a variable rate gives the average, and that of a constant rate may
+    be rounded. Standard rates near the header's are therefore tried first, and compared with the
+    times of the frames. Times may differ by one tick of the file's clock (Matroska rounds to
+    milliseconds).
     """
     if frames is None or len(frames.runs) != 1 or frames.count < _FEWEST:
         return None

@@ -69,7 +69,7 @@ def run_multi_view(
         path: the video.
         model: in evaluation mode, with a class head.
         encoder: its frame encoder.
-        views: number and length of the clips; clips of a ViViT have the length it was made for.
+        views: number and length of the clips; clips of a ViViT have the model's own length.
         sampling: with a rate, a clip is that many tokens of this grid. With any other kind it is
             ``floor(linspace(0, n - 1, T))`` of the n frames of ``clip_seconds``, as in the
             reference implementation.

@@ -33,9 +33,9 @@ from vtnstream.video.sampling.grid import index_range
 
 _SAMPLED_TOKENS = 64
 
-WORKED_TOKENS = 2**16
-"""Tokens whose states bound the memory of a block of tokens and its windows while a layer works on
-it. A block has 1,024 to 2,048 tokens."""
+_WORKED_TOKENS = 2**16
+"""Number of tokens whose states bound the memory of a block of tokens and its windows in one
+layer. A block has 1,024 to 2,048 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Plan:
 def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) -> int:
     """Return the documented bound on anonymous memory that ``timeline`` adds: the encoder's
     states, three score tables and working memory, all float32."""
-    return 4 * ((num_tokens + WORKED_TOKENS) * hidden_size + 3 * num_tokens * num_classes)
+    return 4 * ((num_tokens + _WORKED_TOKENS) * hidden_size + 3 * num_tokens * num_classes)
 
 
 def plan(

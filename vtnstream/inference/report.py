@@ -26,7 +26,7 @@ from vtnstream.transport.address import shown
 from vtnstream.types import FrameIndex, Report, Segment, VideoInfo
 
 _MOST_RUNS = 1000
-"""Changes of frame rate that a report lists."""
+"""Largest number of changes of frame rate that a report lists."""
 
 
 def report_of(
@@ -67,17 +67,19 @@ def report_of(
         attention=analysis.attention if analysis else None,
         scores=analysis.scores if analysis else (),
         frame_rate=constant_frame_rate(source.frames, source.info),
-        frames=kept_frames(source.frames, segments, source.info),
+        frames=_kept_frames(source.frames, segments, source.info),
         run={**source.facts.as_dict(), **read, **_computed_on(encoder), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
 
 
-def kept_frames(
+def _kept_frames(
     frames: FrameIndex | None, segments: Sequence[Segment], info: VideoInfo
 ) -> FrameIndex | None:
-    """Frame numbers as a report keeps them: all, or where the rate changes all the time those at
-    which segments begin and end."""
+    """Return the frame numbers that a report holds.
+
+    They are all of them, or if the rate changes often those at which segments begin and end.
+    """
     if frames is None or len(frames.runs) <= _MOST_RUNS:
         return frames
     clock = Clock.of(info)
@@ -96,7 +98,7 @@ def _computed_on(encoder: FrameEncoder) -> dict[str, str]:
 
 @functools.cache
 def _versions() -> Mapping[str, str]:
-    """The versions of what computed; read once, because that takes 18 ms."""
+    """Return the versions of the libraries; they are read once, because that takes 18 ms."""
     return {
         **{name: importlib.metadata.version(name) for name in ("vtnstream", "av", "timm")},
         "torch": torch.__version__,

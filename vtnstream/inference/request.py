@@ -1,4 +1,4 @@
-"""A request about one video: which part, which sampling, which method."""
+"""The request for one video: its part, sampling and method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TimeLike = str | int | float | Fraction
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which part of a video is analysed, and by which method.
+    """The part of a video to analyse, and the method.
 
     Attributes:
         sampling: replaces the model's own sampling.
@@ -60,7 +60,7 @@ class Request:
         if self.features is not None and self.method != "chunked":
             raise UsageError("stored features and --method end-to-end exclude each other")
         if self.shuffle is not None and (self.views is not None or self.method != "chunked"):
-            raise UsageError("frames are shuffled for one pass over the whole video, chunked")
+            raise UsageError("shuffled frames need one chunked pass over the whole video")
 
 
 def time_range(
@@ -74,7 +74,7 @@ def time_range(
     first = _seconds(path, start, stream) if start is not None else Fraction(0)
     last = _seconds(path, end, stream) if end is not None else None
     if last is not None and last <= first:
-        raise UsageError(f"--end {end} does not lie after --start {start if start else 0}")
+        raise UsageError(f"--end {end} is not after --start {start if start else 0}")
     return TimeRange(first, last)
 
 
@@ -88,7 +88,8 @@ def _seconds(path: str | Path, value: TimeLike, stream: int | None) -> Fraction:
 
 
 def _frame_seconds(path: str | Path, number: int, stream: int | None) -> Fraction:
-    """When a frame begins: as it is counted, else by the rate that the header names."""
+    """Return the time at which a frame begins, from counted frames or else from the rate in the
+    header."""
     info = probe(path, stream=stream)
     frames = None if is_address(path) else count_frames(path, stream=stream)
     if frames is not None:

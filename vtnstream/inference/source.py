@@ -39,10 +39,10 @@ from vtnstream.video.sampling.grid import index_range
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Features of one video with what the report says about them.
+    """Features of one video with the facts for its report.
 
-    ``output`` is the pass over the whole sequence, if it was made before (end-to-end), ``frames``
-    the numbers of the video's frames, if they were counted.
+    ``output`` is the pass over the whole sequence, if it was made before (end-to-end),
+    ``frames`` the numbers of the video's frames, if they were counted.
     """
 
     features: FeatureSequence
@@ -83,8 +83,7 @@ def open_source(
     if request.shuffle is not None:
         if encoder.shape.clip:
             raise UsageError(
-                f"model {model.config.name} sees clips and has no features of single moments to "
-                "shuffle"
+                f"model {model.config.name} reads clips and has no features per token to shuffle"
             )
         plain = dataclasses.replace(request, shuffle=None)
         with open_source(path, model, encoder, plain, runtime, progress, engines) as source:

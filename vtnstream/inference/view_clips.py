@@ -52,7 +52,7 @@ def clip_starts(
         end = min(end, info.duration_from_header)
     if end <= span.start:
         raise UsageError(f"{path}: no frame in the requested range: choose another --start / --end")
-    length = clip_length(views, sampling)
+    length = _clip_length(views, sampling)
     delta = max(end - span.start - length, Fraction(0))
     starts = [span.start + delta * i / views.num_clips for i in range(views.num_clips)]
     if sampling.kind == "rate":
@@ -60,8 +60,8 @@ def clip_starts(
     return list(dict.fromkeys(starts))  # a video no longer than a clip has one
 
 
-def clip_length(views: ViewsConfig, sampling: SamplingConfig) -> Fraction:
-    """Return the seconds of a clip."""
+def _clip_length(views: ViewsConfig, sampling: SamplingConfig) -> Fraction:
+    """Return the length of a clip in seconds."""
     return views.num_frames / sampling.fps if sampling.kind == "rate" else views.clip_seconds
 
 
@@ -74,8 +74,8 @@ def read_clip(
     info: VideoInfo,
     shape: SampleShape = FRAMES,
 ) -> tuple[Clip | None, int, tuple[str, ...]]:
-    """Read the frames of one clip; also return the number of decoded frames and what went wrong."""
-    span = TimeRange(start, start + clip_length(views, sampling))
+    """Read the frames of one clip; return also the number of decoded frames and the problems."""
+    span = TimeRange(start, start + _clip_length(views, sampling))
     picks = None
     grid = sampling
     if sampling.kind != "rate":
