@@ -12,7 +12,7 @@ use, so that ``import vtnstream`` and ``vtnstream --help`` import no torch.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # type checkers take it for True; typing costs half of a quick start
+TYPE_CHECKING = False  # type checkers assume True; importing typing takes half of a quick start
 if TYPE_CHECKING:
     from typing import Any
 

@@ -1,6 +1,7 @@
-"""One video in, a :class:`vtnstream.types.Report` out: what the commands call, and Python users.
+"""The functions of the Python API: one video in, a :class:`vtnstream.types.Report` out.
 
 import vtnstream
+
 report = vtnstream.timeline("movie.mkv", window=64, model="my-model")
 for segment in report.segments:
     print(segment.start, segment.end, segment.label, segment.score)
@@ -45,8 +46,8 @@ def classify(
     whole: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Say what a video is: one full-sequence pass of the model over all of it, or with
-    ``views`` (``"10x3"``) the mean over clips and crops.
+    """Classify a video: one pass of the model over the whole sequence, or with ``views``
+    (``"10x3"``) the mean over clips and crops.
 
     Args:
         path: the video: a file, or as text an address (http, https, s3, gs, ...).
@@ -56,13 +57,14 @@ def classify(
         sampling, start, end, features, method, stream, views, whole: see
             :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
-        progress: told how far the work is.
+        progress: receives the state of the work.
 
     Returns:
-        A report with ``classes``, best first, and ``partial`` where not all could be read.
+        A report with ``classes``, best first, and ``partial`` if some of the video could not be
+        read.
 
     Raises:
-        VtnstreamError: one line that names the file and what to do.
+        VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     if isinstance(views, str):
         views = ViewsConfig.parse(views)
@@ -86,23 +88,23 @@ def timeline(
     whole: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Say what happens when: the class of a video and its labelled segments.
+    """Find labelled segments in a video, and classify the whole.
 
     Args:
         path: the video: a file, or as text an address (http, https, s3, gs, ...).
-        window: tokens of the sliding window; asking for one adds sliding localisation.
+        window: length of the sliding window in tokens; a value adds sliding localisation.
         model: as for :func:`classify`.
         options: all other options of localisation.
         sampling, start, end, features, method, stream, whole: see
             :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
-        progress: told how far the work is.
+        progress: receives the state of the work.
 
     Returns:
         A report with ``classes`` and ``segments`` (half-open, in seconds of the source).
 
     Raises:
-        VtnstreamError: one line that names the file and what to do.
+        VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     localize = options or TimelineConfig()
     if window is not None:
@@ -123,7 +125,7 @@ def attention(
     stream: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Report, AttentionMap]:
-    """Which moments of a video decided on its class: the weights of [CLS] (paper Fig. 3).
+    """Show which moments of a video its class depends on: the weights of [CLS] (paper Fig. 3).
 
     Arguments as for :func:`classify`.
 
@@ -131,7 +133,7 @@ def attention(
         the report of :func:`classify` and the weights of every layer and head.
 
     Raises:
-        VtnstreamError: one line that names the file and what to do.
+        VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     request = Request(sampling, start, end, features, "chunked", stream)
     return Analyzer(model, runtime=runtime).attention(path, request, progress=progress)
@@ -150,23 +152,23 @@ def summarize(
     stream: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Choose the moments of a video worth keeping (:mod:`vtnstream.editing.summary`).
+    """Select the best parts of a video (:mod:`vtnstream.editing.summary`).
 
     Args:
         path: the video: a file, or as text an address (http, https, s3, gs, ...).
-        length: seconds the summary may last.
+        length: longest duration of the summary in seconds.
         model: as for :func:`classify`.
-        config: all other options of the choice.
-        options: of the timeline whose segments are chosen from.
+        config: all other options of the selection.
+        options: options of the timeline whose segments are selected.
         start, end, stream: see :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
-        progress: told how far the work is.
+        progress: receives the state of the work.
 
     Returns:
-        A report whose segments are the chosen moments, in order.
+        A report whose segments are the selected parts, in order of time.
 
     Raises:
-        VtnstreamError: one line that names the file and what to do.
+        VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     chosen = replace(config or SummaryConfig(), length=length)
     return Analyzer(model, runtime=runtime).summarize(
@@ -246,17 +248,17 @@ def extract(
         fps: frames per second to sample, in place of ``sampling``.
         start, end, stream: see :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
-        progress: told how far the work is.
+        progress: receives the state of the work.
 
     Returns:
         With ``output`` a report without classes or segments: what was read, and whether it is
         partial. Without it the features in memory: ``values`` (T, D) float32 and ``times``.
 
     Raises:
-        UsageError: no backbone, two of them, or one without weights; ``fps`` beside
+        UsageError: no backbone is given, two are, or one without weights; or ``fps`` together with
             ``sampling``.
-        VideoDecodeError: without ``output``, where the video could be read in part only.
-        VtnstreamError: one line that names the file and what to do.
+        VideoDecodeError: without ``output``, if only a part of the video could be read.
+        VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     runtime, progress = runtime or RuntimeConfig(), progress or NullProgress()
     encoder = _encoder(encoder, backbone, weights, pretrained, runtime)

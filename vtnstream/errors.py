@@ -81,7 +81,8 @@ class EngineError(VtnstreamError):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of ``error`` on one line; an unexpected exception is called an internal error."""
+    """Return the message of ``error`` on one line; an unexpected exception is called an internal
+    error."""
     if isinstance(error, VtnstreamError):
         return str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
@@ -94,12 +95,12 @@ def one_line(error: BaseException) -> str:
 
 
 def naming(path: str, message: str) -> str:
-    """``message`` prefixed with the input ``path``, unless it contains the path already."""
+    """Prefix ``message`` with the input ``path``, unless it contains the path already."""
     return message if path in message else f"{path}: {message}"
 
 
 def concerns_all(error: BaseException, path: str) -> bool:
-    """Whether ``error``, raised for the input ``path``, would be raised for every input because
-    the request is wrong."""
+    """Return whether ``error``, raised for the input ``path``, would be raised for every input
+    because the request is wrong."""
     wrong = isinstance(error, (UsageError, MissingExtraError, ModelError))
     return wrong and path not in str(error)

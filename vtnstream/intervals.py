@@ -18,19 +18,20 @@ class Interval(NamedTuple):
 
 
 def _intersection(a: Interval, b: Interval) -> float:
-    """Length in seconds of the intersection of two intervals."""
+    """Return the length in seconds of the intersection of two intervals."""
     return max(0.0, min(a.end, b.end) - max(a.start, b.start))
 
 
 def temporal_iou(a: Interval, b: Interval) -> float:
-    """Temporal intersection over union (tIoU) of two intervals; 0 if both are empty."""
+    """Return the temporal intersection over union (tIoU) of two intervals; 0 if both are empty."""
     shared = _intersection(a, b)
     union = a.length + b.length - shared
     return shared / union if union > 0 else 0.0
 
 
 def merge(spans: Iterable[Interval], max_gap: float = 0.0) -> list[Interval]:
-    """Sorted union of intervals; neighbours at most ``max_gap`` seconds apart are joined."""
+    """Return the sorted union of intervals; neighbours at most ``max_gap`` seconds apart are
+    joined."""
     merged: list[Interval] = []
     for span in sorted(spans):
         if merged and span.start - merged[-1].end <= max_gap:
@@ -41,5 +42,5 @@ def merge(spans: Iterable[Interval], max_gap: float = 0.0) -> list[Interval]:
 
 
 def total_length(spans: Sequence[Interval]) -> float:
-    """Length in seconds of the union of the intervals."""
+    """Return the length in seconds of the union of the intervals."""
     return sum(span.length for span in merge(spans))

@@ -13,13 +13,17 @@ BACKGROUND = "background"
 
 
 def normal_form(text: str) -> str:
-    """One form of a label or file name, however its accents are coded (Unicode NFC)."""
+    """Return a label or file name in Unicode normal form (NFC), whatever the coding of its
+    accents."""
     return unicodedata.normalize("NFC", text)
 
 
 def stable_order(labels: Iterable[str], *, background: bool = False) -> tuple[str, ...]:
-    """Distinct labels in alphabetical order, or numerical order if all are whole numbers; with
-    ``background``, that label comes first."""
+    """Return the distinct labels in alphabetical order, or numerical order if all are whole
+    numbers.
+
+    The label ``background`` comes first, if it is one of them.
+    """
     distinct = set(labels) - {BACKGROUND} if background else set(labels)
     numbers = all(label.isdecimal() for label in distinct)
     names = sorted(distinct, key=lambda label: (int(label) if numbers else 0, label))

@@ -29,13 +29,13 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 def installed(module: str) -> bool:
-    """Whether ``module`` is installed; it is not imported."""
+    """Return whether ``module`` is installed; it is not imported."""
     return importlib.util.find_spec(module) is not None
 
 
 def install_command(extra: str) -> str:
-    """The command that installs an extra, as this vtnstream was installed: by its name from the
-    package index, or from the folder of a clone."""
+    """Return the command that installs an extra in the way this vtnstream was installed: by its
+    name from the package index, or from the folder of a clone."""
     folder, editable = _clone()
     if folder is None:
         return f'pip install "vtnstream[{extra}]"'
@@ -43,7 +43,7 @@ def install_command(extra: str) -> str:
 
 
 def _clone() -> tuple[str | None, bool]:
-    """The folder that vtnstream was installed from, and whether it runs from there."""
+    """Return the folder that vtnstream was installed from, and whether it runs from there."""
     try:
         text = importlib.metadata.distribution("vtnstream").read_text("direct_url.json")
         document = json.loads(text or "{}")

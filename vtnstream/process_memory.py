@@ -1,8 +1,8 @@
-"""How this process holds memory: glibc's allocator, and the pages of mapped files.
+"""Control how this process holds memory: glibc's allocator, and the pages of mapped files.
 
-All of it goes through the C library, which is checked on first use (:func:`_libc`). On another
-system or C library nothing happens; no result depends on any of it. Importing this module changes
-nothing, and only commands call :func:`keep_freed_memory`, which lasts for the whole process.
+The functions call the C library, which is checked on first use (:func:`_libc`). On another
+system or C library they do nothing. They change no results. Importing this module changes
+nothing, and only commands call :func:`keep_freed_memory`, which affects the whole process.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MAX_ARENAS = -1, -3, -8
 """Parameters of glibc's ``mallopt``."""
 
 _LARGEST_KEPT = 32 * 2**20
-"""Bytes; glibc allows no higher threshold. A backbone's tensors are smaller in batches of
-:func:`vtnstream.encoding.encoder.default_batch_size`."""
+"""Largest block in bytes that is kept; glibc allows no higher threshold. A backbone's tensors
+are smaller in batches of :func:`vtnstream.encoding.encoder.default_batch_size`."""
 
 _KEPT_ON_TOP = 256 * 2**20
 """Bytes of free memory at the end of the heap."""
 
 _ARENAS = 2
-"""Heaps shared by all threads. Each keeps what was freed in it. By default every thread has its
-own: two threads took 315, 200 and 250 MB where they take 150, 120 and 140 with two heaps
-(MobileNetV2, DeiT-Ti, ViT-B) in the same time, since they allocate few and large blocks."""
+"""Heaps shared by all threads. Each keeps its freed memory.
+
+By default every thread has its own: two threads took 315, 200 and 250 MB, but 150, 120 and 140
+with two heaps (MobileNetV2, DeiT-Ti, ViT-B) in the same time, since they allocate few and large
+blocks.
+"""
 
 _PAGE_OUT = 21
 """``MADV_PAGEOUT``: the system reclaims the pages and keeps their contents."""
@@ -37,7 +40,7 @@ _PAGE_OUT = 21
 
 @cache
 def _libc() -> ctypes.CDLL | None:
-    """The C library if it is glibc on Linux with the functions used here, else None."""
+    """Return the C library if it is glibc on Linux with the functions used here, else None."""
     if sys.platform != "linux":
         return None
     import ctypes
@@ -68,8 +71,7 @@ def keep_freed_memory() -> None:
 
 
 def trim() -> None:
-    """Return freed memory to the system once. The allocator would keep it for larger batches
-    than are to come."""
+    """Return freed memory to the system once; the allocator would keep it for large batches."""
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)
@@ -78,11 +80,11 @@ def trim() -> None:
 def page_out_file(path: Path) -> None:
     """Let the system reclaim the pages of a mapped file.
 
-    They are read from the file again when they are touched; written pages are kept. It pays for a
-    library whose weights have been copied.
+    They are read from the file again when they are touched; written pages are kept. This is
+    useful for a library whose weights have been copied.
 
     Args:
-        path: of the file; nothing happens where it is not mapped.
+        path: of the file; nothing happens if it is not mapped.
     """
     libc = _libc()
     if libc is None:
@@ -94,7 +96,8 @@ def page_out_file(path: Path) -> None:
 
 
 def _mapped_files() -> Iterable[tuple[int, int, str]]:
-    """First address, address behind the last, and file of each mapping of this process."""
+    """Yield the first address, the address after the last, and the file of each mapping of this
+    process."""
     try:
         with open("/proc/self/maps", errors="replace") as maps:
             lines = maps.read().splitlines()

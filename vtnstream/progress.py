@@ -9,13 +9,14 @@ class Progress(Protocol):
     """Receives the progress of one task at a time."""
 
     def start(self, what: str, *, total: float | None, unit: str) -> None:
-        """The task ``what`` begins; ``total`` is its size in ``unit``, or None if unknown."""
+        """Begin the task ``what``; ``total`` is its size in ``unit``, or None if unknown."""
 
     def advance(self, done: float, *, note: str = "") -> None:
-        """``done`` of ``total`` units are done: an absolute number, not an increment."""
+        """Report that ``done`` of ``total`` units are done: an absolute number, not an
+        increment."""
 
     def finish(self) -> None:
-        """The task has ended, with or without success."""
+        """End the task, with or without success."""
 
     def warn(self, message: str) -> None:
         """Show a warning once; the task continues."""

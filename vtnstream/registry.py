@@ -12,13 +12,13 @@ _T = TypeVar("_T")
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the closest of ``names``, or an empty string."""
+    """Return ``"; did you mean 'x'?"`` for the closest of ``names``, or an empty string."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def lookup(table: Mapping[str, _T], name: str, what: str) -> _T:
-    """``table[name]``; ``what`` describes the names in the message.
+    """Return ``table[name]``; ``what`` describes the names in the message.
 
     Raises:
         UsageError: the name is unknown; the message lists the known names.

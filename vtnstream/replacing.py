@@ -1,11 +1,11 @@
-"""Existing files are not replaced unless vtnstream wrote them or the user asks for it.
+"""Protect existing files: only vtnstream's own are replaced, unless the user allows it.
 
-Every command that writes a file asks :func:`check_target` before it starts and, where the file
-is written beside its place first, moves it there with :func:`move_into_place`. Result files that
-a command writes again on every run (:func:`remember`) are recognised by a record in the cache
-directory: one small file per path with the size and hash of what was written, or is about to be
-renamed to it (:func:`announce`). A file that was
-changed since is the user's, and is not replaced.
+Every command that writes a file calls :func:`check_target` before it starts. A file that is
+written under a temporary name is then renamed with :func:`move_into_place`. Result files that a
+command writes again on every run (:func:`remember`) are recognised by a record in the cache
+directory: one small file per path with the size and hash of the content that was written, or
+will be renamed to it (:func:`announce`). A file that was changed since is the user's, and is not
+replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from vtnstream.errors import ConfigError, OutputError
 
 _FOLDER = "written"
 _HASHED_BYTES = 4 << 20
-"""Of the beginning and of the end of a file; a smaller file is hashed whole."""
+"""Bytes that are hashed at the beginning and at the end of a file; a smaller file is hashed
+whole."""
 
 
 def check_target(
@@ -36,25 +37,25 @@ def check_target(
     """Refuse to replace a file.
 
     Args:
-        target: where a file is about to be written.
-        sources: files that the command reads. ``target`` may be none of them, under no name:
-            not as the same path, not as a link, and not with ``overwrite``.
+        target: path of the file to be written.
+        sources: files that the command reads. ``target`` must not be one of them, also as a link,
+            and also with ``overwrite``.
         overwrite: the user allows that an existing file is replaced.
-        remembered: also allowed where vtnstream wrote ``target`` itself (:func:`remember`) and
-            nobody changed it since.
+        remembered: also allow it if vtnstream wrote ``target`` itself (:func:`remember`) and it was
+            not changed since.
 
     Raises:
         OutputError: the file must not be replaced.
     """
     for source in sources:
-        if same_file(target, source):
+        if _same_file(target, source):
             raise OutputError(
                 f"{target}: exists already and is the source itself ({source}), which is never "
                 "replaced; name another file"
             )
     if overwrite or not os.path.lexists(target):
         return
-    if remembered and was_written_here(target):
+    if remembered and _was_written_here(target):
         return
     changed = " and was not written by vtnstream, or was changed since" if remembered else ""
     raise OutputError(
@@ -62,8 +63,8 @@ def check_target(
     )
 
 
-def same_file(a: str | Path, b: str | Path) -> bool:
-    """Whether two names lead to one existing file (links and hard links included)."""
+def _same_file(a: str | Path, b: str | Path) -> bool:
+    """Return whether two paths are the same existing file (links and hard links included)."""
     try:
         return os.path.samefile(a, b)
     except (OSError, ValueError):  # one of them does not exist, or is an address
@@ -71,11 +72,11 @@ def same_file(a: str | Path, b: str | Path) -> bool:
 
 
 def move_into_place(temporary: Path, target: Path, *, overwrite: bool) -> None:
-    """Give a file that was written completely its own name, in one step.
+    """Rename a completely written file to its final name, in one step.
 
     Args:
         temporary: in the same folder as ``target``.
-        target: the name it gets.
+        target: the final name.
         overwrite: replace a file of that name. Otherwise one that appeared since
             :func:`check_target` is kept.
 
@@ -119,12 +120,12 @@ def announce(temporary: Path, target: Path) -> None:
     """Record that ``temporary`` is about to be renamed to ``target``. A process that is killed
     right after the rename thereby leaves a file that the next run recognises."""
     with contextlib.suppress(OSError, ConfigError):
-        known = [_fingerprint(target)] if was_written_here(target) else []
+        known = [_fingerprint(target)] if _was_written_here(target) else []
         _write_record(target, [_fingerprint(temporary), *known])
 
 
-def was_written_here(file: Path) -> bool:
-    """Whether :func:`remember` was called for this path and the file is unchanged since."""
+def _was_written_here(file: Path) -> bool:
+    """Return whether :func:`remember` was called for this path and the file is unchanged since."""
     try:
         if file.is_symlink() or not file.is_file():
             return False
@@ -134,7 +135,7 @@ def was_written_here(file: Path) -> bool:
 
 
 def _write_record(file: Path, fingerprints: list[dict[str, int | str]]) -> None:
-    """Replace the record of ``file`` by the contents that vtnstream gave it or is about to."""
+    """Replace the record of ``file`` by the fingerprints of contents that vtnstream gives it."""
     record = _record(file)
     record.parent.mkdir(parents=True, exist_ok=True)
     temporary = record.with_name(f"{record.name}.{os.getpid()}.tmp")
@@ -143,15 +144,15 @@ def _write_record(file: Path, fingerprints: list[dict[str, int | str]]) -> None:
 
 
 def _record(file: Path) -> Path:
-    """The file that remembers the one at this path."""
-    # The folder is resolved and not the file: a link is not what was written.
+    """Return the path of the record of a file."""
+    # Only the folder is resolved: a link at this path is another file.
     place = os.path.join(os.path.realpath(file.parent), file.name)
     name = hashlib.sha256(os.fsencode(place)).hexdigest()
     return default_cache_dir() / _FOLDER / name[:2] / f"{name[2:]}.json"
 
 
 def _fingerprint(file: Path) -> dict[str, int | str]:
-    """Size in bytes and SHA-256 of the first and last 4 MiB."""
+    """Return the size in bytes and the SHA-256 of the first and last 4 MiB."""
     with open(file, "rb") as opened:
         size = os.fstat(opened.fileno()).st_size
         digest = hashlib.sha256(opened.read(_HASHED_BYTES))

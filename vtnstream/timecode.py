@@ -107,14 +107,17 @@ def format_time(seconds: float | Fraction, *, digits: int = 1) -> str:
 
 
 def has_timecode(rate: Fraction) -> bool:
-    """Whether SMPTE timecode can count a rate: a whole number of frames a second, or 1000/1001
-    of one. At 12.5 frames a second there is none."""
+    """Return whether SMPTE timecode can count a rate.
+
+    It can for a whole number of frames per second, and for 1000/1001 of one; it cannot for 12.5
+    frames per second.
+    """
     return rate.denominator == 1 or (rate / _NTSC).denominator == 1
 
 
 def drops_frames(rate: Fraction) -> bool:
-    """Whether drop-frame timecode is defined for a rate: for 29.97 and 59.94, whose timecode would
-    otherwise lag behind real time by 3.6 s per hour."""
+    """Return whether drop-frame timecode is defined for a rate: for 29.97 and 59.94, whose
+    timecode would otherwise lag behind real time by 3.6 s per hour."""
     return rate in (30 * _NTSC, 60 * _NTSC)
 
 
