@@ -1,4 +1,4 @@
-"""A camera: serves the H.264 pictures of a film over RTSP, interleaved on its one connection."""
+"""A camera that serves the H.264 frames of a video over RTSP, interleaved on one connection."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 import av
 
 _BEGINS = 1_234_567
-"""Cameras count from anywhere (libav takes 0 for no time at all)."""
+"""First RTP timestamp; cameras start at any value, and libav treats 0 as no time."""
 _MOST = 1200
-"""Bytes of a packet; longer units of the bit stream go in fragments (RFC 6184, FU-A)."""
+"""Maximum bytes of a packet; longer NAL units are sent in fragments (RFC 6184, FU-A)."""
 
 
 def units_of(data: bytes) -> list[bytes]:
-    """The units of a stretch of Annex B."""
+    """Return the NAL units of a piece of an Annex B stream."""
     parts = data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")
     return [part for part in parts if part]
 
@@ -39,7 +39,7 @@ class _Camera:
         self.sequence = 0
 
     def description(self) -> str:
-        """SDP."""
+        """Return the session description (SDP)."""
         sets = ",".join(base64.b64encode(part).decode() for part in self.sets)
         return (
             "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
@@ -48,7 +48,7 @@ class _Camera:
         )
 
     def answer(self, connection: socket.socket) -> None:
-        """One client, from its first request to the end of the film."""
+        """Serve one client from its first request to the end of the video."""
         waiting = connection.makefile("rb")
         while request := waiting.readline().decode():
             fields = {}
@@ -95,7 +95,7 @@ class _Camera:
 
 @contextmanager
 def camera(film: Path) -> Iterator[str]:
-    """The address of a camera that shows ``film`` (H.264 in MPEG-TS) to each who asks."""
+    """Yield the address of a camera that serves ``film`` (H.264 in MPEG-TS) to each client."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

@@ -1,4 +1,4 @@
-"""A web server on this machine over a folder, with range requests or without."""
+"""A local web server for a folder, with or without range requests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 
 @dataclass
 class Site:
-    """What is served, and what was asked for.
+    """Settings of the server, and a record of its requests.
 
     Attributes:
-        folder: the files.
-        ranges: parts are given.
-        tags: files have an ETag (their time of change and size).
-        cut_after: bytes after which a connection ends early, for so many connections.
+        folder: folder with the files.
+        ranges: whether range requests are supported.
+        tags: whether files have an ETag (modification time and size).
+        cut_after: bytes after which each of the first connections ends early.
         asked: path and Range of each request.
-        redirects: path -> where it sends the client.
+        redirects: path -> address to which the client is redirected.
         sent: bytes of bodies sent.
     """
 
@@ -88,12 +88,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves early is none."""
+        """Ignore clients that disconnect early."""
 
 
 @contextmanager
 def serving(site: Site) -> Iterator[Site]:
-    """The site with its ``address`` (no slash at the end) while the context lasts."""
+    """Serve ``site`` within the context and set its ``address`` (without a final slash)."""
     handler = type("Handler", (_Handler,), {"site": site})
 
     def make(*args: object) -> _Handler:

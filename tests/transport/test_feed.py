@@ -1,4 +1,4 @@
-"""Streams are opened again and again until they play; then nothing is kept."""
+"""Streams can be read repeatedly until they play; afterwards nothing is kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vtnstream.transport.hls import read_playlist
 from vtnstream.transport.live_stream import open_feed
 
 
-def test_a_stream_is_read_again_until_it_plays_and_then_forgotten() -> None:
+def test_a_stream_is_kept_until_it_plays_and_then_discarded() -> None:
     pulled = []
 
     def chunks() -> Iterator[bytes]:
@@ -27,7 +27,7 @@ def test_a_stream_is_read_again_until_it_plays_and_then_forgotten() -> None:
 
     feed = Feed("stream", chunks(), lambda: None)
     for _ in range(2):
-        assert feed.reader().read(1500) == bytes(1000)  # what is at hand
+        assert feed.reader().read(1500) == bytes(1000)  # one chunk is available
         assert len(pulled) == 1
     feed.play()
     reader, data = feed.reader(), b""
@@ -39,16 +39,16 @@ def test_a_stream_is_read_again_until_it_plays_and_then_forgotten() -> None:
         feed.reader()
 
 
-def test_a_stream_that_never_shows_a_picture_does_not_fill_memory(
+def test_a_stream_without_a_known_format_does_not_fill_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(feeds, "_MOST_KEPT", 10_000)
+    monkeypatch.setattr(feeds, "_MAX_KEPT_BYTES", 10_000)
     feed = Feed("stream", iter([bytes(1000)] * 100), lambda: None)
     with pytest.raises(VideoOpenError, match="is it a video"):
         feed.read_at(50_000, 1)
 
 
-def test_closing_wakes_who_waits_for_a_growing_file(tmp_path: Path) -> None:
+def test_closing_wakes_a_reader_of_a_growing_file(tmp_path: Path) -> None:
     path = tmp_path / "growing"
     path.write_bytes(b"begin")
     feed = open_feed(str(path), idle_seconds=60, warn=lambda _: None)
@@ -63,7 +63,7 @@ def test_closing_wakes_who_waits_for_a_growing_file(tmp_path: Path) -> None:
     ("muxer", "expected"),
     [({}, False), ({"movflags": "faststart"}, True), ({"movflags": "frag_keyframe"}, None)],
 )
-def test_where_the_index_of_an_mp4_lies(
+def test_the_position_of_the_index_of_an_mp4_is_found(
     tmp_path: Path, muxer: dict[str, str], expected: bool | None
 ) -> None:
     data = Film(count=10, muxer=muxer).write(tmp_path / "film.mp4").read_bytes()
@@ -78,7 +78,7 @@ def test_other_formats_come_in_order(tmp_path: Path) -> None:
     assert comes_in_order(Feed("film", iter([b"short"]), lambda: None))
 
 
-def test_what_a_playlist_says() -> None:
+def test_playlists_are_parsed() -> None:
     text = """#EXTM3U
 #EXT-X-MEDIA-SEQUENCE:7
 #EXT-X-TARGETDURATION:4

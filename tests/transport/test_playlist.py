@@ -1,4 +1,4 @@
-"""Playlists: what they say, and that no text at all brings down what reads them."""
+"""HLS playlists: parsing of valid and of arbitrary text, and reading of the segments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LINES = st.builds(lambda tag, value: tag + value, st.sampled_from(TAGS), VALUES)
 
 @settings(max_examples=2000, deadline=None)
 @given(st.lists(LINES, max_size=12))
-def test_any_text_is_a_playlist_or_one_line(lines: list[str]) -> None:
+def test_any_text_is_parsed_or_refused_in_one_line(lines: list[str]) -> None:
     try:
         found = read_playlist(URL, "\n".join(["#EXTM3U", *lines]))
     except VideoOpenError as error:
@@ -56,7 +56,9 @@ def test_any_text_is_a_playlist_or_one_line(lines: list[str]) -> None:
     st.integers(0, 999),
     st.booleans(),
 )
-def test_what_is_written_is_read(parts: list[tuple[int, bool]], first: int, ended: bool) -> None:
+def test_byte_ranges_and_numbers_are_parsed(
+    parts: list[tuple[int, bool]], first: int, ended: bool
+) -> None:
     lines, place = ["#EXTM3U", f"#EXT-X-MEDIA-SEQUENCE:{first}"], 0
     expected = []
     for number, (length, named) in enumerate(parts):
@@ -77,12 +79,12 @@ def test_what_is_written_is_read(parts: list[tuple[int, bool]], first: int, ende
         ("#EXT-X-BYTERANGE:100\nall.ts", "a byte range that follows none"),
     ],
 )
-def test_what_cannot_be_read_says_why(line: str, words: str) -> None:
+def test_unsupported_playlists_give_the_reason(line: str, words: str) -> None:
     with pytest.raises(VideoOpenError, match=words):
         read_playlist(URL, f"#EXTM3U\n{line}\n")
 
 
-def test_variants_of_sound_alone_and_gaps() -> None:
+def test_audio_variants_and_gaps_are_left_out() -> None:
     master = '#EXT-X-STREAM-INF:BANDWIDTH=9,CODECS="mp4a.40.2"\nsound\n'
     master += '#EXT-X-STREAM-INF:NAME="x,BANDWIDTH=99",BANDWIDTH=5,CODECS="avc1.4d,mp4a.40.2"\nlow'
     assert read_playlist(URL, master).variants == ((5, "http://host:8/a/low"),)
@@ -94,7 +96,7 @@ def test_variants_of_sound_alone_and_gaps() -> None:
 
 
 class Place:
-    """What a server gives: path -> bytes, or a function that is asked each time."""
+    """Files of a server: path -> bytes, or a function that is called for each request."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes | Callable[[], bytes | None]] = {}
@@ -153,7 +155,7 @@ def playlist(*names: str, first: int = 0, ended: bool = True) -> bytes:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_byte_ranges(ranges: bool) -> None:
+def test_byte_ranges_are_read_with_and_without_range_requests(ranges: bool) -> None:
     place = Place()
     place.ranges = ranges
     place.files["/all.ts"] = bytes(range(100))
@@ -164,7 +166,7 @@ def test_byte_ranges(ranges: bool) -> None:
     assert data == bytes(range(5, 55))
 
 
-def test_names_are_relative_to_where_a_redirect_leads() -> None:
+def test_names_are_relative_to_the_redirected_address() -> None:
     place = Place()
     place.moved = {"/go/m.m3u8": "/deep/m.m3u8", "/deep/low": "/deep/er/l.m3u8"}
     place.files["/deep/m.m3u8"] = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow\n"
@@ -193,7 +195,7 @@ def test_a_new_initialisation_begins_a_run() -> None:
 
 
 def follow(place: Place, *states: bytes | None, idle: float = 0.3) -> tuple[bytes, list[str]]:
-    """What is read of a live playlist that is another one each time, and what is said."""
+    """Follow a live playlist that takes these states in turn; return its bytes and messages."""
     said: list[str] = []
     left = list(states)
     place.files["/l.m3u8"] = lambda: left.pop(0) if len(left) > 1 else left[0]
@@ -214,14 +216,14 @@ def segments(*names: str) -> Place:
     return place
 
 
-def test_a_live_playlist_that_ends_is_whole() -> None:
+def test_a_live_playlist_is_read_to_its_end() -> None:
     found, said = follow(
         segments("a", "b", "c"), playlist("a", "b", ended=False), playlist("b", "c", first=1)
     )
     assert (found, said) == (b"abc", [])
 
 
-def test_numbers_that_start_anew_are_followed() -> None:
+def test_a_playlist_that_restarts_its_numbers_is_followed() -> None:
     found, said = follow(
         segments("a", "b", "c", "d"),
         playlist("a", "b", first=500, ended=False),
@@ -237,7 +239,7 @@ def test_numbers_that_start_anew_are_followed() -> None:
     assert found == b"abcde" and said == ["/l.m3u8: its numbers start anew at 0"]
 
 
-def test_a_stale_copy_and_a_failed_reload_are_passed_over() -> None:
+def test_a_stale_copy_and_a_failed_reload_are_ignored() -> None:
     found, said = follow(
         segments("a", "b", "c"),
         playlist("a", "b", ended=False),
@@ -248,14 +250,14 @@ def test_a_stale_copy_and_a_failed_reload_are_passed_over() -> None:
     assert found == b"abc" and len(said) == 1 and said[0].endswith("trying again")
 
 
-def test_a_stream_that_does_not_say_that_it_ended_is_cut_short() -> None:
+def test_a_stream_without_an_end_marker_is_cut_short() -> None:
     found, said = follow(segments("a"), playlist("a", ended=False))
     assert found == b"a" and said == [
         "nothing came for 0.3 s, and the playlist does not say that it has ended"
     ]
 
 
-def test_segments_that_expired_are_missed_and_said() -> None:
+def test_expired_segments_are_reported_as_missed() -> None:
     found, said = follow(
         segments("a", "c", "f"), playlist("a", "b", "c", ended=False), playlist("f", first=5)
     )
@@ -268,7 +270,7 @@ def test_segments_that_expired_are_missed_and_said() -> None:
     ]
 
 
-def test_a_variant_that_goes_is_replaced() -> None:
+def test_a_variant_that_disappears_is_replaced() -> None:
     place = segments("a", "b")
     master = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nhigh\n#EXT-X-STREAM-INF:BANDWIDTH=5\nlow\n"
     states: list[bytes | None] = [playlist("a", ended=False), None]
@@ -286,13 +288,13 @@ def test_a_finished_playlist_without_a_segment_fails() -> None:
 
 
 def ts_packets(pid: int, *counters: int) -> bytes:
-    """Transport stream packets with payload and these counters."""
+    """Return transport stream packets with payload and these counters."""
     return b"".join(
         bytes((0x47, pid >> 8, pid & 255, 0x10 | counter)) + bytes(184) for counter in counters
     )
 
 
-def test_counters_go_on_over_the_borders_of_segments_and_losses_inside_stay() -> None:
+def test_counters_continue_over_segments_and_keep_losses_inside() -> None:
     place = Place()
     place.files["/a"] = ts_packets(256, 3, 4, 5) + ts_packets(17, 0)
     place.files["/b"] = ts_packets(17, 0) + ts_packets(256, 0, 1, 3, 4)

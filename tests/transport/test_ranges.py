@@ -1,4 +1,4 @@
-"""Remote files are read as they are, over connections that end, and never as a mixture."""
+"""Remote files are read exactly, over broken connections, and never from two versions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(file: object, size: int) -> bytes:
     return data
 
 
-def test_reading_anywhere_gives_the_bytes_of_the_file(site: Site) -> None:
+def test_random_access_reads_the_bytes_of_the_file(site: Site) -> None:
     whole = (site.folder / "film.mkv").read_bytes()
     opened = open_media(f"{site.address}/film.mkv")
     dice = random.Random(1)
@@ -46,7 +46,7 @@ def test_reading_anywhere_gives_the_bytes_of_the_file(site: Site) -> None:
         assert read(file, len(whole) + 1) == whole
 
 
-def test_connections_that_end_go_on_where_they_ended(site: Site) -> None:
+def test_reading_continues_after_broken_connections(site: Site) -> None:
     site.cut_after = [700_000, 100, 300_000]
     whole = (site.folder / "film.mkv").read_bytes()
     with open_media(f"{site.address}/film.mkv").file as file:
@@ -64,7 +64,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(site: Site) -> None:
             read(file, 1000)
 
 
-def test_what_a_video_is_known_by_changes_with_its_version_alone(site: Site) -> None:
+def test_the_identity_of_a_video_depends_on_its_version_alone(site: Site) -> None:
     url = f"{site.address}/film.mkv"
     before = video_identity(url), FileState.of(url)
     assert (video_identity(f"{url}?signature=1"), FileState.of(f"{url}?signature=2")) == before
@@ -76,14 +76,14 @@ def test_what_a_video_is_known_by_changes_with_its_version_alone(site: Site) -> 
     assert after[0] != before[0] and after[1] != before[1]
 
 
-def test_servers_that_refuse(site: Site) -> None:
+def test_unavailable_files_and_servers_are_errors(site: Site) -> None:
     with pytest.raises(VideoOpenError, match=r"404 .*check the address"):
         open_media(f"{site.address}/nothing.mkv")
     with pytest.raises(VideoOpenError, match=r"cannot be reached .*Connection refused"):
         open_media("http://127.0.0.1:9/film.mkv")
 
 
-def test_an_object_in_a_store() -> None:
+def test_objects_of_a_store_are_read() -> None:
     data = random.Random(2).randbytes(2_500_000)
     system = fsspec.filesystem("memory")
     system.pipe("/bucket/film.mkv", data)
@@ -98,7 +98,7 @@ def test_an_object_in_a_store() -> None:
         open_media("memory://bucket/nothing.mkv")
 
 
-def test_what_is_an_address() -> None:
+def test_addresses_are_recognised_and_checked() -> None:
     assert is_address("s3://bucket/film.mkv") and is_address("HTTPS://host/film")
     assert not is_address(Path("http://host/film")) and not is_address("Episode:1.mp4")
     assert shown("rtsp://me:secret@camera:554/1") == "rtsp://me:***@camera:554/1"

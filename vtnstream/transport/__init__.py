@@ -1,5 +1,5 @@
-"""The bytes of a video, wherever they are: a file, an address, a pipe, a file that grows.
+"""Access to the bytes of a video: a file, an address, a pipe, or a file that still grows.
 
-Whatever opens a video asks this room for a plain file object. Media libraries never see an
-address, so that nothing inside a video can make them connect anywhere.
+Code that opens a video gets a plain file object from this package. Media libraries never receive
+an address, so that the content of a video cannot make them open a connection.
 """

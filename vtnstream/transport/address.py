@@ -1,4 +1,4 @@
-"""What counts as an address, and what of it may be shown."""
+"""Recognise addresses, check them, and remove what must not be shown."""
 
 from __future__ import annotations
 
@@ -11,35 +11,39 @@ from vtnstream.transport.web import OFFLINE, is_on
 
 WEB = ("http", "https")
 STORES = ("s3", "gs", "gcs", "az", "abfs", "memory")
-"""Kinds of object stores that fsspec opens."""
+"""Schemes of object stores that fsspec opens."""
 STREAMS = ("rtsp", "rtsps", "tcp")
-"""Live streams, for ``--follow``."""
+"""Schemes of live streams, for ``--follow``."""
 STANDARD_INPUT = "-"
 
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
 def scheme_of(path: str | Path) -> str | None:
-    """``https`` of ``https://...``; None for a name of a file. Only text can be an address:
-    a :class:`Path` never is."""
+    """Return the scheme of an address in lower case (``https``), or None for a file name.
+
+    Only a string can be an address; a :class:`Path` never is one.
+    """
     found = _ADDRESS.match(path) if isinstance(path, str) else None
     return found[1].lower() if found else None
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether ``path`` says where a video is on a network, not in a file system."""
+    """Return whether ``path`` is a network address, not the name of a file."""
     return scheme_of(path) is not None
 
 
 def is_file_name(path: str | Path) -> bool:
-    """Whether ``path`` names a file of this machine."""
+    """Return whether ``path`` names a local file, not an address or standard input."""
     return not is_address(path) and path != STANDARD_INPUT
 
 
 def check_address(address: str) -> None:
-    """Raises:
-    UsageError: an address of a kind that is not read, or one with a password in it, or
-        any while the network is forbidden.
+    """Check that an address may be read.
+
+    Raises:
+        UsageError: the scheme is not supported, the address contains a password, or offline mode is
+            on.
     """
     if is_on(OFFLINE):
         raise UsageError(
@@ -58,7 +62,7 @@ def check_address(address: str) -> None:
 
 
 def shown(path: str) -> str:
-    """``path`` as results may name it: without the password of an address."""
+    """Return ``path`` as results and messages may show it: without the password of an address."""
     if not is_address(path):
         return path
     parts = urlsplit(path)
@@ -69,7 +73,7 @@ def shown(path: str) -> str:
 
 
 def shown_name(path: str | Path) -> str:
-    """The last part of a path or address."""
+    """Return the last part of a path or address."""
     if not is_address(path):
         return Path(path).name
     parts = urlsplit(str(path))
@@ -77,5 +81,5 @@ def shown_name(path: str | Path) -> str:
 
 
 def unsigned(address: str) -> str:
-    """The address without its query: signatures change, the object stays."""
+    """Return the address without its query: signatures change while the object stays the same."""
     return urlunsplit(urlsplit(address)._replace(query="", fragment=""))

@@ -1,4 +1,4 @@
-"""Bytes that come once, one after the other: a pipe, a connection, a file that grows."""
+"""Streams of bytes that arrive once, in order: a pipe, a connection, or a growing file."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Callable, Iterator
 
 from vtnstream.errors import VideoOpenError
 
-_MOST_KEPT = 64 << 20
-"""Bytes in which a stream must show what it is."""
+_MAX_KEPT_BYTES = 64 << 20
+"""Number of bytes within which the format of a stream must be recognised."""
 
 
 class Feed:
-    """A stream that can be opened several times from its beginning, until :meth:`play`: from
-    then on it is read once, and what was read is forgotten.
+    """A stream that can be read from its beginning several times before :meth:`play`.
+
+    After :meth:`play` it is read once more, and bytes are discarded after reading.
 
     Args:
-        name: for messages and results.
-        chunks: the bytes; waits for them, and ends when :meth:`close` is called.
-        stop: makes ``chunks`` end.
-        cut: filled with reasons why what came is not all of the stream.
+        name: name for messages and results.
+        chunks: iterator that waits for bytes and yields them; it ends after :meth:`close`.
+        stop: function that makes ``chunks`` end.
+        cut: list to which ``chunks`` appends reasons why the stream is incomplete.
 
     Attributes:
-        playing: it is read for the last time.
+        playing: whether :meth:`play` was called.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Feed:
 
     @property
     def cut_short(self) -> str | None:
-        """Why what was read is not all of the stream, as far as that is known: parts of it were
-        missed, or it stopped without saying that it ended. None where it ended."""
+        """Known reasons why the stream is incomplete, or None.
+
+        Parts were missed, or the stream stopped without an end marker.
+        """
         return "; ".join(dict.fromkeys(self._cut)) or None
 
     def __str__(self) -> str:
@@ -51,38 +54,42 @@ class Feed:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that have come so far."""
+        """Number of bytes received so far."""
         return self._forgotten + len(self._kept)
 
     def reader(self) -> FeedReader:
-        """A file object from the beginning.
+        """Return a file object that reads from the beginning.
 
         Raises:
-            RuntimeError: it is gone.
+            RuntimeError: the beginning was discarded.
         """
         if self._forgotten:
             raise RuntimeError(f"{self.name}: the beginning of the stream is gone")
         return FeedReader(self)
 
     def play(self) -> None:
-        """The next reader is the last."""
+        """Start the last reading: bytes are discarded after they are read."""
         self.playing = True
 
     def close(self) -> None:
-        """End the stream; whoever waits for it wakes up. From any thread."""
+        """End the stream and wake a reader that waits for it. Callable from any thread."""
         self._stop()
 
     def read_at(self, position: int, size: int) -> bytes:
-        """At least one byte from ``position`` on, unless the stream ends there."""
+        """Return 1 to ``size`` bytes from ``position`` on, waiting if needed; empty at the end.
+
+        Raises:
+            VideoOpenError: the stream does not play yet, and too many bytes were kept.
+        """
         while position >= self.num_bytes:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""
             self._kept += chunk
-            if not self.playing and len(self._kept) > _MOST_KEPT:
+            if not self.playing and len(self._kept) > _MAX_KEPT_BYTES:
                 raise VideoOpenError(
-                    f"{self.name}: shows no picture in its first {_MOST_KEPT >> 20} MB; is it a "
-                    "video?"
+                    f"{self.name}: shows no picture in its first {_MAX_KEPT_BYTES >> 20} MB; is it "
+                    "a video?"
                 )
         offset = position - self._forgotten
         data = bytes(self._kept[offset : offset + size])
@@ -93,8 +100,10 @@ class Feed:
 
 
 def comes_in_order(feed: Feed) -> bool:
-    """Whether the index of an MP4 (``moov``) comes before what it points to (``mdat``); True for
-    all other formats, and for a stream that plays, which was asked before."""
+    """Return whether an MP4's index (``moov``) precedes the data it refers to (``mdat``).
+
+    The result is True for all other formats, and for a stream that plays already.
+    """
     place, kind = 0, b"ftyp"
     while not feed.playing:
         header = b"".join(feed.read_at(place + i, 1) for i in range(16))
@@ -113,7 +122,7 @@ def comes_in_order(feed: Feed) -> bool:
 
 
 class FeedReader(io.RawIOBase):
-    """One reading of a :class:`Feed` from its beginning."""
+    """File object that reads a :class:`Feed` from its beginning."""
 
     def __init__(self, feed: Feed) -> None:
         super().__init__()

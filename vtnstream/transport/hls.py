@@ -1,8 +1,9 @@
-"""HLS: the segments of a playlist as one stream of bytes, from the playlist's own host only.
+"""Read the segments of an HLS playlist as one stream of bytes, from the playlist's own host only.
 
-Segments of MPEG-TS, and of fragmented MP4 with their initialisation, are streams when they are
-put one after the other, so that no media library has to follow a playlist. Where the
-initialisation changes, a new run begins (:func:`playlist_runs`): it is a file of its own.
+Concatenated MPEG-TS segments, and concatenated fragmented MP4 segments after their
+initialisation section, form a valid stream, so that no media library has to follow a playlist.
+Where the initialisation section changes, a new run begins (:func:`playlist_runs`), which is a
+file of its own.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from vtnstream.transport.playlist import Playlist, Segment, read_playlist
 from vtnstream.transport.ts_continuity import Continuity
 
 SIGNATURE = b"#EXTM3U"
-_MOST_BYTES = 4 << 20
+_MAX_BYTES = 4 << 20
 _BLOCK = 1 << 16
 _ATTEMPTS = 4
 _FROM_THE_END = 3
-"""Segments of a live playlist that are still taken, as players do."""
-_MOST_VARIANTS_DEEP = 2
+"""Number of last segments with which reading of a live playlist begins, as in players."""
+_MAX_VARIANTS_DEEP = 2
 _REMEMBERED = 1000
-"""Segments that are known again when the numbers of a live playlist start anew."""
+"""Number of segments that are recognised when a live playlist restarts its numbering."""
 
 
 _Key = tuple[str, int]
@@ -34,14 +35,14 @@ _Key = tuple[str, int]
 
 @dataclass(slots=True)
 class Following:
-    """How a live playlist is followed.
+    """Settings for following a live playlist.
 
     Attributes:
-        wait: waits so many seconds; True where it is time to stop.
-        idle_seconds: without a new segment for so long, nothing more is expected.
-        warn: told of segments that were missed, and of other streams that were taken.
-        cut_short: told why the end that was reached is not said to be the end of the stream, or
-            what is missing from it.
+        wait: waits for the given seconds; returns True to stop.
+        idle_seconds: the stream ends if no new segment appears for this time.
+        warn: receives warnings about missed segments and replaced variants.
+        cut_short: receives the reason if parts are missing, or if the playlist stops without an end
+            marker.
     """
 
     wait: Callable[[float], bool] = lambda _: True
@@ -51,20 +52,20 @@ class Following:
 
 
 def playlist_runs(url: str, following: Following | None = None) -> Iterator[tuple[int, bytes]]:
-    """The segments of a playlist, one after the other, to its end.
+    """Read the segments of a playlist in order, to its end.
 
     Args:
-        url: of the playlist; of several variants the one with the highest rate is taken.
-        following: go on as it grows; the last segments are where a live one begins. None: it
-            must have ended.
+        url: address of the playlist; among variants the one with the highest bit rate is read.
+        following: settings for a playlist that still grows, which is read from its last segments
+            on; None accepts only a playlist that has ended.
 
     Yields:
-        The number of the run, from 0, and bytes of it; a run ends where the initialisation
-        changes.
+        The number of the run, from 0, and bytes of it; a new run begins where the initialisation
+            section changes.
 
     Raises:
-        VideoOpenError: it cannot be read.
-        UsageError: it is still growing, and ``following`` is None.
+        VideoOpenError: the playlist or a segment cannot be read.
+        UsageError: the playlist still grows, and ``following`` is None.
     """
     reading = _Playlists(url)
     playlist = reading.chosen()
@@ -74,8 +75,11 @@ def playlist_runs(url: str, following: Following | None = None) -> Iterator[tupl
 
 
 def playlist_bytes(url: str, following: Following) -> Iterator[bytes]:
-    """As :func:`playlist_runs` where the stream is read once, as it comes: it ends, cut short,
-    where a new run begins."""
+    """Read a playlist as a single stream of bytes.
+
+    The stream ends, marked as cut short, where the initialisation section changes, because a
+    reader of a single stream cannot follow that. Errors are those of :func:`playlist_runs`.
+    """
     for run, data in playlist_runs(url, following):
         if run:
             following.cut_short("its initialisation changes, which cannot be followed")
@@ -85,20 +89,20 @@ def playlist_bytes(url: str, following: Following) -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class _Playlists:
-    """The playlist that is read, and the others of the same video."""
+    """Fetches the playlist at ``url`` and switches to another variant if one disappears."""
 
     url: str
     _failed: set[str] = field(default_factory=set)
     _media: str | None = None
 
     def chosen(self) -> Playlist:
-        """The playlist at the address, or the variant of the highest rate that is there.
+        """Return the playlist at ``url``, or its available variant with the highest bit rate.
 
         Raises:
-            VideoOpenError: there is none.
+            VideoOpenError: none is available, or playlists are nested too deep.
         """
         url = self.url
-        for _ in range(_MOST_VARIANTS_DEEP):
+        for _ in range(_MAX_VARIANTS_DEEP):
             playlist = _fetched(url)
             if not playlist.variants:
                 self._media = url
@@ -112,7 +116,7 @@ class _Playlists:
         raise VideoOpenError(f"{self.url}: none of its variants can be read; check the address")
 
     def again(self, warn: Callable[[str], None]) -> Playlist:
-        """The playlist as it is now; where it is gone, another variant.
+        """Return the current state of the playlist, or of another variant if it has disappeared.
 
         Raises:
             VideoOpenError: none can be read at present.
@@ -135,13 +139,13 @@ class _Playlists:
 
 @dataclass(slots=True)
 class _Stream:
-    """Segments as they come."""
+    """Reads segments as they appear, without repetition, and counts those that were missed."""
 
     playlists: _Playlists
     following: Following
     live: bool
     _run: int = 0
-    _ahead: Segment | None = None
+    _initialisation: Segment | None = None
     _next: int = 0
     _known: deque[_Key] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _num_missed: int = 0
@@ -173,21 +177,21 @@ class _Stream:
                 following.warn(f"{error}; trying again")
 
     def _new(self, playlist: Playlist) -> Iterator[tuple[Segment | None, Segment | None]]:
-        """Segments of a playlist that were not taken yet."""
+        """Yield the segments of a playlist that were not read yet."""
         url, stop = self.playlists.url, playlist.first + len(playlist.segments)
-        fresh = self._fresh(playlist)
-        if fresh and self._is_anew(playlist):
+        fresh = self._num_new(playlist)
+        if fresh and self._is_renumbered(playlist):
             self.following.warn(f"{url}: its numbers start anew at {playlist.first}")
             self._next = stop - fresh
         if playlist.first > self._next:
-            self._missed(playlist.first - self._next)
+            self._count_missed(playlist.first - self._next)
             self._next = playlist.first
         for item in playlist.segments[max(0, self._next - playlist.first) :]:
             self._next += 1
             yield item
 
-    def _fresh(self, playlist: Playlist) -> int:
-        """Segments at the end of a playlist that were not taken yet, by their addresses."""
+    def _num_new(self, playlist: Playlist) -> int:
+        """Return the number of segments at the end of a playlist with addresses not read yet."""
         known, count = set(self._known), 0
         for _, segment in reversed(playlist.segments):
             if segment is not None and _key(segment) in known:
@@ -195,9 +199,12 @@ class _Stream:
             count += 1
         return count
 
-    def _is_anew(self, playlist: Playlist) -> bool:
-        """Whether numbers no longer mean the segments that they meant: all lie behind, or the
-        one that was taken last has another address."""
+    def _is_renumbered(self, playlist: Playlist) -> bool:
+        """Return whether the playlist has restarted its numbering.
+
+        That is so if the number of the segment read last lies beyond the end of the playlist, or
+        now belongs to another address.
+        """
         if not self._known:
             return False
         last = self._next - 1 - playlist.first
@@ -206,7 +213,7 @@ class _Stream:
         segment = playlist.segments[last][1] if last >= 0 else None
         return segment is not None and _key(segment) != self._known[-1]
 
-    def _missed(self, count: int) -> None:
+    def _count_missed(self, count: int) -> None:
         self._num_missed += count
         self.following.warn(f"{self.playlists.url}: {count} segments were missed")
         self.following.cut_short(f"segments missed: {self._num_missed}")
@@ -215,12 +222,12 @@ class _Stream:
         self, before: Segment | None, segment: Segment | None
     ) -> Iterator[tuple[int, bytes]]:
         if segment is None:
-            self._missed(1)
+            self._count_missed(1)
             return
         self._known.append(_key(segment))
-        if before is not None and before != self._ahead:
-            self._run += self._ahead is not None
-            self._ahead = before
+        if before is not None and before != self._initialisation:
+            self._run += self._initialisation is not None
+            self._initialisation = before
             for data in _bytes_of(before):
                 yield self._run, data
         counters = self._counters
@@ -232,11 +239,11 @@ class _Stream:
         except GoneError:
             if not self.live:
                 raise
-            self._missed(1)
+            self._count_missed(1)
 
 
 def _key(segment: Segment) -> _Key:
-    """What stays of a segment when its address is signed anew."""
+    """Return what identifies a segment even if its address is signed again."""
     return unsigned(segment.url), segment.start
 
 
@@ -244,10 +251,10 @@ def _fetched(url: str) -> Playlist:
     try:
         response = request(url, 0, None)
         with response.body as body:
-            data = body.read(_MOST_BYTES + 1)
+            data = body.read(_MAX_BYTES + 1)
     except CUT as error:
         raise VideoOpenError(f"{url}: the connection ended ({error}); try again") from error
-    if len(data) > _MOST_BYTES:
+    if len(data) > _MAX_BYTES:
         raise VideoOpenError(f"{url}: is too long for a playlist")
     if not data.startswith(SIGNATURE):
         raise VideoOpenError(f"{url}: is no playlist (it does not begin with #EXTM3U)")
@@ -255,11 +262,11 @@ def _fetched(url: str) -> Playlist:
 
 
 def _bytes_of(segment: Segment) -> Iterator[bytes]:
-    """All of a segment; where the connection ends, it goes on from there.
+    """Yield all bytes of a segment; after a broken connection, reading continues where it ended.
 
     Raises:
-        GoneError: the server has no such file.
-        VideoOpenError: it cannot be read, or changed on the way.
+        GoneError: the server does not have the file.
+        VideoOpenError: it cannot be read, or changed meanwhile.
     """
     done, attempt = 0, 0
     version: str | None = None
@@ -287,18 +294,18 @@ def _bytes_of(segment: Segment) -> Iterator[bytes]:
 def _body(
     begins: int, body: object, start: int, length: int | None, size: int | None
 ) -> Iterator[bytes]:
-    """Bytes of a response from ``start`` of the file on, ``length`` of them or all.
+    """Yield the ``length`` bytes from ``start`` of the file on, or all of them, from a response.
 
     Args:
-        begins: place in the file at which the response begins; a server that gives no parts
-            begins at 0, and what precedes ``start`` is read over.
-        body: of the response.
+        begins: position in the file at which the response begins. A server without range requests
+            begins at 0, and the bytes before ``start`` are skipped.
+        body: body of the response.
         start: first byte wanted.
-        length: bytes wanted, None for all.
-        size: of the file, None where the server does not say.
+        length: number of bytes wanted; None for all.
+        size: size of the file; None if the server does not state it.
 
     Raises:
-        ConnectionError: too little came.
+        ConnectionError: the response ended early.
     """
     skipped = start - begins
     left = length if length is not None else None if size is None else size - start

@@ -1,4 +1,4 @@
-"""Reading over HTTP: whole responses and ranges, on the host that was named and no other."""
+"""Read whole files and byte ranges over HTTP, from the requested host only."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ TIMEOUT_SECONDS = 20
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 CUT = (http.client.HTTPException, TimeoutError, ConnectionError)
-"""What a connection that ends early raises."""
+"""Exceptions that a prematurely closed connection raises."""
 
 
 class ChangedError(OSError):
-    """The file on the server is no longer the one that was begun."""
+    """The file on the server differs from the one whose reading was begun."""
 
 
 class GoneError(VideoOpenError):
-    """The server has no such file (404), or no longer (410)."""
+    """The server does not have the file (404), or no longer has it (410)."""
 
 
 @dataclass(slots=True)
 class Response:
-    """A body that is still to be read.
+    """A response whose body has not been read.
 
     Attributes:
-        body: with ``read(n)`` and ``close()``.
-        start: where it begins in the file.
-        size: bytes of the whole file, None where the server does not say.
-        ranges: the server gives parts.
-        version: what tells this version of the file from another, empty where nothing does.
-        url: where it came from, after redirects.
+        body: object with ``read(n)`` and ``close()``.
+        start: position in the file at which the body begins.
+        size: size of the whole file in bytes; None if the server does not state it.
+        ranges: whether the server supports byte ranges.
+        version: entity tag or modification time, which identifies the version; may be empty.
+        url: address after redirects.
     """
 
     body: Any
@@ -53,25 +53,25 @@ class Response:
 def request(
     url: str, start: int = 0, version: str | None = "", *, length: int | None = None
 ) -> Response:
-    """Ask for ``url`` from byte ``start`` on.
+    """Request ``url`` from byte ``start`` on.
 
     Args:
-        url: http or https; redirects are followed on its own host only.
+        url: http or https; redirects are followed on the same host only.
         start: first byte wanted.
-        version: the one that was begun: the response must be of it, and begin at ``start``.
-            None where nothing was begun; the response may then begin at 0 all the same.
-        length: bytes wanted, None for all to the end; the server may send more.
+        version: for ``start`` > 0, the response must have this version and begin at ``start``; None
+            accepts any version and a response that begins at 0.
+        length: number of bytes wanted, None for all to the end; the server may send more.
 
     Raises:
         VideoOpenError: the server cannot be reached or refuses.
         ChangedError: the server has another version now.
-        OSError: the connection ended early (one of ``CUT``).
+        ConnectionError: the connection ended early; other exceptions of ``CUT`` may pass as well.
     """
     asked = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
     last = "" if length is None else start + max(length, 1) - 1
     asked.add_header("Range", f"bytes={start}-{last}")
     try:
-        body = opener(url, partial(_elsewhere, url)).open(asked, timeout=TIMEOUT_SECONDS)
+        body = opener(url, partial(_redirect_error, url)).open(asked, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:
@@ -94,7 +94,7 @@ def request(
     return response
 
 
-def _elsewhere(url: str, target: str) -> VideoOpenError:
+def _redirect_error(url: str, target: str) -> VideoOpenError:
     return VideoOpenError(
         f"{url}: sends us to {target}, which was not asked for: if that is right, name that address"
     )

@@ -1,6 +1,8 @@
-"""Streams that are read while they come: a file that grows, a pipe, a connection, a live
-playlist. Each is an iterator of bytes that waits, ends when it is told to, and ends by itself
-when nothing has come for long enough."""
+"""Read live streams: a growing file, a pipe, a connection, or a live playlist.
+
+Each is an iterator of bytes that waits for data. It ends when it is stopped, and by itself after
+some time without data.
+"""
 
 from __future__ import annotations
 
@@ -35,16 +37,16 @@ _CONNECT_SECONDS = 10
 
 
 def open_feed(path: str, *, idle_seconds: float, warn: Callable[[str], None]) -> Feed:
-    """The stream that ``path`` names.
+    """Open the live stream at ``path``.
 
     Args:
-        path: a file that may still grow, ``-`` for standard input, or an address of the web or
+        path: a file that may still grow, ``-`` for standard input, a web address, or
             ``tcp://host:port``.
-        idle_seconds: a stream that brings nothing for so long has ended.
-        warn: told of what was missed.
+        idle_seconds: a stream without new data for this time has ended.
+        warn: receives warnings about missing parts.
 
     Raises:
-        UsageError: an address that cannot be followed.
+        UsageError: streams from this kind of address are not supported.
     """
     stop = Event()
     name = shown(path)
@@ -67,7 +69,7 @@ def open_feed(path: str, *, idle_seconds: float, warn: Callable[[str], None]) ->
 
 def _growing(path: str, stop: Event, idle_seconds: float) -> Iterator[bytes]:
     quiet_since = time.monotonic()
-    while _is_empty(path) and not stop.wait(_POLL_SECONDS):  # it may just have been made
+    while _is_empty(path) and not stop.wait(_POLL_SECONDS):  # it may be newly created
         if time.monotonic() - quiet_since > idle_seconds:
             break
     with open_file(path) as file:

@@ -1,5 +1,4 @@
-"""Opening the bytes of a video: a regular file, a remote file that can be read in parts, or a
-stream that comes once."""
+"""Open the bytes of a video: a regular file, a remote file with range requests, or a stream."""
 
 from __future__ import annotations
 
@@ -23,8 +22,13 @@ Medium = str | Path | Feed
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open file object: ``size`` is 0 where nobody knows it, ``version`` tells one state
-    of a remote file from another."""
+    """An open file object.
+
+    Attributes:
+        file: binary file object.
+        size: size in bytes; 0 if unknown.
+        version: identifies the version of a remote file; may be empty.
+    """
 
     file: Any
     size: int
@@ -35,7 +39,8 @@ def open_media(medium: Medium) -> Opened:
     """Open the bytes of a video.
 
     Raises:
-        VideoOpenError: there are none.
+        VideoOpenError: the medium cannot be opened.
+        UsageError: the address may not be read (:func:`check_address`).
         MissingExtraError: an object store needs a library that is not installed.
     """
     if isinstance(medium, Feed):
@@ -59,9 +64,9 @@ def open_file(path: str | Path) -> io.FileIO:
     """Open a regular, non-empty file without ever blocking.
 
     Raises:
-        VideoOpenError: absent, a directory, a pipe or device, empty or not permitted.
+        VideoOpenError: the file is absent, a directory, a pipe or device, empty, or not permitted.
     """
-    # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
+    # Without O_NONBLOCK, opening a FIFO without a writer would block.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
@@ -83,8 +88,8 @@ def open_file(path: str | Path) -> io.FileIO:
             )
         if state.st_size == 0:
             raise VideoOpenError(f"{path}: is empty (0 bytes); copy or record it again")
-        # Unbuffered and written in C: libav buffers itself, and no Python line runs inside its
-        # callbacks, where a KeyboardInterrupt would be swallowed.
+        # FileIO is written in C, so that no Python code runs inside libav's callbacks, where a
+        # KeyboardInterrupt would be lost. It needs no buffer, because libav has its own.
         return io.FileIO(handle, "rb")
     except BaseException:
         os.close(handle)

@@ -1,4 +1,4 @@
-"""Files in object stores, through fsspec."""
+"""Open files in object stores through fsspec."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from vtnstream.errors import MissingExtraError, VideoOpenError
 from vtnstream.optional import require
 
 _BLOCK = 1 << 20
-_MOST_BLOCKS = 8
+_MAX_BLOCKS = 8
 
 
 def open_object(address: str) -> tuple[Any, int, str]:
-    """An object as a file.
+    """Open an object as a file.
 
     Returns:
-        the file, its size in bytes, and what tells this version of it from another.
+        The file object, its size in bytes, and a string that identifies its version.
 
     Raises:
-        VideoOpenError: it cannot be opened.
+        VideoOpenError: the object cannot be opened.
         MissingExtraError: the store needs a library that is not installed.
     """
     fsspec = require("fsspec", "remote")
@@ -32,7 +32,7 @@ def open_object(address: str) -> tuple[Any, int, str]:
             "rb",
             block_size=_BLOCK,
             cache_type="blockcache",
-            cache_options={"maxblocks": _MOST_BLOCKS},
+            cache_options={"maxblocks": _MAX_BLOCKS},
         )
     except ImportError as error:
         raise MissingExtraError(f"{address}: {error}") from error
@@ -40,7 +40,7 @@ def open_object(address: str) -> tuple[Any, int, str]:
         raise VideoOpenError(f"{address}: no such object; check the address") from None
     except VideoOpenError:
         raise
-    except Exception as error:  # each store has errors of its own
+    except Exception as error:  # each store has its own exceptions
         raise VideoOpenError(f"{address}: cannot be opened ({error}); check the address") from error
     return file, int(facts["size"]), _version(facts)
 

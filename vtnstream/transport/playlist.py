@@ -1,4 +1,4 @@
-"""What an HLS playlist says (RFC 8216): its segments, or the variants it offers."""
+"""Parse an HLS playlist (RFC 8216): its segments, or the variants that it offers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _VIDEO_CODECS = ("avc", "hvc", "hev", "dvh", "dva", "vp0", "vp8", "vp9", "av01",
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of the stream; ``length`` None is all of it from ``start`` on, in bytes."""
+    """A segment or initialisation section: ``length`` bytes from ``start`` of a file, or all from
+    there."""
 
     url: str
     start: int = 0
@@ -25,16 +26,16 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Playlist:
-    """Pieces numbered from ``first`` on, each with what must stand before it (or None).
+    """A parsed playlist.
 
     Attributes:
         first: number of the first segment.
-        segments: initialisation section and segment; the segment None where the playlist says
-            that it is missing (``EXT-X-GAP``).
-        ended: no more will come.
-        growing: nothing is ever taken away at its beginning.
-        seconds: longest duration of a piece: how often it is worth looking again.
-        variants: other playlists of the same video, as (bits a second, address).
+        segments: (initialisation section or None, segment) in order; the segment is None if the
+            playlist declares it missing (``EXT-X-GAP``).
+        ended: whether the playlist is complete.
+        growing: whether segments are only added, and none is removed from the beginning.
+        seconds: maximum duration of a segment, which determines how often to reload.
+        variants: other playlists of the same video, as (bits per second, address).
     """
 
     first: int
@@ -46,14 +47,14 @@ class Playlist:
 
 
 def read_playlist(url: str, text: str) -> Playlist:
-    """Read a playlist.
+    """Parse a playlist.
 
     Args:
-        url: where it came from, after redirects: names in it are relative to that.
-        text: of the playlist.
+        url: address of the playlist after redirects; relative names refer to it.
+        text: content of the playlist.
 
     Raises:
-        VideoOpenError: it names another host, is encrypted, or makes no sense.
+        VideoOpenError: the playlist is malformed or encrypted, or names another host.
     """
     found = _Reading(url)
     for line in (line.strip() for line in text.splitlines()):
@@ -74,7 +75,7 @@ def read_playlist(url: str, text: str) -> Playlist:
 
 @dataclass(slots=True)
 class _Reading:
-    """What was read of a playlist so far."""
+    """State of the parser."""
 
     url: str
     first: int = 0
@@ -90,7 +91,7 @@ class _Reading:
     _before: Segment | None = None
 
     def tag(self, tag: str, value: str) -> None:
-        """A line that begins with ``#EXT``."""
+        """Process a line that begins with ``#EXT``."""
         match tag:
             case "#EXT-X-MEDIA-SEQUENCE":
                 self.first = self._number(value)
@@ -113,8 +114,8 @@ class _Reading:
                 self._bits = self._bits_of(value)
 
     def name(self, line: str) -> None:
-        """A line that names a segment or a variant."""
-        url = own_address(self.url, line)
+        """Process a line with the address of a segment or variant."""
+        url = _own_address(self.url, line)
         if self._bits is not None:
             if self._bits >= 0:
                 self.variants.append((self._bits, url))
@@ -139,7 +140,7 @@ class _Reading:
 
     def _map(self, value: str) -> Segment:
         found = _attributes(value)
-        url = own_address(self.url, found.get("URI", ""))
+        url = _own_address(self.url, found.get("URI", ""))
         if "BYTERANGE" not in found:
             return Segment(url)
         start, length = self._span(found["BYTERANGE"])
@@ -164,7 +165,7 @@ class _Reading:
 
     @staticmethod
     def _bits_of(value: str) -> int:
-        """Bits a second of a variant; -1 for one that is sound alone."""
+        """Return the bits per second of a variant; -1 for a variant without video."""
         found = _attributes(value)
         codecs = found.get("CODECS", "").lower()
         known = [c.strip() for c in codecs.split(",") if "." in c or len(c.strip()) == 4]
@@ -179,7 +180,7 @@ def _is_video(codec: str) -> bool:
 
 
 def _attributes(text: str) -> dict[str, str]:
-    """An attribute list; what is malformed ends it."""
+    """Parse an attribute list; parsing stops at a malformed attribute."""
     found: dict[str, str] = {}
     place = 0
     while match := _ATTRIBUTE.match(text, place):
@@ -190,11 +191,11 @@ def _attributes(text: str) -> dict[str, str]:
     return found
 
 
-def own_address(url: str, name: str) -> str:
-    """The address of ``name`` in the playlist at ``url``.
+def _own_address(url: str, name: str) -> str:
+    """Return the address of ``name`` in the playlist at ``url``.
 
     Raises:
-        VideoOpenError: it is on another host.
+        VideoOpenError: the address is on another host.
     """
     try:
         there, here = urlsplit(urljoin(url, name)), urlsplit(url)

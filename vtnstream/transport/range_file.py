@@ -1,4 +1,4 @@
-"""A file on a web server that gives parts, as a file object: read where it lies."""
+"""Random access to a file on a web server with range requests, without downloading it first."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from collections import OrderedDict
 from vtnstream.transport.http import CUT, ChangedError, Response, request
 
 _BLOCK = 1 << 18
-_MOST_BLOCKS = 32
-"""8 MiB: enough for containers that keep sound and pictures apart."""
+_MAX_BLOCKS = 32
+"""Number of blocks in the cache (8 MiB): enough for containers that store audio and video apart."""
 _SKIPPED = 4
-"""Blocks that are read over sooner than asking anew."""
+"""Maximum number of blocks to read through instead of sending a new request."""
 _ATTEMPTS = 5
 
 
 class RangeFile(io.RawIOBase):
-    """Blocks of a remote file; a connection that ends is made anew where it stopped, and
-    must then find the same version.
+    """File object over a remote file, with a cache of blocks.
+
+    If a connection breaks, a new one continues at the same position and must find the same
+    version.
 
     Args:
-        url: where.
-        first: the response to a request for all of it.
+        url: address of the file.
+        first: response to a request for the whole file.
+
+    Raises:
+        ValueError: the response does not state the size.
     """
 
     def __init__(self, url: str, first: Response) -> None:
@@ -86,7 +91,7 @@ class RangeFile(io.RawIOBase):
         raise AssertionError("unreachable")
 
     def _fetch(self, number: int) -> bytes:
-        """Block ``number``, and those on the way to it."""
+        """Read block ``number``, and the blocks before it if the open connection is close to it."""
         if self._response is None or not 0 <= number - self._next <= _SKIPPED:
             self._disconnect()
             self._response, self._next = request(self.url, number * _BLOCK, self.version), number
@@ -99,7 +104,7 @@ class RangeFile(io.RawIOBase):
                 raise ConnectionError("too little came")
             self._blocks[self._next] = data
             self._next += 1
-            while len(self._blocks) > _MOST_BLOCKS:
+            while len(self._blocks) > _MAX_BLOCKS:
                 self._blocks.popitem(last=False)
             if self._next > number:
                 return bytes(data)

@@ -1,5 +1,7 @@
-"""Videos that must be at hand as a file: what comes through a pipe, from a server that gives no
-parts, or as a playlist."""
+"""Copy videos that cannot be read in place to a temporary file.
+
+These come through a pipe, from a server without range requests, or as a playlist.
+"""
 
 from __future__ import annotations
 
@@ -26,33 +28,34 @@ from vtnstream.transport.hls import SIGNATURE, playlist_runs
 from vtnstream.transport.http import CUT, request
 
 _BLOCK = 1 << 20
-_LONGEST_NAME = 80
+_MAX_NAME_LENGTH = 80
 
 
 Join = Callable[[Sequence[Path], Path], None]
-"""Makes one file of several that follow each other in time; raises VideoOpenError."""
+"""Function that joins files that follow each other in time; it raises VideoOpenError."""
 
 _Runs = Iterator[tuple[int, bytes]]
-"""Number of the file that bytes belong to, and the bytes."""
+"""Pairs of the number of the file to which bytes belong, and the bytes."""
 
 
 @contextmanager
 def local_copy(
     path: str | Path, progress: Progress, limit_bytes: int, *, join: Join
 ) -> Iterator[str | Path]:
-    """A name under which the video can be opened again and again while the context lasts:
-    ``path`` itself, or a temporary copy. Errors name ``path`` all the same.
+    """Yield a name under which the video can be opened repeatedly within the context.
+
+    It is ``path`` itself, or that of a temporary copy; errors name ``path`` in both cases.
 
     Args:
         path: a file, an address, or ``-`` for standard input.
-        progress: told how much has come.
-        limit_bytes: longest copy.
-        join: makes one file of a playlist whose initialisation changes.
+        progress: shows how much was received.
+        limit_bytes: maximum size of the copy.
+        join: joins the files of a playlist whose initialisation section changes.
 
     Raises:
-        UsageError: an address that is not read, or a stream without end.
-        VideoOpenError: it cannot be read, or is longer than the limit.
-        OutputError: there is no room for the copy.
+        UsageError: the address may not be read, or is a stream without end.
+        VideoOpenError: the video cannot be read, or is larger than the limit.
+        OutputError: the copy cannot be written.
     """
     if is_file_name(path):
         yield path
@@ -71,7 +74,7 @@ def local_copy(
             return
         incoming, total = found
     with tempfile.TemporaryDirectory(prefix="vtnstream-") as folder:
-        copy = Path(folder) / _plain(name)
+        copy = Path(folder) / _copy_name(name)
         runs = _write(copy, name, incoming, total, limit_bytes, progress)
         try:
             if len(runs) > 1:
@@ -84,15 +87,15 @@ def local_copy(
             raise type(error)(str(error).replace(str(copy), name)) from error
 
 
-def _plain(name: str) -> str:
-    """What the copy is called: progress shows it."""
+def _copy_name(name: str) -> str:
+    """Return the file name of the copy, which progress displays."""
     if name == STANDARD_INPUT:
         return "standard input"
-    return re.sub(r"[^\w.-]", "_", shown_name(name))[-_LONGEST_NAME:].lstrip(".") or "video"
+    return re.sub(r"[^\w.-]", "_", shown_name(name))[-_MAX_NAME_LENGTH:].lstrip(".") or "video"
 
 
 def _from_web(url: str) -> tuple[_Runs, int | None] | None:
-    """The bytes and how many, None where the file can be read where it lies."""
+    """Return the bytes and their number, or None if the file can be read in place."""
     if scheme_of(url) in STREAMS:
         raise UsageError(f"{url}: is a live stream: read it with --follow")
     response = request(url)
@@ -142,7 +145,7 @@ def _write(
     limit: int,
     progress: Progress,
 ) -> list[Path]:
-    """Write what comes; a file for each run."""
+    """Write the incoming bytes, one file per run, and return the files."""
     done, files = 0, [copy]
     progress.start(
         f"receiving {copy.name}", total=None if total is None else total / 1e6, unit="MB"

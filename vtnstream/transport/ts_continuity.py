@@ -1,8 +1,8 @@
-"""Continuity counters of MPEG transport streams over the borders of segments.
+"""Adjust the continuity counters of MPEG transport streams at the boundaries of segments.
 
-Each packet of a stream has a counter of 4 bits (ISO/IEC 13818-1 2.4.3.3). Segments that were
-written apart from each other begin with counters of their own; put one after the other, they look
-as if packets were lost at each border.
+Each packet of a stream has a 4-bit counter (ISO/IEC 13818-1 2.4.3.3). Segments that were written
+separately begin with unrelated counters; concatenated, they look as if packets were lost at each
+boundary.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ _NULL_PID = 0x1FFF
 
 
 class Continuity:
-    """Makes the counters of a segment go on from those of the one before. What is lost inside a
-    segment stays visible."""
+    """Continues the counters of the previous segment; losses inside a segment stay visible."""
 
     def __init__(self) -> None:
         self._last: dict[int, int] = {}
@@ -23,12 +22,12 @@ class Continuity:
         self._is_ts = False
 
     def begin(self) -> None:
-        """A segment begins."""
+        """Start a new segment."""
         self._shift.clear()
         self._rest, self._is_ts = b"", True
 
     def take(self, data: bytes) -> bytes:
-        """The next bytes of the segment, as far as packets are whole."""
+        """Return the next bytes of the segment with adjusted counters, in whole packets."""
         if not self._is_ts:
             return data
         data = self._rest + data
@@ -43,7 +42,7 @@ class Continuity:
         return bytes(changed)
 
     def end(self) -> bytes:
-        """What is left of the segment."""
+        """Return the remaining bytes of the segment, which do not fill a packet."""
         rest, self._rest = self._rest, b""
         return rest
 

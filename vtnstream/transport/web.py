@@ -1,4 +1,4 @@
-"""Whether the network may be used, and one host of it at a time."""
+"""Decide whether the network may be used, and restrict each request to one host."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from collections.abc import Callable
 from typing import Any
 
 OFFLINE = "VTNSTREAM_OFFLINE"
-"""Set by ``--offline``."""
+"""Environment variable that ``--offline`` sets."""
 
 
 def is_on(variable: str) -> bool:
-    """Whether a variable of the environment says yes."""
+    """Return whether an environment variable is 1, on, yes or true, in any case."""
     return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def opener(url: str, refuse: Callable[[str], Exception]) -> urllib.request.OpenerDirector:
-    """HTTP and HTTPS through the proxies of the environment, and nothing else (no ``file:``).
-    Redirects are followed on the host of ``url`` only, never from https down to http.
+    """Return an opener for HTTP and HTTPS alone, which uses the proxies of the environment.
+
+    Redirects are followed on the host of ``url`` only, and never from https to http.
 
     Args:
-        url: what is asked for.
-        refuse: what to raise where a server sends us elsewhere.
+        url: the requested address.
+        refuse: makes the exception for a redirect to another host, from the target address.
     """
     director = urllib.request.OpenerDirector()
     for handler in (
