@@ -1,4 +1,4 @@
-"""What a summary keeps, against trying every choice."""
+"""The choice of a summary is compared with trying all choices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pieces(seed: int, count: int = 11) -> list[Piece]:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("length", [5.0, 17.3, 40.0])
-def test_the_best_that_fits(seed: int, length: float) -> None:
+def test_the_choice_has_the_highest_value_that_fits(seed: int, length: float) -> None:
     offered, config = pieces(seed), SummaryConfig(length=length)
     chosen = choose(offered, config)
     worth = sum(p.worth(config.diversity) for p in chosen)
@@ -43,7 +43,7 @@ def features(count: int, seed: int = 0) -> Features:
     return Features(values, TokenTimes(np.arange(count), np.arange(count), starts, starts + 1))
 
 
-def test_pieces_follow_the_segments_and_cover_what_lies_between() -> None:
+def test_pieces_follow_the_segments_and_cover_the_rest() -> None:
     segments = [Segment(10, 30, "a", 0.9), Segment(30, 33, "b", 0.6)]
     found = pieces_of(
         features(60), np.ones(60, np.float32), segments, (0.0, 60.0), SummaryConfig(piece=8)
@@ -69,7 +69,7 @@ def test_the_length_is_filled_and_black_left_out() -> None:
     assert all(a.end <= b.start for a, b in pairwise(found))
 
 
-def test_attention_is_what_is_kept() -> None:
+def test_pieces_with_attention_are_kept() -> None:
     weights = np.full(60, 0.001, np.float32)
     weights[40:45] = 1
     config = SummaryConfig(length=6, piece=5, diversity=0)
@@ -77,7 +77,7 @@ def test_attention_is_what_is_kept() -> None:
     assert [(p.start, p.end) for p in chosen] == [(40.0, 45.0)]
 
 
-def test_diversity_prefers_what_looks_different() -> None:
+def test_diversity_prefers_dissimilar_pieces() -> None:
     alike = features(60)
     alike.values[:] = 0
     alike.values[:, 0] = 1
@@ -88,7 +88,7 @@ def test_diversity_prefers_what_looks_different() -> None:
     assert (kept.start, kept.end) == (50.0, 55.0)
 
 
-def test_neighbours_are_joined() -> None:
+def test_adjacent_pieces_are_joined() -> None:
     got = joined([Piece(0, 2, "a", 1, 0.5), Piece(2, 4, "a", 1, 1.0), Piece(4, 5, "b", 1, 1.0)])
     assert got == [Segment(0, 4, "a", 0.75), Segment(4, 5, "b", 1.0)]
 
@@ -96,6 +96,6 @@ def test_neighbours_are_joined() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"length": 0}, {"piece": 0.5}, {"diversity": 2}, {"shortest": float("nan")}]
 )
-def test_options_that_cannot_be(wrong: dict[str, float]) -> None:
+def test_invalid_options_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SummaryConfig(**wrong)

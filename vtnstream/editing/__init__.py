@@ -1,1 +1,1 @@
-"""From a result to a shorter video: which moments to keep."""
+"""Choice of the parts of a video that a summary keeps."""

@@ -1,9 +1,9 @@
-"""Which moments of a video to keep (the paper's conclusion asks for video editing).
+"""Choose the parts of a video that a summary keeps.
 
-The video is offered in pieces, cut along the segments of its timeline. A piece is worth the
-attention [CLS] gives it, times how sure the model is of its segment, less for looking like the
-rest of the video. Which pieces fit the length asked for at the highest worth is a knapsack,
-solved exactly on a grid of tenths of a second.
+The video is cut into pieces along the segments of its timeline. The value of a piece is its
+share of the attention of [CLS], weighted by the score of its segment and reduced by its
+similarity to the rest of the video. The set of pieces with the highest total value within the
+requested length is found exactly, as a knapsack problem on a grid of tenths of a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vtnstream.config.summary import SummaryConfig
 from vtnstream.types import FeatureSequence, FloatArray, Segment, TokenTimes
 
 _GRID = 10
-"""Parts of a second in which lengths are counted."""
+"""Number of grid steps per second in which lengths are counted."""
 _BLOCK = 4096
 
 
@@ -29,10 +29,10 @@ class Piece:
 
     Attributes:
         start, end: seconds of the source.
-        label: of its segment, "" where there is none.
-        attention: share of all attention, 0 to 1.
-        score: how sure the model is of the segment.
-        novelty: 1 - mean likeness to the other pieces, 0 to 1.
+        label: label of its segment; "" between segments.
+        attention: share of the attention of [CLS] over the video, 0 to 1.
+        score: score of its segment; 0 between segments.
+        novelty: (1 - mean cosine similarity to the other pieces) / 2, from 0 to 1.
     """
 
     start: float
@@ -43,7 +43,11 @@ class Piece:
     novelty: float = 1.0
 
     def worth(self, diversity: float) -> float:
-        """What keeping it is worth."""
+        """Return the value of the piece: attention, weighted by score and novelty.
+
+        Args:
+            diversity: weight of the novelty, 0 to 1.
+        """
         return self.attention * (0.5 + 0.5 * self.score) * (1 - diversity * (1 - self.novelty))
 
 
@@ -55,15 +59,18 @@ def pieces_of(
     config: SummaryConfig,
     left_out: Collection[str] = (),
 ) -> list[Piece]:
-    """The video in pieces, segment by segment; what lies between segments is offered too.
+    """Cut a video into pieces along its segments; the parts between segments become pieces as well.
 
     Args:
-        features: N tokens, for how alike pieces look.
+        features: N tokens, whose mean features measure the similarity of pieces.
         attention: (N,) weights of [CLS].
-        segments: of the timeline, in order; may be none.
-        span: seconds that are offered.
+        segments: segments of the timeline, in any order; may be empty.
+        span: start and end, in seconds, of the part that is cut.
         config: lengths of pieces.
-        left_out: labels whose segments are not offered (black).
+        left_out: labels whose segments are left out, such as black.
+
+    Returns:
+        Pieces in order of time, none shorter than ``config.shortest``.
     """
     times = features.times
     borders = _borders(segments, span)
@@ -86,7 +93,7 @@ def pieces_of(
 
 
 def choose(pieces: Sequence[Piece], config: SummaryConfig) -> list[Piece]:
-    """The pieces of highest worth that fit ``config.length``, in order of time."""
+    """Return the pieces with the highest total value within ``config.length``, in order of time."""
     room = round(config.length * _GRID)
     lengths = [max(int(np.ceil((p.end - p.start) * _GRID - 1e-6)), 1) for p in pieces]
     best = np.zeros(room + 1)
@@ -108,13 +115,15 @@ def choose(pieces: Sequence[Piece], config: SummaryConfig) -> list[Piece]:
 
 
 def filled(pieces: Sequence[Piece], chosen: Sequence[Piece], config: SummaryConfig) -> list[Piece]:
-    """The chosen pieces in order of time, and what they leave of the length filled with the
-    beginning of the most valuable of the others.
+    """Fill the rest of the summary's length with the beginnings of the most valuable other pieces.
 
     Args:
-        pieces: all that were offered.
-        chosen: of :func:`choose`.
+        pieces: all pieces.
+        chosen: the result of :func:`choose`.
         config: length of the summary and of its shortest piece.
+
+    Returns:
+        The chosen and the added pieces, in order of time.
     """
     found = list(chosen)
     room = config.length - sum(piece.end - piece.start for piece in found)
@@ -133,7 +142,7 @@ def filled(pieces: Sequence[Piece], chosen: Sequence[Piece], config: SummaryConf
 
 
 def joined(pieces: Sequence[Piece]) -> list[Segment]:
-    """Chosen pieces as segments of an edit list; neighbours of one label become one."""
+    """Convert pieces to segments; adjacent pieces of one label become one segment."""
     found: list[Segment] = []
     for piece in pieces:
         last = found[-1] if found else None
@@ -150,7 +159,10 @@ def joined(pieces: Sequence[Piece]) -> list[Segment]:
 def _borders(
     segments: Sequence[Segment], span: tuple[float, float]
 ) -> list[tuple[float, float, str, float]]:
-    """Segments and the stretches between them; of overlapping ones the earlier goes on."""
+    """Return (start, end, label, score) of segments and of the parts between them.
+
+    Where segments overlap, the later one starts at the end of the earlier one.
+    """
     found: list[tuple[float, float, str, float]] = []
     at = span[0]
     for segment in sorted(segments, key=lambda s: (s.start, s.end)):
@@ -173,7 +185,7 @@ def _even_parts(start: float, end: float, longest: float) -> list[tuple[float, f
 
 
 def _tokens(times: TokenTimes, start: float, end: float) -> tuple[int, int]:
-    """Tokens whose middle lies in ``[start, end)``."""
+    """Return the range of tokens whose centre lies in ``[start, end)``."""
     middle = (times.start_seconds + times.end_seconds) / 2
     first, stop = np.searchsorted(middle, [start, end], side="left")
     return int(first), int(stop)
@@ -182,7 +194,7 @@ def _tokens(times: TokenTimes, start: float, end: float) -> tuple[int, int]:
 def _mean_features(
     features: FeatureSequence, spans: Sequence[tuple[float, float]]
 ) -> NDArray[np.float64]:
-    """(P, D) mean feature of each piece, reading the sequence once in blocks."""
+    """Return the (P, D) mean feature of each piece; the sequence is read once, in blocks."""
     ranges = [_tokens(features.times, a, b) for a, b in spans]
     sums = np.zeros((len(spans), features.num_features))
     place = 0
@@ -197,7 +209,7 @@ def _mean_features(
 
 
 def _novelty(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(P,) 1 - mean cosine likeness of each piece to all others, what all share taken off."""
+    """Return the (P,) novelty of each piece from cosine similarities of centred mean features."""
     centred = means - means.mean(0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     unit = centred / np.where(lengths > 0, lengths, 1)
