@@ -14,7 +14,7 @@ def frames() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
 
 
-def test_formula_and_layout() -> None:
+def test_pixels_are_normalised_and_keep_their_layout() -> None:
     pixels = frames()
     result = Preprocess(CONFIG)(pixels)
     assert result.shape == (3, 3, 4, 5) and result.dtype == torch.float32
@@ -23,7 +23,7 @@ def test_formula_and_layout() -> None:
     np.testing.assert_allclose(result[2, :, 1, 4].numpy(), expected, atol=1e-6)
 
 
-def test_input_in_a_read_only_folder_works() -> None:
+def test_read_only_arrays_are_accepted() -> None:
     pixels = frames()
     same = pixels.copy()
     pixels.flags.writeable = False
@@ -37,11 +37,11 @@ def test_rounds_to_the_compute_type_once() -> None:
     assert torch.equal(half, exact.bfloat16())
 
 
-def test_no_frames() -> None:
+def test_an_empty_array_gives_an_empty_tensor() -> None:
     assert Preprocess(CONFIG)(np.empty((0, 4, 4, 3), np.uint8)).shape == (0, 3, 4, 4)
 
 
 @pytest.mark.parametrize("wrong", [frames().astype(np.float32), frames()[0], frames()[..., :2]])
-def test_other_arrays_are_refused(wrong: np.ndarray) -> None:
+def test_arrays_of_other_shapes_are_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         Preprocess(CONFIG)(wrong)

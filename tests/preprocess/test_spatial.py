@@ -1,4 +1,4 @@
-"""The geometry against timm's own evaluation transform."""
+"""Scaling and cropping are compared with timm's evaluation transform."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SIZES = [(320, 240), (240, 320), (341, 256), (255, 257), (640, 359), (37, 999), 
 
 
 def picture(width: int, height: int) -> Image.Image:
-    """Smooth colours and an edge, so that a shift by one pixel shows."""
+    """Return smooth colours with an edge, which show a shift by one pixel."""
     y, x = np.mgrid[0:height, 0:width]
     channels = (x * 255 / width, y * 255 / height, 200.0 * (x > width / 3))
     return Image.fromarray(np.stack(channels, -1).astype(np.uint8))
 
 
 def placed(image: Image.Image, fit: Fit, how: Image.Resampling) -> np.ndarray:
-    """The Fit carried out by Pillow, as the decoder carries it out by swscale."""
+    """Apply the Fit with Pillow, as the decoder does with swscale."""
     scaled = image.resize((fit.width, fit.height), how)
     box = (fit.left, fit.top, fit.left + fit.crop_width, fit.top + fit.crop_height)
     return np.array(scaled.crop(box))
@@ -36,7 +36,9 @@ def placed(image: Image.Image, fit: Fit, how: Image.Resampling) -> np.ndarray:
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("crop", ["center", "squash", "border"])
 @pytest.mark.parametrize(("size", "crop_pct"), [(224, 0.875), (160, 0.95), (97, 1.0)])
-def test_equal_to_timm(width: int, height: int, crop: str, size: int, crop_pct: float) -> None:
+def test_scaling_and_crop_equal_timm(
+    width: int, height: int, crop: str, size: int, crop_pct: float
+) -> None:
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
     config = PreprocessConfig(size=size, resize=int(size / crop_pct), crop=crop, mean=mean, std=std)
     image = picture(width, height)
@@ -59,7 +61,7 @@ def test_border_keeps_the_whole_frame() -> None:
     assert fit == Fit(224, 112, 0, -56, 224, 224)
 
 
-def test_a_stream_without_frames() -> None:
+def test_a_frame_without_pixels_is_an_error() -> None:
     with pytest.raises(ValueError, match="0 x 5"):
         frame_fit(PreprocessConfig())(0, 5)
 
@@ -77,7 +79,7 @@ def test_rectangular_frames_are_squashed() -> None:
         PreprocessConfig(size=32, resize=32, width=48)
 
 
-def test_the_feature_key_knows_the_width() -> None:
+def test_the_feature_key_contains_the_width() -> None:
     square = PreprocessConfig(size=32, resize=32, crop="squash")
     assert "width" not in square.key(), "keys of squares are what they were"
     assert replace(square, width=48).key() == {**square.key(), "width": 48}
@@ -87,10 +89,10 @@ def test_the_feature_key_knows_the_width() -> None:
     ("rounding", "across", "wide"),
     [("half-even", 58, 116), ("ceil", 59, 116), ("floor", 58, 115)],
 )
-def test_crops_begin_where_the_code_of_the_model_begins_them(
+def test_crops_start_where_the_code_of_the_model_starts_them(
     rounding: str, across: int, wide: int
 ) -> None:
-    """A 4:3 frame of 341 pixels as PySlowFast crops it (59), a 16:9 one of 455 as transformers."""
+    """The crop of a 4:3 frame equals PySlowFast's, that of a 16:9 frame transformers'."""
     config = PreprocessConfig(size=224, resize=256, crop_rounding=rounding)
     assert frame_fit(config)(640, 480).left == across
     assert frame_fit(config)(1920, 1080).left == wide
@@ -98,7 +100,7 @@ def test_crops_begin_where_the_code_of_the_model_begins_them(
     assert crop_corners(config, fit.width, fit.height, 3)[1] == (fit.left, fit.top)
 
 
-def test_the_feature_key_knows_the_rounding() -> None:
+def test_the_feature_key_contains_the_rounding() -> None:
     plain = PreprocessConfig()
     assert "crop_rounding" not in plain.key(), "keys of others are what they were"
     assert replace(plain, crop_rounding="ceil").key()["crop_rounding"] == "ceil"

@@ -1,4 +1,4 @@
-"""Surfaces to pictures in torch, held against swscale on the very same samples."""
+"""Conversion of surfaces to RGB in torch, compared with swscale on the same samples."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SIZES = {
     "same": ((96, 64), (96, 64)),
 }
 MOST, MEAN = 1, 0.05
-"""Of 255: both round, at different places."""
+"""Tolerance in levels of 255: both implementations round, at different steps."""
 
 
 def soft(width: int, height: int) -> NDArray[np.uint8]:
-    """Colours at every place, without edges that a codec or a filter would ring at."""
+    """Return a frame of varying colours without edges, at which a codec or filter would ring."""
     random = np.random.default_rng(0)
     coarse = torch.from_numpy(random.uniform(0, 255, (1, 3, height // 12 + 2, width // 12 + 2)))
     fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")
@@ -44,7 +44,7 @@ def made(size: tuple[int, int], layout: str, matrix: int = 1, full: bool = False
 
 
 def planes(frame: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Luma (H, W) and chroma (h, w, 2) of a semi-planar frame, with the last half column."""
+    """Return luma (H, W) and chroma (h, w, 2) of a semi-planar frame, with the last half column."""
     kind = np.uint8 if frame.format.name == "nv12" else np.uint16
     luma, chroma = (
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size).copy().view(kind)
@@ -71,7 +71,7 @@ def assert_near(ours: torch.Tensor, theirs: NDArray[np.uint8], most: float, mean
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("matrix", MATRICES)
 @pytest.mark.parametrize("layout", ["nv12", "p010le"])
-def test_every_matrix_and_range(layout: str, matrix: str, full: bool) -> None:
+def test_every_matrix_and_range_equals_swscale(layout: str, matrix: str, full: bool) -> None:
     frame = made((160, 120), layout, MATRICES[matrix], full)
     colour = Colour(MATRICES[matrix], 2 if full else 1, 1 if layout == "nv12" else 256)
     ours = to_rgb(*planes(frame), colour, (100, 75))
@@ -80,7 +80,7 @@ def test_every_matrix_and_range(layout: str, matrix: str, full: bool) -> None:
 
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("interpolation", KERNELS)
-def test_every_filter_and_size(interpolation: str, sizes: str) -> None:
+def test_every_filter_and_size_equals_swscale(interpolation: str, sizes: str) -> None:
     source, size = SIZES[sizes]
     frame = made(source, "nv12")
     ours = to_rgb(*planes(frame), Colour(1, 1), size, interpolation=interpolation)
@@ -105,7 +105,7 @@ def test_frames_equal_software_for_every_chroma_location(
 
 
 @pytest.mark.parametrize("layout", ["nv12", "p010le"])
-def test_a_painter_takes_planes_by_dlpack(layout: str) -> None:
+def test_a_converter_reads_planes_by_dlpack(layout: str) -> None:
     frame = made((160, 120), layout)
     converter = SurfaceConverter("bicubic")
     colour = Colour(1, 1, 1 if layout == "nv12" else 256)
@@ -123,7 +123,7 @@ def test_a_painter_takes_planes_by_dlpack(layout: str) -> None:
     assert converter.stack([whole, whole]).shape == (2, 75, 100, 3)
 
 
-def test_an_unknown_filter_is_named() -> None:
+def test_an_unknown_filter_is_an_error() -> None:
     frame = made((32, 32), "nv12")
     with pytest.raises(UsageError, match="bicubic"):
         to_rgb(*planes(frame), Colour(1, 1), (8, 8), interpolation="bicubik")

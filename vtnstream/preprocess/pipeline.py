@@ -26,14 +26,17 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels (T, H, W, 3) uint8 to (T, 3, H, W) float32. Channels stay last in memory: nothing
-        is transposed, and convolutions are fastest in this format."""
+        """Convert pixels (T, H, W, 3) uint8 to (T, 3, H, W) float32.
+
+        The result keeps the channels last in memory: no copy is transposed, and convolutions are
+        fastest in this format.
+        """
         scaled = pixels.permute(0, 3, 1, 2).to(torch.float32)  # (T, 3, H, W)
         return scaled.div_(255).sub_(self.mean).div_(self.std)
 
 
 class Preprocess:
-    """Applies :class:`Normalize` to arrays."""
+    """Applies :class:`Normalize` to numpy arrays."""
 
     def __init__(self, config: PreprocessConfig) -> None:
         self.config = config
@@ -46,7 +49,8 @@ class Preprocess:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """
+        """Convert frames to the input of the backbone.
+
         Args:
             frames: (T, H, W, 3) uint8 RGB.
             device: device of the backbone; pixels are copied there as uint8.
@@ -64,13 +68,13 @@ class Preprocess:
 
 
 def pixels_of(frames: NDArray[np.uint8]) -> Tensor:
-    """Frames as a tensor, which shares their memory if possible.
+    """Return frames as a uint8 tensor (T, H, W, 3), which shares their memory if possible.
 
     Raises:
         ValueError: the frames are not uint8 (T, H, W, 3).
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"frames: expected uint8 (T, H, W, 3), got {frames.dtype} {frames.shape}")
-    if not frames.flags.writeable:  # torch warns of arrays that cannot be written
+    if not frames.flags.writeable:  # torch warns about read-only arrays
         frames = frames.copy()
     return torch.from_numpy(np.ascontiguousarray(frames))

@@ -1,4 +1,4 @@
-"""The scaling and cropping of frames to the model's input size. It equals timm's evaluation
+"""Scaling and cropping of frames to the model's input size, identical to timm's evaluation
 transform to the pixel."""
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ _ROUNDINGS: Mapping[str, Callable[[Fraction], int]] = {
 
 
 def frame_fit(config: PreprocessConfig) -> FrameFit:
-    """A function from the displayed (width, height) of a frame to its :class:`Fit`.
+    """Return a function from the displayed (width, height) of a frame to its :class:`Fit`.
 
     ``center`` rounds like torchvision's Resize (the longer side is rounded down) and CenterCrop;
-    ``border`` rounds like timm's ResizeKeepRatio and CenterCropOrPad. ``crop_rounding`` takes
-    the place of CenterCrop's for models of other code.
+    ``border`` rounds like timm's ResizeKeepRatio and CenterCropOrPad. ``crop_rounding`` replaces
+    the rounding of CenterCrop for models of other code.
+
+    The returned function raises ValueError for a frame without pixels.
     """
     scale = {"center": _short_side, "squash": _both_sides, "border": _long_side}[config.crop]
     across, down = config.frame_width, config.size
@@ -57,12 +59,12 @@ def _long_side(width: int, height: int, resize: int) -> tuple[int, int]:
 
 
 def crop_start(length: int, size: int, rounding: str = "half-even") -> int:
-    """Start of a centred crop in pixels; negative if a border is needed on both sides.
+    """Return the start of a centred crop in pixels; negative if borders are added instead.
 
     Args:
-        length: of the side before the crop.
-        size: of the crop.
-        rounding: ``half-even``, ``floor`` or ``ceil``, where the border is no whole number.
+        length: length of the side before the crop, in pixels.
+        size: length of the side of the crop.
+        rounding: ``half-even``, ``floor`` or ``ceil``, for a start that is not a whole number.
     """
     if length < size:
         return -((size - length) // 2)

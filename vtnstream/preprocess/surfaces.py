@@ -22,7 +22,7 @@ from vtnstream.registry import lookup
 from vtnstream.types import Colour, Fit
 
 RESIZER = "torch-surface-1"
-"""Part of the feature key; must change whenever the resulting pixels change."""
+"""Name in the feature key; it must change whenever the resulting pixels change."""
 
 _LUMA_OF_RED_AND_BLUE = {
     1: (0.2126, 0.0722),  # BT.709
@@ -41,7 +41,7 @@ class SurfaceConverter:
     """Converts surfaces to RGB frames on their device.
 
     Args:
-        interpolation: a name of :data:`KERNELS`.
+        interpolation: a key of :data:`KERNELS`.
     """
 
     def __init__(self, interpolation: str) -> None:
@@ -63,8 +63,20 @@ class SurfaceConverter:
     def frame(
         self, planes: Sequence[Any], colour: Colour, fit: Fit, rotation: int, mirrored: bool
     ) -> Tensor:
-        """Convert a luma and a chroma plane, given by ``__dlpack__``, to the model's frame
-        (crop_height, crop_width, 3) uint8: mirror, rotate clockwise, then crop."""
+        """Convert a luma and a chroma plane to the model's input frame.
+
+        The frame is scaled, mirrored, rotated clockwise, then cropped.
+
+        Args:
+            planes: luma and chroma, which support ``__dlpack__``.
+            colour: matrix, range and bit depth.
+            fit: size and crop of the upright frame.
+            rotation: degrees clockwise, a multiple of 90.
+            mirrored: whether the frame is mirrored horizontally before the rotation.
+
+        Returns:
+            (crop_height, crop_width, 3) uint8 on the planes' device.
+        """
         # Pass the capsule, not the plane: torch would name a stream, which PyAV rejects. Decoder
         # and torch both work on the device's default stream, which keeps their order.
         luma, chroma = (from_dlpack(plane.__dlpack__()) for plane in planes)
@@ -76,8 +88,10 @@ class SurfaceConverter:
         return cropped(torch.rot90(frame, -rotation // 90), fit)
 
     def stack(self, frames: Sequence[Tensor]) -> Tensor:
-        """Stack frames to (T, h, w, 3). The work is finished on return, so that other CUDA streams
-        may read the result."""
+        """Stack frames to (T, h, w, 3).
+
+        The work is complete on return, so that other CUDA streams may read the result.
+        """
         stacked = torch.stack(list(frames))
         if stacked.is_cuda:
             torch.cuda.current_stream(stacked.device).synchronize()
@@ -92,15 +106,17 @@ def to_rgb(
     *,
     interpolation: str = "bicubic",
 ) -> Tensor:
-    """Convert one surface to RGB. Chroma samples are taken to lie in the middle of four luma
-    samples, as swscale does for frames of PyAV, which does not pass on the chroma location.
+    """Convert one surface to RGB.
+
+    Each chroma sample is assumed at the centre of four luma samples, as by swscale for frames of
+    PyAV, which does not pass on the chroma location.
 
     Args:
         luma: (H, W) uint8 or uint16.
-        chroma: (h, w, 2), Cb and Cr, h and w half of H and W, rounded up.
+        chroma: (h, w, 2), Cb and Cr; h and w are half of H and W, rounded up.
         colour: matrix, range and bit depth.
         size: (width, height) of the result.
-        interpolation: a name of :data:`KERNELS`.
+        interpolation: a key of :data:`KERNELS`.
 
     Returns:
         (height, width, 3) uint8, on the planes' device.
@@ -121,7 +137,7 @@ def to_rgb(
 
 
 def _ycbcr_to_rgb(y: Tensor, cb: Tensor, cr: Tensor, colour: Colour) -> Tensor:
-    """Y, Cb, Cr (h, w) with 8-bit levels to RGB (h, w, 3) uint8."""
+    """Convert Y, Cb and Cr (h, w) with 8-bit levels to RGB (h, w, 3) uint8."""
     of_red, of_blue = _LUMA_OF_RED_AND_BLUE.get(colour.matrix, _BT601)
     of_green = 1 - of_red - of_blue
     cb, cr = cb - 128, cr - 128
@@ -135,7 +151,7 @@ def _ycbcr_to_rgb(y: Tensor, cb: Tensor, cr: Tensor, colour: Colour) -> Tensor:
 
 
 def cropped(frame: Tensor, fit: Fit) -> Tensor:
-    """Crop an upright (h, w, 3) frame to the box of ``fit``; parts of the box outside are black."""
+    """Crop an upright (h, w, 3) frame to the box of ``fit``; the box is black outside the frame."""
     height, width = frame.shape[:2]
     x0, y0 = max(fit.left, 0), max(fit.top, 0)
     x1, y1 = min(fit.left + fit.crop_width, width), min(fit.top + fit.crop_height, height)
@@ -161,7 +177,7 @@ def _triangle(x: float, _: float) -> float:
 
 
 def _area(x: float, scale: float) -> float:
-    """The overlap of the cells of a sample and a result; bilinear when a frame is scaled up."""
+    """Return the overlap of the cells of a sample and a result; bilinear when scaling up."""
     if scale <= 1:
         return _triangle(x, scale)
     return min(1.0, max(0.0, 0.5 - (x - 0.5) * scale))
@@ -185,10 +201,11 @@ results (of samples when a frame is scaled up), and the number of samples per re
 
 @lru_cache(maxsize=64)
 def _weights(interpolation: str, samples: int, size: int, device: torch.device) -> Tensor:
-    """The resampling matrix (size, samples) float32: the weight of each sample in each result.
+    """Return the resampling matrix (size, samples) float32: the weight of each sample in each
+    result.
 
     Args:
-        interpolation: a name of :data:`KERNELS`.
+        interpolation: a key of :data:`KERNELS`.
         samples: number of input samples.
         size: number of results.
         device: device of the matrix.

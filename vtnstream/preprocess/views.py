@@ -10,7 +10,7 @@ from vtnstream.types import Fit, FrameFit
 
 
 def uncropped_fit(config: PreprocessConfig) -> FrameFit:
-    """The model's scaling without its crop, so that all crops come from one decoded frame."""
+    """Return the model's scaling without its crop, so that one decoded frame gives all crops."""
     fit = frame_fit(config)
 
     def whole(width: int, height: int) -> Fit:
@@ -23,18 +23,18 @@ def uncropped_fit(config: PreprocessConfig) -> FrameFit:
 def crop_corners(
     config: PreprocessConfig, width: int, height: int, num_crops: int
 ) -> list[tuple[int, int]]:
-    """The corners of crops of the model's size in a scaled frame.
+    """Return the corners of crops of the model's input size in a scaled frame.
 
     Args:
-        config: the model's own preprocessing.
+        config: the model's preprocessing.
         width, height: size of the scaled frame in pixels.
-        num_crops: 1 (centre) or 3 (spread along the longer side).
+        num_crops: 1 (centre) or 3 (along the longer side).
 
     Returns:
         (left, top) of each crop; the middle one is the model's own centre crop.
 
     Raises:
-        UsageError: three crops of a preprocessing other than ``center``.
+        UsageError: three crops are requested, and the preprocessing is not ``center``.
     """
     if num_crops > 1 and config.crop != "center":
         raise UsageError(
