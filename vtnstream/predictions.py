@@ -141,7 +141,7 @@ def read_predictions(path: str | Path) -> Predictions:
 def _folder(folder: Path) -> Iterator[Report]:
     for file in sorted(folder.rglob("*.json")):
         head = file.read_bytes()[:4096]
-        if SCHEMA.rpartition("/")[0].encode() in head:  # other JSON may lie beside
+        if SCHEMA.rpartition("/")[0].encode() in head:  # the folder may hold other JSON
             yield read_report(file)
 
 
