@@ -1,4 +1,4 @@
-"""Random timelines the localization tests share."""
+"""Random timelines for the localization tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from vtnstream.types import FloatArray, ScoreTimeline, TokenTimes
 
 
 def token_times(durations: list[float], *, holes: dict[int, float] | None = None) -> TokenTimes:
-    """Tokens of given lengths, one after the other; ``holes`` maps a token to the seconds
-    missing before it (and one missing index)."""
+    """Return consecutive tokens of given lengths; ``holes`` maps a token to the seconds that
+    are missing before it (together with one index)."""
     starts, ends, indices, now, index = [], [], [], 0.0, 0
     for i, duration in enumerate(durations):
         if holes and i in holes:
@@ -24,7 +24,7 @@ def token_times(durations: list[float], *, holes: dict[int, float] | None = None
 
 
 def random_scores(rng: np.random.Generator, count: int, num_labels: int) -> FloatArray:
-    """Softmax rows that favour one label over stretches of a few tokens."""
+    """Return softmax rows that favour one label for a few tokens at a time."""
     logits = rng.normal(size=(count, num_labels)) * rng.choice([0.5, 2.0])
     stretch = np.repeat(rng.integers(0, num_labels, count), rng.integers(1, 6, count))[:count]
     logits[np.arange(count), stretch] += 2
@@ -35,7 +35,7 @@ def random_scores(rng: np.random.Generator, count: int, num_labels: int) -> Floa
 def random_timeline(
     seed: int, *, multi_label: bool = False, background: bool = True
 ) -> ScoreTimeline:
-    """A timeline of 1 to 60 tokens of uneven length with up to 3 gaps."""
+    """Return a timeline of 1 to 60 tokens of uneven length with up to 3 gaps."""
     rng = np.random.default_rng(seed)
     count, num_labels = int(rng.integers(1, 60)), int(rng.integers(1, 6))
     holes = {int(i): float(rng.uniform(0.1, 3)) for i in rng.integers(1, 60, rng.integers(0, 4))}

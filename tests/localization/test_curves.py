@@ -1,4 +1,4 @@
-"""Curves over time against integrals worked the long way."""
+"""Curves over time, compared with integrals on a fine grid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_part_without_tokens_is_none() -> None:
     assert curve.values == (1.0, 1.0, None, 2.0)
 
 
-def test_against_a_fine_grid() -> None:
+def test_curves_equal_integrals_on_a_fine_grid() -> None:
     random = np.random.default_rng(0)
     lengths = random.uniform(0.2, 2, 400)
     ends = np.cumsum(lengths)
@@ -50,7 +50,7 @@ def test_against_a_fine_grid() -> None:
     np.testing.assert_allclose(curve.values, sampled, atol=5e-3)
 
 
-def test_weights_are_relative_to_even_attention() -> None:
+def test_weights_are_relative_to_uniform_attention() -> None:
     np.testing.assert_allclose(relative_weights(np.full(7, 0.1, np.float32)), 1, rtol=1e-6)
     sharp = relative_weights(np.array([0.3, 0, 0], np.float32))
     np.testing.assert_allclose(sharp, [3, 0, 0], rtol=1e-6)
@@ -76,7 +76,7 @@ def test_score_curves_are_means_between_extremes() -> None:
         np.testing.assert_allclose(np.array(stored, float), exact, atol=1e-4)
 
 
-def test_few_tokens_are_stored_as_they_are() -> None:
+def test_short_timelines_are_stored_exactly() -> None:
     (curve,) = score_curves(timeline(np.array([[0.25], [0.5]]), ("a",), [1.0, 2.0]), ())
     assert (curve.values, curve.low, curve.high) == ((0.25, 0.5), None, None)
 

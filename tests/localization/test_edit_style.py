@@ -47,7 +47,7 @@ def test_style_of_a_video(edits: Edits, style: str) -> None:
     assert sum(scores.values()) == pytest.approx(1)
 
 
-def test_doubt_lowers_the_confidence_in_a_take() -> None:
+def test_candidates_reduce_the_confidence_in_a_take() -> None:
     edits = _edits()
     edits.confidence[80] = 0.9
     scores = style_scores(edits, 0, COUNT)
@@ -55,8 +55,8 @@ def test_doubt_lowers_the_confidence_in_a_take() -> None:
     assert scores["cut"] == pytest.approx(0.45)
 
 
-def test_windows_say_what_is_in_them() -> None:
-    """Cuts in the second half alone: a take, then cut; each token once, neighbours joined."""
+def test_windows_have_the_style_of_their_cuts() -> None:
+    """With cuts in the second half, the windows give a take, then cut."""
     times = token_times([0.04] * COUNT)
     edits = _edits(cuts=(120, 140, 160, 180))
     found = window_styles(edits, times, 32, 16, "sliding")
@@ -68,7 +68,7 @@ def test_windows_say_what_is_in_them() -> None:
     assert {s.track for s in found} == {"sliding"}
 
 
-def test_nothing_is_said_below_confidence_and_across_gaps() -> None:
+def test_uncertain_windows_give_no_segment_and_none_crosses_a_gap() -> None:
     edits = _edits()
     edits.confidence[:] = 1
     times = token_times([0.04] * COUNT)

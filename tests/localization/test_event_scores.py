@@ -1,4 +1,4 @@
-"""Events that the frames must bear out."""
+"""Events are confirmed by the changes between frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENTS = EventsConfig(
 
 
 def _timeline(count: int, fps: float = 25, **labels: slice) -> ScoreTimeline:
-    """Sure of a shot everywhere but where labels are named."""
+    """Return scores that are certain of a shot except at the named labels."""
     scores = np.full((count, len(LABELS)), 0.01, np.float32)
     scores[:, 0] = 0.95
     for label, part in labels.items():
@@ -36,7 +36,7 @@ def _timeline(count: int, fps: float = 25, **labels: slice) -> ScoreTimeline:
 
 
 def _frames(*parts: tuple[int, int]) -> FloatArray:
-    """Stretches (image, frames); image 0 is black."""
+    """Return thumbnails of runs (image, number of frames); image 0 is black."""
     found = []
     for image, count in parts:
         random = np.random.default_rng(image)
@@ -61,27 +61,27 @@ def _labels(
     return [(round(s.start * fps), round(s.end * fps), s.label) for s in found]
 
 
-def test_a_measured_cut_is_found_where_the_network_is_silent() -> None:
+def test_a_measured_cut_is_found_despite_low_scores() -> None:
     changes = _changes(_frames((1, 30), (2, 30)))
     assert _labels(_timeline(60), changes) == [(0, 30, "shot"), (30, 60, "shot")]
     assert _labels(_timeline(60), None) == [(0, 60, "shot")]
 
 
-def test_a_cut_to_the_same_view_is_none() -> None:
+def test_a_cut_to_the_same_view_is_ignored() -> None:
     frames = _frames((1, 60))
     frames[30] = 250
     timeline = _timeline(60, cut=slice(30, 31))
     assert _labels(timeline, _changes(frames)) == [(0, 60, "shot")]
 
 
-def test_a_transition_to_the_same_view_is_none() -> None:
+def test_a_transition_to_the_same_view_is_ignored() -> None:
     timeline = _timeline(80, dissolve=slice(30, 50))
     assert _labels(timeline, _changes(_frames((1, 80)))) == [(0, 80, "shot")]
     found = _labels(timeline, _changes(_frames((1, 40), (2, 40))))
     assert (30, 50, "dissolve") in found
 
 
-def test_black_is_dark_and_a_freeze_is_still() -> None:
+def test_bright_frames_are_not_black_and_moving_ones_not_frozen() -> None:
     bright = _changes(_frames((1, 60)))
     assert _labels(_timeline(60, black=slice(40, 60)), bright) == [(0, 60, "shot")]
     dark = _changes(_frames((1, 40), (0, 20)))
@@ -94,7 +94,7 @@ def test_black_is_dark_and_a_freeze_is_still() -> None:
     assert _labels(timeline, _changes(frozen))[-1][2] == "freeze"
 
 
-def test_a_short_freeze_is_a_part_of_its_shot() -> None:
+def test_a_short_freeze_belongs_to_its_shot() -> None:
     frames = _frames((1, 60)) + np.arange(60, dtype=np.float32)[:, None]
     frames[50:] = frames[50]
     events = replace(EVENTS, held_shortest=12)
@@ -113,8 +113,8 @@ def test_black_below_confidence_stays_a_shot() -> None:
 
 
 @pytest.mark.parametrize(("fps", "count"), [(4, 4), (12, 10), (25, 20), (120, 90)])
-def test_frame_rates(fps: float, count: int) -> None:
-    """The same seconds, whatever the rate: a cut after them, and a dissolve of half of them."""
+def test_limits_in_frames_follow_the_frame_rate(fps: float, count: int) -> None:
+    """A cut after some seconds and a dissolve of half of them, at each frame rate."""
     changes = _changes(_frames((1, count), (2, count), (3, count)), fps)
     part = slice(2 * count - count // 4, 2 * count + count // 4)
     found = _labels(_timeline(3 * count, fps, dissolve=part), changes, fps=fps)

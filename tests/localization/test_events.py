@@ -18,8 +18,8 @@ EVENTS = EventsConfig(moments=("cut",), joined=("dissolve", "wipe"))
 
 
 def _timeline(text: str, holes: dict[int, float] | None = None) -> ScoreTimeline:
-    """Scores of 25 frames a second from a letter for each: s(hot), c(ut), d(issolve), w(ipe),
-    b(lack); a capital is less sure of it (.45, the shot has the rest)."""
+    """Return scores at 25 frames per second from one letter per frame: s(hot), c(ut),
+    d(issolve), w(ipe), b(lack); a capital letter means .45, with the rest for the shot."""
     scores = np.full((len(text), 5), 0.01, np.float32)
     for row, letter in zip(scores, text, strict=True):
         row["scdwb".index(letter.lower())] = 0.96 if letter.islower() else 0.45
@@ -40,19 +40,19 @@ def test_a_cut_begins_the_next_shot() -> None:
     assert _cut("ssssscssss") == [(0, 5, "shot"), (5, 10, "shot")]
 
 
-def test_of_neighbouring_peaks_the_first_of_equals_stays() -> None:
+def test_the_first_of_equal_neighbouring_peaks_is_kept() -> None:
     assert _cut("sssccsss") == [(0, 3, "shot"), (3, 8, "shot")]
     assert _cut("sssCcsss") == [(0, 4, "shot"), (4, 8, "shot")]
     assert _cut("ssscscss") == [(0, 3, "shot"), (3, 5, "shot"), (5, 8, "shot")]
 
 
-def test_forms_of_a_transition_are_judged_together() -> None:
+def test_kinds_of_transition_are_detected_by_their_sum() -> None:
     assert _cut("sssddwdsss") == [(0, 3, "shot"), (3, 7, "dissolve"), (7, 10, "shot")]
     assert _cut("ssswssw" + "s" * 5) == [(0, 3, "shot"), (3, 7, "wipe"), (7, 12, "shot")]
     assert _cut("sssdddsss") == [(0, 9, "shot")], "shorter than four frames"
 
 
-def test_cuts_within_a_transition_are_its_own() -> None:
+def test_cuts_within_a_transition_are_ignored() -> None:
     assert _cut("sssddddcss") == [(0, 3, "shot"), (3, 7, "dissolve"), (7, 10, "shot")]
     assert _cut("sssddcddss") == [(0, 3, "shot"), (3, 8, "dissolve"), (8, 10, "shot")]
 
@@ -64,7 +64,7 @@ def test_lasting_labels_change_without_a_moment() -> None:
     assert _cut("sssssbbsssssss") == [(0, 14, "shot")], "black for two frames alone"
 
 
-def test_a_moments_own_token_takes_the_label_of_what_follows() -> None:
+def test_the_token_of_a_moment_has_the_label_of_the_next_one() -> None:
     timeline = _timeline("sssssbssss")
     timeline.scores[5] = (0.0, 0.9, 0.0, 0.0, 0.1)
     assert _frames(to_events(timeline, EVENTS, TimelineConfig())) == [
@@ -88,7 +88,7 @@ def test_held_labels_last_until_the_next_event() -> None:
 
 
 def _steadied_plainly(labels: np.ndarray, steady: int) -> list[tuple[int, int]]:
-    """As its docstring says, one stretch after the other."""
+    """Apply the definition of ``steadied`` to one run after the other."""
     found = [(int(label), len(list(group))) for label, group in groupby(labels.tolist())]
     while len(found) > 1:
         at = min(range(len(found)), key=lambda i: found[i][1])
@@ -104,7 +104,7 @@ def _steadied_plainly(labels: np.ndarray, steady: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_steadied_equals_one_after_the_other(seed: int) -> None:
+def test_steadied_equals_its_definition(seed: int) -> None:
     random = np.random.default_rng(seed)
     count, kinds = int(random.integers(1, 80)), int(random.integers(1, 4))
     labels = np.repeat(random.integers(0, kinds, count), random.integers(1, 7, count))
@@ -112,8 +112,8 @@ def test_steadied_equals_one_after_the_other(seed: int) -> None:
     assert steadied(labels, steady) == _steadied_plainly(labels, steady)
 
 
-def test_a_day_of_flicker_is_steadied() -> None:
-    """Minutes where every change looked at all the others."""
+def test_a_day_of_flicker_is_steadied_quickly() -> None:
+    """The time must not be quadratic in the number of runs."""
     labels = np.random.default_rng(0).integers(0, 2, 2_000_000)
     assert sum(count for _, count in steadied(labels, 4)) == len(labels)
 
@@ -128,21 +128,21 @@ def test_background_is_no_label_of_a_shot() -> None:
         HeadConfig(dense_labels=("background", "cut"), events=EventsConfig(moments=("cut",)))
 
 
-def test_steadied() -> None:
+def test_short_runs_of_labels_are_merged() -> None:
     assert steadied(np.array([1, 1, 1, 2, 1, 1]), 2) == [(1, 6)]
     assert steadied(np.array([1, 1, 1, 2, 2, 3]), 2) == [(1, 3), (2, 3)]
     assert steadied(np.array([1, 2]), 5) == [(2, 2)]
     assert steadied(np.array([4]), 5) == [(4, 1)]
 
 
-def test_one_threshold_for_all() -> None:
+def test_the_threshold_option_replaces_all_thresholds() -> None:
     text = "sssCsssDDDDsss"
     assert len(_cut(text)) == 1
     found = [(0, 3, "shot"), (3, 7, "shot"), (7, 11, "dissolve"), (11, 14, "shot")]
     assert _cut(text, threshold=0.4) == found
 
 
-def test_short_segments_give_way() -> None:
+def test_short_segments_are_merged() -> None:
     assert _cut("scsssssssscs", min_duration=0.12) == [(0, 12, "shot")]
     assert _cut("ssssscssbsss", min_duration=0.12) == [
         (0, 5, "shot"),
@@ -150,7 +150,7 @@ def test_short_segments_give_way() -> None:
     ]
 
 
-def test_nothing_crosses_a_gap() -> None:
+def test_no_segment_crosses_a_gap() -> None:
     found = to_events(_timeline("ssssssss", holes={4: 1.0}), EVENTS, TimelineConfig())
     assert [(s.start, s.end) for s in found] == [
         (0, pytest.approx(0.16)),
@@ -160,7 +160,7 @@ def test_nothing_crosses_a_gap() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_scores_are_covered_once(seed: int) -> None:
-    """Disjoint, in order, without holes but the gaps; scores are probabilities."""
+    """Segments are disjoint, in order and complete except for gaps; scores are probabilities."""
     timeline = random_timeline(seed, background=False)
     labels = timeline.labels
     if len(labels) < 3:
@@ -175,7 +175,7 @@ def test_random_scores_are_covered_once(seed: int) -> None:
     assert not {s.label for s in found} & set(events.moments)
 
 
-def test_maxima_and_stretches() -> None:
+def test_maxima_and_ranges_are_found() -> None:
     scores = np.array([0.1, 0.9, 0.8, 0.1, 0.6, 0.7, 0.1], np.float32)
     assert local_maxima(scores, 0.5, 2).tolist() == [1, 5]
     assert local_maxima(scores, 0.75, 2).tolist() == [1]
@@ -185,7 +185,7 @@ def test_maxima_and_stretches() -> None:
     assert stretches(scores, 0.5, 3, 0).tolist() == []
 
 
-def test_wrong_events_are_refused() -> None:
+def test_invalid_event_configurations_are_refused() -> None:
     with pytest.raises(ConfigError, match="only one of moments"):
         EventsConfig(moments=("cut",), joined=("cut",))
     with pytest.raises(ConfigError, match="above 0"):

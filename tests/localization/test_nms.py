@@ -23,7 +23,7 @@ def _iou(a: Segment, b: Segment) -> float:
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
-def test_hard_nms_by_definition(threshold: float) -> None:
+def test_hard_suppression_equals_its_definition(threshold: float) -> None:
     for seed in range(20):
         segments = _random(seed)
         kept: list[Segment] = []
@@ -36,7 +36,7 @@ def test_hard_nms_by_definition(threshold: float) -> None:
         assert len(got) < len(segments)
 
 
-def test_soft_nms_by_definition() -> None:
+def test_soft_suppression_equals_its_definition() -> None:
     for seed in range(20):
         segments = _random(seed)
         expected = []
@@ -55,7 +55,7 @@ def test_soft_nms_by_definition() -> None:
             assert have.score == pytest.approx(want[3])
 
 
-def test_tracks_are_apart_and_low_scores_are_dropped() -> None:
+def test_tracks_are_suppressed_separately_and_low_scores_dropped() -> None:
     one, two = Segment(0, 10, "a", 0.9, "dense"), Segment(0, 10, "a", 0.8, "sliding")
     assert suppress([one, two], "hard", 0.5) == [one, two]
     inner = Segment(1, 10, "a", 0.8, "dense")  # tIoU .9: falls to .08
@@ -63,7 +63,7 @@ def test_tracks_are_apart_and_low_scores_are_dropped() -> None:
     assert suppress([one, inner], "soft", 0.5, min_score=0.3) == [one]
 
 
-def test_none_sorts_only_and_empty_input_stays_empty() -> None:
+def test_the_method_none_only_sorts() -> None:
     segments = _random(1)
     assert suppress(segments, "none", 0.5) == sorted(
         segments, key=lambda s: (s.start, s.end, s.label)

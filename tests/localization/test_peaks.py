@@ -1,4 +1,4 @@
-"""Segments of a search: peaks, half height, gaps, ranks."""
+"""Segments of a search: peaks, half height, gaps and ranks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_matches_and_evidence_are_inverse() -> None:
     assert match_of(np.array([0.0], np.float32))[0] == 0.5
 
 
-def test_peaks_go_down_to_half_their_height_and_the_best_comes_first() -> None:
+def test_segments_end_at_half_height_and_the_best_is_first() -> None:
     values = [-4, -4, -4, 1, 2, 1, -4, -4, -4, -4, 6, 6, -4, -4, -4, -4]
     found = find_segments(evidence(values), "a", PLAIN)
     assert [(s.start, s.end, s.rank) for s in found] == [(10, 12, 1), (3, 6, 2)]
@@ -57,12 +57,12 @@ def test_no_segment_crosses_a_gap() -> None:
         assert found == [(2, 4), (10, 12)]
 
 
-def test_a_video_that_shows_it_all_the_time_is_one_segment() -> None:
+def test_a_match_over_the_whole_video_is_one_segment() -> None:
     found = find_segments(evidence([3, 3.5, 3, 3]), "a", PLAIN)
     assert [(s.start, s.end) for s in found] == [(0, 4)]
 
 
-def test_what_touches_a_better_segment_is_its_slope() -> None:
+def test_a_peak_next_to_a_better_segment_gives_no_segment() -> None:
     found = find_segments(evidence([-6, -6, -6, -6, 9, 9, 2, 1, -6, -6]), "a", PLAIN)
     assert [(s.start, s.end) for s in found] == [(4, 7)]
 

@@ -52,7 +52,7 @@ def _timeline(
 
 
 def _letters(text: str, labels: str = "ab", score: float = 0.9) -> ScoreTimeline:
-    """One token of a second a letter, its label at ``score``."""
+    """Return a timeline with one token of a second per letter, whose label has ``score``."""
     rest = (1 - score) / (len(labels) - 1)
     return _timeline([[score if c == k else rest for k in labels] for c in text], labels=labels)
 
@@ -135,7 +135,7 @@ def test_multi_label_segments(options: dict) -> None:
             assert all(s.end - s.start >= config.min_duration - 1e-6 for s in mine)
 
 
-def test_argmax_token_by_token() -> None:
+def test_argmax_chooses_each_token() -> None:
     for seed in range(30):
         timeline = random_timeline(seed)
         times = timeline.times
@@ -149,7 +149,7 @@ def test_argmax_token_by_token() -> None:
 # ------------------------------------------------------------------ times and gaps
 
 
-def test_times_come_from_the_tokens_and_neighbours_share_the_boundary() -> None:
+def test_times_equal_those_of_tokens_and_boundaries_are_shared() -> None:
     timeline = _timeline([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], durations=[1 / 3, 0.1, 7.7])
     first, second = to_segments(timeline, TimelineConfig())
     assert first.start == 0 and first.end == second.start == timeline.times.start_seconds[2]
@@ -190,7 +190,7 @@ def test_no_tokens_and_no_labels() -> None:
 # --------------------------------------------------------------- rules of the options
 
 
-def test_background_is_dropped_unless_asked_for() -> None:
+def test_background_is_dropped_unless_requested() -> None:
     timeline = ScoreTimeline(
         np.array([[0.9, 0.1], [0.2, 0.8]], np.float32),
         token_times([1.0, 1.0]),
@@ -210,7 +210,7 @@ def test_hysteresis_of_single_labels() -> None:
     assert _spans(got) == [(0, 1, "c"), (1, 4, "a"), (4, 5, "c"), (6, 8, "a"), (8, 9, "c")]
 
 
-def test_a_label_takes_over_only_when_it_starts() -> None:
+def test_a_label_replaces_another_only_at_its_onset() -> None:
     rows = [[0.7, 0.3], [0.45, 0.55], [0.35, 0.65], [0.5, 0.5]]
     options = TimelineConfig(onset=0.6, offset=0.3)
     assert _spans(to_segments(_timeline(rows), options)) == [(0, 2, "a"), (2, 4, "b")]
@@ -236,20 +236,20 @@ def test_viterbi_removes_flicker() -> None:
     assert _spans(got) == [(0, 6, "a"), (6, 10, "b")]
 
 
-def test_short_segments_give_way_to_the_neighbour_with_the_higher_score() -> None:
+def test_short_segments_merge_into_the_neighbour_with_the_higher_score() -> None:
     rows = [[0.7, 0.2, 0.1]] * 3 + [[0.1, 0.8, 0.1]] + [[0.1, 0.0, 0.9]] * 3
     got = to_segments(_timeline(rows, labels="abc"), TimelineConfig(min_duration=2))
     assert _spans(got) == [(0, 3, "a"), (3, 7, "c")]
     assert got[1].score == pytest.approx((3 * 0.9 + 0.1) / 4)
 
 
-def test_of_equal_neighbours_the_earlier_takes_a_short_segment() -> None:
+def test_short_segments_merge_into_the_earlier_of_equal_neighbours() -> None:
     got = to_segments(_letters("aaabccc", "abc"), TimelineConfig(min_duration=2))
     assert _spans(got) == [(0, 4, "a"), (4, 7, "c")]
 
 
-def test_the_shortest_goes_first_and_equal_labels_join_around_it() -> None:
-    # c (1 s) goes to b, the earlier of its equals, which then is long enough to stay.
+def test_the_shortest_segment_merges_first_and_equal_labels_join() -> None:
+    # c (1 s) is merged into b, the earlier of equal neighbours, which is then long enough.
     got = to_segments(_letters("aaaabbcaaaa", "abc"), TimelineConfig(min_duration=3))
     assert _spans(got) == [(0, 4, "a"), (4, 7, "b"), (7, 11, "a")]
     flicker = to_segments(_letters("aaabaaa"), TimelineConfig(min_duration=2))
@@ -261,7 +261,7 @@ def test_a_run_shorter_than_the_minimum_has_no_segment() -> None:
     assert _spans(to_segments(timeline, TimelineConfig(min_duration=2))) == [(0, 3, "a")]
 
 
-def test_minimum_duration_is_not_fooled_by_float_noise() -> None:
+def test_minimum_duration_tolerates_rounding_errors() -> None:
     timeline = _timeline([[0.9, 0.1]] * 3 + [[0.1, 0.9]] * 3, durations=[0.1] * 6)
     assert timeline.times.start_seconds[3] != 0.3  # 0.1 + 0.1 + 0.1
     assert len(to_segments(timeline, TimelineConfig(min_duration=0.3))) == 2
@@ -277,14 +277,14 @@ def test_merge_gap_joins_equal_labels_but_never_background() -> None:
     assert _spans(to_segments(timeline, TimelineConfig(merge_gap=5))) == [(4, 5, "a")]
 
 
-def test_pieces_are_joined_before_the_short_ones_are_dropped() -> None:
+def test_segments_are_joined_before_short_ones_are_dropped() -> None:
     timeline = _letters("nnnnananannnn", "na")
     timeline = ScoreTimeline(timeline.scores, timeline.times, ("background", "a"))
     got = to_segments(timeline, TimelineConfig(min_duration=4, merge_gap=1))
     assert _spans(got) == [(4, 9, "a")]
 
 
-def test_labels_that_alternate_join_from_the_left() -> None:
+def test_alternating_labels_join_from_the_start() -> None:
     got = to_segments(_letters("abababab"), TimelineConfig(merge_gap=1))
     assert _spans(got) == [(0, 7, "a"), (7, 8, "b")]
 
@@ -318,7 +318,7 @@ def test_suppression_keeps_the_best_extent_of_multi_label_segments() -> None:
     assert len(to_segments(timeline, TimelineConfig(nms="soft"))) == 2
 
 
-def test_two_ways_to_choose_labels_are_refused() -> None:
+def test_conflicting_labelling_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="give one"):
         TimelineConfig(viterbi=1.0, onset=0.5)
 

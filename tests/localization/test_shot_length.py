@@ -11,7 +11,7 @@ SHOT, BLACK, DISSOLVE = 0, 1, 2
 
 
 def _stretches(text: str) -> list[Stretch]:
-    """``s5 s2 d3``: label and length of each."""
+    """Return shots and transitions from text such as ``s5 s2 d3``: labels and lengths."""
     found, at = [], 0
     for word in text.split():
         length = int(word[1:])
@@ -26,7 +26,7 @@ def _merged(text: str, least: float) -> str:
     return " ".join(f"{'sbd'[s.label]}{s.stop - s.first}" for s in found)
 
 
-def test_short_shots_join_across_a_cut() -> None:
+def test_short_shots_merge_across_a_cut() -> None:
     assert _merged("s5 s2 s6", 3) == "s7 s6"
     assert _merged("s2 s6", 3) == "s8"
     assert _merged("s5 s2", 3) == "s7"
@@ -34,7 +34,7 @@ def test_short_shots_join_across_a_cut() -> None:
     assert _merged("s5 s2 s6", 0) == "s5 s2 s6"
 
 
-def test_transitions_are_kept_and_never_grow() -> None:
+def test_transitions_keep_their_length() -> None:
     assert _merged("s9 d2 s9", 3) == "s9 d2 s9"
     assert _merged("s9 d2 s1 s9", 3) == "s9 d2 s10"
     assert _merged("s9 d2 s1 d2 s9", 3) == "s12 d2 s9", "the short shot goes with one of them"
@@ -45,7 +45,7 @@ def test_transitions_are_kept_and_never_grow() -> None:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_what_is_left_is_long_enough_and_covers_all(seed: int) -> None:
+def test_remaining_shots_are_long_enough_and_cover_the_run(seed: int) -> None:
     random = np.random.default_rng(seed)
     words, before = [], "d"
     for _ in range(int(random.integers(1, 30))):

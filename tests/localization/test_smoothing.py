@@ -12,7 +12,7 @@ from vtnstream.types import FloatArray, ScoreTimeline
 
 
 def _reflected(scores: FloatArray, i: int, reach: int) -> FloatArray:
-    """Tokens i - reach .. i + reach, walking back and forth at the ends."""
+    """Return the tokens i - reach .. i + reach, reflected at the ends."""
     count, rows = len(scores), []
     for j in range(i - reach, i + reach + 1):
         while not 0 <= j < count:
@@ -57,7 +57,7 @@ def test_smoothing_stays_within_runs_and_keeps_rows_normalised(name: str) -> Non
             np.testing.assert_allclose(got.scores[part], alone.scores, rtol=1e-6)
 
 
-def test_rows_a_median_leaves_empty_keep_their_scores() -> None:
+def test_rows_that_a_median_makes_zero_keep_their_scores() -> None:
     scores = np.eye(3, dtype=np.float32)
     timeline = ScoreTimeline(scores, token_times([1.0] * 3), ("a", "b", "c"))
     assert smooth(timeline, "median", 3).scores[1].tolist() == [0, 1, 0]

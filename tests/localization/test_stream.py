@@ -1,4 +1,4 @@
-"""Segments told while a timeline grows are those of the whole timeline."""
+"""Segments emitted while a timeline grows equal those of the whole timeline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def timeline(seed: int, num_tokens: int = 400, *, multi: bool = False) -> ScoreTimeline:
-    """Wandering scores over tokens with gaps and one late start."""
+    """Return randomly varying scores over tokens with gaps and one late start."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(num_tokens, 4)).cumsum(0) * 0.7 + random.normal(
         size=(num_tokens, 4)
@@ -68,7 +68,7 @@ def same(found: list[Segment], expected: tuple[Segment, ...]) -> bool:
 
 @pytest.mark.parametrize("multi", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_a_stream_says_what_the_whole_says(case: str, multi: bool) -> None:
+def test_a_stream_gives_the_segments_of_the_whole_timeline(case: str, multi: bool) -> None:
     options = TimelineConfig(**CASES[case])
     told_early = 0
     for seed in range(8):
@@ -89,7 +89,7 @@ def test_a_stream_says_what_the_whole_says(case: str, multi: bool) -> None:
     assert told_early > 0
 
 
-def test_what_is_pending_is_what_would_be_said_at_the_end() -> None:
+def test_pending_segments_equal_those_of_an_ended_timeline() -> None:
     options = TimelineConfig(smoothing="median", min_duration=1.0)
     whole = timeline(3)
     cutter = SegmentStream(whole.labels, False, options, "sliding")
@@ -104,7 +104,7 @@ def test_what_is_pending_is_what_would_be_said_at_the_end() -> None:
         assert same([*said, *cutter.pending(whole.scores[rest], whole.times[rest])], expected)
 
 
-def test_scores_are_forgotten_and_an_endless_segment_is_told_in_parts(
+def test_scores_are_discarded_and_long_segments_come_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stream, "MOST_TOKENS", 50)
@@ -123,7 +123,7 @@ def test_scores_are_forgotten_and_an_endless_segment_is_told_in_parts(
     assert (said[0].start, said[-1].end) == (0, 250)
 
 
-def test_what_looks_at_the_whole_timeline_is_refused() -> None:
+def test_options_that_need_the_whole_timeline_are_refused() -> None:
     for options in (TimelineConfig(viterbi=2.0), TimelineConfig(nms="soft")):
         with pytest.raises(UsageError, match="leave it out with --follow"):
             SegmentStream(("a",), False, options, "sliding")

@@ -13,7 +13,7 @@ FPS = 25
 
 
 def _scene(random: np.random.Generator) -> FloatArray:
-    """(288,) one image."""
+    """Return one image (288,)."""
     return random.uniform(0, 255, 288).astype(np.float32)
 
 
@@ -46,7 +46,7 @@ def test_a_flash_does_not_last() -> None:
     assert found.lasting[20] < 5, "the same view comes back"
 
 
-def test_a_flash_is_judged_by_time() -> None:
+def test_the_limit_of_a_flash_is_a_duration() -> None:
     """At 4 frames/s a shot of a quarter of a second is a shot."""
     thumbs = _shots(10, 1, 10)
     thumbs[11:] = thumbs[0]
@@ -54,7 +54,7 @@ def test_a_flash_is_judged_by_time() -> None:
     assert _measure(thumbs, fps=25).lasting[10] < 5
 
 
-def test_brightness_and_stillness() -> None:
+def test_brightness_and_step_are_measured() -> None:
     thumbs = _shots(30, noise=0)
     thumbs[:10] = 3
     thumbs[10:20] = 3
@@ -65,7 +65,7 @@ def test_brightness_and_stillness() -> None:
     assert found.step[21:].max() == 0
 
 
-def test_views_before_and_after() -> None:
+def test_views_before_and_after_are_compared() -> None:
     found = _measure(_shots(20, 10, 20))
     assert found.between(20, 30) > 20
     assert found.between(5, 12) < 3, "one view"
@@ -73,7 +73,7 @@ def test_views_before_and_after() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 500, 1100])
-def test_blocks_change_nothing(size: int) -> None:
+def test_the_result_does_not_depend_on_block_sizes(size: int) -> None:
     thumbs = _shots(300, 900, 1, 700, 600, noise=9)
     times = np.arange(len(thumbs)) / 60
     whole = measure([thumbs], times, GRID)
@@ -83,6 +83,6 @@ def test_blocks_change_nothing(size: int) -> None:
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
-def test_one_frame_and_none() -> None:
+def test_one_frame_and_no_frames_are_measured() -> None:
     assert len(_measure(_shots(1))) == 1
     assert len(measure([], np.empty(0), GRID)) == 0

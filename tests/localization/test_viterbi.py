@@ -31,7 +31,7 @@ def test_viterbi_finds_the_best_of_all_paths(count: int, num_labels: int, cost: 
 def test_viterbi_with_more_labels_than_a_byte_and_several_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Against the textbook recursion with a full transition matrix."""
+    """The result equals that of the recursion with a full transition matrix."""
     monkeypatch.setattr("vtnstream.localization.viterbi._BLOCK_NUMBERS", 100)
     scores = random_scores(np.random.default_rng(0), 300, 19)
     logs, cost = np.log(scores.astype(float)), 1.5
@@ -49,14 +49,14 @@ def test_viterbi_with_more_labels_than_a_byte_and_several_blocks(
     assert len(set(path)) > 5
 
 
-def test_no_cost_is_argmax_and_a_huge_cost_never_switches() -> None:
+def test_zero_cost_equals_argmax_and_a_huge_cost_never_switches() -> None:
     scores = random_scores(np.random.default_rng(5), 200, 6)
     np.testing.assert_array_equal(viterbi(scores, 0.0), scores.argmax(1))
     assert len(set(viterbi(scores, 1e9).tolist())) == 1
     assert len(set(viterbi(scores, float("inf")).tolist())) == 1
 
 
-def test_zero_probabilities_and_no_tokens() -> None:
+def test_zero_probabilities_and_empty_runs_are_decoded() -> None:
     assert viterbi(np.array([[0, 1], [1, 0]], np.float32), 1.0).tolist() == [1, 0]
     assert viterbi(np.empty((0, 3), np.float32), 1.0).tolist() == []
     assert viterbi_on_off(np.empty((0, 3), np.float32), 1.0).shape == (0, 3)

@@ -76,7 +76,7 @@ def test_sliding_scores_equal_the_direct_formula(num_tokens: int, window: int, s
         np.testing.assert_allclose(got[token], total / weights, rtol=1e-5)
 
 
-def test_sliding_scores_refuse_wrong_use() -> None:
+def test_sliding_scores_refuse_invalid_calls() -> None:
     sliding = SlidingScores(10, 2, 4)
     with pytest.raises(ValueError, match="leaves 10 tokens"):
         sliding.add(7, np.ones(2, np.float32))
@@ -121,7 +121,7 @@ def test_combine_of_multi_label_scores_averages_log_odds() -> None:
     np.testing.assert_allclose(combine(a, b).scores[0], [1 / (1 + np.exp(-odds)), 0.5], rtol=1e-5)
 
 
-def test_combine_refuses_what_does_not_fit() -> None:
+def test_combine_refuses_timelines_that_differ() -> None:
     a = _timeline([[0.9, 0.1]], "xy")
     with pytest.raises(ValueError, match="same labels"):
         combine(a, _timeline([[0.9, 0.1]], "xz"))

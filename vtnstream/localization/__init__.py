@@ -1,5 +1,5 @@
-"""Scores for each token to labelled segments. numpy only.
+"""Conversion of scores per token to labelled segments, with numpy alone.
 
-:func:`vtnstream.localization.segments.to_segments` is the whole step: smoothing, labelling,
-minimum duration and suppression, never across a gap.
+:func:`vtnstream.localization.segments.to_segments` performs all steps: smoothing, labelling,
+minimum duration and suppression. No step crosses a gap.
 """

@@ -1,4 +1,4 @@
-"""Minimum duration of single-label spans: what is too short gives way to a neighbour."""
+"""Enforce a minimum duration of single-label spans: shorter spans are merged into a neighbour."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from vtnstream.localization.spans import Span
 
 
 def absorb_short(run: Run, spans: list[Span], min_duration: float) -> list[Span]:
-    """Let spans shorter than ``min_duration`` seconds give way to a neighbour.
+    """Merge spans shorter than ``min_duration`` seconds into a neighbour.
 
-    The shortest goes first (of equal ones the earliest); its tokens go to the neighbour with
-    the higher score (of equal ones the earlier), which then joins its other neighbour if
-    that has the same label. Without a labelled neighbour the tokens become unlabelled, so
-    that no labelled span shorter than ``min_duration`` is left. Unlabelled spans stay.
+    The shortest span is merged first (of equal ones the earliest). Its tokens are added to the
+    neighbour with the higher score (of equal ones the earlier), which is then joined with its
+    other neighbour if that has the same label. Without a labelled neighbour the span becomes
+    unlabelled, so that no labelled span shorter than ``min_duration`` remains. Unlabelled spans
+    are not merged.
 
     Args:
-        run: the run the spans cover.
+        run: the run that the spans cover.
         spans: in order, without overlap, covering the run; they are changed in place.
         min_duration: seconds.
 
     Returns:
-        The spans that are left, in order, covering the run.
+        The remaining spans, in order, covering the run.
     """
     chain = _Chain(run, spans)
     heap = [key for place in range(len(spans)) if (key := chain.short(place, min_duration))]
@@ -32,7 +33,7 @@ def absorb_short(run: Run, spans: list[Span], min_duration: float) -> list[Span]
         key = heapq.heappop(heap)
         place = key[2]
         if chain.short(place, min_duration) != key:
-            continue  # it grew since, or is gone
+            continue  # the span has grown or was merged
         receiver = chain.give_way(place)
         if receiver is not None and (grown := chain.short(receiver, min_duration)):
             heapq.heappush(heap, grown)
@@ -40,7 +41,7 @@ def absorb_short(run: Run, spans: list[Span], min_duration: float) -> list[Span]
 
 
 class _Chain:
-    """Spans by place, each knowing its neighbours, so that removing one is O(1)."""
+    """A doubly linked list of spans, from which a span is removed in O(1)."""
 
     def __init__(self, run: Run, spans: list[Span]) -> None:
         self._run = run
@@ -52,9 +53,11 @@ class _Chain:
         return [span for span in self._spans if span is not None]
 
     def short(self, place: int, min_duration: float) -> tuple[float, int, int] | None:
-        """Sort key (duration, first token, place) of a labelled span that is too short.
+        """Return the sort key (duration, first token, place) of a labelled span that is too short,
+        or None.
 
-        Durations are rounded: those equal but for float noise tie, and the earliest wins.
+        Durations are rounded, so that durations equal except for rounding errors are sorted by
+        time.
         """
         span = self._spans[place]
         if span is None or span.label == UNLABELLED:
@@ -65,8 +68,8 @@ class _Chain:
         return round(duration, 6), span.first, place
 
     def give_way(self, place: int) -> int | None:
-        """Give a span's tokens to a neighbour; the place of that neighbour, or None where
-        there is none with a label."""
+        """Merge a span into a neighbour; return the place of that neighbour, or None if none has a
+        label."""
         neighbours = self._labelled(place)
         span = self._at(place)
         if not neighbours:
@@ -86,12 +89,12 @@ class _Chain:
         return span
 
     def _labelled(self, place: int) -> list[int]:
-        """Places of the labelled neighbours, the earlier first."""
+        """Return the places of the labelled neighbours, the earlier one first."""
         around = (self._before[place], self._after[place])
         return [n for n in around if n >= 0 and self._at(n).label != UNLABELLED]
 
     def _absorb(self, receiver: int, place: int) -> None:
-        """``receiver`` takes the tokens of its neighbour ``place``, which is removed."""
+        """Add the tokens of the neighbour ``place`` to ``receiver`` and remove that neighbour."""
         taker, given = self._at(receiver), self._at(place)
         if taker.label == given.label:
             taker.total += given.total

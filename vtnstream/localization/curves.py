@@ -1,4 +1,4 @@
-"""Numbers per token as curves over time, in a bounded number of equal parts."""
+"""Reduce values per token to curves over time with a bounded number of equal parts."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from vtnstream.types import (
     TokenTimes,
 )
 
-NUM_PARTS = 512
-"""Parts of a curve: about the pixels a page or a terminal has for it."""
+_NUM_PARTS = 512
+"""Maximum number of parts of a curve: about the width in pixels of its drawing."""
 
 MAX_SCORE_CURVES = 16
 NUM_SCORE_PARTS = 320
-"""Bounds of what a report stores: at most 16 labels of 3 x 320 numbers."""
+"""Number of parts of a score curve; a report stores at most 16 labels of 3 x 320 numbers."""
 
 _SCORE_DIGITS = 4
 
 
-def time_curve(times: TokenTimes, values: FloatArray, *, num_parts: int = NUM_PARTS) -> Curve:
-    """The mean of a quantity over equal parts of the time that tokens span.
+def time_curve(times: TokenTimes, values: FloatArray, *, num_parts: int = _NUM_PARTS) -> Curve:
+    """Return the mean of a quantity over equal parts of the time that tokens span.
 
-    A token's value holds from its start to its end; a part's value is the mean over the time
-    in it that tokens cover, None where none does.
+    A token's value applies from its start to its end. The value of a part is the mean over the
+    time in it that tokens cover, or None if no token does.
 
     Args:
         times: N tokens, at least one.
-        values: (N,) one number each.
-        num_parts: at most so many parts; fewer where there are fewer tokens.
+        values: (N,) values.
+        num_parts: maximum number of parts; it is reduced to the number of tokens.
     """
     start, end = float(times.start_seconds[0]), float(times.end_seconds[-1])
     count = max(min(num_parts, len(times)), 1)
@@ -54,15 +54,16 @@ def time_curve(times: TokenTimes, values: FloatArray, *, num_parts: int = NUM_PA
 
 
 def score_curves(timeline: ScoreTimeline, segments: Sequence[Segment]) -> tuple[ScoreCurve, ...]:
-    """The scores of a timeline's most prominent labels in bounded size: those that have
-    segments, longest first, then those that come nearest to one.
+    """Return the score curves of a timeline's most prominent labels.
+
+    These are the labels with segments, by total duration, then those with the highest scores.
 
     Args:
         timeline: (N, K) scores before smoothing.
-        segments: what was cut from it; segments of other tracks are ignored.
+        segments: segments of the timeline; segments of other tracks are ignored.
 
     Returns:
-        At most :data:`MAX_SCORE_CURVES`, in the order of the timeline's labels.
+        At most :data:`MAX_SCORE_CURVES` curves, in the order of the timeline's labels.
     """
     if not timeline.scores.size:
         return ()
@@ -99,9 +100,10 @@ def _rounded(values: Iterable[float | None]) -> tuple[float | None, ...]:
 
 
 def _until(edges: SecondsArray, times: TokenTimes, amounts: SecondsArray) -> SecondsArray:
-    """How much of the tokens' ``amounts`` lies before each edge, spread evenly over each."""
+    """Return how much of the tokens' ``amounts`` lies before each edge, spread evenly over each
+    token."""
     total = np.concatenate([[0.0], np.cumsum(amounts)])
-    # A staircase with slopes: flat in gaps, rising within tokens.
+    # The piecewise linear cumulative sum is constant in gaps and rises within tokens.
     corners = np.empty(2 * len(times))
     corners[0::2], corners[1::2] = times.start_seconds, times.end_seconds
     heights = np.empty(2 * len(times))
@@ -110,6 +112,5 @@ def _until(edges: SecondsArray, times: TokenTimes, amounts: SecondsArray) -> Sec
 
 
 def relative_weights(weights: FloatArray) -> FloatArray:
-    """Attention weights (N,) as multiples of their mean: 1 everywhere if every token got the
-    same."""
+    """Return attention weights (N,) as multiples of their mean; uniform attention gives 1."""
     return np.asarray(weights / max(float(weights.mean()), 1e-30), np.float32)

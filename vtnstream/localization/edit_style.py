@@ -1,5 +1,7 @@
-"""How a video, or a window of it, is edited: one continuous take, cut, with slow transitions, a
-slideshow, or a still. Read from the cuts and transitions that were found, not guessed beside them.
+"""Classify the editing style of a video, or of windows of it.
+
+The styles are continuous take, cut, slow transitions, slideshow and still. They are derived from
+the cuts and transitions that were found, not predicted separately.
 """
 
 from __future__ import annotations
@@ -26,23 +28,23 @@ TAKE, CUT, SLOW, SLIDES, PHOTO = (
 STYLES = (TAKE, CUT, SLIDES, SLOW, PHOTO)
 SHOT = "shot"
 _PHOTO_STEP = 0.15
-"""Largest difference of a frame of a still from the one before, of 255."""
+"""Largest difference, of 255, between consecutive frames of a still."""
 _MOSTLY = 0.9
-"""Share of still frames from which on a shot is a still."""
+"""Share of unchanged frames from which a shot is a still."""
 _CONFIDENT = 0.6
 _DOUBT = 0.5
-"""What a candidate just below its threshold takes off the confidence in a take."""
+"""Factor by which the confidence of a candidate below its threshold reduces that of a take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edits:
-    """The edits among N tokens.
+    """The cuts and transitions among N tokens.
 
     Attributes:
         cuts: first tokens of the shots that begin with a cut.
         graduals: (M, 2) first and stop tokens of gradual transitions.
-        confidence: (N,) in a cut or transition at each token, 1 at the threshold and above.
-        still: (N,) bool, whether a frame is like the one before.
+        confidence: (N,) confidence of a cut or transition relative to its threshold, at most 1.
+        still: (N,) bool, whether a frame equals the previous one up to noise.
     """
 
     cuts: IndexArray
@@ -57,13 +59,13 @@ def edits_of(
     changes: Sequence[ViewChanges],
     segments: Sequence[Segment],
 ) -> Edits:
-    """Gather what ``segments`` say of the tokens of ``timeline``.
+    """Collect the cuts and transitions of ``segments`` by token.
 
     Args:
         timeline: scores of N tokens.
-        events: what its labels mean.
-        changes: of its gap-free runs.
-        segments: of :func:`~vtnstream.localization.events.to_events`.
+        events: meaning of its labels.
+        changes: measured changes of each gap-free run.
+        segments: result of :func:`~vtnstream.localization.events.to_events`.
     """
     names = list(timeline.labels)
     joined = [names.index(label) for label in events.joined]
@@ -95,14 +97,14 @@ def edits_of(
 
 
 def _is_cut(before: Segment, after: Segment, events: EventsConfig) -> bool:
-    """Whether one of two neighbouring segments begins with a cut."""
+    """Return whether the boundary between two consecutive segments is a cut."""
     touching = abs(before.end - after.start) < 1e-6
     return touching and before.label not in events.joined and after.label not in events.held
 
 
 def edit_counts(segments: Sequence[Segment], edits: Edits) -> dict[str, float]:
-    """The evidence for a style: how many shots, cuts and gradual transitions there are, and the
-    mean length of a shot in seconds."""
+    """Return the numbers of shots, cuts and gradual transitions, and the mean shot length in
+    seconds."""
     shots = [s for s in segments if s.label == SHOT]
     mean = sum(s.end - s.start for s in shots) / len(shots) if shots else 0.0
     return {
@@ -114,11 +116,11 @@ def edit_counts(segments: Sequence[Segment], edits: Edits) -> dict[str, float]:
 
 
 def style_scores(edits: Edits, first: int, stop: int) -> dict[str, float]:
-    """Probability of each style of the tokens ``[first, stop)``; together 1.
+    """Return the probability of each style for the tokens ``[first, stop)``; they sum to 1.
 
     Args:
-        edits: of the whole video.
-        first, stop: tokens.
+        edits: cuts and transitions of the whole video.
+        first, stop: range of tokens.
     """
     cuts = int(((edits.cuts > first) & (edits.cuts < stop)).sum())
     inside = (edits.graduals[:, 0] < stop) & (edits.graduals[:, 1] > first)
@@ -141,14 +143,16 @@ def style_scores(edits: Edits, first: int, stop: int) -> dict[str, float]:
 def window_styles(
     edits: Edits, times: TokenTimes, window: int, stride: int, track: str
 ) -> list[Segment]:
-    """The style of editing in sliding windows: each token has that of the window whose middle is
-    nearest, equal neighbours are one segment, and nothing is said below a confidence of .6.
+    """Return the editing style in sliding windows as segments.
+
+    Each token has the style of the window with the nearest centre. Consecutive tokens of one
+    style form a segment, unless its mean confidence is below 0.6.
 
     Args:
-        edits: of the video.
+        edits: cuts and transitions of the video.
         times: its N tokens.
-        window: tokens of a window.
-        stride: tokens between windows.
+        window: number of tokens per window.
+        stride: number of tokens between windows.
         track: name of the track.
     """
     count = len(times)

@@ -1,5 +1,8 @@
-"""Confidence in the events of a timeline: what the network says, held against how the frames
-change (:mod:`vtnstream.localization.view_changes`)."""
+"""Compute the confidence of cuts, transitions, black and frozen frames.
+
+The scores of the network are combined with the measured changes between frames
+(:mod:`vtnstream.localization.view_changes`).
+"""
 
 from __future__ import annotations
 
@@ -14,35 +17,36 @@ from vtnstream.localization.view_changes import ViewChanges
 from vtnstream.types import FloatArray, IndexArray
 
 BLACK = "black"
-CONFIDENT = 0.5
-"""Probability below which a frame is neither black nor frozen but a part of its shot."""
-DARK = 34.0
-"""Brightest place, of 255, of a frame that may be called black: video black is 16, and
-compression adds some."""
-PITCH_DARK = 8.0
-"""Brightest place of a frame that is black whatever the network says."""
-STILL = 0.1
-"""Largest difference from the frame before, of 255, within a freeze."""
-SAME_VIEW = 2.0
-"""Smaller differences that last, of 255, are no cut."""
-LOGIT_RANGE = 8.0
-"""Change of both thresholds' logits from sensitivity 0 to 1."""
+_CONFIDENT = 0.5
+"""Probability below which a frame is neither black nor frozen but belongs to its shot."""
+_DARK = 34.0
+"""Brightest value, of 255, of a frame that may be black: 16 of video black, plus noise."""
+_PITCH_DARK = 8.0
+"""Brightest value, of 255, of a frame that is black regardless of its score."""
+_STILL = 0.1
+"""Largest difference, of 255, from the previous frame within a freeze."""
+_SAME_VIEW = 2.0
+"""Lasting difference, of 255, below which there is no cut."""
+_LOGIT_RANGE = 8.0
+"""Shift of the thresholds' logits between sensitivity 0 and 1."""
 _EDGE = 2
-"""Frames at the ends of a run that lack what they would be compared with."""
+"""Number of frames at both ends of a run that lack neighbours for a comparison."""
 _NEAR = 1
-"""Frames by which the network may place a cut beside the largest change."""
+"""Maximum distance, in frames, between the network's cut and the largest change."""
 _LOWEST, _HIGHEST = 0.005, 0.995
 _RANGES = ((0.5, 8.0), (0.25, 6.0), (2.0, 25.0), (1.0, 20.0))
-"""Of ratio, standout, content and lasting: what lies beyond says no more."""
+"""Ranges to which ratio, standout, content and lasting are clipped."""
 
 
 def evidence_of(scores: FloatArray, changes: ViewChanges) -> FloatArray:
-    """(T, 5) what speaks for a cut at each frame: the logit of the network's score and the
-    logarithms of ratio, standout, content and lasting change.
+    """Return the (T, 5) float32 evidence for a cut at each frame.
+
+    The columns are the logit of the network's score and the logarithms of ratio, standout,
+    content and lasting change.
 
     Args:
-        scores: (T,) the network's probability of a cut.
-        changes: of the same frames.
+        scores: (T,) probability of a cut.
+        changes: measured changes of the same frames.
     """
     near = scores.copy()
     for lag in range(1, _NEAR + 1):
@@ -60,19 +64,19 @@ def evidence_of(scores: FloatArray, changes: ViewChanges) -> FloatArray:
 def moment_scores(
     scores: FloatArray, changes: ViewChanges | None, events: EventsConfig
 ) -> FloatArray:
-    """(T,) confidence that a shot begins at each frame.
+    """Return the (T,) confidence that a shot begins at each frame.
 
     Args:
-        scores: (T,) the network's probability.
-        changes: of the same frames; None where none were measured.
-        events: whose ``evidence`` weighs them.
+        scores: (T,) probability of the network.
+        changes: measured changes of the same frames, or None; the result is then ``scores``.
+        events: configuration with the weights of the evidence.
     """
     if changes is None or not events.evidence:
         return scores
     weights = np.asarray(events.evidence, np.float32)
     logits = weights[0] + evidence_of(scores, changes) @ weights[1:]
     confidence = 1 / (1 + np.exp(-logits.clip(-60, 60)))
-    confidence[changes.lasting < SAME_VIEW] = 0
+    confidence[changes.lasting < _SAME_VIEW] = 0
     confidence[:_EDGE] = 0
     confidence[-_EDGE:] = 0
     return np.asarray(confidence, np.float32)
@@ -85,15 +89,17 @@ def are_transitions(
     events: EventsConfig,
     options: TimelineConfig,
 ) -> IndexArray:
-    """Of stretches ``[first, stop)`` (M, 2) those that are gradual transitions: the network is
-    sure of them, and they lead from one view to another through a mixture of both.
+    """Return the candidates that are gradual transitions.
+
+    Their scores reach the thresholds; the views before and after differ; and the frames between
+    are a mixture of both.
 
     Args:
-        together: stretches above the lower threshold.
+        together: (M, 2) candidates ``[first, stop)`` above the lower threshold.
         scores: (T,) summed probability of all kinds of transition.
-        changes: of the frames, if they were measured.
+        changes: measured changes of the frames, or None.
         events: limits.
-        options: shift or replace the limits of the scores.
+        options: options that shift or replace the thresholds.
     """
     limits = thresholds(events, options)
 
@@ -113,28 +119,38 @@ def are_transitions(
 def checked_scores(
     run: Run, names: list[str], events: EventsConfig, changes: ViewChanges | None
 ) -> FloatArray:
-    """(T, K) scores in which no bright frame is black, no moving one is frozen, and both are sure;
-    without measured changes those of the run."""
+    """Return (T, K) scores that agree with the measured changes.
+
+    A bright frame is never black and a very dark one always is; a frame that moves is never
+    frozen; uncertain scores of both labels are 0. Without measured changes the scores of the run
+    are returned.
+    """
     if changes is None:
         return run.scores
     scores = run.scores.copy()
     for label in (BLACK, *events.held):
         if label in names:
             column = scores[:, names.index(label)]
-            column[column < CONFIDENT] = 0
+            column[column < _CONFIDENT] = 0
     if BLACK in names:
         black = scores[:, names.index(BLACK)]
-        black[changes.brightest > DARK] = 0
-        black[changes.brightest <= PITCH_DARK] = 1
+        black[changes.brightest > _DARK] = 0
+        black[changes.brightest <= _PITCH_DARK] = 1
     for label in events.held:
-        scores[changes.step > STILL, names.index(label)] = 0
+        scores[changes.step > _STILL, names.index(label)] = 0
     return scores
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Levels of the scores: of a moment, and of a gradual transition those of its extent, its
-    highest and its mean score."""
+    """Thresholds of the scores.
+
+    Attributes:
+        moment: confidence of a cut.
+        extent: score that every frame of a gradual transition reaches.
+        peak: highest score of a gradual transition.
+        mean: mean score of a gradual transition.
+    """
 
     moment: float
     extent: float
@@ -143,8 +159,11 @@ class Thresholds:
 
 
 def thresholds(events: EventsConfig, options: TimelineConfig) -> Thresholds:
-    """The levels of a model, as the options shift or replace them. The extent of a transition
-    never shrinks with a higher level: fewer are found, and none is cut in two."""
+    """Return a model's thresholds, as the options shift or replace them.
+
+    The threshold of a transition's extent is never raised: a stricter level finds fewer
+    transitions but divides none.
+    """
     extent = events.joined_threshold
     if options.threshold is not None:
         level = options.threshold
@@ -152,7 +171,7 @@ def thresholds(events: EventsConfig, options: TimelineConfig) -> Thresholds:
     peak = max(events.joined_peak, extent)
     if options.sensitivity is None:
         return Thresholds(events.moment_threshold, extent, peak, events.joined_mean)
-    shift = LOGIT_RANGE * (0.5 - options.sensitivity)
+    shift = _LOGIT_RANGE * (0.5 - options.sensitivity)
     peak, mean = _shifted(peak, shift), _shifted(events.joined_mean, shift)
     extent = min(extent, _shifted(extent, shift))
     return Thresholds(_shifted(events.moment_threshold, shift), extent, peak, mean)
@@ -164,7 +183,11 @@ def _shifted(probability: float, shift: float) -> float:
 
 
 def frames_for(count: int, times: NDArray[np.float64], events: EventsConfig, least: int) -> int:
-    """``count`` frames at ``events.fps`` as frames of a run whose tokens lie at ``times``."""
+    """Convert ``count`` frames at ``events.fps`` to a number of tokens at ``times``, at least
+    ``least``.
+
+    Without ``events.fps`` the result is ``count``.
+    """
     if not events.fps or len(times) < 2:
         return count
     usual = float(np.median(np.diff(times)))

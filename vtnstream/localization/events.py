@@ -1,9 +1,9 @@
-"""Scores per token to segments where some labels are moments at which a segment begins: cuts.
+"""Convert scores per token to segments if some labels mark moments at which a segment begins
+(cuts).
 
-A moment is one token whose score stands out, so argmax, smoothing and Viterbi, which all look
-for stretches, lose it. Here it is a local maximum above a threshold, as in event spotting.
-Labels that stand for one thing of several forms (dissolve, fade, wipe) are judged by their sum
-first and told apart afterwards.
+A moment is a single token with a high score, which argmax, smoothing and Viterbi would remove.
+It is found as a local maximum above a threshold, as in event spotting. Labels that are forms of
+one kind of event (dissolve, fade, wipe) are detected by their sum and distinguished afterwards.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ def to_events(
 ) -> tuple[Segment, ...]:
     """Cut a timeline at its moments and transitions.
 
-    Segments are disjoint and cover every token of a gap-free run. One that begins with a
-    moment holds that token and bears the label of what follows.
+    Segments are disjoint and cover every token of a gap-free run. A segment that begins with a
+    moment includes that token and has the label of the tokens after it.
 
     Args:
-        timeline: (N, K) probabilities of one label a token.
-        events: which labels are moments, which are judged together, and the thresholds.
-        options: ``threshold`` in place of both thresholds, or ``sensitivity`` to shift them;
-            ``min_duration`` of shots in seconds.
-        changes: of the frames of each gap-free run, where they were measured.
+        timeline: (N, K) probabilities with one label per token.
+        events: labels that are moments, labels that are detected together, and thresholds.
+        options: ``threshold`` replaces both thresholds, ``sensitivity`` shifts them, and
+            ``min_duration`` is the minimum length of shots in seconds.
+        changes: measured changes of each gap-free run, or None.
 
     Returns:
-        Segments sorted by start; ``score`` is the mean probability of the label, or of the
-        labels it is judged with.
+        Segments in order of time; the score is the mean probability of the label, or of the labels
+            that are detected together.
     """
     segments: list[Segment] = []
     for number, run in enumerate(split_runs(timeline.scores, timeline.times)):
@@ -92,7 +92,7 @@ def _transitions(
     options: TimelineConfig,
     changes: ViewChanges | None,
 ) -> IndexArray:
-    """``[first, stop)`` of gradual transitions, (M, 2)."""
+    """Return the gradual transitions as (M, 2) ranges ``[first, stop)``."""
     starts = run.edges[:-1]
     found = stretches(
         apart,
@@ -111,7 +111,7 @@ def _moments(
     options: TimelineConfig,
     changes: ViewChanges | None,
 ) -> IndexArray:
-    """Tokens at which a shot begins after a cut."""
+    """Return the tokens at which a shot begins after a cut."""
     moments = [names.index(label) for label in events.moments]
     scores = run.scores[:, moments].max(axis=1, initial=0.0)
     peaks = local_maxima(
@@ -119,7 +119,7 @@ def _moments(
         thresholds(events, options).moment,
         frames_for(events.apart, run.edges[:-1], events, 1),
     )
-    # A wipe's or fade's edge looks like a cut: the transition explains it.
+    # The edge of a wipe or fade resembles a cut, so peaks at transitions are ignored.
     return peaks[~_near(peaks, together, len(run.scores))]
 
 
@@ -131,7 +131,7 @@ def _labels(
     peaks: IndexArray,
     together: IndexArray,
 ) -> IndexArray:
-    """The label of each token outside gradual transitions."""
+    """Return the (T,) label of each token outside gradual transitions."""
     others = {*events.moments, *events.joined, BACKGROUND}
     lasting = [k for k, name in enumerate(names) if name not in others]
     held = [names.index(label) for label in events.held]
@@ -141,7 +141,7 @@ def _labels(
     found = set(peaks.tolist())
     edges = {0, len(labels), *found, *together.ravel().tolist()}
     for first, stop in pairwise(sorted(edges)):
-        # What a moment's own token looks like says nothing of what begins with it.
+        # The scores of a moment's own token do not describe the segment that begins with it.
         begin = first + 1 if first in found and stop - first > 1 else first
         labels[begin:stop] = _piece_labels(scores[begin:stop], lasting, held, steady, shortest)
         labels[first] = labels[begin]
@@ -149,13 +149,14 @@ def _labels(
 
 
 def local_maxima(scores: FloatArray, threshold: float, apart: int) -> IndexArray:
-    """Tokens that reach the threshold and are the highest within ``apart`` tokens; of equals
-    the first.
+    """Return the tokens that reach the threshold and are the highest within ``apart`` tokens.
+
+    Of equal scores the first counts.
 
     Args:
-        scores: (n,).
+        scores: (n,) scores.
         threshold: lowest score.
-        apart: tokens between two maxima at least.
+        apart: minimum number of tokens between two maxima.
     """
     found: list[int] = []
     for place in np.flatnonzero(scores >= np.float32(threshold)).tolist():
@@ -168,8 +169,11 @@ def local_maxima(scores: FloatArray, threshold: float, apart: int) -> IndexArray
 
 
 def stretches(scores: FloatArray, threshold: float, shortest: int, gap: int) -> IndexArray:
-    """``[first, stop)`` of stretches that reach the threshold, (M, 2): joined across at most
-    ``gap`` tokens, then only those of at least ``shortest``."""
+    """Return the ranges ``[first, stop)`` of tokens that reach the threshold, (M, 2).
+
+    Ranges at most ``gap`` tokens apart are joined; then those shorter than ``shortest`` are
+    dropped.
+    """
     on = np.concatenate([[False], scores >= np.float32(threshold), [False]])
     edges = np.flatnonzero(on[1:] != on[:-1])
     firsts, stops = edges[::2], edges[1::2]
@@ -182,7 +186,7 @@ def stretches(scores: FloatArray, threshold: float, shortest: int, gap: int) -> 
 
 
 def _near(peaks: IndexArray, together: IndexArray, count: int) -> NDArray[np.bool_]:
-    """Which peaks lie inside a stretch or right after it."""
+    """Return (P,) bool: whether each peak lies inside a range or directly after it."""
     inside = np.zeros(count + 1, bool)
     for first, stop in together:
         inside[first : stop + 1] = True
@@ -192,9 +196,12 @@ def _near(peaks: IndexArray, together: IndexArray, count: int) -> NDArray[np.boo
 def _piece_labels(
     scores: FloatArray, lasting: list[int], held: list[int], steady: int, shortest: int
 ) -> IndexArray:
-    """Labels between two events: the likeliest, each for ``steady`` tokens at least. A held
-    one stays only at the end, after another: what is still from its beginning or moves on is
-    no freeze."""
+    """Return the labels between two events: the most probable ones, for at least ``steady`` tokens
+    each.
+
+    A held label (freeze) remains only at the end of the piece, after another label: frames that
+    are still from the beginning, or that move again afterwards, are not frozen.
+    """
     likeliest = np.asarray(lasting, np.int64)[scores[:, lasting].argmax(axis=1)]
     stretches = steadied(likeliest, steady)
     names = [label for label, _ in stretches]
@@ -210,10 +217,11 @@ def _piece_labels(
 
 
 def steadied(labels: IndexArray, steady: int) -> list[tuple[int, int]]:
-    """Stretches (label, tokens) of at least ``steady`` tokens each: the shortest, of equals the
-    first, gives way to the longer of its neighbours until none is left that is too short.
+    """Return runs (label, number of tokens) of at least ``steady`` tokens each.
 
-    In n log n, as a day of a camera that hardly moves may change its label at any token.
+    The shortest run (of equal ones the first) is merged into the longer of its neighbours until
+    none is too short. This takes O(n log n), because the labels of a nearly static camera may
+    change at any token of a day.
     """
     starts = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
     names = labels[starts[:-1]].tolist()
@@ -225,7 +233,7 @@ def steadied(labels: IndexArray, steady: int) -> list[tuple[int, int]]:
     while waiting:
         count, at = heappop(waiting)
         if counts[at] != count:
-            continue  # it has grown or is gone
+            continue  # the run has grown or was merged
         near = [i for i in (before[at], after[at]) if i >= 0]
         if not near:
             break
@@ -233,7 +241,7 @@ def steadied(labels: IndexArray, steady: int) -> list[tuple[int, int]]:
         for i in near:
             if names[i] != names[at]:
                 continue
-            # The left one of two takes the other in, so that the first of equals stays first.
+            # The left run keeps its index, which decides between runs of equal length.
             left, right = (i, at) if i == before[at] else (at, i)
             counts[left] += counts[right]
             counts[right] = 0
@@ -249,7 +257,8 @@ def steadied(labels: IndexArray, steady: int) -> list[tuple[int, int]]:
 def _pieces(
     run: Run, labels: IndexArray, peaks: IndexArray, joined: set[int], min_duration: float
 ) -> list[Stretch]:
-    """Segments between changes of label and peaks, shots of at least ``min_duration`` seconds."""
+    """Return the segments between label changes and peaks; shots last at least ``min_duration``
+    seconds."""
     starts = {0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), *peaks.tolist()}
     pieces = [
         Stretch(first, stop, int(labels[first]), int(labels[first]) in joined)

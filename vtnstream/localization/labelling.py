@@ -1,4 +1,4 @@
-"""Which labels are on at each token of a gap-free run: argmax, Viterbi, hysteresis."""
+"""Choose the labels of each token of a gap-free run: argmax, threshold, Viterbi or hysteresis."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from vtnstream.localization.viterbi import viterbi, viterbi_on_off
 from vtnstream.types import FloatArray, IndexArray
 
 UNLABELLED = -1
-"""Index of tokens at which no label is on."""
+"""Index of tokens without a label."""
 
 MULTI_LABEL_THRESHOLD = 0.5
-"""Threshold of multi-label scores where the options name none."""
+"""Default threshold of multi-label scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Scores at which a label starts (``onset``) and stops (below ``offset``)."""
+    """Scores at which a label starts (``onset``) and below which it stops (``offset``)."""
 
     onset: float
     offset: float
 
     @classmethod
     def of(cls, options: TimelineConfig, *, default: float) -> Levels:
-        """Levels from the options: ``onset`` and ``offset`` where given, each standing in
-        for the other together with ``threshold``; without either, the threshold alone."""
+        """Return the levels that the options define.
+
+        If only one of ``onset`` and ``offset`` is given, the other follows from it and
+        ``threshold``; without either, both equal the threshold.
+        """
         threshold = default if options.threshold is None else options.threshold
         if options.onset is not None:
             offset = options.offset
@@ -46,14 +49,14 @@ class Levels:
 
 
 def single_label(scores: FloatArray, options: TimelineConfig, fallback: int) -> IndexArray:
-    """One label for each token.
+    """Return one label for each token.
 
-    Viterbi where the options give a cost; hysteresis where they give an onset or offset;
-    else the highest score. Tokens at which no label reaches its level get ``fallback``.
+    Hysteresis is used if the options give an onset or offset, else Viterbi if they give a cost,
+    else argmax. Tokens at which no label reaches its level get ``fallback``.
 
     Args:
         scores: (n, K) probabilities.
-        options: how to choose.
+        options: labelling options.
         fallback: index of ``background``, or :data:`UNLABELLED`.
 
     Returns:
@@ -73,8 +76,11 @@ def single_label(scores: FloatArray, options: TimelineConfig, fallback: int) -> 
 
 
 def _hysteresis(scores: FloatArray, levels: Levels, fallback: int) -> IndexArray:
-    """A label starts where its score is the highest and reaches the onset, and goes on while
-    it reaches the offset, unless another label starts."""
+    """Return (n,) labels by hysteresis.
+
+    A label starts where its score is the highest and reaches the onset. It continues while it
+    reaches the offset and no other label starts.
+    """
     leaders = scores.argmax(axis=1)
     leading = np.take_along_axis(scores, leaders[:, None], axis=1)[:, 0]
     starts = leading >= np.float32(levels.onset)
@@ -92,9 +98,10 @@ def _hysteresis(scores: FloatArray, levels: Levels, fallback: int) -> IndexArray
 
 
 def multi_label(scores: FloatArray, options: TimelineConfig) -> NDArray[np.bool_]:
-    """(n, K) bool: which labels are on, each judged alone.
+    """Return (n, K) bool: which labels are on, independently of each other.
 
-    Viterbi between on and off where the options give a cost, else hysteresis or threshold.
+    Viterbi between on and off is used if the options give a cost, else hysteresis or the
+    threshold.
     """
     levels = Levels.of(options, default=MULTI_LABEL_THRESHOLD)
     if options.viterbi is None:

@@ -1,4 +1,4 @@
-"""The moments a curve of attention is about: its peaks, apart from each other."""
+"""Find the moments with the most attention: peaks at a minimum distance."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from vtnstream.types import FloatArray, Moment, TokenTimes
 def top_moments(
     times: TokenTimes, weights: FloatArray, multiples: FloatArray, *, count: int
 ) -> list[Moment]:
-    """The tokens with most attention, strongest first, none within a fortieth of the video of
-    a stronger one.
+    """Return the tokens with the most attention, strongest first.
+
+    Each is at least a fortieth of the video away from every stronger one.
 
     Args:
         times: N tokens.
         weights: (N,) shares of attention.
-        multiples: (N,) the same relative to their mean, by which they are ranked.
-        count: how many, at most.
+        multiples: (N,) the same relative to their mean; they determine the order.
+        count: maximum number of moments.
     """
     apart = float(times.end_seconds[-1] - times.start_seconds[0]) / 40
     middles = (times.start_seconds + times.end_seconds) / 2

@@ -1,4 +1,4 @@
-"""Non-maximum suppression of segments in time, one class at a time."""
+"""Non-maximum suppression of segments in time, for each class separately."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Suppressor = Callable[
     [NDArray[np.float64], NDArray[np.float64], float],
     tuple[NDArray[np.int64], NDArray[np.float64]],
 ]
-"""``suppress(spans (n, 2), scores (n,), threshold)`` -> kept positions, best first, and
-their scores."""
+"""Function ``suppress(spans (n, 2), scores (n,), threshold)`` that returns kept positions, best
+first, and their scores."""
 
 
 def suppress(
@@ -28,15 +28,15 @@ def suppress(
         segments: in any order.
         method: ``none``, ``hard`` or ``soft``.
         threshold: tIoU above which two segments overlap.
-        min_score: segments whose score was lowered below this are dropped.
+        min_score: segments whose reduced score is below this are dropped.
 
     Returns:
-        The segments that are left, sorted by start, end, label; ``soft`` lowers scores.
+        The remaining segments, sorted by start, end and label; ``soft`` reduces their scores.
 
     Raises:
-        UsageError: no such method.
+        UsageError: the method is unknown.
     """
-    chosen = None if method == "none" else lookup(SUPPRESSORS, method, "nms")
+    chosen = None if method == "none" else lookup(_SUPPRESSORS, method, "nms")
     groups: dict[tuple[str | None, str], list[Segment]] = defaultdict(list)
     for segment in segments:
         groups[segment.track, segment.label].append(segment)
@@ -54,11 +54,14 @@ def suppress(
     return sorted(kept, key=lambda s: (s.start, s.end, s.label, s.track or ""))
 
 
-def hard_nms(
+def _hard_nms(
     spans: NDArray[np.float64], scores: NDArray[np.float64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Keep the best segment, drop all that overlap it by more than ``threshold`` tIoU, go on
-    with the best of the rest. Of equal scores the first wins."""
+    """Keep the best span, drop all that overlap it by more than ``threshold`` tIoU, and repeat with
+    the rest.
+
+    Of equal scores the first wins.
+    """
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while len(order):
@@ -69,10 +72,10 @@ def hard_nms(
     return places, scores[places]
 
 
-def soft_nms(
+def _soft_nms(
     spans: NDArray[np.float64], scores: NDArray[np.float64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Keep all, but multiply the score of whatever overlaps a better segment by more than
+    """Keep all spans, but multiply the score of each that overlaps a better one by more than
     ``threshold`` by ``1 - tIoU`` (linear soft-NMS: Bodla et al., ICCV 2017)."""
     lowered = scores.astype(np.float64, copy=True)
     left = np.arange(len(scores))
@@ -87,11 +90,11 @@ def soft_nms(
     return places, lowered[places]
 
 
-SUPPRESSORS: Mapping[str, Suppressor] = {"hard": hard_nms, "soft": soft_nms}
+_SUPPRESSORS: Mapping[str, Suppressor] = {"hard": _hard_nms, "soft": _soft_nms}
 
 
 def _overlaps(span: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) tIoU of one span with n others; 0 for empty spans."""
+    """Return the (n,) tIoU of one span with n others; 0 for empty spans."""
     starts, ends = others[:, 0], others[:, 1]
     shared = np.maximum(0.0, np.minimum(span[1], ends) - np.maximum(span[0], starts))
     union = (span[1] - span[0]) + (ends - starts) - shared

@@ -1,7 +1,7 @@
-"""Evidence for one query over time to ranked segments: peaks, each down to half its height.
+"""Convert the evidence for a query over time to ranked segments: peaks down to half their height.
 
-Evidence is a log-odds: 0 is the floor at which a query counts as present, and
-``1 / (1 + exp(-evidence))`` is the match that people see.
+Evidence is a log-odds. At 0 the query counts as present; ``1 / (1 + exp(-evidence))`` is the
+match shown to users.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _HALF = 0.5
 """Share of the height above the video's median at which a segment ends."""
 
 _CLOSE = 1.0
-"""Evidence below a peak that still counts as the same."""
+"""Difference in log-odds from the peak within which presence alone extends a segment."""
 
 _SAFE = 30.0
-"""Evidence beyond which a match is 0 or 1 in float32."""
+"""Log-odds beyond which a match is 0 or 1 in float32."""
 
 
 def match_of(evidence: FloatArray) -> FloatArray:
-    """Log-odds to matches between 0 and 1, the same shape, float32."""
+    """Convert log-odds to matches between 0 and 1, float32 of the same shape."""
     clipped = np.clip(evidence, -_SAFE, _SAFE).astype(np.float64)
     return (1 / (1 + np.exp(-clipped))).astype(np.float32)
 
 
 def evidence_of(match: float) -> float:
-    """The log-odds of a match; 0 and 1 are taken as the ends of the scale."""
+    """Return the log-odds of a match; 0 and 1 give the ends of the range."""
     if match <= 0:
         return -_SAFE
     return _SAFE if match >= 1 else float(np.log(match / (1 - match)))
@@ -40,12 +40,12 @@ def evidence_of(match: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What speaks for one query at each of N tokens.
+    """Evidence for one query at each of N tokens.
 
     Attributes:
-        presence: (N,) float32 log-odds that the query is shown; decides whether anything is
-            found.
-        shape: (N,) float32 where it stands out within this video; decides where a segment
+        presence: (N,) float32 log-odds that the query is visible; decides whether there is a
+            segment.
+        shape: (N,) float32 evidence relative to the rest of the video; decides where a segment
             starts and ends.
         times: the N tokens.
     """
@@ -55,7 +55,7 @@ class Evidence:
     times: TokenTimes
 
     def smoothed(self, seconds: float) -> Evidence:
-        """The mean over a window of ``seconds``, never across a gap."""
+        """Return the evidence smoothed over a window of ``seconds``, never across a gap."""
         size = smoothing_size(self.times, seconds)
         if size <= 1:
             return self
@@ -69,18 +69,19 @@ class Evidence:
 
 
 def find_segments(evidence: Evidence, label: str, config: SearchConfig) -> tuple[Segment, ...]:
-    """The segments of a query, best first, each with its rank from 1; none where it is absent.
+    """Return the segments of a query, best first, with ranks from 1; none if the query is absent.
 
-    A segment begins at a peak of ``presence`` that reaches ``config.min_score`` and goes on to
-    both sides while ``shape`` stays above half of its height over the video's median, or
-    ``presence`` stays close to the peak. It never crosses a gap. What touches a better segment
-    is its slope and no segment of its own. Segments are ranked by the match inside minus the
-    match around them.
+    A segment begins at a peak of ``presence`` that reaches ``config.min_score``. It extends to
+    both sides while ``shape`` stays above half its height over the video's median, or
+    ``presence`` stays close to the peak, and never crosses a gap. A peak next to a better
+    segment is a slope of that segment and gives none. Segments shorter than
+    ``config.min_duration`` are dropped unless they cover their gap-free run. Segments are ranked
+    by the difference between the match inside and around them.
 
     Args:
         evidence: before smoothing.
-        label: name of the segments.
-        config: number of segments, lowest match, smoothing, shortest segment.
+        label: label of the segments.
+        config: number of segments, lowest match, smoothing, minimum duration.
 
     Returns:
         At most ``config.max_segments``; their score is the match at the peak.
@@ -111,7 +112,7 @@ def find_segments(evidence: Evidence, label: str, config: SearchConfig) -> tuple
         if end - start < config.min_duration - TIME_TOLERANCE and stop - first < np.ptp(runs[peak]):
             continue
         inside = float(matches[first:stop].mean())
-        contrast = inside - _around(matches, first, stop)
+        contrast = inside - _mean_around(matches, first, stop)
         found.append((contrast, Segment(start, end, label, float(matches[peak]))))
     found.sort(key=lambda item: -item[0])
     ranked = (segment for _, segment in found[: config.max_segments])
@@ -121,8 +122,11 @@ def find_segments(evidence: Evidence, label: str, config: SearchConfig) -> tuple
 def _extent(
     evidence: Evidence, free: np.ndarray, peak: int, median: float, first: int, stop: int
 ) -> tuple[int, int]:
-    """Tokens around ``peak`` within ``[first, stop)`` that stay above half its height, or close
-    to its presence, and belong to no better segment."""
+    """Return the range of tokens around ``peak`` within ``[first, stop)`` that belong to its
+    segment.
+
+    They stay above half its height, or close to its presence, and belong to no better segment.
+    """
     shape, presence = evidence.shape, evidence.presence
     lowest = median + _HALF * (float(shape[peak]) - median)
     high = shape[first:stop] >= lowest
@@ -135,8 +139,9 @@ def _extent(
     return int(first) + before, int(first) + after
 
 
-def _around(matches: FloatArray, first: int, stop: int) -> float:
-    """Mean match in as many tokens before and after as the segment has; 0 where it is all."""
+def _mean_around(matches: FloatArray, first: int, stop: int) -> float:
+    """Return the mean match over one segment length before and after the segment; 0 without
+    neighbours."""
     length = stop - first
     near = np.concatenate([matches[max(0, first - length) : first], matches[stop : stop + length]])
     return float(near.mean()) if len(near) else 0.0
@@ -145,12 +150,12 @@ def _around(matches: FloatArray, first: int, stop: int) -> float:
 def _seconds(times: TokenTimes, first: int, stop: int) -> tuple[float, float]:
     end = times.end_seconds[stop - 1]
     if stop < len(times) and abs(times.start_seconds[stop] - end) <= TIME_TOLERANCE:
-        end = times.start_seconds[stop]  # neighbouring segments share their boundary exactly
+        end = times.start_seconds[stop]  # adjacent segments share their boundary exactly
     return float(times.start_seconds[first]), float(end)
 
 
 def smoothing_size(times: TokenTimes, seconds: float) -> int:
-    """Tokens that a window of ``seconds`` spans, by the median step; at least 1."""
+    """Return the number of tokens in a window of ``seconds``, by the median step; at least 1."""
     if len(times) < 2:
         return 1
     step = float(np.median(np.diff(times.start_seconds)))

@@ -1,4 +1,4 @@
-"""Gap-free runs of tokens: nothing in this room looks or labels across a gap."""
+"""Gap-free runs of tokens. No function of this package smooths or labels across a gap."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ import numpy as np
 from vtnstream.types import FloatArray, SecondsArray, TokenTimes
 
 TIME_TOLERANCE = 1e-6
-"""Seconds by which two times may differ through rounding and still be the same time."""
+"""Difference in seconds that rounding may cause between equal times."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """n tokens that follow each other without a gap.
+    """The n tokens of a gap-free run.
 
     Attributes:
         scores: (n, K) float32 view of the timeline.
-        edges: (n + 1,) seconds; token i spans ``[edges[i], edges[i + 1])``, so that
-            neighbouring segments share their boundary exactly.
+        edges: (n + 1,) seconds; token i spans ``[edges[i], edges[i + 1])``, so that adjacent
+            segments share their boundary exactly.
     """
 
     scores: FloatArray
     edges: SecondsArray
 
     def duration(self, first: int, stop: int) -> float:
-        """Seconds of the tokens ``[first, stop)``."""
+        """Return the duration in seconds of the tokens ``[first, stop)``."""
         return float(self.edges[stop] - self.edges[first])
 
     def total(self, label: int, first: int, stop: int) -> float:
-        """Sum of a label's probabilities over the tokens ``[first, stop)``."""
+        """Return the sum of a label's probabilities over the tokens ``[first, stop)``."""
         return float(self.scores[first:stop, label].sum(dtype=np.float64))
 
 
 def gap_free_runs(times: TokenTimes) -> list[slice]:
-    """Cut tokens at gaps: where an index of the sampling grid is missing, or a token ends
-    before the next one starts."""
+    """Split tokens at gaps.
+
+    A gap is a missing index of the sampling grid, or a token that ends before the next one
+    starts.
+    """
     count = len(times)
     if not count:
         return []
@@ -48,7 +51,7 @@ def gap_free_runs(times: TokenTimes) -> list[slice]:
 
 
 def split_runs(scores: FloatArray, times: TokenTimes) -> list[Run]:
-    """The gap-free runs of (N, K) scores, as views."""
+    """Return the gap-free runs of (N, K) scores, as views."""
     return [
         Run(
             scores[part],

@@ -1,12 +1,12 @@
-"""Scores per token to labelled segments in seconds of the source.
+"""Convert scores per token to labelled segments in seconds of the source.
 
-Split into gap-free runs -> smoothing -> Viterbi, hysteresis, threshold or argmax -> equal
-labels joined across small interruptions -> minimum duration -> suppression of overlaps.
-Joining comes before the minimum duration, so that pieces of one segment are not dropped one
-by one (as in pyannote's ``Binarize``).
+The steps are: split into gap-free runs; smoothing; Viterbi, hysteresis, threshold or argmax;
+joining of equal labels across short interruptions; minimum duration; suppression of overlaps.
+Joining precedes the minimum duration, so that the parts of one segment are not dropped one by
+one (as in pyannote's ``Binarize``).
 
-Memory beside the scores: one further array of their size when smoothing, 1/32 of it for
-Viterbi, 1/4 of it for multi-label scores.
+Memory in addition to the scores: one array of their size for smoothing, 1/32 of it for Viterbi,
+1/4 of it for multi-label scores.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vtnstream.localization.spans import join_close, on_spans, spans_of
 from vtnstream.types import ScoreTimeline, Segment
 
 _SHORTEST = 2 * TIME_TOLERANCE
-"""Seconds: tokens no longer than rounding never make a segment of their own."""
+"""Minimum duration in seconds: tokens within rounding errors make no segment of their own."""
 
 
 def to_segments(timeline: ScoreTimeline, options: TimelineConfig) -> tuple[Segment, ...]:
@@ -39,18 +39,18 @@ def to_segments(timeline: ScoreTimeline, options: TimelineConfig) -> tuple[Segme
 
     Single-label segments are disjoint and share their boundaries exactly; with
     ``options.background`` and no threshold or minimum duration they cover every token.
-    Multi-label segments of different labels overlap freely. No segment crosses a gap or has
-    zero length; its score is the mean of its tokens' (smoothed) probabilities of its label.
+    Multi-label segments of different labels may overlap. No segment crosses a gap or has zero
+    length. The score of a segment is the mean smoothed probability of its label.
 
     Args:
         timeline: (N, K) scores and their tokens.
         options: smoothing, labelling, durations, suppression.
 
     Returns:
-        Segments sorted by start, end and label, with ``track`` of the timeline.
+        Segments sorted by start, end and label, with the timeline's ``track``.
 
     Raises:
-        UsageError: an option names what does not exist.
+        UsageError: the name of a smoothing or suppression method is unknown.
     """
     if not timeline.scores.size:
         return ()
@@ -64,7 +64,7 @@ def to_segments(timeline: ScoreTimeline, options: TimelineConfig) -> tuple[Segme
 
 
 def cut_run(run: Run, timeline: ScoreTimeline, options: TimelineConfig) -> list[Segment]:
-    """Segments of one gap-free run of smoothed scores, before overlaps are suppressed."""
+    """Return the segments of one gap-free run of smoothed scores, before suppression."""
     cut = _multi_label if timeline.multi_label else _single_label
     return cut(run, timeline, options)
 
@@ -78,7 +78,7 @@ def _single_label(run: Run, timeline: ScoreTimeline, options: TimelineConfig) ->
     if options.merge_gap:
         spans = join_close(run, spans, options.merge_gap, never)
     spans = absorb_short(run, spans, shortest)
-    if options.merge_gap:  # interruptions may have shrunk
+    if options.merge_gap:  # interruptions may be shorter now
         spans = join_close(run, spans, options.merge_gap, never)
     hidden = {UNLABELLED} if options.background else never
     return [
@@ -108,8 +108,11 @@ def _multi_label(run: Run, timeline: ScoreTimeline, options: TimelineConfig) -> 
 def _proposals(
     run: Run, on: NDArray[np.bool_], label: int, options: TimelineConfig
 ) -> list[NDArray[np.bool_]]:
-    """Where a label is on; with suppression also where it reaches higher thresholds, .1
-    apart: one extent for each, of which the best are kept."""
+    """Return the masks of tokens at which a label is on, each (n,).
+
+    With suppression there is a further mask for each higher threshold in steps of 0.1;
+    suppression keeps the best of the resulting extents.
+    """
     masks = [on[:, label]]
     if options.nms != "none":
         base = Levels.of(options, default=MULTI_LABEL_THRESHOLD).onset

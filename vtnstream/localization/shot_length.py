@@ -1,5 +1,4 @@
-"""A minimum length of shots: a shorter one joins a neighbour, and the boundary between them is
-gone."""
+"""Enforce a minimum length of shots: a shorter shot is merged into a neighbour."""
 
 from __future__ import annotations
 
@@ -9,12 +8,18 @@ from dataclasses import dataclass
 from vtnstream.localization.runs import TIME_TOLERANCE
 
 Duration = Callable[[int, int], float]
-"""Seconds of the tokens ``[first, stop)``."""
+"""Function that returns the seconds of the tokens ``[first, stop)``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Tokens ``[first, stop)`` of one label; ``transition`` is a gradual one between shots."""
+    """The tokens ``[first, stop)``, which have one label.
+
+    Attributes:
+        first, stop: range of tokens.
+        label: label of the tokens.
+        transition: whether they are a gradual transition between shots.
+    """
 
     first: int
     stop: int
@@ -23,16 +28,16 @@ class Stretch:
 
 
 def merge_short(stretches: list[Stretch], min_duration: float, duration: Duration) -> list[Stretch]:
-    """Join shots shorter than ``min_duration`` to a neighbour, the earliest first.
+    """Merge shots shorter than ``min_duration`` into a neighbour, the earliest first.
 
-    A short shot joins the one before it across a cut, else the one after it across a cut, else
-    the one beyond the transition before (or after) it, which goes with it. What is joined has
-    the label of its longest shot. Transitions may be shorter than ``min_duration``.
+    A short shot is merged with the previous one across a cut, else with the next one across a
+    cut, else with the one beyond the previous (or next) transition, which is merged as well. The
+    result has the label of its longest shot. Transitions may be shorter than ``min_duration``.
 
     Args:
         stretches: in order, covering a run.
         min_duration: seconds.
-        duration: of tokens.
+        duration: returns the seconds of a range of tokens.
     """
     found = list(stretches)
     place = 0
@@ -50,8 +55,8 @@ def merge_short(stretches: list[Stretch], min_duration: float, duration: Duratio
 
 
 def _partners(found: list[Stretch], place: int) -> tuple[int, int] | None:
-    """Places ``[first, stop)`` to join with the short shot at ``place``; None where it is all
-    there is."""
+    """Return the places ``[first, stop)`` to merge with the short shot at ``place``; None without
+    neighbours."""
     last = len(found) - 1
     if place > 0 and not found[place - 1].transition:
         return place - 1, place + 1

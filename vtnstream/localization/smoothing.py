@@ -1,4 +1,4 @@
-"""Smoothing of scores over time, within gap-free runs only."""
+"""Smooth scores over time, within gap-free runs only."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from vtnstream.registry import lookup
 from vtnstream.types import FloatArray, ScoreTimeline
 
 Smoother = Callable[[FloatArray, int, FloatArray], None]
-"""``smoother(scores (n, K), size, out (n, K))``; ``out`` never overlaps ``scores``."""
+"""Function ``smoother(scores (n, K), size, out (n, K))``; ``out`` never overlaps ``scores``."""
 
 _BLOCK_NUMBERS = 1 << 17
-"""Numbers worked on at a time: stays in the processor's cache, and small beside (n, K)."""
+"""Numbers processed at a time: they fit into the processor's cache."""
 
 _NETWORK_LIMIT = 11
-"""Largest median by compare-and-exchange of whole arrays; beyond, partitioning is faster."""
+"""Largest window of the median by compare-and-exchange of arrays; beyond it, partitioning is
+faster."""
 
 
 def smooth(timeline: ScoreTimeline, name: str, size: int) -> ScoreTimeline:
-    """Smooth each gap-free run over ``size`` tokens (the next odd number, so that the window
-    is centred); at both ends a run is reflected. ``none`` returns ``timeline`` itself.
+    """Smooth each gap-free run over ``size`` tokens, or the next odd number.
 
-    Rows of single-label scores are scaled to sum to 1 again. Uses one further (N, K) array.
+    The ends of a run are reflected. Rows of single-label scores are normalised to sum to 1
+    again. ``none`` returns ``timeline`` itself; other methods use one further (N, K) array.
 
     Raises:
-        UsageError: no smoother of that name.
+        UsageError: the name of the method is unknown.
     """
     if name == "none" or size <= 1:
         return timeline
@@ -42,7 +43,8 @@ def smooth(timeline: ScoreTimeline, name: str, size: int) -> ScoreTimeline:
 
 
 def median(scores: FloatArray, size: int, out: FloatArray) -> None:
-    """Median of each label over a centred window: removes flicker and keeps boundaries."""
+    """Compute the median of each label over a centred window: flicker is removed, boundaries
+    remain."""
     size |= 1
     by_network = size <= _NETWORK_LIMIT
     numbers = _BLOCK_NUMBERS if by_network else 4 * _BLOCK_NUMBERS // size
@@ -58,8 +60,11 @@ def median(scores: FloatArray, size: int, out: FloatArray) -> None:
 
 
 def gaussian(scores: FloatArray, size: int, out: FloatArray) -> None:
-    """Weighted mean over a centred window; the standard deviation is a quarter of ``size``
-    tokens, so that the window reaches two of them to each side."""
+    """Compute a weighted mean over a centred window.
+
+    The standard deviation is a quarter of ``size`` tokens, so that the window covers two
+    standard deviations on each side.
+    """
     offsets = np.arange(size | 1) - (size | 1) // 2
     weights = np.exp(-0.5 * (offsets / (size / 4)) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)
@@ -74,8 +79,11 @@ SMOOTHERS: Mapping[str, Smoother] = {"median": median, "gaussian": gaussian}
 
 
 def _blocks(scores: FloatArray, size: int, numbers: int) -> Iterator[tuple[slice, FloatArray]]:
-    """Slices of the rows with about ``numbers`` scores, each with its rows and ``size // 2``
-    more on both sides, reflected at the ends of the run (``d c b a | a b c d | d c b a``)."""
+    """Yield slices of rows with about ``numbers`` scores, each with its padded rows.
+
+    The padding is ``size // 2`` rows on both sides, reflected at the ends of the run (``d c b a
+    | a b c d | d c b a``).
+    """
     count, num_labels = scores.shape
     reach = size // 2
     rows = max(1, numbers // max(1, num_labels))
@@ -86,8 +94,10 @@ def _blocks(scores: FloatArray, size: int, numbers: int) -> Iterator[tuple[slice
 
 
 def _network_median(arrays: list[FloatArray]) -> FloatArray:
-    """Median of an odd number of arrays, element by element: a bubble sort of whole arrays
-    that stops when the upper half has risen past the middle."""
+    """Return the elementwise median of an odd number of arrays.
+
+    It is a bubble sort of whole arrays that stops when the upper half is in place.
+    """
     arrays = list(arrays)
     for last in range(len(arrays) - 1, len(arrays) // 2 - 1, -1):
         for i in range(last):
@@ -98,8 +108,11 @@ def _network_median(arrays: list[FloatArray]) -> FloatArray:
 
 
 def _normalize_rows(scores: FloatArray, raw: FloatArray) -> None:
-    """Scale rows to sum to 1. A median may leave nothing of a row (three tokens of three
-    labels): such a row keeps its ``raw`` scores."""
+    """Scale rows in place to sum to 1.
+
+    A row that the median made zero (three tokens of three labels) is replaced by its ``raw``
+    scores.
+    """
     sums = scores.sum(axis=1)
     empty = sums <= 0
     scores[empty] = raw[empty]

@@ -1,5 +1,7 @@
-"""Spans of tokens within a gap-free run, and joining those that belong together. Here a span
-still counts in tokens; seconds come from the run's edges."""
+"""Spans of tokens within a gap-free run, and joining of those with equal labels.
+
+A span is measured in tokens; the run's edges give the seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from vtnstream.types import IndexArray
 
 @dataclass(slots=True)
 class Span:
-    """Tokens ``[first, stop)`` of one label; ``total`` is the sum of its probabilities."""
+    """The tokens ``[first, stop)``, which have one label; ``total`` is the sum of its
+    probabilities."""
 
     first: int
     stop: int
@@ -25,12 +28,17 @@ class Span:
 
     @property
     def score(self) -> float:
-        """Mean probability of the label, 0 for unlabelled spans."""
+        """Mean probability of the label; 0 for unlabelled spans."""
         return 0.0 if self.label == UNLABELLED else self.total / (self.stop - self.first)
 
 
 def spans_of(run: Run, labels: IndexArray) -> list[Span]:
-    """Stretches of equal labels, which cover the run without overlap."""
+    """Return the spans of equal labels, which cover the run without overlap.
+
+    Args:
+        run: n tokens.
+        labels: (n,) labels.
+    """
     count = len(labels)
     starts = np.concatenate([[0], np.flatnonzero(np.diff(labels)) + 1])
     chosen = np.take_along_axis(run.scores, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
@@ -43,12 +51,13 @@ def spans_of(run: Run, labels: IndexArray) -> list[Span]:
 
 
 def join_close(run: Run, spans: list[Span], merge_gap: float, never: Collection[int]) -> list[Span]:
-    """Make one span of equal labels at most ``merge_gap`` seconds apart; whatever lies
-    between them gives way. From left to right, so that of two labels that alternate the
-    first wins.
+    """Join spans of equal labels at most ``merge_gap`` seconds apart, replacing the spans between
+    them.
+
+    Joining goes from the start to the end, so that the first of two alternating labels remains.
 
     Args:
-        run: the run the spans cover.
+        run: the run that the spans cover.
         spans: in order, without overlap.
         merge_gap: seconds.
         never: labels that are not joined (background, unlabelled).
@@ -74,11 +83,13 @@ def join_close(run: Run, spans: list[Span], merge_gap: float, never: Collection[
 def on_spans(
     run: Run, on: NDArray[np.bool_], merge_gap: float, min_duration: float
 ) -> tuple[IndexArray, IndexArray]:
-    """Where one label of multi-label scores is on: joined across at most ``merge_gap``
-    seconds, then only what lasts ``min_duration``.
+    """Return the spans in which one label of multi-label scores is on.
+
+    Spans at most ``merge_gap`` seconds apart are joined; then those shorter than
+    ``min_duration`` are dropped.
 
     Args:
-        run: the run.
+        run: n tokens.
         on: (n,) bool.
         merge_gap: seconds.
         min_duration: seconds.

@@ -1,9 +1,10 @@
-"""Segments of a timeline that is not finished: each is said once it can no longer change.
+"""Cut a growing timeline: each segment is emitted once it can no longer change.
 
-Scores come in as they become final. What :func:`~vtnstream.localization.segments.to_segments`
-would make of the whole timeline is known up to an anchor: a boundary of two spans that are both
-longer than anything that is joined or dropped. Nothing on one side of it depends on the other
-side, so that the segments before it are told and their scores forgotten.
+Scores arrive when they are final. The segments that
+:func:`~vtnstream.localization.segments.to_segments` would give for the whole timeline are known
+up to an anchor: a boundary between two spans that are both longer than anything that is joined
+or dropped. Neither side of an anchor depends on the other, so that the segments before it are
+emitted and their scores discarded.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from vtnstream.localization.spans import spans_of
 from vtnstream.types import FloatArray, ScoreTimeline, Segment, TokenTimes
 
 MOST_TOKENS = 1 << 16
-"""Tokens that are held at most: a segment of more (nine hours at 2 tokens/s) is told in
-parts."""
+"""Maximum number of stored tokens (nine hours at 2 tokens/s); longer segments come in parts."""
 
 
 def check_options(options: TimelineConfig) -> None:
-    """Raises:
-    UsageError: an option looks at the whole timeline.
+    """Check that the options can be applied to a growing timeline.
+
+    Raises:
+        UsageError: an option needs the whole timeline.
     """
     whole = {"--viterbi": options.viterbi is not None, "--nms": options.nms != "none"}
     for flag, given in whole.items():
@@ -39,21 +41,21 @@ def check_options(options: TimelineConfig) -> None:
 
 
 def smoothing_reach(options: TimelineConfig) -> int:
-    """Tokens to each side that a smoothed score depends on."""
+    """Return the number of tokens on each side that a smoothed score depends on."""
     return 0 if options.smoothing == "none" else (options.smoothing_size | 1) // 2
 
 
 class SegmentStream:
-    """Cuts a growing timeline; what it says altogether is what ``to_segments`` says of all.
+    """Cuts a growing timeline; its segments equal those of ``to_segments`` for the whole timeline.
 
     Args:
         labels: K names.
-        multi_label: the scores are.
-        options: how to cut.
+        multi_label: whether the scores are multi-label.
+        options: localization options.
         track: ``dense`` or ``sliding``.
 
     Raises:
-        UsageError: an option looks at the whole timeline.
+        UsageError: an option needs the whole timeline.
     """
 
     def __init__(
@@ -66,51 +68,52 @@ class SegmentStream:
         self._lasting = max(options.min_duration, options.merge_gap) + 4 * TIME_TOLERANCE
         empty = np.empty((0, len(labels)), np.float32)
         self._held = ScoreTimeline(empty, TokenTimes.empty(), labels, multi_label, track)
-        self._told = 0  # leading rows whose segments are told: there for smoothing alone
+        self._num_emitted = 0  # leading rows kept for smoothing only: their segments were emitted
 
     def push(self, scores: FloatArray, times: TokenTimes) -> tuple[Segment, ...]:
-        """The next tokens.
+        """Add the next tokens.
 
         Args:
-            scores: (n, K), which will not change any more.
-            times: of the n tokens.
+            scores: (n, K) final scores.
+            times: the n tokens.
 
         Returns:
-            segments that are certain now, in order.
+            The segments that became certain, in order.
         """
         self._held = _joined(self._held, scores, times)
         found: list[Segment] = []
         runs = gap_free_runs(self._held.times)
         for run in runs[:-1]:
-            found += self._cut(self._part(run), max(self._told - run.start, 0))
+            found += self._cut(self._part(run), max(self._num_emitted - run.start, 0))
         if len(runs) > 1:
-            self._forget(runs[-1].start, 0)
+            self._discard_before(runs[-1].start, 0)
         anchor = self._anchor()
         if anchor:
             smoothed = smooth(self._held, self._options.smoothing, self._options.smoothing_size)
-            part = slice(self._told, self._told + anchor)
+            part = slice(self._num_emitted, self._num_emitted + anchor)
             found += self._segments(_slice(smoothed, part))
-            told = self._told + anchor
-            self._forget(max(told - self._reach, 0), min(told, self._reach))
+            emitted = self._num_emitted + anchor
+            self._discard_before(max(emitted - self._reach, 0), min(emitted, self._reach))
         return tuple(found)
 
     def pending(self, scores: FloatArray, times: TokenTimes) -> tuple[Segment, ...]:
-        """What follows the segments told so far, if the timeline ended after these tokens.
+        """Return the segments after those emitted so far if the timeline ended after these tokens.
 
         Args:
-            scores, times: of tokens that may still change.
+            scores: (n, K) scores that may still change.
+            times: the n tokens.
         """
         whole = _joined(self._held, scores, times)
         found: list[Segment] = []
         for run in gap_free_runs(whole.times):
-            if run.stop > self._told:
-                found += self._cut(_slice(whole, run), max(self._told - run.start, 0))
+            if run.stop > self._num_emitted:
+                found += self._cut(_slice(whole, run), max(self._num_emitted - run.start, 0))
         return tuple(found)
 
-    def _cut(self, run: ScoreTimeline, told: int) -> list[Segment]:
-        """Segments of a whole gap-free run, without its first ``told`` rows."""
+    def _cut(self, run: ScoreTimeline, emitted: int) -> list[Segment]:
+        """Return the segments of a whole gap-free run without its first ``emitted`` rows."""
         smoothed = smooth(run, self._options.smoothing, self._options.smoothing_size)
-        return self._segments(_slice(smoothed, slice(told, None)))
+        return self._segments(_slice(smoothed, slice(emitted, None)))
 
     def _segments(self, part: ScoreTimeline) -> list[Segment]:
         if not len(part.times):
@@ -122,22 +125,22 @@ class SegmentStream:
     def _part(self, rows: slice) -> ScoreTimeline:
         return _slice(self._held, rows)
 
-    def _forget(self, rows: int, told: int) -> None:
+    def _discard_before(self, rows: int, emitted: int) -> None:
         kept = self._part(slice(rows, None))
-        self._held = replace(kept, scores=kept.scores.copy())  # lets the rest go
-        self._told = told
+        self._held = replace(kept, scores=kept.scores.copy())  # the copy frees the other rows
+        self._num_emitted = emitted
 
     def _anchor(self) -> int:
-        """Rows after the told ones that what follows cannot touch any more."""
+        """Return the number of rows after the emitted ones that later tokens cannot change."""
         settled = len(self._held.times) - self._reach
-        if settled <= self._told:
+        if settled <= self._num_emitted:
             return 0
         smoothed = smooth(self._held, self._options.smoothing, self._options.smoothing_size)
-        rows = _run(_slice(smoothed, slice(self._told, settled)))
+        rows = _run(_slice(smoothed, slice(self._num_emitted, settled)))
         find = self._quiet_anchor if self._held.multi_label else self._lasting_anchor
         anchor = find(rows)
         if not anchor and len(self._held.times) > MOST_TOKENS:
-            return settled - self._told
+            return settled - self._num_emitted
         return anchor
 
     def _lasting_anchor(self, run: Run) -> int:
@@ -150,7 +153,8 @@ class SegmentStream:
         return 0
 
     def _quiet_anchor(self, run: Run) -> int:
-        """The end of the last stretch in which no label is on for long enough."""
+        """Return the end of the last span in which no label is on and that is long enough; 0 if
+        none."""
         on = multi_label(run.scores, self._options).any(axis=1)
         stretches = spans_of(run, np.where(on, 0, UNLABELLED))
         for span in reversed(stretches):

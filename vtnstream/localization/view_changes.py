@@ -1,8 +1,8 @@
-"""How much the frames of a video change from one to the next, measured on their thumbnails.
+"""Measure how much consecutive frames of a video differ, on their thumbnails.
 
-A network trained on composed videos is unsure where two shots show one place, and a difference
-of frames is not: it is unsure of flashes, motion and slow transitions instead. The events of a
-timeline (:mod:`vtnstream.localization.events`) are judged by both.
+A network trained on composed videos is unsure about cuts within one scene, which differences of
+frames reveal; differences in turn are ambiguous for flashes, motion and slow transitions. Events
+of a timeline (:mod:`vtnstream.localization.events`) are therefore judged by both.
 
 The content difference and its ratio to its neighbours follow PySceneDetect's ``detect-content``
 and ``detect-adaptive`` (mean absolute difference of hue, saturation and value).
@@ -17,17 +17,17 @@ import numpy as np
 
 from vtnstream.types import FloatArray, SecondsArray
 
-NEIGHBOURS = 2
-"""Frames to each side that a difference is compared with."""
+_NEIGHBOURS = 2
+"""Number of frames on each side with which a difference is compared."""
 _WIDE_SECONDS = 0.25
 _FLASH_SECONDS = 0.2
 _COARSE = 2
-"""Thumbnail places in each direction that one place of a view is averaged from."""
+"""Factor by which thumbnails are reduced in each direction to views."""
 _CONTEXT = 64
 _BLOCK = 1024
 _LEAST_DIFFERENCE = 0.5
 _TOLERANCE = 12.0
-"""Of 255, by which a colour may leave the range between two others through motion and noise."""
+"""Difference, of 255, by which motion and noise may move a colour out of the range between two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,14 +35,14 @@ class ViewChanges:
     """Changes at each of T frames of a gap-free run; differences are of 255.
 
     Attributes:
-        content: (T,) difference from the frame before in hue, saturation and value.
+        content: (T,) difference from the previous frame in hue, saturation and value.
         ratio: (T,) ``content`` over the mean of its neighbours.
         standout: (T,) ``content`` over the largest within a quarter of a second.
-        lasting: (T,) least difference in colour between the frame before and those of the next
-            fifth of a second, and between the frame and those of the fifth before: small at
-            both ends of a flash.
-        step: (T,) difference in colour from the frame before.
-        brightest: (T,) the brightest place of the frame.
+        lasting: (T,) smaller of two colour differences: the least between the previous frame and
+            the frames of the next fifth of a second, and the least between the frame and those of
+            the previous fifth. It is small at both ends of a flash.
+        step: (T,) colour difference from the previous frame.
+        brightest: (T,) highest value in the thumbnail.
         views: (T, P) uint8 coarse colours of the frame.
     """
 
@@ -69,16 +69,16 @@ class ViewChanges:
         )
 
     def between(self, first: int, stop: int, around: int = 4) -> float:
-        """Mean difference, of 255, between the ``around`` frames before ``first`` and those from
-        ``stop`` on; 255 where there are none."""
+        """Return the mean difference, of 255, between the ``around`` frames before ``first`` and
+        those from ``stop`` on; 255 if there are none on one side."""
         before, after = self.views[max(first - around, 0) : first], self.views[stop : stop + around]
         if not len(before) or not len(after):
             return 255.0
         return float(np.abs(before.mean(0) - after.mean(0)).mean())
 
     def foreign(self, first: int, stop: int, around: int = 3) -> float:
-        """Share of places of the frames ``[first, stop)`` whose colours lie outside of what is
-        between those ``around`` frames before and after; 0 where there are none of these."""
+        """Return the share of colours in the frames ``[first, stop)`` that lie outside the range
+        between the ``around`` frames before and after; 0 if there are none on one side."""
         before, after = self.views[max(first - around, 0) : first], self.views[stop : stop + around]
         if not len(before) or not len(after):
             return 0.0
@@ -94,14 +94,14 @@ def measure(
     """Measure the frames of one gap-free run.
 
     Args:
-        blocks: consecutive (n, 3 x rows x columns) thumbnails, T in all, values of 0 to 255.
-        times: (T,) seconds at which the frames start.
+        blocks: consecutive thumbnails (n, 3 x rows x columns), T in all, with values from 0 to 255.
+        times: (T,) start of the frames in seconds.
         grid: rows and columns.
     """
     wide, flash = _reach(times, _WIDE_SECONDS), _reach(times, _FLASH_SECONDS, least=0)
     parts: list[ViewChanges] = []
     held = np.empty((0, 3 * grid[0] * grid[1]), np.float32)
-    begin = 0  # rows of ``held`` that were measured already and are there as context
+    begin = 0  # leading rows of ``held`` that were measured before and serve as context
     for block in blocks:
         held = np.concatenate((held, block))
         if len(held) - begin < _BLOCK:
@@ -114,8 +114,8 @@ def measure(
     return _joined(parts)
 
 
-def _reach(times: SecondsArray, seconds: float, least: int = NEIGHBOURS) -> int:
-    """Frames in so many seconds, by the usual distance of frames."""
+def _reach(times: SecondsArray, seconds: float, least: int = _NEIGHBOURS) -> int:
+    """Return the number of frames in ``seconds``, by the median frame interval."""
     usual = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     return int(np.clip(int(seconds / max(usual, 1e-3) + 1e-6), least, _CONTEXT // 2 - 2))
 
@@ -138,8 +138,12 @@ def _measured(thumbs: FloatArray, grid: tuple[int, int], wide: int, flash: int) 
 
 
 def _content(colours: FloatArray) -> FloatArray:
-    """(T, 3, h, w) RGB of 0 to 255 -> (T,) mean absolute difference of hue (0 to 180),
-    saturation and value (0 to 255) from the frame before."""
+    """Return the (T,) mean absolute difference of hue (0 to 180), saturation and value (0 to 255)
+    from the previous frame.
+
+    Args:
+        colours: (T, 3, h, w) RGB from 0 to 255.
+    """
     found = np.zeros(len(colours), np.float32)
     if len(colours) < 2:
         return found
@@ -169,10 +173,11 @@ def _steps(thumbs: FloatArray) -> FloatArray:
 
 
 def _ratio(content: FloatArray) -> FloatArray:
-    """Each difference over the mean of its neighbours, those beyond the ends left out."""
+    """Return each difference over the mean of its neighbours; at the ends there are fewer
+    neighbours."""
     sums = np.zeros_like(content)
     counts = np.zeros_like(content)
-    for lag in range(1, NEIGHBOURS + 1):
+    for lag in range(1, _NEIGHBOURS + 1):
         sums[lag:] += content[:-lag]
         counts[lag:] += 1
         sums[:-lag] += content[lag:]
@@ -182,18 +187,18 @@ def _ratio(content: FloatArray) -> FloatArray:
 
 
 def _largest_around(content: FloatArray, reach: int) -> FloatArray:
-    """The largest difference within ``reach`` frames, without the frame and its neighbours: a
-    cut is often followed by one repeated frame."""
+    """Return the largest difference within ``reach`` frames, without the frame and its direct
+    neighbours, because a cut is often followed by one repeated frame."""
     found = np.zeros_like(content)
-    for lag in range(NEIGHBOURS, reach + 1):
+    for lag in range(_NEIGHBOURS, reach + 1):
         found[lag:] = np.maximum(found[lag:], content[:-lag])
         found[:-lag] = np.maximum(found[:-lag], content[lag:])
     return found
 
 
 def _lasting(thumbs: FloatArray, reach: int) -> FloatArray:
-    """Least difference between frame t - 1 and t ... t + ``reach``, and between frame t and
-    t - 1 - ``reach`` ... t - 1: small where a flash begins and where it ends."""
+    """Return the least colour difference between frame t - 1 and t ... t + ``reach``, and between
+    frame t and t - 1 - ``reach`` ... t - 1: it is small where a flash begins and where it ends."""
     found = np.full(len(thumbs), 255.0, np.float32)
     for lag in range(min(reach, len(thumbs) - 2) + 1):
         gone = np.abs(thumbs[1 + lag :] - thumbs[: len(thumbs) - 1 - lag]).mean(axis=1)

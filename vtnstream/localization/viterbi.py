@@ -1,8 +1,8 @@
-"""Exact Viterbi decoding with one cost for every switch of label.
+"""Exact Viterbi decoding with one cost for every change of label.
 
 Because the cost is the same for all pairs of labels, a token needs O(K) work: a label either
-goes on or is entered from the best label before. The back pointers then are one bit for each
-token and label and one label for each token: 1/32 of the scores.
+continues or follows the best previous label. Back pointers take one bit per token and label and
+one label per token, which is 1/32 of the scores.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _FLOOR = np.finfo(np.float32).tiny
 
 
 def viterbi(scores: FloatArray, switching_cost: float) -> IndexArray:
-    """Labels that maximise the sum of log-probabilities minus ``switching_cost`` per switch.
+    """Return the labels that maximise the sum of log-probabilities minus ``switching_cost`` per
+    change.
 
-    Where staying and switching are worth the same, the path stays; of equal labels the first
-    wins.
+    If staying and switching have equal value, the label stays; of equal labels the first wins.
 
     Args:
         scores: (n, K) float32 probabilities of one gap-free run.
@@ -59,7 +59,7 @@ def viterbi(scores: FloatArray, switching_cost: float) -> IndexArray:
 
 
 def viterbi_on_off(scores: FloatArray, switching_cost: float) -> NDArray[np.bool_]:
-    """The same for multi-label scores: each label alone is on (p) or off (1 - p).
+    """Decode multi-label scores: each label is on (p) or off (1 - p), independently of the others.
 
     Args:
         scores: (n, K) float32 probabilities of one gap-free run.
@@ -72,8 +72,8 @@ def viterbi_on_off(scores: FloatArray, switching_cost: float) -> NDArray[np.bool
     on = np.zeros((count, num_labels), bool)
     if not count or not num_labels:
         return on
-    # lead: how much better being on is than being off. It saturates at +- the cost, and
-    # the state before a token is forced exactly where it does.
+    # lead: log-probability of the best path that ends on, minus that of the best that ends off.
+    # It saturates at +- the cost; where it does, it determines the previous state.
     lead = np.zeros(num_labels)
     forced_on = np.zeros((count, (num_labels + 7) // 8), np.uint8)
     forced_off = np.zeros_like(forced_on)

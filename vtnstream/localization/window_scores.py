@@ -1,4 +1,4 @@
-"""Sliding windows of tokens, and how their scores become scores per token."""
+"""Sliding windows of tokens, and the conversion of their scores to scores per token."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from vtnstream.errors import UsageError
 from vtnstream.types import FloatArray, ScoreTimeline
 
 _BLOCK_NUMBERS = 1 << 18
-"""Numbers worked on at a time: 1 MB of float32."""
+"""Numbers processed at a time: 1 MB of float32."""
 
 _FLOOR = np.float32(1e-12)
 """Lowest probability whose logarithm is taken."""
 
 
 def window_starts(num_tokens: int, window: int, stride: int) -> list[int]:
-    """First tokens of the windows over a sequence.
+    """Return the first tokens of the windows over a sequence.
 
-    The last window is shifted back to end with the sequence, never padded; a sequence
-    shorter than a window is one window ``[0, num_tokens)``.
+    The last window is shifted back to end with the sequence, never padded; a sequence shorter
+    than a window is one window ``[0, num_tokens)``.
 
     Raises:
         UsageError: window or stride is not positive, or the stride skips tokens.
@@ -33,20 +33,21 @@ def window_starts(num_tokens: int, window: int, stride: int) -> list[int]:
 
 
 def triangular_weights(window: int) -> FloatArray:
-    """(window,) float32: ``min(i + 1, window - i)``, highest in the middle, never zero."""
+    """Return (window,) float32 weights ``min(i + 1, window - i)``: highest in the middle, never
+    zero."""
     ramp = np.arange(1, window + 1, dtype=np.float32)
     return np.minimum(ramp, ramp[::-1])
 
 
 class SlidingScores:
-    """Mean over the windows that cover a token, with triangular weights.
+    """Mean scores of the windows that cover each token, with triangular weights.
 
-    Holds one (N, K) float32 buffer, which :meth:`result` turns into the answer in place.
+    It holds one (N, K) float32 buffer, which :meth:`result` converts in place.
 
     Args:
         num_tokens: N.
         num_labels: K.
-        window: tokens of a window; a shorter sequence is one window.
+        window: number of tokens per window; a shorter sequence is one window.
     """
 
     def __init__(self, num_tokens: int, num_labels: int, window: int) -> None:
@@ -56,14 +57,14 @@ class SlidingScores:
         self._weights = np.zeros(num_tokens, np.float32)
 
     def add(self, start: int, scores: FloatArray) -> None:
-        """Add one window's scores.
+        """Add the scores of one window.
 
         Args:
             start: first token of the window.
             scores: (K,) probabilities of the window.
 
         Raises:
-            ValueError: the window leaves the sequence, or the result was taken already.
+            ValueError: the window exceeds the sequence, or :meth:`result` was called.
         """
         if self._sums is None:
             raise ValueError("the result of these windows was taken already")
@@ -74,10 +75,10 @@ class SlidingScores:
         self._weights[start:stop] += self._ramp
 
     def result(self) -> FloatArray:
-        """(N, K) float32 scores per token. Can be taken once.
+        """Return the (N, K) float32 scores per token. It can be called once.
 
         Raises:
-            ValueError: a token lies in no window, or the result was taken already.
+            ValueError: a token lies in no window, or the method was called before.
         """
         if self._sums is None:
             raise ValueError("the result of these windows was taken already")
@@ -89,19 +90,19 @@ class SlidingScores:
 
 
 def combine(a: ScoreTimeline, b: ScoreTimeline, *, out: FloatArray | None = None) -> ScoreTimeline:
-    """Mean of the log-probabilities of two timelines of the same tokens and labels.
+    """Return the mean of the log-probabilities of two timelines of the same tokens and labels.
 
-    Rows are normalised again to sum to 1; with multi-label scores each label's "yes" and
-    "no" are a distribution of their own, so that the mean is taken of both.
+    Rows are normalised to sum to 1 again. For multi-label scores, each label has a distribution
+    over yes and no, of which the mean is taken.
 
     Args:
-        a: first timeline; its order of labels is kept.
-        b: second timeline, labels in any order.
-        out: (N, K) float32 for the result, for instance ``a.scores`` to save memory; by
-            default a new array.
+        a: first timeline, whose order of labels is kept.
+        b: second timeline, with the labels in any order.
+        out: (N, K) float32 for the result, such as ``a.scores`` to save memory; a new array by
+            default.
 
     Raises:
-        ValueError: other labels, other tokens, or only one of the two is multi-label.
+        ValueError: the labels or tokens differ, or only one of the two is multi-label.
     """
     if set(a.labels) != set(b.labels) or a.multi_label != b.multi_label:
         raise ValueError("only timelines with the same labels can be combined")
@@ -118,7 +119,7 @@ def combine(a: ScoreTimeline, b: ScoreTimeline, *, out: FloatArray | None = None
 
 
 def _geometric_mean(a: FloatArray, b: FloatArray, multi_label: bool) -> FloatArray:
-    """exp of the mean of logs, normalised: sqrt of the product is the same without logs."""
+    """Return exp of the mean of logs, normalised, as the square root of the product."""
     product: FloatArray = np.sqrt(np.maximum(a, _FLOOR) * np.maximum(b, _FLOOR))
     if multi_label:
         refusal = np.sqrt(np.maximum(1 - a, _FLOOR) * np.maximum(1 - b, _FLOOR))
