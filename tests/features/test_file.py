@@ -20,7 +20,7 @@ def features() -> Features:
     return Features(values, make_times(np.arange(2500)))
 
 
-def test_library_reads_what_was_written(tmp_path: Path, features: Features) -> None:
+def test_the_safetensors_library_reads_feature_files(tmp_path: Path, features: Features) -> None:
     path = tmp_path / "f.safetensors"
     write_features(path, features, {"backbone": "vit", "fps": "2"})
     arrays = load_file(path)
@@ -34,7 +34,7 @@ def test_library_reads_what_was_written(tmp_path: Path, features: Features) -> N
     assert [p.name for p in tmp_path.iterdir()] == ["f.safetensors"]
 
 
-def test_span_takes_tokens_of_the_grid(features: Features) -> None:
+def test_a_span_selects_tokens_by_grid_position(features: Features) -> None:
     for first, stop, low, high in ((0, None, 0, 2500), (7, 15, 7, 15), (2499, 4000, 2499, 2500)):
         span = FeatureSpan(features, first, stop)
         np.testing.assert_array_equal(span.times.indices, np.arange(low, high))
@@ -52,7 +52,7 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
         FeatureFile(path)
 
 
-def test_flipped_bit_is_noticed(tmp_path: Path, features: Features) -> None:
+def test_a_flipped_bit_is_detected(tmp_path: Path, features: Features) -> None:
     path = tmp_path / "f.safetensors"
     write_features(path, features, {})
     data = bytearray(path.read_bytes())
@@ -66,6 +66,6 @@ def test_flipped_bit_is_noticed(tmp_path: Path, features: Features) -> None:
     FeatureFile(path)
 
 
-def test_unwritable_place_is_one_line(tmp_path: Path, features: Features) -> None:
+def test_an_unwritable_path_is_one_error_line(tmp_path: Path, features: Features) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_features(tmp_path / "absent" / "f.safetensors", features, {})

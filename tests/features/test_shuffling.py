@@ -17,7 +17,7 @@ def sequence(count: int) -> Features:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 @pytest.mark.parametrize("block", [7, 4096])
-def test_frames_move_and_times_stay(
+def test_features_are_shuffled_and_times_are_kept(
     count: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shuffling, "_BLOCK", block)
@@ -30,7 +30,7 @@ def test_frames_move_and_times_stay(
         assert (result.values != features.values).any()
 
 
-def test_a_seed_is_an_order() -> None:
+def test_the_order_depends_on_the_seed() -> None:
     features = sequence(100)
     one, same, other = (shuffled(features, seed).values for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)

@@ -1,4 +1,4 @@
-"""The feature store: whole or absent, checked, keyed, resumable."""
+"""Feature stores are complete or absent, checked, keyed and resumable."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_chunk_bytes_are_repeatable_and_read_back_equal() -> None:
     assert (again.first_index, again.stop_index) == (16, 24)
 
 
-def test_every_damaged_byte_of_a_chunk_is_noticed() -> None:
+def test_every_damaged_byte_of_a_chunk_is_detected() -> None:
     chunk = replace(make_chunk(0), stats=DecodeStats(num_packet_errors=3))
     data = chunk.to_bytes()
     for position in range(len(data)):
@@ -93,7 +93,7 @@ def test_every_damaged_byte_of_a_chunk_is_noticed() -> None:
             again = StoredChunk.from_bytes(bytes(damaged), "chunk")
         except StoreError:
             continue
-        # Only white space of the header can change without changing what is said.
+        # Only white space of the header can change without changing the content.
         np.testing.assert_array_equal(again.values, chunk.values)
         assert again.stats == chunk.stats
     for length in (0, 7, 100, len(data) - 1):
@@ -119,7 +119,7 @@ def test_every_damaged_byte_of_a_chunk_is_noticed() -> None:
         ("schema", 2),
     ],
 )
-def test_whatever_changes_features_changes_the_key(
+def test_each_setting_that_changes_features_changes_the_key(
     key: FeatureKey, field: str, value: object
 ) -> None:
     assert replace(key, **{field: value}).digest != key.digest
@@ -198,7 +198,7 @@ def test_layout_is_whole_batches_of_a_megabyte_or_a_minute() -> None:
     assert StoreLayout.plan(192, 32, 0.1) == StoreLayout(192, 32, 32)
 
 
-def test_end_record_survives_and_damage_to_it_is_noticed(
+def test_end_record_is_stored_and_damage_to_it_is_detected(
     cache: FeatureCache, key: FeatureKey, video: Path
 ) -> None:
     end = EndRecord(24, 12.0, DecodeStats(num_corrupt=2), ("short",), ("odd",))
@@ -243,7 +243,7 @@ def test_edit_between_the_sampled_blocks_is_another_video(
         assert not store.index()
 
 
-def test_unproven_leftovers_of_a_moved_file_are_not_used(
+def test_features_of_a_moved_file_without_a_hash_are_not_used(
     cache: FeatureCache, key: FeatureKey, video: Path
 ) -> None:
     with cache.open(key, FileState.of(video)) as store:
@@ -255,7 +255,7 @@ def test_unproven_leftovers_of_a_moved_file_are_not_used(
         assert store.layout is None
 
 
-def test_prune_removes_least_recently_used_first_and_spares_the_used(
+def test_prune_removes_least_recently_used_stores_and_keeps_open_ones(
     cache: FeatureCache, key: FeatureKey, video: Path
 ) -> None:
     state = FileState.of(video)
@@ -275,7 +275,7 @@ def test_prune_removes_least_recently_used_first_and_spares_the_used(
     assert cache.entries() == []
 
 
-def test_store_that_never_got_a_chunk_leaves_no_trace(
+def test_a_store_without_chunks_is_removed(
     cache: FeatureCache, key: FeatureKey, video: Path
 ) -> None:
     with pytest.raises(ZeroDivisionError), cache.open(key, FileState.of(video)) as store:
@@ -285,7 +285,7 @@ def test_store_that_never_got_a_chunk_leaves_no_trace(
     assert not store.directory.exists()
 
 
-def test_room_is_made_when_enough_has_been_added(
+def test_the_cache_is_pruned_after_enough_growth(
     cache: FeatureCache, key: FeatureKey, video: Path
 ) -> None:
     state = FileState.of(video)
@@ -318,7 +318,7 @@ def test_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     second.release()
 
 
-def test_no_space_is_one_clear_line_and_leaves_nothing(
+def test_a_full_disk_is_one_error_line_and_leaves_no_file(
     cache: FeatureCache, key: FeatureKey, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:

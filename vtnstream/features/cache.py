@@ -1,4 +1,4 @@
-"""The cache of all feature stores: open, list and prune them."""
+"""Open, list and prune the feature stores of a cache."""
 
 from __future__ import annotations
 
@@ -104,20 +104,25 @@ class FeatureCache:
         raise StoreError(f"{base}: too many videos share this key; run vtnstream cache prune --all")
 
     def num_chunks(self, key: FeatureKey) -> int:
-        """Number of chunk files stored under ``key``, damaged ones included; creates nothing."""
+        """Return the number of chunk files stored under ``key``, damaged ones included; create
+        nothing."""
         return len(list((self.root / key.digest[:2] / key.digest).glob("*.safetensors")))
 
     def entries(self) -> list[CacheEntry]:
-        """All stores, least recently used first."""
+        """Return all stores, least recently used first."""
         found = [_entry(path.parent) for path in self.root.glob("*/*/lock")]
         return sorted((e for e in found if e is not None), key=lambda e: e.last_used)
 
     def prune(self, limit_bytes: int) -> list[CacheEntry]:
-        """Remove the least recently used stores until the rest hold at most ``limit_bytes``. Stores
-        in use are kept.
+        """Remove the least recently used stores until the rest hold at most ``limit_bytes``.
+
+        Stores in use are kept.
 
         Returns:
-            the removed stores.
+            The removed stores.
+
+        Raises:
+            StoreError: a store cannot be removed.
         """
         entries = self.entries()
         total = sum(entry.size_bytes for entry in entries)
@@ -131,7 +136,7 @@ class FeatureCache:
         return removed
 
     def make_room(self, limit_bytes: int, grown_bytes: int) -> None:
-        """:meth:`prune` after a store has grown by ``grown_bytes``.
+        """Prune the cache after a store has grown by ``grown_bytes``, if needed.
 
         Listing all stores for every video would take quadratic time for thousands of videos.
         Stores are therefore listed only after they have grown by a twentieth of the limit. The
@@ -188,14 +193,14 @@ def record_full_hash(store: FeatureStore, state: FileState, sha256: str) -> bool
 
 
 def recorded_hash(store: FeatureStore) -> str | None:
-    """The recorded full hash of the store's video, or None."""
+    """Return the recorded full hash of the store's video, or None."""
     known = _Identity.read(store.directory)
     return known.full_sha256 if known else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """``identity.json``: the full hash of the video, and the files that had this hash."""
+    """Content of ``identity.json``: the video's full hash, and the files that had this hash."""
 
     full_sha256: str | None
     states: tuple[FileState, ...]

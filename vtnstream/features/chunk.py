@@ -59,8 +59,10 @@ class StoredChunk:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> StoredChunk:
-        """Raises:
-        StoreError: the bytes are damaged.
+        """Read a chunk.
+
+        Raises:
+            StoreError: the bytes are damaged.
         """
         try:
             arrays = {key: value for key, value in load(data).items() if key in _ARRAYS}
@@ -77,7 +79,7 @@ class StoredChunk:
 
 
 def persistent_stats(stats: DecodeStats) -> DecodeStats:
-    """``stats`` without the counts that depend on where decoding began."""
+    """Return ``stats`` without the counts that depend on where decoding began."""
     return DecodeStats(
         **{key: value for key, value in asdict(stats).items() if key not in _POSITION_DEPENDENT}
     )

@@ -54,7 +54,7 @@ def write_features(
 
 
 def _digest(times: Mapping[str, Any], features: FeatureSequence) -> str:
-    """Hex SHA-256 of the times and the features, in the order of the file."""
+    """Return the hex SHA-256 of the times and the features, in the order of the file."""
     digest = hashlib.sha256()
     for array in chain(times.values(), features.blocks(_BLOCK)):
         digest.update(np.ascontiguousarray(array).tobytes())

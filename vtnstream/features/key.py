@@ -54,8 +54,10 @@ class FileState:
 
     @classmethod
     def of(cls, path: str | Path) -> FileState:
-        """Raises:
-        VideoOpenError: the file cannot be opened.
+        """Return the state of a file or remote file.
+
+        Raises:
+            VideoOpenError: the file cannot be opened.
         """
         if is_address(path):
             opened = open_media(path)
@@ -68,7 +70,8 @@ class FileState:
         return cls(os.path.abspath(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size)
 
     def was_written_since(self, before: FileState) -> bool:
-        """Whether the content may have changed; a new name or other permissions do not count."""
+        """Return whether the content may have changed; a new name or other permissions do not
+        count."""
         mine, its = ((s.mtime_ns, s.size_bytes, s.version) for s in (self, before))
         return mine != its
 
@@ -101,7 +104,7 @@ class FeatureKey:
 
 
 def video_identity(path: str | Path) -> VideoIdentity:
-    """Size and block hash of a file.
+    """Return the size and block hash of a file.
 
     Raises:
         VideoOpenError: the file cannot be read.
@@ -132,7 +135,7 @@ def _read(file: Any, size: int) -> bytes:
 
 
 def full_sha256(path: str | Path) -> str:
-    """SHA-256 of the whole file.
+    """Return the SHA-256 of the whole file.
 
     Raises:
         VideoOpenError: the file cannot be read.

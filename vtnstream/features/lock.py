@@ -54,7 +54,7 @@ class StoreLock:
             time.sleep(_POLL_SECONDS)
 
     def still_exists(self) -> bool:
-        """False if the locked file was removed meanwhile (the store was pruned)."""
+        """Return whether the locked file still exists; it does not if the store was pruned."""
         if self._file is None:
             return False
         try:

@@ -71,7 +71,7 @@ class FeatureRing:
         return self._num_features
 
     def blocks(self, size: int) -> Iterator[FloatArray]:
-        """Blocks of at most (size, D)."""
+        """Yield blocks of at most (size, D)."""
         for path, _ in self._files:
             values = np.load(path, allow_pickle=False)
             for start in range(0, len(values), size):

@@ -10,8 +10,10 @@ _BLOCK = 4096
 
 
 def shuffled(features: FeatureSequence, seed: int) -> Features:
-    """The same features in random order. Times and positions keep their order, so that the model
-    adds position embeddings after the shuffle, as in the paper.
+    """Return the same features in random order.
+
+    Times and positions keep their order, so that the model adds position embeddings after the
+    shuffle, as in the paper.
 
     Args:
         features: N tokens of D features; all of them are held in memory.

@@ -52,7 +52,7 @@ class StoreLayout:
     def plan(
         cls, num_features: int, batch_size: int, tokens_per_second: float | None
     ) -> StoreLayout:
-        """A layout with chunks of whole batches, of about 1 MB or 60 s, whichever is less."""
+        """Return a layout with chunks of whole batches, about 1 MB or 60 s, whichever is less."""
         tokens = _TARGET_BYTES / (4 * num_features)
         if tokens_per_second:
             tokens = min(tokens, _TARGET_SECONDS * tokens_per_second)
@@ -62,7 +62,7 @@ class StoreLayout:
 
 @dataclass(frozen=True, slots=True)
 class EndRecord:
-    """What is recorded when the end of the video is reached."""
+    """Record that is written when the end of the video is reached."""
 
     stop_index: int
     """One past the last token's grid index."""
@@ -120,12 +120,14 @@ class FeatureStore:
         return self.directory / chunk_name(number)
 
     def chunk_numbers(self) -> list[int]:
-        """Numbers of the chunk files, damaged ones included."""
+        """Return the numbers of the chunk files, damaged ones included."""
         return sorted(int(p.stem) for p in self.directory.glob("[0-9]*.safetensors"))
 
     def read_chunk(self, number: int) -> StoredChunk:
-        """Raises:
-        StoreError: the chunk is missing or damaged.
+        """Read a chunk.
+
+        Raises:
+            StoreError: the chunk is missing or damaged.
         """
         path = self.chunk_path(number)
         try:
@@ -138,8 +140,11 @@ class FeatureStore:
         return chunk
 
     def index(self) -> Mapping[int, ChunkInfo]:
-        """Information on every valid chunk by number. The first call reads and checks each file,
-        and removes damaged ones, which then count as missing."""
+        """Return information on every valid chunk by number.
+
+        The first call reads and checks each file, and removes damaged ones, which then count as
+        missing.
+        """
         if self._index is None:
             self._index = {}
             for number in self.chunk_numbers() if self.layout else ():
@@ -150,7 +155,7 @@ class FeatureStore:
         return self._index
 
     def end(self) -> EndRecord | None:
-        """The end record, or None until the end of the video is reached."""
+        """Return the end record, or None until the end of the video is reached."""
         data = read_json(self.directory / "end.json")
         if data is None:
             return None
@@ -166,7 +171,7 @@ class FeatureStore:
             return None
 
     def frames(self) -> FrameIndex | None:
-        """The frame numbers of the video, or None if they were not counted yet."""
+        """Return the frame numbers of the video, or None if they were not counted yet."""
         data = read_json(self.directory / "frames.json")
         if data is None:
             return None
@@ -218,7 +223,7 @@ class FeatureStore:
     # ------------------------------------------------------------------------ reading
 
     def sequence(self, first_index: int, stop_index: int | None) -> StoredFeatures:
-        """The tokens with ``first_index <= index < stop_index`` as a feature sequence.
+        """Return the tokens with ``first_index <= index < stop_index`` as a feature sequence.
 
         Raises:
             StoreError: a chunk of that range is missing or damaged.
@@ -264,7 +269,7 @@ class StoredFeatures:
         return self._num_features
 
     def blocks(self, size: int) -> Iterator[FloatArray]:
-        """Blocks of exactly (size, D), the last one shorter."""
+        """Yield blocks of exactly (size, D); the last one may be shorter."""
         block = np.empty((size, self._num_features), np.float32)
         filled = 0
         for number, part in self._parts:
@@ -281,7 +286,7 @@ class StoredFeatures:
 
 
 def chunk_name(number: int) -> str:
-    """File name of a chunk."""
+    """Return the file name of a chunk."""
     return f"{number:08d}.safetensors"
 
 
