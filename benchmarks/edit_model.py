@@ -1,11 +1,12 @@
 """The bundled model, from a folder of footage to its figures.
 
-    python -m benchmarks edit_model --footage FOLDER --test-footage OTHER --work FOLDER
+    python -m benchmarks edit_model --data REAL --footage FOLDER... --work FOLDER --start bundled
 
-gathers raw material, renders edited films with exact truth, trains ``configs/train/edits.toml``
-on them by ``vtnstream train`` in two stages, chooses the two thresholds on films that were not
-trained on, and scores the model on films of the test footage beside PySceneDetect (``pip install
-scenedetect``).
+gathers raw material (the files of REAL that weights may learn from, with their truth, and all of
+the footage folders), renders edited videos with exact truth, trains ``configs/train/edits.toml``
+on them by ``vtnstream train`` (from the weights of ``--start``, or in two stages from random
+ones), and scores the model on videos of ``--test-footage`` beside PySceneDetect (``pip install
+scenedetect``). ``python -m benchmarks edit_fit`` then fits how its scores are judged.
 Each step is kept in the work folder and not done twice. ``--model`` scores a finished model.
 """
 
@@ -25,10 +26,13 @@ import numpy as np
 from benchmarks import common
 from benchmarks.commands import VTNSTREAM, alternate, python
 from benchmarks.edit_scores import GRADUAL, Events, Scores, events_of
+from benchmarks.footage import read_footage
 from vtnstream.types import ScoreTimeline, Segment
 
 if TYPE_CHECKING:
+    from vtnstream.synthesis.footage import KnownEdits
     from vtnstream.synthesis.shots import Frames
+    from vtnstream.training.records import EpochRecord
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "edits.toml"
 FPS = 25
@@ -45,7 +49,9 @@ Film = tuple[Path, list[Segment]]
 def main(arguments: list[str]) -> None:
     parser = common.parser("edit_model", __doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for films and the model")
+    parser.add_argument("--data", type=Path, help="real videos with truth (benchmarks.footage)")
     parser.add_argument("--footage", type=Path, nargs="*", default=[], help="files and folders")
+    parser.add_argument("--start", metavar="MODEL", help="fine-tune this folder, or 'bundled'")
     parser.add_argument("--test-footage", type=Path, nargs="*", default=[])
     parser.add_argument("--films", type=int, default=2600)
     parser.add_argument("--choice-films", type=int, default=150)
@@ -79,7 +85,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _made(options: Any, result: common.Result) -> Path:
-    """Train in two stages unless it has been done; then choose thresholds."""
+    """Train unless it has been done: from ``--start`` in one stage, else in two."""
+    from vtnstream.config.shipped import bundled_model
     from vtnstream.training.run import train
     from vtnstream.training.settings import parse_assignments, train_config
 
@@ -91,12 +98,20 @@ def _made(options: Any, result: common.Result) -> Path:
             "class_annotations": str(options.work / "train" / "classes.csv"),
             "output": str(folder),
         }
-        first = values | {"output": str(options.work / "first")}
-        train(train_config(CONFIG, first))
-        train(train_config(CONFIG, SECOND_STAGE | values | {"start": first["output"]}))
-    choice = _films(options, "choice", options.footage, options.choice_films, CHOICE_SEED)
-    result.notes.append(choose_thresholds(folder, choice))
+        start = bundled_model() if options.start == "bundled" else options.start
+        if start is None:
+            start = str(options.work / "first")
+            train(train_config(CONFIG, values | {"output": start}))
+        trained = train(
+            train_config(CONFIG, SECOND_STAGE | values | {"start": str(start)}),
+            on_epoch=_say_epoch,
+        )
+        result.notes.append(f"trained for {trained.seconds / 60:.0f} minutes")
     return folder
+
+
+def _say_epoch(record: EpochRecord, best: int) -> None:
+    common.say(f"epoch {record.epoch}: loss {record.loss:.3f}, {dict(record.validation)}")
 
 
 def _films(options: Any, name: str, sources: Sequence[Path], count: int, seed: int) -> list[Film]:
@@ -107,13 +122,27 @@ def _films(options: Any, name: str, sources: Sequence[Path], count: int, seed: i
 
     folder: Path = options.work / name
     if not (folder / "segments.csv").exists():
-        if not sources:
+        known = _known(options.data) if options.data and name != "test" else {}
+        if not sources and not known:
             raise SystemExit(f"{folder}: no films there, and no footage named to make them of")
         raw = options.work / ("test_footage" if name == "test" else "footage")
         if not (raw / "takes.json").exists():
-            gather(sorted(_files(sources)), raw)
+            gather([*known, *sorted(_files(sources))], raw, known=known)
         make_edited_films(folder, raw, count, seed=seed, workers=options.workers)
     return read_truth(folder / "segments.csv")
+
+
+def _known(data: Path) -> dict[Path, KnownEdits]:
+    """The real videos that weights may learn from, with their truth."""
+    from vtnstream.synthesis.footage import KnownEdits
+
+    found = {}
+    for video in read_footage(data):
+        if video.part == "learnt from":
+            spans = sorted((*video.frames_of("graduals"), *video.frames_of("open")))
+            cuts = tuple(first for first, _ in video.frames_of("cuts"))
+            found[video.path] = KnownEdits(cuts, tuple(spans))
+    return found
 
 
 def _long_film(work: Path, minutes: int, seed: int) -> Film:

@@ -79,6 +79,12 @@ class RealVideo:
     def is_take(self) -> bool:
         return self.annotation is None
 
+    def frames_of(self, name: str) -> list[tuple[int, int]]:
+        """[first, last] frames of ``cuts``, ``graduals`` or ``open``, as they are annotated."""
+        found = (self.annotation or {}).get(name, [])
+        assert isinstance(found, list)
+        return [(e, e) if isinstance(e, int) else (e[0], e[1]) for e in found]
+
     def truth(self, starts: Sequence[float]) -> Truth:
         """Its transitions, given the seconds at which its decoded frames start."""
         fps = (len(starts) - 1) / max(starts[-1] - starts[0], 1e-6)

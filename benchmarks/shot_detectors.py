@@ -43,13 +43,14 @@ def of_model(model: str | None) -> Detector:
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig, TimelineConfig
     from vtnstream.inference.request import Request
+    from vtnstream.localization.edit_style import SHOTS_TRACK
 
     analyzer = Analyzer(model, runtime=RuntimeConfig(use_cache=False))
 
     def detect(path: Path) -> Found:
         report = analyzer.timeline(path, Request(), TimelineConfig())
         kind = report.classes[0].label if report.classes else ""
-        segments = [s for s in report.segments or () if s.track in (None, "dense")]
+        segments = [s for s in report.segments or () if s.track in (None, SHOTS_TRACK)]
         return found_in(segments, frame_starts(path)[0], kind in _TAKES)
 
     return detect

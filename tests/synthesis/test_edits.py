@@ -11,6 +11,7 @@ import pytest
 
 from vtnstream.config import SamplingConfig
 from vtnstream.errors import UsageError
+from vtnstream.synthesis import disturbances
 from vtnstream.synthesis.disturbances import disturbed, stuttered
 from vtnstream.synthesis.edits import (
     FPS,
@@ -22,7 +23,7 @@ from vtnstream.synthesis.edits import (
     make_edited_films,
     resampled,
 )
-from vtnstream.synthesis.footage import Footage, gather, unbroken
+from vtnstream.synthesis.footage import Footage, KnownEdits, RealEdit, gather, unbroken
 from vtnstream.synthesis.shots import draw_near, draw_shot
 from vtnstream.types import Fit
 from vtnstream.video.source import open_video
@@ -179,3 +180,46 @@ def test_disturbances_leave_one_shot() -> None:
     assert (held <= places).all()
     assert (held != places).any()
     assert held[-1] >= 85, "it goes on where it would have been"
+
+
+def test_known_edits_decide_where_footage_is_divided(folder: Path) -> None:
+    """Truth is taken over judging by how much frames differ; uncertain stretches are left out."""
+    source = folder.parent / "a.mp4"
+    whole = gather([source], folder.parent / "whole", known={source: KnownEdits()})
+    assert [(t.start, t.stop) for t in whole.takes] == [(0, 80)], "a take is never divided"
+    assert not whole.edits
+    known = KnownEdits(cuts=(30,), others=((56, 60),))
+    edited = gather([source], folder.parent / "edited", known={source: known})
+    assert [(t.start, t.stop) for t in edited.takes] == [(0, 30), (30, 56)]
+    assert edited.edits == [RealEdit(0, 56, (30,))]
+
+
+def test_stretches_of_real_edits_keep_their_cuts(folder: Path) -> None:
+    source = folder.parent / "b.mp4"
+    footage = gather([source], folder.parent / "real", known={source: KnownEdits(cuts=(40,))})
+    found = 0
+    for seed in range(60):
+        film = compose(footage, np.random.default_rng(seed))
+        frames = np.concatenate(film.frames)
+        if len(frames) != 80 or film.labels.count("cut") != 1 or film.labels[40] != "cut":
+            continue
+        found += 1
+        steps = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean((1, 2, 3))
+        assert steps.argmax() == 39
+    assert found >= 3
+
+
+@pytest.mark.parametrize("name", ["_banner", "_lens", "_quality"])
+def test_abrupt_disturbances(name: str) -> None:
+    """Each changes a shot at once, in a part of it, and stays within the range of pixels."""
+    change = next(kind for kind in disturbances._KINDS if kind.__name__ == name)
+    random = np.random.default_rng(3)
+    frames = random.integers(0, 255, (1, 64, 96, 3)).repeat(60, 0).astype(np.float32)
+    patch = random.integers(0, 255, (96, 144, 3)).astype(np.uint8)
+    abrupt = 0
+    for seed in range(12):
+        found = change(frames.copy(), patch, np.random.default_rng(seed))
+        assert found.shape == frames.shape
+        assert np.isfinite(found).all()
+        abrupt += bool(np.abs(np.diff(found, axis=0)).mean((1, 2, 3)).max() > 2)
+    assert abrupt >= 8

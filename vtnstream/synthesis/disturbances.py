@@ -1,5 +1,6 @@
-"""What looks like a transition and is none: flashes, exposure steps, captions, large objects,
-stutter and loss of focus inside one shot. The bundled model learns from them to stay silent."""
+"""Events inside one shot that look like a transition: flashes, exposure steps, captions, banners,
+large objects, stutter, loss of focus, a change of lens, jumps of image quality. The bundled model
+learns to ignore them."""
 
 from __future__ import annotations
 
@@ -179,5 +180,69 @@ def _blurred(frame: Floats, width: int) -> Floats:
     return frame
 
 
-_KINDS: tuple[Disturbance, ...] = (_objects, _flash, _exposure, _caption, _focus)
-_SHARES = (0.4, 0.17, 0.2, 0.13, 0.1)
+def _banner(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
+    """A plain or textured panel appears at once, or slides in, over up to a third of the image,
+    and disappears again."""
+    count, height, width = values.shape[:3]
+    form = int(random.integers(3))
+    if form == 0:  # across the lower or upper part
+        high, wide = int(random.uniform(0.12, 0.34) * height), width
+        left, top = 0, height - high if random.random() < 0.75 else 0
+    elif form == 1:  # at one side
+        high, wide = height, int(random.uniform(0.12, 0.34) * width)
+        left, top = width - wide if random.random() < 0.5 else 0, 0
+    else:  # anywhere
+        high, wide = (int(random.uniform(0.2, 0.55) * side) for side in (height, width))
+        left, top = int(random.integers(width - wide)), int(random.integers(height - high))
+    surface = _surface(patch, high, wide, random)
+    opacity = np.full((high, wide, 1), random.uniform(0.6, 1.0), np.float32)
+    first = int(random.integers(count))
+    stop = first + int(random.integers(8, 200))
+    slide = int(random.integers(3, 12)) if random.random() < 0.35 else 0
+    for k in range(first, min(stop, count)):
+        away = max(slide - (k - first), slide - (stop - 1 - k), 0) / max(slide, 1)
+        _paste(values[k], surface, opacity, top + round(away * high * (top > 0 or -1)), left)
+    return values
+
+
+def _lens(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
+    """A camera that changes its lens: the image is a little larger at once, and its colours are
+    not quite the same; now and then it changes back."""
+    from PIL import Image
+
+    count, height, width = values.shape[:3]
+    first = int(random.integers(count))
+    stop = first + int(random.integers(10, 120)) if random.random() < 0.4 else count
+    zoom = float(random.uniform(1.0, 1.18))
+    gains = np.float32(random.uniform(0.88, 1.12)) * random.uniform(0.9, 1.1, 3).astype("f4")
+    left, top = random.uniform(0, 1, 2) * (1 - 1 / zoom) * (width, height)
+    box = (left, top, left + width / zoom, top + height / zoom)
+    inside = slice(first, stop) if random.random() < 0.5 else slice(0, first)
+    for frame in values[inside]:
+        image = Image.fromarray(frame.clip(0, 255).astype(np.uint8))
+        frame[:] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+        frame *= gains
+    return values
+
+
+def _quality(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
+    """Detail and colour that jump at keyframes: between them blocks grow coarser, or finer."""
+    count, height, width = values.shape[:3]
+    period, size = int(random.integers(6, 75)), int(random.choice([2, 4, 8]))
+    loss, worse = float(random.uniform(0.3, 1.0)), bool(random.random() < 0.7)
+    offset = int(random.integers(period))
+    tint = random.normal(0, random.uniform(0, 3), (count // period + 2, 3)).astype("f4")
+    for k in range(count):
+        group, place = divmod(k + offset, period)
+        share = place / period if worse else max(1 - 4 * place / period, 0.0)
+        blocks = values[k].reshape(height // size, size, width // size, size, 3)
+        coarse = np.broadcast_to(blocks.mean((1, 3), keepdims=True), blocks.shape)
+        values[k] += (coarse.reshape(values[k].shape) - values[k]) * np.float32(share * loss)
+        values[k] += tint[group]
+    return values
+
+
+_KINDS: tuple[Disturbance, ...] = (
+    *(_objects, _flash, _exposure, _caption, _focus, _banner, _lens, _quality),
+)
+_SHARES = (0.32, 0.13, 0.15, 0.08, 0.08, 0.1, 0.08, 0.06)

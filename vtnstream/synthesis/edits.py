@@ -23,7 +23,7 @@ from vtnstream.progress import NullProgress, Progress
 from vtnstream.synthesis.footage import Footage
 from vtnstream.synthesis.looks import Look
 from vtnstream.synthesis.rendering import render_all
-from vtnstream.synthesis.shots import Frames, Origin, Shot, draw_near, draw_shot
+from vtnstream.synthesis.shots import Frames, Origin, Shot, draw_near, draw_shot, draw_stretch
 from vtnstream.synthesis.transitions import black, dissolve, towards, wipe
 from vtnstream.types import Segment
 from vtnstream.video.write import write_video
@@ -31,7 +31,9 @@ from vtnstream.video.write import write_video
 LABELS = ("shot", "cut", "dissolve", "fade", "wipe", "black", "freeze")
 KINDS = ("continuous take", "cut", "slow transitions", "slideshow", "still")
 FPS = 25
-_SHARES = (0.27, 0.43, 0.17, 0.08, 0.05)
+_SHARES = (0.3, 0.43, 0.15, 0.07, 0.05)
+_REAL_SHARE = 0.15
+"""Films that are a stretch of a real edit, where there are any."""
 _LONGEST = 40
 """Frames of the longest transition."""
 _GRADUAL = ("dissolve", "fade", "wipe")
@@ -68,6 +70,8 @@ class EditedFilm:
 
 def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
     """One film of 64 to 320 frames."""
+    if footage.edits and random.random() < _REAL_SHARE:
+        return _real(footage, random)
     kind = KINDS[random.choice(len(KINDS), p=_SHARES)]
     length = int(random.integers(64, 320))
     film = EditedFilm(kind)
@@ -103,6 +107,23 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
         drawn = following or _next_shot(footage, film.frames[-1][-1], wanted, random, slides)
         shot, fresh = _join(film, rest, drawn.frames, join, random)
         join = following_join
+
+
+def _real(footage: Footage, random: np.random.Generator) -> EditedFilm:
+    """A stretch of a real edit through one crop, with one look."""
+    lengths = np.asarray([edit.stop - edit.start for edit in footage.edits], np.float64)
+    edit = footage.edits[int(random.choice(len(lengths), p=lengths / lengths.sum()))]
+    length = min(int(random.integers(96, 320)), edit.stop - edit.start)
+    first = int(random.integers(edit.stop - edit.start - length + 1))
+    labels = ["shot"] * length
+    for cut in edit.cuts:
+        if first < cut < first + length:
+            labels[cut - first] = "cut"
+    film = EditedFilm("cut" if "cut" in labels else "continuous take")
+    frames = draw_stretch(footage, edit.start + first, length, random)
+    for k, label in enumerate(labels):
+        film.add(frames[k : k + 1], label)
+    return film
 
 
 def _room(transition: str) -> int:
@@ -316,7 +337,9 @@ def make_edited_film(path: Path, footage: Footage, seed: Sequence[int]) -> Edite
     options = {
         # From veryfast on x264 looks ahead in a thread, and bytes differ from run to run.
         "preset": str(random.choice(["ultrafast", "superfast"])),
-        "crf": str(int(random.integers(16, 38))),
+        "crf": str(
+            int(random.integers(16, 38) if random.random() < 0.8 else random.integers(38, 47))
+        ),
         "g": str(int(random.choice([12, 50, 250]))),
     }
     write_video(path, frames, Fraction(film.fps), options=options)

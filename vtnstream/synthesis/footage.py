@@ -4,7 +4,7 @@ number of processes read."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -42,13 +42,42 @@ class Take:
         return self.stop - self.start == 1
 
 
+@dataclass(frozen=True, slots=True)
+class RealEdit:
+    """Frames ``[start, stop)`` of the file: real shots joined by cuts alone.
+
+    Attributes:
+        start, stop: frames.
+        cuts: first frames of the shots after the first, counted from ``start``.
+    """
+
+    start: int
+    stop: int
+    cuts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEdits:
+    """The truth of a source, in its own frames. A take has none of these.
+
+    Attributes:
+        cuts: first frames of shots that begin with a cut.
+        others: stretches [first, last] of gradual transitions, and of what is not certain; they
+            are left out.
+    """
+
+    cuts: tuple[int, ...] = ()
+    others: tuple[tuple[int, int], ...] = ()
+
+
 class Footage:
-    """Takes of :func:`gather`, memory-mapped."""
+    """Takes and real edits of :func:`gather`, memory-mapped."""
 
     def __init__(self, folder: str | Path) -> None:
         self.frames: Frames = np.load(Path(folder) / "frames.npy", mmap_mode="r")
-        takes = json.loads((Path(folder) / "takes.json").read_text())
-        self.takes = [Take(*pair) for pair in takes]
+        found = json.loads((Path(folder) / "takes.json").read_text())
+        self.takes = [Take(*pair) for pair in found["takes"]]
+        self.edits = [RealEdit(a, b, tuple(cuts)) for a, b, cuts in found["edits"]]
         self.photos = [take for take in self.takes if take.is_photo]
         self.moving = [take for take in self.takes if not take.is_photo]
 
@@ -59,13 +88,18 @@ class Footage:
 
 
 def gather(
-    sources: Sequence[Path], folder: str | Path, *, progress: Progress | None = None
+    sources: Sequence[Path],
+    folder: str | Path,
+    *,
+    known: Mapping[Path, KnownEdits] | None = None,
+    progress: Progress | None = None,
 ) -> Footage:
     """Read videos and photos once.
 
     Args:
         sources: files; what is neither video nor photo is passed over.
         folder: where the raw material goes.
+        known: truth of some sources. Others are divided where they change abruptly.
         progress: told of each file.
 
     Raises:
@@ -76,18 +110,22 @@ def gather(
     folder.mkdir(parents=True, exist_ok=True)
     parts: list[Frames] = []
     takes: list[tuple[int, int]] = []
+    edits: list[tuple[int, int, list[int]]] = []
+    known = known or {}
     count = 0
     progress.start("reading footage", total=len(sources), unit="files")
     try:
         for number, source in enumerate(sources):
             try:
-                found = list(_takes_of(source))
+                found = list(_takes_of(source, known.get(source)))
             except VideoError as error:
                 progress.warn(f"{error} (passed over)")
                 found = []
-            for frames in found:
+            for frames, cuts in found:
                 parts.append(frames)
-                takes.append((count, count + len(frames)))
+                takes += _shots(count, len(frames), cuts)
+                if cuts:
+                    edits.append((count, count + len(frames), cuts))
                 count += len(frames)
             progress.advance(number + 1, note=source.name)
     finally:
@@ -95,16 +133,28 @@ def gather(
     if not parts:
         raise UsageError("no usable footage: name folders with videos or photos")
     np.save(folder / "frames.npy", np.concatenate(parts))
-    (folder / "takes.json").write_text(json.dumps(takes))
+    (folder / "takes.json").write_text(json.dumps({"takes": takes, "edits": edits}))
     return Footage(folder)
 
 
-def _takes_of(source: Path) -> Iterator[Frames]:
+def _shots(start: int, count: int, cuts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Takes between cuts, the long ones in parts and the short ones left out."""
+    if count == 1:
+        yield start, start + 1
+    for first, stop in pairwise((0, *cuts, count)):
+        for begin in range(first, stop, _MAX_FRAMES):
+            end = min(begin + _MAX_FRAMES, stop)
+            if end - begin >= _MIN_FRAMES:
+                yield start + begin, start + end
+
+
+def _takes_of(source: Path, known: KnownEdits | None) -> Iterator[tuple[Frames, list[int]]]:
+    """Frames of a stretch without gradual transitions, and its cuts."""
     suffix = source.suffix.lower()
     if suffix in PHOTO_SUFFIXES:
-        yield _photo(source)
+        yield _photo(source), []
     elif suffix in VIDEO_SUFFIXES:
-        yield from _video(source)
+        yield from _video(source, known)
 
 
 def _photo(path: Path) -> Frames:
@@ -114,7 +164,7 @@ def _photo(path: Path) -> Frames:
         return np.asarray(image.convert("RGB").resize((WIDTH, HEIGHT)))[None]
 
 
-def _video(path: Path) -> Iterator[Frames]:
+def _video(path: Path, known: KnownEdits | None) -> Iterator[tuple[Frames, list[int]]]:
     """A video cut where it has cuts of its own; single frames of one with few a second."""
 
     def fit(width: int, height: int) -> Fit:
@@ -124,14 +174,15 @@ def _video(path: Path) -> Iterator[Frames]:
         slow = (source.info.average_rate or 25) < _SLOW_RATE
         chunks = [chunk.frames for chunk in source.chunks()]
     frames = np.concatenate(chunks)
-    if slow:
-        yield from (frames[i : i + 1] for i in range(0, len(frames), 8))
-        return
-    for start, stop in unbroken(frames):
-        for first in range(start, stop, _MAX_FRAMES):
-            part = frames[first : min(first + _MAX_FRAMES, stop)]
-            if len(part) >= _MIN_FRAMES:
-                yield part
+    if known is not None:
+        edges = [0, *(edge for a, b in known.others for edge in (a, b + 1)), len(frames)]
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):
+            if stop - start >= _MIN_FRAMES:
+                yield frames[start:stop], [c - start for c in known.cuts if start < c < stop]
+    elif slow:
+        yield from ((frames[i : i + 1], []) for i in range(0, len(frames), 8))
+    else:
+        yield from ((frames[a:b], []) for a, b in unbroken(frames) if b - a >= _MIN_FRAMES)
 
 
 def unbroken(frames: Frames) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ class Look:
         gain: factor of all brightness.
         rows: rows of black above and below.
         columns: columns of black left and right; the shot is squeezed between them.
+        bars: colour of the bars.
         grain: standard deviation of the noise, of 255.
         logo: place (top, left, height, width) of a static overlay, or None.
     """
@@ -27,6 +28,7 @@ class Look:
     gain: float = 1.0
     rows: int = 0
     columns: int = 0
+    bars: tuple[int, int, int] = (0, 0, 0)
     grain: float = 0.0
     logo: tuple[int, int, int, int] | None = None
 
@@ -36,6 +38,7 @@ class Look:
         dark, grainy, marked = random.random(3) < (0.12, 0.2, 0.1)
         bars = str(random.choice(list(_BARS), p=list(_BARS.values())))
         logo = None
+        color = random.integers(0, 256, 3).tolist() if random.random() < 0.15 else [0, 0, 0]
         if marked:
             high, wide = int(random.integers(4, 12)), int(random.integers(6, 30))
             logo = (
@@ -48,6 +51,7 @@ class Look:
             gain=float(random.uniform(0.35, 0.7)) if dark else 1.0,
             rows=int(random.integers(3, 11)) if bars in ("above and below", "all around") else 0,
             columns=int(random.integers(4, 34)) if bars in ("left and right", "all around") else 0,
+            bars=(color[0], color[1], color[2]),
             grain=float(random.uniform(1, 7)) if grainy else 0.0,
             logo=logo,
         )
@@ -70,11 +74,11 @@ class Look:
         if self.columns:
             inner = np.linspace(0, WIDTH - 1, WIDTH - 2 * self.columns).astype(int)
             squeezed = values[:, :, inner]
-            values[:] = 0
+            values[:] = self.bars
             values[:, :, self.columns : WIDTH - self.columns] = squeezed
         if self.rows:
-            values[:, : self.rows] = 0
-            values[:, HEIGHT - self.rows :] = 0
+            values[:, : self.rows] = self.bars
+            values[:, HEIGHT - self.rows :] = self.bars
         if self.logo is not None:
             top, left, high, wide = self.logo
             part = values[:, top : top + high, left : left + wide]

@@ -59,7 +59,7 @@ def draw_shot(
     """
     takes = footage.photos if photo else footage.moving
     take = takes[random.integers(len(takes))] if takes else None
-    if photo and random.random() < 0.2:
+    if photo and random.random() < 0.3:
         take = None
     place = 0 if take is None else int(random.integers(take.stop - take.start))
     size = float(random.uniform(0.55, 1.0))
@@ -96,6 +96,16 @@ def draw_near(footage: Footage, before: Origin, count: int, random: np.random.Ge
     return _shown(footage, origin, count, random, moving=True)
 
 
+def draw_stretch(footage: Footage, start: int, count: int, random: np.random.Generator) -> Frames:
+    """Frames ``[start, start + count)`` of the footage, whatever is in them, through one crop that
+    stands still and with one look: (count, 64, 96, 3)."""
+    size = float(random.uniform(0.8, 1.0))
+    x, y = (float(v) for v in random.uniform(0, 1, 2))
+    origin = Origin(None, 0, (size, x, y), bool(random.random() < 0.5), 0)
+    source = footage.read(Take(start, start + count))
+    return _graded(_through_crop(source, origin, count, random, moving=False), random)
+
+
 def _shown(
     footage: Footage, origin: Origin, count: int, random: np.random.Generator, *, moving: bool
 ) -> Shot:
@@ -115,7 +125,7 @@ def _shown(
     frames = _graded(frames, look)
     if look.random() < 0.15:
         frames = (frames * look.uniform(0.08, 0.4)).astype(np.uint8)  # a dark scene
-    if moving and random.random() < 0.35:
+    if moving and random.random() < 0.4:
         frames = disturbed(frames, _patch(footage, random), random)
     return Shot(frames, origin)
 
