@@ -22,6 +22,7 @@ from vtnstream.inference.follow import Follower, follow
 from vtnstream.inference.report import config_sha256, report_of
 from vtnstream.inference.request import Request
 from vtnstream.inference.source import Source, open_source
+from vtnstream.localization.edit_style import SHOTS_TRACK
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.io.checkpoint import load_model, weights_sha256
 from vtnstream.models.long_sequence.streaming import SequenceOutput
@@ -131,7 +132,7 @@ class Analyzer:
             analysis = analyze(model, source.features, plan, output=output)
             times = source.features.times
             span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
-            shots = [s for s in analysis.segments or () if s.track in (None, "dense")]
+            shots = [s for s in analysis.segments or () if s.track in (None, "dense", SHOTS_TRACK)]
             left_out = ("black",) if knows_styles(model) else ()
             offered = pieces_of(source.features, found.row(), shots, span, config, left_out)
             kept = filled(offered, choose(offered, config), config)

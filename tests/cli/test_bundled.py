@@ -120,9 +120,9 @@ def test_windows_say_how_they_are_edited(run: Run, film: Path) -> None:
     done = run("timeline", film, "--window", "64", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    sliding = [s for s in report["segments"] if s["track"] == "sliding"]
+    sliding = [s for s in report["segments"] if s["track"] == "editing style"]
     assert {s["label"] for s in sliding} <= {"cut", "continuous take"}
-    dense = [round(s["start"] * 25) for s in report["segments"] if s["track"] == "dense"]
+    dense = [round(s["start"] * 25) for s in report["segments"] if s["track"] == "shots"]
     assert dense == [0, *CUTS]
 
 

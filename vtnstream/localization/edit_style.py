@@ -27,6 +27,8 @@ TAKE, CUT, SLOW, SLIDES, PHOTO = (
 )
 STYLES = (TAKE, CUT, SLIDES, SLOW, PHOTO)
 SHOT = "shot"
+SHOTS_TRACK, STYLE_TRACK = "shots", "editing style"
+"""Names of the tracks of a timeline: its shots and transitions, and the style of its windows."""
 _PHOTO_STEP = 0.15
 """Largest difference, of 255, between consecutive frames of a still."""
 _MOSTLY = 0.9

@@ -18,6 +18,8 @@ from vtnstream.config import EventsConfig, TimelineConfig
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
 from vtnstream.localization.edit_style import (
+    SHOTS_TRACK,
+    STYLE_TRACK,
     edit_counts,
     edits_of,
     style_scores,
@@ -274,7 +276,7 @@ def _edited(
     if output.dense_logits is None or changes is None or head.events is None:
         raise AssertionError("a model of edits gave no scores of its tokens")
     scores = probabilities(output.dense_logits, False)
-    timeline = ScoreTimeline(scores, times, head.dense_labels, False, "dense")
+    timeline = ScoreTimeline(scores, times, head.dense_labels, False, SHOTS_TRACK)
     options = plan.options or TimelineConfig()
     segments = to_events(timeline, head.events, options, changes)
     edits = edits_of(timeline, head.events, changes, segments)
@@ -285,16 +287,16 @@ def _edited(
     if plan.options is None:
         return Analysis(classes, None, (), (), facts=facts, warnings=warnings)
     wants_dense = options.localize != "sliding"
-    tracks = (*(["dense"] * wants_dense), *(["sliding"] * plan.styles))
+    tracks = (*([SHOTS_TRACK] * wants_dense), *([STYLE_TRACK] * plan.styles))
     found = list(segments) if wants_dense else []
     if plan.styles:
         window, stride = options.num_window_tokens, options.num_stride_tokens
-        found += window_styles(edits, times, window, stride, "sliding")
+        found += window_styles(edits, times, window, stride, STYLE_TRACK)
     if len(tracks) == 1:
         found = [replace(segment, track=None) for segment in found]
     curves = score_curves(timeline, segments) if wants_dense else ()
     if len(tracks) > 1:
-        curves = tuple(replace(curve, track="dense") for curve in curves)
+        curves = tuple(replace(curve, track=SHOTS_TRACK) for curve in curves)
     labels = (*(head.dense_labels if wants_dense else ()), *(head.labels if plan.styles else ()))
     ordered = sorted(found, key=lambda s: (s.start, s.end, s.track or "", s.label))
     found_all = tuple(ordered)

@@ -305,3 +305,20 @@ def test_segments_of_one_label_side_by_side_are_told_apart() -> None:
     assert strip.index("│") == pytest.approx(80 / 4, abs=1)
     many = [Segment(20 * k, 20 * k + 20, "shot", 1.0) for k in range(180)]
     assert "│" not in _strip(_shown(report(segments=many, labels=("shot",)), 80))
+
+
+def test_each_track_has_a_table_of_its_own() -> None:
+    """Windows that were judged as a whole do not stand between the shots of the same time."""
+    shots = tuple(Segment(k, k + 1, "shot", 0.9, "shots") for k in range(3))
+    windows = (
+        Segment(0, 2, "cut", 0.8, "editing style"),
+        Segment(2, 3, "still", 0.7, "editing style"),
+    )
+    mixed = tuple(sorted((*shots, *windows), key=lambda s: s.start))
+    text = _shown(report(segments=mixed, labels=("shot", "cut", "still"), end_seconds=3.0))
+    table = text[text.index("shots: 3 segments") :]
+    first, second = table.split("editing style: 2 segments")
+    assert first.count("shot ") == 3
+    assert "cut" not in first
+    assert "shot" not in second
+    assert "share of time:" in text

@@ -97,3 +97,13 @@ def test_numbers_are_plain_decimals() -> None:
         )
     )
     assert [row[1] for row in rows[1:]] == ["0", "0", "", "1", "0.333333"]
+
+
+def test_tracks_follow_one_after_the_other() -> None:
+    segments = (
+        Segment(0, 1, "shot", 0.9, "shots"),
+        Segment(0, 4, "cut", 0.8, "editing style"),
+        Segment(1, 4, "shot", 0.9, "shots"),
+    )
+    rows = _rows(report_csv(report(segments=segments)))
+    assert [row[4] for row in rows] == ["track", "shots", "shots", "editing style"]

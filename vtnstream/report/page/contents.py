@@ -12,6 +12,7 @@ from vtnstream.report.page.timeline import Scale, colors_of, curves, gaps, legen
 from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import UNICODE, printable
 from vtnstream.report.timebase import Timebase
+from vtnstream.report.writers.lanes import tracks_of
 from vtnstream.timecode import format_time
 from vtnstream.types import Partial, QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
@@ -89,14 +90,14 @@ def _table(
     timecodes = base is not None and base.timecode(0.0) is not None
     pictures = report.thumbnails if len(report.thumbnails) == len(segments) else ()
     tracks = any(s.track for s in segments)
-    columns = [
+    columns = [Column("track", "track")] if tracks else []
+    columns += [
         Column("start", "start", "number"),
         Column("end", "end", "number"),
         Column("length", "length", "number"),
         Column("label", "label"),
         Column("score", "match" if report.score_name == MATCH else "score"),
     ]
-    columns += [Column("track", "track")] if tracks else []
     columns += [Column("start", "timecode", "number code")] if timecodes else []
     digits = 2 if max((s.end for s in segments), default=0) < 60 else 1
     items = []
@@ -123,6 +124,8 @@ def _table(
                 "picture_time": format_time(picture.seconds, digits=2) if picture else "",
             }
         )
+    places = {track: place for place, track in enumerate(tracks_of(segments))}
+    items.sort(key=lambda item: places[segments[item["number"] - 1].track or ""])
     return {
         "segments": items,
         "columns": columns,

@@ -78,7 +78,7 @@ class Legend:
         canvas = self.canvas
         most = self.longest(_MAX_ENTRIES)
         length = self.span[1] - self.span[0]
-        pieces = []
+        pieces = [canvas.text("share of time:", "dim")]
         for label in most:
             piece = self.mark(label)
             piece.append(" ")

@@ -19,9 +19,11 @@ from vtnstream.report.terminal.canvas import Canvas
 from vtnstream.report.terminal.drawing import timeline_lines
 from vtnstream.report.terminal.glyphs import ACCENT
 from vtnstream.report.terminal.legend import Legend
+from vtnstream.report.writers.lanes import tracks_of
 from vtnstream.timecode import format_time
 from vtnstream.types import Partial, QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
+from vtnstream.wording import plural
 
 MAX_SEGMENTS = 30
 """Rows of the segment table; more lose their middle."""
@@ -29,7 +31,7 @@ MAX_SEGMENTS = 30
 _WIDEST_BARS = 72
 _WIDEST_PANEL = 100
 _NARROW, _VERY_NARROW = 56, 38
-"""Cells below which the table leaves the length out, and the end and the track."""
+"""Cells below which the table leaves the length out, and the end."""
 _MAX_GAPS = 4
 
 
@@ -135,26 +137,34 @@ def _segments(report: Report, legend: Legend, canvas: Canvas, max_segments: int)
     segments: Sequence[Segment] = report.segments or ()
     if any(s.rank is not None for s in segments):  # a search shows the best first
         segments = sorted(segments, key=lambda s: (s.rank or 0, -s.score))
-    shown, left_out, place = _without_middle(segments, max_segments)
-    columns = _Columns.fitting(shown, canvas)
+    columns = _Columns.fitting(segments, canvas)
     score = "match" if report.score_name == MATCH else "score"
-    head = columns.row(canvas, columns.head, canvas.text(" "), "label", score, "track")
-    head.stylize("dim")
+    tracks = tracks_of(segments)
+    lines: list[Text] = []
+    for name, mine in tracks.items():
+        head = columns.row(canvas, columns.head, canvas.text(" "), "label", score)
+        head.stylize("dim")
+        if len(tracks) > 1:
+            title = canvas.text(f"{name}: {plural(len(mine), 'segment')}", "bold")
+            lines += [*([Text()] * bool(lines)), canvas.cut(title, canvas.width)]
+        most = max(max_segments // len(tracks), 1)
+        lines += [head, *_rows(mine, legend, canvas, columns, most)]
+    return lines
+
+
+def _rows(
+    segments: Sequence[Segment], legend: Legend, canvas: Canvas, columns: _Columns, most: int
+) -> list[Text]:
+    """The rows of one track."""
+    shown, left_out, place = _without_middle(segments, most)
     rows = [
-        columns.row(
-            canvas,
-            columns.times_of(s),
-            legend.mark(s.label),
-            s.label,
-            percent(s.score),
-            s.track or "",
-        )
+        columns.row(canvas, columns.times_of(s), legend.mark(s.label), s.label, percent(s.score))
         for s in shown
     ]
     if left_out:
         note = canvas.text(f"{canvas.glyphs.ellipsis} {left_out:,} more (use -f csv)", "dim")
         rows.insert(place, canvas.cut(note, canvas.width))
-    return [head, *rows]
+    return rows
 
 
 def _without_middle(segments: Sequence[Segment], most: int) -> tuple[list[Segment], int, int]:
@@ -174,19 +184,17 @@ class _Columns:
     widths: tuple[int, ...]
     digits: int
     label_width: int
-    tracks: bool
 
     @classmethod
     def fitting(cls, segments: Sequence[Segment], canvas: Canvas) -> _Columns:
-        tracks = any(s.track for s in segments) and canvas.width >= _VERY_NARROW
         head: tuple[str, ...] = ("start", "end", "length")
         if canvas.width < _NARROW:
-            head = head[: 1 if tracks or canvas.width < _VERY_NARROW else 2]
+            head = head[: 1 if canvas.width < _VERY_NARROW else 2]
         digits = 2 if max(s.end for s in segments) < 60 else 1
-        columns = cls(head, (), digits, 0, tracks)
+        columns = cls(head, (), digits, 0)
         cells = [head, *(columns.times_of(s) for s in segments)]
         widths = tuple(max(map(len, column)) for column in zip(*cells, strict=True))
-        fixed = sum(widths) + 2 * len(widths) + 2 + 9 + (9 if tracks else 0)
+        fixed = sum(widths) + 2 * len(widths) + 2 + 9
         widest = max(5, *(canvas.text(s.label).cell_len for s in segments))
         return dataclasses.replace(
             columns, widths=widths, label_width=min(widest, max(4, canvas.width - fixed))
@@ -196,9 +204,7 @@ class _Columns:
         times = (segment.start, segment.end, segment.end - segment.start)
         return tuple(format_time(t, digits=self.digits) for t in times[: len(self.head)])
 
-    def row(
-        self, canvas: Canvas, times: Sequence[str], mark: Text, label: str, score: str, track: str
-    ) -> Text:
+    def row(self, canvas: Canvas, times: Sequence[str], mark: Text, label: str, score: str) -> Text:
         line = canvas.text("")
         for time, width in zip(times, self.widths, strict=True):
             line.append(f"{time:>{width}}  ")
@@ -206,8 +212,6 @@ class _Columns:
         line.append(" ")
         line.append_text(canvas.cut(canvas.text(label), self.label_width, pad=True))
         line.append(f"  {score:>7}")
-        if self.tracks:
-            line.append(f"  {track:<7}", "dim")
         return _trimmed(line)
 
 

@@ -1,10 +1,10 @@
 """Reports as CSV and TSV: one row a segment, or one a class where there is no timeline.
 
 The first row names the columns. Fields are quoted where they must be (RFC 4180), lines end
-with a line feed. Labels are safe to open in a spreadsheet: control characters become escapes,
-and one that would be taken for a formula (``=``, ``+``, ``-``, ``@`` first) gets an apostrophe
-before it; JSON has labels as they are. Frame numbers are empty where frames were not counted,
-timecode where the rate has none.
+with a line feed. Of several tracks, one follows after the other. Labels are safe to open in a
+spreadsheet: control characters become escapes, and one that would be taken for a formula
+(``=``, ``+``, ``-``, ``@`` first) gets an apostrophe before it; JSON has labels as they are.
+Frame numbers are empty where frames were not counted, timecode where the rate has none.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import csv
 import io
 import math
 import os
+from itertools import chain
 from urllib.parse import unquote_to_bytes
 
 from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.timebase import Timebase
+from vtnstream.report.writers.lanes import tracks_of
 from vtnstream.types import Report, Segment
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
@@ -44,7 +46,7 @@ def _table(report: Report, delimiter: str) -> str:
         tracks = any(s.track is not None for s in report.segments)
         rows = [(*_COLUMNS, *(("track",) if tracks else ()), *_FRAME_COLUMNS)]
         base = Timebase.of(report)
-        for s in report.segments:
+        for s in chain.from_iterable(tracks_of(report.segments).values()):
             row = (_number(s.start), _number(s.end), _label(s.label), _number(s.score))
             rows.append((*row, *((s.track or "",) if tracks else ()), *_frames(s, base)))
     return "".join(delimiter.join(_field(f, delimiter) for f in row) + "\n" for row in rows)
