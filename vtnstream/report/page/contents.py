@@ -101,7 +101,10 @@ def _table(
     columns += [Column("start", "timecode", "number code")] if timecodes else []
     digits = 2 if max((s.end for s in segments), default=0) < 60 else 1
     items = []
-    for number, (segment, href) in enumerate(zip(segments, hrefs, strict=True), 1):
+    names = list(tracks_of(segments))
+    numbered = enumerate(zip(segments, hrefs, strict=True), 1)
+    by_track = sorted(numbered, key=lambda item: names.index(item[1][0].track or ""))
+    for number, (segment, href) in by_track:
         picture = pictures[number - 1] if pictures else None
         items.append(
             {
@@ -124,8 +127,6 @@ def _table(
                 "picture_time": format_time(picture.seconds, digits=2) if picture else "",
             }
         )
-    places = {track: place for place, track in enumerate(tracks_of(segments))}
-    items.sort(key=lambda item: places[segments[item["number"] - 1].track or ""])
     return {
         "segments": items,
         "columns": columns,
