@@ -96,6 +96,43 @@ def test_result_files(run: Run, film: Path, model_folder: Path) -> None:
     assert inputs == {str(film), str(twin)}
 
 
+def test_one_format_goes_to_standard_output(run: Run, film: Path, model_folder: Path) -> None:
+    command = ("timeline", film, "-m", model_folder, "-q")
+    run(*command, "-o", "out", "-f", "csv,srt,json")
+    for name in ("csv", "srt"):
+        written = Path(f"out/{film.name}.{name}").read_text()
+        for more in ((), ("-o", "-")):
+            outcome = run(*command, "-f", name, *more)
+            assert (outcome.code, outcome.out, outcome.err) == (0, written, "")
+    assert document(run(*command, "-o", "-"))["input"] == str(film)
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-f", "csv,srt"], "one format goes to standard output"),
+        (["-f", "csv", "--json"], "--json and -f csv both print the result"),
+        (["-f", "csv", "another.mp4"], "-f csv prints the result of one video"),
+    ],
+)
+def test_standard_output_takes_one_text(
+    run: Run, film: Path, arguments: list[str], message: str
+) -> None:
+    outcome = run("timeline", film, *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.errors[0]
+
+
+def test_json_lines_of_several_videos_go_to_standard_output(
+    run: Run, film: Path, model_folder: Path
+) -> None:
+    shutil.copy(film, "twin.mp4")
+    outcome = run("timeline", film, "twin.mp4", "-m", model_folder, "-q", "-f", "jsonl")
+    events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [e["input"] for e in events if e["event"] == "result"] == [str(film), "twin.mp4"]
+
+
 def test_top_k(run: Run, film: Path, model_folder: Path) -> None:
     shared = ("classify", film, "-m", model_folder, "--json")
     assert len(document(run(*shared))["classes"]) == 2
@@ -138,7 +175,7 @@ def test_ways_agree(run: Run, film: Path, model_folder: Path) -> None:
     [
         (["--window", "8", "--stride", "9"], "stride"),
         (["--onset", ".3", "--offset", ".5"], "offset"),
-        (["-f", "json"], "-o DIR"),
+        (["-f", "json,csv"], "-o DIR"),
         (["-o", "out", "-f", "jsn"], "did you mean 'json'"),
         (["--start", "soon"], "not a time"),
         (["--fps", "0"], "not a rate"),

@@ -319,7 +319,12 @@ def test_options_of_single_commands_are_options_of_batches(command: str, run: Ru
         set(re.findall(r"--[a-z][a-z-]+", run(*prefix, command, "--help").out.split("Examples")[0]))
         for prefix in ((), ("batch",))
     )
-    assert single - batch <= {"--json", "--output", "--features"}
+    of_labels = {"--labels", "--multi-label"}
+    live = {"--follow", "--follow-timeout", "--keep"}
+    assert single - batch <= {"--json", "--output", "--features", *of_labels, *live}
+    for flag in (["--follow"], ["--labels", "a; b"]) if command == "timeline" else ():
+        outcome = run("batch", command, "film.mp4", "-o", "out", *flag)
+        assert outcome.code == 2 and len(outcome.errors) == 1 and flag[0] in outcome.errors[0]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from vtnstream.cli.framework.console import Console, visible
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.failures import conclude, exit_code_of, message_for, message_of
 from vtnstream.cli.framework.interrupts import INTERRUPTS
+from vtnstream.cli.main import main
 from vtnstream.errors import (
     CheckpointError,
     ConfigError,
@@ -96,6 +97,33 @@ def test_interrupts_of_any_shape_end_with_130(capsys: pytest.CaptureFixture[str]
         assert conclude(error, Console()) == 130
         line = capsys.readouterr().err
         assert line.startswith("vtnstream: interrupted") and line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["timeline", "x.mp4"], "features so far are stored; run the same command to resume"),
+        (["timeline", "x.mp4", "--no-cache"], "nothing was stored, because of --no-cache"),
+        (["classify", "x.mp4", "--views", "10x3"], "nothing was stored"),
+        (["batch", "extract", "x.mp4", "-o", "out", "--no-cache"], "complete videos are kept"),
+        (["export", "x.json", "-f", "csv"], ""),
+        (["plan", "x.mp4"], ""),
+    ],
+)
+def test_an_interrupt_says_what_is_kept(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Console, "libraries", interrupt)
+    assert main(arguments) == 130
+    line = capsys.readouterr().err.rstrip("\n")
+    assert line.startswith("vtnstream: interrupted") and said in line
+    assert said or line == "vtnstream: interrupted"
 
 
 def test_after_a_signal_every_exception_is_the_interrupt(

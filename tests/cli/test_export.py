@@ -56,6 +56,17 @@ def test_formats_go_beside_the_result(run: Run, result: Path) -> None:
     assert result.read_bytes() == before
 
 
+def test_one_format_is_printed(run: Run, result: Path) -> None:
+    run("export", result, "-f", "csv")
+    written = Path("results/film one.mp4.csv").read_text()
+    outcome = run("export", result, "-f", "csv", "-o", "-")
+    assert (outcome.code, outcome.out, outcome.err) == (0, written, "")
+    for arguments in ((result, "-f", "csv,srt"), (result, result, "-f", "csv")):
+        outcome = run("export", *arguments, "-o", "-")
+        assert (outcome.code, outcome.out) == (2, "") and len(outcome.errors) == 1
+    assert not Path("-").exists()
+
+
 def test_all_leaves_the_result_itself_alone(run: Run, result: Path) -> None:
     edited = json.loads(result.read_text()) | {"note": "kept"}
     result.write_text(json.dumps(edited))

@@ -12,7 +12,7 @@ import av
 import pytest
 
 from tests.synth import Film
-from tests.video.reading import read
+from tests.video.reading import read, sampling
 from vtnstream.errors import (
     NoVideoStreamError,
     UsageError,
@@ -154,6 +154,14 @@ def test_a_cover_image_is_not_the_video_stream(tmp_path: Path) -> None:
     reading = read(Film(cover=True, audio_seconds=2).write(tmp_path / "film.mp4"))
     assert reading.numbers == [0, 12, 25, 37]
     assert reading.info.num_video_streams == 1
+
+
+def test_the_animation_of_an_avif_is_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "animated.avif"
+    Film(count=10, rate=10, codec="libsvtav1", options={"preset": "12", "crf": "20"}).write(path)
+    found = read(path, sampling("all"))
+    assert found.info.num_video_streams == 1
+    assert found.numbers == list(range(10))
 
 
 def test_the_largest_of_several_streams_is_chosen_and_another_can_be_named(tmp_path: Path) -> None:

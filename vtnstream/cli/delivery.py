@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.options.input_list import InputList
-from vtnstream.cli.result_files import ResultFiles
+from vtnstream.cli.result_files import STANDARD_OUTPUT, ResultFiles
 from vtnstream.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ class Delivery:
         top_k: int | None,
         directory: Path | None,
         files: ResultFiles,
+        *,
+        classes: bool = True,
     ) -> None:
         self._console = console
         self._inputs = inputs
         self._top_k = top_k
         self._directory = directory
         self._files = files
+        self._classes = classes
         self._num_printed = 0
 
     def __enter__(self) -> Self:
@@ -73,6 +76,8 @@ class Delivery:
         from vtnstream.report.terminal.render import print_report
 
         shown = self._top_k or TERMINAL_TOP_K
+        if not self._classes:
+            report = dataclasses.replace(report, classes=())
         with self._console.writing():
             if self._num_printed:
                 sys.stdout.write("\n")
@@ -125,34 +130,78 @@ class _JsonLinesDelivery(Delivery):
             self._console.out(json_line(document).rstrip("\n"))
 
 
+class _FormatDelivery(Delivery):
+    """Prints the result in the one format of ``--format``."""
+
+    def _print(self, report: Report) -> None:
+        self._files.print(report)
+
+
 def make_delivery(
-    values: Mapping[str, Any], console: Console, inputs: InputList, *, timeline: bool
+    values: Mapping[str, Any],
+    console: Console,
+    inputs: InputList,
+    *,
+    timeline: bool,
+    defaults: tuple[str, ...] = DEFAULT_FORMATS,
+    classes: bool = True,
 ) -> Delivery:
     """The delivery that the output options select, as a context manager.
+
+    Without a folder, or with ``-o -``, one format goes to standard output.
 
     Args:
         values: ``json``, ``jsonl``, ``output_dir``, ``overwrite``, ``format``, ``top_k``.
         console: prints the messages.
         inputs: the inputs of the command line.
         timeline: whether results will have a timeline.
+        defaults: formats of the result files without ``--format``.
+        classes: print the classes of the whole video on the terminal.
 
     Raises:
-        UsageError: an unknown format, formats without a directory or without a timeline, or a
-            directory named like a result file.
+        UsageError: an unknown format or one that needs a timeline, several formats or inputs for
+            standard output, or a directory named like a result file.
         MissingExtraError: a format needs a library that is not installed.
     """
     directory, formats = values["output_dir"], values["format"]
-    if formats and directory is None:
-        raise UsageError("--format needs an output folder: name one with -o DIR")
+    printed = str(directory) == STANDARD_OUTPUT or (directory is None and bool(formats))
+    if printed:
+        directory, defaults = None, DEFAULT_FORMATS
     files = ResultFiles.of(
-        formats or DEFAULT_FORMATS, console, timeline=timeline, overwrite=values["overwrite"]
+        formats or defaults, console, timeline=timeline, overwrite=values["overwrite"]
     )
     if directory is not None and not directory.is_dir():
         _check_folder(directory)
     kind = Delivery
-    if values["json"] or values["jsonl"]:
+    if printed:
+        kind = _printing_one_format(files, inputs, values)
+    elif values["json"] or values["jsonl"]:
         kind = _JsonDelivery if values["json"] else _JsonLinesDelivery
-    return kind(console, inputs, values["top_k"], directory, files)
+    return kind(console, inputs, values["top_k"], directory, files, classes=classes)
+
+
+def _printing_one_format(
+    files: ResultFiles, inputs: InputList, values: Mapping[str, Any]
+) -> type[Delivery]:
+    """The delivery that prints the one format of ``files``.
+
+    Raises:
+        UsageError: there are several formats, or several inputs for a format of one result.
+    """
+    files.check_printable()
+    name = files.formats[0]
+    for flag, same in (("json", "json"), ("jsonl", "jsonl")):
+        if values[flag] and name != same:
+            raise UsageError(f"--{flag} and -f {name} both print the result: leave one out")
+    if name == "json":
+        return _JsonDelivery
+    if values["jsonl"]:
+        return _JsonLinesDelivery
+    if name != "jsonl" and not inputs.single:
+        raise UsageError(
+            f"-f {name} prints the result of one video: name one input, or write files with -o DIR"
+        )
+    return _FormatDelivery
 
 
 def _check_folder(directory: Path) -> None:

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtnstream.cli.framework.console import Console
-from vtnstream.errors import VtnstreamError
+from vtnstream.errors import UsageError, VtnstreamError
 
 if TYPE_CHECKING:
     from vtnstream.types import Report
+
+
+STANDARD_OUTPUT = "-"
+"""What ``-o`` names for one format on standard output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,37 @@ class ResultFiles:
         if every and (absent := left_out()):
             console.warn(f"without {', '.join(absent)}: install them with {install_command(EXTRA)}")
         return cls(formats, every, console, overwrite)
+
+    def check_printable(self) -> None:
+        """
+        Raises:
+            UsageError: there is not exactly one format.
+        """
+        if len(self.formats) != 1:
+            raise UsageError(
+                "one format goes to standard output: name one with -f, or an output folder for "
+                "several with -o DIR"
+            )
+
+    def print(self, report: Report, *, video: Path | None = None) -> None:
+        """Print one report on standard output in the one format.
+
+        Args:
+            report: the result.
+            video: where the video lies now, if that is not ``report.input``.
+
+        Raises:
+            OutputError: the format cannot hold the report.
+        """
+        from vtnstream.report.writer import rendered
+
+        (name,) = self.formats
+        if name == "html":
+            report = self._illustrated(report, video or Path(report.input))
+        text, notes = rendered(report, name, video=video)
+        self.console.out(text.removesuffix("\n"))
+        for remark in notes:
+            self.console.warn(f"{report.input}: {remark}")
 
     def write(
         self,

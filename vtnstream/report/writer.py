@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import itertools
 import json
 import os
@@ -92,6 +93,33 @@ def write_reports(
         check(target)
     _write_together(report, place, list(targets.items()), before_rename)
     return Written(tuple(targets), refused, remarks(report, kept))
+
+
+def rendered(
+    report: Report, name: str, *, video: str | Path | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """The text of a report in one format, as for a file in the current directory.
+
+    Args:
+        report: what to write.
+        name: of the format.
+        video: where the video lies now, if that is not ``report.input``.
+
+    Returns:
+        the text, and what a reader of it should know, one sentence each.
+
+    Raises:
+        UsageError: an unknown format.
+        MissingExtraError: the format needs a library that is not installed.
+        OutputError: the format cannot hold the report.
+    """
+    writer = lookup(WRITERS, name, "format")
+    place = Place.of(report, Path(), video)
+    if why := writer.refuses(report, place):
+        raise OutputError(f"{report.input}: no {name}: {why}")
+    text = io.BytesIO()
+    writer.write(report, place, text)
+    return text.getvalue().decode("utf-8"), remarks(report, [name])
 
 
 def _free_base(path: str, folder: Path, inputs: Collection[str]) -> str:

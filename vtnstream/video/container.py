@@ -67,6 +67,8 @@ class HardwareRefusedError(Exception):
     message is a clause that says why."""
 
 
+_IMAGE_FILE_BRAND = "mif1"
+"""Brand of files with still images, which may also hold an animation (ISO/IEC 23008-12)."""
 _NOT_A_VIDEO = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
@@ -228,10 +230,22 @@ def _choose_stream(container: Any, path: str, wanted: int | None) -> tuple[Any, 
             raise UsageError(f"{path}: stream {wanted} is no video stream (video streams: {known})")
         _check_decoder(chosen, path)
         return chosen, len(candidates)
+    candidates = _moving(container, candidates)
     usable = [s for s in candidates if _decoder_name(s) in DECODERS]
     if not usable:
         _check_decoder(candidates[0], path)
     return max(usable, key=_score), len(candidates)
+
+
+def _moving(container: Any, candidates: list[Any]) -> list[Any]:
+    """The animation of an AVIF or HEIF file, if it has one, without the still images beside it.
+
+    libav makes a stream of one frame, without duration, of each still image.
+    """
+    brands = str(container.metadata.get("compatible_brands", ""))
+    if _IMAGE_FILE_BRAND not in brands:
+        return candidates
+    return [s for s in candidates if s.frames > 1 or s.duration is not None] or candidates
 
 
 def _score(stream: Any) -> tuple[bool, bool, int]:

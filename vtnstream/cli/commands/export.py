@@ -12,9 +12,9 @@ from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, option
-from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.framework.types import complete_files, complete_formats
 from vtnstream.cli.options import running, shared
-from vtnstream.cli.result_files import ResultFiles
+from vtnstream.cli.result_files import STANDARD_OUTPUT, ResultFiles
 from vtnstream.cli.stored import each_result, find_video
 from vtnstream.errors import OutputError, ReportError, UsageError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """
 vtnstream export movie.mkv.json -f srt,otio
+vtnstream export movie.mkv.json -f csv -o - | column -s, -t
 vtnstream export results/*.json -f all -o exported
 vtnstream export movie.mkv.json --chapters-into movie-with-chapters.mkv
 vtnstream timeline movie.mkv --json | vtnstream export - -f edl
@@ -39,10 +40,15 @@ vtnstream export --schema > report.schema.json
         section="Output",
         settable=False,
         multiple=True,
+        shell_complete=complete_formats,
         metavar="NAMES",
         help="Formats to write, such as srt,otio, or all.",
     ),
-    shared.output_dir("Write the files here [default: the result's folder].", settable=False),
+    shared.output_dir(
+        "Write the files here; - prints one format [default: the result's folder].",
+        printing=True,
+        settable=False,
+    ),
     option(
         "--chapters-into",
         section="Output",
@@ -78,12 +84,20 @@ def export(console: Console, /, **values: Any) -> ExitCode:
         if values[flag] is not None and len(values["results"]) > 1:
             raise UsageError(f"--{flag.replace('_', '-')} is for one result: name one")
     files = ResultFiles.of(values["format"], console, overwrite=values["overwrite"])
+    printed = str(values["output_dir"]) == STANDARD_OUTPUT
+    if printed:
+        files.check_printable()
+        if len(values["results"]) > 1:
+            raise UsageError("-o - prints one result: name one, or a folder with -o DIR")
 
     def work(name: str, report: Report) -> None:
         video = find_video(report, name, values["video"], console)
         if values["chapters_into"] is not None:
             copy, replace = values["chapters_into"], values["overwrite"]
             _copy_with_chapters(report, video, copy, console, overwrite=replace)
+        if printed:
+            files.print(report, video=video)
+            return
         beside = Path(os.path.dirname(name) if name != "-" else "")
         folder = values["output_dir"] or beside
         # "all" must not overwrite the result itself: fields unknown to this version would be lost.

@@ -35,7 +35,7 @@ vtnstream plan movie.mkv --json | jq .seconds
 """
 
 
-@click.command(cls=Command, examples=_EXAMPLES)
+@click.command(cls=Command, examples=_EXAMPLES, stores_features=False)
 @shared.inputs
 @shared.model
 @backbone_options

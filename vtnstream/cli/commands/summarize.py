@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import clip_files
-from vtnstream.cli.delivery import terminal
+from vtnstream.cli.delivery import make_delivery
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
@@ -19,10 +18,9 @@ from vtnstream.cli.framework.progress import CommandProgress
 from vtnstream.cli.framework.types import SecondsType
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import require_file, resolve
-from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.session import for_each
 from vtnstream.config.summary import SummaryConfig
-from vtnstream.errors import OutputError, UsageError
+from vtnstream.errors import UsageError
 from vtnstream.replacing import check_target
 
 if TYPE_CHECKING:
@@ -94,12 +92,9 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         shortest=values["shortest"],
         diversity=values["diversity"],
     )
-    files = None
-    if values["output_dir"] is not None:
-        names = values["format"] or ("json", "otio")
-        files = ResultFiles.of(names, console, overwrite=values["overwrite"])
-    elif values["format"]:
-        raise UsageError("--format needs an output folder: name one with -o DIR")
+    delivery = make_delivery(
+        values, console, inputs, timeline=True, defaults=("json", "otio"), classes=False
+    )
     from vtnstream.analyzer import Analyzer
     from vtnstream.inference.request import Request
 
@@ -107,27 +102,19 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     localize = shared.timeline_from(values)
 
-    def work(path: str, progress: CommandProgress) -> Partial | None:
-        from vtnstream.report.writers.structured import report_json
+    with delivery:
 
-        report = analyzer.summarize(path, request, localize, config, progress=progress)
-        if files is not None:
-            everything = [item.path for item in inputs.items]
-            refusal = files.write(report, values["output_dir"], inputs=everything)
-            if refusal is not None:
-                raise OutputError(refusal)
-        if values["json"]:
-            console.out(report_json(report).rstrip("\n"))
-        else:
-            from vtnstream.report.terminal.render import print_report
+        def work(path: str, progress: CommandProgress) -> Partial | None:
+            delivery.begin(path)
+            report = analyzer.summarize(path, request, localize, config, progress=progress)
+            for warning in report.warnings:
+                console.warn(f"{path}: {warning}")
+            delivery.deliver(report)
+            if values["render"] is not None:
+                _render(console, report, path, mode, values)
+            return report.partial
 
-            with console.writing():
-                print_report(dataclasses.replace(report, classes=()), terminal())
-        if values["render"] is not None:
-            _render(console, report, path, mode, values)
-        return report.partial
-
-    return for_each(inputs, work, console)
+        return for_each(inputs, work, console, on_failure=delivery.fail)
 
 
 def _render(console: Console, report: Report, path: str, mode: str, values: dict[str, Any]) -> None:

@@ -95,11 +95,19 @@ def _lineage(ctx: click.Context) -> list[click.Context]:
 
 
 class Command(click.Command):
-    """A command with sections and examples in its help. It configures the console."""
+    """A command with sections and examples in its help. It configures the console.
 
-    def __init__(self, *args: Any, examples: str = "", **attributes: Any) -> None:
+    Attributes:
+        examples: command lines for the help.
+        stores_features: whether a command with ``--cache`` stores the features that it computes.
+    """
+
+    def __init__(
+        self, *args: Any, examples: str = "", stores_features: bool = True, **attributes: Any
+    ) -> None:
         super().__init__(*args, **attributes)
         self.examples = examples
+        self.stores_features = stores_features
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -157,6 +165,7 @@ class Command(click.Command):
         if log := values.pop("log_file", None):
             console.log_to(log)
         console.progress = values.pop("progress", console.progress)
+        console.interrupted = _interrupted(values) if self.stores_features else "interrupted"
         for line in ctx.meta.pop("vtnstream.notes", ()):
             console.note(line)
         for line in ctx.meta.pop("vtnstream.warnings", ()):
@@ -166,6 +175,24 @@ class Command(click.Command):
             variables[_NO_BARS_VARIABLE] = "1"
         with console.libraries(), _environment(variables):
             return super().invoke(ctx)
+
+
+def _interrupted(values: Mapping[str, Any]) -> str:
+    """Say what an interrupt leaves of the work of a command with these options."""
+    if "cache" not in values:  # the command computes no features
+        return "interrupted"
+    kept = []
+    if "recycle" in values:
+        kept.append("complete videos are kept")
+    elif "epochs" in values:
+        kept.append("complete epochs are kept")
+    in_passing = values.get("views") or values.get("method") == "end-to-end"
+    if values["cache"] and not values.get("features") and not in_passing:
+        kept.append("features so far are stored")
+    if not kept:
+        why = "" if values["cache"] else ", because of --no-cache"
+        return f"interrupted: nothing was stored{why}"
+    return f"interrupted: {' and '.join(kept)}; run the same command to resume"
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class Console:
         progress: ``auto``, ``rich``, ``plain`` or ``none``.
         above: prints a line above the live display, or None without one.
         suspend: removes the live display before a result is printed, or None without one.
+        interrupted: printed when the command is interrupted: what is kept of its work.
     """
 
     def __init__(self, *, debug: bool = False) -> None:
@@ -60,6 +61,7 @@ class Console:
         self.progress = "auto"
         self.above: Callable[[str], None] | None = None
         self.suspend: Callable[[], None] | None = None
+        self.interrupted = "interrupted"
         self._said: set[str] = set()
         self._log: TextIO | None = None
         for stream in (sys.stdout, sys.stderr):

@@ -47,7 +47,7 @@ def conclude(error: BaseException, console: Console) -> int:
         console.suspend()
     if INTERRUPTS.caused(error) or isinstance(error, click.Abort):
         console.traceback(error)
-        console.say("interrupted: features so far are stored; run the same command to resume")
+        console.say(console.interrupted)
         return INTERRUPTS.exit_code
     if is_closed_pipe(error):
         return ExitCode.CLOSED_PIPE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,6 +40,19 @@ def complete_files(
     """Let the shell complete file names, although the option also accepts URLs, patterns or Hub
     names."""
     return [CompletionItem(incomplete, type="file")]
+
+
+class FolderType(click.Path):
+    """An output folder; ``-`` is accepted where the command can print the result instead."""
+
+    def __init__(self, *, printing: bool) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+        self._printing = printing
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value) == "-" and not self._printing:
+            self.fail("- would print what needs files: name a folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class TimeType(_Type):

@@ -38,6 +38,16 @@ if TYPE_CHECKING:
 _REPLACED = ("features", "json", "jsonl", "output_dir", "output", "overwrite", "threads")
 """Options of the single-video commands that batch commands omit or define differently."""
 
+_REFUSED = {
+    "follow": "follows one stream: use vtnstream timeline --follow",
+    "labels": "is not for batches: use vtnstream timeline or classify --labels, which take several "
+    "inputs too",
+}
+"""Options of the single-video commands that batch commands refuse -> why."""
+
+_WITH_REFUSED = ("keep", "follow_timeout", "multi_label")
+"""Options that mean nothing without those of :data:`_REFUSED`."""
+
 _SECTION = "Batch"
 _OPTIONS = (
     option(
@@ -113,7 +123,9 @@ def batch_command(
     options. A new option of ``single`` thereby becomes one of the batch command."""
 
     def decorate(function: Any) -> Command:
-        params = [param for param in single.params if param.name not in _REPLACED]
+        left_out = (*_REPLACED, *_WITH_REFUSED, *_REFUSED)
+        params = [param for param in single.params if param.name not in left_out]
+        params += [_refused(param) for param in single.params if param.name in _REFUSED]
         command = Command(
             single.name,
             callback=click.pass_obj(function),
@@ -125,6 +137,25 @@ def batch_command(
         return command
 
     return decorate
+
+
+def _refused(param: click.Parameter) -> click.Option:
+    """A hidden option that says why a batch does not take it."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value:
+            raise UsageError(f"{param.opts[0]} {_REFUSED[param.name or '']}")
+
+    assert isinstance(param, click.Option)
+    return option(
+        param.opts[0],
+        section=_SECTION,
+        settable=False,
+        hidden=True,
+        is_flag=param.is_flag,
+        expose_value=False,
+        callback=refuse,
+    )
 
 
 def _config_from(values: Mapping[str, Any]) -> BatchConfig:

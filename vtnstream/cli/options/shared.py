@@ -11,6 +11,7 @@ import click
 
 from vtnstream.cli.framework.fields import attach, field, option
 from vtnstream.cli.framework.types import (
+    FolderType,
     RateType,
     TimeType,
     ViewsType,
@@ -183,7 +184,8 @@ _TIMELINE_HELP = {
     "smoothing": "Filter that smooths the scores over time.",
     "smoothing_size": "Length of that filter in tokens.",
     "viterbi": "Find the most probable sequence at COST nats for each change of label.",
-    "threshold": "Drop segments with a lower score; multi-label segments last while above it.",
+    "threshold": "Drop segments with a lower score; multi-label segments last while above it. "
+    "Models of shots drop cuts with a lower score and transitions that stay below it, never shots.",
     "sensitivity": "How readily the bundled model reports cuts and transitions, 0 to 1 "
     "[default: 0.5].",
     "onset": "Score at which a segment starts; it lasts down to --offset.",
@@ -218,13 +220,19 @@ def timeline_from(values: Mapping[str, Any]) -> TimelineConfig:
 # ------------------------------------------------------------------------------- output
 
 
-def output_dir(what: str, **attributes: Any) -> click.Option:
-    """The output folder of a command; ``what`` is the help text."""
+def output_dir(what: str, *, printing: bool = False, **attributes: Any) -> click.Option:
+    """The output folder of a command.
+
+    Args:
+        what: the help text.
+        printing: whether ``-`` prints one result instead.
+        attributes: of the option.
+    """
     return option(
         "--output-dir",
         "-o",
         section="Output",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FolderType(printing=printing),
         metavar="DIR",
         help=what,
         **attributes,
@@ -261,7 +269,7 @@ results = attach(
         is_flag=True,
         help="Print one JSON event per line as it happens.",
     ),
-    output_dir("Also write result files here."),
+    output_dir("Also write result files here; - prints one format instead.", printing=True),
     overwrite,
     option(
         "--format",
@@ -270,7 +278,8 @@ results = attach(
         multiple=True,
         shell_complete=complete_formats,
         metavar="NAMES",
-        help="Formats of the result files, such as json,csv, or all [default: json].",
+        help="Formats of the result files, such as json,csv, or all [default: json]; without -o, "
+        "print one.",
     ),
     option(
         "--top-k",
