@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,10 @@ from vtnstream.training.run import train
 from vtnstream.training.search import cross_validation, recipes
 from vtnstream.training.search.calibration import fit_temperature
 from vtnstream.training.search.cross_validation import Comparison, Contender
+from vtnstream.training.search.fitting import fit_recipe
 from vtnstream.training.search.folds import make_folds
 from vtnstream.training.search.recipes import RECIPES
+from vtnstream.training.search.saved_fits import SavedFit, SavedFits
 from vtnstream.training.search.search import refuses_search, wants_search
 
 from .cases import class_sample, features, video
@@ -84,7 +87,7 @@ def test_few_segments_compare_all_recipes(films: Path, tmp_path: Path, quick: No
         config(films / "segments.csv", tmp_path / "m"), runtime=runtime(films), progress=told
     )
     names = [row["recipe"] for row in result.search["table"]]
-    assert sorted(names) == ["attention", "ms-tcn", "probe", "tcn"]
+    assert sorted(names) == ["ms-tcn", "probe", "tcn"]
     assert result.recipe == names[0]
     assert result.search["folds"] == 3  # one a scene
     assert result.search["majority"] > 50 and result.search["chance"] == 50
@@ -114,6 +117,66 @@ def test_a_named_recipe_is_an_ensemble_and_repeats(
     alone = replace(asked, output=str(tmp_path / "c"), ensemble="none")
     assert train(alone, runtime=runtime(films)).search["members"] == 1
     assert load_model(tmp_path / "c").config.temporal.members == 1
+
+
+def test_a_comparison_that_was_cut_off_goes_on(
+    films: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(films / "segments.csv", tmp_path / "whole", recipe="ms-tcn")
+    whole = train(asked, runtime=runtime(films))
+    begun = replace(asked, output=str(tmp_path / "begun"))
+    fits: list[str] = []
+
+    def fit(*arguments: Any, **more: Any) -> Any:
+        fits.append("fit")
+        if len(fits) == 2:
+            raise KeyboardInterrupt
+        return fit_recipe(*arguments, **more)
+
+    monkeypatch.setattr(cross_validation, "fit_recipe", fit)
+    with pytest.raises(KeyboardInterrupt):
+        train(begun, runtime=runtime(films))
+    assert len(list((tmp_path / "begun" / "search").iterdir())) == 1
+    result = train(begun, runtime=runtime(films))
+    assert len(fits) == 4  # of three folds one was there already
+    assert not (tmp_path / "begun" / "search").exists()
+    assert [row["folds"] for row in result.search["table"]] == [
+        row["folds"] for row in whole.search["table"]
+    ]
+    one = load_model(tmp_path / "whole").state_dict()
+    two = load_model(tmp_path / "begun").state_dict()
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+def test_fits_of_other_settings_are_made_anew(tmp_path: Path) -> None:
+    samples = [class_sample(n % 2, 4, n) for n in range(4)]
+    fit = SavedFit({"w": torch.ones(2)}, 0.5, 3, 1.0, [np.zeros(2, np.float32)])
+    SavedFits(tmp_path, TrainConfig(), samples).save("tcn", [1], fit)
+    found = SavedFits(tmp_path, TrainConfig(search_seconds=9), samples).load("tcn", [1])
+    assert found is not None
+    assert torch.equal(found.state["w"], torch.ones(2)) and found.steps == 3
+    assert SavedFits(tmp_path, TrainConfig(seed=1), samples).load("tcn", [1]) is None
+    assert SavedFits(tmp_path, TrainConfig(), samples[:3]).load("tcn", [1]) is None
+    assert SavedFits(tmp_path, TrainConfig(), samples).load("tcn", [1, 2]) is None
+    (tmp_path / "search" / "tcn_1.pt").write_bytes(b"half")
+    assert SavedFits(tmp_path, TrainConfig(), samples).load("tcn", [1]) is None
+
+
+def test_guessing_is_told_apart_from_learning() -> None:
+    samples = [
+        Sample(video(f"{n}.mp4"), features(4), 0, 4, targets=np.array([0, 0, 0, 1]))
+        for n in range(12)
+    ]
+
+    def compared(*said: int) -> Comparison:
+        answer = np.full((4, 2), -9.0, np.float32)
+        answer[range(4), said] = 0.0
+        best = Contender(RECIPES[0], answers=dict.fromkeys(range(12), answer))
+        return Comparison((best,), (tuple(range(12)),), 1, 75.0, 50.0)
+
+    assert compared(0, 0, 0, 1).beats_guessing(samples, 2)
+    assert not compared(0, 0, 0, 0).beats_guessing(samples, 2)
+    assert not compared(0, 1, 1, 0).beats_guessing(samples, 2)
 
 
 def test_few_classes_compare_recipes_too(films: Path, tmp_path: Path, quick: None) -> None:

@@ -101,7 +101,12 @@ def build_optimizer(model: VideoModel, optim: OptimConfig) -> torch.optim.Optimi
         return torch.optim.SGD(
             groups, lr=optim.learning_rate, momentum=optim.momentum, nesterov=optim.nesterov
         )
-    return torch.optim.AdamW(groups, lr=optim.learning_rate)
+    # One kernel for all weights: a third of the time of a step of a small network on the CPU.
+    return torch.optim.AdamW(groups, lr=optim.learning_rate, fused=_on_cpu(model) or None)
+
+
+def _on_cpu(model: VideoModel) -> bool:
+    return all(p.device.type == "cpu" for p in model.parameters() if p.requires_grad)
 
 
 def trained_state(model: VideoModel) -> State:
@@ -127,6 +132,8 @@ class WeightAverage:
         self.model, self.decay = model, decay
         self.count = 0
         self.state: State = trained_state(model) if decay else {}
+        live = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self._live = {name: live[name].detach() for name in self.state}
 
     def update(self) -> None:
         """After a step."""
@@ -134,12 +141,11 @@ class WeightAverage:
             return
         self.count += 1
         decay = min(self.decay, self.count / (self.count + 9))
-        current = self.model.state_dict()
         for name, held in self.state.items():
             if held.is_floating_point():
-                held.lerp_(current[name], 1 - decay)
+                held.lerp_(self._live[name], 1 - decay)
             else:
-                held.copy_(current[name])
+                held.copy_(self._live[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ from vtnstream.training.resume import (
     refuse_other_settings,
 )
 from vtnstream.training.saved_run import METRICS_FILE, OnEpoch, SavedRun
+from vtnstream.training.search.saved_fits import forget_fits
 from vtnstream.training.search.search import Found, search, wants_search
 from vtnstream.training.unlabelled import Unlabelled
 
@@ -118,6 +119,7 @@ def train(
     folder, runtime = Path(config.output), runtime or RuntimeConfig()
     if restart and is_main_process():
         forget_unfinished(folder)
+        forget_fits(folder)
     unfinished = None if restart else read_unfinished(folder)
     if unfinished is not None:
         refuse_other_settings(unfinished, config, folder)
@@ -161,7 +163,7 @@ def _search(
     began: float,
 ) -> tuple[Found, Fit]:
     """Compare recipes and save the best one's model."""
-    found = search(config, task, prepared, progress)
+    found = search(config, task, prepared, progress, folder)
     record = EpochRecord(
         found.epochs, found.steps, 0.0, found.loss, found.metrics, time.perf_counter() - began
     )
@@ -169,6 +171,7 @@ def _search(
     metrics.begin([record])
     metrics.close()
     save_model(found.model, folder)
+    forget_fits(folder)
     return found, Fit(records=[record], best=record)
 
 

@@ -18,6 +18,7 @@ from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.progress import CommandProgress
 from vtnstream.cli.framework.tables import print_facts, print_table
 from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.learning_curve import print_learning_curve
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import Input, InputList
 from vtnstream.cli.options.orders import ORDERS, check_online, resolve_order, views_of
@@ -38,6 +39,7 @@ vtnstream evaluate test.csv --model models/actions
 vtnstream evaluate test.csv --model vtn-vit-b-kinetics --order multi-view
 vtnstream evaluate phases.csv --model models/surgery --split test --phases --order online
 vtnstream evaluate test.csv --model models/actions --shuffle 0
+vtnstream evaluate labels.csv --model models/actions --learning-curve
 vtnstream evaluate activity_net.v1-3.min.json --split validation --predictions results.json
 """
 _SECTION = "Evaluation"
@@ -94,6 +96,13 @@ _SECTION = "Evaluation"
         metavar="FILE",
         help="Write the confusion of classes as a PNG.",
     ),
+    option(
+        "--learning-curve",
+        section=_SECTION,
+        settable=False,
+        is_flag=True,
+        help="Train the model's recipe on parts of ANNOTATIONS, to see whether more would help.",
+    ),
     option("--phases", section=_SECTION, is_flag=True, help="Also compute surgical phase metrics."),
     option(
         "--frame-rate",
@@ -127,6 +136,10 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
     )
     for warning in found.warnings:
         console.warn(warning)
+    if values["learning_curve"]:
+        videos = _selected(found, values["split"], values["fold"])
+        print_learning_curve(console, values, found, videos, running.runtime_from(values))
+        return ExitCode.OK
     order = resolve_order(values["order"], segments=found.has_segments)
     if values["window"] is not None and not found.has_segments:
         console.warn(

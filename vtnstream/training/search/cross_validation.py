@@ -12,8 +12,10 @@ from vtnstream.errors import TrainingError
 from vtnstream.metrics.classification import MeanInterval, mean_interval
 from vtnstream.progress import Progress
 from vtnstream.training.data.targets import IGNORE, Sample
+from vtnstream.training.optim import trained_state
 from vtnstream.training.search.fitting import FittedModel, SearchBase, fit_recipe, predict
 from vtnstream.training.search.recipes import Recipe
+from vtnstream.training.search.saved_fits import SavedFit, SavedFits
 from vtnstream.types import FloatArray, IndexArray
 
 FEWEST_FOLDS = 2
@@ -81,6 +83,22 @@ class Comparison:
         lead = [a - b for a, b in zip(self.best.values, other.values, strict=True)]
         return mean_interval(lead).low <= 0
 
+    def beats_guessing(self, samples: Sequence[Sample], num_classes: int) -> bool:
+        """Whether the best one is better than always answering the most frequent class: 0 lies
+        below the 95 % interval of the difference. The score is that of :attr:`Contender.value`,
+        and the interval is over the held-out samples."""
+        targets = {n: known_targets(samples[n]) for n in self.answered}
+        counts = np.bincount(np.concatenate(list(targets.values())), minlength=num_classes)
+        present = counts > 0
+        weights = np.zeros(num_classes)
+        weights[present] = 1 / counts.sum() + 1 / (present.sum() * counts[present])
+        lead = []
+        for number, truth in targets.items():
+            said = known_answers(samples[number], self.best.answers[number]).argmax(1)
+            better = (said == truth).astype(float) - (truth == counts.argmax())
+            lead.append(float((weights[truth] * better).sum()))
+        return mean_interval(lead).low > 0
+
     @property
     def answered(self) -> list[int]:
         """Numbers of all samples that were held out once."""
@@ -94,6 +112,7 @@ def compare(
     num_classes: int,
     seconds: float,
     progress: Progress,
+    saved: SavedFits | None = None,
 ) -> Comparison:
     """Cross-validate, fold after fold with every recipe, until the time is up.
 
@@ -104,10 +123,13 @@ def compare(
         num_classes: K.
         seconds: limit; 0 is none. Two folds are answered in any case.
         progress: told of each fit.
+        saved: where fits are kept and found; None keeps none.
 
     Raises:
         TrainingError: a fit fails.
+        OutputError: a fit cannot be saved.
     """
+    saved = saved or SavedFits(None, base.config, ())
     contenders = [Contender(recipe) for recipe in recipes]
     began = time.perf_counter()
     done: list[tuple[int, ...]] = []
@@ -121,7 +143,7 @@ def compare(
                 )
                 break
             for place, contender in enumerate(contenders):
-                _answer(base, contender, fold, num_classes, progress)
+                _answer(base, contender, fold, num_classes, progress, saved)
                 fits = number * len(recipes) + place + 1
                 progress.advance(fits, note=f"{contender.recipe.name} {contender.value:.1f} %")
             done.append(tuple(fold))
@@ -146,20 +168,42 @@ def _answer(
     fold: Sequence[int],
     num_classes: int,
     progress: Progress,
+    saved: SavedFits,
 ) -> None:
-    """Train on all but a fold, and answer it."""
+    """Train on all but a fold and answer it, or take both from an earlier run."""
+    name = contender.recipe.name
+    asked = [base.samples[n] for n in fold]
+    fit = saved.load(name, fold)
+    if fit is None:
+        fitted, fit = _fit(base, contender.recipe, fold, progress)
+        saved.save(name, fold, fit)
+    else:
+        fitted = _restored(base, contender.recipe, fit, len(fold))
+    contender.seconds += fit.seconds
+    contender.models.append(fitted)
+    contender.answers.update(zip(fold, fit.answers, strict=True))
+    contender.scores.append(scores_of(asked, fit.answers, num_classes))
+
+
+def _fit(
+    base: SearchBase, recipe: Recipe, fold: Sequence[int], progress: Progress
+) -> tuple[FittedModel, SavedFit]:
     held = set(fold)
     learned = [sample for n, sample in enumerate(base.samples) if n not in held]
     if not learned:
         raise TrainingError("nothing is left to learn from when a fold is held out")
     began = time.perf_counter()
-    fitted = fit_recipe(base, contender.recipe, learned, progress.warn)
-    asked = [base.samples[n] for n in fold]
-    answers = predict(fitted.model, asked, base.config)
-    contender.seconds += time.perf_counter() - began
-    contender.models.append(fitted)
-    contender.answers.update(zip(fold, answers, strict=True))
-    contender.scores.append(scores_of(asked, answers, num_classes))
+    fitted = fit_recipe(base, recipe, learned, progress.warn)
+    answers = predict(fitted.model, [base.samples[n] for n in fold], base.config)
+    seconds = time.perf_counter() - began
+    state = {name: tensor.cpu() for name, tensor in trained_state(fitted.model).items()}
+    return fitted, SavedFit(state, fitted.loss, fitted.steps, seconds, answers)
+
+
+def _restored(base: SearchBase, recipe: Recipe, fit: SavedFit, held: int) -> FittedModel:
+    model = base.untrained(base.settings(recipe, len(base.samples) - held))
+    model.load_state_dict(fit.state, strict=False)
+    return FittedModel(model.eval(), fit.loss, fit.steps)
 
 
 def known_targets(sample: Sample) -> IndexArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from vtnstream.training.search.ensemble import can_join, join
 from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
 from vtnstream.training.search.folds import make_folds
 from vtnstream.training.search.recipes import recipes_for
+from vtnstream.training.search.saved_fits import SavedFits
 
 MOST_VIDEOS = 500
 """With more, a recipe is no longer chosen by itself."""
@@ -133,7 +135,13 @@ class Found:
         }
 
 
-def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progress) -> Found:
+def search(
+    config: TrainConfig,
+    task: str,
+    prepared: Prepared,
+    progress: Progress,
+    folder: Path | None = None,
+) -> Found:
     """Compare the recipes (or cross-validate the one that is named) and train the best.
 
     Args:
@@ -141,9 +149,12 @@ def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progres
         task: ``dense`` or ``classification``.
         prepared: samples; those of ``validation`` are kept out of the comparison.
         progress: told of fits and warnings.
+        folder: where fits are kept, so that a comparison that was cut off goes on; None keeps
+            none.
 
     Raises:
         TrainingError: there is only one group of videos, or a fit fails.
+        OutputError: a fit cannot be saved.
     """
     num_classes = len(prepared.labels)
     base = SearchBase(
@@ -153,7 +164,9 @@ def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progres
         tokens_per_second(prepared.training),
     )
     recipes = recipes_for(task)
-    if config.recipe != "auto":
+    if config.recipe == "auto":
+        recipes = tuple(recipe for recipe in recipes if recipe.competes)
+    else:
         recipes = tuple(recipe for recipe in recipes if recipe.name == config.recipe)
     folds = make_folds(base.samples, num_classes, config.seed)
     if not folds:
@@ -161,7 +174,10 @@ def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progres
             "recipes are compared on videos held out in turn, and there is one video, scene or "
             "fold only: label another, or take --recipe own"
         )
-    compared = compare(base, recipes, folds, num_classes, config.search_seconds, progress)
+    saved = SavedFits(folder, config, base.samples)
+    limit = config.search_seconds
+    compared = compare(base, recipes, folds, num_classes, limit, progress, saved)
+    _warn_of_guessing(compared, base, num_classes, progress)
     model, loss, steps, members = _final(base, compared, progress)
     best = compared.best
     settings = base.settings(best.recipe, len({s.video.path for s in base.samples}))
@@ -176,6 +192,21 @@ def search(config: TrainConfig, task: str, prepared: Prepared, progress: Progres
     epochs = 0 if best.recipe.is_linear else settings.optim.epochs
     return Found(
         model, compared, best.recipe.name, members, temperature, loss, steps, epochs, metrics
+    )
+
+
+def _warn_of_guessing(
+    compared: Comparison, base: SearchBase, num_classes: int, progress: Progress
+) -> None:
+    """Say so where nothing was learned."""
+    if compared.beats_guessing(base.samples, num_classes):
+        return
+    accuracy, classes = compared.best.interval(0).mean, compared.best.interval(1).mean
+    progress.warn(
+        f"no recipe is clearly better than guessing: the best one, {compared.best.recipe.name}, "
+        f"has an accuracy of {accuracy:.1f} % and a mean of classes of {classes:.1f} %, the most "
+        f"frequent class alone {compared.majority:.1f} % and {compared.chance:.1f} %: check the "
+        "labels, add videos, or take a backbone that sees the difference"
     )
 
 

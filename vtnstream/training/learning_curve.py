@@ -1,0 +1,302 @@
+"""How good models become with more training videos: the recipe of a model, trained again on parts
+of the annotated videos and evaluated on videos held out in turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtnstream.config import HeadConfig, RuntimeConfig, TrainConfig
+from vtnstream.config.loading import from_dict
+from vtnstream.datasets.annotations import AnnotatedVideo, Annotations
+from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.errors import ModelError, TrainingError, VtnstreamError
+from vtnstream.labels import BACKGROUND, stable_order
+from vtnstream.metrics.classification import MeanInterval, mean_interval
+from vtnstream.models.architectures import VideoModel, build_model, require_vtn
+from vtnstream.models.io.checkpoint import load_model
+from vtnstream.models.vtn.model import VTN
+from vtnstream.progress import Progress
+from vtnstream.training.building import start_by_width
+from vtnstream.training.data.features import collect_features, fit_feature_norm, normalized
+from vtnstream.training.data.targets import Sample, class_samples, dense_samples
+from vtnstream.training.search.cross_validation import scores_of
+from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.search.folds import make_folds
+from vtnstream.training.search.recipes import Recipe, recipes_for
+from vtnstream.training.search.search import tokens_per_second
+from vtnstream.training.unlabelled import resolve_unlabelled
+
+SHARES = (0.125, 0.25, 0.5, 1.0)
+"""Of the videos that are left to learn from when a fold is held out."""
+
+FEWEST = 2
+"""Videos of the smallest part."""
+
+MORE_VIDEOS = 10
+"""Whose gain is estimated."""
+
+WORTHWHILE = 1.0
+"""Points of accuracy; less is said to be little."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Models of so many videos.
+
+    Attributes:
+        videos: number of training videos.
+        accuracy: percent of labelled moments (or videos), mean over the folds.
+        mean_class_accuracy: mean of the classes in percent.
+    """
+
+    videos: int
+    accuracy: MeanInterval
+    mean_class_accuracy: MeanInterval
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Accuracy against the number of training videos.
+
+    Attributes:
+        recipe: that was trained.
+        videos: annotated videos in all.
+        folds: held out in turn.
+        points: from few videos to all that are left when a fold is held out.
+        gain: points of accuracy that :data:`MORE_VIDEOS` videos beyond ``videos`` would bring, by
+            a fit of a + b / sqrt(n) in each fold, with its 95 % interval over the folds.
+    """
+
+    recipe: str
+    videos: int
+    folds: int
+    points: tuple[CurvePoint, ...]
+    gain: MeanInterval
+
+    @property
+    def verdict(self) -> str:
+        """In words, whether more videos would help."""
+        gain = f"{self.gain.mean:+.1f} points of accuracy, {_range(self.gain)}"
+        more = f"{MORE_VIDEOS} more videos"
+        if self.gain.low >= WORTHWHILE:
+            return f"{more} would help ({gain})"
+        if self.gain.high < WORTHWHILE:
+            return f"{more} would hardly help ({gain}): other features may"
+        if self.gain.low > 0:
+            return f"{more} would probably help ({gain})"
+        return f"whether {more} would help cannot be told from these ({gain})"
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "recipe": self.recipe,
+            "videos": self.videos,
+            "folds": self.folds,
+            "points": [
+                {
+                    "videos": point.videos,
+                    "accuracy": point.accuracy.mean,
+                    "accuracy_interval": [point.accuracy.low, point.accuracy.high],
+                    "mean_class_accuracy": point.mean_class_accuracy.mean,
+                    "mean_class_interval": [
+                        point.mean_class_accuracy.low,
+                        point.mean_class_accuracy.high,
+                    ],
+                }
+                for point in self.points
+            ],
+            "more_videos": MORE_VIDEOS,
+            "gain": self.gain.mean,
+            "gain_interval": [self.gain.low, self.gain.high],
+            "verdict": self.verdict,
+        }
+
+
+def _range(interval: MeanInterval) -> str:
+    return f"95 %: {interval.low:+.1f} to {interval.high:+.1f}"
+
+
+def learning_curve(
+    folder: str | Path,
+    annotations: Annotations,
+    videos: Sequence[AnnotatedVideo],
+    *,
+    runtime: RuntimeConfig,
+    progress: Progress,
+) -> LearningCurve:
+    """Train the recipe of a model on parts of the annotated videos.
+
+    Args:
+        folder: of a model that ``vtnstream train`` made on stored features.
+        annotations: whose labels are learned.
+        videos: those of the annotations that are used.
+        runtime: device and store of the features.
+        progress: told of features and fits.
+
+    Raises:
+        ModelError: the folder does not say how its model was trained.
+        TrainingError: too few videos, or the loss is not finite.
+        VideoError: a video cannot be read.
+    """
+    model = require_vtn(load_model(folder), "a learning curve")
+    config, recipe, task = _training_of(Path(folder), model)
+    with ExitStack() as stack:
+        samples, base_model = _samples(
+            model, config, task, annotations, videos, runtime, stack, progress
+        )
+        base = SearchBase(base_model, config, samples, tokens_per_second(samples))
+        head = base_model.config.head
+        labels = head.dense_labels if task == "dense" else head.labels
+        folds = make_folds(samples, len(labels), config.seed)
+        if not folds:
+            raise TrainingError(
+                f"{annotations.source}: a learning curve holds videos out in turn, and there is "
+                "one video, scene or fold only"
+            )
+        sizes, scores = _measure(base, recipe, folds, len(labels), progress)
+    points = tuple(
+        CurvePoint(size, *(mean_interval([row[k][n] for row in scores]) for n in range(2)))
+        for k, size in enumerate(sizes)
+    )
+    count = len(_paths(samples))
+    gains = [_gain(sizes, [pair[0] for pair in row], count) for row in scores]
+    return LearningCurve(recipe.name, count, len(folds), points, mean_interval(gains))
+
+
+def _training_of(folder: Path, model: VideoModel) -> tuple[TrainConfig, Recipe, str]:
+    """Settings, recipe and task of a trained model.
+
+    Raises:
+        ModelError: they are not known, or cannot be repeated on stored features.
+    """
+    path = folder / "train.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        config = from_dict(TrainConfig, document["config"], where=str(path))
+        name, task = str(document["result"]["recipe"]), str(document["result"]["task"])
+    except (OSError, ValueError, KeyError, TypeError, VtnstreamError) as error:
+        raise ModelError(
+            f"{path}: a learning curve repeats a training, and how this model was trained is not "
+            f"known ({str(error).splitlines()[0]}): name the folder of a model that vtnstream "
+            "train made"
+        ) from error
+    if config.mode != "frozen" or task not in ("dense", "classification"):
+        raise ModelError(
+            f"{folder}: a learning curve repeats a training on stored features with one head, and "
+            f"this model was trained with mode {config.mode} and task {task}"
+        )
+    own = Recipe("own", "the settings as they are", lambda config, videos, rate: config)
+    known = {recipe.name: recipe for recipe in recipes_for(task)}
+    return config, known.get(name, own), task
+
+
+def _samples(
+    model: VTN,
+    config: TrainConfig,
+    task: str,
+    annotations: Annotations,
+    videos: Sequence[AnnotatedVideo],
+    runtime: RuntimeConfig,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[list[Sample], VTN]:
+    """Normalised samples, and an untrained model around the backbone of ``model``."""
+    encoder = FrameEncoder.from_model(model, runtime)
+    found = collect_features(
+        videos,
+        encoder,
+        model.config.sampling,
+        runtime,
+        data=config.data,
+        stack=stack,
+        progress=progress,
+    )
+    missing = None
+    if task == "dense":
+        choice = resolve_unlabelled(config.data.unlabelled, found, annotations.labels)
+        missing = BACKGROUND if choice.is_background else None
+    labels = stable_order(annotations.labels, background=missing is not None)
+    head = HeadConfig(dense_labels=labels) if task == "dense" else HeadConfig(labels=labels)
+    own = dataclasses.replace(model.config, temporal=config.temporal, head=head)
+    untrained = require_vtn(build_model(own, model.backbone), "a learning curve")
+    start_by_width(untrained)
+    fit_feature_norm(untrained.feature_norm, found)
+    untrained.to(encoder.device)
+    seen = [
+        dataclasses.replace(item, features=normalized(item.features, untrained.feature_norm))
+        for item in found
+    ]
+    made, unseen = (
+        dense_samples(seen, labels, missing) if task == "dense" else class_samples(seen, labels)
+    )
+    for message in unseen:
+        progress.warn(message)
+    return made, untrained
+
+
+def _measure(
+    base: SearchBase,
+    recipe: Recipe,
+    folds: Sequence[Sequence[int]],
+    num_classes: int,
+    progress: Progress,
+) -> tuple[list[int], list[list[tuple[float, float]]]]:
+    """Numbers of videos, and for each fold the scores of the model of each number."""
+    rest = [_paths([s for n, s in enumerate(base.samples) if n not in set(f)]) for f in folds]
+    sizes = _sizes(min(len(paths) for paths in rest))
+    if len(sizes) < 2:
+        raise TrainingError(
+            f"a learning curve needs more videos: {len(_paths(base.samples))} in {len(folds)} "
+            "scenes or folds leave one to learn from"
+        )
+    scores: list[list[tuple[float, float]]] = []
+    progress.start("learning curve", total=len(folds) * len(sizes), unit="fits")
+    try:
+        for number, (fold, paths) in enumerate(zip(folds, rest, strict=True)):
+            order = np.random.default_rng([base.config.seed, number]).permutation(len(paths))
+            asked = [base.samples[n] for n in fold]
+            row = []
+            for place, size in enumerate(sizes):
+                chosen = {paths[n] for n in order[:size]}
+                held = set(fold)
+                learned = [
+                    sample
+                    for n, sample in enumerate(base.samples)
+                    if n not in held and sample.video.path in chosen
+                ]
+                fitted = fit_recipe(base, recipe, learned, progress.warn)
+                answers = predict(fitted.model, asked, base.config)
+                row.append(scores_of(asked, answers, num_classes))
+                progress.advance(
+                    number * len(sizes) + place + 1, note=f"{size} videos {row[-1][0]:.1f} %"
+                )
+            scores.append(row)
+    finally:
+        progress.finish()
+    return sizes, scores
+
+
+def _paths(samples: Sequence[Sample]) -> list[Path]:
+    """Each video once, in order."""
+    return list(dict.fromkeys(sample.video.path for sample in samples))
+
+
+def _sizes(most: int) -> list[int]:
+    """Numbers of videos, increasing, the last one ``most``."""
+    return sorted({max(min(FEWEST, most), round(most * share)) for share in SHARES})
+
+
+def _gain(sizes: Sequence[int], accuracies: Sequence[float], videos: int) -> float:
+    """Points that :data:`MORE_VIDEOS` more than ``videos`` bring by a fit of a - b / sqrt(n)."""
+    inverse = 1 / np.sqrt(np.asarray(sizes, np.float64))
+    slope = float(np.polyfit(inverse, np.asarray(accuracies, np.float64), 1)[0])
+    step = 1 / np.sqrt(videos) - 1 / np.sqrt(videos + MORE_VIDEOS)
+    return -slope * float(step)

@@ -1,0 +1,122 @@
+"""Fits of a comparison on disk, so that one that was cut off goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vtnstream.atomic import whole_file
+from vtnstream.config import TrainConfig
+from vtnstream.errors import OutputError
+from vtnstream.training.data.targets import Sample
+from vtnstream.training.resume import digest, flat_settings
+from vtnstream.types import FloatArray
+
+SEARCH_FOLDER = "search"
+"""In the output folder while a comparison runs; removed when the model is written."""
+
+_FREE = frozenset({"recipe", "search_seconds", "ensemble"})
+"""Settings that choose among fits and change none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedFit:
+    """One recipe trained on all but one fold.
+
+    Attributes:
+        state: weights without those of the backbone.
+        loss: mean loss at the end.
+        steps: optimiser steps.
+        seconds: time of the fit and of its answers.
+        answers: log-probabilities of each sample that was held out.
+    """
+
+    state: dict[str, Tensor]
+    loss: float
+    steps: int
+    seconds: float
+    answers: list[FloatArray]
+
+
+class SavedFits:
+    """The fits of one comparison.
+
+    Args:
+        folder: output folder of the training; None saves nothing.
+        config: of the training.
+        samples: learned from and held out in turn.
+    """
+
+    def __init__(self, folder: Path | None, config: TrainConfig, samples: Sequence[Sample]) -> None:
+        self._folder: Path | None = None
+        self._key = ""
+        if folder is None:
+            return
+        self._folder = folder / SEARCH_FOLDER
+        settings = {k: v for k, v in flat_settings(config).items() if k not in _FREE}
+        found = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        found.update(digest(samples).encode())
+        for sample in samples:
+            block = next(iter(sample.features.blocks(1)), None)
+            found.update(b"" if block is None else block.tobytes())
+        self._key = found.hexdigest()
+
+    def load(self, recipe: str, fold: Sequence[int]) -> SavedFit | None:
+        """The fit, or None where it was not saved, cannot be read or belongs to other settings
+        or samples; it is then made anew."""
+        path = self._path(recipe, fold)
+        if path is None or not path.exists():
+            return None
+        try:
+            document = torch.load(path, map_location="cpu", weights_only=True)
+            if document["key"] != self._key or document["fold"] != list(fold):
+                return None
+            answers = [answer.numpy() for answer in document["answers"]]
+            about = (document["loss"], document["steps"], document["seconds"])
+            return SavedFit(document["state"], *about, answers)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, pickle.PickleError):
+            return None
+
+    def save(self, recipe: str, fold: Sequence[int], fit: SavedFit) -> None:
+        """Write a fit, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self._path(recipe, fold)
+        if path is None:
+            return
+        document = {
+            "key": self._key,
+            "fold": list(fold),
+            "state": fit.state,
+            "loss": fit.loss,
+            "steps": fit.steps,
+            "seconds": fit.seconds,
+            "answers": [torch.from_numpy(answer) for answer in fit.answers],
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                torch.save(document, file)
+        except (OSError, RuntimeError) as error:  # torch raises the second where a write fails
+            why = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
+            raise OutputError(f"{path}: the fit cannot be saved ({why}): make room") from error
+
+    def _path(self, recipe: str, fold: Sequence[int]) -> Path | None:
+        if self._folder is None:
+            return None
+        return self._folder / f"{recipe}_{min(fold)}.pt"
+
+
+def forget_fits(folder: Path) -> None:
+    """Remove all fits that a comparison left in an output folder."""
+    shutil.rmtree(folder / SEARCH_FOLDER, ignore_errors=True)
