@@ -155,7 +155,7 @@ def test_a_film_that_nvdec_takes_up_and_cannot_decode_is_told(tmp_path: Path) ->
         refusal(HOST, broken)
     decoded = frames_of(path)
     reason = refusal(HOST, lambda there: broken(there) if there else decoded(None)) or ""
-    assert reason == "nvdec decodes nothing of this video"
+    assert reason == "nvdec decodes no frame of this video"
 
 
 def test_other_pictures_are_refused(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_what_is_refused_and_why(tmp_path: Path) -> None:
 
 def test_a_varying_rate_is_remarked_on_once(tmp_path: Path) -> None:
     (line,) = write_reports(REPORTS["variable rate"], tmp_path, ["edl", "otio", "srt"]).remarks
-    assert line.startswith("edl, otio: ") and "29.97 frames a second" in line
+    assert line.startswith("edl, otio: ") and "29.97 frames/s" in line
     assert write_reports(REPORT, tmp_path, WRITERS).remarks == ()
 
 

@@ -1,4 +1,4 @@
-"""Attention over time: lines for people, and the whole of it as data."""
+"""Show attention over time: lines for a terminal, and a JSON document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = "vtnstream/attention/1"
 
 
 def attention_strip(curve: Curve, canvas: Canvas) -> list[Text]:
-    """A heat strip with its axis and its scale."""
+    """Draw a heat strip with its axis and its scale."""
     known = [value for value in curve.values if value is not None]
     lines = [heat_strip(curve, canvas, canvas.width)]
     if curve.end > curve.start:
@@ -33,8 +33,8 @@ def attention_strip(curve: Curve, canvas: Canvas) -> list[Text]:
     return [*lines, *canvas.flow([canvas.text(part, "dim") for part in scale], " ")]
 
 
-def attention_lines(curve: Curve, moments: Sequence[Moment], canvas: Canvas) -> list[Text]:
-    """:func:`attention_strip`, then the strongest moments with their times."""
+def _attention_lines(curve: Curve, moments: Sequence[Moment], canvas: Canvas) -> list[Text]:
+    """Draw :func:`attention_strip`, then list the strongest moments with their times."""
     lines = [*attention_strip(curve, canvas), Text()]
     times = canvas.glyphs.times
     for number, moment in enumerate(moments, 1):
@@ -45,16 +45,19 @@ def attention_lines(curve: Curve, moments: Sequence[Moment], canvas: Canvas) -> 
 
 
 def print_attention(curve: Curve, moments: Sequence[Moment], console: Console) -> None:
-    """:func:`attention_lines` on a console."""
-    for line in attention_lines(curve, moments, Canvas.of(console)):
+    """Print the attention and its strongest moments on a console."""
+    for line in _attention_lines(curve, moments, Canvas.of(console)):
         console.print(line, highlight=False, overflow="ignore", crop=False)
 
 
-def attention_document(
+def _attention_document(
     report: Report, attention: AttentionMap, moments: Sequence[Moment]
 ) -> dict[str, Any]:
-    """Everything as plain JSON data: ``weights`` [layer][head][token], with ``start`` and
-    ``end`` of each token in seconds."""
+    """Return the attention as plain JSON data.
+
+    ``weights`` are indexed by [layer][head][token]; ``start`` and ``end`` of each token are in
+    seconds.
+    """
     whole = report_document(report)
     kept = ("input", "video", "model", "sampling", "range", "classes", "partial", "run")
     return {
@@ -74,11 +77,14 @@ def attention_document(
 
 
 def attention_json(report: Report, attention: AttentionMap, moments: Sequence[Moment]) -> str:
-    """The document as one line of text. Weights keep four significant digits: over hours
-    each is small."""
+    """Return the document as one line of text.
+
+    Weights keep four significant digits instead of six decimals, because they are small in long
+    videos.
+    """
     import json
 
-    document = attention_document(report, attention, moments)
+    document = _attention_document(report, attention, moments)
     weights = document.pop("weights")
     head = json_line(document).rstrip("\n")
     return f'{head[:-1]}, "weights": {json.dumps(weights)}}}\n'

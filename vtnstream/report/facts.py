@@ -1,4 +1,4 @@
-"""What a report says about its video and its run, in few words."""
+"""Short facts about the video and the run of a report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from vtnstream.types import Report
 
 
 def edit_facts(report: Report) -> list[str]:
-    """``12 shots``, ``3.4 s on average``, ``10 cuts``, ``1 transition``; nothing for a model that
-    does not find cuts."""
+    """Return the facts of the editing: ``12 shots``, ``3.4 s on average``, ``10 cuts``,
+    ``1 transition``.
+
+    The list is empty for a model that does not find cuts.
+    """
     counts = report.run.get("edits")
     if not isinstance(counts, Mapping):
         return []
@@ -28,18 +31,19 @@ def edit_facts(report: Report) -> list[str]:
 
 
 def video_facts(report: Report, glyphs: Glyphs) -> list[str]:
-    """``1:00:00``, ``1920×1080``, ``h264``, ``29.97 frames/s``, ``1.2 GB``."""
+    """Return the facts of the video: ``1:00:00``, ``1920×1080``, ``h264``, ``29.97 frames/s``,
+    ``1.2 GB``."""
     video = report.video
     duration = video.duration_from_header
     facts = [format_time(duration if duration is not None else report.end_seconds, digits=0)]
     facts += [f"{video.width}{glyphs.times}{video.height}", video.codec_name]
     if video.average_rate:
         facts.append(f"{float(video.average_rate):.4g} frames/s")
-    return [*facts, byte_size(video.size_bytes)]
+    return [*facts, _byte_size(video.size_bytes)]
 
 
 def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
-    """What was analysed, where it came from and how fast."""
+    """Return the facts of the run: the analysed part, the source of the features, and the speed."""
     facts = []
     if _selected(report):
         span = (
@@ -61,7 +65,7 @@ def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
 
 
 def _selected(report: Report) -> bool:
-    """Less than the whole video was asked for, as far as the header tells."""
+    """Return whether less than the whole video was requested, according to the header."""
     duration = report.video.duration_from_header
     if report.start_seconds > 1:
         return True
@@ -80,7 +84,7 @@ def _origin(report: Report) -> str:
 
 
 def _number(report: Report, fact: str) -> int | float | None:
-    """A fact of the run; None where a stored report was edited into something else."""
+    """Return a fact of the run; None if it is missing or not a number (an edited report)."""
     value = report.run.get(fact)
     return value if isinstance(value, (int, float)) and value >= 0 else None
 
@@ -91,14 +95,14 @@ def _speed(report: Report, glyphs: Glyphs) -> str:
         return ""
     took = f"{seconds:.1f} s" if seconds < 60 else format_time(seconds, digits=0)
     if report.run.get("from_store"):
-        return f"in {took}"  # nothing was decoded: a rate would say nothing of this machine
+        return f"in {took}"  # nothing was decoded, so a rate would be misleading
     ratio = (report.end_seconds - report.start_seconds) / seconds
     rate = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
     return f"in {took}, {rate}{glyphs.times} real time"
 
 
-def byte_size(count: int) -> str:
-    """``1.2 GB``: decimal units, three digits."""
+def _byte_size(count: int) -> str:
+    """Format a size: ``1.2 GB``, in decimal units with three digits."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= 999.5 and len(units) > 1:
         size, units = size / 1000, units[1:]
@@ -106,7 +110,7 @@ def byte_size(count: int) -> str:
 
 
 def percent(score: float) -> str:
-    """``97.3 %``; what is not quite nothing or all never shows as such."""
+    """Format a score: ``97.3 %``. Only 0 and 1 are shown as 0 % and 100 %."""
     if score != score:
         return "-"
     if 0 < score < 0.0005:

@@ -1,4 +1,4 @@
-"""The table of formats: what each file is called, what writes it, and what it cannot hold."""
+"""The table of formats: suffix, writer and limits of each."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class ReportWriter:
     Attributes:
         suffix: ending of its files.
         write: writes a report into an open file.
-        timeline: it holds nothing but segments.
-        numbers: it holds frame numbers.
-        frames: it holds places on a timeline at a frame rate.
-        single: it has one track, which holds no two segments at a time.
-        modules: libraries of the extra :data:`EXTRA` that it is written with.
-        check: what else it cannot hold, as :meth:`refuses`.
+        timeline: the format holds only segments.
+        numbers: the format holds frame numbers.
+        frames: the format holds positions on a timeline at a frame rate.
+        single: the format has one track without overlapping segments.
+        modules: libraries of the extra :data:`EXTRA` that write it.
+        check: further limits of the format, as :meth:`refuses`.
     """
 
     suffix: str
@@ -74,18 +74,18 @@ class ReportWriter:
     check: Check = _fits
 
     def refuses(self, report: Report, place: Place) -> str | None:
-        """One sentence why this format cannot hold a report; None where it can."""
+        """Return one sentence why this format cannot hold a report; None if it can."""
         if self.timeline and report.segments is None:
-            return "it holds a timeline, and this result has none: use vtnstream timeline"
+            return "it holds a timeline, but this result has none: use vtnstream timeline"
         if self.frames and Timebase.of(report) is None:
-            return "it counts frames, and the frame rate of the video is not known"
+            return "it counts frames, but the frame rate of the video is unknown"
         if self.numbers and not _are_counted(report):
             return (
-                "it holds frame numbers, and the frames of this video were not counted: run "
+                "it holds frame numbers, but the frames of this video were not counted: run "
                 "vtnstream timeline on a local copy of it"
             )
         if self.single and overlapping(report.segments or ()):
-            return f"segments overlap, and it holds one at a time: use {_LAYERED}, or --nms"
+            return f"segments overlap, but it holds one at a time: use {_LAYERED}, or --nms"
         return self.check(report, place)
 
 
@@ -150,18 +150,18 @@ WRITERS: Mapping[str, ReportWriter] = {
 
 
 def format_names(names: Iterable[str], *, timeline: bool = True) -> tuple[str, ...]:
-    """Formats from what people write: ``json,csv``, several times, or ``all``.
+    """Read the values of ``--format``: ``json,csv``, several options, or ``all``.
 
-    ``all`` is every format that can be written here; :func:`left_out` says which are not.
+    ``all`` is every format that can be written here; :func:`left_out` returns the others.
 
     Args:
-        names: what people write.
-        timeline: a timeline is what will be written; else the class alone.
+        names: values of the option.
+        timeline: whether results have a timeline, or only classes.
 
     Raises:
-        UsageError: an unknown format, with a suggestion, or one for timelines where there is
+        UsageError: an unknown format, with a suggestion, or a format for timelines if there is
             none.
-        MissingExtraError: the library of a format that is named is not installed.
+        MissingExtraError: the library of a named format is not installed.
     """
     parts = _parts(names)
     for part in parts:
@@ -183,12 +183,12 @@ def format_names(names: Iterable[str], *, timeline: bool = True) -> tuple[str, .
 
 
 def all_asked(names: Iterable[str]) -> bool:
-    """Whether ``all`` is among what people write."""
+    """Return whether ``all`` is among the values of ``--format``."""
     return _ALL in _parts(names)
 
 
 def left_out() -> tuple[str, ...]:
-    """Formats whose libraries are not installed."""
+    """Return the formats whose libraries are not installed."""
     return tuple(name for name, w in WRITERS.items() if not all(map(installed, w.modules)))
 
 
@@ -197,19 +197,19 @@ def _parts(names: Iterable[str]) -> list[str]:
 
 
 def remarks(report: Report, names: Iterable[str]) -> tuple[str, ...]:
-    """What a reader of these formats should know of this report."""
+    """Return remarks on a report in these formats, one sentence each."""
     found, names = [], tuple(names)
     base = Timebase.of(report)
     counting = [name for name in names if WRITERS[name].frames]
     if counting and base is not None and not base.constant:
         found.append(
-            f"{', '.join(counting)}: the frame rate varies or is not known for sure: times are "
-            f"placed on a timeline of {float(base.rate):.6g} frames a second"
+            f"{', '.join(counting)}: the frame rate varies or is uncertain: times are "
+            f"placed on a timeline of {float(base.rate):.6g} frames/s"
         )
     count = len(report.segments or ())
     if "edl" in names and count > _MOST_EVENTS:
         found.append(
-            f"edl: {count:,} events, and CMX 3600 numbers {_MOST_EVENTS}: some programs read no "
-            "more of them, use otio, fcpxml or fcp7"
+            f"edl: {count:,} events, but CMX 3600 numbers only {_MOST_EVENTS}: some programs "
+            "ignore the others; use otio, fcpxml or fcp7"
         )
     return tuple(found)

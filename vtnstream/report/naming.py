@@ -1,5 +1,8 @@
-"""Names of result files: the source's name with its extension, told apart where two sources
-would share one, and never longer than file systems allow."""
+"""Choose the names of result files.
+
+A result has the name of its source with the extension. Names of different sources differ, and
+fit the limits of file systems.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ _DIRECTION_MARKS = frozenset(
 
 
 def output_names(inputs: Iterable[str]) -> dict[str, str]:
-    """Base names (without the suffix of a format) for the results of several inputs.
+    """Choose base names (without the suffix of a format) for the results of several inputs.
 
-    ``film.mkv`` gives ``film.mkv``; inputs that share a name, also those that differ in
-    upper and lower case only, get a short hash of their absolute path, whatever their order.
+    ``film.mkv`` gives ``film.mkv``. If names are equal, or differ only in upper and lower case,
+    a short hash of the absolute path is appended to each, whatever the order of the inputs.
 
     Args:
-        inputs: paths or addresses, as they were named.
+        inputs: paths or addresses, as given by the user.
     """
     sources = {name: _source(name) for name in inputs}
     bases = {name: base_name(name) for name in sources}
@@ -33,7 +36,7 @@ def output_names(inputs: Iterable[str]) -> dict[str, str]:
         owners.setdefault(folded(bases[name]), set()).add(source)
     shared = {name for name in sources if len(owners[folded(bases[name])]) > 1}
     names = bases
-    for digits in _HASH_DIGITS:  # ten thousand equal names may share 8 digits, never 64
+    for digits in _HASH_DIGITS:  # of ten thousand equal names, 8 digits may coincide, but not 64
         names = bases | {name: hashed_name(name, digits) for name in shared}
         if len(set(map(folded, names.values()))) == len(set(sources.values())):
             break
@@ -41,8 +44,10 @@ def output_names(inputs: Iterable[str]) -> dict[str, str]:
 
 
 def base_name(path: str) -> str:
-    """The last part of a path or address, ``_`` for characters that act on a terminal
-    instead of showing; ``stdin`` for ``-``."""
+    """Return the last part of a path or address; ``stdin`` for ``-``.
+
+    Characters that act on a terminal instead of showing become ``_``.
+    """
     if "://" in path:
         address = urlsplit(path)
         path = unquote(address.path) or address.netloc
@@ -53,13 +58,13 @@ def base_name(path: str) -> str:
 
 
 def hashed_name(path: str, digits: int = _HASH_DIGITS[0]) -> str:
-    """The base name followed by a short hash of the absolute path."""
+    """Return the base name followed by a short hash of the absolute path."""
     digest = hashlib.sha256(os.fsencode(_source(path))).hexdigest()
     return f"{base_name(path)}.{digest[:digits]}"
 
 
 def file_name(base: str, suffix: str) -> str:
-    """``base`` and ``suffix``; a longer base than fits is cut and ends with its own hash."""
+    """Join ``base`` and ``suffix``; a base that is too long is cut and ends with its own hash."""
     room = MAX_NAME_BYTES - len(os.fsencode(suffix))
     encoded = os.fsencode(base)
     if len(encoded) <= room:
@@ -72,7 +77,7 @@ def file_name(base: str, suffix: str) -> str:
 
 
 def same_source(a: str, b: str) -> bool:
-    """Two names of one input."""
+    """Return whether two names are of the same input."""
     return _source(a) == _source(b)
 
 
@@ -81,7 +86,7 @@ def _source(path: str) -> str:
 
 
 def folded(name: str) -> str:
-    """Equal for names that some file system takes for the same."""
+    """Return a form that is equal for names that some file systems treat as equal."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

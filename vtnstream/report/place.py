@@ -1,4 +1,4 @@
-"""Where the video lies, seen from the folder that a result is written to."""
+"""Locate the video relative to the folder of a result."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vtnstream.types import Report
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The video of a result, for formats that point to it.
+    """The video of a result, for formats that refer to it.
 
     Attributes:
         name: its file name.
-        url: its address as it stands, ``file:///...`` for a file.
-        relative: its address from the folder of the result; None where it is no file that is
-            there.
+        url: its absolute address, ``file:///...`` for a file.
+        relative: its address relative to the folder of the result; None if it is not an existing
+            file.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Place:
 
     @classmethod
     def of(cls, report: Report, folder: Path, video: str | Path | None = None) -> Place:
-        """The place of a report's video.
+        """Return the place of a report's video.
 
         Args:
-            report: whose ``input`` names it.
+            report: its ``input`` names the video.
             folder: of the result.
-            video: where it lies now; None takes the report's word.
+            video: current path of the video; None uses the ``input`` of the report.
         """
         name = base_name(report.input)
         path = os.fspath(video) if video is not None else report.input
@@ -50,5 +50,5 @@ def _relative(path: str, folder: Path) -> str | None:
         there = os.path.relpath(path, os.path.abspath(folder))
     except ValueError:  # another drive
         return None
-    # "./": a colon in a name must not make it an address of another kind.
+    # "./" keeps a colon in a name from being read as the scheme of an address.
     return "./" + quote_from_bytes(os.fsencode(there.replace(os.sep, "/")))

@@ -1,4 +1,4 @@
-"""Stored JSON reports back to :class:`Report`, for ``show`` and ``export``."""
+"""Read stored JSON reports as :class:`Report`, for ``show`` and ``export``."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ _SCHEMA = re.compile(r"vtnstream/report/(\d+)")
 _RATIONAL = re.compile(r"-?\d{1,30}(/\d{1,30})?")
 _VERSION = int(SCHEMA.rpartition("/")[2])
 _LATEST = 1e8
-"""Seconds (three years): no video is longer, and no format counts so far."""
+"""Latest end of a segment in seconds (three years). No video is longer."""
 
 
 def read_report(path: str | Path) -> Report:
-    """A report from a file that ``-f json`` or ``--json`` wrote.
+    """Read a report from a file that ``-f json`` or ``--json`` wrote.
 
     Raises:
-        ReportError: the file cannot be read or is no report.
+        ReportError: the file cannot be read or is not a report.
     """
     return report_from_json(_bytes(path), where=str(path))
 
 
 def read_reports(path: str | Path) -> tuple[list[Report], list[str]]:
-    """All reports of a file, which may hold an array of them as ``--json`` prints for several
-    inputs.
+    """Read all reports of a file, which may hold an array of them as ``--json`` prints for
+    several inputs.
 
     Returns:
-        The reports, and one line for each document that is none.
+        The reports, and one line for each document that is not a report.
 
     Raises:
-        ReportError: the file cannot be read or is no JSON.
+        ReportError: the file cannot be read or is not JSON.
     """
     return reports_from_json(_bytes(path), where=str(path))
 
 
 def reports_from_json(text: str | bytes, *, where: str) -> tuple[list[Report], list[str]]:
-    """:func:`read_reports` from the text of a file."""
+    """Read all reports in the text of a file, as :func:`read_reports` does."""
     document = _parsed(text, where)
     if not isinstance(document, list):
         return [_report(document, where)], []
@@ -76,17 +76,17 @@ def reports_from_json(text: str | bytes, *, where: str) -> tuple[list[Report], l
 
 
 def report_from_json(text: str | bytes, *, where: str = "report") -> Report:
-    """A report from its JSON document.
+    """Convert a JSON document to a report.
 
-    Keys this version does not know are ignored; a score written as null is not a number.
+    Unknown keys are ignored; a score of null becomes NaN.
 
     Args:
         text: the document.
-        where: what to name in messages, for instance the file.
+        where: name of the document in messages, for instance the file.
 
     Raises:
-        ReportError: not JSON, not a report, of a newer version, of a failed input, or edited
-            into something a report cannot be.
+        ReportError: the text is not JSON, not a report, of a newer version, of a failed input, or
+            holds invalid values.
     """
     return _report(_parsed(text, where), where)
 
@@ -151,7 +151,7 @@ def _score_name(value: Any, where: str) -> str:
 
 
 def _frame_rate(timebase: Any, where: str) -> Fraction | None:
-    """The rate where it is constant."""
+    """Return the frame rate if it is constant."""
     if timebase is None or not _expect(timebase, dict, where).get("constant"):
         return None
     rate = _fraction(timebase.get("rate"), f"{where}: rate")
@@ -161,7 +161,7 @@ def _frame_rate(timebase: Any, where: str) -> Fraction | None:
 
 
 def _frames(document: Any, where: str) -> FrameIndex | None:
-    """Frame numbers as they were counted."""
+    """Read the frame numbers."""
     if document is None:
         return None
     values = _expect(document, dict, where)
@@ -185,7 +185,7 @@ def _frames(document: Any, where: str) -> FrameIndex | None:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _check_schema(document: Any, where: str) -> None:
@@ -219,7 +219,7 @@ def _records(cls: type[T], items: Any, where: str) -> tuple[T, ...]:
 
 
 _Fields = Mapping[str, tuple[Any, bool]]
-"""Field name -> type and whether it must be given."""
+"""Field name -> type, and whether the field is required."""
 
 
 def _fields(cls: type[Any]) -> _Fields:
@@ -229,7 +229,7 @@ def _fields(cls: type[Any]) -> _Fields:
 
 
 def _record(cls: type[T], data: Any, where: str, fields: _Fields | None = None) -> T:
-    """A flat dataclass from a mapping; fields with a default may be absent."""
+    """Build a flat dataclass from a mapping; fields with a default may be absent."""
     values = _expect(data, dict, where)
     found: dict[str, Any] = {}
     for name, (hint, required) in (fields or _fields(cls)).items():
@@ -279,7 +279,7 @@ def _fraction(value: Any, where: str) -> Fraction:
 
 
 def _expect(value: Any, kinds: type[Any] | tuple[type[Any], ...], where: str) -> Any:
-    # A bool is an int for Python, not for people.
+    # In Python a bool is an int; in a report it is not.
     if isinstance(value, kinds) and not (isinstance(value, bool) and kinds is not bool):
         return value
     names = kinds if isinstance(kinds, tuple) else (kinds,)

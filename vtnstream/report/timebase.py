@@ -1,5 +1,7 @@
-"""One clock for every format: seconds, frame numbers and timecode of a moment, all from the tick
-of the file's own clock that it stands on."""
+"""Convert the times of a report to frame numbers and timecode, the same in every format.
+
+All are computed from the nearest tick of the file's own clock.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +26,21 @@ _NEAR = Fraction(1, 1000)
 
 @dataclass(frozen=True, slots=True)
 class Timebase:
-    """What counts the frames of a video.
+    """Frame numbers and timecode of a video.
 
-    A frame number is the index of a frame in presentation order, from 0, as it was counted when
-    the video was read; where frames were not counted, there are no frame numbers. A place on
-    the timeline of an editing program (:meth:`place`) is a time at ``rate``: of a constant rate
-    it is the frame number, of a variable one it is not.
+    A frame number is the index of a frame in presentation order, from 0, as counted when the
+    video was read; if frames were not counted, there are no frame numbers. A position on the
+    timeline of an editing program (:meth:`place`) is a time at ``rate``. It equals the frame
+    number only if the rate is constant.
 
     Attributes:
-        rate: frames a second; of a variable rate the standard one nearest its average.
-        constant: the frames come at this rate, without holes.
-        drop_frame: timecode skips numbers to keep up with the clock.
+        rate: frames per second; for a variable rate the standard one nearest its average.
+        constant: whether frames have this rate without gaps.
+        drop_frame: whether timecode is drop-frame.
         first_timecode: frames from 00:00:00:00 to the timecode of the first frame.
         first_seconds: player time of the first frame.
         clock: ticks of the file.
-        frames: the frames as they were counted.
+        frames: the counted frames.
     """
 
     rate: Fraction
@@ -51,7 +53,7 @@ class Timebase:
 
     @classmethod
     def of(cls, report: Report) -> Timebase | None:
-        """The timebase of a report; None where nothing is known of its frame rate."""
+        """Return the timebase of a report; None if its frame rate is unknown."""
         video = report.video
         average = video.average_rate
         if report.frame_rate is None and not (average and 0 < average <= 1000):
@@ -70,10 +72,10 @@ class Timebase:
 
     @classmethod
     def need(cls, report: Report) -> Timebase:
-        """As :meth:`of`.
+        """Return the timebase of a report, as :meth:`of`.
 
         Raises:
-            OutputError: nothing is known of the frame rate.
+            OutputError: the frame rate is unknown.
         """
         base = cls.of(report)
         if base is None:
@@ -81,19 +83,22 @@ class Timebase:
         return base
 
     def frame(self, seconds: float) -> int | None:
-        """Number of the frame that begins at a moment; None where frames were not counted.
+        """Return the number of the frame that begins at a time; None if frames were not counted.
 
-        A moment that is no frame's own takes the frame that begins nearest.
+        Between two frames, this is the one that begins nearest.
         """
         if self.frames is not None:
             return self.frames.number(self.clock.tick_of(seconds))
         return self.place(seconds) if self.constant else None
 
     def frames_of(self, segment: Segment) -> tuple[int, int] | None:
-        """First frame of a segment and the one after its last, at least one frame apart; None
-        where frames were not counted.
+        """Return the first frame of a segment and the one after its last, at least one frame
+        apart.
 
-        A segment in which no frame begins has the one that is on screen.
+        A segment in which no frame begins has the frame that is shown meanwhile.
+
+        Returns:
+            None if frames were not counted.
         """
         first, stop = self.frame(segment.start), self.frame(segment.end)
         if first is None or stop is None:
@@ -103,16 +108,17 @@ class Timebase:
         return first, max(stop, first + 1)
 
     def place(self, seconds: float) -> int:
-        """Place of a moment on a timeline at :attr:`rate`, in frames from the first frame."""
+        """Return the position of a time on a timeline at :attr:`rate`, in frames from the first
+        frame."""
         exact = self.clock.exact(seconds) - self.first_seconds
         return max(0, int(exact * self.rate + _HALF))
 
     def at(self, rate: Fraction) -> Timebase:
-        """The same moments counted at another rate."""
+        """Return the timebase of the same video at another rate."""
         return dataclasses.replace(self, rate=rate)
 
     def timecode(self, seconds: float) -> str | None:
-        """SMPTE timecode of a moment, as the source itself counts; None where the rate has no
+        """Return the SMPTE timecode of a time, as the source counts; None if the rate has no
         timecode."""
         if not has_timecode(self.rate):
             return None
@@ -121,9 +127,10 @@ class Timebase:
 
 
 def _first_timecode(video: VideoInfo, rate: Fraction) -> tuple[int, bool]:
-    """Frames from 00:00:00:00 to the source's timecode, at ``rate``, and whether it drops.
+    """Return the frames from 00:00:00:00 to the source's timecode, at ``rate``, and whether it
+    is drop-frame.
 
-    A timecode track may count at a rate of its own: 25 a second beside 50 frames a second.
+    A timecode track may have a rate of its own: 25 per second beside 50 frames per second.
     """
     own = video.timecode_rate or rate
     read = parse_smpte(video.start_timecode or "", own)
@@ -137,7 +144,8 @@ def _first_timecode(video: VideoInfo, rate: Fraction) -> tuple[int, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Ticks of ``tick`` seconds; player time 0 lies at ``start`` on it."""
+    """The ticks of a file, each of ``tick`` seconds; ``start`` is the clock's time at player
+    time 0."""
 
     tick: Fraction
     start: Fraction
@@ -148,21 +156,22 @@ class Clock:
         return cls(tick, video.start_seconds)
 
     def tick_of(self, seconds: float) -> int:
-        """The nearest tick of a player time."""
+        """Return the tick nearest to a player time."""
         return round((Fraction(seconds) + self.start) / self.tick)
 
     def exact(self, seconds: float) -> Fraction:
-        """Player time as the rational number that a rounded one stands for: the nearest tick."""
+        """Return a rounded player time as an exact number: that of the nearest tick."""
         return self.tick_of(seconds) * self.tick - self.start
 
     def milliseconds(self, seconds: float) -> int:
-        """Whole milliseconds, rounded down, so that an end is never past the next start."""
+        """Return whole milliseconds, rounded down, so that no segment ends after the next one
+        starts."""
         return int(self.exact(seconds) * 1000)
 
 
 def _nominal(average: Fraction) -> Fraction:
-    """A variable rate by the name that comes nearest: a standard one, or its own where that is
-    a whole number."""
+    """Return the nominal rate of a variable one: the nearest standard rate, or the average if
+    that is a whole number."""
     near = min(STANDARD_RATES, key=lambda rate: abs(rate / average - 1))
     if abs(near / average - 1) <= _NEAR or average.denominator != 1:
         return near
@@ -170,7 +179,9 @@ def _nominal(average: Fraction) -> Fraction:
 
 
 def editing_rate(rate: Fraction) -> Fraction:
-    """The lowest rate with a SMPTE timecode on which every frame of ``rate`` has a frame of
-    its own; the nearest where there is none."""
+    """Return the lowest rate with SMPTE timecode that has a frame for every frame of ``rate``.
+
+    If there is none, return the nearest rate with SMPTE timecode.
+    """
     exact = [r for r in SMPTE_RATES if (r / rate).denominator == 1]
     return exact[0] if exact else min(SMPTE_RATES, key=lambda r: abs(r / rate - 1))

@@ -1,4 +1,4 @@
-"""Report files: one table of formats, written all or not at all."""
+"""Write the files of a report in several formats, all or none."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from vtnstream.types import Report
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of the formats asked for.
+    """The result of writing a report.
 
     Attributes:
         files: in the order of the formats.
         refused: formats that cannot hold this report -> why, in one sentence.
-        remarks: what a reader of the files should know, one sentence each.
+        remarks: remarks on the files, one sentence each.
     """
 
     files: tuple[Path, ...]
@@ -56,21 +56,21 @@ def write_reports(
 ) -> Written:
     """Write one report in several formats.
 
-    Files are complete or absent: all formats are written to the disk under other names
-    before the first takes its place. A result of the same input is replaced; that of another
-    input with the same name is not: this one's name then carries a hash of its path.
+    Files are complete or absent: all are written and synced under temporary names before the
+    first is renamed. A result of the same input is replaced. A result of another input with the
+    same name is not: the new name then gets a hash of its path.
 
     Args:
-        report: what to write.
-        directory: made where it does not exist.
+        report: the report.
+        directory: output folder, created if it does not exist.
         formats: names in :data:`WRITERS`.
-        inputs: all inputs of the command, so that those with equal names are told apart
-            whichever comes first.
-        video: where the video lies now, where that is not ``report.input``.
-        base: the name without a format's ending, where the caller has settled it.
-        check: called with each file before anything is written; raises an error to keep the
-            file that is there.
-        before_rename: called with each complete temporary file and the name it is about to get.
+        inputs: all inputs of the command, so that equal names are made different whatever their
+            order.
+        video: current path of the video, if it is not ``report.input``.
+        base: file name without the format's suffix; None chooses it.
+        check: called with each file before anything is written; raises an error to keep an existing
+            file.
+        before_rename: called with each complete temporary file and its final name.
 
     Raises:
         UsageError: an unknown format.
@@ -132,18 +132,18 @@ def _free_base(path: str, folder: Path, inputs: Collection[str]) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _names(inputs: tuple[str, ...]) -> Mapping[str, str]:
-    """The names of all inputs, worked out once for a command with thousands of them."""
+    """Return the names of all inputs; cached for commands with thousands of them."""
     return output_names(inputs)
 
 
 def is_result_of(target: Path, path: str) -> bool:
-    """Whether ``target`` is the JSON result of the input ``path``."""
+    """Return whether ``target`` is the JSON result of the input ``path``."""
     owner = _owner(target)
     return owner is not None and same_source(owner, path)
 
 
 def _owner(target: Path) -> str | None:
-    """The input of the JSON result that has this name already."""
+    """Return the input of the JSON result that already has this name, or None."""
     try:
         document = json.loads(target.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -188,8 +188,11 @@ def _write_together(
 
 
 def _open_beside(target: Path) -> tuple[Path, BinaryIO]:
-    """A new file in the directory of ``target``, with a short name of its own (that of the
-    target may be as long as names can be) and the permissions of any new file."""
+    """Create a temporary file in the directory of ``target``, with the permissions of any new
+    file.
+
+    Its name is short, because the target's name may have the maximum length.
+    """
     for number in itertools.count():
         temporary = target.parent / f".vtnstream-{os.getpid()}-{number}.tmp"
         with contextlib.suppress(FileExistsError):

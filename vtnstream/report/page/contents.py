@@ -1,4 +1,4 @@
-"""What a page says: the variables of its template."""
+"""Collect the variables of the page's template."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vtnstream.timecode import format_time
 from vtnstream.types import Partial, QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
 
-MAX_CLASSES = 10
+_MAX_CLASSES = 10
 _HIDDEN_FACTS = frozenset({"store", "description"})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table that can be sorted by."""
+    """A sortable column of the table."""
 
     key: str
     name: str
@@ -31,7 +31,7 @@ class Column:
 
 
 def contents(report: Report, place: Place) -> dict[str, Any]:
-    """Plain values, to be escaped by the template."""
+    """Return the variables of the template as plain values, which the template escapes."""
     scale, colors = Scale.of(report), colors_of(report)
     segments = report.segments or ()
     hrefs = [_href(segment, place) for segment in segments]
@@ -46,7 +46,7 @@ def contents(report: Report, place: Place) -> dict[str, Any]:
         "warnings": [printable(line) for line in report.warnings],
         "answers": [_answer(answer) for answer in report.answers],
         "video": place.relative,
-        "no_video": "No player: the video does not lie where this page was written for it.",
+        "no_video": "No player: the video is not at the path for which this page was written.",
         **_classes(report),
         "timeline": lanes or drawn or report.segments is not None,
         "rows": lanes,
@@ -72,7 +72,7 @@ def _answer(answer: QueryAnswer) -> dict[str, Any]:
 
 
 def _classes(report: Report) -> dict[str, Any]:
-    shown = report.classes[:MAX_CLASSES]
+    shown = report.classes[:_MAX_CLASSES]
     return {
         "classes": [
             {"label": printable(c.label), "percent": percent(c.score), "share": _share(c.score)}
@@ -142,12 +142,13 @@ def _thumbnail_note(report: Report) -> str:
     if count == total:
         return ""
     if not count:
-        return "No thumbnails: the video was not at hand, or cannot be sought in."
+        return "No thumbnails: the video was not found, or seeking in it is not possible."
     return f"Thumbnails for {count:,} of {total:,} segments, the longest first."
 
 
 def _href(segment: Segment, place: Place) -> str | None:
-    """The video at that time, for browsers without JavaScript too (media fragments)."""
+    """Return the address of the video at a segment (media fragment), which works without
+    JavaScript."""
     if place.relative is None:
         return None
     return f"{place.relative}#t={segment.start:.3f},{segment.end:.3f}"
@@ -158,7 +159,7 @@ def _data_url(jpeg: bytes) -> str:
 
 
 def _share(score: float) -> float:
-    """Percent of a bar."""
+    """Return the length of a bar in percent."""
     return round(100 * min(max(score, 0.0), 1.0), 2) if score == score else 0.0
 
 
@@ -172,7 +173,7 @@ def _partial(partial: Partial) -> list[str]:
 
 
 def _facts(report: Report) -> list[dict[str, Any]]:
-    """Everything a result says of how it came about, in groups."""
+    """Return all facts on the origin of a result, in groups."""
     video = {
         "file": report.input,
         "container": report.video.format_name,

@@ -125,7 +125,7 @@
     });
     video.addEventListener("loadedmetadata", drawPlayhead);
     video.addEventListener("error", () => {
-      now.textContent = "This browser cannot play the video: open it in a player. The times hold there too.";
+      now.textContent = "This browser cannot play the video: open it in a player. The times are the same there.";
       now.classList.add("failed");
     });
     if (video.error) video.dispatchEvent(new Event("error"));

@@ -1,9 +1,8 @@
-"""A result as one HTML page that needs nothing else: no other file but the video, no other
-host, and no JavaScript to be read.
+"""Render a report as one HTML page that loads no other file except the video.
 
-Everything that comes from a result is escaped by the template. The page's own policy forbids
-whatever it does not contain: scripts and styles but these two (by their hashes), pictures but
-those inside, and connections of any kind but to the video beside it.
+The page can be read without JavaScript. The template escapes all values of the report. The
+page's Content-Security-Policy allows only its own style and script (by their hashes), its
+embedded images, and the video next to it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from vtnstream.types import Report
 
 
 def report_page(report: Report, place: Place) -> str:
-    """The page. The video plays in it where ``place`` knows a way there from the page."""
+    """Render the page. It plays the video if ``place`` has an address relative to the page."""
     from markupsafe import Markup
 
     style, script = _part("page.css"), _part("page.js")
@@ -28,14 +27,16 @@ def report_page(report: Report, place: Place) -> str:
         **contents(report, place),
         style=Markup(style),
         script=Markup(script),
-        policy=content_policy(style, script),
+        policy=_content_policy(style, script),
     )
     return f"{page.rstrip()}\n"
 
 
-def content_policy(style: str, script: str) -> str:
-    """The Content-Security-Policy of a page with this style and script. A page opened from a
-    disk has no origin of its own, so the video beside it is ``file:``."""
+def _content_policy(style: str, script: str) -> str:
+    """Return the Content-Security-Policy of a page with this style and script.
+
+    A page opened from a disk has no origin of its own, so the video next to it is ``file:``.
+    """
     rules = {
         "default-src": "'none'",
         "style-src": f"'sha256-{_hash(style)}'",

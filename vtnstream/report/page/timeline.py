@@ -1,5 +1,4 @@
-"""The timeline of a page: everything in percent of its width, so that it scales and zooms
-without being drawn again."""
+"""Lay out the timeline of a page in percent of its width, so that it scales without redrawing."""
 
 from __future__ import annotations
 
@@ -17,12 +16,12 @@ from vtnstream.timecode import format_time
 from vtnstream.types import Curve, Report, ScoreCurve, Segment
 
 MAX_ROWS = 24
-"""Rows of the timeline where classes overlap: those of the labels that last longest."""
+"""Largest number of rows of the timeline if classes overlap; the longest labels are shown."""
 
-MAX_LEGEND = 40
+_MAX_LEGEND = 40
 _TICKS = 10
 _ROOM_FOR_TEXT = 4
-"""Percent of the width."""
+"""Smallest width in percent of a segment that shows its label."""
 _DIGITS = 4
 _ATTENTION = "#b0568f"
 _PLAIN = "#8a8a8a"
@@ -30,7 +29,7 @@ _PLAIN = "#8a8a8a"
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From seconds to percent of the width."""
+    """Converts seconds to percent of the width."""
 
     start: float
     end: float
@@ -62,12 +61,12 @@ class Shape:
     title: str
     href: str | None
     tight: bool
-    """Too narrow for its text on a page of usual width."""
+    """Whether the segment is too narrow for its text on a page of usual width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Segments that follow each other."""
+    """Consecutive segments, drawn in one row."""
 
     name: str
     segments: tuple[Shape, ...]
@@ -76,7 +75,7 @@ class Row:
 def rows(
     report: Report, scale: Scale, colors: Mapping[str, str], hrefs: Sequence[str | None]
 ) -> tuple[list[Row], int]:
-    """The rows of a timeline and how many more labels there are."""
+    """Return the rows of a timeline, and the number of labels that are not shown."""
     numbers: dict[int, int] = {id(s): i for i, s in enumerate(report.segments or ())}
     named = rows_of(report.segments or ())
     longest = sorted(named, key=lambda name: -sum(s.end - s.start for s in named[name]))[:MAX_ROWS]
@@ -89,7 +88,7 @@ def rows(
         return Shape(
             number=number + 1,
             x=scale.x(segment.start),
-            # What is too short to be seen still gets a hair's breadth.
+            # Segments that are too short to see get a minimum width.
             w=max(scale.width(segment.start, segment.end), 0.05),
             color=color,
             ink=ink_on(color),
@@ -111,7 +110,7 @@ def rows(
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A time on the axis; ``minor`` ones go where there is little room."""
+    """A time on the axis; ``minor`` ticks are hidden in narrow windows."""
 
     x: float
     text: str
@@ -119,7 +118,7 @@ class Tick:
 
 
 def ticks(scale: Scale) -> list[Tick]:
-    """About ten round times."""
+    """Return about ten round times."""
     length = scale.end - scale.start
     step = next((s for s in STEPS if length / s <= _TICKS), STEPS[-1])
     first = math.ceil(scale.start / step - 1e-9)
@@ -142,12 +141,13 @@ class LegendEntry:
 
 
 def legend(report: Report, scale: Scale, colors: Mapping[str, str]) -> list[LegendEntry]:
-    """Labels that occur, in the model's order; at most :data:`MAX_LEGEND`, the longest."""
+    """Return the labels that occur, in the model's order; at most :data:`_MAX_LEGEND`, the
+    longest."""
     spans: dict[str, list[Interval]] = {}
     for segment in report.segments or ():
         spans.setdefault(segment.label, []).append(Interval(segment.start, segment.end))
     seconds = {label: total_length(mine) for label, mine in spans.items()}
-    longest = sorted(seconds, key=lambda label: -seconds[label])[:MAX_LEGEND]
+    longest = sorted(seconds, key=lambda label: -seconds[label])[:_MAX_LEGEND]
     return [
         LegendEntry(
             printable(label), colors[label], percent(seconds[label] / (scale.end - scale.start))
@@ -158,7 +158,7 @@ def legend(report: Report, scale: Scale, colors: Mapping[str, str]) -> list[Lege
 
 
 def colors_of(report: Report) -> dict[str, str]:
-    """A colour for each label, as in the terminal."""
+    """Return a colour for each label, as in the terminal."""
     occurring = (s.label for s in report.segments or ())
     curves = (curve.label for curve in report.scores)
     order = list(dict.fromkeys((*report.labels, *occurring, *curves)))
@@ -174,7 +174,7 @@ class Gap:
 
 
 def gaps(report: Report, scale: Scale) -> list[Gap]:
-    """What could not be read."""
+    """Return the spans that could not be read."""
     found = report.partial.gaps if report.partial else ()
     return [Gap(scale.x(a), scale.width(a, b)) for a, b in found]
 
@@ -184,13 +184,13 @@ class Drawn:
     """A curve as paths over ``parts`` columns of 100 units of height.
 
     Attributes:
-        name, note, aria: what it is, for people.
-        x, w: its place on the timeline.
-        line: the values.
-        band: between the lowest and highest of each part, or empty.
-        area: from 0 to the values, or empty.
-        even: height of the line that means nothing special, or 0.
-        attention: whether it is the attention.
+        name, note, aria: descriptions for the reader.
+        x, w: its position and width on the timeline in percent.
+        line: path of the values.
+        band: area between the lowest and highest value of each part, or empty.
+        area: area from 0 to the values, or empty.
+        even: height of the line of evenly spread attention, or 0.
+        attention: whether the curve is the attention.
     """
 
     name: str
@@ -208,7 +208,7 @@ class Drawn:
 
 
 def curves(report: Report, scale: Scale, colors: Mapping[str, str]) -> list[Drawn]:
-    """The attention first, then the scores of each label."""
+    """Return the curve of the attention first, then those of the labels' scores."""
     drawn = [_attention(report.attention, scale)] if report.attention else []
     return drawn + [_scores(curve, scale, colors, report.score_name) for curve in report.scores]
 
@@ -236,7 +236,7 @@ def _attention(curve: Curve, scale: Scale) -> Drawn:
     return Drawn(
         name="attention",
         note=f"up to {peak:.1f} × even",
-        aria=f"What the class was decided on, over time: at most {peak:.1f} times the average",
+        aria=f"Attention of the class over time: at most {peak:.1f} times the average",
         color=_ATTENTION,
         x=scale.x(curve.start),
         w=scale.width(curve.start, curve.end),
@@ -249,7 +249,8 @@ def _attention(curve: Curve, scale: Scale) -> Drawn:
 
 
 def _line(values: Sequence[float | None]) -> str:
-    """One path of the stretches that have values; the first and last reach to their edge."""
+    """Return a path with one line per stretch of values; lines extend to the edges of their
+    parts."""
     return "".join(
         "M" + "L".join(f"{x:g},{_height(value):g}" for x, value in _corners(stretch))
         for stretch in _stretches(values)
@@ -265,7 +266,7 @@ def _band(low: Sequence[float | None], high: Sequence[float | None]) -> str:
 
 
 def _corners(stretch: list[tuple[int, float]]) -> list[tuple[float, float]]:
-    """Values stand at the middle of their parts."""
+    """Return the points of a stretch: each value at the middle of its part, and both ends."""
     middle = [(column + 0.5, value) for column, value in stretch]
     return [(stretch[0][0], stretch[0][1]), *middle, (stretch[-1][0] + 1, stretch[-1][1])]
 
@@ -277,5 +278,6 @@ def _stretches(values: Sequence[float | None]) -> Iterator[list[tuple[int, float
 
 
 def _height(value: float) -> float:
-    """From 0 to 1 upwards to units downwards, with room for the line's own breadth."""
+    """Convert a value from 0 to 1 to units from the top, with a margin for the width of the
+    line."""
     return round(97 - 94 * min(max(value, 0.0), 1.0), 2)

@@ -1,5 +1,5 @@
-"""Text that keeps to the width of a terminal: cutting, padding and flowing, counted in cells
-(a CJK character takes two)."""
+"""Fit text to the width of a terminal: cut, pad and wrap it, counted in cells (a CJK character
+takes two)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rich.text import Text
 
 from vtnstream.report.terminal.glyphs import ASCII, UNICODE, Glyphs, printable
 
-MIN_WIDTH = 30
+_MIN_WIDTH = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What a terminal can show.
+    """The abilities of a terminal.
 
     Attributes:
         width: cells in a line.
-        color: labels can be told apart by colour.
-        glyphs: characters it has.
+        color: whether it shows colours.
+        glyphs: characters it can show.
         encoding: of its stream.
     """
 
@@ -35,19 +35,21 @@ class Canvas:
     def of(cls, console: Console) -> Canvas:
         unicode = console.encoding.lower().startswith("utf")
         return cls(
-            width=max(MIN_WIDTH, console.width),
+            width=max(_MIN_WIDTH, console.width),
             color=console.color_system is not None and not console.no_color,
             glyphs=UNICODE if unicode else ASCII,
             encoding=console.encoding,
         )
 
     def text(self, text: str, style: str = "") -> Text:
-        """Any text as one harmless line; square brackets are no markup. The style covers this
-        text alone, not what is appended later."""
+        """Convert any text to one safe line; square brackets are not markup.
+
+        The style applies to this text only, not to text that is appended later.
+        """
         return Text(no_wrap=True).append(printable(text, self.encoding), style)
 
     def cut(self, text: Text, width: int, *, pad: bool = False) -> Text:
-        """The beginning of a line that fits ``width``, filled up where asked for."""
+        """Cut a line at the end to fit ``width``; with ``pad``, fill it up to ``width``."""
         line = text.copy()
         if line.cell_len > width:
             line.truncate(max(0, width - cell_len(self.glyphs.ellipsis)))
@@ -59,7 +61,7 @@ class Canvas:
         return line
 
     def cut_left(self, text: Text, width: int) -> Text:
-        """The end of a line that fits ``width``: of a path the file's name."""
+        """Cut a line at the beginning to fit ``width``; of a path, the file name remains."""
         if text.cell_len <= width:
             return text
         room, start = width - cell_len(self.glyphs.ellipsis), len(text)
@@ -70,8 +72,7 @@ class Canvas:
         return Text(no_wrap=True).append(self.glyphs.ellipsis, style).append_text(cut)
 
     def flow(self, pieces: Iterable[Text], separator: str) -> list[Text]:
-        """Pieces one after the other in as many lines as they need; none is broken unless it
-        is longer than a line."""
+        """Arrange pieces in as few lines as possible; a piece longer than a line is cut."""
         lines: list[Text] = []
         for piece in pieces:
             fitted = self.cut(piece, self.width)

@@ -1,4 +1,4 @@
-"""The timeline of a report: one strip a track, or one a label where segments overlap."""
+"""Draw the timeline of a report: one strip per track, or one per label if segments overlap."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from vtnstream.types import Report, Segment
 
 _MAX_LANES = 16
 _MOST_SEAMS = 0.4
-"""Share of a strip's cells beyond which lines between segments would hide them."""
+"""Largest share of a strip's cells that may be lines between segments; more would hide the
+segments."""
 TIME_TOLERANCE = 1e-6
 
 
 def timeline_lines(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
-    """Strips to scale, axis and legend; one line where there is nothing to draw."""
+    """Draw strips to scale, axis and legend; one line if there are no segments."""
     segments = report.segments or ()
     start, end = legend.span
     if not segments:
@@ -32,7 +33,7 @@ def timeline_lines(report: Report, legend: Legend, canvas: Canvas) -> list[Text]
 
 
 def _strips(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
-    """One strip for each track."""
+    """Draw one strip for each track."""
     tracks = _tracks(report.segments or ())
     indent = max(len(name) for name in tracks)
     indent += 2 if indent else 0
@@ -46,7 +47,7 @@ def _strips(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
 
 
 def _lanes(report: Report, legend: Legend, canvas: Canvas) -> list[Text]:
-    """One strip for each label, as classes overlap."""
+    """Draw one strip for each label, because classes overlap."""
     labels = legend.longest(_MAX_LANES)
     names = [canvas.text(label) for label in labels]
     indent = min(max(name.cell_len for name in names), canvas.width // 4) + 4
@@ -87,8 +88,10 @@ def _strip(
 
 
 def _seams(segments: Sequence[Segment], legend: Legend, width: int) -> dict[int, str]:
-    """Cells in which a segment of two cells or more follows at once on another of its label,
-    and the label."""
+    """Return the label of each cell in which a segment directly follows another of its label.
+
+    Only segments of at least two cells count.
+    """
     start, end = legend.span
     cell = (end - start) / width
     ordered = sorted(segments, key=lambda s: s.start)

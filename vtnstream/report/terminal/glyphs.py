@@ -14,9 +14,9 @@ LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 NO_LETTER = "*"
 
 ACCENT = "#7c83c9"
-"""Of the class bars: none of the labels' colours."""
+"""Colour of the class bars, which no label has."""
 
-_PALETTE = (  # the ten colours of Tableau 10: of middle lightness, for light and dark alike
+_PALETTE = (  # Tableau 10: medium lightness, for light and dark backgrounds
     "#4e79a7",
     "#f28e2b",
     "#59a14f",
@@ -57,8 +57,10 @@ ASCII = Glyphs("|", "x", "-", "...", "=", "-", "#", "#", "#", "-", ":", "|", "|"
 
 
 def label_colors(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for each label, decided by its place alone, so that one model's reports look
-    alike: ten chosen colours, then hues by the golden ratio. Background is grey."""
+    """Choose a colour for each label by its position, so that reports of one model look alike.
+
+    Ten colours are fixed; further hues follow from the golden ratio. Background is grey.
+    """
     shown = [label for label in labels if label != BACKGROUND]
     colors = {label: _color(i) for i, label in enumerate(shown)}
     return colors | {BACKGROUND: _GREY}
@@ -74,22 +76,26 @@ def _color(index: int) -> str:
 
 
 def ink_on(color: str) -> str:
-    """Black or white, whichever reads better on a colour."""
+    """Return black or white, whichever is more readable on a colour."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
 
 
 def label_letters(labels: Sequence[str], prominent: Collection[str]) -> dict[str, str]:
-    """A letter for each label in order; where there are too few, ``prominent`` labels get
-    them and the others a star."""
+    """Choose a letter for each label in order.
+
+    If there are too few letters, ``prominent`` labels get them and the others get a star.
+    """
     lettered = [x for x in labels if len(labels) <= len(LETTERS) or x in prominent]
     letters = dict(zip(lettered, LETTERS, strict=False))
     return {label: letters.get(label, NO_LETTER) for label in labels}
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    """``text`` on one line and harmless to a terminal of that encoding: control characters,
-    line breaks, direction marks and undecodable bytes become escapes."""
+    """Return ``text`` on one line, safe for a terminal of that encoding.
+
+    Control characters, line breaks, direction marks and undecodable bytes become escapes.
+    """
     if not (text.isascii() and text.isprintable()):
         text = "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in text)
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,4 +1,4 @@
-"""A curve as one line of heat: cold where it is low, warm where it is high."""
+"""Draw a curve as one line of characters, from cold (low) to warm (high)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ _COLD, _MIDDLE, _WARM = (59, 91, 165), (190, 190, 190), (200, 62, 46)
 
 
 def heat_strip(curve: Curve, canvas: Canvas, width: int) -> Text:
-    """A line of ``width`` cells. Heights (and colours, where there are any) follow the square
-    root of the value, so that one sharp peak leaves the rest visible; parts without a value
-    show the mark of a gap."""
+    """Draw a line of ``width`` cells.
+
+    Heights and colours follow the square root of the value, so that one sharp peak does not hide
+    the rest. Parts without a value show the mark of a gap.
+    """
     cells = resampled(curve, width)
     known = [value for value in cells if value is not None]
     peak = max(known, default=0.0)
@@ -34,7 +36,7 @@ def heat_strip(curve: Curve, canvas: Canvas, width: int) -> Text:
 
 
 def heat_color(share: float) -> str:
-    """From cold (0) over grey to warm (1), as ``#rrggbb``."""
+    """Return the colour of a share, from cold (0) over grey to warm (1), as ``#rrggbb``."""
     low, high, step = (
         (_COLD, _MIDDLE, share * 2) if share < 0.5 else (_MIDDLE, _WARM, share * 2 - 1)
     )
@@ -43,8 +45,8 @@ def heat_color(share: float) -> str:
 
 
 def resampled(curve: Curve, width: int) -> list[float | None]:
-    """The curve in ``width`` parts: the highest value that falls into each, so that a short
-    peak is not lost."""
+    """Reduce the curve to ``width`` parts: the highest value of each, so that short peaks
+    remain."""
     values: Sequence[float | None] = curve.values
     cells: list[float | None] = []
     for cell in range(width):

@@ -1,4 +1,4 @@
-"""The labels of a timeline: their colours, letters, shares and marks."""
+"""The legend of a timeline: colours, letters and shares of the labels."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Legend:
         seconds: label -> seconds its segments cover.
         colors: label -> colour, the same in every report of a model.
         letters: label -> letter.
-        span: seconds of the timeline.
-        canvas: where it is drawn.
+        span: start and end of the timeline in seconds.
+        canvas: the terminal.
     """
 
     seconds: Mapping[str, float]
@@ -59,22 +59,25 @@ class Legend:
         return list(self.seconds)
 
     def mark(self, label: str) -> Text:
-        """One cell that stands for a label: its letter, on its colour where there is any."""
+        """Return the cell that represents a label: its letter, on its colour if there are
+        colours."""
         color = self.colors[label]
         style = f"{ink_on(color)} on {color}" if self.canvas.color else ""
         return Text(no_wrap=True).append(self.letters[label], style)
 
     def longest(self, most: int) -> list[str]:
-        """The ``most`` labels that last longest, in order; all where only one more is left,
-        since the line that says so takes its place."""
+        """Return the ``most`` labels of the longest duration, in order.
+
+        All are returned if only one more is left: the line about it would take the same room.
+        """
         if len(self.seconds) <= most + 1:
             return self.labels
         chosen = sorted(self.seconds, key=lambda label: -self.seconds[label])[:most]
         return [label for label in self.seconds if label in chosen]
 
     def lines(self, *, gaps: bool) -> list[Text]:
-        """Each label with its mark and its share of the time, and what ``gaps`` look like
-        where there are any."""
+        """Return each label with its mark and its share of the time, and with ``gaps`` the mark
+        of a gap."""
         canvas = self.canvas
         most = self.longest(_MAX_ENTRIES)
         length = self.span[1] - self.span[0]

@@ -1,5 +1,4 @@
-"""A report for people at a terminal of any width, with colour or without, and as plain text
-where the output is no terminal."""
+"""Render a report as text of any width, with or without colour, for a terminal or a file."""
 
 from __future__ import annotations
 
@@ -26,12 +25,12 @@ from vtnstream.types.results import MATCH
 from vtnstream.wording import plural
 
 MAX_SEGMENTS = 30
-"""Rows of the segment table; more lose their middle."""
+"""Largest number of rows of the segment table; of longer tables the middle is left out."""
 
 _WIDEST_BARS = 72
 _WIDEST_PANEL = 100
 _NARROW, _VERY_NARROW = 56, 38
-"""Cells below which the table leaves the length out, and the end."""
+"""Widths in cells below which the table has no length, and no end."""
 _MAX_GAPS = 4
 
 
@@ -42,33 +41,33 @@ def print_report(
     top_k: int | None = None,
     max_segments: int = MAX_SEGMENTS,
 ) -> None:
-    """Print a report: facts, classes, timeline, attention, segments, and what is missing.
+    """Print a report: facts, classes, timeline, attention, segments, and missing parts.
 
-    Nothing is wider than the console and nothing wraps but the sentences of the partial
-    panel. Without colour (``NO_COLOR``, no terminal) labels are told apart by letters.
+    No line is wider than the console, and only the sentences of the partial panel are wrapped.
+    Without colour (``NO_COLOR``, no terminal) letters distinguish the labels.
 
     Args:
-        report: what to show.
-        console: where.
-        top_k: classes to show; None shows what the report has, up to ten.
+        report: the report.
+        console: receives the lines.
+        top_k: number of classes to show; None shows those of the report, up to ten.
         max_segments: rows of the segment table.
     """
     canvas = Canvas.of(console)
-    for item in render_report(report, canvas, top_k=top_k, max_segments=max_segments):
+    for item in _render_report(report, canvas, top_k=top_k, max_segments=max_segments):
         if isinstance(item, Panel):
             console.print(item, highlight=False)
         else:
             console.print(item, highlight=False, overflow="ignore", crop=False)
 
 
-def render_report(
+def _render_report(
     report: Report,
     canvas: Canvas,
     *,
     top_k: int | None = None,
     max_segments: int = MAX_SEGMENTS,
 ) -> list[Text | Panel]:
-    """The lines of a report, each fitting the canvas. Arguments as :func:`print_report`."""
+    """Return the lines of a report, fitted to the canvas; arguments as :func:`print_report`."""
     items: list[Text | Panel] = list(_header(report, canvas))
     if report.classes:
         items += [Text(), *_classes(report, canvas, top_k or 10)]
@@ -120,7 +119,7 @@ def _classes(report: Report, canvas: Canvas, top_k: int) -> list[Text]:
 
 
 def _answers(answers: Sequence[QueryAnswer], canvas: Canvas) -> list[Text]:
-    """One line a query: whether it was found, and where it comes nearest."""
+    """Return one line per query: whether it was found, and the time of its best match."""
     lines = []
     for answer in answers:
         line = canvas.text(answer.label, "bold")
@@ -168,9 +167,9 @@ def _rows(
 
 
 def _without_middle(segments: Sequence[Segment], most: int) -> tuple[list[Segment], int, int]:
-    """The segments to show, how many are left out, and the row that says so."""
+    """Return the segments to show, the number of others, and the row of the note about them."""
     left_out = len(segments) - most
-    if left_out <= 1:  # the row that says so would take the place of the one left out
+    if left_out <= 1:  # the note would take the row of the only one left out
         return list(segments), 0, 0
     head = (most + 1) // 2
     return [*segments[:head], *segments[head + left_out :]], left_out, head
@@ -178,7 +177,8 @@ def _without_middle(segments: Sequence[Segment], most: int) -> tuple[list[Segmen
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The layout of the segment table: times to the right, the label gets what is left."""
+    """The layout of the segment table: times are right-aligned, the label takes the remaining
+    width."""
 
     head: tuple[str, ...]
     widths: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""A timeline drawn to scale in one line of characters, with an axis below it."""
+"""Draw a timeline to scale in one line of characters, with an axis below it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vtnstream.report.terminal.glyphs import Glyphs, ink_on
 from vtnstream.timecode import format_time
 from vtnstream.types import Segment
 
-NOTHING = -1
+_NOTHING = -1
 GAP = -2
 
 STEPS = (
@@ -21,7 +21,7 @@ STEPS = (
     *(60 * m for m in (1, 2, 5, 10, 15, 30)),
     *(3600 * h for h in (1, 2, 3, 6, 12, 24, 48, 96, 240)),
 )
-"""Seconds between ticks that people read easily."""
+"""Distances between ticks in seconds that are easy to read."""
 
 
 def pixels(
@@ -31,14 +31,14 @@ def pixels(
     span: tuple[float, float],
     count: int,
 ) -> list[int]:
-    """What fills each of ``count`` equal parts of a time span.
+    """Decide what fills each of ``count`` equal parts of a time span.
 
-    Whatever covers most of a part fills it. A segment too short for that still gets one
-    part where nothing else is, so that rare events show on a long timeline; so do gaps,
-    unless there are very many.
+    A part shows the label that covers most of it. A segment too short for that still gets one
+    empty part, so that rare events remain visible on a long timeline; so do gaps, unless there
+    are very many.
 
     Returns:
-        For each part the index of a label, :data:`NOTHING` or :data:`GAP`.
+        For each part the index of a label, :data:`_NOTHING` or :data:`GAP`.
     """
     start, end = span
     places = {label: i for i, label in enumerate(labels)}
@@ -49,20 +49,20 @@ def pixels(
     items += [(a, b, gap) for a, b in gaps]
     for a, b, place in items:
         _add(cover[:, place], (a - start) * scale, (b - start) * scale)
-    filled = np.where(cover.sum(axis=1) >= 0.5, cover.argmax(axis=1), NOTHING)
+    filled = np.where(cover.sum(axis=1) >= 0.5, cover.argmax(axis=1), _NOTHING)
     for a, b, place in items:
         first, last = (int((t - start) * scale) for t in (a, b))
         first, last = max(0, min(first, count - 1)), max(0, min(last, count - 1))
         if (filled[first : last + 1] == place).any():
             continue
         middle = (first + last) // 2
-        if filled[middle] == NOTHING or (place == gap and len(gaps) <= count // 8):
+        if filled[middle] == _NOTHING or (place == gap and len(gaps) <= count // 8):
             filled[middle] = place
     return [GAP if place == gap else int(place) for place in filled]
 
 
 def _add(cover: NDArray[np.float64], low: float, high: float) -> None:
-    """Add the share of each part that ``[low, high)``, in parts, covers."""
+    """Add to each part the share of it that ``[low, high)`` covers, in units of parts."""
     low, high = max(0.0, low), min(float(len(cover)), high)
     if high <= low:
         return
@@ -78,7 +78,7 @@ def _add(cover: NDArray[np.float64], low: float, high: float) -> None:
 def colored_strip(
     parts: Sequence[int], colors: Sequence[str], letters: Sequence[str], glyphs: Glyphs
 ) -> Text:
-    """Two parts a cell, as half blocks; wide stretches carry their letter in the middle.
+    """Draw two parts per cell, as half blocks; wide stretches show their letter in the middle.
 
     Args:
         parts: from :func:`pixels`, an even number.
@@ -104,7 +104,7 @@ def colored_strip(
 
 
 def _mixed(left: int, right: int, colors: Sequence[str], glyphs: Glyphs, width: int) -> Text:
-    """Cells of which the halves differ."""
+    """Draw cells whose halves differ."""
     if left >= 0 and right >= 0:
         return Text(glyphs.left_half * width, f"{colors[left]} on {colors[right]}")
     if left >= 0:
@@ -115,17 +115,17 @@ def _mixed(left: int, right: int, colors: Sequence[str], glyphs: Glyphs, width: 
 
 
 def plain_strip(parts: Sequence[int], letters: Sequence[str], glyphs: Glyphs) -> Text:
-    """One part a cell, told apart without colour: each filled with its label's letter."""
-    special: Mapping[int, str] = {NOTHING: glyphs.nothing, GAP: glyphs.gap}
+    """Draw one part per cell without colour: each is filled with its label's letter."""
+    special: Mapping[int, str] = {_NOTHING: glyphs.nothing, GAP: glyphs.gap}
     return Text("".join(special.get(p) or letters[p] for p in parts), no_wrap=True)
 
 
 def with_seams(strip: Text, seams: Mapping[int, str | None], glyphs: Glyphs) -> Text:
-    """A strip in which a line marks where a segment follows another of its label, such as a
-    shot after a cut.
+    """Draw lines into a strip where a segment follows another of its label, such as a shot after
+    a cut.
 
     Args:
-        strip: one character a cell.
+        strip: one character per cell.
         seams: cell -> the label's colour, or None without colours.
         glyphs: characters of the terminal.
     """
@@ -140,7 +140,7 @@ def with_seams(strip: Text, seams: Mapping[int, str | None], glyphs: Glyphs) -> 
 
 
 def axis(span: tuple[float, float], width: int, glyphs: Glyphs) -> Text:
-    """Ticks at round times of the source, each with its time to the right."""
+    """Draw ticks at round times of the source, each with its time to the right."""
     start, end = span
     cells = [" "] * width
     room = len(format_time(end, digits=0)) + 4

@@ -1,1 +1,1 @@
-"""Report files: one module for each family of formats."""
+"""Writers of report files: one module for each family of formats."""

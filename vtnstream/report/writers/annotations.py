@@ -1,7 +1,7 @@
-"""Segments as annotation tools and evaluation code read them: plain JSON and text.
+"""Write segments for annotation tools and evaluation code, as plain JSON and text.
 
-ActivityNet takes times; MS-TCN, Label Studio and FiftyOne count frames. Label Studio and FiftyOne
-number them from 1 and mean the last one too.
+ActivityNet uses times; MS-TCN, Label Studio and FiftyOne use frame numbers. In Label Studio and
+FiftyOne frames are numbered from 1, and the last one is included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FROM, _TO = "segments", "video"
 
 
 def report_activitynet(report: Report) -> str:
-    """A result file of ActivityNet's ``eval_detection``, for one video.
+    """Write a result file of ActivityNet's ``eval_detection``, for one video.
 
     Its files are called ``v_ID.mp4``, and its annotations ``ID``.
     """
@@ -43,8 +43,9 @@ def report_activitynet(report: Report) -> str:
 
 
 def report_mstcn(report: Report) -> str:
-    """MS-TCN's recognition file: one label for each frame from the beginning of the video;
-    blanks in labels become underscores, as in its data sets.
+    """Write MS-TCN's recognition file: one label for each frame from the beginning of the video.
+
+    Blanks in labels become underscores, as in its data sets.
 
     Raises:
         OutputError: frames were not counted.
@@ -59,10 +60,10 @@ def report_mstcn(report: Report) -> str:
 
 
 def num_frames(report: Report, base: Timebase) -> int:
-    """Frames of the video, as far as they were counted.
+    """Return the number of counted frames of the video.
 
     Raises:
-        OutputError: they were not.
+        OutputError: frames were not counted.
     """
     if report.frames is not None:
         return report.frames.count
@@ -74,7 +75,7 @@ def num_frames(report: Report, base: Timebase) -> int:
 
 
 def labels_that_meet(report: Report) -> str | None:
-    """Which two labels would become one without their blanks; None where all stay apart."""
+    """Return an error about two labels that differ only in blanks; None if there are none."""
     met: dict[str, str] = {}
     for label in dict.fromkeys(s.label for s in report.segments or ()):
         name = _blankless(label)
@@ -84,8 +85,10 @@ def labels_that_meet(report: Report) -> str | None:
 
 
 def report_label_studio(report: Report, place: Place) -> str:
-    """One task of Label Studio with the segments as predictions of ``TimelineLabels``, and in
-    its ``meta`` the labelling config that they fit."""
+    """Write one task of Label Studio with the segments as predictions of ``TimelineLabels``.
+
+    The task's ``meta`` holds the labelling config that they need.
+    """
     base = Timebase.need(report)
     result = [
         {
@@ -112,7 +115,7 @@ def report_label_studio(report: Report, place: Place) -> str:
 
 
 def label_studio_config(report: Report) -> str:
-    """The labelling config of a project that shows the segments."""
+    """Return the labelling config of a project that shows the segments."""
     from xml.sax.saxutils import quoteattr
 
     base = Timebase.need(report)
@@ -132,8 +135,10 @@ def label_studio_config(report: Report) -> str:
 
 
 def report_fiftyone(report: Report) -> str:
-    """Labels of a ``FiftyOneTemporalDetectionDataset``: frames where they were counted, else
-    times, which FiftyOne converts itself."""
+    """Write labels of a ``FiftyOneTemporalDetectionDataset``.
+
+    They have frame numbers if frames were counted, else times, which FiftyOne converts itself.
+    """
     base = Timebase.of(report)
     detections = []
     for segment in report.segments or ():
@@ -154,7 +159,7 @@ def _labels(report: Report) -> list[str]:
 
 
 def _support(segment: Segment, base: Timebase, names: tuple[str, str]) -> dict[str, int]:
-    """First and last frame of a segment, counted from 1."""
+    """Return the first and last frame of a segment, counted from 1."""
     span = base.frames_of(segment)
     assert span is not None
     return {names[0]: span[0] + 1, names[1]: span[1]}
@@ -169,5 +174,5 @@ def _stem(report: Report) -> str:
 
 
 def _json(document: Any) -> str:
-    # ASCII only: whatever a label holds, any reader gets it back.
+    # ASCII only, so that every reader restores any label.
     return json.dumps(plain_data(document), ensure_ascii=True, allow_nan=False, indent=1) + "\n"

@@ -1,8 +1,7 @@
-"""Segments as the chapters of a film: as text for ffmpeg, or to be written into a copy.
+"""Write segments as chapters: as text for ffmpeg, or into a copy of the video.
 
-Chapters follow each other without holes: MP4 keeps only where each begins, and without a
-chapter of its own a stretch without a label would count as the one before it, and what lies
-before the first as the first.
+Chapters follow each other without gaps, because MP4 stores only their starts: a stretch without
+a chapter of its own would belong to the chapter before it, or at the beginning to the first.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from vtnstream.types import Chapter, Report
 _SPECIAL = re.compile(r"([=;#\\])")
 _BEFORE = "(not analysed)"
 _FINEST_CLOCK = 1_000_000_000
-"""Ticks a second that fit what readers make of a time base."""
+"""Largest number of ticks per second that readers support in a time base."""
 
 
 def chapters_of(report: Report) -> list[Chapter]:
-    """The segments of a report, between them chapters named ``background``, and before a range
-    that does not begin with the film one that says so.
+    """Return the segments as chapters, with chapters named ``background`` between them.
+
+    If the analysed range does not begin with the video, the first chapter says so.
 
     Args:
-        report: whose segments do not overlap.
+        report: a report whose segments do not overlap.
     """
     clock = Clock.of(report.video)
     chapters: list[Chapter] = []
@@ -48,7 +48,7 @@ def chapters_of(report: Report) -> list[Chapter]:
 
 
 def report_ffmetadata(report: Report) -> str:
-    """FFmpeg's text form of metadata; times are exact in its own time base."""
+    """Write FFmpeg's metadata text; times are exact in its own time base."""
     chapters = chapters_of(report)
     clock = math.lcm(*(t.denominator for c in chapters for t in (c.start, c.end)), 1)
     clock = min(clock, _FINEST_CLOCK)

@@ -1,10 +1,9 @@
-"""Segments on the timeline of an editing program: OpenTimelineIO and, through its adapters,
-EDL (CMX 3600) and Final Cut Pro 7 XML. Final Cut Pro X is in :mod:`.fcpxml`.
+"""Write segments for editing programs: OpenTimelineIO and, through its adapters, EDL (CMX 3600)
+and Final Cut Pro 7 XML. Final Cut Pro X is in :mod:`.fcpxml`.
 
-The sequence has the length and the time of its source: each segment is a clip of the source
-that stands where it stands in the source, named by its label, with gaps between. Overlapping
-segments go to further video tracks. A segment shorter than half a frame has no frame of its
-own, and no clip.
+The sequence has the length and the timecode of its source. Each segment is a clip at its
+position in the source, named by its label, with gaps between. Overlapping segments are on
+further video tracks. A segment shorter than half a frame contains no frame, and has no clip.
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ class CutList:
 
     Attributes:
         name: of the source.
-        rate: frames a second, one that has a timecode.
-        drop_frame: how the source's timecode counts.
+        rate: frames per second, one that has a timecode.
+        drop_frame: whether the source's timecode is drop-frame.
         first_timecode: frames from 00:00:00:00 to the source's first.
-        length: frames of the source, as far as is known.
+        length: frames of the source, as far as they are known.
         rows: video tracks from below; the clips of each are in order and do not overlap.
     """
 
@@ -63,10 +62,10 @@ class CutList:
 
     @classmethod
     def of(cls, report: Report, place: Place) -> CutList:
-        """The segments of a report on frames.
+        """Convert the segments of a report to frames.
 
         Raises:
-            OutputError: no frame rate is known.
+            OutputError: the frame rate is unknown.
         """
         base = Timebase.need(report)
         rate = editing_rate(base.rate)
@@ -74,7 +73,7 @@ class CutList:
 
         def frame(seconds: float) -> int:
             if base.constant and ratio.denominator == 1:
-                # By the frame's number, whatever the file's clock has rounded.
+                # Use the frame number, because the times of the file are rounded.
                 return int(ratio) * (base.frame(seconds) or base.place(seconds))
             return base.at(rate).place(seconds)
 
@@ -96,13 +95,13 @@ class CutList:
 
 
 def report_otio(report: Report, place: Place) -> str:
-    """OpenTimelineIO's own JSON."""
+    """Write OpenTimelineIO's own JSON."""
     cuts = CutList.of(report, place)
     return f"{_written(_timeline(cuts, place, cuts.rate), 'otio_json').rstrip()}\n"
 
 
 def report_fcp7(report: Report, place: Place) -> str:
-    """Final Cut Pro 7 XML, which Premiere and Resolve read."""
+    """Write Final Cut Pro 7 XML, which Premiere and Resolve read."""
     cuts = CutList.of(report, place)
     timeline = _timeline(cuts, place, cuts.rate)
     display = {"fcp_xml": {"timecode": {"displayformat": "DF" if cuts.drop_frame else "NDF"}}}
@@ -113,9 +112,9 @@ def report_fcp7(report: Report, place: Place) -> str:
 
 
 def report_edl(report: Report, place: Place) -> str:
-    """CMX 3600: source and record timecode of each segment, its label as the clip's name."""
+    """Write CMX 3600: source and record timecode of each segment, its label as the clip's name."""
     cuts = CutList.of(report, place)
-    # An EDL knows numbers only, and the adapter drops some wherever the rate has drop-frame.
+    # An EDL states no rate; the adapter would use drop-frame for every rate that has it.
     rate = cuts.rate if cuts.drop_frame else Fraction(ceil(cuts.rate))
     head = f"TITLE: {cuts.name}\nFCM: {'' if cuts.drop_frame else 'NON-'}DROP FRAME\n"
     if not any(cuts.rows):
@@ -128,7 +127,7 @@ def report_edl(report: Report, place: Place) -> str:
 
 
 def runs_over_a_day(report: Report, place: Place) -> bool:
-    """Whether timecode would start again at 00:00:00:00 within the source."""
+    """Return whether timecode would start again at 00:00:00:00 within the source."""
     cuts = CutList.of(report, place)
     return cuts.first_timecode + cuts.length >= 24 * 3600 * cuts.rate
 
@@ -160,7 +159,7 @@ def _timeline(cuts: CutList, place: Place, rate: Fraction) -> Any:
 
 
 def with_gaps(row: Sequence[Cut]) -> Iterator[tuple[int, int, Cut | None]]:
-    """The clips of a row and the holes before and between them."""
+    """Yield the clips of a row, and the gaps before and between them."""
     end = 0
     for cut in row:
         if cut.first > end:
@@ -188,5 +187,5 @@ def _written(timeline: Any, adapter: str) -> str:
 
 
 def _reel(name: str) -> str:
-    """A reel name any EDL reader takes: up to eight letters and digits."""
+    """Return a reel name that every EDL reader accepts: up to eight letters and digits."""
     return re.sub(r"[^A-Za-z0-9]", "", name.rpartition(".")[0] or name)[:_REEL_LETTERS] or "AX"

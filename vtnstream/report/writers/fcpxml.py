@@ -1,9 +1,8 @@
-"""Segments as a project of Final Cut Pro X.
+"""Write segments as a project of Final Cut Pro X.
 
-Written by us, not by OpenTimelineIO's adapter: at 23.976 and 29.97 that leaves the frame
-duration empty and counts lanes in whole frames a second, and it runs ffprobe on any path. The
-elements and attributes are those of Apple's FCPXML reference, version 1.8, times are exact
-fractions of a second.
+OpenTimelineIO's adapter is not used: at 23.976 and 29.97 it leaves the frame duration empty and
+counts lanes in whole frames per second, and it runs ffprobe on any path. Elements and attributes
+are those of Apple's FCPXML reference, version 1.8; times are exact fractions of a second.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _FORMAT, _ASSET = "r1", "r2"
 
 
 def report_fcpxml(report: Report, place: Place) -> str:
-    """One project with the clips in its storyline; overlapping ones in lanes above it."""
+    """Write one project with the clips in its storyline, overlapping ones in lanes above it."""
     cuts = CutList.of(report, place)
     root = Element("fcpxml", version="1.8")
     _resources(root, report, cuts, place)
@@ -40,7 +39,7 @@ def report_fcpxml(report: Report, place: Place) -> str:
         for first, stop, cut in with_gaps(cuts.rows[0]):
             _item(spine, cuts, first, stop, cut)
     else:
-        # All hang on one gap as long as the source, whose time is theirs.
+        # All clips are attached to one gap of the length of the source, and use its times.
         whole = _item(spine, cuts, 0, max(cuts.length, 1), None)
         for lane, row in enumerate(cuts.rows, 1):
             for cut in row:
@@ -76,7 +75,7 @@ def _resources(root: Element, report: Report, cuts: CutList, place: Place) -> No
 
 
 def _item(parent: Element, cuts: CutList, first: int, stop: int, cut: Cut | None) -> Element:
-    """A clip or a gap at frame ``first`` of its parent."""
+    """Add a clip or a gap at frame ``first`` of its parent."""
     times = {"offset": _time(cuts, first), "duration": _time(cuts, stop - first)}
     if cut is None:
         return _child(parent, "gap", name="Gap", start="0s", **times)

@@ -1,4 +1,4 @@
-"""Segments that overlap, for formats that hold one after the other."""
+"""Arrange overlapping segments in rows without overlaps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vtnstream.types import Segment
 
 
 def tracks_of(segments: Iterable[Segment]) -> dict[str, list[Segment]]:
-    """Segments by their track; one without a name where there is only one."""
+    """Group segments by track; a single track has no name."""
     tracks: dict[str, list[Segment]] = {}
     for segment in segments:
         tracks.setdefault(segment.track or "", []).append(segment)
@@ -18,13 +18,13 @@ def tracks_of(segments: Iterable[Segment]) -> dict[str, list[Segment]]:
 
 
 def overlapping(segments: Iterable[Segment]) -> bool:
-    """Whether any two share a moment."""
+    """Return whether any two segments overlap."""
     ordered = sorted(segments, key=lambda s: s.start)
     return any(b.start < a.end for a, b in pairwise(ordered))
 
 
 def lanes_of(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """As few rows as hold all segments without overlaps, each in order of time."""
+    """Arrange segments in as few rows without overlaps as possible, each in order of time."""
     lanes: list[list[Segment]] = []
     for segment in sorted(segments, key=lambda s: (s.start, s.end)):
         free = next((lane for lane in lanes if lane[-1].end <= segment.start), None)
@@ -36,9 +36,11 @@ def lanes_of(segments: Iterable[Segment]) -> list[list[Segment]]:
 
 
 def rows_of(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    """Rows with names, none of which overlaps in itself: one for each track, or where classes
-    overlap one for each label, and a further one where even those do. Names are all
-    different and harmless in any format."""
+    """Arrange segments in named rows without overlaps.
+
+    There is one row for each track, or for each label if segments overlap, and further rows if
+    those of one label overlap. Names differ and are safe in any format.
+    """
     rows: dict[str, list[Segment]] = {}
     for track, mine in tracks_of(segments).items():
         groups = {track or "segments": mine}

@@ -1,9 +1,9 @@
-"""Reports as JSON: the document, the events of JSON lines, and reading a document back.
+"""Write reports as JSON: the document, and the events of JSON lines.
 
-Numbers are rounded to 1e-6; what is not finite becomes null. Rational values are strings
+Numbers are rounded to 1e-6; values that are not finite become null. Rational values are strings
 (``"1/90000"``). File names that are not UTF-8 keep their bytes as escaped lone surrogates
-(``"\\udcff"``), as Python spells them; JSON readers of other languages may show a
-replacement character there.
+(``"\\udcff"``), as in Python; JSON readers of other languages may show a replacement character
+for them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from vtnstream.types import FrameIndex, Report, Segment
 from vtnstream.types.results import PROBABILITY
 
 SCHEMA = "vtnstream/report/1"
-"""Name and version of the document. Keys may be added within a version, never changed."""
+"""Name and version of the document. Keys may be added within a version; existing keys never
+change."""
 
 _DIGITS = 6
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Valid in JSON, but not in a UTF-8 file (lone surrogates), taken by some readers for the end of
-a line, or acting on the terminal that shows it (controls, marks of direction)."""
+"""Characters that JSON allows but that are written as escapes: lone surrogates, which UTF-8 cannot
+hold, line separators, and controls and direction marks, which act on a terminal."""
 
 
 # ----------------------------------------------------------------------------- to JSON
 
 
 def report_document(report: Report) -> dict[str, Any]:
-    """A report as plain JSON data, ready for ``json.dumps(allow_nan=False)``."""
+    """Convert a report to plain JSON data, ready for ``json.dumps(allow_nan=False)``."""
     segments = report.segments
     partial = None if report.partial is None else dataclasses.asdict(report.partial)
     attention = None if report.attention is None else dataclasses.asdict(report.attention)
@@ -48,8 +49,8 @@ def report_document(report: Report) -> dict[str, Any]:
         "model": report.model,
         "sampling": report.sampling,
         "range": {"start": report.start_seconds, "end": report.end_seconds},
-        "timebase": None if timebase is None else timebase_document(timebase),
-        "frames": None if report.frames is None else frames_document(report.frames),
+        "timebase": None if timebase is None else _timebase_document(timebase),
+        "frames": None if report.frames is None else _frames_document(report.frames),
         "classes": [{"label": c.label, "score": c.score} for c in report.classes],
         "labels": report.labels,
         "segments": (
@@ -70,8 +71,8 @@ def report_document(report: Report) -> dict[str, Any]:
     return plain
 
 
-def timebase_document(timebase: Timebase) -> dict[str, Any]:
-    """What the frame numbers and timecodes of segments count in."""
+def _timebase_document(timebase: Timebase) -> dict[str, Any]:
+    """Return the rate of the frame numbers and timecodes of segments."""
     return {
         "rate": timebase.rate,
         "constant": timebase.constant,
@@ -79,9 +80,11 @@ def timebase_document(timebase: Timebase) -> dict[str, Any]:
     }
 
 
-def frames_document(frames: FrameIndex) -> dict[str, Any]:
-    """Numbers of the frames: how many, and the runs of equal distances with their first number,
-    count, first and last tick."""
+def _frames_document(frames: FrameIndex) -> dict[str, Any]:
+    """Return the frame numbers: their count, and runs of equal distances.
+
+    A run is its first number, its count, and its first and last tick.
+    """
     return {
         "count": frames.count,
         "until": frames.until,
@@ -90,8 +93,11 @@ def frames_document(frames: FrameIndex) -> dict[str, Any]:
 
 
 def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, Any]:
-    """One segment; ``track`` only where the report has several, ``frames`` of start and end only
-    where frames were counted, ``timecode`` only where the video's rate has one."""
+    """Convert one segment.
+
+    It has ``track`` only if the report has several, ``frames`` of start and end only if frames
+    were counted, and ``timecode`` only if the video's rate has one.
+    """
     document: dict[str, Any] = {
         "start": segment.start,
         "end": segment.end,
@@ -115,13 +121,13 @@ def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, A
 
 
 def failure_document(path: str, message: str) -> dict[str, Any]:
-    """What stands in for the report of an input that failed."""
+    """Return the document of an input that failed."""
     return {"schema": SCHEMA, "input": path, "error": message}
 
 
 def report_json(report: Report) -> str:
-    """The document as text: one class, segment or fact a line, so that it reads well and
-    compares well line by line."""
+    """Write the document with one class, segment or fact per line, for readers and line-based
+    diffs."""
     items = (f"{_dumps(k)}: {_entries(v)}" for k, v in report_document(report).items())
     return "{\n  " + ",\n  ".join(items) + "\n}\n"
 
@@ -141,7 +147,8 @@ def _dumps(value: Any) -> str:
 
 
 def plain_data(value: Any) -> Any:
-    """JSON data: mappings, lists, strings, whole numbers, finite rounded numbers, null."""
+    """Convert to JSON data: mappings, lists, strings, whole numbers, finite rounded numbers,
+    null."""
     if value is None or isinstance(value, (bool, str, int)):
         return value
     if isinstance(value, np.generic):
@@ -165,19 +172,21 @@ def plain_data(value: Any) -> Any:
 
 
 def event(kind: str, path: str, **fields: Any) -> dict[str, Any]:
-    """One event about one input.
+    """Return one event about one input.
 
     Args:
         kind: ``start``, ``progress``, ``segment``, ``result`` or ``error``.
-        path: the input, as it was named.
-        fields: what the event says.
+        path: the input, as given by the user.
+        fields: data of the event.
     """
     return {"event": kind, "input": path, **plain_data(fields)}
 
 
 def report_events(report: Report) -> Iterator[dict[str, Any]]:
-    """The events of a finished report: each segment, then ``result`` with all the rest and
-    ``num_segments`` (null where no timeline was asked for)."""
+    """Yield the events of a finished report: each segment, then ``result`` with the other data.
+
+    ``num_segments`` of the result is null if no timeline was requested.
+    """
     timebase = Timebase.of(report)
     for segment in report.segments or ():
         yield event("segment", report.input, **segment_document(segment, timebase))
@@ -189,11 +198,11 @@ def report_events(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def json_line(document: Mapping[str, Any]) -> str:
-    """One line of JSON lines, with its line break."""
+    """Return one line of JSON lines, with its line break."""
     return _dumps(plain_data(document)) + "\n"
 
 
 def report_json_lines(report: Report) -> str:
-    """The events of a finished report, one a line."""
+    """Write the events of a finished report, one per line."""
     start = event("start", report.input)
     return "".join(map(json_line, (start, *report_events(report))))

@@ -1,8 +1,8 @@
-"""Subtitles to scrub through in any player: SubRip and WebVTT.
+"""Write segments as subtitles, for players: SubRip and WebVTT.
 
-One cue a segment, its label and score, in player time. Times are rounded down to milliseconds
-at both ends, so that a cue never reaches into the next; cues of overlapping segments overlap,
-and players stack them.
+Each segment is one cue with its label and score, in player time. Times are rounded down to
+milliseconds at both ends, so that consecutive cues do not overlap; cues of overlapping segments
+do, and players stack them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HARMLESS = str.maketrans("<>{}", "＜＞｛｝")
 
 
 def report_srt(report: Report) -> str:
-    """SubRip."""
+    """Write the segments as SubRip."""
     import srt
 
     cues = [
@@ -37,7 +37,7 @@ def report_srt(report: Report) -> str:
 
 
 def report_vtt(report: Report) -> str:
-    """WebVTT."""
+    """Write the segments as WebVTT."""
     import webvtt
 
     document = webvtt.WebVTT()
@@ -48,7 +48,7 @@ def report_vtt(report: Report) -> str:
 
 
 def _cues(report: Report) -> Iterator[tuple[int, int, str]]:
-    """Start and end in milliseconds and text of each cue."""
+    """Yield start and end in milliseconds, and the text of each cue."""
     clock = Clock.of(report.video)
     for segment in report.segments or ():
         start, end = clock.milliseconds(segment.start), clock.milliseconds(segment.end)

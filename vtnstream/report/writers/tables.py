@@ -1,10 +1,10 @@
-"""Reports as CSV and TSV: one row a segment, or one a class where there is no timeline.
+"""Write reports as CSV and TSV: one row per segment, or one per class without a timeline.
 
-The first row names the columns. Fields are quoted where they must be (RFC 4180), lines end
-with a line feed. Of several tracks, one follows after the other. Labels are safe to open in a
-spreadsheet: control characters become escapes, and one that would be taken for a formula
-(``=``, ``+``, ``-``, ``@`` first) gets an apostrophe before it; JSON has labels as they are.
-Frame numbers are empty where frames were not counted, timecode where the rate has none.
+The first row names the columns. Fields are quoted if necessary (RFC 4180), and lines end with a
+line feed. Several tracks follow one another. Labels are safe to open in a spreadsheet: control
+characters become escapes, and a label that would be read as a formula (``=``, ``+``, ``-``, ``@``
+first) gets an apostrophe before it; JSON has labels unchanged. Frame numbers are empty if frames
+were not counted, and timecode if the rate has none.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _FRAME_COLUMNS = ("start_frame", "end_frame", "start_timecode", "end_timecode")
 
 
 def report_csv(report: Report) -> str:
-    """Comma-separated values."""
+    """Write comma-separated values."""
     return _table(report, ",")
 
 
 def report_tsv(report: Report) -> str:
-    """Tab-separated values."""
+    """Write tab-separated values."""
     return _table(report, "\t")
 
 
@@ -66,7 +66,7 @@ def _label(text: str) -> str:
 
 
 def _field(text: str, delimiter: str) -> str:
-    """Quoted where it must be."""
+    """Quote a field if necessary."""
     if any(character in text for character in (delimiter, '"')):
         doubled = text.replace('"', '""')
         return f'"{doubled}"'
@@ -74,7 +74,7 @@ def _field(text: str, delimiter: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Plain decimals, rounded to 1e-6; empty where there is no number."""
+    """Format plain decimals, rounded to 1e-6; empty for a number that is not finite."""
     if not math.isfinite(value):
         return ""
     digits = f"{value + 0.0:.6f}".rstrip("0").rstrip(".")
@@ -82,11 +82,11 @@ def _number(value: float) -> str:
 
 
 def report_train_csv(report: Report, place: Place) -> str:
-    """Segments as annotations that ``vtnstream train`` reads, to be corrected by hand.
+    """Write segments as annotations that ``vtnstream train`` reads, to be corrected by hand.
 
-    Columns ``path,start,end,label``; the path is relative to the file's folder, labels are as
-    they are (:func:`not_trainable` refuses those that a spreadsheet would change or run). Scores
-    are left out: they are not annotations.
+    The columns are ``path,start,end,label``; the path is relative to the file's folder, and
+    labels are unchanged (:func:`not_trainable` refuses those that a spreadsheet would change or
+    run). Scores are left out, because they are not annotations.
     """
     path = _path(report, place)
     out = io.StringIO()
@@ -98,7 +98,7 @@ def report_train_csv(report: Report, place: Place) -> str:
 
 
 def not_trainable(report: Report, place: Place) -> str | None:
-    """Say why the segments cannot be written as annotations; None if they can."""
+    """Return why the segments cannot be written as annotations; None if they can."""
     cells = {_path(report, place), *(segment.label for segment in report.segments or ())}
     changed = sorted(cell for cell in cells if _label(cell) != cell)
     if not changed:
@@ -110,7 +110,7 @@ def not_trainable(report: Report, place: Place) -> str | None:
 
 
 def _path(report: Report, place: Place) -> str:
-    """The path of the video for annotations; never the beginning of a formula."""
+    """Return the path of the video for annotations; it never begins like a formula."""
     path = report.input
     if place.relative is not None:
         path = os.fsdecode(unquote_to_bytes(place.relative)).removeprefix("./")

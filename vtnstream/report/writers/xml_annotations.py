@@ -1,4 +1,4 @@
-"""Segments as annotation tools read them in XML: ELAN and CVAT."""
+"""Write segments as XML for annotation tools: ELAN and CVAT."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from vtnstream.types import Report
 
 
 def report_eaf(report: Report, place: Place) -> str:
-    """An ELAN annotation file: one tier, or where classes overlap one for each label. Times
-    are milliseconds, rounded down at both ends."""
+    """Write an ELAN annotation file: one tier, or one for each label if classes overlap.
+
+    Times are milliseconds, rounded down at both ends.
+    """
     elan = require("pympi.Elan", "formats")
     document = elan.Eaf(author="vtnstream")
     mime = mimetypes.guess_type(place.name)[0] or "video/*"
@@ -34,8 +36,10 @@ def report_eaf(report: Report, place: Place) -> str:
 
 
 def report_cvat(report: Report) -> str:
-    """CVAT for video 1.1: each segment is a track whose box is the whole frame, from its first
-    frame until the one where it is outside.
+    """Write CVAT for video 1.1.
+
+    Each segment is a track whose box is the whole frame, from its first frame to the frame after
+    its last, which is marked as outside.
 
     Raises:
         OutputError: frames were not counted.
@@ -45,7 +49,7 @@ def report_cvat(report: Report) -> str:
     _leaf(root, "version", "1.1")
     count = num_frames(report, base)
     if report.frames is None or report.frames.until is not None:
-        # A part of the video was read: how many frames there are, only the header says.
+        # Only a part of the video was read, so the number of frames comes from the header.
         count = max(count, report.video.num_frames_from_header or 0)
     _task(root, report, count)
     for number, segment in enumerate(report.segments or ()):
