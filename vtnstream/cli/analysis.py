@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make a :class:`vtnstream.inference.request.Request`, as its fields."""
+    """Return the options that make a :class:`vtnstream.inference.request.Request`, as its
+    fields."""
     return {
         "sampling": shared.sampling_from(values, None),
         "start": values["start"],

@@ -31,7 +31,7 @@ _HASH_DIGITS = 16
 
 
 def cutting(section: str) -> Callable[[F], F]:
-    """Options that select whether clips are encoded or copied."""
+    """Return the options that select whether clips are encoded or copied."""
     return attach(
         option(
             "--copy",
@@ -49,7 +49,7 @@ def cutting(section: str) -> Callable[[F], F]:
 
 
 def naming(section: str) -> Callable[[F], F]:
-    """The option for the names of clips."""
+    """Return the option for the names of clips."""
     return attach(
         option(
             "--name",
@@ -63,7 +63,7 @@ def naming(section: str) -> Callable[[F], F]:
 
 
 def mode_from(values: Mapping[str, Any]) -> str:
-    """``encode``, ``copy`` or ``smart``."""
+    """Return the mode that the options select: ``encode``, ``copy`` or ``smart``."""
     return "copy" if values["copy"] else "smart" if values["smart"] else "encode"
 
 
@@ -84,15 +84,19 @@ class Clip:
 
 
 def numbered(report: Report) -> list[tuple[int, Segment]]:
-    """The segments in order of time, numbered from 1. The numbers do not depend on the labels and
-    scores that are selected."""
+    """Number the segments in order of time, from 1.
+
+    The numbers do not depend on the labels and scores that are selected.
+    """
     segments = sorted(report.segments or (), key=lambda s: (s.start, s.end))
     return list(enumerate(segments, 1))
 
 
 def check_template(template: str) -> None:
-    """Raises:
-    UsageError: the template has unknown fields, or none that makes names differ.
+    """Check the template of clip names.
+
+    Raises:
+        UsageError: the template has unknown fields, or none that makes names differ.
     """
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
@@ -111,9 +115,12 @@ def check_template(template: str) -> None:
         raise UsageError(f"--name {template}: {error}") from None
 
 
-def clip_name(template: str, report: Report, index: int, segment: Segment, suffix: str) -> str:
-    """The file name of a segment. If it is too long for file systems, the name of the video in it
-    is shortened and ends with a hash."""
+def _clip_name(template: str, report: Report, index: int, segment: Segment, suffix: str) -> str:
+    """Return the file name of a segment.
+
+    If it is too long for file systems, the name of the video in it is shortened and ends with a
+    hash.
+    """
     name = base_name(report.input)
     stem = os.path.splitext(name)[0] or name
     rest = {
@@ -141,7 +148,7 @@ def _fitting(filled: Callable[[int], str], length: int) -> str:
 
 
 def _shortened(name: str, cut: int) -> str:
-    """``name`` with its last ``cut`` bytes replaced by a hash of the whole name."""
+    """Return ``name`` with its last ``cut`` bytes replaced by a hash of the whole name."""
     if not cut:
         return name
     data = os.fsencode(name)
@@ -152,7 +159,7 @@ def _shortened(name: str, cut: int) -> str:
 
 
 def _harmless(label: str) -> str:
-    """The label as part of a file name: letters, digits, ``-`` and ``_``, at most 60."""
+    """Return the label as part of a file name: letters, digits, ``-`` and ``_``, at most 60."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in label)[:_LONGEST_LABEL] or "_"
 
 
@@ -160,8 +167,10 @@ def _harmless(label: str) -> str:
 
 
 def suffix_for(video: Path, mode: str) -> str:
-    """The suffix of clips: that of the video if supported, else ``.mp4``; ``.mkv`` if packets of
-    a WebM are copied, because MP4 does not support its codecs."""
+    """Return the suffix of clips: that of the video if it is supported, else ``.mp4``.
+
+    If packets of a WebM are copied it is ``.mkv``, because MP4 does not support its codecs.
+    """
     from vtnstream.video.cut import ENDINGS
 
     own = video.suffix.lower()
@@ -177,13 +186,13 @@ def separate(
     suffix: str,
     pad: float = 0.0,
 ) -> list[Clip]:
-    """One clip per segment.
+    """Make one clip per segment.
 
     Raises:
         UsageError: two clips would have the same name.
     """
     clips = [
-        Clip(clip_name(template, report, index, segment, suffix), (_padded(segment, pad),))
+        Clip(_clip_name(template, report, index, segment, suffix), (_padded(segment, pad),))
         for index, segment in chosen
     ]
     names: set[str] = set()
@@ -197,7 +206,7 @@ def separate(
 def joined(
     report: Report, chosen: Sequence[tuple[int, Segment]], suffix: str, pad: float = 0.0
 ) -> Clip:
-    """One clip of all segments; overlapping segments become one part."""
+    """Make one clip of all segments; overlapping segments become one part."""
     from vtnstream.types import TimeRange
 
     parts: list[TimeRange] = []
@@ -290,7 +299,8 @@ def write_clip(
 
 
 def described(cut: Cut, mode: str) -> str:
-    """The duration of a clip, and for copied packets the time of the first keyframe."""
+    """Return a description of a clip: its duration, and for copied packets the time of the first
+    keyframe."""
     text = f"{cut.seconds:.1f} s"
     if mode != "copy" or not cut.starts:
         return text

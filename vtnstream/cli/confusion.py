@@ -11,7 +11,7 @@ from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.tables import print_table
 from vtnstream.errors import OutputError
 
-MOST_SHOWN = 12
+_MOST_SHOWN = 12
 """Classes of a matrix that fits a terminal; of more, the most frequent confusions are listed."""
 
 
@@ -27,7 +27,7 @@ def print_confusion(console: Console, confusion: Mapping[str, Any]) -> None:
     labels: Sequence[str] = confusion["labels"]
     counts: Sequence[Sequence[int]] = confusion["counts"]
     console.out("")
-    if len(labels) > MOST_SHOWN:
+    if len(labels) > _MOST_SHOWN:
         _print_mistakes(console, labels, counts)
         return
     letters = [chr(ord("A") + number) for number in range(len(labels))]

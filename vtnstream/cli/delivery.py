@@ -146,7 +146,7 @@ def make_delivery(
     defaults: tuple[str, ...] = DEFAULT_FORMATS,
     classes: bool = True,
 ) -> Delivery:
-    """The delivery that the output options select, as a context manager.
+    """Return the delivery that the output options select, as a context manager.
 
     Without a folder, or with ``-o -``, one format goes to standard output.
 
@@ -183,7 +183,7 @@ def make_delivery(
 def _printing_one_format(
     files: ResultFiles, inputs: InputList, values: Mapping[str, Any]
 ) -> type[Delivery]:
-    """The delivery that prints the one format of ``files``.
+    """Return the delivery that prints the one format of ``files``.
 
     Raises:
         UsageError: there are several formats, or several inputs for a format of one result.
@@ -217,7 +217,7 @@ def _check_folder(directory: Path) -> None:
 
 
 def terminal() -> Any:
-    """A rich console on standard output that raises an exception on a closed pipe."""
+    """Make a rich console on standard output that raises an exception on a closed pipe."""
     from rich.console import Console as RichConsole
 
     class Terminal(RichConsole):

@@ -78,7 +78,7 @@ def _percent(mean: float, interval: Sequence[float]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON data in which a number that is not finite is null."""
+    """Convert to JSON data in which numbers that are not finite are null."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

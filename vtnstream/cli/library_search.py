@@ -1,4 +1,4 @@
-"""``vtnstream search --library``: one question across many videos."""
+"""``vtnstream search --library``: one query across many videos."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _INTERRUPTED = 130
 
 
 def run() -> NoReturn:
-    """The console script ``vtnstream``."""
+    """Run the console script ``vtnstream``."""
     code = _INTERRUPTED
     try:
         from vtnstream.cli.framework.interrupts import INTERRUPTS

@@ -66,9 +66,10 @@ class ResultFiles:
         return cls(formats, every, console, overwrite)
 
     def check_printable(self) -> None:
-        """
+        """Check that there is exactly one format.
+
         Raises:
-            UsageError: there is not exactly one format.
+            UsageError: there are several.
         """
         if len(self.formats) != 1:
             raise UsageError(
@@ -127,7 +128,7 @@ class ResultFiles:
         sources = [name for name in (report.input, video, *inputs) if name is not None]
 
         def check(target: Path) -> None:
-            # A stored result says itself which video it is about; other formats are known by
+            # A stored JSON result names its video; files of other formats are recognised by
             # the record of what was written.
             own = is_result_of(target, report.input)
             check_target(target, sources=sources, overwrite=self.overwrite or own, remembered=True)
@@ -153,7 +154,7 @@ class ResultFiles:
         return f"{report.input}: {reasons}" if reasons else None
 
     def _illustrated(self, report: Report, video: Path) -> Report:
-        """The report with a thumbnail of each segment, if the video file is found."""
+        """Return the report with a thumbnail of each segment, if the video file is found."""
         if not report.segments or report.thumbnails or not video.is_file():
             return report
         from vtnstream.video.thumbnails import thumbnails

@@ -38,7 +38,7 @@ class _Tally:
         return ExitCode.PARTIAL if self.num_partial else ExitCode.OK
 
     def summary(self) -> str:
-        """``5 videos: 3 done, 1 partial, 1 failed``."""
+        """Format the counts: ``5 videos: 3 done, 1 partial, 1 failed``."""
         whole = self.num_done - self.num_partial
         parts = {"done": whole, "partial": self.num_partial, "failed": self.num_failed}
         counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
@@ -70,7 +70,7 @@ def for_each(
             message = _attempt(item, work, progress, console, tally)
             if message is not None and on_failure is not None:
                 on_failure(item.path, message)
-            gc.collect()  # decoders hold reference cycles; thousands of files must stay flat
+            gc.collect()  # decoders hold reference cycles, which would fill memory over many files
     finally:
         progress.close()
     if len(inputs.items) > 1:
@@ -106,8 +106,11 @@ def _attempt(
 
 
 def _ends_command(error: Exception, path: str) -> bool:
-    """Whether ``error`` ends the command rather than this input: an interrupt, a closed pipe, or a
-    request that is wrong for every input (its message does not name this one)."""
+    """Return whether ``error`` ends the command rather than this input.
+
+    This is so for an interrupt, a closed pipe, or a request that is wrong for every input (its
+    message does not name this one).
+    """
     if INTERRUPTS.caused(error) or is_closed_pipe(error):
         return True
     if isinstance(error, StandardOutputError):

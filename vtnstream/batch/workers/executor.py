@@ -133,7 +133,7 @@ def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
             traceback="".join(traceback.format_exception(error)),
         )
     finally:
-        gc.collect()  # decoders hold reference cycles; thousands of files must stay flat
+        gc.collect()  # decoders hold reference cycles, which would fill memory over many files
     return Outcome(
         task.path,
         status=DONE if result.partial is None else PARTIAL,

@@ -120,7 +120,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _number(value: int | None, count: int, flag: str, what: str) -> int | None:
-    """The index from 0 of a number that counts from 1 on the command line.
+    """Convert a number that counts from 1 on the command line to an index from 0.
 
     Raises:
         UsageError: the model has fewer.
@@ -133,7 +133,7 @@ def _number(value: int | None, count: int, flag: str, what: str) -> int | None:
 
 
 class _AttentionResult:
-    """One video's attention, ready to be printed and written."""
+    """The attention of one video, ready to be printed and written."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _AttentionResult:
         from vtnstream.report.terminal.render import print_report
 
         out = terminal()
-        # The strip below shows the layer and head that were asked for.
+        # The strip below shows the requested layer and head.
         print_report(dataclasses.replace(self.report, attention=None), out, top_k=3)
         out.print()
         print_attention(self.curve, self.moments, out)
@@ -208,7 +208,8 @@ class _AttentionResult:
         return files
 
     def _image(self, stream: int | None) -> bytes:
-        """A PNG of evenly spaced frames; those nearest to a strong moment are replaced by it."""
+        """Draw a PNG of evenly spaced frames, some of them replaced by frames of the strongest
+        moments."""
         import numpy as np
 
         from vtnstream.video.stills import stills

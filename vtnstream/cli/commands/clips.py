@@ -106,7 +106,7 @@ def clips(console: Console, /, **values: Any) -> ExitCode:
 def chosen_segments(
     report: Report, labels: tuple[str, ...], min_score: float
 ) -> list[tuple[int, Segment]]:
-    """The segments of these labels and scores, with their numbers in the result.
+    """Return the segments of these labels and scores, with their numbers in the result.
 
     Raises:
         ReportError: the result has no timeline, or no such segment.

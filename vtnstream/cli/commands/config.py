@@ -61,7 +61,7 @@ def show(console: Console, /, command: str | None, everything: bool, **values: A
 
 
 def _chosen(name: str | None) -> list[str]:
-    """Paths of commands, such as ``cache prune``.
+    """Return the paths of the chosen commands, such as ``cache prune``.
 
     Raises:
         UsageError: there is no such command.
@@ -79,7 +79,7 @@ def _chosen(name: str | None) -> list[str]:
 
 
 def _settings(path: str) -> list[dict[str, Any]]:
-    """Every settable option of a command with its value and source."""
+    """Return every settable option of a command with its value and source."""
     from vtnstream.cli.framework.command_tree import commands
     from vtnstream.cli.framework.group import cli
 

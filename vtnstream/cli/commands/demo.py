@@ -124,7 +124,7 @@ def _score(track: str, what: str, model: DemoModel) -> Text:
 
 
 def _side_by_side(result: DemoResult) -> Report:
-    """One report with three tracks: the annotation and the predictions of both models."""
+    """Make one report with three tracks: the annotation and the predictions of both models."""
     whole, local = result.vtn, result.without_global_attention
 
     def on(track: str, segments: tuple[Segment, ...]) -> list[Segment]:

@@ -84,7 +84,8 @@ def doctor(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _extras() -> dict[str, str | None]:
-    """Extra -> version of its first package; None unless all of its packages are installed."""
+    """Return the version of the first package of each extra; None unless all its packages are
+    installed."""
     packages: dict[str, list[str]] = {}
     try:
         needed = requires("vtnstream") or []
@@ -166,8 +167,8 @@ def _devices(problems: list[str]) -> dict[str, Any]:
 
 
 def _backbone(name: str) -> dict[str, Any]:
-    """The choices of `--dtype auto` and `--backend auto` for a long video on a device, and the
-    reason why each other backend cannot run there."""
+    """Return the choices of `--dtype auto` and `--backend auto` for a long video on a device,
+    and why each other backend cannot run there."""
     import torch
 
     from vtnstream.models.compile.backend import BACKENDS, EAGER, PREFERRED, get_backend
@@ -184,7 +185,7 @@ def _backbone(name: str) -> dict[str, Any]:
 
 
 def _cpu_flags() -> list[str]:
-    """The CPU flags of this processor that decide which precision is fast (Linux only)."""
+    """Return the CPU flags of this processor that decide which precision is fast (Linux only)."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:

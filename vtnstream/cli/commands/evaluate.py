@@ -165,7 +165,7 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
 def _selected(
     annotations: Annotations, split: str | None, fold: str | None
 ) -> list[AnnotatedVideo]:
-    """The videos to evaluate.
+    """Return the videos to evaluate.
 
     Raises:
         AnnotationError: no video is in this split and fold.
@@ -189,11 +189,11 @@ def _from_predictions(
     values: Mapping[str, Any],
     console: Console,
 ) -> list[Judged]:
-    """Annotated videos with their predictions, in the order of the predictions.
+    """Return the annotated videos with their predictions, in the order of the predictions.
 
-    A video without a prediction counts as one without segments. A result file of
-    ActivityNet is read as its script does: videos that are not among the annotated ones count as
-    false positives. Both give a warning.
+    A video without a prediction counts as one without segments. A result file of ActivityNet is
+    read as its script does: videos that are not among the annotated ones count as false
+    positives. Both give a warning.
     """
     from vtnstream.evaluation import Judged
     from vtnstream.predictions import Prediction, read_predictions

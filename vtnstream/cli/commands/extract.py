@@ -106,7 +106,7 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
-    """The feature file of each input; two inputs never share a file.
+    """Return the feature file of each input; two inputs never share a file.
 
     Raises:
         UsageError: no output is named, or it is a file but there are several inputs.

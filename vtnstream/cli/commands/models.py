@@ -122,7 +122,7 @@ def _words_document(model: PublishedWords) -> dict[str, Any]:
 
 
 def _words_facts(model: PublishedWords) -> list[tuple[str, str]]:
-    """The source of an image-text model, and the commit that it is pinned to."""
+    """Return the source of an image-text model, and the commit that it is pinned to."""
     source = model.source
     here = "yes" if model.is_here else f"no: vtnstream models download {model.name}"
     return [
@@ -137,7 +137,7 @@ def _words_facts(model: PublishedWords) -> list[tuple[str, str]]:
 
 
 def _source_facts(model: PublishedModel) -> list[tuple[str, str]]:
-    """The source of a published model; unknown values are shown as unknown."""
+    """Return the source of a published model; unknown values are shown as unknown."""
     source = model.source
     size = format_size(source.size_bytes) if source.size_bytes else "unknown"
     known = f"{source.sha256} ({source.sha256_from})" if source.sha256 else "unknown"
@@ -200,7 +200,7 @@ def _list_backbones(console: Console, pattern: str, *, as_json: bool) -> None:
 
 
 def _model_folders(places: tuple[str, ...]) -> Iterator[Path]:
-    """The model folders among these folders and their direct subfolders."""
+    """Yield the model folders among these folders and their direct subfolders."""
     seen: set[Path] = set()
     for place in map(Path, places):
         try:
@@ -237,7 +237,7 @@ def _labels(config: ModelConfig) -> str:
 
 
 def _count(config: ModelConfig) -> dict[str, int]:
-    """Parameter counts of a preset with the 400 classes of Kinetics, as in the paper."""
+    """Return the parameter counts of a preset with the 400 classes of Kinetics, as in the paper."""
     from vtnstream.models.create import create_model
 
     return _parameters(create_model(config, num_classes=400, device="meta"))

@@ -118,8 +118,11 @@ def _document(path: str, plan: Plan) -> dict[str, Any]:
 
 
 def _process_bytes(plan: Plan) -> int:
-    """Memory of a whole process that runs this: the peak of this one, which has loaded the same
-    libraries and weights and encoded a sample, and what grows with the video."""
+    """Return the memory of a process that runs this plan.
+
+    It is the peak of the current process, which has loaded the same libraries and weights and
+    encoded a sample, plus the memory that grows with the video.
+    """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak *= 1 if sys.platform == "darwin" else 1024
     return peak + plan.pipeline_bytes + (plan.temporal_bytes or 0)

@@ -109,11 +109,11 @@ def search(console: Console, /, **values: Any) -> ExitCode:
     The result is a ranked list of segments. If a video has no match ("nothing found"), the exit
     code is still 0. Features are stored, so that the next query decodes nothing.
     """
-    queries, names = _questions(values)
+    queries, names = _queries(values)
     if values["library"] is not None:
-        return search_in_library(console, values, queries, names, search_config(values))
+        return search_in_library(console, values, queries, names, _search_config(values))
     inputs = resolve({**values, "inputs": names})
-    config = search_config(values)
+    config = _search_config(values)
     delivery = make_delivery(values, console, inputs, timeline=True)
     runtime = running.runtime_from(values)
     with loading():
@@ -147,8 +147,8 @@ def search(console: Console, /, **values: Any) -> ExitCode:
         return for_each(inputs, work, console, on_failure=delivery.fail)
 
 
-def search_config(values: Mapping[str, Any]) -> SearchConfig:
-    """The options of a search as their dataclass."""
+def _search_config(values: Mapping[str, Any]) -> SearchConfig:
+    """Return the options of a search as their dataclass."""
     return SearchConfig(
         max_segments=values["max_segments"],
         min_score=values["min_score"],
@@ -157,8 +157,8 @@ def search_config(values: Mapping[str, Any]) -> SearchConfig:
     )
 
 
-def _questions(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[str]]:
-    """The queries of a command line and its inputs.
+def _queries(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[str]]:
+    """Return the queries of a command line and its inputs.
 
     Raises:
         UsageError: there is no query.
@@ -191,7 +191,7 @@ def _query(text: str) -> Label:
 
 
 def _is_input(first: str, *, may_be_input: bool, alone: bool) -> bool:
-    """Whether the first name is an input rather than the query.
+    """Return whether the first name is an input rather than the query.
 
     Args:
         first: the name.

@@ -192,8 +192,10 @@ def train(ctx: click.Context, /, **values: Any) -> None:
 def _overrides(
     ctx: click.Context, values: Mapping[str, Any], *, over_recipe: bool
 ) -> dict[str, Any]:
-    """The settings that options make, as dotted keys. A recipe is named on the command line, so
-    it overrides options set in config files."""
+    """Return the settings that the options make, as dotted keys.
+
+    A recipe is named on the command line, so it overrides options set in config files.
+    """
     given = {name: value for name, value in values.items() if _counts(ctx, name, over_recipe)}
     found: dict[str, Any] = {about[0]: given.get(name) for name, about in _FLAGS.items()}
     found["output"], found["preset"] = given.get("output"), given.get("preset")

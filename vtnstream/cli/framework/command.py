@@ -60,7 +60,7 @@ class Option(click.Option):
         return (self.name or "").replace("_", "-")
 
     def variables(self, ctx: click.Context) -> tuple[str, ...]:
-        """The option's environment variables, the most specific first."""
+        """Return the option's environment variables, the most specific first."""
         if not self.settable or not self.name:
             return ()
         path = [part.info_name or "" for part in _lineage(ctx)][1:]
@@ -210,7 +210,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _unset(parameter: click.Parameter) -> Any:
-    """The value of an option that was not given."""
+    """Return the value of an option that was not given."""
     if isinstance(parameter, click.Option) and parameter.count:
         return 0
     return False if isinstance(parameter, click.Option) and parameter.is_flag else None

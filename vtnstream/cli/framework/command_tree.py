@@ -1,4 +1,4 @@
-"""All commands of the program, with their options. Reading them imports every command."""
+"""Collect all commands of the program with their options; this imports every command."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vtnstream.cli.framework.command import Option
 
 
 def settable_options(command: click.Command) -> dict[str, Option]:
-    """The options of a command that files and variables may set, by their key in files."""
+    """Return the options of a command that files and variables may set, by their key in files."""
     return {p.key: p for p in command.params if isinstance(p, Option) and p.settable}
 
 
 @cache
 def commands() -> dict[str, click.Command]:
-    """Every command by its path (``cache prune``), groups too."""
+    """Return every command by its path (``cache prune``), including groups."""
     from vtnstream.cli.framework.group import cli
 
     return dict(_walk(cli, click.Context(cli), ()))

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 _PREFIX = "vtnstream: "
 _LOG_EXAMPLE = b"0000-00-00T00:00:00"
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-"""How each line of a log begins: what does not begin so (a video) is never appended to."""
+"""The beginning of each line of a log; a file that begins otherwise (a video) is not appended
+to."""
 
 
 def visible(text: str) -> str:
-    """``text`` on one line and safe for a terminal: control characters, line breaks, direction
-    marks and undecodable bytes of file names are escaped."""
+    """Return ``text`` on one line, safe for a terminal.
+
+    Control characters, line breaks, direction marks and undecodable bytes of file names are
+    escaped.
+    """
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if _is_safe(c) else c.encode("unicode_escape").decode() for c in text)
@@ -78,7 +82,7 @@ class Console:
         """Also write every message with its time to a file, regardless of ``-q`` and ``-v``.
 
         Raises:
-            OutputError: the file cannot be opened, or is there and holds something else.
+            OutputError: the file cannot be opened, or exists and is not a log.
         """
         try:
             with contextlib.suppress(FileNotFoundError), path.open("rb") as there:

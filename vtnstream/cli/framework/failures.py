@@ -13,7 +13,7 @@ from vtnstream.errors import MissingExtraError, ModelError, UsageError, naming, 
 
 
 def message_of(error: BaseException) -> str:
-    """The message of ``error`` on one line."""
+    """Return the message of ``error`` on one line."""
     if isinstance(error, click.UsageError):
         text = error.format_message().rstrip(".")
         command = error.ctx.command_path if error.ctx else "vtnstream"
@@ -24,18 +24,18 @@ def message_of(error: BaseException) -> str:
 
 
 def message_for(path: str, error: BaseException) -> str:
-    """The message of ``error`` on one line that names the input ``path`` once."""
+    """Return the message of ``error`` on one line that names the input ``path`` once."""
     return naming(path, message_of(error))
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit code of a command that ended with ``error``."""
+    """Return the exit code of a command that ended with ``error``."""
     usage = (UsageError, MissingExtraError, ModelError, click.UsageError)
     return ExitCode.USAGE if isinstance(error, usage) else ExitCode.FAILED
 
 
 def is_closed_pipe(error: BaseException) -> bool:
-    """Whether the reader of standard output has closed it."""
+    """Return whether the reader of standard output has closed it."""
     return isinstance(error, BrokenPipeError) or (
         isinstance(error, OSError) and error.errno == errno.EPIPE
     )

@@ -36,7 +36,7 @@ _TYPES: Mapping[Any, Any] = {Fraction: RateType(), Path: click.Path(path_type=Pa
 
 
 def field(config: type, name: str, *flags: str, section: str, **attributes: Any) -> Option:
-    """An option for one field of a config dataclass, with its default, type and choices."""
+    """Make an option for one field of a config dataclass, with its default, type and choices."""
     default = next(f.default for f in dataclasses.fields(config) if f.name == name)
     hint = typing.get_type_hints(config)[name]
     if isinstance(hint, types.UnionType):
@@ -56,18 +56,19 @@ def field(config: type, name: str, *flags: str, section: str, **attributes: Any)
 
 
 def _name_of(flags: Sequence[str]) -> str:
-    """The parameter name of an option: its first long flag, so that config keys equal flags."""
+    """Return the parameter name of an option: its first long flag, so that config keys equal
+    flags."""
     long = next(flag for flag in flags if flag.startswith("--"))
     return long.partition("/")[0].lstrip("-").replace("-", "_")
 
 
 def option(*flags: str, section: str, **attributes: Any) -> Option:
-    """An option that is not a field of a config dataclass."""
+    """Make an option that is not a field of a config dataclass."""
     return Option([_name_of(flags), *flags], section=section, **attributes)
 
 
 def attach(*params: click.Parameter) -> Callable[[_F], _F]:
-    """A decorator that adds these parameters to a command, in this order."""
+    """Return a decorator that adds these parameters to a command, in this order."""
 
     def decorate(function: _F) -> _F:
         own = getattr(function, "__click_params__", [])

@@ -58,7 +58,7 @@ class _Escaped(Exception):
 
 
 def unwrap(error: BaseException) -> BaseException:
-    """The exception that was raised inside a command."""
+    """Return the exception that was raised inside a command."""
     return error.error if isinstance(error, _Escaped) else error
 
 

@@ -50,12 +50,12 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def call_instead(self, end: Callable[[], None]) -> None:
-        """From now on, call ``end`` on the first signal instead of interrupting, so that the
+        """Call ``end`` on the first signal from now on instead of interrupting, so that the
         current output is finished. A second signal ends the process at once."""
         self._callback = end
 
     def end_calling(self) -> int:
-        """From now on, let signals interrupt again.
+        """Let signals interrupt again from now on.
 
         Returns:
             the exit code for a signal that arrived meanwhile, or 0.
@@ -65,7 +65,7 @@ class Interrupts:
         return code
 
     def caused(self, error: BaseException) -> bool:
-        """Whether ``error`` is due to an interrupt, whatever its type."""
+        """Return whether ``error`` is due to an interrupt, whatever its type."""
         return self.signum != 0 or isinstance(error, (KeyboardInterrupt, InterruptedError))
 
     def check(self) -> None:

@@ -23,7 +23,7 @@ _HEADER = (
 
 @cache
 def options_by_command() -> Mapping[str, frozenset[str]]:
-    """The settable options of each command, read from the table.
+    """Return the settable options of each command, read from the table.
 
     Returns:
         path of the command (``batch timeline``) -> its option names (``min_duration``). Commands
@@ -39,7 +39,7 @@ def options_by_command() -> Mapping[str, frozenset[str]]:
 
 
 def options_of_commands() -> dict[str, frozenset[str]]:
-    """The same as :func:`options_by_command`, taken from the commands themselves."""
+    """Return the settable options of each command, taken from the commands themselves."""
     from vtnstream.cli.framework.command_tree import commands, settable_options
 
     names = {
@@ -50,7 +50,8 @@ def options_of_commands() -> dict[str, frozenset[str]]:
 
 
 def rendered(options: Mapping[str, frozenset[str]]) -> str:
-    """The text of the table: one line an option, sorted, so that changes are easy to merge."""
+    """Return the text of the table: one line per option, sorted, so that changes are easy to
+    merge."""
     by_option: dict[str, list[str]] = {}
     for command, names in sorted(options.items()):
         for name in names:

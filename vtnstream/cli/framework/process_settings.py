@@ -1,7 +1,7 @@
 """Settings of the whole process, made by commands and never by the library.
 
-They decide how threads wait, what becomes of freed memory, and how libraries are imported. They
-change no result.
+They set how threads wait, whether freed memory is kept, and how libraries are imported. They do
+not change results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def spin_less() -> None:
 
 
 def postpone_compiler() -> None:
-    """Import timm without torch's compiler, which half of its import time goes to."""
+    """Import timm without torch's compiler, which takes half of timm's import time."""
     from vtnstream.models.torch_internals.lazy_compiler import enable
 
     enable()

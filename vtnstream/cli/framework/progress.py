@@ -29,7 +29,7 @@ _SETTLE_SECONDS = 1.0
 
 
 def make_progress(console: Console) -> CommandProgress:
-    """The display that ``--progress`` selects, on standard error."""
+    """Return the display that ``--progress`` selects, on standard error."""
     kind = console.progress
     if console.verbosity < 0 or kind == "none":
         return CommandProgress(console)
@@ -79,7 +79,8 @@ class Pace:
         return max(0.0, self.total - self.done) / self.rate
 
     def rate_text(self, unit: str) -> str:
-        """``31.2 frames/s``, or ``4.1 s/epoch`` below one per second; empty without a rate."""
+        """Format the rate: ``31.2 frames/s``, or ``4.1 s/epoch`` below one per second; empty
+        without a rate."""
         rate = self.rate
         if rate is None or unit == "s":  # seconds per second are not informative
             return ""
@@ -88,7 +89,7 @@ class Pace:
         return f"{rate:,.{0 if rate >= 100 else 1}f} {unit}/s"
 
     def left_text(self) -> str:
-        """``1:20 left``, or empty without a rate."""
+        """Format the remaining time: ``1:20 left``, or empty without a rate."""
         left = self.seconds_left
         return "" if left is None else f"{format_time(left, digits=0)} left"
 
@@ -204,7 +205,7 @@ class _RichProgress(CommandProgress):
         bars, self._bars = self._bars, None
         self._console.above = self._console.suspend = None
         if bars is not None:
-            with suppress(OSError):  # the terminal has gone
+            with suppress(OSError):  # the terminal was closed
                 bars.stop()
 
     def _print_above(self, line: str) -> None:
@@ -215,8 +216,8 @@ class _RichProgress(CommandProgress):
 
 
 def _bars() -> RichBars:
-    """A progress bar that fits the terminal: name, percentage and time left always, bar and rate
-    if there is room."""
+    """Return a progress bar that fits the terminal: always name, percentage and time left, bar
+    and rate if there is room."""
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bars

@@ -4,8 +4,8 @@
     [timeline]
     window = 64                     # for one command
 
-The user's ``config.toml`` lies in the platform's config directory, the project's
-``vtnstream.toml`` in the current directory or at the root of the repository around it.
+The user's ``config.toml`` is in the platform's config directory, the project's
+``vtnstream.toml`` in the current directory or at the root of the repository that contains it.
 Keys are the names of options; an unknown one is an error. Paths are relative to their file.
 """
 
@@ -32,10 +32,10 @@ _OWN_VARIABLES = {"VTNSTREAM_CONFIG", "VTNSTREAM_DEBUG", "VTNSTREAM_FLEX_ATTENTI
 
 
 def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
-    """The callback of ``--config``: give ``ctx`` the defaults of the config files.
+    """Give ``ctx`` the defaults of the config files; the callback of ``--config``.
 
     Raises:
-        ConfigError: a file cannot be read, or says something no option understands.
+        ConfigError: a file cannot be read, or has an unknown key.
     """
     if ctx.resilient_parsing:
         return
@@ -55,7 +55,7 @@ def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None
 
 
 def config_files(chosen: Path | None = None) -> list[Path]:
-    """The files that hold here, the weakest first; ``chosen`` stands in for the project's."""
+    """Return the config files that apply, the weakest first; ``chosen`` replaces the project's."""
     import platformdirs
 
     files: list[Path] = []
@@ -67,8 +67,10 @@ def config_files(chosen: Path | None = None) -> list[Path]:
 
 
 def _project_file() -> Path | None:
-    """Beside the user, or at the root of the repository; never in whatever folder lies above,
-    which may belong to somebody else."""
+    """Find the project's file in the current directory, or at the root of the repository.
+
+    Other parent directories are not searched, because they may belong to another user.
+    """
     here = Path.cwd()
     if (here / _PROJECT_FILE).is_file():
         return here / _PROJECT_FILE
@@ -79,14 +81,14 @@ def _project_file() -> Path | None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """The tables of one file, with ``-`` for ``_`` in keys.
+    """Read the tables of one file, with ``-`` for ``_`` in keys.
 
     Raises:
-        ConfigError: it cannot be read, or is no TOML.
+        ConfigError: it cannot be read, or is not TOML.
     """
     try:
         return _dashed(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits are no TOML error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits raises ValueError
         raise ConfigError(f"{path}: not a TOML file ({error})") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
@@ -100,7 +102,7 @@ def _dashed(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
-    """Check that every key is an option of some command, and every table a command's."""
+    """Check that every key is the name of an option, and every table that of a command."""
     known = options_by_command()
     general = {_key(name) for names in known.values() for name in names}
     tables = {command.partition(" ")[0] for command in known}
@@ -126,16 +128,17 @@ def _check_table(path: Path, command: str, table: Mapping[str, Any]) -> None:
 
 
 def _key(option: str) -> str:
-    """The key in config files of an option's name."""
+    """Return the key of an option in config files."""
     return option.replace("_", "-")
 
 
 def _values_for(ctx: click.Context, path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says to this command, converted; narrower tables go over wider ones."""
+    """Return the converted values of a file for this command; narrower tables override wider
+    ones."""
     names = [part.info_name or "" for part in (ctx.parent, ctx) if part is not None]
     inside_a_group = bool(ctx.parent and ctx.parent.parent)
     tables = [data]
-    if inside_a_group:  # `batch timeline` also heeds [timeline]
+    if inside_a_group:  # `batch timeline` also reads [timeline]
         tables.append(_table(data, names[-1]))
     innermost = data
     for name in names if inside_a_group else names[-1:]:
@@ -170,13 +173,13 @@ def _value(ctx: click.Context, path: Path, option: Option, value: Any) -> Any:
 
 
 def _relative_to_file(path: Path, value: str, *, must_exist: bool) -> str:
-    """A path as seen from its file; a model may be a name on the Hub instead."""
+    """Resolve a path relative to its file; a model may be a name on the Hub instead."""
     joined = path.absolute().parent / Path(value).expanduser()
     return value if must_exist and not joined.exists() else str(joined)
 
 
 def _overrule(values: dict[str, Any], stronger: Mapping[str, Any]) -> None:
-    """Put ``stronger`` over ``values``; it also ends what it excludes."""
+    """Override ``values`` by ``stronger``, and remove options that ``stronger`` excludes."""
     for group in EXCLUSIVE:
         if any(name in stronger for name in group):
             for name in group:
@@ -185,7 +188,7 @@ def _overrule(values: dict[str, Any], stronger: Mapping[str, Any]) -> None:
 
 
 def _unknown_variables() -> list[str]:
-    """``VTNSTREAM_*`` variables that no command reads, most likely misspelt."""
+    """Return the ``VTNSTREAM_*`` variables that no command reads; they are most likely misspelt."""
     ours = {name for name in os.environ if name.startswith("VTNSTREAM_")} - _OWN_VARIABLES
     if not ours:
         return []
@@ -199,5 +202,8 @@ def _unknown_variables() -> list[str]:
 
 
 def _prefixes(words: list[str]) -> Iterator[list[str]]:
-    """``batch timeline`` reads VTNSTREAM_BATCH_TIMELINE_X, VTNSTREAM_TIMELINE_X, VTNSTREAM_X."""
+    """Return the prefixes of a command's variables.
+
+    ``batch timeline`` reads VTNSTREAM_BATCH_TIMELINE_X, VTNSTREAM_TIMELINE_X, VTNSTREAM_X.
+    """
     return (words[start:] for start in range(len(words) + 1))

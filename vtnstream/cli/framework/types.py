@@ -25,7 +25,7 @@ class _Type(click.ParamType):  # type: ignore[type-arg]
 def complete_formats(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Names of the formats, after the last comma of what was written."""
+    """Complete the names of formats after the last comma."""
     from vtnstream.report.formats import WRITERS
 
     before, comma, begun = incomplete.rpartition(",")
@@ -178,7 +178,7 @@ def _plain_value(text: str) -> Any:
 
 
 def format_size(num_bytes: float) -> str:
-    """A readable size such as ``1.5 GB``, in the powers of 1024 that :class:`SizeType` reads."""
+    """Format a size such as ``1.5 GB``, in the powers of 1024 that :class:`SizeType` reads."""
     power = 0
     while abs(num_bytes) >= 1024 and power < 4:
         num_bytes, power = num_bytes / 1024, power + 1

@@ -110,16 +110,20 @@ def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
 
 
 def require_backbone(values: Mapping[str, Any]) -> None:
-    """Raises:
-    UsageError: neither a backbone nor a model is named.
+    """Check that a backbone or a model is named.
+
+    Raises:
+        UsageError: neither is named.
     """
     if values["backbone"] is None and values["model"] is None:
         raise UsageError("no backbone: name one with --backbone (a timm model) or --model")
 
 
 def refuse_backbone_options(values: Mapping[str, Any]) -> None:
-    """Raises:
-    UsageError: an option of --backbone is given together with a model.
+    """Check that no option of --backbone is given together with a model.
+
+    Raises:
+        UsageError: one is.
     """
     own = [n for n in ("backbone_arg", "weights", "pretrained", *_PREPROCESS) if values[n]]
     if own:
@@ -174,8 +178,10 @@ def _of_backbone(
 
 
 def _preprocess_from(values: Mapping[str, Any], native: PreprocessConfig) -> PreprocessConfig:
-    """The backbone's own preprocessing, changed by the flags. A new ``--size`` keeps the ratio
-    of crop to resized frame."""
+    """Return the backbone's own preprocessing, changed by the flags.
+
+    A new ``--size`` keeps the ratio of crop to resized frame.
+    """
     changes = {name: values[name] for name in _PREPROCESS if values[name] is not None}
     if "size" in changes and "resize" not in changes:
         changes["resize"] = max(

@@ -46,7 +46,7 @@ _REFUSED = {
 """Options of the single-video commands that batch commands refuse -> why."""
 
 _WITH_REFUSED = ("keep", "follow_timeout", "multi_label")
-"""Options that mean nothing without those of :data:`_REFUSED`."""
+"""Options that have no effect without those of :data:`_REFUSED`."""
 
 _SECTION = "Batch"
 _OPTIONS = (
@@ -119,8 +119,11 @@ _OPTIONS = (
 def batch_command(
     group: click.Group, single: click.Command, examples: str
 ) -> Callable[[Any], Command]:
-    """A decorator that adds a command to ``group`` with the options of ``single`` and the batch
-    options. A new option of ``single`` thereby becomes one of the batch command."""
+    """Return a decorator that adds a command to ``group`` with the options of ``single`` and the
+    batch options.
+
+    A new option of ``single`` thereby becomes one of the batch command.
+    """
 
     def decorate(function: Any) -> Command:
         left_out = (*_REPLACED, *_WITH_REFUSED, *_REFUSED)
@@ -140,7 +143,7 @@ def batch_command(
 
 
 def _refused(param: click.Parameter) -> click.Option:
-    """A hidden option that says why a batch does not take it."""
+    """Return a hidden option that says why a batch does not take it."""
 
     def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value:
@@ -159,7 +162,7 @@ def _refused(param: click.Parameter) -> click.Option:
 
 
 def _config_from(values: Mapping[str, Any]) -> BatchConfig:
-    """The batch options as their dataclass."""
+    """Return the batch options as their dataclass."""
     return BatchConfig(
         workers=values["workers"],
         timeout=values["timeout"],
@@ -283,7 +286,10 @@ def _pool(
 
 
 def exit_code(summary: Summary) -> ExitCode:
-    """0 if all are done, 1 if some failed, 3 if some are partial; earlier runs count too."""
+    """Return 0 if all videos are done, 1 if some failed, 3 if some are partial.
+
+    Earlier runs count too.
+    """
     if summary.num_failed:
         return ExitCode.FAILED
     return ExitCode.PARTIAL if summary.num_partial else ExitCode.OK

@@ -1,4 +1,4 @@
-"""The inputs that the options of a command name."""
+"""Make the list of inputs from the options of a command."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ __all__ = ["Input", "InputList", "require_file", "resolve"]
 
 
 def require_file(inputs: InputList, flag: str) -> None:
-    """Raises:
-    UsageError: an input is standard input, which cannot be read twice as ``flag`` requires.
+    """Check that no input is standard input, which cannot be read twice as ``flag`` requires.
+
+    Raises:
+        UsageError: an input is standard input.
     """
     if any(item.path == STANDARD_INPUT for item in inputs.items):
         raise UsageError(f"{flag} reads the video again: save standard input to a file first")
 
 
 def resolve(values: Mapping[str, Any], *, files_only: bool = False) -> InputList:
-    """The inputs that the options of a command name.
+    """Make the list of inputs that the options of a command name.
 
     Args:
         values: the command's options.

@@ -34,7 +34,7 @@ _LOOKS_AHEAD = {
 
 
 def resolve_order(asked: str | None, *, segments: bool) -> str:
-    """The protocol named by ``--order``, or the default for these annotations.
+    """Return the protocol named by ``--order``, or the default for these annotations.
 
     Raises:
         UsageError: the protocol does not fit the annotations.
@@ -51,7 +51,7 @@ def resolve_order(asked: str | None, *, segments: bool) -> str:
 
 
 def views_of(order: str) -> ViewsConfig | None:
-    """The clips and crops of a protocol, or None for one pass."""
+    """Return the clips and crops of a protocol, or None for one pass."""
     return {
         "multi-view": ViewsConfig(),
         "multi-view-4x3": ViewsConfig(num_clips=4),

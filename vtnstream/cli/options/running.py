@@ -100,7 +100,7 @@ runtime = attach(*_RUNTIME, offline)
 
 
 def runtime_from(values: Mapping[str, Any]) -> RuntimeConfig:
-    """The runtime options as their dataclass."""
+    """Return the runtime options as their dataclass."""
     return RuntimeConfig(
         device=values["device"],
         dtype=values["dtype"],

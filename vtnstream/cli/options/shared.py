@@ -73,7 +73,7 @@ time_range = attach(
 
 
 def sampling(of: str) -> Callable[[_F], _F]:
-    """Options that select the frames; ``of`` describes the default rate."""
+    """Return the options that select the frames; ``of`` describes the default rate."""
     section = "Time and sampling"
     return attach(
         option(
@@ -103,7 +103,7 @@ def sampling(of: str) -> Callable[[_F], _F]:
 
 
 def sampling_from(values: Mapping[str, Any], base: SamplingConfig | None) -> SamplingConfig | None:
-    """The sampling that the flags select; ``base`` if they select none."""
+    """Return the sampling that the flags select; ``base`` if they select none."""
     if values["fps"] is not None:
         return SamplingConfig(kind="rate", fps=values["fps"])
     if values["num_frames"] is not None:
@@ -119,7 +119,7 @@ def sampling_from(values: Mapping[str, Any], base: SamplingConfig | None) -> Sam
 
 
 def model_or(default: str) -> Callable[[Any], Any]:
-    """The option ``--model`` of a command that uses ``default`` without it."""
+    """Return the option ``--model`` of a command that uses ``default`` without it."""
     return attach(
         option(
             "--model",
@@ -213,7 +213,7 @@ timeline = attach(
 
 
 def timeline_from(values: Mapping[str, Any]) -> TimelineConfig:
-    """The timeline options as their dataclass, which checks them together."""
+    """Return the timeline options as their dataclass, which checks them together."""
     return TimelineConfig(**{name: values[name] for name in _TIMELINE_HELP})
 
 
@@ -221,7 +221,7 @@ def timeline_from(values: Mapping[str, Any]) -> TimelineConfig:
 
 
 def output_dir(what: str, *, printing: bool = False, **attributes: Any) -> click.Option:
-    """The output folder of a command.
+    """Return the option for the output folder of a command.
 
     Args:
         what: the help text.
