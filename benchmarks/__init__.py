@@ -1,1 +1,1 @@
-"""Measurements that stand behind the project's claims: ``python -m benchmarks NAME``."""
+"""Measurements behind the project's claims: ``python -m benchmarks NAME``."""

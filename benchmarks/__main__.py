@@ -1,4 +1,5 @@
-"""``python -m benchmarks NAME [OPTIONS]``: each prints its tables as Markdown, last."""
+"""``python -m benchmarks NAME [OPTIONS]``: each benchmark prints its tables as Markdown at the
+end."""
 
 from __future__ import annotations
 
@@ -9,22 +10,22 @@ from vtnstream.registry import suggestion
 
 BENCHMARKS = {
     "cuda": "on a GPU: backbones against its ceiling, NVDEC, an hour of 1080p",
-    "decode": "sampled decoding: everything, what is needed, a sparse sampling, side by side",
-    "edit_model": "the bundled model: made from footage, scored beside PySceneDetect",
-    "few": "learning from a handful of videos: recipes beside simple peers",
+    "decode": "sampled decoding: all frames, needed frames, a sparse sampling, in parallel",
+    "edit_model": "the bundled model: trained from footage, scored beside PySceneDetect",
+    "few": "training on a few videos: recipes beside simple peers",
     "frozen_features": "VTN on frozen features against a linear probe, folds x seeds",
-    "learning": "what needs the whole of a video: phases, order, fight",
+    "learning": "tasks that need the whole video: phases, order, fight",
     "library": "ten nearest of millions of vectors, beside faiss and a numpy scan",
-    "memory": "peak memory of extract and timeline against the length of the film",
+    "memory": "peak memory of extract and timeline against the length of the video",
     "paper": "a video's class by VTN in one pass, against SlowFast and I3D with 30 views",
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
     "paper_training": "time to train, VTN against SlowFast-R101, times the published epochs",
     "positions": "kinds of position on sequences ten times longer than trained on",
     "shots": "shots of real videos, beside PySceneDetect and TransNetV2",
-    "startup": "what --help and imports cost, and that inference needs no transformers",
+    "startup": "cost of --help and imports; inference must not import transformers",
     "temporal": "the temporal encoder, against transformers' Longformer and full attention",
-    "throughput": "film to features, against OpenCV, torchcodec and PyAV with timm",
-    "timeline": "an hour-long film: the first run, and the second from stored features",
+    "throughput": "video to features, against OpenCV, torchcodec and PyAV with timm",
+    "timeline": "an hour-long video: the first run, and the second from stored features",
     "words": "search in words and by example: public sets, a closed vocabulary, retrieval",
 }
 

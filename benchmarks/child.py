@@ -1,4 +1,4 @@
-"""The inside of a contender's process: answers calls that come over standard input."""
+"""The process of a contender, which answers calls from standard input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Imports:
-    """A process that has only imported something: what others are measured against."""
+    """A process that only imports modules: the baseline of other processes."""
 
     def load(self, modules: list[str]) -> None:
         for name in modules:
@@ -22,7 +22,8 @@ class Imports:
 
 
 def _peak_since(reset: bool) -> int:
-    """Largest resident bytes; ``reset`` starts over, where the system lets us."""
+    """Return the peak of resident bytes; ``reset`` starts a new peak, where the system allows
+    it."""
     peak = status_bytes("self", "VmHWM:")
     if not peak:  # not Linux: the largest of the whole process
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -33,8 +34,11 @@ def _peak_since(reset: bool) -> int:
 
 
 def gpu_bytes(*, reset: bool) -> int:
-    """Most that torch held on its GPU since the last ``reset``, which starts over from what it
-    holds now. What decoders hold there is not torch's."""
+    """Return the peak of torch's GPU memory since the last ``reset``, which starts from current
+    use.
+
+    Memory of decoders is not torch's and is not counted.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return 0
@@ -49,8 +53,10 @@ def _cpu_seconds() -> float:
 
 
 def _serve(contender: str, settings: dict[str, Any]) -> None:
-    """The child: answer calls until standard input ends. What libraries print goes to
-    standard error, or it would stand between the answers."""
+    """Answer calls until standard input ends.
+
+    Output of libraries goes to standard error, so that it does not mix with the answers.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     made: Any = None
@@ -79,7 +85,7 @@ def _serve(contender: str, settings: dict[str, Any]) -> None:
 
 
 def status_bytes(pid: int | str, name: str) -> int:
-    """A figure of ``/proc/PID/status`` in bytes, 0 where there is none."""
+    """Return a value of ``/proc/PID/status`` in bytes; 0 if it does not exist."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name):

@@ -1,10 +1,10 @@
-"""Contenders in processes of their own, asked over pipes, so that runs can be interleaved and
-each has its own memory, imports and compiled code.
+"""Run contenders in processes of their own, with interleaved runs.
 
-A contender is a class; its public methods are called by name with JSON arguments and return
-JSON. Each call is measured inside the child: wall and CPU seconds (all threads, and processes
-it waited for) and resident memory. A contender that fails, takes too long or too much memory
-becomes a :class:`Failure` with its reason: a row of the table, never a crash.
+Each contender has its own memory, imports and compiled code. It is a class whose public methods
+are called by name over pipes, with JSON arguments and results. Each call is measured inside the
+child: wall and CPU seconds (all threads, and processes it waited for) and resident memory. A
+contender that fails, or exceeds its time or memory, becomes a :class:`Failure` with the reason,
+which is a row of the table.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a contender has no figure."""
+    """The reason why a contender has no measurement."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One call.
+    """The measurement of one call.
 
     Attributes:
         wall: seconds.
         cpu: seconds of all threads.
-        before: resident bytes when it began, on a GPU too.
-        peak: largest resident bytes while it ran, likewise.
-        value: what the method returned.
+        before: resident bytes at the start, including the GPU.
+        peak: largest resident bytes during the call, likewise.
+        value: result of the method.
     """
 
     wall: float
@@ -57,19 +57,19 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a call is stopped; None is never."""
+    """Limits of a call; None sets no limit."""
 
     seconds: float | None = None
     resident_bytes: float | None = None
 
 
 class Child:
-    """A contender in its own process. A context manager; leaving it ends the process.
+    """A contender in its own process. A context manager that ends the process on exit.
 
     Args:
         contender: ``module:Class``.
         settings: arguments of the class.
-        extra: environment variables added to this process's own.
+        extra: environment variables added to those of this process.
         limits: of every call.
     """
 
@@ -110,7 +110,7 @@ class Child:
         self._errors.close()
 
     def call(self, method: str, **arguments: Any) -> Measurement | Failure:
-        """Run one method and measure it; after a failure every call returns it again."""
+        """Run one method and measure it; after a failure every call returns that failure."""
         if self._failure is not None:
             return self._failure
         with self._watched(self._limits) as stopped:
@@ -127,7 +127,7 @@ class Child:
         return self._failure
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer, or None where the process ended without one."""
+        """Send a request; return the answer, or None if the process ended without one."""
         try:
             pipe = _open(self._process.stdin)
             pipe.write(json.dumps(request) + "\n")
@@ -140,7 +140,7 @@ class Child:
 
     @contextlib.contextmanager
     def _watched(self, limits: Limits) -> Iterator[list[str]]:
-        """Kill the process when it goes beyond its limits; the list then holds the reason."""
+        """Kill the process if it exceeds its limits; the list then holds the reason."""
         stopped: list[str] = []
         done = threading.Event()
 
@@ -167,7 +167,7 @@ class Child:
                 watcher.join()
 
     def _last_words(self) -> str:
-        """The last line a process that died wrote, or its exit code."""
+        """Return the last line that a dead process wrote, or its exit code."""
         self._errors.seek(0)
         lines = self._errors.read().split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -175,7 +175,8 @@ class Child:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's own, in which children find this package wherever they are started."""
+    """Return this process's environment, extended so that children find this package in any
+    folder."""
     given = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([str(Path(__file__).parents[1]), *([given] if given else [])])
     return {**os.environ, "PYTHONPATH": path, **(extra or {})}
@@ -188,12 +189,12 @@ def _open(pipe: IO[str] | None) -> IO[str]:
 
 @dataclass(frozen=True)
 class Median:
-    """Several calls of one method in one child."""
+    """Medians over several calls of one method in one child."""
 
     wall: float
     cpu: float
     added: int
-    """Bytes of the call that took most beyond what was resident before it."""
+    """Largest number of bytes that a call added to those resident before it."""
     values: list[Any]
     peak: int = 0
     """Largest resident bytes of any call."""
@@ -202,8 +203,10 @@ class Median:
 def interleave(
     children: Mapping[str, Child], runs: int, method: str, **arguments: Any
 ) -> dict[str, Median | Failure]:
-    """Ask all children in turn, ``runs`` times over, so that what the machine does meanwhile
-    falls on all of them; the median of each."""
+    """Call a method of all children in turn, ``runs`` times, and return the median of each.
+
+    Interleaving spreads disturbances of the machine over all children.
+    """
     found: dict[str, list[Measurement]] = {name: [] for name in children}
     failed: dict[str, Failure] = {}
     for _ in range(runs):
@@ -229,5 +232,5 @@ def _median(runs: list[Measurement]) -> Median:
 
 
 def resident(pid: int) -> int:
-    """Resident bytes of a process now, 0 where that cannot be told."""
+    """Return the current resident bytes of a process; 0 if unknown."""
     return status_bytes(pid, "VmRSS:")

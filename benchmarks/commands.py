@@ -1,4 +1,4 @@
-"""Whole commands, timed from outside as the operating system accounts them."""
+"""Measure whole commands from outside, by the accounting of the operating system."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Command:
-    """One finished command: seconds, largest resident bytes, what it printed."""
+    """The measurement of one command: seconds, largest resident bytes, and output."""
 
     wall: float
     cpu: float
@@ -44,7 +44,7 @@ def run(command: Sequence[object], extra: Mapping[str, str] | None = None) -> Co
     """Run a command to its end.
 
     Raises:
-        SystemExit: it failed; the last line it wrote says why.
+        SystemExit: it failed; the message is the last line that it wrote.
     """
     arguments = [str(part) for part in command]
     launched = subprocess.run(
@@ -62,7 +62,7 @@ def run(command: Sequence[object], extra: Mapping[str, str] | None = None) -> Co
 
 
 def alternate(commands: Mapping[str, Sequence[object]], runs: int) -> dict[str, Command]:
-    """All commands in turn, ``runs`` times over: the median of each."""
+    """Run all commands in turn, ``runs`` times, and return the median of each."""
     found: dict[str, list[Command]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
@@ -79,5 +79,5 @@ def alternate(commands: Mapping[str, Sequence[object]], runs: int) -> dict[str, 
 
 
 def python(code: str, *arguments: object) -> tuple[object, ...]:
-    """A command that runs a few lines of Python."""
+    """Return a command that runs a few lines of Python."""
     return (sys.executable, "-c", code, *arguments)

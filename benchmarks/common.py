@@ -1,4 +1,4 @@
-"""What every benchmark shares: options, tables, targets, and how a result is delivered."""
+"""Options, tables, targets and output that all benchmarks share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Cell = str | int | float | None
 
 @dataclass
 class Table:
-    """Rows under named columns; a cell of None shows as a dash."""
+    """Rows under named columns; a cell of None is shown as a dash."""
 
     title: str
     columns: Sequence[str]
@@ -34,7 +34,7 @@ class Table:
         self.rows.append(cells)
 
     def markdown(self) -> str:
-        """Aligned, so that it reads well in a terminal too."""
+        """Format as Markdown with aligned columns."""
         texts = [list(self.columns), *([shown(cell) for cell in row] for row in self.rows)]
         widths = [max(len(row[i]) for row in texts) for i in range(len(self.columns))]
         numeric = [
@@ -59,13 +59,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Target:
-    """One line of what must be reached.
+    """One requirement, and whether it is reached.
 
     Attributes:
-        what: in words.
-        measured: None where it could not be measured, and ``why`` says why.
-        bound: what it is held against.
-        at_most: whether smaller is better.
+        what: description.
+        measured: None if it could not be measured; ``why`` gives the reason.
+        bound: limit that the measured value is compared with.
+        at_most: whether smaller values are better.
         why: a remark.
     """
 
@@ -89,7 +89,7 @@ class Target:
 
 @dataclass
 class Result:
-    """Everything one benchmark found out."""
+    """All results of one benchmark."""
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Result:
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    """Why ours has no figure: the benchmark then fails, after its tables."""
+    """Reasons why vtnstream has no measurement: the benchmark fails after printing its tables."""
     machine: dict[str, Any] = field(default_factory=machine.describe)
     finished: bool = False
     date: str = field(default_factory=lambda: datetime.date.today().isoformat())
@@ -135,7 +135,7 @@ class Result:
         return "\n\n".join(parts) + "\n"
 
     def data(self) -> dict[str, Any]:
-        """The same for programs."""
+        """Return the results as JSON data."""
         return {
             "benchmark": self.name,
             "date": self.date,
@@ -151,10 +151,10 @@ class Result:
         }
 
     def deliver(self, options: argparse.Namespace) -> None:
-        """The end: print the tables; with ``--save`` write them, and the same as JSON.
+        """Print the tables; with ``--save`` also write them as Markdown and JSON.
 
         Raises:
-            SystemExit: something of ours did not run.
+            SystemExit: vtnstream could not be measured.
         """
         self.finished = True
         print(self.markdown(), end="", flush=True)
@@ -164,7 +164,7 @@ class Result:
             sys.exit("; ".join(self.broken))
 
     def keep(self, options: argparse.Namespace) -> None:
-        """With ``--save`` write what there is so far: the rest may take hours, or never come."""
+        """Write the results so far if ``--save`` is given, in case the benchmark is interrupted."""
         if options.save is not None:
             self._save(options.save)
 
@@ -178,7 +178,7 @@ class Result:
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with what all benchmarks understand."""
+    """Return a parser with the options of all benchmarks."""
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks {name}",
         description=description,
@@ -196,7 +196,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def shown(cell: Cell) -> str:
-    """A cell as text: the digits that count, thousands apart."""
+    """Format a cell with its significant digits and a thousands separator."""
     if cell is None:
         return "-"
     if isinstance(cell, float):
@@ -209,7 +209,7 @@ def shown(cell: Cell) -> str:
 
 
 def say(text: str) -> None:
-    """How far the work is, on standard error."""
+    """Print a line about progress on standard error."""
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
@@ -218,5 +218,5 @@ def median(values: Iterable[float]) -> float:
 
 
 def split(text: str) -> list[str]:
-    """A list of names as people write it: ``a,b,c``."""
+    """Parse a list of names: ``a,b,c``."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,7 +1,8 @@
-"""On a CUDA GPU: backbones against the bf16 matrix ceiling measured in the same run, NVDEC
-against software decoding, and an hour of 1080p25 H.264 from the file to features on disk.
+"""Benchmarks on a CUDA GPU.
 
-Without a GPU it says so and measures nothing. The other benchmarks take ``--device cuda``.
+Backbones are compared with the bf16 matrix ceiling measured in the same run, NVDEC with software
+decoding, and an hour of 1080p25 H.264 is measured from the file to features on disk. Without a
+GPU nothing is measured. The other benchmarks take ``--device cuda``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from benchmarks.films import camera_film, films_directory, repeat_film
 LEAST_OF_CEILING, MOST_SECONDS = 0.60, 20.0
 VIT_B = "vit_base_patch16_224"
 OURS = {"vtnstream, NVDEC": "nvdec", "vtnstream, software": "software"}
-"""Name -> ``--decoder``."""
+"""Name of the contender -> ``--decoder``."""
 READERS = ("pyav expert", "torchcodec expert", "torchcodec nvdec")
-"""Library and manner of whole-frame decoders, the last one on the GPU."""
+"""Library and manner of decoders of whole frames; the last one decodes on the GPU."""
 
 
 def main(arguments: list[str]) -> None:
@@ -43,18 +44,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--backbones", default=f"deit_tiny_patch16_224,{VIT_B},resnet50")
     parser.add_argument("--frames", type=int, default=4096, help="through each backbone")
     parser.add_argument("--part", type=float, default=60, help="seconds of 1080p to encode")
-    parser.add_argument("--times", type=int, default=60, help="repetitions of it in the long film")
+    parser.add_argument("--times", type=int, default=60, help="repetitions of it in the long video")
     parser.add_argument("--hour-backbone", default=VIT_B)
     parser.add_argument("--fps", default="2")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--directory", type=Path, help="where generated films are kept")
-    parser.add_argument("--side", type=int, default=8192, help="of the ceiling's matrices")
-    parser.add_argument("--device", default="cuda", help="cpu only tries this benchmark out")
+    parser.add_argument("--directory", type=Path, help="folder of generated videos")
+    parser.add_argument(
+        "--side", type=int, default=8192, help="size of the matrices of the ceiling"
+    )
+    parser.add_argument("--device", default="cuda", help="cpu only tests this benchmark")
     return parser.parse_args(arguments)
 
 
 def add_backbones(result: common.Result, options: argparse.Namespace) -> None:
-    """Frames a second of each backbone in ours, and what share of the ceiling that is."""
+    """Measure frames per second of each backbone in vtnstream, and its share of the ceiling."""
     with Child("benchmarks.gpu:Matrix") as child:
         ceiling = child.call("teraflops", device=options.device, side=options.side)
         if isinstance(ceiling, Failure):
@@ -92,7 +95,7 @@ def add_backbones(result: common.Result, options: argparse.Namespace) -> None:
 def _features(
     backbone: str, scratch: str, options: argparse.Namespace, decoder: str = "auto"
 ) -> Child:
-    """Ours on the GPU with random weights, which are written first."""
+    """Make vtnstream's contender on the GPU, with random weights that are written first."""
     weights = str(Path(scratch) / "weights.pt")
     with Child("benchmarks.peers.features:RandomWeights") as child:
         child.call("write", backbone=backbone, path=weights)
@@ -103,8 +106,8 @@ def _features(
 
 
 def add_decoders(result: common.Result, film: Path, options: argparse.Namespace) -> None:
-    """Sampled pictures of a minute of 1080p, by ours on the GPU and in software, and by
-    whole-frame decoders."""
+    """Measure the decoding of sampled frames of a minute of 1080p: by vtnstream on the GPU and
+    in software, and by decoders of whole frames."""
     table = result.table(
         f"Decoding {film.name} at {options.fps} frames/s",
         *("decoder", "seconds", "times real time", "CPU s"),
@@ -129,7 +132,7 @@ def add_decoders(result: common.Result, film: Path, options: argparse.Namespace)
 
 
 def add_hour(result: common.Result, film: Path, options: argparse.Namespace) -> None:
-    """From opening the film to its features on disk, cold and warm."""
+    """Measure a video of an hour from opening it to its features on disk, cold and warm."""
     minutes, backbone = options.part * options.times / 60, options.hour_backbone
     table = result.table(
         f"{minutes:g} minutes of 1080p25 H.264 through {backbone} at {options.fps} frames/s",

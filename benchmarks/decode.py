@@ -1,9 +1,9 @@
-"""Sampled decoding of one film: everything decoded, only what the sampling needs, a sparse
-sampling, and several stretches side by side.
+"""Sampled decoding of one video: everything decoded, only the frames that the sampling needs, a
+sparse sampling, and several stretches in parallel.
 
-CPU seconds are those of all threads, from opening the file to the last scaled frame, short side
-256 and a crop of 224; the runs of one sampling alternate, and their median stands in the table.
-Every way must give the same frames, bit for bit, or the benchmark fails.
+CPU seconds are those of all threads, from opening the file to the last scaled frame, with a
+short side of 256 and a crop of 224. Runs of one sampling alternate, and tables give their
+median. All methods must give bit-identical frames, or the benchmark fails.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHORT_SIDE, CROP = 256, 224
 
 @dataclass(frozen=True)
 class Way:
-    """How a film is decoded."""
+    """One method of decoding a video."""
 
     name: str
     skip: bool
@@ -35,7 +35,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Run:
-    """One pass."""
+    """Measurements of one pass."""
 
     cpu: float
     wall: float
@@ -49,10 +49,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("film", type=Path, nargs="?", help="[camera footage, generated]")
     parser.add_argument("--fps", default="2", help="frames per second [2]")
     parser.add_argument("--sparse", default="1/30", help="a sparse sampling [1/30]")
-    parser.add_argument("--decoders", type=int, default=2, help="stretches side by side [2]")
-    parser.add_argument("--runs", type=int, default=3, help="of each way [3]")
+    parser.add_argument("--decoders", type=int, default=2, help="stretches decoded in parallel [2]")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each method [3]")
     parser.add_argument("--minutes", type=float, default=3, help="of generated footage [3]")
-    parser.add_argument("--films", type=Path, help="directory for generated films")
+    parser.add_argument("--films", type=Path, help="folder of generated videos")
     options = parser.parse_args(arguments)
     film = options.film or camera_film(films_directory(options.films), options.minutes * 60)
     settings = {"film": film.name, "runs": options.runs, "decoders": options.decoders}
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
 
 
 def measure(result: common.Result, film: Path, fps: Fraction, options: argparse.Namespace) -> None:
-    """One table: all ways of one sampling."""
+    """Make one table: all methods for one sampling."""
     ways = [
         Way("everything", skip=False),
         Way("what is needed", skip=True),
@@ -88,7 +88,7 @@ def measure(result: common.Result, film: Path, fps: Fraction, options: argparse.
 
 
 def contents(film: Path, fps: Fraction, way: Way) -> str:
-    """A digest of all frames and their times."""
+    """Return a digest of all frames and their times."""
     digest = hashlib.sha256()
     with opened(film, fps, way) as source:
         for chunk in source.chunks():
@@ -99,7 +99,7 @@ def contents(film: Path, fps: Fraction, way: Way) -> str:
 
 
 def decode(film: Path, fps: Fraction, way: Way) -> Run:
-    """One pass over the film."""
+    """Measure one pass over the video."""
     wall, cpu = time.perf_counter(), time.process_time()
     with opened(film, fps, way) as source:
         tokens = sum(len(chunk.times) for chunk in source.chunks())
@@ -114,7 +114,7 @@ def opened(film: Path, fps: Fraction, way: Way) -> VideoSource:
 
 
 def fit(width: int, height: int) -> Fit:
-    """Short side 256, centre crop 224."""
+    """Return the scaling to a short side of 256 and a centre crop of 224."""
     scale = SHORT_SIDE / min(width, height)
     across, down = round(width * scale), round(height * scale)
     return Fit(across, down, (across - CROP) // 2, (down - CROP) // 2, CROP, CROP)

@@ -1,4 +1,4 @@
-"""The bundled model, from a folder of footage to its figures.
+"""Train the bundled model from a folder of footage, and score it.
 
     python -m benchmarks edit_model --data REAL --footage FOLDER... --work FOLDER --start bundled
 
@@ -6,8 +6,8 @@ gathers raw material (the files of REAL that weights may learn from, with their 
 the footage folders), renders edited videos with exact truth, trains ``configs/train/edits.toml``
 on them by ``vtnstream train`` (from the weights of ``--start``, or in two stages from random
 ones), and scores the model on videos of ``--test-footage`` beside PySceneDetect (``pip install
-scenedetect``). ``python -m benchmarks edit_fit`` then fits how its scores are judged.
-Each step is kept in the work folder and not done twice. ``--model`` scores a finished model.
+scenedetect``). ``python -m benchmarks edit_fit`` then fits how its scores are judged. The
+results of each step are kept in the work folder. ``--model`` scores a finished model.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ TRAIN_SEED, CHOICE_SEED, TEST_SEED = 1, 50, 99
 BEST_CUTS, BEST_GRADUALS = 0.95, 0.85
 
 SECOND_STAGE = {"optim.epochs": 6, "optim.learning_rate": 1e-3, "optim.warmup": 0.1}
-"""What differs when training goes on from the first model."""
+"""Settings of the second stage, which starts from the first model."""
 
 Film = tuple[Path, list[Segment]]
 
 
 def main(arguments: list[str]) -> None:
     parser = common.parser("edit_model", __doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder for films and the model")
+    parser.add_argument("--work", type=Path, required=True, help="folder for videos and the model")
     parser.add_argument("--data", type=Path, help="real videos with truth (benchmarks.footage)")
     parser.add_argument("--footage", type=Path, nargs="*", default=[], help="files and folders")
     parser.add_argument("--start", metavar="MODEL", help="fine-tune this folder, or 'bundled'")
@@ -58,9 +58,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--test-films", type=int, default=72)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--model", help="score this model instead of training one")
-    parser.add_argument("--long", type=int, default=0, metavar="MINUTES", help="one film more")
+    parser.add_argument("--long", type=int, default=0, metavar="MINUTES", help="one more video")
     parser.add_argument("--test-seed", type=int, default=TEST_SEED)
-    parser.add_argument("--truth", type=Path, help="CSV path,start,end,label of one's own films")
+    parser.add_argument("--truth", type=Path, help="CSV path,start,end,label of your own videos")
     parser.add_argument("--speed", type=Path, metavar="FILM", help="time whole commands on it")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _made(options: Any, result: common.Result) -> Path:
-    """Train unless it has been done: from ``--start`` in one stage, else in two."""
+    """Train unless the model exists: from ``--start`` in one stage, else in two."""
     from vtnstream.config.shipped import bundled_model
     from vtnstream.training.run import train
     from vtnstream.training.settings import parse_assignments, train_config
@@ -115,8 +115,10 @@ def _say_epoch(record: EpochRecord, best: int) -> None:
 
 
 def _films(options: Any, name: str, sources: Sequence[Path], count: int, seed: int) -> list[Film]:
-    """Rendered films of this name, made where they are not there yet. Training and choice
-    share their footage."""
+    """Return rendered videos of this name, rendering those that do not exist.
+
+    Training and choice share their footage.
+    """
     from vtnstream.synthesis.edits import make_edited_films
     from vtnstream.synthesis.footage import gather
 
@@ -133,7 +135,7 @@ def _films(options: Any, name: str, sources: Sequence[Path], count: int, seed: i
 
 
 def _known(data: Path) -> dict[Path, KnownEdits]:
-    """The real videos that weights may learn from, with their truth."""
+    """Return the real videos that weights may learn from, with their truth."""
     from vtnstream.synthesis.footage import KnownEdits
 
     found = {}
@@ -146,7 +148,7 @@ def _known(data: Path) -> dict[Path, KnownEdits]:
 
 
 def _long_film(work: Path, minutes: int, seed: int) -> Film:
-    """Films one after the other in one file."""
+    """Render several videos one after the other into one file."""
     from vtnstream.synthesis.edits import EditedFilm, compose, is_new
     from vtnstream.synthesis.footage import Footage
     from vtnstream.synthesis.looks import Look
@@ -184,7 +186,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
 
 
 def read_truth(path: Path) -> list[Film]:
-    """Films of a CSV ``path,start,end,label``, in order."""
+    """Read the videos of a CSV ``path,start,end,label``, in order."""
     films: dict[Path, list[Segment]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -194,7 +196,7 @@ def read_truth(path: Path) -> list[Film]:
 
 
 def dense_scores(folder: str | Path, films: Sequence[Film]) -> list[ScoreTimeline]:
-    """Probabilities of each frame, no thresholds."""
+    """Compute the probabilities of each frame, without thresholds."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig
     from vtnstream.inference.request import Request
@@ -222,10 +224,10 @@ def dense_scores(folder: str | Path, films: Sequence[Film]) -> list[ScoreTimelin
 
 
 def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
-    """Write into the model the thresholds with the best sum of strict cut F1 and gradual F1.
+    """Write the thresholds with the best sum of strict cut F1 and gradual F1 into the model.
 
     Returns:
-        a sentence on it.
+        a sentence on them.
     """
     from vtnstream.config import EventsConfig, TimelineConfig
     from vtnstream.config.shipped import BUNDLED_MODEL
@@ -264,7 +266,7 @@ def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
 
 
 def _score(result: common.Result, model: str, films: Sequence[Film], title: str) -> None:
-    """The table: ours and PySceneDetect on the same files."""
+    """Make the table of vtnstream and PySceneDetect on the same files."""
     finders: dict[str, Callable[[Path], Events | list[int]]] = {"vtnstream": _ours(model)}
     try:
         finders |= _scenedetect()
@@ -317,14 +319,15 @@ def _ours(model: str) -> Callable[[Path], Events]:
 
 @cache
 def _rate(path: Path) -> Fraction:
-    """Frames a second of a video."""
+    """Return the frames per second of a video."""
     from vtnstream.video.probe import probe
 
     return probe(path).average_rate or Fraction(FPS)
 
 
 def _scenedetect() -> Mapping[str, Callable[[Path], list[int]]]:
-    """Both detectors at their defaults; each finds the first frames of scenes."""
+    """Return both detectors of PySceneDetect at their defaults; each finds the first frames of
+    scenes."""
     import scenedetect
 
     def finder(make: Callable[[], Any]) -> Callable[[Path], list[int]]:
@@ -341,7 +344,7 @@ def _scenedetect() -> Mapping[str, Callable[[Path], list[int]]]:
 
 
 def speed_table(result: common.Result, model: str | None, film: Path, runs: int) -> None:
-    """Whole processes, from nothing to the list of shots."""
+    """Measure whole processes, from the start to the list of shots."""
     detect = (*python("from scenedetect.__main__ import main; main()"), "-q", "-i", film)
     named = ("--model", model) if model else ()
     quiet = (*named, "--no-cache", "--quiet", "--json")

@@ -1,9 +1,9 @@
-"""Found cuts and transitions against the truth, as shot-boundary detection is scored.
+"""Score cuts and transitions as in shot-boundary detection.
 
-Cut: one to one, at most one frame apart. Gradual: one to one, at least one frame in common.
-``strict`` charges every found cut that has no partner; ``lenient`` not those that lie on a
-gradual transition, two frames around it. A hard change into black or a freeze is neither asked
-for nor charged.
+A cut matches one true cut at most one frame apart. A gradual transition matches one true one
+that shares at least one frame. ``strict`` counts every cut without a match as false; ``lenient``
+ignores those on a gradual transition or within two frames of it. A hard change into black or a
+freeze counts neither as missed nor as false.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vtnstream.types import Segment
 GRADUAL = ("dissolve", "fade", "wipe")
 FLAT = ("black", "freeze")
 NEAR = 1
-"""Frames by which a cut may be off."""
+"""Largest distance in frames between a cut and its match."""
 AROUND = 2
 """Frames around a transition that still belong to it."""
 
@@ -27,8 +27,11 @@ Stretch = tuple[int, int]
 
 @dataclass(frozen=True)
 class Events:
-    """Frame numbers of one video's edits: ``cuts`` are first frames of shots, ``graduals``
-    are ``[first, stop)``, ``open`` are changes that nobody is asked about."""
+    """Edits of one video as frame numbers.
+
+    ``cuts`` are first frames of shots, ``graduals`` are ``[first, stop)``, and ``open`` are
+    changes that are not scored.
+    """
 
     cuts: tuple[int, ...]
     graduals: tuple[Stretch, ...]
@@ -36,8 +39,10 @@ class Events:
 
 
 def events_of(segments: Sequence[Segment], fps: Fraction | float) -> Events:
-    """Edits of segments that follow each other: the truth's, where a cut is a segment of its
-    own, or a report's, where it is a boundary between shots."""
+    """Return the edits of consecutive segments.
+
+    In the truth a cut is a segment of its own; in a report it is a boundary between shots.
+    """
     frames = [(round(s.start * fps), round(s.end * fps), s.label) for s in segments]
     cuts: list[int] = []
     untold: list[int] = []
@@ -57,7 +62,7 @@ def events_of(segments: Sequence[Segment], fps: Fraction | float) -> Events:
 
 @dataclass
 class Count:
-    """True positives, found, and wanted."""
+    """Numbers of true positives, of found and of wanted events."""
 
     hits: int = 0
     found: int = 0
@@ -90,12 +95,12 @@ class Scores:
     lenient: Count = field(default_factory=Count)
     gradual: Count = field(default_factory=Count)
     gradual_half: Count = field(default_factory=Count)
-    """With an intersection over union of at least one half."""
+    """Matches with an intersection over union of at least one half."""
     false_events: int = 0
-    """In videos that have no edits at all."""
+    """False events in videos without edits."""
 
     def add(self, found: Events, truth: Events) -> None:
-        """Score a finder of cuts and transitions on one video."""
+        """Score the cuts and transitions found in one video."""
         self._cuts(found.cuts, truth)
         wanted = len(truth.graduals)
         overlaps = _pairs(found.graduals, truth.graduals, least=0.0)
@@ -106,8 +111,11 @@ class Scores:
             self.false_events += len(found.cuts) + len(found.graduals)
 
     def add_points(self, cuts: Sequence[int], truth: Events) -> None:
-        """Score a finder of moments alone: one inside a transition, two frames around it,
-        that no cut needs, has found it."""
+        """Score a detector that finds single frames only.
+
+        A frame in a transition or within two frames of it finds the transition, unless a cut
+        needs it.
+        """
         left = self._cuts(cuts, truth)
         hit = {
             number
@@ -120,7 +128,7 @@ class Scores:
             self.false_events += len(cuts)
 
     def _cuts(self, cuts: Sequence[int], truth: Events) -> list[int]:
-        """Count cuts; returns those without a partner."""
+        """Count cuts; return those without a match."""
         left = list(cuts)
         hits = 0
         for place in truth.cuts:
@@ -140,7 +148,7 @@ def _within(cut: int, stretches: Iterable[Stretch]) -> bool:
 
 
 def _pairs(found: Sequence[Stretch], truth: Sequence[Stretch], least: float) -> int:
-    """How many pair off one to one, the largest overlap first."""
+    """Return the number of one-to-one matches, the largest overlap first."""
     candidates = []
     for i, (a, b) in enumerate(found):
         for j, (c, d) in enumerate(truth):

@@ -1,13 +1,13 @@
-"""Learning from a handful of videos: our recipes beside simple peers, on the same features.
+"""Training on a few videos: vtnstream's recipes beside simple peers, on the same features.
 
     python -m benchmarks few --data FOLDER@RATE ... --contenders auto,tcn,MS-TCN,probe --seeds 5
     python -m benchmarks few --data VIDEOS --join 5 --backbone mobilenetv2_100 \\
         --backbone-arg pad_type=same --weights W.safetensors --mean .5 --std .5 --fps 2
 
-Each outer fold of the annotations is answered by models that were trained on the others.
-``auto`` is what ``vtnstream train`` does by default: its recipes are compared inside the training
-folds, and the best one's networks of all inner folds answer together; ``NAME+folds`` is one
-recipe so joined, ``NAME`` one network of it. Peers are written anew in
+Each outer fold of the annotations is predicted by models that were trained on the others.
+``auto`` is the default of ``vtnstream train``: its recipes are compared inside the training
+folds, and the best one's networks of all inner folds predict together; ``NAME+folds`` is one
+recipe joined in this way, ``NAME`` one network of it. Peers are written anew in
 ``benchmarks/peers/sequence_models.py``. Intervals are 95 % over seeds (Student's t).
 """
 
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> None:
 def cross_answer(
     one: FewSet, name: str, seed: int, most: int | None
 ) -> list[tuple[Sample, np.ndarray]]:
-    """Each held-out sample with the classes (T,) that were said of it."""
+    """Return each held-out sample with the predicted classes (T,)."""
     found: list[tuple[Sample, np.ndarray]] = []
     for fold in one.folds[:most]:
         held = set(fold)
@@ -140,7 +140,7 @@ def our_answers(
 
 
 class _Stored(nn.Module):
-    """Stands for the backbone whose features are stored."""
+    """Replaces the backbone of stored features."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def normal(sample: Sample, mean: np.ndarray, std: np.ndarray) -> Sample:
 
 
 def score(one: FewSet, said: Sequence[tuple[Sample, np.ndarray]]) -> tuple[float, float]:
-    """Percent of labelled tokens that are right, and the mean over the classes."""
+    """Return the percentage of labelled tokens that are right, and the mean over the classes."""
     truth = np.concatenate([s.targets for s, _ in said if s.targets is not None])
     answers = np.concatenate([answer for _, answer in said])
     answers, truth = answers[truth >= 0], truth[truth >= 0]

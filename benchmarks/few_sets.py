@@ -1,4 +1,4 @@
-"""Annotated folders with features beside them, as sequences with a class for each token."""
+"""Read annotated folders with features as sequences with a class for each token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FewSet:
 
     Attributes:
         name: of the folder.
-        samples: features as they are, with a class for each token.
+        samples: unchanged features, with a class for each token.
         labels: K names.
         folds: numbers of the samples of each outer fold.
     """
@@ -43,7 +43,7 @@ class FewSet:
 
 @dataclass(frozen=True)
 class VideoReading:
-    """How videos become features, for folders that hold videos."""
+    """The backbone and sampling with which videos become features."""
 
     backbone: BackboneConfig
     weights: str
@@ -127,13 +127,13 @@ def _timed(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Features
 
 
 def _spread(sample: Sample) -> Sample:
-    """A clip with a class as a sequence whose tokens all have it."""
+    """Convert a clip with a class to a sequence whose tokens all have it."""
     targets = np.full(len(sample), sample.label, np.int64)
     return replace(sample, label=None, targets=targets)
 
 
 def _joined(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Sequences of ``count`` of a fold, in a fixed random order."""
+    """Join ``count`` sequences of a fold at a time, in a fixed random order."""
     rng = np.random.default_rng(0)
     made = []
     for name in sorted({str(sample.video.fold) for sample in samples}):

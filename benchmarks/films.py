@@ -1,4 +1,4 @@
-"""Films to measure on: generated like camera footage, and lengthened without encoding again."""
+"""Videos to measure on: generated like camera footage, and lengthened without encoding again."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vtnstream.video.write import write_video
 Picture = NDArray[np.uint8]
 
 CAMERA = {"preset": "veryfast", "crf": "20", "bf": "3", "b-pyramid": "normal", "g": "250"}
-"""As films from cameras and the web come: B-frames that nothing refers to, keyframes seconds
-apart."""
+"""Encoder settings of typical camera and web videos: B-frames without references, keyframes
+seconds apart."""
 
 _SCENE_SECONDS = 4
 _GRAIN = 6
 
 
 def films_directory(given: Path | None) -> Path:
-    """Where generated films are kept between runs."""
+    """Return the directory of generated videos, which are kept between runs."""
     place = given or Path(tempfile.gettempdir()) / "vtnstream-benchmarks"
     place.mkdir(parents=True, exist_ok=True)
     return place
@@ -33,8 +33,11 @@ def films_directory(given: Path | None) -> Path:
 def camera_film(
     directory: Path, seconds: float, width: int = 1280, height: int = 720, fps: int = 25
 ) -> Path:
-    """H.264 of a camera that pans over detailed scenes while things move in them, with grain;
-    a cut every four seconds. Written once."""
+    """Write a generated H.264 video once, and return its path.
+
+    It resembles camera footage: pans over detailed scenes with moving objects and grain, and a
+    cut every four seconds.
+    """
     path = directory / f"camera_{width}x{height}_{fps}fps_{seconds:g}s.mp4"
     if not path.exists():
         write_video(path, _camera(round(seconds * fps), width, height, fps), fps, options=CAMERA)
@@ -60,7 +63,7 @@ def _camera(count: int, width: int, height: int, fps: int) -> Iterator[Picture]:
 
 
 def _scene(random: np.random.Generator, width: int, height: int) -> Picture:
-    """A picture with detail at every scale, as natural ones have: octaves of noise."""
+    """Generate an image with detail at every scale, like natural images: octaves of noise."""
     total = np.zeros((height, width, 3), np.float32)
     for octave in range(7):
         cell = 2 ** (8 - octave)
@@ -73,7 +76,7 @@ def _scene(random: np.random.Generator, width: int, height: int) -> Picture:
 
 
 def block_film(directory: Path, seconds: float) -> Path:
-    """Blocks of noise, 320 x 180 at 4 frames/s: as cheap to decode as films get."""
+    """Write a video of noise blocks, 320 x 180 at 4 frames/s, which is very cheap to decode."""
     path = directory / f"blocks_{seconds:g}s.mp4"
     minute = directory / "blocks_60s.mp4"
     if not minute.exists():
@@ -87,7 +90,7 @@ def block_film(directory: Path, seconds: float) -> Path:
 
 
 def repeat_film(source: Path, path: Path, times: int) -> Path:
-    """``source`` over and over in one file, packets copied: hours in seconds. Written once."""
+    """Repeat ``source`` in one file by copying packets, once: hours of video in seconds."""
     if path.exists():
         return path
     part = path.with_name(path.name + ".part")

@@ -1,4 +1,4 @@
-"""Model folders with random weights: speed and memory do not depend on them."""
+"""Write model folders with random weights, on which speed and memory do not depend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def labels(count: int) -> tuple[str, ...]:
 def write_small_model(
     folder: Path, backbone: str, *, fps: str = "2", hidden_size: int = 0, classes: int = 3
 ) -> Path:
-    """Both heads over any backbone; its video's mean is taken off, which needs a pass more."""
+    """Write a model with both heads over any backbone; ``video_mean`` needs one pass more."""
     config = BackboneConfig(backbone)
     model = ModelConfig(
         name="small",
@@ -43,8 +43,11 @@ def write_small_model(
 
 
 def write_preset(folder: Path, name: str, *, classes: int, image_size: int = 0) -> Path:
-    """A preset; ``image_size`` lets a ViT backbone see smaller pictures, for shorter runs with
-    the same number of features."""
+    """Write the model of a preset.
+
+    ``image_size`` gives a ViT backbone smaller frames, for shorter runs with the same number of
+    features.
+    """
     config = preset(name)
     if image_size:
         config = dataclasses.replace(

@@ -1,10 +1,10 @@
-"""Real videos with the truth of their shots: takes without any transition, and edited ones whose
-cuts and transitions were found by eye.
+"""Real videos with the truth of their shots: takes without any transition, and edited videos
+whose cuts and transitions were annotated by eye.
 
 A folder of them has ``index.csv`` (path, take or edited, category, source and licence, whether
 weights may learn from it) and ``truth.json`` (for each edited file ``fps``, ``frames``, ``cuts``
-as first frames of shots, ``graduals`` and ``open`` as [first, last]; ``open`` stretches, on which
-people would disagree, are neither asked for nor charged).
+as first frames of shots, ``graduals`` and ``open`` as [first, last]; ``open`` stretches, on
+which people would disagree, are not scored).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Truth:
     Attributes:
         cuts: starts of the shots that begin with a cut.
         graduals: from the first mixed frame to the end of the last.
-        open: stretches that are neither asked for nor charged.
+        open: stretches that are not scored.
         fps: frames per second.
     """
 
@@ -80,13 +80,13 @@ class RealVideo:
         return self.annotation is None
 
     def frames_of(self, name: str) -> list[tuple[int, int]]:
-        """[first, last] frames of ``cuts``, ``graduals`` or ``open``, as they are annotated."""
+        """Return ``cuts``, ``graduals`` or ``open`` as annotated: spans [first, last] of frames."""
         found = (self.annotation or {}).get(name, [])
         assert isinstance(found, list)
         return [(e, e) if isinstance(e, int) else (e[0], e[1]) for e in found]
 
     def truth(self, starts: Sequence[float]) -> Truth:
-        """Its transitions, given the seconds at which its decoded frames start."""
+        """Return its transitions, given the seconds at which its decoded frames start."""
         fps = (len(starts) - 1) / max(starts[-1] - starts[0], 1e-6)
         if self.annotation is None:
             return Truth((), (), (), fps)
@@ -96,7 +96,7 @@ class RealVideo:
         last = len(starts) - 1
 
         def second(frame: int) -> float:
-            if not same:  # the truth counts frames of another decoder's rate
+            if not same:  # the truth counts frames at another rate
                 return frame / rate
             return starts[min(frame, last)] - starts[0] + max(frame - last, 0) / fps
 
@@ -111,10 +111,10 @@ class RealVideo:
 
 
 def read_footage(folder: Path) -> list[RealVideo]:
-    """All files of ``index.csv``, in its order.
+    """Read all files of ``index.csv``, in its order.
 
     Raises:
-        SystemExit: a file is not there.
+        SystemExit: a file does not exist.
     """
     index, truth = folder / "index.csv", folder / "truth.json"
     for file in (index, truth):

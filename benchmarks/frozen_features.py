@@ -3,10 +3,10 @@
     python -m benchmarks frozen_features LABELS.csv --backbone mobilenetv2_100 \\
         --backbone-arg pad_type=same --weights W.safetensors --mean .5 --std .5 --fps 8
 
-Each fold of the annotations' ``fold`` column is tested once per seed by a model that was
-trained on all other folds with the defaults of ``vtnstream train``, last epoch, nothing
-chosen on the test fold. The probe is logistic regression on the mean of each video's features.
-Intervals are 95 % over the seeds' means (Student's t).
+Each fold of the annotations' ``fold`` column is tested once per seed by a model that was trained
+on all other folds with the defaults of ``vtnstream train``; the model of the last epoch is used,
+and nothing is chosen on the test fold. The probe is logistic regression on the mean of each
+video's features. Intervals are 95 % over the seeds' means (Student's t).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
 def features_of_all(
     base: TrainConfig, runtime: RuntimeConfig, stack: ExitStack
 ) -> list[VideoFeatures]:
-    """Stored features of every annotated video."""
+    """Return the stored features of every annotated video."""
     backbone = create_backbone(base.backbone)
     load_backbone_weights(backbone, str(base.weights))
     preprocess = replace(native_preprocess(base.backbone), **base.preprocess)
@@ -88,7 +88,7 @@ def features_of_all(
 def test_fold(
     config: TrainConfig, fold: str, videos: list[VideoFeatures], options: argparse.Namespace
 ) -> int:
-    """Train on all other folds and count the right answers on this one."""
+    """Train on all other folds and count the right predictions on this one."""
     with tempfile.TemporaryDirectory() as directory:
         data = DataConfig(validation=0, exclude_folds=(fold,))
         config = replace(config, output=directory, data=data)
@@ -108,7 +108,7 @@ def label_of(item: VideoFeatures) -> str:
 
 
 def pooled(videos: list[VideoFeatures]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean features (V, D), class numbers (V,) and folds (V,)."""
+    """Return mean features (V, D), class numbers (V,) and folds (V,)."""
     labels = sorted({label_of(item) for item in videos})
     means = [mean_pool(item.features) for item in videos]
     targets = [labels.index(label_of(item)) for item in videos]

@@ -1,4 +1,4 @@
-"""What the CUDA benchmark measures beside ours: the matrix ceiling, and decoders alone."""
+"""Contenders of the CUDA benchmark besides vtnstream: the matrix ceiling, and decoders alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from benchmarks.peers.readers import READERS
 
 
 class Matrix:
-    """Matrix products in bf16."""
+    """Measures matrix products in bf16."""
 
     def teraflops(self, device: str, side: int, repeats: int = 50) -> float:
-        """The best of five series of products of square matrices; a multiply-add is two
+        """Return the best of five series of products of square matrices; a multiply-add is two
         operations."""
         a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
         best = float("inf")
@@ -28,7 +28,7 @@ class Matrix:
         return 2 * side**3 / best / 1e12
 
     def products(self, backbone: str) -> int:
-        """Multiply-adds of one frame."""
+        """Return the multiply-adds of one frame."""
         from vtnstream.config import BackboneConfig
         from vtnstream.models.backbone import create_backbone, native_preprocess
         from vtnstream.models.complexity import count_products
@@ -41,7 +41,7 @@ class Matrix:
 
 
 class Decoder:
-    """One library's reader, whole pictures."""
+    """The reader of one library, which decodes whole frames."""
 
     def __init__(self, reader: str, manner: str, rate: str) -> None:
         self.read, self.rate = READERS[reader, manner], Fraction(rate)

@@ -1,4 +1,4 @@
-"""The machine and the software that a measurement was made on."""
+"""Describe the machine and the software of a measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VECTOR_UNITS = (
     *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
     *("amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16", "sve"),
 )
-"""Flags of the processor that decide how fast a backbone runs, and in which precision."""
+"""Processor flags that determine how fast a backbone runs, and in which precision."""
 
 BF16_UNITS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
@@ -27,7 +27,7 @@ SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINC
 
 
 def describe() -> dict[str, Any]:
-    """All that a reader needs to compare figures with their own."""
+    """Return the facts that readers need to compare measurements with their own."""
     return {
         "processor": processor_name(),
         "cores": cores(),
@@ -44,7 +44,7 @@ def describe() -> dict[str, Any]:
 
 
 def sentence(machine: dict[str, Any]) -> str:
-    """The machine in two lines of text."""
+    """Describe the machine in two lines of text."""
     units = ", ".join(machine["vector_units"]) or "no vector units known"
     bf16 = "" if has_bf16(machine["vector_units"]) else " (no bf16 units)"
     cache = ", ".join(f"{level} {size}" for level, size in machine["caches"].items())
@@ -67,7 +67,7 @@ def processor_name() -> str:
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -82,12 +82,12 @@ def vector_units() -> list[str]:
 
 
 def has_bf16(units: list[str] | None = None) -> bool:
-    """Whether this CPU multiplies bf16 in hardware; elsewhere it is emulated and slow."""
+    """Return whether this CPU multiplies bf16 in hardware; otherwise it is emulated and slow."""
     return bool(BF16_UNITS & set(vector_units() if units is None else units))
 
 
 def caches() -> dict[str, str]:
-    """Size of each cache that the first core sees."""
+    """Return the size of each cache of the first core."""
     sizes = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
@@ -102,12 +102,13 @@ def caches() -> dict[str, str]:
 
 
 def memory_bytes() -> int:
-    """Memory of the machine."""
+    """Return the memory of the machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def gpus() -> list[str]:
-    """CUDA devices as the driver names them; asked without torch, which takes seconds."""
+    """Return the CUDA devices as the driver names them, without importing torch, which takes
+    seconds."""
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]

@@ -1,10 +1,10 @@
-"""Peak memory against the length of the film.
+"""Peak memory against the length of the video.
 
 1. ``extract``: the peak of the whole command must not grow by more than 32 MB from ten minutes.
-2. ``timeline`` from stored features adds at most 2.5 x tokens x D x 4 + 3 x tokens x classes
-   x 4 bytes of anonymous memory to a process that has everything loaded and warm.
+2. ``timeline`` from stored features adds at most 2.5 x tokens x D x 4 + 3 x tokens x classes x 4
+   bytes of anonymous memory to a process that has loaded and warmed up everything.
 
-The films are cheap to decode and of any length.
+The videos are cheap to decode and of any length.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--backbone", default="test_vit")
     parser.add_argument("--hidden-size", type=int, default=192)
     parser.add_argument("--classes", type=int, default=20)
-    parser.add_argument("--directory", type=Path, help="where films are kept")
+    parser.add_argument("--directory", type=Path, help="folder of generated videos")
     return parser.parse_args(arguments)
 
 
 def add_extract(
     result: common.Result, films: dict[str, Path], options: argparse.Namespace, scratch: Path
 ) -> None:
-    """Peak of the whole command, its store and its feature file included."""
+    """Measure the peak of the whole command, including its store and its feature file."""
     table = result.table(
         "extract: peak of the whole command (MB)",
         *("film", "peak", f"beyond {SHORT_MINUTES} min", "seconds", "CPU s"),
@@ -90,7 +90,7 @@ def add_extract(
 
 
 def add_timeline(result: common.Result, films: dict[str, Path], model: Path, scratch: Path) -> None:
-    """Anonymous memory that one call adds, and its stated bound."""
+    """Measure the anonymous memory that one call adds, and compare it with the documented bound."""
     table = result.table(
         "timeline from stored features: anonymous memory added (MB)",
         *("film", "tokens", "localisation", "added", "bound"),
@@ -116,11 +116,11 @@ def add_timeline(result: common.Result, films: dict[str, Path], model: Path, scr
 
 
 class TimelineMemory:
-    """Anonymous memory at the peak of ``timeline``, beyond that of a warm process.
+    """Measures the anonymous memory at the peak of ``timeline``, beyond that of a warm process.
 
     Args:
-        model: a folder.
-        cache: where features are kept.
+        model: a model folder.
+        cache: folder of the stored features.
         kind: of localisation.
     """
 
@@ -133,8 +133,11 @@ class TimelineMemory:
         self.options = TimelineConfig(localize=kind)
 
     def measure(self, film: str, short: str) -> dict[str, float]:
-        """Bytes added by one film; it, and then a short one, go first, so that features are
-        stored and libraries warm."""
+        """Return the bytes that one video adds.
+
+        The video and a short one are processed first, so that features are stored and libraries
+        warm.
+        """
         import vtnstream
         from vtnstream.inference.plan import temporal_bound_bytes
         from vtnstream.models.vtn.model import VTN
@@ -163,10 +166,10 @@ class TimelineMemory:
 
 
 def _anonymous_bytes() -> int:
-    """Anonymous resident memory of this process.
+    """Return the anonymous resident memory of this process.
 
     Raises:
-        RuntimeError: the system does not say.
+        RuntimeError: the system does not report it.
     """
     found = status_bytes("self", "RssAnon:")
     if not found:

@@ -1,4 +1,4 @@
-"""vtnstream as a contender: the way the command goes, from the film to the feature file."""
+"""vtnstream as a contender, by the code of its commands, from the video to the feature file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vtnstream.cli.framework.process_settings import (
     spin_less,
 )
 
-spin_less()  # as the command does, before torch is there
+spin_less()  # as the command does, before torch is imported
 postpone_compiler()
 keep_freed_memory()
 
@@ -48,10 +48,10 @@ from vtnstream.video.source import open_video  # noqa: E402
 
 
 class OurFolder:
-    """The model as users have it: a folder."""
+    """Writes a model folder."""
 
     def write(self, backbone: str, weights: str, rate: str, folder: str) -> None:
-        """From a state dict of the backbone."""
+        """Write a model folder from a state dict of the backbone."""
         save_model(_model(backbone, weights, SamplingConfig(fps=Fraction(rate))), folder)
 
 
@@ -75,14 +75,14 @@ class OurFeatures:
     Args:
         backbone: timm name.
         weights: a state dict of it, or a model folder with it.
-        rate: frames a second.
-        output: where features go (``.safetensors``).
+        rate: frames per second.
+        output: feature file to write (``.safetensors``).
         device, dtype: as ``--device`` and ``--dtype``.
         compiled: whether the backbone may be compiled.
         decoder: as ``--decoder``.
 
     Attributes:
-        facts: how the last film was read and encoded, as its report says.
+        facts: how the last video was read and encoded, from its report.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class OurFeatures:
         self.encoder = FrameEncoder.from_model(require_vtn(model, "this benchmark"), self.runtime)
 
     def load(self) -> str:
-        """Compiles the backbone where that makes it faster; how it computes."""
+        """Compile the backbone if that makes it faster; return how it computes."""
         pictures = self._pictures(default_batch_size(self.encoder.device))
         engines = Engines(self.encoder, self.runtime, NullProgress(), self._engines)
         choice = engines.make_best(lambda: pictures)
         return f"{self.encoder.dtype}, {choice.backend}"
 
     def extract(self, video: str) -> int:
-        """From opening the film to its features in the store and in a file; returns T."""
+        """Measure from opening the video to its features in the store and in a file; return T."""
         runtime = replace(self.runtime, use_cache=False)  # features; the engine is kept
         report = extract_to_file(
             video,
@@ -130,12 +130,15 @@ class OurFeatures:
         return int(report.run["tokens"])
 
     def ran(self) -> str:
-        """Of the last film: precision, back end and decoder."""
+        """Return the precision, backend and decoder of the last video."""
         return ", ".join(str(self.facts[name]) for name in ("dtype", "backend", "decoder"))
 
     def decode(self, video: str) -> int:
-        """The film's sampled pictures alone, scaled to the model's size; on the GPU only where
-        ``decoder`` says so. Where it names one, in as many stretches as ``extract`` may take."""
+        """Decode only the sampled frames, scaled to the model's size.
+
+        The GPU is used only if ``decoder`` names it. If a decoder is named, as many stretches
+        are decoded in parallel as in ``extract``.
+        """
         preprocess, hardware, decoders = self.encoder.preprocess, None, 1
         if self.runtime.decoder == NVDEC:
             converter = SurfaceConverter(preprocess.interpolation)
@@ -153,7 +156,7 @@ class OurFeatures:
             return sum(len(chunk.times) for chunk in source.chunks())
 
     def backbone(self, count: int) -> int:
-        """The backbone alone, on ``count`` pictures of its size."""
+        """Run only the backbone, on ``count`` frames of its size."""
         pictures = self._pictures(default_batch_size(self.encoder.device))
         engines = Engines(self.encoder, self.runtime, NullProgress(), self._engines)
         choice = engines.choose(count, lambda: pictures)
@@ -177,7 +180,7 @@ def _chunk(pictures: NDArray[np.uint8], first: int) -> FrameChunk:
 
 
 class OurClass:
-    """``vtnstream classify`` with the model kept loaded and nothing stored.
+    """``vtnstream classify`` with the model kept loaded, without stored features.
 
     Args:
         preset: of the paper, with 400 classes and random weights.
@@ -189,9 +192,9 @@ class OurClass:
         self.analyzer = Analyzer(create_model(preset, num_classes=400), runtime=runtime)
 
     def load(self) -> None:
-        """Building has loaded it."""
+        """Do nothing: the model is loaded by the constructor."""
 
     def classify(self, video: str) -> None:
-        """One pass over the preset's 250 frames, from opening the file."""
+        """Classify with one pass over the preset's 250 frames, from opening the file."""
         report = self.analyzer.classify(video, Request())
         assert len(report.classes) == 400

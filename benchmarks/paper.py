@@ -1,9 +1,9 @@
-"""One ten-second video, decoding included: VTN on all of it in one pass against the clip
-networks of the paper with thirty views, each as published (float32) and in bf16 where the
+"""One ten-second video, decoding included: VTN in one pass over all of it, against the clip
+networks of the paper with thirty views, each as published (float32) and in bf16 if the
 hardware has it.
 
-Clip networks are pytorchvideo's, with random weights. ``--views N`` runs N of the thirty and
-multiplies; the table then says so.
+Clip networks are those of pytorchvideo, with random weights. ``--views N`` runs N of the thirty
+views and multiplies; the table then says so.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ NAMES = {
 }
 VIEWS = 30
 PAPER = {"slowfast": (60, 6390, 244), "nl_i3d": (54, 2625, 150), "i3d": (28, None, 84)}
-"""Millions of parameters, GFLOPs, minutes of the validation set (Tables 3 and 4). The paper's NL
-I3D is its own and not published: this one is lighter."""
+"""Millions of parameters, GFLOPs, and minutes for the validation set (Tables 3 and 4). The
+paper's NL I3D is not published; the one used here is lighter."""
 OUR_MINUTES = 48
-"""Of ViT-B-VTN with one layer."""
+"""Minutes of ViT-B-VTN with one layer."""
 TIMES_FASTER, TIMES_FASTER_BF16, PAPERS_FACTOR = 12.0, 8.0, 5.1
 
 Found = Mapping[str, Median | Failure]
@@ -61,12 +61,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--views", type=int, default=VIEWS, help="views that are really run")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--directory", type=Path, help="where generated films are kept")
+    parser.add_argument("--directory", type=Path, help="folder of generated videos")
     return parser.parse_args(arguments)
 
 
 def contenders(options: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Name -> class and its settings, in both precisions where both are worth it."""
+    """Return the class and settings of each contender, in both precisions if both are useful."""
     fast = options.device == "cuda" or machine.has_bf16()
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     for dtype in ("float32", *(("bfloat16",) if fast else ())):
@@ -91,7 +91,8 @@ def measure(video: str, options: argparse.Namespace) -> Found:
 
 
 def seconds(outcome: Median, views: int) -> tuple[float, float]:
-    """Decoding (peers only; ours overlaps it) and all thirty views or the whole pass."""
+    """Return the seconds of decoding (peers only; vtnstream overlaps it) and of all thirty views
+    or the whole pass."""
     first = outcome.values[0]
     if first is None:
         return 0.0, outcome.wall
@@ -101,7 +102,7 @@ def seconds(outcome: Median, views: int) -> tuple[float, float]:
 
 
 def add_times(result: common.Result, found: Found, views: int) -> None:
-    """Seconds a video, and how much faster ours is."""
+    """Add seconds per video, and the speed-up of vtnstream."""
     note = "" if views == VIEWS else f"{views} of {VIEWS} views were run; their time is multiplied."
     table = result.table(
         "Seconds a video of ten seconds, from the file to its class",
@@ -126,7 +127,7 @@ def add_times(result: common.Result, found: Found, views: int) -> None:
 
 
 def add_targets(result: common.Result, times: Mapping[str, float]) -> None:
-    """Ours as it runs by default, and both in bf16, against SlowFast."""
+    """Add targets against SlowFast: vtnstream at its defaults, and both in bf16."""
     theirs, mine = NAMES["slowfast"], OURS
     fastest = times.get(f"{mine}, bfloat16", times.get(f"{mine}, float32"))
     published = times.get(f"{theirs}, float32")
@@ -148,7 +149,7 @@ def add_targets(result: common.Result, times: Mapping[str, float]) -> None:
 
 
 def add_counts(result: common.Result, options: argparse.Namespace) -> None:
-    """That the peers are the paper's models: what they hold and multiply."""
+    """Add parameters and multiply-adds of the peers, to show that they are the paper's models."""
     table = result.table(
         "The peers, counted: parameters (M) and GFLOPs of 30 views",
         *("network", "parameters", "paper", "GFLOPs", "with attention", "paper"),

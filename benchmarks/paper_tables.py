@@ -1,7 +1,7 @@
 """Parameters and GFLOPs of every variant beside the numbers of the papers.
 
-"paper's count" is products with weights alone, in the reference's arithmetic; "full count"
-adds the products of attention. Both are counted from the models, which hold no weights here.
+"paper's count" is products with weights only, in the reference's arithmetic; "full count" adds
+the products of attention. Both are counted from the models, which hold no weights here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARAMETERS = {
     "vtn-vit-b-1l": 96,
     "vtn-vit-b": 114,
 }
-"""Millions, Table 3."""
+"""Millions of parameters, Table 3."""
 
 GFLOPS = {
     "vtn-r50": (1059, 2106),
@@ -36,10 +36,10 @@ GFLOPS = {
     "vtn-vit-b-1l": (4214, 8095),
     "vtn-vit-b": (4218, 8113),
 }
-"""Full video and 30 views, Table 4."""
+"""GFLOPs of the full video and of 30 views, Table 4."""
 
 DEPTHS = {1: "vtn-vit-b-1l", 3: "vtn-vit-b", 6: "vtn-vit-b-6l", 12: "vtn-vit-b-12l"}
-"""Layers of Table 2a."""
+"""Numbers of layers in Table 2a."""
 
 UNNUMBERED = ("vtn-deit-b", "vtn-deit-bd")
 """Variants of Table 1 for which the paper gives neither number."""
@@ -50,11 +50,11 @@ VIVIT = {
     "vivit-b-16x2-fsa": (117.3, 372.3),
     "vivit-b-16x2-fdp": (88.9, 277.1),
 }
-"""Millions of parameters and GFLOPs of a clip, attention products included (the ViViT paper's
+"""Millions of parameters, and GFLOPs of a clip with the products of attention (the ViViT paper's
 comparison of its four models)."""
 
 MOST_PARAMETERS_OFF, MOST_GFLOPS_OFF = 0.5, 1.0
-"""Millions, and per cent."""
+"""Largest differences: millions of parameters, and percent of GFLOPs."""
 
 
 def main(arguments: list[str]) -> None:
@@ -75,19 +75,19 @@ def main(arguments: list[str]) -> None:
 
 
 def variant(name: str) -> VTN:
-    """A preset with the paper's 400 classes, without weights."""
+    """Build a preset with the paper's 400 classes, without weights."""
     return require_vtn(create_model(name, num_classes=NUM_CLASSES, device="meta"), "this table")
 
 
 def vivit_variant(name: str) -> ViViT:
-    """The same for a preset of the ViViT paper."""
+    """Build a preset of the ViViT paper, without weights."""
     model = create_model(name, num_classes=NUM_CLASSES, device="meta")
     assert isinstance(model, ViViT)
     return model
 
 
 def add_parameters(result: common.Result, models: dict[str, VTN]) -> float:
-    """Tables 3 and 2a; returns by how many millions the worst row is off."""
+    """Add Tables 3 and 2a; return the largest difference in millions."""
     table = result.table(
         "Parameters in millions (Table 3; depths of Table 2a)",
         *("preset", "layers", "paper", "counted", "off by"),
@@ -105,7 +105,7 @@ def add_parameters(result: common.Result, models: dict[str, VTN]) -> float:
 def add_products(
     result: common.Result, models: dict[str, VTN], title: str, frames: int, views: int, column: int
 ) -> float:
-    """One half of Table 4; returns by how many per cent the worst row is off."""
+    """Add one half of Table 4; return the largest difference in percent."""
     table = result.table(
         f"GFLOPs (1e9 multiply-adds), {title} (Table 4)",
         *("preset", "layers", "paper", "paper's count", "off by %", "full count"),
@@ -123,7 +123,7 @@ def add_products(
 
 
 def add_vivit_parameters(result: common.Result, models: dict[str, ViViT]) -> float:
-    """ViViT's four models; returns by how many millions the worst row is off."""
+    """Add ViViT's four models; return the largest difference in millions."""
     table = result.table(
         "Parameters of ViViT-B/16x2 in millions", "preset", "form", "paper", "counted", "off by"
     )
@@ -136,7 +136,8 @@ def add_vivit_parameters(result: common.Result, models: dict[str, ViViT]) -> flo
 
 
 def add_vivit_products(result: common.Result, models: dict[str, ViViT]) -> float:
-    """The same for one clip of 32 frames, by how many per cent; this paper counts in full."""
+    """Add one clip of 32 frames with full counts, as in this paper; return the largest
+    difference in percent."""
     table = result.table(
         "GFLOPs (1e9 multiply-adds) of ViViT-B/16x2, one clip of 32 frames",
         *("preset", "form", "paper", "without attention", "full count", "off by %"),

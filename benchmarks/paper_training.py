@@ -1,9 +1,9 @@
-"""Training time of the VTN against SlowFast-R101 16x8: seconds of a step (forward, backward,
-update) per clip, both in this run, times the epochs each was published with.
+"""Training time of the VTN against SlowFast-R101 16x8.
 
-The paper compares whole epochs on 8 V100, reading and decoding included (Table 3): 220 minutes
-x 196 against 107 minutes x 25. Clips here lie in memory, so decoding is not counted for either;
-weights are random, which changes no time.
+It is the time of a step (forward, backward, update) per clip, both measured in this run, times
+the epochs of the published training. The paper compares whole epochs on 8 V100, reading and
+decoding included (Table 3): 220 minutes x 196 against 107 minutes x 25. Clips are in memory
+here, so decoding is not counted for either; weights are random, which does not change the time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.children import Child, Failure, Median, interleave
 OURS, THEIRS = "VTN ViT-B, 1 layer, 16 frames", "SlowFast-R101 16x8"
 EPOCHS = {OURS: 25, THEIRS: 196}
 MINUTES = {OURS: 107, THEIRS: 220}
-"""Of one epoch on 8 V100 (paper, Table 3)."""
+"""Minutes of one epoch on 8 V100 (paper, Table 3)."""
 PAPERS_FACTOR = 16.1
 
 
@@ -55,7 +55,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def contenders(options: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Name -> class and its settings."""
+    """Return the class and settings of each contender."""
     shared = {
         "size": options.size,
         "clips": options.clips,
@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace) -> dict[str, Median | Failure]:
 
 
 def add_times(result: common.Result, found: dict[str, Median | Failure]) -> None:
-    """Seconds a clip, and the whole training as a multiple of ours."""
+    """Add seconds per clip, and the whole training as a multiple of vtnstream's."""
     table = result.table(
         "Time of training: one step per clip, times the published epochs",
         *("network", "seconds a clip", "epochs", "together", "paper: minutes an epoch", "together"),

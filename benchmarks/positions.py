@@ -1,9 +1,9 @@
-"""Kinds of position, trained on short sequences and asked about sequences ten times longer.
+"""Kinds of position, trained on short sequences and tested on sequences ten times longer.
 
-Two tasks on made-up features, each unanswerable without order. *near*: every token is labelled
-with what was shown three tokens before it (dense head). *far*: two marks stand anywhere in the
-sequence; which comes first (class head). "shuffled" asks about the training length with the
-frames in random order (paper Table 2b), where no kind should know more than chance.
+Two tasks on synthetic features, each unsolvable without order. *near*: every token is labelled
+with what was shown three tokens before it (dense head). *far*: two marks are anywhere in the
+sequence; which comes first (class head)? "shuffled" tests the training length with the frames in
+random order (paper Table 2b), where no kind should exceed chance.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ KINDS = {
     "learned, room for all": ("learned", LONGER),
     "none": ("none", 1),
 }
-"""Name -> kind of position, and how many training lengths its table has rows for."""
+"""Name -> kind of position, and the rows of its table in training lengths."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """How sequences are made, and what chance would score in per cent.
+    """How sequences are generated, and the accuracy of chance in percent.
 
-    ``make`` gives features (B, T, SIZE) and targets, (B, T) for a dense head with -100 where
-    nothing is asked, or (B,) for a class head.
+    ``make`` returns features (B, T, SIZE) and targets: (B, T) for a dense head, with -100 for
+    tokens that are not scored, or (B,) for a class head.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Task:
 
 
 def near(random: np.random.Generator, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """What was shown three tokens ago."""
+    """Generate sequences labelled with what was shown three tokens before."""
     symbols = random.integers(0, SYMBOLS, (count, length))
     targets = np.full((count, length), -100)
     targets[:, LAG:] = symbols[:, :-LAG]
@@ -59,7 +59,8 @@ def near(random: np.random.Generator, count: int, length: int) -> tuple[np.ndarr
 
 
 def far(random: np.random.Generator, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of two marks, at least a quarter of the sequence apart, comes first."""
+    """Generate sequences with two marks, at least a quarter of the length apart; which comes
+    first?"""
     symbols = np.zeros((count, length), np.int64)
     first = random.integers(0, length // 2, count)
     second = first + random.integers(length // 4, length // 2, count)
@@ -70,7 +71,7 @@ def far(random: np.random.Generator, count: int, length: int) -> tuple[np.ndarra
 
 
 def _drawn(random: np.random.Generator, symbols: np.ndarray) -> np.ndarray:
-    """Symbols as features: a fixed direction each, and noise."""
+    """Generate symbols as features: a fixed direction for each, and noise."""
     directions = np.random.default_rng(0).standard_normal((SYMBOLS, SIZE))
     noise = 0.3 * random.standard_normal((*symbols.shape, SIZE))
     return np.asarray(directions[symbols] + noise, np.float32)
@@ -109,7 +110,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def measure(
     task: Task, kind: str, seed: int, options: argparse.Namespace
 ) -> tuple[float, float, float]:
-    """Per cent right at the training length, ten times longer, and shuffled."""
+    """Return the percentage right at the training length, ten times longer, and shuffled."""
     model = train(task, kind, seed, options)
     random = np.random.default_rng([seed, 1])
     short = list(sequences(task, random, options.tests, options.length))
@@ -119,7 +120,7 @@ def measure(
 
 
 def train(task: Task, kind: str, seed: int, options: argparse.Namespace) -> VTN:
-    """A small model, in evaluation mode."""
+    """Train a small model; return it in evaluation mode."""
     torch.manual_seed(seed)
     model = build(task, kind, options.length).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
@@ -144,7 +145,7 @@ def train(task: Task, kind: str, seed: int, options: argparse.Namespace) -> VTN:
 
 
 def build(task: Task, kind: str, length: int) -> VTN:
-    """Two layers over features that are there already."""
+    """Build two layers over given features."""
     positions, room = KINDS[kind]
     labels = tuple(map(str, range(SYMBOLS))) if task.make is near else ("first", "second")
     head = HeadConfig(dense_labels=labels) if task.make is near else HeadConfig(labels=labels)
@@ -165,7 +166,7 @@ def build(task: Task, kind: str, length: int) -> VTN:
 def sequences(
     task: Task, random: np.random.Generator, count: int, length: int
 ) -> Iterator[tuple[Features, np.ndarray]]:
-    """Test sequences with their targets."""
+    """Generate test sequences with their targets."""
     for _ in range(count):
         features, targets = task.make(random, 1, length)
         indices = np.arange(length)
@@ -174,7 +175,7 @@ def sequences(
 
 
 def score(model: VTN, asked: list[tuple[Features, np.ndarray]]) -> float:
-    """Per cent right, through the inference of every command."""
+    """Return the percentage right, through the inference of every command."""
     right = count = 0
     for features, targets in asked:
         output = encode_sequence(model, features)

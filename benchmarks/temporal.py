@@ -1,10 +1,10 @@
-"""The temporal encoder on N tokens: ours against transformers' Longformer (the same weights)
-and an encoder with full attention.
+"""The temporal encoder on N tokens: vtnstream against transformers' Longformer (the same
+weights) and an encoder with full attention.
 
-First N = 1k to 1M: each contender and length in a process of its own, so that memory is that
-of the length alone; a peer stops at the first N beyond 60 s or half the memory. Then 7,200
-tokens (an hour at 2 frames/s) with narrow and wide windows, in float32 and, where the hardware
-has it, bf16. Runs of all contenders alternate. Memory is what one run adds to the loaded model.
+First N = 1k to 1M: each contender and length has a process of its own, so that memory is that of
+the length alone; a peer stops at the first N beyond 60 s or half the memory. Then 7,200 tokens
+(an hour at 2 frames/s) with narrow and wide windows, in float32 and, if the hardware has it,
+bf16. Runs of all contenders alternate. Memory is what one run adds to the loaded model.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ OURS = "vtnstream"
 PEERS = {"Longformer": "transformers Longformer", "FullAttention": "full attention"}
 PEER_SECONDS = 60.0
 WARM_UP = 512
-"""Tokens of an uncounted first run: libraries allocate and start threads once."""
+"""Tokens of a first run that is not counted: libraries allocate and start threads once."""
 
 MANY = 20_000
-"""Tokens from which on one run is enough."""
+"""Fewest tokens for which one run is enough."""
 
 FIT_FROM = 8_000
-"""Tokens from which on the exponent is fitted: below, what every call costs would flatter it."""
+"""Fewest tokens used to fit the exponent: with fewer, fixed costs of a call would lower it."""
 
 HOUR = 7_200
 TIMES_FASTER = {32: {"float32": 2.0, "bfloat16": 3.0}, 512: {"float32": 3.5, "bfloat16": 8.0}}
@@ -77,8 +77,8 @@ Contenders = Mapping[str, tuple[str, Mapping[str, Any]]]
 
 
 def measure(contenders: Contenders, count: int, runs: int) -> Found:
-    """``runs`` runs of each on ``count`` tokens, in turn, after a short one that counts for
-    nothing."""
+    """Run all contenders in turn, ``runs`` times on ``count`` tokens, after a short run that is
+    not counted."""
     common.say(f"{count:,} tokens: {', '.join(contenders)}")
     limits = Limits(PEER_SECONDS, machine.memory_bytes() / 2)
     with contextlib.ExitStack() as stack:
@@ -87,7 +87,7 @@ def measure(contenders: Contenders, count: int, runs: int) -> Found:
                 Child(
                     f"benchmarks.sequences:{kind}",
                     settings,
-                    # As our command sets it, before torch is there.
+                    # As the command does, before torch is imported.
                     extra={"GOMP_SPINCOUNT": SPIN_COUNT} if name.startswith(OURS) else None,
                     limits=None if name.startswith(OURS) else limits,
                 )
@@ -102,7 +102,7 @@ def measure(contenders: Contenders, count: int, runs: int) -> Found:
 def add_curve(
     result: common.Result, settings: Mapping[str, Any], sizes: Sequence[int], runs: int
 ) -> None:
-    """Time and memory against N, until each peer ends; the exponents of time."""
+    """Measure time and memory against N until each peer stops, and fit the exponents of time."""
     contenders = {OURS: ("Ours", settings)}
     contenders |= {name: (kind, settings) for kind, name in PEERS.items()}
     table = result.table(
@@ -136,7 +136,7 @@ def add_curve(
 
 
 def exponent(points: Sequence[tuple[int, float]]) -> tuple[int, int, float] | None:
-    """First and last N of the fit, and the slope of log time over log N."""
+    """Return the first and last N of the fit, and the slope of log time over log N."""
     used = [(n, seconds) for n, seconds in points if n >= FIT_FROM]
     if len(used) < 2:
         return None
@@ -147,7 +147,8 @@ def exponent(points: Sequence[tuple[int, float]]) -> tuple[int, int, float] | No
 
 
 def difference(found: Found, name: str) -> float | None:
-    """The largest difference of a logit to ours, for those that hold our weights."""
+    """Return the largest difference of a logit from vtnstream's, for contenders with its
+    weights."""
     ours, theirs = found.get(OURS), found[name]
     if name == PEERS["FullAttention"] or name == OURS:
         return None
@@ -160,7 +161,7 @@ def difference(found: Found, name: str) -> float | None:
 def add_hour(
     result: common.Result, settings: Mapping[str, Any], options: argparse.Namespace
 ) -> None:
-    """One length, ours and Longformer, in both precisions."""
+    """Measure one length with vtnstream and Longformer, in both precisions."""
     window, fast = settings["window"], options.device == "cuda" or machine.has_bf16()
     dtypes = ["float32", *(["bfloat16"] if fast else [])]
     contenders = {
@@ -199,7 +200,7 @@ def versus(
     bound: float,
     why: str,
 ) -> None:
-    """Ours in the first dtype against transformers' in the second."""
+    """Compare vtnstream in the first dtype with transformers in the second."""
     ours = found.get(f"{OURS}, {dtypes[0]}")
     theirs = found.get(f"{PEERS['Longformer']}, {dtypes[1]}")
     faster = None

@@ -1,12 +1,11 @@
-"""Features of one film, from opening it to the last feature on disk: ours against what users
-and experts write with OpenCV, torchcodec or PyAV and timm.
+"""Features of one video, from opening it to the last feature on disk: vtnstream against what
+users and experts write with OpenCV, torchcodec or PyAV and timm.
 
 Every contender has a process of its own, empty caches and the same random weights. Cold counts
 its imports, the model, compiling and a first pass; warm passes of all contenders alternate, and
-their median stands in the table. ``user`` is float32 and eager; ``expert`` bf16 where the hardware
-has it, channels last, compiled where that pays, reading ahead in a thread.
-
-Memory is the largest of the warm passes, with the model loaded; beside it that of the cold part.
+the table gives their median. ``user`` is float32 and eager; ``expert`` is bf16 if the hardware
+has it, channels last, compiled if that is faster, and reads ahead in a thread. Memory is the
+largest of the warm passes, with the model loaded; beside it that of the cold part.
 
 Share of the limit = (CPU seconds of decoding alone + of the backbone alone) / (wall x cores),
 each the least that any contender needed in this run.
@@ -43,21 +42,21 @@ BASELINE = ["torch", "timm"]
 """Imports above which memory is counted."""
 
 TIMES_FASTER = {"deit_tiny_patch16_224": (3.5, 1.8), "vit_base_patch16_224": (4.0, 1.1)}
-"""Than the fastest user's float32 and the fastest expert's bf16."""
+"""Targets: speed relative to the fastest user's float32, and to the fastest expert's bf16."""
 MOST_MEMORY, LEAST_SHARE = 0.5, 0.85
 
 OUR_FOLDER = "model"
 
 STAGE_FRAMES = 32
-"""Frames of the backbone alone; its seconds are scaled to the film's."""
+"""Frames for the backbone alone; its seconds are scaled to the length of the video."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """What was measured of one contender."""
+    """Measurements of one contender."""
 
     computes: str
-    """Its dtype and back end, in its own words."""
+    """Its dtype and backend, as it reports them."""
     cold: float
     warm: Median
     decode: Median | Failure
@@ -92,8 +91,8 @@ def main(arguments: list[str]) -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = common.parser("throughput", __doc__)
-    parser.add_argument("--video", type=Path, help="a film of yours [a generated one of 720p]")
-    parser.add_argument("--seconds", type=float, default=45, help="length of the generated film")
+    parser.add_argument("--video", type=Path, help="a video of yours [a generated one of 720p]")
+    parser.add_argument("--seconds", type=float, default=45, help="length of the generated video")
     parser.add_argument("--fps", default="2", help="sampled frames a second")
     parser.add_argument(
         "--backbones", default="deit_tiny_patch16_224,vit_base_patch16_224,resnet50"
@@ -104,14 +103,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=900, help="seconds of a peer's call")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--no-compile", action="store_true", help="nobody compiles anything")
-    parser.add_argument("--directory", type=Path, help="where generated films are kept")
+    parser.add_argument("--directory", type=Path, help="folder of generated videos")
     return parser.parse_args(arguments)
 
 
 def contenders(
     backbone: str, scratch: Path, options: argparse.Namespace
 ) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Name -> class and its settings."""
+    """Return the class and settings of each contender."""
     shared = {"backbone": backbone, "weights": str(scratch / "weights.pt"), "rate": options.fps}
     shared["device"] = options.device
     ours, peer = "benchmarks.ours:OurFeatures", "benchmarks.peers.features:FeaturePeer"
@@ -136,8 +135,8 @@ def contenders(
 def measure(
     backbone: str, video: str, options: argparse.Namespace, scratch: Path
 ) -> dict[str, Runs | Failure] | Failure:
-    """All passes of all contenders over one film with one backbone; a failure where there is no
-    such backbone."""
+    """Run all passes of all contenders over one video with one backbone; a failure if there is
+    no such backbone."""
     with Child("benchmarks.peers.features:RandomWeights") as child:
         made = child.call("write", backbone=backbone, path=str(scratch / "weights.pt"))
         if isinstance(made, Failure):
@@ -182,8 +181,8 @@ def measure(
 
 
 def empty_caches(scratch: Path, number: int) -> dict[str, str]:
-    """Where a contender keeps what it compiles: nobody finds what another has compiled, nor
-    what an earlier run has."""
+    """Return the environment of empty cache folders, so that no contender finds code compiled by
+    another one or by an earlier run."""
     place = scratch / f"caches-{number}"
     return {
         "VTNSTREAM_CACHE_DIR": str(place / "vtnstream"),
@@ -193,7 +192,7 @@ def empty_caches(scratch: Path, number: int) -> dict[str, str]:
 
 
 def _cold(child: Child, video: str) -> tuple[Measurement, Measurement] | Failure:
-    """Imports, model and compiling; then a first pass."""
+    """Measure imports, model and compiling; then a first pass."""
     ready = child.call("load")
     first = child.call("extract", video=video)
     if isinstance(ready, Failure):
@@ -202,7 +201,7 @@ def _cold(child: Child, video: str) -> tuple[Measurement, Measurement] | Failure
 
 
 def read_features(path: Path) -> FloatArray:
-    """(T, D) of what a contender left on disk."""
+    """Read the features (T, D) that a contender wrote."""
     if path.suffix == ".npy":
         values: FloatArray = np.load(path)
         return values
@@ -214,7 +213,7 @@ def read_features(path: Path) -> FloatArray:
 def report(
     result: common.Result, backbone: str, found: Mapping[str, Runs | Failure], baseline: int
 ) -> None:
-    """Tables and targets of one backbone."""
+    """Add the tables and targets of one backbone."""
     ran = {name: runs for name, runs in found.items() if isinstance(runs, Runs)}
     table = result.table(
         f"{backbone}: film to features on disk",
@@ -242,7 +241,8 @@ def report(
 
 
 def agreement(ours: Runs | None, theirs: Runs) -> float | None:
-    """The least cosine of any frame's two features: whether it is the same work."""
+    """Return the smallest cosine between two contenders' features of a frame, to check that they
+    do the same work."""
     if ours is None or ours.features.shape != theirs.features.shape:
         return None
     norms = np.linalg.norm(ours.features, axis=1) * np.linalg.norm(theirs.features, axis=1)
@@ -250,12 +250,12 @@ def agreement(ours: Runs | None, theirs: Runs) -> float | None:
 
 
 def stages(result: common.Result, backbone: str, ran: Mapping[str, Runs]) -> None:
-    """CPU seconds of decoding alone and of the backbone alone, for the whole film."""
+    """Add the CPU seconds of decoding alone and of the backbone alone, for the whole video."""
     table = result.table(
         f"{backbone}: stages alone, CPU seconds",
         *("contender", "decode", "backbone"),
         note=f"Backbone: {STAGE_FRAMES} frames, scaled to all. Ours decodes to the model's size, "
-        "peers to full pictures.",
+        "peers to whole frames.",
     )
     for name, runs in ran.items():
         table.add(name, *stage_seconds(runs))
@@ -296,7 +296,8 @@ def add_targets(
 
 
 def limit_share(ours: Runs, ran: Mapping[str, Runs]) -> float | None:
-    """How near ours comes to the least processor time that anyone needed, on all cores."""
+    """Return vtnstream's share of the limit: the smallest CPU time of any contender on all
+    cores, divided by its wall time."""
     seconds = [stage_seconds(runs) for runs in ran.values()]
     decode = [decode for decode, _ in seconds if decode is not None]
     backbone = [backbone for _, backbone in seconds if backbone is not None]

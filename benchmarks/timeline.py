@@ -1,9 +1,9 @@
-"""``vtnstream timeline`` of an hour-long film with a preset of the paper: the first run, which
-decodes and encodes, and the second, which finds its features stored.
+"""``vtnstream timeline`` of an hour-long video with a preset of the paper: the first run, which
+decodes and encodes, and the second, which finds stored features.
 
-Beyond imports: less what a process takes that imports the same modules and does nothing. The
-film is cheap to decode and the weights are random. ``--image-size 32`` makes the first run
-short: the second sees the same number of features all the same.
+"Beyond imports" subtracts the time of a process that only imports the same modules. The video is
+cheap to decode and the weights are random. ``--image-size 32`` makes the first run short; the
+second reads the same number of features.
 """
 
 from __future__ import annotations
@@ -84,19 +84,19 @@ def main(arguments: list[str]) -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = common.parser("timeline", __doc__)
-    parser.add_argument("--minutes", type=int, default=60, help="length of the film")
+    parser.add_argument("--minutes", type=int, default=60, help="length of the video")
     parser.add_argument("--preset", default="vtn-vit-b")
     parser.add_argument("--image-size", type=int, default=0, help="of a ViT [the preset's own]")
     parser.add_argument("--fps", default="2")
     parser.add_argument("--classes", type=int, default=400)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--runs", type=int, default=3, help="second runs")
-    parser.add_argument("--directory", type=Path, help="where generated films are kept")
+    parser.add_argument("--directory", type=Path, help="folder of generated videos")
     return parser.parse_args(arguments)
 
 
 def measure(result: common.Result, arguments: list[str], runs: int, scratch: Path) -> None:
-    """The first run; then second runs in turn with processes that only import."""
+    """Measure the first run; then second runs in turn with processes that only import."""
     common.say("first run")
     first = run([*VTNSTREAM, *arguments])
     common.say("second runs")
@@ -127,7 +127,7 @@ def measure(result: common.Result, arguments: list[str], runs: int, scratch: Pat
 
 
 def check(first: Command, second: Command) -> None:
-    """The second run read the store, and says the same.
+    """Check that the second run read the store and gives the same result.
 
     Raises:
         SystemExit: it did not.

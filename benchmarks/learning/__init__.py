@@ -1,8 +1,8 @@
-"""Proof that a VTN learns what only the whole of a video tells.
+"""Tasks that require the whole video: how well a VTN learns them.
 
-    python -m benchmarks learning phases           a cue in the first seconds changes all labels
-    python -m benchmarks learning order            which of three far-apart events came first
-    python -m benchmarks learning fight FOLDER     real clips of 2 s, five folds by scene
+    python -m benchmarks learning phases     a cue in the first seconds changes all labels
+    python -m benchmarks learning order      which of three far-apart events came first
+    python -m benchmarks learning fight FOLDER   real clips of 2 s, five folds by scene
 
 Each NAME has options of its own (--help).
 """
@@ -15,14 +15,14 @@ import sys
 from vtnstream.registry import suggestion
 
 NAMES = {"phases": "long_context", "order": "long_context", "fight": "fight"}
-"""What can be learned -> its module."""
+"""Name of a task -> its module."""
 
 
 def main(arguments: list[str]) -> None:
-    """Run the one that the first argument names.
+    """Run the task that the first argument names.
 
     Raises:
-        SystemExit: there is none of this name, or help was asked for.
+        SystemExit: there is no task of this name, or help was requested.
     """
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):

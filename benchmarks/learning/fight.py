@@ -1,15 +1,16 @@
-"""Real clips with a class each, tested fold by fold: what a sequence adds to the mean of its
-frames, what training the backbone adds to stored features, and learned attention to uniform
-(paper figure 4 and Table 2d).
+"""Real labelled clips, tested fold by fold.
+
+Compared are a sequence with the mean of its frames, a trained backbone with stored features, and
+learned with uniform attention (paper figure 4 and Table 2d).
 
     python -m benchmarks learning fight FOLDER --backbone mobilenetv2_100 \\
         --backbone-arg pad_type=same --weights W.safetensors --mean .5 --std .5
 
 FOLDER holds ``labels.csv`` (path, label, fold, scene); clips of one scene share a fold. Each
-fold is tested once a seed by a model that was trained on the others: last epoch, recipes
-fixed beforehand, nothing chosen on any fold. Intervals are 95 % over videos (bootstrap).
-*end-to-end* learns encoder and head on stored features first, then all from pixels, while
-batch norms keep the statistics of their pictures: eight clips are too few to find new ones.
+fold is tested once per seed by a model that was trained on the others: last epoch, recipes fixed
+beforehand, nothing chosen on any fold. Intervals are 95 % over videos (bootstrap). *end-to-end*
+trains encoder and head on stored features first, then everything from pixels with frozen batch
+norms: eight clips are too few to estimate new statistics.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ from vtnstream.training.probe import fit_probe
 from vtnstream.training.run import train
 
 AIM = 75.0
-"""Per cent of clips that the model trained end to end is to name."""
+"""Target accuracy in percent of the model trained end to end."""
 PROBE = "linear probe on the mean"
 
 
 class Clip(NamedTuple):
-    """What is asked about."""
+    """One labelled clip."""
 
     path: str
     label: str
@@ -61,7 +62,7 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class Contender:
-    """One recipe: ``mode`` of the training, and what differs in the temporal encoder."""
+    """One recipe: the ``mode`` of training, and differences in the temporal encoder."""
 
     mode: str = "frozen"
     temporal: dict[str, Any] = field(default_factory=dict)
@@ -121,7 +122,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def settings(options: argparse.Namespace) -> TrainConfig:
-    """What all contenders share: features of the frozen backbone are these."""
+    """Return the settings that all contenders share, such as the frozen backbone."""
     arguments = dict(pair.split("=", 1) for pair in options.backbone_arg)
     colours = {"mean": options.mean, "std": options.std}
     return TrainConfig(
@@ -139,7 +140,7 @@ def settings(options: argparse.Namespace) -> TrainConfig:
 
 
 def recipe(name: str, base: TrainConfig, options: argparse.Namespace) -> TrainConfig:
-    """The training of one contender."""
+    """Return the training configuration of one contender."""
     contender = CONTENDERS[name]
     temporal = TemporalConfig(
         **{
@@ -171,7 +172,7 @@ def measure(
     runtime: RuntimeConfig,
     options: argparse.Namespace,
 ) -> np.ndarray:
-    """(seeds, videos): 1 where a clip was named rightly while its fold was the test."""
+    """Return (seeds, videos): 1 if a clip was classified correctly when its fold was tested."""
     if name == PROBE:
         return probe_hits(videos)[None]
     clips = [Clip(str(v.video.path), label_of(v), str(v.video.fold)) for v in videos]
@@ -191,7 +192,7 @@ def _tested(
     runtime: RuntimeConfig,
     workers: int,
 ) -> Iterator[tuple[TrainConfig, str, dict[int, bool]]]:
-    """Each job with its :func:`test_fold`, in processes of their own if there are several."""
+    """Yield each job with its :func:`test_fold`, in processes of their own if there are several."""
     if workers == 1:
         for config, fold in jobs:
             yield config, fold, test_fold(config, fold, clips, runtime)
@@ -203,7 +204,8 @@ def _tested(
 
 
 def probe_hits(videos: list[VideoFeatures]) -> np.ndarray:
-    """(videos,) of logistic regression on mean features; it has no randomness."""
+    """Return the hits (videos,) of logistic regression on mean features, which has no
+    randomness."""
     means, targets, folds = pooled(videos)
     hits = np.zeros(len(videos))
     for fold in np.unique(folds):
@@ -216,16 +218,17 @@ def probe_hits(videos: list[VideoFeatures]) -> np.ndarray:
 def test_fold(
     config: TrainConfig, fold: str, clips: Sequence[Clip], runtime: RuntimeConfig
 ) -> dict[int, bool]:
-    """Train on all other folds, and ask about this one as ``vtnstream classify`` does.
+    """Train on all other folds, and classify the clips of this one as ``vtnstream classify``
+    does.
 
     Returns:
-        place of a clip of this fold -> whether it was named rightly.
+        index of a clip of this fold -> whether it was classified correctly.
     """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = DataConfig(validation=0, exclude_folds=(fold,))
         train(replace(config, output=folder, data=data), runtime=runtime)
-        if config.mode != "frozen":  # features of this backbone serve nobody else
+        if config.mode != "frozen":  # no other contender uses the features of this backbone
             runtime = replace(runtime, use_cache=False)
         analyzer = Analyzer(folder, runtime=runtime)
     return {
@@ -236,7 +239,7 @@ def test_fold(
 
 
 def report(result: common.Result, videos: list[VideoFeatures], hits: dict[str, np.ndarray]) -> None:
-    """One row a contender."""
+    """Make the table with one row per contender."""
     folds = len({item.video.fold for item in videos})
     table = result.table(
         f"Per cent of {len(videos)} clips named rightly, {folds} folds by scene",

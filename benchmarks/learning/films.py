@@ -1,12 +1,12 @@
-"""Generated films whose labels nothing but the whole of them tells, as features.
+"""Generated videos, as features, whose labels only the whole video determines.
 
-*phases* are the films of ``vtnstream demo`` (:mod:`vtnstream.synthesis.films`): a bar in the
-first seconds, then phases whose label is (picture + colour of the bar) mod 3. *order*: three
-bars, one of each colour, far apart among the same moving pictures; the class is their order.
-Colours are uniform and independent of everything else.
+*phases* are the videos of ``vtnstream demo`` (:mod:`vtnstream.synthesis.films`): a bar in the
+first seconds, then phases whose label is (image + colour of the bar) mod 3. *order*: three bars,
+one of each colour, far apart among the same moving images; the class is their order. Colours are
+uniform and independent of everything else.
 
-Films are counted in sampled frames, the only ones that are rendered, and go straight through a
-frozen random backbone: files and decoder are what the demo goes through.
+Only the sampled frames are rendered. They go directly through a frozen random backbone; files
+and decoder are tested by the demo.
 """
 
 from __future__ import annotations
@@ -36,19 +36,21 @@ from vtnstream.training.data.targets import IGNORE, Sample
 from vtnstream.types import Features, TokenTimes
 
 SIZE = 32
-"""Side of the pictures."""
+"""Height and width of the frames."""
 EVENT = 2
-"""Frames of a bar in *order*."""
+"""Length of a bar in *order* in frames."""
 ORDERS = tuple("-".join(CUES[i] for i in order) for order in permutations(range(3)))
-"""Classes of *order*: which colour came first, second, third."""
+"""Classes of *order*: the colours that came first, second and third."""
 BATCH = 30
-"""Frames a call of the backbone."""
+"""Frames per backbone call."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Film:
-    """Frames (T, SIZE, SIZE, 3) uint8 with the class of the whole or of each
-    token (T,), IGNORE where there is none."""
+    """Frames (T, SIZE, SIZE, 3) uint8 with the class of the video, or of each token (T,).
+
+    Tokens without a class have IGNORE.
+    """
 
     frames: NDArray[np.uint8]
     label: int | None = None
@@ -56,7 +58,7 @@ class Film:
 
 
 def phases(seed: tuple[int, ...], count: int) -> Film:
-    """A film of ``vtnstream demo``; its opening, where the cue is, has no label."""
+    """Generate a video of ``vtnstream demo``; its opening, which shows the cue, has no label."""
     config = FilmConfig(seconds=count, fps=1, size=SIZE)
     plan = plan_film(seed, config)
     targets = np.full(count, IGNORE, np.int64)
@@ -66,7 +68,8 @@ def phases(seed: tuple[int, ...], count: int) -> Film:
 
 
 def order(seed: tuple[int, ...], count: int) -> Film:
-    """Three bars at least a sixth of the film apart, in one of six orders."""
+    """Generate a video with three bars at least a sixth of its length apart, in one of six
+    orders."""
     config = FilmConfig(seconds=count, fps=1, size=SIZE)
     random = np.random.default_rng([*seed, 2])
     plan = replace(plan_film(seed, config), cue_start=count)  # no cue of its own
@@ -85,7 +88,7 @@ def order(seed: tuple[int, ...], count: int) -> Film:
 
 
 class Eye:
-    """The frozen random backbone, the same for every film and seed."""
+    """The frozen random backbone, the same for every video and seed."""
 
     def __init__(self) -> None:
         config = BackboneConfig("test_resnet")
@@ -100,7 +103,7 @@ class Eye:
         self, draw: Callable[[tuple[int, ...], int], Film], seed: int, part: int, count: int,
         length: int,
     ) -> list[Sample]:  # fmt: skip
-        """Films of one split as samples; splits (``part``) share no film."""
+        """Encode the videos of one split; splits (``part``) share no video."""
         found = []
         for number in range(count):
             film = draw((seed, part, number), length)
@@ -111,7 +114,7 @@ class Eye:
 
 
 def times(count: int) -> TokenTimes:
-    """Tokens of one second each."""
+    """Return the times of tokens of one second each."""
     indices = np.arange(count)
     seconds = indices.astype(np.float64)
     return TokenTimes(indices, indices, seconds, seconds + 1)

@@ -1,15 +1,15 @@
-"""Two tasks that need the whole of a film, each learned over several seeds and judged on films
-that nothing was chosen by, and on films five times longer than any that was learned from.
+"""Two tasks that need the whole video, trained with several seeds.
 
-*phases*: every second of a film of 60 s is labelled by the picture it shows and by the colour
-of a bar in the first six seconds. Per cent of frames right and segmental F1@50 behind the
-opening. *order*: which of three bars, at least 20 s apart in 120 s (a frame every two seconds),
-came first, second and third. Per cent of films right. No layer's window reaches from one of
-them to the next.
+Models are tested on unseen videos, and on videos five times longer than those of training.
+*phases*: every second of a video of 60 s is labelled by the image it shows and by the colour of
+a bar in the first six seconds. Measured are the percentage of right frames and segmental F1@50
+after the opening. *order*: which of three bars, at least 20 s apart in 120 s (a frame every two
+seconds), came first, second and third. Measured is the percentage of right videos. No layer's
+window reaches from one bar to the next.
 
-A causal encoder (config ``temporal.causal``) is what learns *order*: what [CLS] has seen at
-the moment of an event is what came before it, so no position needs to be compared with
-another, and length does not matter.
+A causal encoder (config ``temporal.causal``) learns *order*: [CLS] has seen only what came
+before an event at the time of the event, so no positions need to be compared, and the length
+does not matter.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from vtnstream.training.data.targets import Sample
 LONGER = 5
 CLIP = 16
 TRAIN, TEST, LONG = 0, 1, 2
-"""Splits; those of seeds from 100 on were for trying things out."""
+"""Splits; splits of seeds from 100 on were used for development."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is drawn, learned and must be reached.
+    """One task, its recipe and its targets.
 
     Attributes:
-        draw: a film from its seed and length.
+        draw: makes a video from its seed and length.
         head: of the models.
-        frames: length of the films that are learned from.
+        frames: length of the training videos.
         step: seconds from one frame to the next.
-        counts: films to learn from, to test on, and long ones.
+        counts: numbers of training, test and long videos.
         recipe: of every contender.
-        contenders: the first is the one that must learn it.
-        columns: what is measured on test films, then on long ones.
-        bounds: what must be reached in each column.
+        contenders: the first one must reach the targets.
+        columns: metrics on test videos, then on long ones.
+        bounds: target of each column.
     """
 
     draw: Callable[[tuple[int, ...], int], films.Film]
@@ -117,11 +117,11 @@ def main(arguments: list[str]) -> None:
             common.say(f"seed {seed}, {contender}: {np.round(found, 1).tolist()}")
         result = common.Result(f"learning_{name}", settings=_settings(task, options, seed))
         report(result, task, scores)
-        result.deliver(options)  # what one seed came to is not lost with the next
+        result.deliver(options)  # keeps the results of earlier seeds if a later one fails
 
 
 def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:
-    """The task, and its options."""
+    """Parse the task and its options."""
     name = arguments[0]
     parser = common.parser(f"learning {name}", __doc__)
     parser.add_argument("--seeds", type=int, default=3, help="runs of each contender [3]")
@@ -145,7 +145,7 @@ def _settings(task: Task, options: argparse.Namespace, last: int) -> dict[str, A
 
 
 def _films(task: Task, eye: films.Eye, seed: int) -> tuple[list[Sample], ...]:
-    """To learn from, to test on, and long ones."""
+    """Generate the training, test and long videos."""
     lengths = (task.frames, task.frames, LONGER * task.frames)
     splits = zip((TRAIN, TEST, LONG), task.counts, lengths, strict=True)
     return tuple(
@@ -160,7 +160,7 @@ def measure(
     training: Sequence[Sample],
     splits: Sequence[Sequence[Sample]],
 ) -> list[float]:
-    """Every column on every split."""
+    """Measure every column on every split."""
     contender = task.contenders[name]
     answer: Callable[[Sample], Scores]
     if contender.probe:
@@ -175,7 +175,7 @@ def measure(
 
 
 def judge(split: Sequence[Sample], answers: Sequence[Scores]) -> list[float]:
-    """Per cent of films right; or of frames that have a label, and F1@50."""
+    """Return the percentage of right videos; or that of right labelled frames, and F1@50."""
     if split[0].targets is None:
         hits = [int(a.argmax()) == film.label for a, film in zip(answers, split, strict=True)]
         return [100 * float(np.mean(hits))]
@@ -189,7 +189,7 @@ def judge(split: Sequence[Sample], answers: Sequence[Scores]) -> list[float]:
 
 
 def report(result: common.Result, task: Task, scores: dict[str, list[list[float]]]) -> None:
-    """One row a contender: the mean over seeds, and the worst seed of what must be reached."""
+    """Make one row per contender: the mean over seeds, and the worst seed of each target."""
     seconds = task.step * task.frames
     lengths = (f"{seconds} s", f"{LONGER * seconds} s")
     columns = [f"{column}, {length}" for length in lengths for column in task.columns]

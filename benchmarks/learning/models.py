@@ -1,5 +1,5 @@
-"""What is compared on generated films, learned by the training loop of ``vtnstream train`` and
-asked through the inference of every command."""
+"""Contenders on generated videos, trained by the loop of ``vtnstream train`` and run through the
+inference of every command."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to learn.
+    """One model and its training.
 
     Attributes:
-        temporal: what differs in the temporal encoder.
-        clip: tokens of the clips it is trained on and asked about; 0 is the whole film.
-        probe: logistic regression instead, on each frame or on their mean.
+        temporal: differences in the temporal encoder.
+        clip: tokens of the clips it is trained and tested on; 0 is the whole video.
+        probe: use logistic regression on each frame or on their mean instead.
     """
 
     temporal: Mapping[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long, and how large a model."""
+    """Duration of the training, and size of the model."""
 
     epochs: int
     layers: int
@@ -57,7 +57,7 @@ class Recipe:
 
 
 def without_backbone(config: ModelConfig, num_features: int) -> VTN:
-    """An untrained small model over features that are there already."""
+    """Build an untrained small model over given features."""
     backbone = torch.nn.Module()
     backbone.num_features = num_features  # type: ignore[assignment]
     model = VTN(config, backbone)
@@ -71,8 +71,11 @@ def without_backbone(config: ModelConfig, num_features: int) -> VTN:
 def learn(
     contender: Contender, recipe: Recipe, head: HeadConfig, films: Sequence[Sample], seed: int
 ) -> VTN:
-    """A model in evaluation mode. Clips are drawn anew in each pass over the films, which are
-    so many more passes that every contender sees as many tokens."""
+    """Train a model; return it in evaluation mode.
+
+    Clips are drawn anew in each pass over the videos. There are more passes for shorter clips,
+    so that every contender sees the same number of tokens.
+    """
     temporal = TemporalConfig(
         **{
             "num_layers": recipe.layers,
@@ -109,7 +112,8 @@ def learn(
 
 
 def ask(model: VTN, film: Sample, clip: int) -> Scores:
-    """Scores of each token (T, K), or of the whole (K,): the mean over all clips."""
+    """Return the scores of each token (T, K), or of the whole video (K,): the mean over all
+    clips."""
     output = [encode_sequence(model, part) for part in _parts(film, clip)]
     if model.dense_head is not None:
         tokens = [part.dense_logits for part in output if part.dense_logits is not None]
@@ -120,7 +124,7 @@ def ask(model: VTN, film: Sample, clip: int) -> Scores:
 
 
 def _parts(film: Sample, clip: int) -> list[Features]:
-    """The film, or its clips with positions from 0."""
+    """Return the whole video, or its clips with positions from 0."""
     values = load(film.features).values
     size = clip or len(values)
     cut = [values[start : start + size] for start in range(0, len(values), size)]
@@ -128,7 +132,7 @@ def _parts(film: Sample, clip: int) -> list[Features]:
 
 
 class Probe:
-    """Logistic regression on frames, or on the mean of a film's."""
+    """Logistic regression on frames, or on the mean of a video's frames."""
 
     def __init__(self, films: Sequence[Sample], num_classes: int) -> None:
         values = np.concatenate([_rows(film) for film in films])
@@ -136,13 +140,13 @@ class Probe:
         self._probe = fit_probe(values[wanted >= 0], wanted[wanted >= 0], num_classes)
 
     def ask(self, film: Sample) -> Scores:
-        """As :func:`ask`."""
+        """Return scores as :func:`ask` does."""
         logits = self._probe.logits(_rows(film))
         return logits if film.targets is not None else np.asarray(logits[0])
 
 
 def _rows(film: Sample) -> Matrix:
-    """Frames (T, D), or their mean (1, D)."""
+    """Return the frames (T, D), or their mean (1, D)."""
     if film.targets is None:
         return mean_pool(film.features)[None]
     return load(film.features).values.astype(np.float64)

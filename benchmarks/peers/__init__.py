@@ -1,1 +1,1 @@
-"""What a user would otherwise write, each library in a file of its own kind."""
+"""Code that a user would write without vtnstream, one module for each kind of library."""

@@ -1,4 +1,4 @@
-"""Clip networks as published: thirty views of a video, their softmax averaged, random weights."""
+"""Clip networks as published: thirty views of a video with averaged softmax, random weights."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MEAN, STD = 0.45, 0.225
 
 @dataclass(frozen=True)
 class Network:
-    """How a clip network sees a video.
+    """The input of a clip network.
 
     Attributes:
-        frames: of a view.
-        stride: frames of the video between two of a view.
-        size: side of the crop.
-        alpha: the fast pathway has so many times the frames of the slow one; 0: one pathway.
+        frames: frames of a view.
+        stride: distance between them in frames of the video.
+        size: height and width of the crop.
+        alpha: ratio of the frames of the fast pathway to those of the slow one; 0: one pathway.
     """
 
     frames: int
@@ -43,7 +43,7 @@ NETWORKS = {
 
 
 def build(name: str) -> nn.Module:
-    """A network of ``pytorchvideo.models`` without trained weights."""
+    """Build a network of ``pytorchvideo.models`` without trained weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own deprecations
         from pytorchvideo.models.hub.resnet import i3d_r50
@@ -61,7 +61,7 @@ def build(name: str) -> nn.Module:
 
 
 def _insert_nonlocal_blocks(network: Any) -> None:
-    """Five of them, in the second and third stage, as NL I3D has them."""
+    """Insert five non-local blocks into the second and third stage, as in NL I3D."""
     from pytorchvideo.layers.nonlocal_net import create_nonlocal
 
     stages = [block for block in network.blocks if hasattr(block, "res_blocks")]
@@ -80,7 +80,7 @@ class ClipPeer:
         network: of :data:`NETWORKS`.
         dtype: ``float32``, or ``bfloat16`` by autocast.
         device: ``cpu`` or ``cuda``.
-        views: run so many of the thirty.
+        views: number of the thirty views to run.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class ClipPeer:
         self.network = build(network).to(self.device)
 
     def load(self) -> None:
-        """One view that counts for nothing."""
+        """Run one view to warm up."""
         frames = torch.zeros(self.settings.frames, 3, self.size, self.size, dtype=torch.uint8)
         self._forward(self._crop(frames, 0))
 
     def classify(self, video: str) -> dict[str, float]:
-        """From opening the file to averaged scores: seconds of decoding and of the views that
-        were run."""
+        """Classify from opening the file to averaged scores; return the seconds of decoding and
+        of the views."""
         began = time.perf_counter()
         frames = self._decode(video)
         middle = time.perf_counter()
@@ -116,7 +116,7 @@ class ClipPeer:
         return {"decode": middle - began, "views": time.perf_counter() - middle}
 
     def _decode(self, video: str) -> Tensor:
-        """All frames (T, 3, h, w) uint8, the short side scaled to the crop's."""
+        """Decode all frames (T, 3, h, w) uint8, with the short side scaled to the crop's."""
         import av
         from torchvision.transforms import v2
 
@@ -127,14 +127,15 @@ class ClipPeer:
             return torch.stack([shrink(torch.from_numpy(a).permute(2, 0, 1)) for a in arrays])
 
     def _clip(self, frames: Tensor, number: int) -> Tensor:
-        """Clip ``number`` of ten, evenly over the video; its last frame again where it ends."""
+        """Return clip ``number`` of ten evenly spaced ones; after the end of the video its last
+        frame repeats."""
         length = self.settings.frames * self.settings.stride
         start = max(0, len(frames) - length) * number // (CLIPS - 1)
         wanted = start + torch.arange(self.settings.frames) * self.settings.stride
         return frames[wanted.clamp(max=len(frames) - 1)]
 
     def _crop(self, clip: Tensor, number: int) -> Tensor:
-        """Left, centre or right: (T, 3, h, w) uint8 to (1, 3, T, S, S)."""
+        """Crop left, centre or right: (T, 3, h, w) uint8 to (1, 3, T, S, S)."""
         height, width = clip.shape[-2:]
         left = (width - self.size) * number // (CROPS - 1)
         top = (height - self.size) * number // (CROPS - 1)
@@ -143,7 +144,7 @@ class ClipPeer:
 
     @torch.inference_mode()
     def _forward(self, view: Tensor) -> Tensor:
-        """(1, 3, T, S, S) -> (K,) probabilities."""
+        """Map (1, 3, T, S, S) to probabilities (K,)."""
         mixed = (
             torch.autocast(self.device.type, self.dtype)
             if self.dtype != torch.float32
@@ -159,7 +160,7 @@ def _pathways(view: Tensor, alpha: int) -> Any:
 
 
 class Complexity:
-    """Parameters and multiply-adds of a network, counted without computing."""
+    """Counts parameters and multiply-adds of a network without computing."""
 
     def count(self, network: str) -> dict[str, float]:
         settings = NETWORKS[network]

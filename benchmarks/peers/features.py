@@ -1,8 +1,8 @@
-"""Features of a film without vtnstream: a reader, torchvision or timm transforms, a timm model.
+"""Features of a video without vtnstream: a reader, torchvision or timm transforms, a timm model.
 
-``user``: float32, eager, picture after picture, as tutorials have it. ``expert``: bf16 where
-the hardware multiplies it, channels last, ``torch.compile`` where it pays, and a thread that
-reads and scales ahead. Both in batches, in one process.
+``user``: float32, eager, frame by frame, as in tutorials. ``expert``: bf16 if the hardware
+multiplies it, channels last, ``torch.compile`` if it is faster, and a thread that reads and
+scales ahead. Both use batches, in one process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READ_AHEAD = 2
 
 
 class RandomWeights:
-    """The same untrained weights for every contender: speed does not depend on them."""
+    """Writes the same untrained weights for every contender; speed does not depend on them."""
 
     def write(self, backbone: str, path: str) -> None:
         torch.manual_seed(0)
@@ -43,8 +43,8 @@ class FeaturePeer:
         manner: ``user`` or ``expert`` (``nvdec``: an expert whose frames stay on the GPU).
         backbone: timm name.
         weights: a state dict of it.
-        rate: frames a second.
-        output: where features go (``.npy``).
+        rate: frames per second.
+        output: feature file to write (``.npy``).
         device: ``cpu`` or ``cuda``.
         compiled: whether the expert may compile.
     """
@@ -77,8 +77,10 @@ class FeaturePeer:
 
     @torch.inference_mode()
     def load(self) -> str:
-        """Make the model ready; returns how it computes. The expert compiles where one batch
-        then takes less time."""
+        """Prepare the model; return how it computes.
+
+        The expert compiles if one batch then takes less time.
+        """
         if self.compiled:
             eager = self.model
             candidate = torch.compile(eager, dynamic=False)
@@ -88,7 +90,7 @@ class FeaturePeer:
         return ", ".join(self.facts)
 
     def _seconds(self, model: Any) -> float:
-        """Of one batch, after one that may compile."""
+        """Return the seconds of one batch, after one that may compile."""
         batch = self._random_batch()
         best = float("inf")
         for _ in range(3):
@@ -100,7 +102,7 @@ class FeaturePeer:
 
     @torch.inference_mode()
     def extract(self, video: str) -> int:
-        """From opening the film to its features (T, D) on disk; returns T."""
+        """Write the features (T, D) of a video, from opening it; return T."""
         batches = self._prepared(video)
         if self.expert:
             batches = _ahead(batches)
@@ -110,12 +112,12 @@ class FeaturePeer:
         return len(values)
 
     def decode(self, video: str) -> int:
-        """The film's sampled pictures alone."""
+        """Decode only the sampled frames."""
         return sum(len(batch) for batch in self.read(video, self.rate))
 
     @torch.inference_mode()
     def backbone(self, count: int) -> int:
-        """The model alone, on ``count`` ready inputs."""
+        """Run only the model, on ``count`` prepared inputs."""
         batch = self._random_batch()
         for first in range(0, count, BATCH):
             self._forward(batch[: min(BATCH, count - first)])
@@ -127,7 +129,7 @@ class FeaturePeer:
         return random.contiguous(memory_format=torch.channels_last) if self.expert else random
 
     def _prepared(self, video: str) -> Iterator[Tensor]:
-        """Model inputs (T, 3, H, W), batch by batch."""
+        """Yield batches of model inputs (T, 3, H, W)."""
         for pictures in self.read(video, self.rate):
             if isinstance(pictures, list):
                 batch = torch.stack([self.to_model_input(picture) for picture in pictures])
@@ -139,8 +141,10 @@ class FeaturePeer:
             yield batch
 
     def _forward(self, batch: Tensor) -> Tensor:
-        """(T, 3, H, W) -> (T, D); a compiled model always sees whole batches, or the last one
-        would compile it again."""
+        """Map (T, 3, H, W) to (T, D).
+
+        A compiled model always gets whole batches, because a smaller one would compile it again.
+        """
         missing = BATCH - len(batch)
         if missing and self.compiled:
             batch = torch.cat((batch, batch.new_zeros(missing, *batch.shape[1:])))
@@ -157,7 +161,7 @@ def _multiplies_bf16(device: str) -> bool:
 
 
 def _on_tensors(config: dict[str, Any]) -> Any:
-    """timm's evaluation transform for batches of uint8 tensors."""
+    """Return timm's evaluation transform for batches of uint8 tensors."""
     from torchvision.transforms import InterpolationMode, v2
 
     size = config["input_size"][-1]
@@ -176,7 +180,7 @@ def _on_tensors(config: dict[str, Any]) -> Any:
 
 
 def _ahead(batches: Iterator[Tensor]) -> Iterator[Tensor]:
-    """The same batches, made in another thread."""
+    """Yield the same batches, made in another thread."""
     waiting: queue.Queue[Tensor | Exception | None] = queue.Queue(READ_AHEAD)
 
     def work() -> None:

@@ -1,7 +1,7 @@
-"""Frames of a film at a given rate, as users and experts of each library read them.
+"""Frames of a video at a given rate, as users and experts of each library read them.
 
-A reader yields batches of pictures: lists of PIL images where users would have them, uint8
-tensors (T, 3, h, w) otherwise. Picture ``k`` is frame ``floor(k x film rate / rate)``.
+A reader yields batches of frames: lists of PIL images for users, uint8 tensors (T, 3, h, w)
+otherwise. Sample ``k`` is frame ``floor(k x video rate / rate)``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Pictures = Any
 
 
 def opencv_user(path: str, rate: Fraction) -> Iterator[Pictures]:
-    """``read`` frame by frame, keep each n-th as a PIL image."""
+    """Call ``read`` for every frame, and keep each n-th as a PIL image."""
     import cv2
     from PIL import Image
 
@@ -36,7 +36,8 @@ def opencv_user(path: str, rate: Fraction) -> Iterator[Pictures]:
 
 
 def opencv_expert(path: str, rate: Fraction) -> Iterator[Pictures]:
-    """``grab`` every frame, ``retrieve`` (convert and copy) only those that are kept."""
+    """Call ``grab`` for every frame, and ``retrieve`` (convert and copy) only for those that are
+    kept."""
     import cv2
 
     def frames() -> Iterator[Any]:
@@ -66,7 +67,7 @@ def pyav_user(path: str, rate: Fraction) -> Iterator[Pictures]:
 
 
 def pyav_expert(path: str, rate: Fraction) -> Iterator[Pictures]:
-    """The same with all of libav's threads, and arrays instead of images."""
+    """Decode with all of libav's threads, and use arrays instead of images."""
     import av
 
     with av.open(path) as container:
@@ -77,21 +78,21 @@ def pyav_expert(path: str, rate: Fraction) -> Iterator[Pictures]:
 
 
 def torchcodec_user(path: str, rate: Fraction) -> Iterator[Pictures]:
-    """As its documentation shows: frames by their numbers, a batch at a time."""
+    """Decode as in its documentation: frames by their numbers, a batch at a time."""
     from torchcodec.decoders import VideoDecoder
 
     yield from _torchcodec(VideoDecoder(path), rate)
 
 
 def torchcodec_expert(path: str, rate: Fraction) -> Iterator[Pictures]:
-    """All of libav's threads, and no scan of the file beforehand."""
+    """Decode with all of libav's threads, without scanning the file first."""
     from torchcodec.decoders import VideoDecoder
 
     yield from _torchcodec(VideoDecoder(path, seek_mode="approximate", num_ffmpeg_threads=0), rate)
 
 
 def torchcodec_nvdec(path: str, rate: Fraction) -> Iterator[Pictures]:
-    """Decoded on the GPU, where the pictures stay."""
+    """Decode on the GPU; the frames stay there."""
     from torchcodec.decoders import VideoDecoder
 
     yield from _torchcodec(VideoDecoder(path, seek_mode="approximate", device="cuda"), rate)
@@ -105,7 +106,7 @@ def _torchcodec(decoder: Any, rate: Fraction) -> Iterator[Pictures]:
 
 
 def _wanted(film_rate: Fraction, rate: Fraction) -> Iterator[int]:
-    """Numbers of the frames to keep, without end."""
+    """Yield the numbers of the frames to keep, without end."""
     return (math.floor(k * film_rate / rate) for k in count())
 
 
@@ -131,7 +132,7 @@ def _lists(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _tensors(arrays: Iterable[Any]) -> Iterator[Any]:
-    """(h, w, 3) arrays to batches (T, 3, h, w)."""
+    """Convert arrays (h, w, 3) to batches (T, 3, h, w)."""
     import torch
 
     for batch in _lists(arrays):
@@ -147,4 +148,4 @@ READERS = {
     ("pyav", "user"): pyav_user,
     ("pyav", "expert"): pyav_expert,
 }
-"""By library and manner."""
+"""Readers by library and manner."""

@@ -1,6 +1,8 @@
-"""Networks over stored features as their papers describe them, small: MS-TCN (Farha and Gall,
-CVPR 2019) and ASFormer (Yi et al., BMVC 2021), and a linear probe with context. Plain torch,
-nothing of vtnstream."""
+"""Small networks over stored features, as their papers describe them.
+
+MS-TCN (Farha and Gall, CVPR 2019), ASFormer (Yi et al., BMVC 2021), and a linear probe with
+context, in plain torch without vtnstream.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ Sequences = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 class DilatedResidual(nn.Module):
-    """A dilated convolution of three taps, ReLU, a pointwise one, dropout, and the input."""
+    """A residual layer: dilated convolution of three taps, ReLU, pointwise convolution, dropout."""
 
     def __init__(self, size: int, dilation: int) -> None:
         super().__init__()
@@ -32,7 +34,7 @@ class DilatedResidual(nn.Module):
 
 
 class MsTcn(nn.Module):
-    """Three stages of seven layers with 64 maps."""
+    """Three stages of seven layers with 64 channels."""
 
     def __init__(
         self, inputs: int, classes: int, stages: int = 3, layers: int = 7, size: int = 64
@@ -46,7 +48,7 @@ class MsTcn(nn.Module):
         self.stages = nn.ModuleList(stage(inputs if not n else classes) for n in range(stages))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(1, D, T) -> logits (1, K, T) of each stage."""
+        """Map (1, D, T) to the logits (1, K, T) of each stage."""
         made: list[Tensor] = []
         for stage in self.stages:
             x = stage(x if not made else made[-1].softmax(1))
@@ -55,7 +57,7 @@ class MsTcn(nn.Module):
 
 
 class _LocalAttention(nn.Module):
-    """One head whose tokens see ``reach`` to each side."""
+    """One attention head whose tokens attend to ``reach`` tokens on each side."""
 
     def __init__(self, size: int, reach: int) -> None:
         super().__init__()
@@ -93,7 +95,7 @@ class _AsBlock(nn.Module):
 
 
 class AsFormer(nn.Module):
-    """An encoder of seven blocks and one decoder that refines its answer."""
+    """An encoder of seven blocks and one decoder that refines its prediction."""
 
     def __init__(self, inputs: int, classes: int, layers: int = 7, size: int = 64) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class AsFormer(nn.Module):
         self.dropout = nn.Dropout1d(0.3)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(1, D, T) -> logits (1, K, T) of encoder and decoder."""
+        """Map (1, D, T) to the logits (1, K, T) of encoder and decoder."""
         states = self.enter[0](self.dropout(x))
         for block in self.encoder:
             states = block(states, None)
@@ -121,7 +123,8 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"MS-TCN": MsTcn, "ASForm
 def learn_network(
     name: str, train: Sequences, classes: int, seed: int, epochs: int = 40
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Train a network, one video a step; returns features (T, D) -> class numbers (T,)."""
+    """Train a network, one video per step; return a function from features (T, D) to class
+    numbers (T,)."""
     torch.manual_seed(seed)
     order = np.random.default_rng(seed)
     counts = np.bincount(np.concatenate([y[y >= 0] for _, y in train]), minlength=classes)
@@ -161,7 +164,8 @@ def learn_network(
 def learn_probe(
     train: Sequences, classes: int, context: int, penalty: float = 30.0
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Logistic regression on each token beside the means of ``context`` before and after it."""
+    """Fit logistic regression on each token with the means of ``context`` tokens before and
+    after it."""
 
     def seen(x: np.ndarray) -> Tensor:
         sums = np.concatenate((np.zeros((1, x.shape[1])), x.cumsum(0, dtype=np.float64)))

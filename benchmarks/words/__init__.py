@@ -1,14 +1,14 @@
-"""Words and examples: moments, labels and absent queries on public sets, a closed vocabulary on
-real clips, and retrieval by example.
+"""Queries by words and examples: moments, labels and absent queries on public sets, a closed
+vocabulary on real clips, and retrieval by example.
 
     python -m benchmarks words --model siglip2-base --set qvhighlights --data DIR
     python -m benchmarks words --closed truth.toml --data DIR --backbone mobilenetv2_100 ...
     python -m benchmarks words --clips labels.csv --backbone mobilenetv2_100 ...
 
-``--set`` reads QVHighlights, Charades-STA or THUMOS14 as they lie on disk (:mod:`.layouts`).
-``--closed`` takes the rows of an ImageNet classifier as the vectors of 1,000 words: the truth file
-names what clips show and which words are shown nowhere. ``--clips`` takes a CSV of path, label and
-scene, and asks with each clip for the others.
+``--set`` reads QVHighlights, Charades-STA or THUMOS14 in their published layouts
+(:mod:`.layouts`). ``--closed`` uses the rows of an ImageNet classifier as the vectors of 1,000
+words; the truth file names what clips show, and which words no clip shows. ``--clips`` takes a
+CSV of path, label and scene, and searches for the other clips with each clip.
 """
 
 from __future__ import annotations

@@ -27,12 +27,12 @@ from vtnstream.words.scoring import score_words
 from vtnstream.words.vectors import unit_blocks
 
 SECONDS, RATE = 5, 5
-"""Of each photograph in the video that is made of them."""
+"""Duration of each photograph in the video that is made of them, and its frame rate."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What clips show, by eye.
+    """The content of clips, annotated by eye.
 
     Attributes:
         present: (file, word) pairs.
@@ -52,7 +52,7 @@ class Truth:
 
 
 def closed(options: argparse.Namespace, result: common.Result) -> None:
-    """Right peaks and false answers over all clips, for several rules."""
+    """Count right peaks and false answers over all clips, for several rules."""
     truth = Truth.read(options.closed)
     names, rows = class_names(options.labels), class_vectors(options.weights)
     number = {name: place for place, name in reversed(list(enumerate(names)))}
@@ -123,7 +123,7 @@ def closed(options: argparse.Namespace, result: common.Result) -> None:
 def _videos(
     truth: Truth, folder: Path
 ) -> Iterator[dict[Path, dict[str, tuple[float, float] | None]]]:
-    """Each clip with the words it shows, and the time of a photograph's."""
+    """Return each clip with the words it shows, and the times of photographs."""
     found: dict[Path, dict[str, tuple[float, float] | None]] = {}
     for file, word in truth.present:
         found.setdefault(folder / file, {})[word] = None
@@ -152,7 +152,7 @@ def _frames(truth: Truth, folder: Path) -> Iterator[np.ndarray]:
 def _plain(
     features: FeatureSequence, texts: FloatArray, others: FloatArray, seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Highest smoothed cosine of each word, and the same minus the best of 20 others."""
+    """Return the highest smoothed cosine of each word, and the same minus the best of 20 others."""
     cosines = np.concatenate([block @ texts.T for block in unit_blocks(features)])
     best = np.concatenate([(block @ others[:20].T).max(axis=1) for block in unit_blocks(features)])
 

@@ -17,7 +17,8 @@ from vtnstream.words.vectors import LabelVectors, unit, unit_blocks
 
 
 def examples(options: argparse.Namespace, result: common.Result) -> None:
-    """Each clip asks for the others: those of its label (never of its scene), of its scene."""
+    """Search with each clip for the others: those of its label (without its scene), and of its
+    scene."""
     folder = options.clips.parent
     with options.clips.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

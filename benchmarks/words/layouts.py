@@ -1,4 +1,4 @@
-"""Moments and segments of public sets, as people have them on disk."""
+"""Read moments and segments of public sets in their published layouts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A sentence and where it is true in a video.
+    """A sentence and the spans of a video that it describes.
 
     Attributes:
         video: its file.
@@ -28,14 +28,14 @@ class Moment:
 
 
 def read_set(name: str, folder: Path) -> list[Moment]:
-    """The moments of a set whose videos are there.
+    """Read the moments of a set whose videos exist.
 
     QVHighlights: ``highlight_val_release.jsonl`` and ``videos/VID.mp4``. Charades-STA:
     ``charades_sta_test.txt`` (``VID start end##sentence``) and ``videos/VID.mp4``. THUMOS14:
     ``thumos14.json`` in ActivityNet's form (``database``) and ``videos/VID.mp4``.
 
     Raises:
-        AnnotationError: no annotations, or none of their videos.
+        AnnotationError: there are no annotations, or none of their videos.
     """
     readers = {"qvhighlights": _qvhighlights, "charades-sta": _charades, "thumos14": _thumos}
     videos = {

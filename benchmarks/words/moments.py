@@ -1,4 +1,4 @@
-"""Moments of public sets in words: retrieval, localisation, and absent queries."""
+"""Moments of public sets by words: retrieval, localisation, and absent queries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vtnstream.types import Segment
 from vtnstream.words.queries import Label
 
 ABSENT = 5
-"""Queries of other videos that are asked of each."""
+"""Queries of other videos that are tested on each video."""
 
 _THUMOS = (0.3, 0.4, 0.5, 0.6, 0.7)
 

@@ -1,4 +1,4 @@
-"""The options of ``python -m benchmarks words``, and which part they ask for."""
+"""The options of ``python -m benchmarks words``, and the part they select."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SETS = ("qvhighlights", "charades-sta", "thumos14")
 
 
 def main(arguments: list[str]) -> None:
-    """Run what the options ask for.
+    """Run the part that the options select.
 
     Raises:
-        SystemExit: nothing is asked for, or it cannot run.
+        SystemExit: they select none, or it cannot run.
     """
     parser = common.parser("words", __import__("benchmarks.words").words.__doc__)
     add_options(parser)

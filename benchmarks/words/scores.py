@@ -1,4 +1,4 @@
-"""Figures of moment retrieval and of presence."""
+"""Metrics of moment retrieval and of presence."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 def tiou(a: Span, b: Span) -> float:
-    """Intersection over union of two spans."""
+    """Return the intersection over union of two spans."""
     both = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
     either = (a[1] - a[0]) + (b[1] - b[0]) - both
     return both / either if either > 0 else 0.0
 
 
 def recall_at_one(found: Sequence[Span], truth: Sequence[Span], threshold: float = 0.5) -> bool:
-    """Whether the best span meets one of the true ones."""
+    """Return whether the best span matches one of the true ones."""
     return bool(found) and max(tiou(found[0], span) for span in truth) >= threshold
 
 
 def average_precision(found: Sequence[Span], truth: Sequence[Span], threshold: float) -> float:
-    """Of one query: spans in their order, each true span found once."""
+    """Return the average precision of one query: spans in their order, each true span matched
+    once."""
     left, hits, total = list(truth), 0, 0.0
     for rank, span in enumerate(found, 1):
         overlaps = [tiou(span, one) for one in left]
@@ -38,12 +39,13 @@ def average_precision(found: Sequence[Span], truth: Sequence[Span], threshold: f
 
 
 def mean_average_precision(found: Sequence[Span], truth: Sequence[Span]) -> float:
-    """Mean over tIoU .5 to .95, as QVHighlights counts."""
+    """Return the mean over tIoU .5 to .95, as in QVHighlights."""
     return float(np.mean([average_precision(found, truth, t) for t in THRESHOLDS]))
 
 
 def retrieval_precision(similarities: FloatArray, related: np.ndarray) -> float:
-    """Average precision of one ranking: ``related`` (n,) bool in the order of the scores."""
+    """Return the average precision of one ranking: ``related`` (n,) bool in the order of the
+    scores."""
     ranked = related[np.argsort(-similarities, kind="stable")]
     if not ranked.any():
         return float("nan")
@@ -53,7 +55,7 @@ def retrieval_precision(similarities: FloatArray, related: np.ndarray) -> float:
 
 @dataclass(slots=True)
 class Presence:
-    """Queries that are shown and queries that are not, and how many were answered."""
+    """Counts of queries that are shown and that are not, and of those that were answered."""
 
     present: int = 0
     found: int = 0
@@ -72,5 +74,5 @@ class Presence:
 
     @property
     def false_answers_an_hour(self) -> float | None:
-        """Absent queries that were answered, for each hour of video and query."""
+        """Absent queries that were answered, per hour of video and query."""
         return self.answered / self.absent_hours if self.absent_hours else None

@@ -1,4 +1,4 @@
-"""The spaces that the benchmark searches: an image-text model, or a backbone from a file."""
+"""The vector space that the benchmark searches: an image-text model, or a backbone from a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vtnstream.words.vectors import unit
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options that name a space."""
+    """Add the options that select a space."""
     parser.add_argument("--model", help="image-text model: published name, folder or Hub name")
     parser.add_argument("--backbone", help="timm name, with --weights")
     parser.add_argument("--backbone-arg", action="append", default=[], metavar="KEY=VALUE")
@@ -36,17 +36,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def runtime_of(options: argparse.Namespace) -> RuntimeConfig:
-    """Device and cache of the runs."""
+    """Return the device and cache of the runs."""
     return RuntimeConfig(
         cache_dir=options.cache_dir, threads=options.threads, dtype="float32", backend="eager"
     )
 
 
 def space_of(options: argparse.Namespace) -> SearchSpace:
-    """The space that the options name.
+    """Build the space that the options select.
 
     Raises:
-        UsageError: they name none.
+        UsageError: they select none.
     """
     runtime = runtime_of(options)
     sampling = SamplingConfig(kind="rate", fps=options.fps)
@@ -78,15 +78,19 @@ def space_of(options: argparse.Namespace) -> SearchSpace:
 
 
 def class_vectors(weights: Path) -> FloatArray:
-    """(K, D) unit rows of a classifier: vectors of its classes in the space of its features."""
+    """Return the rows (K, D) of a classifier, scaled to length 1: vectors of its classes in the
+    space of its features."""
     state = read_tensors(weights)
     name = next(name for name in state if name.endswith("classifier.weight"))
     return unit(np.asarray(state[name].float().numpy(), np.float32))
 
 
 def class_names(path: Path) -> list[str]:
-    """Names of an ImageNet network's classes: one a line, with or without numbers and a
-    ``background`` first; of several synonyms the first."""
+    """Read the names of an ImageNet network's classes.
+
+    The file has one name per line, with or without numbers and a ``background`` first; of
+    several synonyms the first is used.
+    """
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     names = [line.split(None, 1)[1] if line.split(None, 1)[0].isdigit() else line for line in lines]
     names = names[1:] if names[0] == "background" else names
