@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
+
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import default_cache_dir
@@ -23,6 +25,7 @@ from vtnstream.inference.report import config_sha256, report_of
 from vtnstream.inference.request import Request
 from vtnstream.inference.source import Source, open_source
 from vtnstream.localization.edit_style import SHOTS_TRACK
+from vtnstream.localization.informative import Candidate, candidate_spans
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.io.checkpoint import load_model, weights_sha256
 from vtnstream.models.long_sequence.streaming import SequenceOutput
@@ -31,11 +34,14 @@ from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.scoring.analyze import Analysis, analyze, attention_map
+from vtnstream.scoring.analyze import Analysis, analyze, attention_map, token_scores
 from vtnstream.scoring.clips import clip_layout
 from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
 from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, FeatureSequence, Report
+
+_BLOCK = 4096
+"""Tokens read at once."""
 
 
 class Analyzer:
@@ -146,6 +152,38 @@ class Analyzer:
             report = report_of(path, source, self._about, self.encoder, sampling, options, chosen)
             settings = {**report.settings, "summary": to_dict(config)}
             return dataclasses.replace(report, settings=settings)
+
+    def spans_to_label(
+        self,
+        path: str | Path,
+        request: Request,
+        length: float,
+        *,
+        progress: Progress | None = None,
+    ) -> list[Candidate]:
+        """Return the spans of one video that could be labelled, for
+        :func:`~vtnstream.localization.informative.choose_spans`.
+
+        Args:
+            path: of the video.
+            request: its part.
+            length: seconds of a span.
+            progress: told of the features.
+
+        Raises:
+            UsageError: the model finds cuts, which are no labels of spans.
+        """
+        head = self.model.config.head
+        if head.events is not None or knows_styles(self.model):
+            raise UsageError(
+                f"model {self.model.config.name} finds cuts and transitions, for which no span is "
+                "labelled: name a model of your own labels with --model"
+            )
+        plan = LocalizationPlan.of(self.model, TimelineConfig())
+        with self._open(path, request, progress) as source:
+            timeline = token_scores(self._temporal, source.features, plan)[0]
+            values = np.concatenate(list(source.features.blocks(_BLOCK)))
+            return candidate_spans(Path(path), timeline, values, length)
 
     def follow(
         self,

@@ -119,11 +119,43 @@ def analyze(
         return replace(edited, attention=attention, facts={**read.facts, **edited.facts})
     if options is None:
         return Analysis(classes, None, (), (), attention=attention, facts=read.facts)
-    timelines = []
+    timelines = _timelines(model, features, plan, read)
+    measured = plan.dense and head.events is not None
+    changes = frame_changes(model.config, features) if measured else None
+    analysis = _localize(classes, timelines, options, head.events, changes)
+    return replace(analysis, attention=attention, facts=read.facts, warnings=plan.warnings)
+
+
+def token_scores(
+    model: VideoModel, features: FeatureSequence, plan: LocalizationPlan
+) -> list[ScoreTimeline]:
+    """Scores of each token, of the dense head or of sliding windows or of both.
+
+    Args:
+        model: in evaluation mode.
+        features: T tokens of D features from the model's own backbone.
+        plan: how to localise, with options, resolved for this model.
+
+    Raises:
+        FeatureError: the features are not the model's, or lead to scores that are not finite.
+    """
+    _check_features(model, features)
+    if isinstance(model, ViViT):
+        read = _read_clips(model, features, plan, None, False)
+    else:
+        read = _read_sequence(model, features, plan, None, None)
+    _check_finite(model, read.output)
+    return _timelines(model, features, plan, read)
+
+
+def _timelines(
+    model: VideoModel, features: FeatureSequence, plan: LocalizationPlan, read: _Reading
+) -> list[ScoreTimeline]:
+    head, timelines = model.config.head, []
     if plan.dense:
-        if output.dense_logits is None:
+        if read.output.dense_logits is None:
             raise AssertionError("a model with dense labels gave no dense logits")
-        scores = probabilities(output.dense_logits, head.multi_label)
+        scores = probabilities(read.output.dense_logits, head.multi_label)
         timelines.append(
             ScoreTimeline(scores, features.times, head.dense_labels, head.multi_label, "dense")
         )
@@ -131,10 +163,7 @@ def analyze(
         timelines.append(
             ScoreTimeline(read.sliding, features.times, head.labels, head.multi_label, "sliding")
         )
-    measured = plan.dense and head.events is not None
-    changes = frame_changes(model.config, features) if measured else None
-    analysis = _localize(classes, timelines, options, head.events, changes)
-    return replace(analysis, attention=attention, facts=read.facts, warnings=plan.warnings)
+    return timelines
 
 
 @dataclass(frozen=True, slots=True, eq=False)

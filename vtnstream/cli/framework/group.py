@@ -23,6 +23,7 @@ COMMANDS = {
     "export": ("vtnstream.cli.commands.export:export", "Write stored results in other formats."),
     "batch": ("vtnstream.cli.commands.batch:batch", "Process thousands of videos."),
     "train": ("vtnstream.cli.commands.train:train", "Train a model on your own labels."),
+    "suggest": ("vtnstream.cli.commands.suggest:suggest", "Suggest spans to label next."),
     "evaluate": ("vtnstream.cli.commands.evaluate:evaluate", "Evaluate a model on annotations."),
     "demo": ("vtnstream.cli.commands.demo:demo", "Train and try a small model in two minutes."),
     "plan": ("vtnstream.cli.commands.plan:plan", "Estimate the cost of a run."),

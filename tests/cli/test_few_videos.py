@@ -1,7 +1,8 @@
-"""Learning curves of a model's recipe."""
+"""Learning curves, and suggestions of spans to label."""
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from tests.training.test_run import write_film
 from tests.training.test_search import config
 from vtnstream.config import RuntimeConfig
+from vtnstream.config.shipped import bundled_model
 from vtnstream.datasets.annotations import read_annotations
 from vtnstream.errors import ModelError, TrainingError
 from vtnstream.metrics.classification import MeanInterval
@@ -100,3 +102,39 @@ def test_a_model_of_unknown_training_is_refused(trained: Path, tmp_path: Path) -
 def test_the_verdict_follows_the_interval(gain: MeanInterval, says: str) -> None:
     point = CurvePoint(4, gain, gain)
     assert says in LearningCurve("tcn", 6, 5, (point,), gain).verdict
+
+
+def test_suggested_spans_are_written_and_can_be_learned(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    videos = [trained / f"f{number}.mp4" for number in range(3)]
+    asked = ("suggest", *videos, "--model", trained / "model", "--length", "2", "--count", "4")
+    store = ("--cache-dir", trained / "store")
+    files = ("-o", trained / "todo.csv", "--page", tmp_path / "todo.html")
+    outcome = run(*asked, *store, *files)
+    assert outcome.code == 0, outcome.err
+    assert "--unlabelled ignore" in outcome.err
+    with (trained / "todo.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert {row["label"] for row in rows} == {""}
+    assert all(float(row["end"]) - float(row["start"]) == 2 for row in rows)
+    page = (tmp_path / "todo.html").read_text()
+    assert page.count("data:image/jpeg") == 4 and "f0.mp4" in page
+    # The completed table is an annotation file.
+    lines = (trained / "todo.csv").read_text().splitlines()
+    filled = [lines[0], *(line.replace(",,", ",blue,", 1) for line in lines[1:])]
+    (trained / "todo.csv").write_text("\n".join(filled))
+    found = read_annotations(trained / "todo.csv")
+    assert found.labels == ("blue",)
+    # What is labelled is not suggested again.
+    outcome = run(*asked, *store, "--labelled", trained / "todo.csv", "--json")
+    again = {(row["path"], row["start"]) for row in json.loads(outcome.out)["spans"]}
+    assert not again & {(str(trained / row["path"]), float(row["start"])) for row in rows}
+    assert run(*asked, *store, "--labelled", trained / "labels.csv").code == 2
+
+
+def test_suggest_needs_a_model_of_labels(run: Run, trained: Path) -> None:
+    assert "no model" in run("suggest", trained / "f0.mp4").err
+    outcome = run("suggest", trained / "f0.mp4", "--model", bundled_model())
+    assert outcome.code and "finds cuts and transitions" in outcome.err
