@@ -61,6 +61,8 @@ class TemporalConfig:
         input_dropout: fraction of the inputs that training sets to zero, the same ones in all of a
             sequence.
         num_stages: stages of a ``tcn``; later stages refine the prediction of the first (MS-TCN).
+        local_attention: whether each layer of the first stage of a ``tcn`` also attends, with
+            ``num_heads`` heads, to the tokens within twice its dilation (ASFormer).
         members: number of ``tcn`` networks whose probabilities are averaged.
         kind: ``longformer`` (sliding windows and global tokens), ``full`` (full attention, whose
             time grows with the square of the length), ``tcn`` (dilated convolutions: local, linear
@@ -93,6 +95,7 @@ class TemporalConfig:
     context: int = 4
     input_dropout: float = 0.0
     num_stages: int = 1
+    local_attention: bool = False
     members: int = 1
     kind: str = "longformer"
     dilation: tuple[tuple[int, ...], ...] = ((1,),)
@@ -165,8 +168,11 @@ class TemporalConfig:
             raise ConfigError("temporal.dilation needs the kind longformer")
         if self.kind == "tcn":
             self._check_tcn()
-        elif self.num_stages > 1 or self.members > 1:
-            raise ConfigError("temporal.num_stages and temporal.members need the kind tcn")
+        elif self.num_stages > 1 or self.members > 1 or self.local_attention:
+            raise ConfigError(
+                "temporal.num_stages, temporal.members and temporal.local_attention need the kind "
+                "tcn"
+            )
 
     def _check_tcn(self) -> None:
         """Reject settings that have no effect on a convolutional network."""
@@ -187,6 +193,8 @@ class TemporalConfig:
             )
         if self.num_stages > 1 and not self.num_layers:
             raise ConfigError("temporal.num_stages: a linear model (num_layers 0) has one stage")
+        if self.local_attention and not (self.num_layers and self.hidden_size):
+            raise ConfigError("temporal.local_attention needs num_layers and hidden_size")
 
     def _check_transformers(self) -> None:
         """Reject settings that a ``transformers`` class would ignore."""
@@ -249,6 +257,8 @@ class TemporalConfig:
         parts = ["tcn" if self.num_layers else "linear"]
         if self.num_layers:
             parts += [f"{self.num_stages} stages", f"{self.num_layers} layers"]
+        if self.local_attention:
+            parts.append("local attention")
         if self.members > 1:
             parts.append(f"{self.members} members")
         if self.causal:

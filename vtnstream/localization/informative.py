@@ -114,9 +114,11 @@ def uncertainty(scores: FloatArray, multi_label: bool) -> FloatArray:
     if multi_label:
         rest = np.clip(1 - odds, 1e-9, 1.0)
         each = -(odds * np.log(odds) + rest * np.log(rest)) / math.log(2)
-        return each.mean(1).astype(np.float32)
-    entropy = -(odds * np.log(odds)).sum(1) / math.log(max(scores.shape[1], 2))
-    return entropy.astype(np.float32)
+        entropy = each.mean(1)
+    else:
+        entropy = -(odds * np.log(odds)).sum(1) / math.log(max(scores.shape[1], 2))
+    made: FloatArray = entropy.astype(np.float32)
+    return made
 
 
 def choose_spans(candidates: Sequence[Candidate], count: int) -> list[Suggestion]:

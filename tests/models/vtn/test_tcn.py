@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from vtnstream.errors import ConfigError, UsageError
 from vtnstream.models.create import create_model
 from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.models.io.export import export_model
+from vtnstream.models.layers.dilated import banded_attention
 from vtnstream.models.long_sequence import convolution
 from vtnstream.models.long_sequence.online import OnlineModel
 from vtnstream.models.long_sequence.streaming import encode_sequence
@@ -64,10 +66,22 @@ def plain(tcn: VTN, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
     return output.logits[0], output.dense_logits[0]
 
 
+def attending(seed: int = 0, **temporal: object) -> VTN:
+    """A model with local attention that does something, unlike that of a new one."""
+    made = model(seed, num_heads=2, local_attention=True, **temporal)
+    for name, parameter in made.temporal_encoder.named_parameters():
+        if ".attention.output." in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    return made
+
+
+@pytest.mark.parametrize("make", [model, attending])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 40, 131])
-def test_blocks_equal_the_whole(length: int, causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    tcn = model(causal=causal)
+def test_blocks_equal_the_whole(
+    length: int, causal: bool, make: Callable[..., VTN], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tcn = make(causal=causal)
     features = sequence(length, missing=(5, 6))
     logits, dense = plain(tcn, features)
     monkeypatch.setattr(convolution, "BLOCK", 1)
@@ -78,8 +92,9 @@ def test_blocks_equal_the_whole(length: int, causal: bool, monkeypatch: pytest.M
         np.testing.assert_allclose(made.dense_logits, dense, atol=1e-5)
 
 
-def test_padding_changes_nothing() -> None:
-    tcn = model()
+@pytest.mark.parametrize("make", [model, attending])
+def test_padding_changes_nothing(make: Callable[..., VTN]) -> None:
+    tcn = make()
     features = torch.randn(2, 30, WIDTH)
     mask = torch.ones(2, 30, dtype=torch.bool)
     mask[1, 11:] = False
@@ -92,8 +107,9 @@ def test_padding_changes_nothing() -> None:
     torch.testing.assert_close(both.logits[1], alone.logits[0])
 
 
-def test_causal_mode_ignores_later_tokens() -> None:
-    tcn = model(causal=True)
+@pytest.mark.parametrize("make", [model, attending])
+def test_causal_mode_ignores_later_tokens(make: Callable[..., VTN]) -> None:
+    tcn = make(causal=True)
     features = sequence(50)
     before = plain(tcn, features)[1][:30]
     features.values[30:] += 5.0
@@ -105,9 +121,10 @@ def test_causal_mode_ignores_later_tokens() -> None:
     assert not torch.allclose(plain(seeing, features)[1][:30], before)
 
 
+@pytest.mark.parametrize("make", [model, attending])
 @pytest.mark.parametrize("parts", [(1,) * 40, (7, 1, 20, 12)])
-def test_a_stream_equals_the_whole(parts: tuple[int, ...]) -> None:
-    tcn = model(causal=True, norm="running_mean")
+def test_a_stream_equals_the_whole(parts: tuple[int, ...], make: Callable[..., VTN]) -> None:
+    tcn = make(causal=True, norm="running_mean")
     features = sequence(40)
     logits, dense = plain(tcn, features)
     online = OnlineModel(tcn)
@@ -132,11 +149,12 @@ def test_a_stream_equals_the_whole(parts: tuple[int, ...]) -> None:
     torch.testing.assert_close(middle[-1], plain(tcn, until)[0], atol=1e-5, rtol=1e-5)
 
 
-def test_members_average_their_probabilities() -> None:
-    alone = [model(seed) for seed in (1, 2)]
+@pytest.mark.parametrize("make", [model, attending])
+def test_members_average_their_probabilities(make: Callable[..., VTN]) -> None:
+    alone = [make(seed) for seed in (1, 2)]
     for one in alone[1:]:  # the class head reads all members: not compared here
         one.feature_norm.load_state_dict(alone[0].feature_norm.state_dict())
-    team = model(members=2)
+    team = make(members=2)
     state = team.state_dict()
     for name in state:
         parts = [one.state_dict()[name] for one in alone]
@@ -163,9 +181,37 @@ def test_a_linear_model_is_linear_in_its_context() -> None:
         np.testing.assert_allclose(dense[token], weight[0] @ inputs + bias[0], atol=1e-5)
 
 
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 3), (8, 0), (100, 100)])
+@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 150])
+def test_banded_attention_equals_a_full_matrix(length: int, before: int, after: int) -> None:
+    torch.manual_seed(length)
+    query, key, value = torch.randn(3, 2, length, 2, 4).unbind(0)
+    valid = torch.rand(2, length) > 0.3
+    place = torch.arange(length)
+    ahead = place[None] - place[:, None]
+    near = (ahead >= -before) & (ahead <= after)
+    visible = near & (valid[:, None] | (ahead == 0))
+    scores = torch.einsum("bthe,bshe->bhts", query, key) / 2
+    weights = scores.masked_fill(~visible[:, None], -torch.inf).softmax(-1)
+    expected = torch.einsum("bhts,bshe->bthe", weights, value)
+    got = banded_attention(query, key, value, before, after, valid)
+    torch.testing.assert_close(got, expected)
+
+
+def test_new_attention_is_the_identity() -> None:
+    plain_model, new = model(), model(num_heads=2, local_attention=True)
+    new.load_state_dict({**new.state_dict(), **plain_model.state_dict()})
+    features = sequence(40)
+    torch.testing.assert_close(plain(new, features)[1], plain(plain_model, features)[1])
+    new.temporal_encoder.reset_parameters()
+    for name, parameter in new.temporal_encoder.named_parameters():
+        assert bool(parameter.any()) != (".attention.output." in name)
+
+
 @pytest.mark.slow
-def test_it_is_exported(tmp_path: Path) -> None:
-    programs = export_model(model(), tmp_path / "exported", format="pt2")
+@pytest.mark.parametrize("make", [model, attending])
+def test_it_is_exported(tmp_path: Path, make: Callable[..., VTN]) -> None:
+    programs = export_model(make(), tmp_path / "exported", format="pt2")
     assert max(program.difference for program in programs) < 1e-4
 
 
@@ -200,8 +246,12 @@ def test_temperature_divides_logits() -> None:
 def test_unsupported_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="positions has no effect on the kind tcn"):
         TemporalConfig(kind="tcn", positions="rotary")
-    with pytest.raises(ConfigError, match=r"num_stages and temporal\.members need"):
+    with pytest.raises(ConfigError, match=r"temporal\.num_stages, temporal\.members and"):
         TemporalConfig(num_stages=2)
+    with pytest.raises(ConfigError, match="need the kind tcn"):
+        TemporalConfig(local_attention=True)
+    with pytest.raises(ConfigError, match="needs num_layers and hidden_size"):
+        TemporalConfig(kind="tcn", positions="none", local_attention=True)
     with pytest.raises(ConfigError, match="compares a token with later ones"):
         model(causal=True, token_inputs="feature+context")
     with pytest.raises(UsageError, match="does not return attention weights"):

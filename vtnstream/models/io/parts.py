@@ -107,7 +107,10 @@ class _PaddedTemporal(nn.Module):
     def __init__(self, model: VTN) -> None:
         super().__init__()
         self.model = model
-        windows = model.config.temporal.attention_windows
+        temporal = model.config.temporal
+        windows = temporal.attention_windows
+        if temporal.local_attention:
+            windows = (*windows, 2 * 2**temporal.num_layers)
         self.block = max(BLOCK, *map(block_size, windows))
         self.more = self.block * (1 + -(-max(windows) // self.block))
 

@@ -1,5 +1,6 @@
 """The temporal encoder for few training videos: dilated convolutions refined in stages (MS-TCN,
-Farha and Gall, CVPR 2019).
+Farha and Gall, CVPR 2019), with attention to the tokens around in each layer of the first stage if
+``local_attention`` is set (as in ASFormer, Yi et al., BMVC 2021).
 
 It is local, linear in the length and much smaller than attention layers. Without layers it is a
 linear model of the token inputs.
@@ -13,7 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from vtnstream.config import TemporalConfig
-from vtnstream.models.layers.dilated import MemberLinear, by_member, dilated_layers, reach
+from vtnstream.models.layers.dilated import (
+    LocalAttention,
+    MemberLinear,
+    by_member,
+    dilated_layers,
+    reach,
+)
 
 
 def _mask_of(padding_mask: Tensor | None, like: Tensor) -> Tensor | None:
@@ -42,6 +49,7 @@ class TcnEncoder(nn.Module):
             config.num_layers,
             config.dropout,
             config.causal,
+            config.num_heads if config.local_attention else 0,
         )
 
     @property
@@ -59,6 +67,9 @@ class TcnEncoder(nn.Module):
         for module in self.modules():
             if isinstance(module, MemberLinear):
                 module.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, LocalAttention):
+                module.reset_output()
 
     def states(self, tokens: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Map (B, T, H) to (B, T, H), 0 for padding (where ``padding_mask`` is False)."""
@@ -164,5 +175,7 @@ class TcnHead(nn.Module):
 def tcn_reach(config: TemporalConfig) -> tuple[int, int]:
     """Return the number of embedded tokens on each side that a token's result depends on, head
     included."""
-    before, after = reach(config.num_layers, config.causal)
-    return before * config.num_stages, after * config.num_stages
+    first = reach(config.num_layers, config.causal, config.local_attention)
+    later = reach(config.num_layers, config.causal)
+    before, after = (a + b * (config.num_stages - 1) for a, b in zip(first, later, strict=True))
+    return before, after

@@ -27,12 +27,12 @@ def report_page(report: Report, place: Place) -> str:
         **contents(report, place),
         style=Markup(style),
         script=Markup(script),
-        policy=_content_policy(style, script),
+        policy=content_policy(style, script),
     )
     return f"{page.rstrip()}\n"
 
 
-def _content_policy(style: str, script: str) -> str:
+def content_policy(style: str, script: str) -> str:
     """Return the Content-Security-Policy of a page with this style and script.
 
     A page opened from a disk has no origin of its own, so the video next to it is ``file:``.

@@ -78,7 +78,11 @@ def _tcn_few(config: TrainConfig, num_videos: int, rate: float) -> TrainConfig:
         num_videos, schedule="cosine", warmup=0.1, learning_rate=2e-3, average=0.98
     )
     temporal = _tcn(
-        token_inputs="feature+difference", input_dropout=0.3, causal=config.temporal.causal
+        token_inputs="feature+difference",
+        input_dropout=0.3,
+        local_attention=True,
+        num_heads=4,
+        causal=config.temporal.causal,
     )
     return dataclasses.replace(config, temporal=temporal, optim=optim)
 
@@ -122,9 +126,7 @@ def _attention(config: TrainConfig, num_videos: int, rate: float) -> TrainConfig
 
 
 RECIPES = (
-    Recipe(
-        "tcn", "convolutions in stages, differences, averaged weights", _tcn_few, tasks=("dense",)
-    ),
+    Recipe("tcn", "convolutions and attention, differences, averages", _tcn_few, tasks=("dense",)),
     Recipe("tcn", "convolutions and differences", _class_tcn, tasks=("classification",)),
     Recipe("ms-tcn", "MS-TCN: 3 stages of 7 dilated layers", _ms_tcn, tasks=("dense",)),
     Recipe("probe", "linear, with 2 s of context", _probe, is_linear=True, tasks=("dense",)),
