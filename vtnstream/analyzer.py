@@ -10,31 +10,37 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import default_cache_dir
-from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
+from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, filled, joined, pieces_of
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
+from vtnstream.encoding.engines.choose import candidates
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.errors import UsageError
 from vtnstream.inference.follow import Follower, follow
-from vtnstream.inference.report import config_sha256, report_of
+from vtnstream.inference.model_facts import FactsFile, ModelFacts, about_model
+from vtnstream.inference.opened import Source
+from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request
-from vtnstream.inference.source import Source, open_source
+from vtnstream.inference.source import open_source
+from vtnstream.inference.stored_answers import keep_reading, may_be_stored
 from vtnstream.localization.edit_style import SHOTS_TRACK
 from vtnstream.localization.informative import Candidate, candidate_spans
 from vtnstream.models.architectures import VideoModel, require_vtn
 from vtnstream.models.io.checkpoint import load_model, weights_sha256
-from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.precision import TORCH_DTYPES
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.scoring.analyze import Analysis, analyze, attention_map, token_scores
+from vtnstream.scoring.analysis import Analysis, Reading, analysis_of
+from vtnstream.scoring.analyze import analyze, attention_map, read, token_scores
 from vtnstream.scoring.clips import clip_layout
 from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
 from vtnstream.transport.feed import Feed
@@ -62,6 +68,8 @@ class Analyzer:
     ) -> None:
         self.runtime = runtime or RuntimeConfig()
         source = os.fspath(model) if isinstance(model, (str, Path)) else None
+        named = model is None or source is not None
+        facts_file = FactsFile.of(source, self.runtime) if named else None
         if model is None:
             model, source = bundled_model(), BUNDLED_MODEL
         loaded = load_model(model) if isinstance(model, (str, Path)) else model
@@ -76,16 +84,11 @@ class Analyzer:
             self._temporal = loaded.in_precision(TORCH_DTYPES[self.encoder.dtype])
         cache = self.runtime.cache_dir or default_cache_dir()
         self._scratch = cache / "states" if self.runtime.use_cache else None
-        self._about = {
-            "name": self.model.config.name,
-            "source": source,
-            "weights_sha256": weights.result(),
-            "config_sha256": config_sha256(self.model),
-            "architecture": self.model.config.architecture,
-            "backbone": self.model.config.backbone.name,
-        }
-        if source == BUNDLED_MODEL:
-            self._about["says"] = BUNDLED_SAYS
+        self._about = about_model(self.model.config, weights.result(), source)
+        unchanged = isinstance(model, (str, Path)) and (
+            facts_file == FactsFile.of(model, self.runtime)
+        )
+        self._facts_file = facts_file if unchanged else None
 
     def classify(
         self, path: str | Path, request: Request, *, progress: Progress | None = None
@@ -115,7 +118,9 @@ class Analyzer:
             found, output = attention_map(model, source.features, scratch=self._scratch)
             analysis = self._classes(model, source.features, output)
             sampling = request.sampling or self.model.config.sampling
-            report = report_of(path, source, self._about, self.encoder, sampling, None, analysis)
+            report = report_of(
+                path, source, self._about, self.encoder.computed_on, sampling, None, analysis
+            )
             return report, found
 
     def summarize(
@@ -131,7 +136,7 @@ class Analyzer:
         if request.views is not None or request.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
         model = require_vtn(self._temporal, "a summary")
-        plan = LocalizationPlan.of(model, options)
+        plan = LocalizationPlan.of(model.config, options)
         with self._open(path, request, progress) as source:
             plan.check_length(path, len(source.features.times))
             found, output = attention_map(model, source.features, scratch=self._scratch)
@@ -139,7 +144,7 @@ class Analyzer:
             times = source.features.times
             span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
             shots = [s for s in analysis.segments or () if s.track in (None, "dense", SHOTS_TRACK)]
-            left_out = ("black",) if knows_styles(model) else ()
+            left_out = ("black",) if knows_styles(model.config) else ()
             offered = pieces_of(source.features, found.row(), shots, span, config, left_out)
             kept = filled(offered, choose(offered, config), config)
             if not kept:
@@ -149,7 +154,9 @@ class Analyzer:
                 )
             chosen = dataclasses.replace(analysis, segments=tuple(joined(kept)))
             sampling = request.sampling or self.model.config.sampling
-            report = report_of(path, source, self._about, self.encoder, sampling, options, chosen)
+            report = report_of(
+                path, source, self._about, self.encoder.computed_on, sampling, options, chosen
+            )
             settings = {**report.settings, "summary": to_dict(config)}
             return dataclasses.replace(report, settings=settings)
 
@@ -174,12 +181,12 @@ class Analyzer:
             UsageError: the model finds cuts, which are no labels of spans.
         """
         head = self.model.config.head
-        if head.events is not None or knows_styles(self.model):
+        if head.events is not None or knows_styles(self.model.config):
             raise UsageError(
                 f"model {self.model.config.name} finds cuts and transitions, for which no span is "
                 "labelled: name a model of your own labels with --model"
             )
-        plan = LocalizationPlan.of(self.model, TimelineConfig())
+        plan = LocalizationPlan.of(self.model.config, TimelineConfig())
         with self._open(path, request, progress) as source:
             timeline = token_scores(self._temporal, source.features, plan)[0]
             values = np.concatenate(list(source.features.blocks(_BLOCK)))
@@ -225,7 +232,9 @@ class Analyzer:
         analysis = self._classes(model, source.features)
         sampling = request.sampling or model.config.sampling
         path = follower.info.path
-        return report_of(path, source, self._about, self.encoder, sampling, options, analysis)
+        return report_of(
+            path, source, self._about, self.encoder.computed_on, sampling, options, analysis
+        )
 
     def _classes(
         self, model: VTN, features: FeatureSequence, output: SequenceOutput | None = None
@@ -233,7 +242,7 @@ class Analyzer:
         """Return the classes of a video; none if the model has only a dense head."""
         if not model.config.head.labels:
             return Analysis((), None, (), ())
-        plan = LocalizationPlan.of(model, None)
+        plan = LocalizationPlan.of(model.config, None)
         return analyze(model, features, plan, output=output, scratch=self._scratch)
 
     def _run(
@@ -245,14 +254,14 @@ class Analyzer:
     ) -> Report:
         """Open the features, score them and build the report."""
         began = time.perf_counter()
-        plan = LocalizationPlan.of(self.model, localize)  # before hours of decoding
+        plan = LocalizationPlan.of(self.model.config, localize)  # before hours of decoding
         if localize is not None and request.views is not None:
             raise UsageError("views classify a whole video and give no timeline: use classify")
         encoder = self._encoder_for(localize, request)
         with self._open(path, request, progress, encoder) as source:
             plan.check_length(path, len(source.features.times))
             middle = time.perf_counter()
-            analysis = analyze(
+            reading = read(
                 self._temporal,
                 source.features,
                 plan,
@@ -260,6 +269,9 @@ class Analyzer:
                 whole=request.whole,
                 scratch=self._scratch,
             )
+            if may_be_stored(request):
+                self._keep(source, plan, reading)
+            analysis = analysis_of(self.model.config, source.features, plan, reading)
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts,
@@ -269,7 +281,9 @@ class Analyzer:
             )
             source = dataclasses.replace(source, facts=facts)
             sampling = request.sampling or self.model.config.sampling
-            return report_of(path, source, self._about, encoder, sampling, localize, analysis)
+            return report_of(
+                path, source, self._about, encoder.computed_on, sampling, localize, analysis
+            )
 
     def _open(
         self,
@@ -288,6 +302,28 @@ class Analyzer:
             progress or NullProgress(),
             self._engines,
         )
+
+    def _keep(self, source: Source, plan: LocalizationPlan, reading: Reading) -> None:
+        """Keep what the next process needs to answer without loading the model."""
+        place, runtime = self._facts_file, source.facts.runtime
+        if place is None or runtime is None or source.store is None:
+            return
+        if not isinstance(self.model, VTN) or self.encoder.device.type != "cpu":
+            return
+        facts = ModelFacts(
+            config=self.model.config,
+            weights_sha256=str(self._about["weights_sha256"]),
+            backbone_sha256=self.encoder.weights_sha256,
+            device=str(self.encoder.device),
+            dtype=self.encoder.dtype,
+            backends=candidates(self.runtime.backend, self.encoder.device.type),
+            workers=runtime.workers,
+            attention=self._attention(),
+            torch=torch.__version__,
+            environment=place.environment,
+        )
+        place.write(facts)
+        keep_reading(source.store, facts, plan, source, reading)
 
     def _attention(self) -> str | None:
         """Return how the temporal encoder attends, for the report."""

@@ -12,7 +12,10 @@ from typing import BinaryIO
 
 @contextmanager
 def whole_file(
-    path: Path, before_rename: Callable[[Path], None] | None = None
+    path: Path,
+    before_rename: Callable[[Path], None] | None = None,
+    *,
+    durable: bool = True,
 ) -> Iterator[BinaryIO]:
     """Open a temporary file for writing. It is synced and renamed to ``path`` when the context
     ends without an error, and removed otherwise.
@@ -20,6 +23,8 @@ def whole_file(
     Args:
         path: the file to write.
         before_rename: called with the complete temporary file.
+        durable: sync file and folder. Without it a power failure may leave an empty or damaged
+            file, which the reader must recognise.
 
     Raises:
         OSError: the file cannot be written; the caller adds the file name and the remedy.
@@ -30,14 +35,16 @@ def whole_file(
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if before_rename is not None:
             before_rename(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def remove_unfinished(directory: Path) -> None:

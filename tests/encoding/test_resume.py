@@ -21,7 +21,8 @@ from tests.small_model import RATE, SECONDS, noise_frames
 from tests.synth import Film
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.encoder import FrameEncoder
-from vtnstream.encoding.extract import ExtractedFeatures, extract_features
+from vtnstream.encoding.extract import extract_features
+from vtnstream.encoding.stored import ExtractedFeatures
 from vtnstream.errors import VideoError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.inference.end_to_end import run_end_to_end

@@ -14,11 +14,14 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
 from vtnstream.config import TimelineConfig
-from vtnstream.config.shipped import BUNDLED_SAYS
+from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
-    from vtnstream.types import Partial
+    from vtnstream.analyzer import Analyzer
+    from vtnstream.config import RuntimeConfig
+    from vtnstream.inference.request import Request
+    from vtnstream.types import Partial, Report
 
 
 def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +37,52 @@ def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
         "views": values.get("views"),
         "whole": values["whole"],
     }
+
+
+class Answers:
+    """The reports of one model: from the store where everything is stored, else by the model,
+    which is loaded when the first video needs it.
+
+    Args:
+        model: as the user named it; None is the bundled one.
+        request, localize: the question.
+        runtime: device, dtype, cache.
+    """
+
+    def __init__(
+        self,
+        model: str | None,
+        request: Request,
+        localize: TimelineConfig | None,
+        runtime: RuntimeConfig,
+    ) -> None:
+        from vtnstream.inference.stored_answers import StoredAnswers
+
+        self._model, self._runtime = model, runtime
+        self._request, self._localize = request, localize
+        self._analyzer: Analyzer | None = None
+        self._stored = StoredAnswers.of(model, BUNDLED_MODEL if model is None else model, runtime)
+        config = self._stored.facts.config if self._stored else self._loaded().model.config
+        self.model_name = config.name
+
+    def report(self, path: str, progress: CommandProgress) -> Report:
+        """Answer for one video."""
+        if self._stored is not None:
+            report = self._stored.report(path, self._request, self._localize)
+            if report is not None:
+                return report
+        analyzer = self._loaded()
+        if self._localize is None:
+            return analyzer.classify(path, self._request, progress=progress)
+        return analyzer.timeline(path, self._request, self._localize, progress=progress)
+
+    def _loaded(self) -> Analyzer:
+        if self._analyzer is None:
+            with loading():
+                from vtnstream.analyzer import Analyzer
+
+                self._analyzer = Analyzer(self._model, runtime=self._runtime)
+        return self._analyzer
 
 
 def analyze_inputs(
@@ -52,12 +101,11 @@ def analyze_inputs(
     runtime = running.runtime_from(values)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     with loading():
-        from vtnstream.analyzer import Analyzer
         from vtnstream.inference.request import Request
 
         request = Request(**request_from(values))
-        analyzer = Analyzer(values["model"], runtime=runtime)
-    console.note(f"model {analyzer.model.config.name} from {values['model'] or 'the package'}")
+        answers = Answers(values["model"], request, localize, runtime)
+    console.note(f"model {answers.model_name} from {values['model'] or 'the package'}")
     if values["model"] is None:
         console.say(BUNDLED_SAYS)
 
@@ -65,10 +113,7 @@ def analyze_inputs(
 
         def work(path: str, progress: CommandProgress) -> Partial | None:
             delivery.begin(path)
-            if localize is None:
-                report = analyzer.classify(path, request, progress=progress)
-            else:
-                report = analyzer.timeline(path, request, localize, progress=progress)
+            report = answers.report(path, progress)
             for warning in report.warnings:
                 console.warn(f"{path}: {warning}")
             delivery.deliver(report)

@@ -10,7 +10,8 @@ import numpy as np
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.encoder import FrameEncoder
-from vtnstream.errors import UsageError, VideoDecodeError
+from vtnstream.encoding.stored import reason_for_software
+from vtnstream.errors import VideoDecodeError
 from vtnstream.preprocess.surfaces import RESIZER as SURFACE_RESIZER
 from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.video.decoding.hardware import NVDEC, Hardware, HardwareRefusedError
@@ -59,12 +60,8 @@ def choose_decoding(
         VideoError: the video cannot be decoded at all.
     """
     device = encoder.device
-    if runtime.decoder == DECODER:
-        return Decoding("requested")
-    if device.type != "cuda":
-        if runtime.decoder == NVDEC:
-            raise UsageError("--decoder nvdec: the backbone runs on the CPU; choose --device cuda")
-        return Decoding("the backbone runs on the CPU")
+    if runtime.decoder == DECODER or device.type != "cuda":
+        return Decoding(reason_for_software(runtime))
     if not encoder.shape.is_single or sampling.kind == "keyframes":
         return Decoding("only single frames of a rate or range are decoded on the GPU")
     hardware = Hardware(device.index, SurfaceConverter(encoder.preprocess.interpolation))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.encoding.clips import FRAMES, SampleShape, sample_shape
+from vtnstream.encoding.run_facts import ComputedOn
 from vtnstream.encoding.runner import Runner
 from vtnstream.errors import UsageError
 from vtnstream.models.backbone import (
@@ -202,6 +203,11 @@ class FrameEncoder:
         other = copy.copy(self)
         other.shape = dataclasses.replace(self.shape, hop=hop)
         return other
+
+    @property
+    def computed_on(self) -> ComputedOn:
+        """Device, precision and shape, for a report."""
+        return ComputedOn(str(self.device), self.dtype, self.shape, torch.__version__)
 
     @property
     def usual_batch_size(self) -> int:

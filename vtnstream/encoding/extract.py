@@ -9,21 +9,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.encoder import FrameEncoder, limit_threads
 from vtnstream.encoding.engines.choose import Engines
 from vtnstream.encoding.engines.state import EngineState
-from vtnstream.encoding.frame_numbers import frames_up_to
-from vtnstream.encoding.partial import partial_result
 from vtnstream.encoding.run_facts import RunFacts, StoreFacts
 from vtnstream.encoding.store_filling import DecodeFacts, fill_store
 from vtnstream.encoding.store_session import Opened, Opening
-from vtnstream.errors import VideoDecodeError, VideoError
+from vtnstream.encoding.stored import ExtractedFeatures, extracted
+from vtnstream.errors import VideoError
 from vtnstream.features.cache import (
     FeatureCache,
     record_full_hash,
@@ -31,40 +29,12 @@ from vtnstream.features.cache import (
     temporary_cache,
 )
 from vtnstream.features.key import FileState, full_sha256
-from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures
+from vtnstream.features.store import FeatureStore, StoredFeatures
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.transport.address import is_address, shown_name
-from vtnstream.types import FeatureSequence, FrameIndex, Partial, TimeRange, TokenTimes, VideoInfo
+from vtnstream.types import TimeRange
 from vtnstream.video.decoding.hardware import NVDEC, HardwareRefusedError
 from vtnstream.video.probe import examine
-from vtnstream.video.sampling.grid import index_range
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractedFeatures:
-    """Features of one video, valid while the context that made them is open.
-
-    Attributes:
-        features: the tokens of the requested range.
-        info: the header of the video.
-        span: the requested range of source time.
-        end_seconds: end of the video in seconds, if it was reached.
-        partial: why the range is incomplete, or None.
-        warnings: one sentence each.
-        facts: counts and seconds for the report.
-        provenance: key fields and hashes of the features.
-        frames: numbers of the frames up to the end of the range, where they could be counted.
-    """
-
-    features: FeatureSequence
-    info: VideoInfo
-    span: TimeRange
-    end_seconds: float | None
-    partial: Partial | None
-    warnings: tuple[str, ...]
-    facts: RunFacts
-    provenance: dict[str, Any]
-    frames: FrameIndex | None = None
 
 
 @contextmanager
@@ -118,51 +88,20 @@ def extract_features(
         opened, facts = _filled(stack, opening, progress)
         store = opened.store
         chosen.note_run(opened.facts.backend, facts.num_tokens, facts.seconds_in_backbone)
-        first, stop = index_range(sampling, span)
-        features = store.sequence(first, stop)
-        end = store.end()
         if runtime.use_cache:
-            store.lock.try_acquire(
-                exclusive=False
-            )  # other processes may read the store from here on
+            store.lock.try_acquire(exclusive=False)  # others may read along from here on
             if facts.num_tokens:
                 cache.make_room(
                     runtime.cache_limit_bytes, 4 * facts.num_tokens * encoder.num_features
                 )
-        if not len(features.times):
-            raise VideoDecodeError(_nothing(path, info, sampling, span, end))
-        yield ExtractedFeatures(
-            features=features,
-            info=info,
-            span=span,
-            end_seconds=end.end_seconds if end else None,
-            partial=partial_result(features.times, features.stats, info, sampling, span, end),
-            warnings=info.warnings + (end.warnings if end else ()),
-            facts=_facts(facts, features, opened, time.perf_counter() - began),
-            frames=_frames(store, path, info, features.times),
-            provenance={
-                **store.key.as_dict(),
-                "time_base": str(info.time_base),
-                "start_seconds": str(info.start_seconds),
-                "video_sha256": recorded_hash(store),
-                "batch_size": store.require_layout().batch_size,
-            },
+        yield extracted(
+            store,
+            path,
+            info,
+            sampling,
+            span,
+            lambda features: _facts(facts, features, opened, time.perf_counter() - began),
         )
-
-
-def _frames(
-    store: FeatureStore, path: str | Path, info: VideoInfo, times: TokenTimes
-) -> FrameIndex | None:
-    """Return the numbers of the frames.
-
-    The decoder counts them. If it began in the middle or decoded several parts at a time, they
-    are counted from the packets.
-    """
-    known = store.frames()
-    found = frames_up_to(path, info, times, known)
-    if found is not None and found is not known:
-        store.number_frames(found)
-    return found
 
 
 def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Opened, DecodeFacts]:
@@ -254,25 +193,3 @@ def _facts(
         runtime=opened.facts,
         video_blocks_sha256=store.key.video.blocks_sha256,
     )
-
-
-def _nothing(
-    path: str | Path,
-    info: VideoInfo,
-    sampling: SamplingConfig,
-    span: TimeRange,
-    end: EndRecord | None,
-) -> str:
-    if span != TimeRange():
-        length = end.end_seconds if end else info.duration_from_header
-        there = f"; the video ends at {float(length):.2f} s" if length is not None else ""
-        return f"{path}: no frame in the requested range{there}: choose another --start / --end"
-    reason = "it holds no usable frame"
-    if end and end.problems:
-        reason = "; ".join(end.problems)
-    elif end and end.end_seconds:
-        reason = (
-            f"none is on screen at a sampling time (it ends at {end.end_seconds:.2f} s): "
-            "use a higher --fps or --sample all"
-        )
-    return f"{path}: no frame could be sampled at {sampling.describe()}: {reason}"

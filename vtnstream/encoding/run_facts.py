@@ -6,6 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from vtnstream.encoding.clips import SampleShape
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedOn:
+    """Where and how features are computed, for the report.
+
+    Attributes:
+        device: the device of the backbone.
+        dtype: its precision.
+        shape: the input of one call.
+        torch: the version of torch.
+    """
+
+    device: str
+    dtype: str
+    shape: SampleShape
+    torch: str
+
+    def as_dict(self) -> dict[str, str]:
+        """JSON data of a report; its section ``sampling`` has the shape."""
+        return {"device": self.device, "dtype": self.dtype, "torch": self.torch}
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFacts:
@@ -72,6 +95,7 @@ class RunFacts:
         tokens: T, the tokens that were analysed.
         features: D, the numbers of a feature vector.
         from_store: whether nothing was decoded; None for a stream.
+        scores_from_store: True where the outputs of the model were stored, too.
         frames_decoded: frames that were decoded.
         views: clips and crops, as text, and ``num_views`` how many.
         kept_tokens: tokens of a stream that are still in its ring.
@@ -90,6 +114,7 @@ class RunFacts:
     tokens: int
     features: int
     from_store: bool | None = None
+    scores_from_store: bool | None = None
     frames_decoded: int | None = None
     views: str | None = None
     num_views: int | None = None

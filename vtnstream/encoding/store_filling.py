@@ -15,6 +15,7 @@ from vtnstream.config import PreprocessConfig, SamplingConfig
 from vtnstream.encoding.clip_source import SampleSource, open_samples
 from vtnstream.encoding.clips import SampleShape
 from vtnstream.encoding.runner import EncodedBatch, Encoding, Runner, WorkerPlan
+from vtnstream.encoding.stored import missing_runs
 from vtnstream.features.chunk import StoredChunk, persistent_stats
 from vtnstream.features.store import EndRecord, FeatureStore
 from vtnstream.localization.runs import gap_free_runs
@@ -96,28 +97,6 @@ def fill_store(
     for first, stop in missing_runs(store, first_chunk, stop_chunk):
         done = _fill_run(store, job, first, stop, facts, progress, done)
     return facts
-
-
-def missing_runs(
-    store: FeatureStore, first_chunk: int, stop_chunk: int | None
-) -> list[tuple[int, int | None]]:
-    """Return runs ``[first, stop)`` of missing chunks; ``stop`` None is the end of the video."""
-    chunk_tokens = store.require_layout().chunk_tokens
-    end = store.end()
-    if end is not None:
-        last = -(-end.stop_index // chunk_tokens)
-        stop_chunk = last if stop_chunk is None else min(stop_chunk, last)
-    runs: list[tuple[int, int | None]] = []
-    position = first_chunk
-    for number, chunk in sorted(store.index().items()):
-        if stop_chunk is not None and number >= stop_chunk:
-            break
-        if number > position:
-            runs.append((position, number))
-        position = max(position, -(-chunk.stop_index // chunk_tokens))
-    if stop_chunk is None or position < stop_chunk:
-        runs.append((position, stop_chunk))
-    return runs
 
 
 def _fill_run(

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
 from vtnstream.encoding.clip_source import open_samples
-from vtnstream.encoding.clips import FRAMES, SampleShape
 from vtnstream.encoding.decoder_choice import Decoding, choose_decoding
 from vtnstream.encoding.engines.build import Prepared
 from vtnstream.encoding.engines.choose import Choice, Engines, SlowerError
 from vtnstream.encoding.run_facts import RuntimeFacts
-from vtnstream.encoding.store_filling import DecodeJob, missing_runs
+from vtnstream.encoding.store_filling import DecodeJob
+from vtnstream.encoding.stored import chunk_range, missing_runs, sampling_grid, stored_backend
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FeatureKey, FileState, video_identity
@@ -108,12 +108,10 @@ class Opening:
         """Choose the backend. Prefer the one whose features of this video are stored, so that
         features of two backends are never mixed."""
         engines = self.engines
-        chunks = {name: self.cache.num_chunks(self.key(name)) for name in engines.candidates()}
-        most = max(chunks, key=lambda name: chunks[name])
-        if engines.runtime.backend == "auto" and chunks[most]:
-            return Choice(most, "features of it are stored")
-        if chunks[most]:
-            return Choice(most, "requested")
+        asked = engines.runtime.backend
+        found = stored_backend(self.cache, self.key, engines.candidates(), asked)
+        if found is not None:
+            return Choice(*found)
         try:
             return engines.choose(self.num_expected, self.first_frames)
         except VideoDecodeError:  # the run reports it with more detail
@@ -224,9 +222,7 @@ class Opening:
             )
         )
         layout = store.layout or store.begin(self._plan_layout())
-        first, stop = index_range(self.sampling, self.span)
-        first_chunk = first // layout.chunk_tokens
-        stop_chunk = None if stop is None else -(-stop // layout.chunk_tokens)
+        first_chunk, stop_chunk = chunk_range(store, self.sampling, self.span)
         size = engines.samples_a_call(layout.batch_size)
         prepared: Prepared | None = None
         if missing_runs(store, first_chunk, stop_chunk):
@@ -285,19 +281,3 @@ class Opening:
                 f"{encoder.dtype} is emulated on this {encoder.device.type.upper()} and slow: "
                 "--dtype float32 is faster"
             )
-
-
-def sampling_grid(
-    sampling: SamplingConfig, span: TimeRange, shape: SampleShape = FRAMES
-) -> dict[str, Any]:
-    """Return what decides the sampling grid of a range. With a rate all ranges share one grid;
-    for other kinds, and for clips, the range is part of the grid."""
-    grid = {**sampling.key(), **shape.key()}
-    if (sampling.kind != "rate" or shape.clip) and span != TimeRange():
-        grid["span"] = span_text(span)
-    return grid
-
-
-def span_text(span: TimeRange) -> list[str | None]:
-    """Return a range as JSON data."""
-    return [str(span.start), None if span.end is None else str(span.end)]

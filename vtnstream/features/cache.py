@@ -106,7 +106,7 @@ class FeatureCache:
     def num_chunks(self, key: FeatureKey) -> int:
         """Return the number of chunk files stored under ``key``, damaged ones included; create
         nothing."""
-        return len(list((self.root / key.digest[:2] / key.digest).glob("*.safetensors")))
+        return len(list((self.root / key.digest[:2] / key.digest).glob("[0-9]*.safetensors")))
 
     def entries(self) -> list[CacheEntry]:
         """Return all stores, least recently used first."""
@@ -247,7 +247,7 @@ def _entry(directory: Path) -> CacheEntry | None:
         directory=directory,
         size_bytes=size,
         last_used=used,
-        num_chunks=sum(path.suffix == ".safetensors" for path in files),
+        num_chunks=sum(path.match("[0-9]*.safetensors") for path in files),
         complete=(directory / "end.json").exists(),
         video_path=known.states[-1].path if known and known.states else None,
         backbone=key.get("backbone", "?"),

@@ -29,6 +29,7 @@ class StoredChunk:
         times: times of the T tokens.
         stats: decoding errors. Counts that depend on where decoding began (packets, frames) are
             left out, so that a resumed run stores the same bytes.
+        sha256: checksum of the contents; it is made where it is not given.
     """
 
     first_index: int
@@ -36,15 +37,27 @@ class StoredChunk:
     values: FloatArray
     times: TokenTimes
     stats: DecodeStats
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.sha256:
+            object.__setattr__(self, "sha256", _digest(self._arrays(), self._facts()))
 
     def to_bytes(self) -> bytes:
-        arrays: dict[str, np.ndarray] = {
+        seal = {"facts": self._facts(), "sha256": self.sha256}
+        # One metadata entry only, because safetensors writes several in no fixed order.
+        return save(self._arrays(), metadata={"vtnstream": json.dumps(seal, sort_keys=True)})
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {
             "features": np.ascontiguousarray(self.values),
             "indices": self.times.indices,
             "pts": self.times.pts,
             "start_seconds": self.times.start_seconds,
             "end_seconds": self.times.end_seconds,
         }
+
+    def _facts(self) -> str:
         facts = {
             "first_index": self.first_index,
             "stop_index": self.stop_index,
@@ -52,10 +65,7 @@ class StoredChunk:
             "num_corrupt": self.stats.num_corrupt,
             "num_dropped": self.stats.num_dropped,
         }
-        facts_text = json.dumps(facts, sort_keys=True)
-        seal = {"facts": facts_text, "sha256": _digest(arrays, facts_text)}
-        # One metadata entry only, because safetensors writes several in no fixed order.
-        return save(arrays, metadata={"vtnstream": json.dumps(seal, sort_keys=True)})
+        return json.dumps(facts, sort_keys=True)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> StoredChunk:
@@ -73,7 +83,7 @@ class StoredChunk:
                 raise ValueError("checksum differs")
             times = TokenTimes(**{key: arrays[key] for key in _ARRAYS[1:]})
             first, stop = facts.pop("first_index"), facts.pop("stop_index")
-            return cls(first, stop, arrays["features"], times, DecodeStats(**facts))
+            return cls(first, stop, arrays["features"], times, DecodeStats(**facts), seal["sha256"])
         except Exception as error:  # parsers raise many exceptions on damaged bytes
             raise StoreError(f"{name}: damaged feature chunk ({error})") from error
 

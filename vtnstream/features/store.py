@@ -5,6 +5,7 @@
     00000000.safetensors ...   chunks, cut on the sampling grid
     end.json         written when the end of the video is reached
     frames.json      the frame numbers, once they are counted
+    scores_*.safetensors       outputs of models (:mod:`vtnstream.features.scores`)
 
 Chunks are written atomically and never change. A chunk with a wrong checksum counts as missing. An
 interrupted run therefore resumes at the first missing chunk.
@@ -76,15 +77,17 @@ class EndRecord:
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkInfo:
     """The part of a chunk that is kept in memory: its times and decoding errors. A chunk without
-    tokens may represent a long gap; ``stop_index`` is the end of the gap."""
+    tokens may represent a long gap; ``stop_index`` is the end of the gap. ``sha256`` is the
+    checksum of the chunk."""
 
     stop_index: int
     times: TokenTimes
     stats: DecodeStats
+    sha256: str
 
     @classmethod
     def of(cls, chunk: StoredChunk) -> ChunkInfo:
-        return cls(chunk.stop_index, chunk.times, chunk.stats)
+        return cls(chunk.stop_index, chunk.times, chunk.stats, chunk.sha256)
 
 
 class FeatureStore:
@@ -207,7 +210,7 @@ class FeatureStore:
         if chunk.first_index % layout.chunk_tokens or chunk.values.shape[1] != layout.num_features:
             raise StoreError(f"{self.directory}: the chunk does not match the store's layout")
         number = chunk.first_index // layout.chunk_tokens
-        _publish(self.chunk_path(number), chunk.to_bytes())
+        publish(self.chunk_path(number), chunk.to_bytes())
         if self._index is not None:
             self._index[number] = ChunkInfo.of(chunk)
 
@@ -233,7 +236,8 @@ class FeatureStore:
 
 class StoredFeatures:
     """A :class:`vtnstream.types.FeatureSequence` on disk. Times are kept in memory (32 bytes per
-    token); features are read chunk by chunk and checked at each read."""
+    token); features are read chunk by chunk and checked at each read. ``sha256`` is a hash of times
+    and features."""
 
     def __init__(self, store: FeatureStore, first_index: int, stop_index: int | None) -> None:
         layout = store.require_layout()
@@ -241,6 +245,7 @@ class StoredFeatures:
         self._parts: list[tuple[int, slice]] = []
         times: list[TokenTimes] = []
         self.stats = DecodeStats()
+        digest = hashlib.sha256()
         for number, chunk in sorted(store.index().items()):
             start = number * layout.chunk_tokens
             if start + layout.chunk_tokens <= first_index:
@@ -254,7 +259,9 @@ class StoredFeatures:
                 part = slice(int(low), int(high))
                 self._parts.append((number, part))
                 times.append(chunk.times[part])
+                digest.update(f"{part.start} {part.stop} {chunk.sha256}\n".encode())
         self._times = TokenTimes.concatenate(times)
+        self.sha256 = digest.hexdigest()
         self._num_features = layout.num_features
 
     def __repr__(self) -> str:
@@ -320,24 +327,24 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise StoreError(f"{path}: {error.strerror}") from error
 
 
-def write_json(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any], *, durable: bool = True) -> None:
     """Write ``data`` with a checksum, for :func:`read_json`."""
     text = json.dumps({"data": data, "sha256": _json_digest(data)}, sort_keys=True, indent=1)
-    _publish(path, text.encode())
+    publish(path, text.encode(), durable=durable)
 
 
 def _json_digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def _publish(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically and durably.
+def publish(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write ``data`` to ``path`` atomically, and synced to the disk if ``durable``.
 
     Raises:
         StoreError: no space, no permission or an I/O error; no partial file is left.
     """
     try:
-        with whole_file(path) as file:
+        with whole_file(path, durable=durable) as file:
             file.write(data)
     except OSError as error:
         raise StoreError(

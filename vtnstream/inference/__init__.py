@@ -2,5 +2,6 @@
 
 A request (:mod:`~vtnstream.inference.request`) is opened as a source of features
 (:mod:`~vtnstream.inference.source`), which `vtnstream.scoring` turns into an analysis and
-:mod:`~vtnstream.inference.report` into a report. Streams: :mod:`~vtnstream.inference.follow`.
+:mod:`~vtnstream.inference.report` into a report. What is stored is answered without torch
+(:mod:`~vtnstream.inference.stored_answers`). Streams: :mod:`~vtnstream.inference.follow`.
 """

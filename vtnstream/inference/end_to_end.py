@@ -22,7 +22,7 @@ from vtnstream.encoding.store_filling import end_record
 from vtnstream.errors import VideoDecodeError
 from vtnstream.features.chunk import persistent_stats
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Preprocess
 from vtnstream.preprocess.spatial import frame_fit

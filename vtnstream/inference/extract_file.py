@@ -9,13 +9,14 @@ from pathlib import Path
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.state import EngineState
-from vtnstream.encoding.extract import ExtractedFeatures, extract_features
+from vtnstream.encoding.extract import extract_features
+from vtnstream.encoding.stored import ExtractedFeatures
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
 from vtnstream.inference.feature_files import file_metadata
+from vtnstream.inference.opened import Source, with_display_name
 from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request, time_range
-from vtnstream.inference.source import Source, with_display_name
 from vtnstream.progress import Progress
 from vtnstream.types import Report
 from vtnstream.video.local_copy import local_copy
@@ -92,4 +93,4 @@ def _report(
         "source": None,
         "weights_sha256": encoder.weights_sha256,
     }
-    return report_of(path, source, about, encoder, sampling, None, None)
+    return report_of(path, source, about, encoder.computed_on, sampling, None, None)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vtnstream.encoding.encoder import FrameEncoder
-from vtnstream.encoding.extract import ExtractedFeatures
 from vtnstream.encoding.partial import gaps, seconds_expected
-from vtnstream.encoding.store_session import span_text
+from vtnstream.encoding.stored import ExtractedFeatures, span_text
 from vtnstream.errors import FeatureError
 from vtnstream.features.file import FeatureFile
 from vtnstream.features.key import video_identity

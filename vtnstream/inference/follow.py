@@ -22,7 +22,7 @@ from vtnstream.encoding.partial import gaps
 from vtnstream.encoding.run_facts import RunFacts
 from vtnstream.errors import StoreError, UsageError, VideoDecodeError
 from vtnstream.features.ring import FeatureRing
-from vtnstream.inference.source import Source
+from vtnstream.inference.opened import Source
 from vtnstream.localization.stream import SegmentStream, smoothing_reach
 from vtnstream.models.vtn.model import VTN
 from vtnstream.preprocess.spatial import frame_fit

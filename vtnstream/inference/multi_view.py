@@ -20,7 +20,7 @@ from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.inference.view_clips import Clip, clip_starts, read_clip, rows_of
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.views import crop_corners
 from vtnstream.progress import Progress

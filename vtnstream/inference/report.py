@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vtnstream.config import SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
-from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.run_facts import ComputedOn
 from vtnstream.inference.frame_rate import constant_frame_rate
-from vtnstream.inference.source import Source
-from vtnstream.models.architectures import VideoModel
+from vtnstream.inference.opened import Source
 from vtnstream.report.timebase import Clock
-from vtnstream.scoring.analyze import Analysis
+from vtnstream.scoring.analysis import Analysis
 from vtnstream.transport.address import shown
 from vtnstream.types import FrameIndex, Report, Segment, VideoInfo
 
@@ -33,7 +28,7 @@ def report_of(
     path: str | Path,
     source: Source,
     about: Mapping[str, Any],
-    encoder: FrameEncoder,
+    computed: ComputedOn,
     sampling: SamplingConfig,
     localize: TimelineConfig | None,
     analysis: Analysis | None,
@@ -60,15 +55,15 @@ def report_of(
         partial=source.partial,
         sampling={
             **sampling.key(),
-            **encoder.shape.key(),
-            "description": sampling.describe(encoder.shape.burst.frames),
+            **computed.shape.key(),
+            "description": sampling.describe(computed.shape.burst.frames),
         },
         settings=settings,
         attention=analysis.attention if analysis else None,
         scores=analysis.scores if analysis else (),
         frame_rate=constant_frame_rate(source.frames, source.info),
         frames=_kept_frames(source.frames, segments, source.info),
-        run={**source.facts.as_dict(), **read, **_computed_on(encoder), **_versions()},
+        run={**source.facts.as_dict(), **read, **computed.as_dict(), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
     )
 
@@ -86,22 +81,11 @@ def _kept_frames(
     return frames.around(clock.tick_of(t) for s in segments for t in (s.start, s.end))
 
 
-def config_sha256(model: VideoModel) -> str:
-    """Return a hash of the whole config of a model."""
-    text = json.dumps(to_dict(model.config), sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _computed_on(encoder: FrameEncoder) -> dict[str, str]:
-    return {"device": str(encoder.device), "dtype": encoder.dtype}
-
-
 @functools.cache
 def _versions() -> Mapping[str, str]:
     """Return the versions of the libraries; they are read once, because that takes 18 ms."""
     return {
         **{name: importlib.metadata.version(name) for name in ("vtnstream", "av", "timm")},
-        "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
     }

@@ -5,64 +5,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.clips import SampleShape
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.state import EngineState
-from vtnstream.encoding.extract import (
-    ExtractedFeatures,
-    extract_features,
-)
+from vtnstream.encoding.extract import extract_features
 from vtnstream.encoding.frame_numbers import frames_up_to
 from vtnstream.encoding.run_facts import RunFacts
-from vtnstream.encoding.store_session import sampling_grid
+from vtnstream.encoding.stored import sampling_grid
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile, FeatureSpan
-from vtnstream.features.key import video_identity
 from vtnstream.features.shuffling import shuffled
 from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.feature_files import check_provenance, partial_of_file, rounding
 from vtnstream.inference.multi_view import run_multi_view
+from vtnstream.inference.opened import Source, with_display_name
 from vtnstream.inference.request import Request, time_range
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.long_sequence.streaming import SequenceOutput
 from vtnstream.progress import Progress
-from vtnstream.transport.address import shown
-from vtnstream.types import FeatureSequence, FrameIndex, Partial, TimeRange, VideoInfo
+from vtnstream.types import TimeRange
 from vtnstream.video.local_copy import local_copy
 from vtnstream.video.probe import probe
 from vtnstream.video.sampling.grid import index_range
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Features of one video with the facts for its report.
-
-    ``output`` is the pass over the whole sequence, if it was made before (end-to-end),
-    ``frames`` the numbers of the video's frames, if they were counted.
-    """
-
-    features: FeatureSequence
-    info: VideoInfo
-    partial: Partial | None
-    warnings: tuple[str, ...]
-    facts: RunFacts
-    output: SequenceOutput | None = None
-    frames: FrameIndex | None = None
-
-    @classmethod
-    def of(cls, extracted: ExtractedFeatures) -> Source:
-        return cls(
-            extracted.features,
-            extracted.info,
-            extracted.partial,
-            extracted.warnings,
-            extracted.facts,
-            frames=extracted.frames,
-        )
 
 
 @contextmanager
@@ -95,17 +61,6 @@ def open_source(
         _opened(place, model, encoder, request, runtime, progress, engines) as source,
     ):
         yield with_display_name(path, place, source)
-
-
-def with_display_name(path: str | Path, place: str | Path, source: Source) -> Source:
-    """Return ``source`` under the name the user gave, though it was read at ``place``, and with
-    the hash of the file that was read."""
-    facts = source.facts
-    if facts.video_blocks_sha256 is None:
-        identity = video_identity(place)
-        facts = dataclasses.replace(facts, video_blocks_sha256=identity.blocks_sha256)
-    info = dataclasses.replace(source.info, path=shown(str(path)))
-    return dataclasses.replace(source, info=info, facts=facts)
 
 
 @contextmanager

@@ -76,7 +76,9 @@ class Indexer:
         with read_video(path, self._space, self._runtime, progress=progress or NullProgress()) as s:
             space = self._space
             statistics = FrameStatistics.of(unit_blocks(s.features, space.project))
-            bare = report_of(path, s, space.about, space.encoder, space.sampling, None, None)
+            bare = report_of(
+                path, s, space.about, space.encoder.computed_on, space.sampling, None, None
+            )
             times = s.features.times
 
             def row(batch: str) -> VideoRow:

@@ -2,5 +2,5 @@
 
 :func:`~vtnstream.scoring.analyze.analyze` takes a model, features and a
 :class:`~vtnstream.scoring.localization_plan.LocalizationPlan`, and returns an
-:class:`~vtnstream.scoring.analyze.Analysis`.
+:class:`~vtnstream.scoring.analysis.Analysis`.
 """

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtnstream.config import TimelineConfig
+from vtnstream.config import ModelConfig, TimelineConfig
 from vtnstream.errors import UsageError
 from vtnstream.localization.edit_style import STYLES
-from vtnstream.models.architectures import VideoModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +30,27 @@ class LocalizationPlan:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, model: VideoModel, options: TimelineConfig | None) -> LocalizationPlan:
-        """Resolve ``options`` for one model.
+    def of(cls, config: ModelConfig, options: TimelineConfig | None) -> LocalizationPlan:
+        """Resolve ``options`` for the model of a config.
 
         Raises:
             UsageError: the model has no head for what is asked, or an option has no meaning for
                 a model that finds cuts and transitions.
         """
         if options is None:
-            _require_class_head(model)
-            return cls(None, dense=knows_styles(model))
-        dense, sliding = _heads(model, options)
-        if dense and model.config.head.events is not None:
-            _refuse_without_effect(model, options)
+            _require_class_head(config)
+            return cls(None, dense=knows_styles(config))
+        dense, sliding = _heads(config, options)
+        if dense and config.head.events is not None:
+            _refuse_without_effect(config, options)
         elif options.sensitivity is not None:
             raise UsageError(
                 f"--sensitivity is for models that find cuts and transitions, and model "
-                f"{model.config.name} is none: use --threshold"
+                f"{config.name} is none: use --threshold"
             )
-        if knows_styles(model):
+        if knows_styles(config):
             return cls(options, True, styles=sliding)
-        return cls(options, dense, sliding, warnings=_unused(model, options, sliding))
+        return cls(options, dense, sliding, warnings=_unused(config, options, sliding))
 
     def check_length(self, path: str | Path, num_tokens: int) -> None:
         """Check the window against the length of the video.
@@ -67,44 +66,43 @@ class LocalizationPlan:
             )
 
 
-def _require_class_head(model: VideoModel) -> None:
-    if not model.config.head.labels:
+def _require_class_head(config: ModelConfig) -> None:
+    if not config.head.labels:
         raise UsageError(
-            f"model {model.config.name} has no class head, only a dense head: "
-            "use vtnstream timeline"
+            f"model {config.name} has no class head, only a dense head: use vtnstream timeline"
         )
 
 
-def _heads(model: VideoModel, options: TimelineConfig) -> tuple[bool, bool]:
+def _heads(config: ModelConfig, options: TimelineConfig) -> tuple[bool, bool]:
     """Return whether to use the (dense, class) head for scores per token."""
-    head, wanted = model.config.head, options.localize
+    head, wanted = config.head, options.localize
     if wanted == "auto":
         dense = bool(head.dense_labels)
         return dense, not dense or (options.window is not None and bool(head.labels))
     if wanted in ("dense", "both") and not head.dense_labels:
         raise UsageError(
-            f"model {model.config.name} has no dense head: use --localize sliding, "
+            f"model {config.name} has no dense head: use --localize sliding, "
             "or train one on segments (path,start,end,label)"
         )
     if wanted in ("sliding", "both") and not head.labels:
         raise UsageError(
-            f"model {model.config.name} has no class head for sliding windows: use --localize dense"
+            f"model {config.name} has no class head for sliding windows: use --localize dense"
         )
     return wanted != "sliding", wanted != "dense"
 
 
-def knows_styles(model: VideoModel) -> bool:
+def knows_styles(config: ModelConfig) -> bool:
     """Return whether the classes of a model are styles of editing, which its cuts decide."""
-    head = model.config.head
-    measured = head.events is not None and bool(model.config.backbone.thumbnail)
+    head = config.head
+    measured = head.events is not None and bool(config.backbone.thumbnail)
     return measured and set(head.labels) == set(STYLES)
 
 
-def _unused(model: VideoModel, options: TimelineConfig, sliding: bool) -> tuple[str, ...]:
+def _unused(config: ModelConfig, options: TimelineConfig, sliding: bool) -> tuple[str, ...]:
     """Name the options that were given and have no effect on this model."""
     if options.window is None or sliding:
         return ()
-    name = model.config.name
+    name = config.name
     return (
         f"--window {options.window} is not used: model {name} localises with its dense head alone",
     )
@@ -121,7 +119,7 @@ _REASONS = {
 }
 
 
-def _refuse_without_effect(model: VideoModel, options: TimelineConfig) -> None:
+def _refuse_without_effect(config: ModelConfig, options: TimelineConfig) -> None:
     """Refuse options of segments for a model that finds cuts as peaks.
 
     Raises:
@@ -131,6 +129,6 @@ def _refuse_without_effect(model: VideoModel, options: TimelineConfig) -> None:
     for field, reason in _REASONS.items():
         if getattr(options, field) != getattr(plain, field):
             raise UsageError(
-                f"--{field.replace('_', '-')} {reason}: model {model.config.name} takes "
+                f"--{field.replace('_', '-')} {reason}: model {config.name} takes "
                 "--sensitivity, --threshold and --min-duration"
             )

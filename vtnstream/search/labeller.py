@@ -19,7 +19,7 @@ from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import match_of
 from vtnstream.localization.segments import to_segments
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.scoring.analyze import Analysis, rank
+from vtnstream.scoring.analysis import Analysis, rank
 from vtnstream.search.reading import read_video, timed
 from vtnstream.search.space import SearchSpace
 from vtnstream.search.vectors import Scored, make_vectors, score
@@ -101,7 +101,13 @@ class Labeller:
             analysis = self._analysed(timeline, options)
             source = timed(source, began, middle)
             report = report_of(
-                path, source, space.about, space.encoder, space.sampling, options, analysis
+                path,
+                source,
+                space.about,
+                space.encoder.computed_on,
+                space.sampling,
+                options,
+                analysis,
             )
         return dataclasses.replace(report, score_name=MATCH)
 

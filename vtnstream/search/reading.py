@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.extract import extract_features
+from vtnstream.inference.opened import Source, with_display_name
 from vtnstream.inference.request import TimeLike, time_range
-from vtnstream.inference.source import Source, with_display_name
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.search.space import SearchSpace
 from vtnstream.video.local_copy import local_copy

@@ -17,7 +17,7 @@ from vtnstream.inference.request import TimeLike
 from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import Evidence, find_segments, match_of
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.scoring.analyze import Analysis
+from vtnstream.scoring.analysis import Analysis
 from vtnstream.search.reading import read_video, timed
 from vtnstream.search.space import SearchSpace
 from vtnstream.search.vectors import Scored, make_vectors, score
@@ -86,7 +86,7 @@ class Searcher:
             analysis, answers = self._answered(scored, source.features.times, config)
             source = timed(source, began, middle)
             report = report_of(
-                path, source, space.about, space.encoder, space.sampling, None, analysis
+                path, source, space.about, space.encoder.computed_on, space.sampling, None, analysis
             )
         settings = {**to_dict(config), "queries": [_described(query) for query in self.queries]}
         return dataclasses.replace(report, settings=settings, answers=answers, score_name=MATCH)

@@ -78,6 +78,11 @@ class Expected:
     compile_seconds: float
 
 
+def candidates(backend: str, device_type: str) -> tuple[str, ...]:
+    """Return the backends whose stored features satisfy a request for ``backend``."""
+    return (backend,) if backend != AUTO else (*PREFERRED[device_type], EAGER)
+
+
 class Engines:
     """The engines of one encoder.
 
@@ -109,9 +114,7 @@ class Engines:
 
     def candidates(self) -> tuple[str, ...]:
         """Return the backends whose stored features satisfy the request."""
-        if self.runtime.backend != AUTO:
-            return (self.runtime.backend,)
-        return (*PREFERRED[self.encoder.device.type], EAGER)
+        return candidates(self.runtime.backend, self.encoder.device.type)
 
     def choose(self, num_frames: int | None, frames: Frames) -> Choice:
         """Choose the backend for a video without stored features.

@@ -6,7 +6,6 @@ The results equal those of ``VTN.forward_features`` on the whole sequence up to 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +14,12 @@ from torch import Tensor
 
 from vtnstream.models.long_sequence.causal import encode_causally
 from vtnstream.models.long_sequence.convolution import encode_convolutions
+from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.long_sequence.sequence_pass import FirstLayerObserver, SequencePass
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.tcn import TcnEncoder
 from vtnstream.models.vtn.transformers_encoder import TransformersEncoder
-from vtnstream.types import FeatureSequence, FloatArray, IndexArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SequenceOutput:
-    """Results of the heads for one sequence of N tokens.
-
-    Attributes:
-        logits: (K,) float32 of the whole sequence, or None without an MLP head.
-        dense_logits: (N, Kd) float32 of each token, or None without a dense head.
-        attention: (layers, H, N) float32, attention weights of [CLS] on each token in the
-            requested layers; they sum to 1 with the weight on [CLS] itself.
-    """
-
-    logits: FloatArray | None
-    dense_logits: FloatArray | None
-    attention: FloatArray | None = None
+from vtnstream.types import FeatureSequence, IndexArray
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vtnstream.errors import ModelError
 from vtnstream.models.layers.vit_block import Block, heads, project, queries, scaled_attention
-from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.temporal import TemporalTransformer
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray

@@ -1,0 +1,210 @@
+"""Facts of a loaded model that are kept in the cache, so that stored answers need no torch.
+
+The facts are found again only if the files of the model, vtnstream's code, the libraries, the
+processor and the settings that could change a number are the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vtnstream.config import ModelConfig, RuntimeConfig
+from vtnstream.config.loading import from_dict, to_dict
+from vtnstream.config.runtime import default_cache_dir
+from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
+from vtnstream.errors import StoreError, VtnstreamError
+from vtnstream.features.key import FileState
+from vtnstream.features.store import read_json, write_json
+
+_SCHEMA = 1
+_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "av", "safetensors")
+_SETTINGS = ("VTNSTREAM_", "OMP_", "MKL_", "KMP_", "TORCH", "ATEN_", "DNNL_", "ONEDNN_", "CUDA_")
+_OWN_SETTINGS = ("TORCHINDUCTOR_",)  # torch sets them itself, when it compiles
+_FILES = ("config.json", "model.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a report and a feature key say about a loaded VTN.
+
+    Attributes:
+        config: of the model.
+        weights_sha256: hash of all weights, and ``backbone_sha256`` of those of the backbone.
+        device: where it runs, always the CPU.
+        dtype: its precision, never ``auto``.
+        backends: backends whose features satisfy a request, the preferred one first.
+        workers: threads that call the backbone.
+        attention: how the temporal encoder attends, or None.
+        torch: version of torch.
+        environment: hash of everything else that could change a number.
+    """
+
+    config: ModelConfig
+    weights_sha256: str
+    backbone_sha256: str
+    device: str
+    dtype: str
+    backends: tuple[str, ...]
+    workers: int
+    attention: str | None
+    torch: str
+    environment: str
+
+    def about(self, source: str | None) -> dict[str, Any]:
+        """The section ``model`` of a report."""
+        return about_model(self.config, self.weights_sha256, source)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "config": to_dict(self.config)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelFacts:
+        """Raises:
+        ConfigError, KeyError, TypeError: written by another version.
+        """
+        config = from_dict(ModelConfig, data["config"], where="stored facts")
+        return cls(**{**data, "config": config, "backends": tuple(data["backends"])})
+
+
+def about_model(config: ModelConfig, weights_sha256: str, source: str | None) -> dict[str, Any]:
+    """The section ``model`` of a report.
+
+    Args:
+        config: of the model.
+        weights_sha256: hash of all weights.
+        source: the folder or name that was given.
+    """
+    about = {
+        "name": config.name,
+        "source": source,
+        "weights_sha256": weights_sha256,
+        "config_sha256": config_sha256(config),
+        "architecture": config.architecture,
+        "backbone": config.backbone.name,
+    }
+    return about | ({"says": BUNDLED_SAYS} if source == BUNDLED_MODEL else {})
+
+
+def config_sha256(config: ModelConfig) -> str:
+    """Return a hash of the whole config of a model."""
+    text = json.dumps(to_dict(config), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def model_folder(model: str | Path | None) -> Path | None:
+    """Return the folder of a model on this machine; None for other names."""
+    if model is None:
+        return bundled_model()
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    return bundled_model() if str(model) == BUNDLED_MODEL else None
+
+
+@dataclass(frozen=True, slots=True)
+class FactsFile:
+    """Where the facts of one model under one runtime are kept.
+
+    Attributes:
+        path: the file.
+        environment: hash for :attr:`ModelFacts.environment`.
+    """
+
+    path: Path
+    environment: str
+
+    @classmethod
+    def of(cls, model: str | Path | None, runtime: RuntimeConfig) -> FactsFile | None:
+        """Return the place for the facts of a model as its files are now; None if it has none,
+        without a cache, and where a GPU may be used."""
+        folder = model_folder(model)
+        if folder is None or not runtime.use_cache or runtime.device not in ("auto", "cpu"):
+            return None
+        if runtime.device == "auto" and _may_have_gpu():
+            return None
+        try:
+            states = [asdict(FileState.of(folder / name)) for name in _FILES]
+        except VtnstreamError:
+            return None
+        environment = _environment(runtime)
+        key = [_SCHEMA, states, runtime.dtype, runtime.backend, environment]
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        root = runtime.cache_dir or default_cache_dir()
+        return cls(root / "facts" / f"{name[:40]}.json", environment)
+
+    def read(self) -> ModelFacts | None:
+        """Return the facts, or None if none are kept."""
+        try:
+            data = read_json(self.path)
+            return None if data is None else ModelFacts.from_dict(data)
+        except (VtnstreamError, KeyError, TypeError):
+            return None
+
+    def write(self, facts: ModelFacts) -> None:
+        """Keep the facts. An error is no failure: the next run loads the model instead."""
+        with suppress(StoreError, OSError):
+            if not self.path.exists():
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(self.path, facts.as_dict(), durable=False)
+
+
+def _may_have_gpu() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+def _environment(runtime: RuntimeConfig) -> str:
+    """Hash of what could change a computed number beside model, video and request."""
+    settings = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_SETTINGS) and not name.startswith(_OWN_SETTINGS)
+    }
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts = [_code(), _versions(), _processor(), settings, cores, runtime.threads]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _code() -> list[list[Any]]:
+    """Names, sizes and times of vtnstream's modules: in a checkout, code changes between
+    releases."""
+    root = Path(__file__).resolve().parents[1]
+    states = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.endswith(".py"):
+                status = os.stat(os.path.join(folder, name))
+                states.append([os.path.join(folder, name), status.st_size, status.st_mtime_ns])
+    return sorted(states)
+
+
+@functools.cache
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+@functools.cache
+def _processor() -> str:
+    """Model and instruction sets of the processor."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    lines = text.split("\n\n", 1)[0].splitlines()
+    return "\n".join(x for x in lines if x.startswith(("model name", "flags", "Features")))

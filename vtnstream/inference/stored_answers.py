@@ -1,0 +1,265 @@
+"""Answer a question from the store alone: stored features, and stored outputs of the model.
+
+Imports no torch, timm or transformers. Every answer equals that of the loaded model, because the
+outputs are its own, kept under a key of everything that decides them. Whatever is missing or
+unusual is left to :class:`vtnstream.analyzer.Analyzer`, errors included.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config.loading import to_dict
+from vtnstream.config.runtime import default_cache_dir
+from vtnstream.encoding.clips import FRAMES
+from vtnstream.encoding.run_facts import ComputedOn, RunFacts, RuntimeFacts, StoreFacts
+from vtnstream.encoding.stored import (
+    ExtractedFeatures,
+    chunk_range,
+    extracted,
+    missing_runs,
+    reason_for_software,
+    sampling_grid,
+    stored_backend,
+)
+from vtnstream.errors import VtnstreamError
+from vtnstream.features.cache import FeatureCache, recorded_hash
+from vtnstream.features.key import FeatureKey, FileState, VideoIdentity, video_identity
+from vtnstream.features.scores import ScoreKey, read_scores, write_scores
+from vtnstream.features.store import FeatureStore, StoredFeatures
+from vtnstream.inference.model_facts import FactsFile, ModelFacts
+from vtnstream.inference.opened import Source, with_display_name
+from vtnstream.inference.report import report_of
+from vtnstream.inference.request import Request, time_range
+from vtnstream.models.long_sequence.output import SequenceOutput
+from vtnstream.scoring.analysis import Reading, analysis_of
+from vtnstream.scoring.localization_plan import LocalizationPlan
+from vtnstream.transport.address import is_address
+from vtnstream.types import FloatArray, Report, TimeRange
+from vtnstream.video.decoding.reader import DECODER, RESIZER
+from vtnstream.video.probe import Examined, examine
+
+_PARTS = ("logits", "dense_logits", "attention")
+
+
+def may_be_stored(request: Request) -> bool:
+    """Return whether outputs for a request are kept: one pass over stored features."""
+    return (
+        request.features is None
+        and request.views is None
+        and request.method == "chunked"
+        and request.shuffle is None
+    )
+
+
+def score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatures) -> ScoreKey:
+    """Return the key of a model's outputs: everything that decides them."""
+    return {
+        "features": features.sha256,
+        "model": facts.weights_sha256,
+        "config": to_dict(facts.config),
+        "dtype": facts.dtype,
+        "environment": facts.environment,
+        "dense": plan.dense,
+        "sliding": to_dict(plan.options) if plan.sliding and plan.options else None,
+    }
+
+
+def keep_reading(
+    store: FeatureStore, facts: ModelFacts, plan: LocalizationPlan, source: Source, reading: Reading
+) -> None:
+    """Keep the outputs of a model in the store of its features, before they are overwritten."""
+    features = source.features
+    if not isinstance(features, StoredFeatures) or reading.facts:
+        return
+    arrays: dict[str, FloatArray] = {}
+    for name in _PARTS:
+        part = getattr(reading.output, name)
+        if part is not None:
+            arrays[name] = part
+    if reading.sliding is not None:
+        arrays["sliding"] = reading.sliding
+    write_scores(store, score_key(facts, plan, features), arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One question about one video whose header was read."""
+
+    path: str | Path
+    state: FileState
+    identity: VideoIdentity
+    examined: Examined
+    sampling: SamplingConfig
+    span: TimeRange
+
+
+class StoredAnswers:
+    """Answers of one model from the store.
+
+    Args:
+        facts: of the model, from the cache.
+        source: the model as the user named it.
+        runtime: with which it would run.
+    """
+
+    def __init__(self, facts: ModelFacts, source: str | None, runtime: RuntimeConfig) -> None:
+        self.facts = facts
+        self._about = facts.about(source)
+        self._runtime = runtime
+        self._cache = FeatureCache(runtime.cache_dir or default_cache_dir())
+        self._computed = ComputedOn(facts.device, facts.dtype, FRAMES, facts.torch)
+
+    @classmethod
+    def of(
+        cls, model: str | Path | None, source: str | None, runtime: RuntimeConfig
+    ) -> StoredAnswers | None:
+        """Return the answers of a model that has answered before; None if its facts are not
+        kept."""
+        place = FactsFile.of(model, runtime)
+        facts = place.read() if place is not None else None
+        return None if facts is None else cls(facts, source, runtime)
+
+    def report(
+        self, path: str | Path, request: Request, localize: TimelineConfig | None
+    ) -> Report | None:
+        """Return the report of a video, or None where the model must be loaded."""
+        if not may_be_stored(request) or is_address(path) or not Path(path).is_file():
+            return None
+        try:
+            return self._report(path, request, localize)
+        except VtnstreamError:
+            return None  # the model meets the same error, and reports it
+
+    def _report(
+        self, path: str | Path, request: Request, localize: TimelineConfig | None
+    ) -> Report | None:
+        began = time.perf_counter()
+        config = self.facts.config
+        plan = LocalizationPlan.of(config, localize)
+        wanted = _Wanted(
+            path,
+            FileState.of(path),
+            video_identity(path),
+            examine(path, stream=request.stream),
+            request.sampling or config.sampling,
+            time_range(path, request.start, request.end, request.stream),
+        )
+        with self._features(wanted, began) as found:
+            if found is None or found.store is None:
+                return None
+            source = with_display_name(path, path, Source.of(found))
+            plan.check_length(path, len(source.features.times))
+            middle = time.perf_counter()
+            assert isinstance(found.features, StoredFeatures)
+            arrays = read_scores(found.store, score_key(self.facts, plan, found.features))
+            if arrays is None:
+                return None
+            analysis = analysis_of(config, found.features, plan, _reading(arrays))
+            now = time.perf_counter()
+            facts = dataclasses.replace(
+                source.facts,
+                attention=self.facts.attention,
+                scores_from_store=True,
+                temporal_seconds=round(now - middle, 3),
+                seconds=round(now - began, 3),
+            )
+            source = dataclasses.replace(source, facts=facts)
+            return report_of(
+                path, source, self._about, self._computed, wanted.sampling, localize, analysis
+            )
+
+    @contextmanager
+    def _features(self, wanted: _Wanted, began: float) -> Iterator[ExtractedFeatures | None]:
+        """Open the features of the backend that a run would use; None unless all are stored."""
+        keys = {name: self._key(wanted, name) for name in self.facts.backends}
+        asked = self._runtime.backend
+        chosen = stored_backend(self._cache, keys.__getitem__, keys, asked)
+        if chosen is None:
+            yield None
+            return
+        backend, reason = chosen
+        with self._cache.open(keys[backend], wanted.state) as store:
+            if not _is_complete(store, wanted):
+                yield None
+                return
+            store.lock.try_acquire(exclusive=False)  # others may read along from here on
+
+            def facts(features: StoredFeatures) -> RunFacts:
+                seconds = time.perf_counter() - began
+                return self._run_facts(store, features, backend, reason, seconds)
+
+            yield extracted(
+                store, wanted.path, wanted.examined.info, wanted.sampling, wanted.span, facts
+            )
+
+    def _key(self, wanted: _Wanted, backend: str) -> FeatureKey:
+        config = self.facts.config
+        return FeatureKey(
+            video=wanted.identity,
+            stream_index=wanted.examined.info.stream_index,
+            sampling=sampling_grid(wanted.sampling, wanted.span),
+            preprocess=config.preprocess.key(),
+            resizer=RESIZER,
+            decoder=DECODER,
+            backbone=config.backbone.name,
+            backbone_arguments=config.backbone.key(),
+            weights_sha256=self.facts.backbone_sha256,
+            dtype=self.facts.dtype,
+            backend=f"{backend}:{self.facts.device}",
+        )
+
+    def _run_facts(
+        self,
+        store: FeatureStore,
+        features: StoredFeatures,
+        backend: str,
+        reason: str,
+        seconds: float,
+    ) -> RunFacts:
+        return RunFacts(
+            tokens=len(features.times),
+            features=features.num_features,
+            from_store=True,
+            frames_decoded=0,
+            stored=StoreFacts(
+                tokens_encoded=0,
+                extract_seconds=round(seconds, 3),
+                decode_wait_seconds=0.0,
+                backbone_seconds=0.0,
+                store=str(store.directory),
+                video_sha256=recorded_hash(store),
+            ),
+            runtime=RuntimeFacts(
+                device=self.facts.device,
+                dtype=self.facts.dtype,
+                backend=backend,
+                reason=reason,
+                batch_size=store.require_layout().batch_size,
+                workers=self.facts.workers,
+                decoder=DECODER,
+                decoder_reason=reason_for_software(self._runtime),
+            ),
+            video_blocks_sha256=store.key.video.blocks_sha256,
+        )
+
+
+def _is_complete(store: FeatureStore, wanted: _Wanted) -> bool:
+    """Whether a run would decode nothing, and hash nothing."""
+    if store.layout is None or recorded_hash(store) is None:
+        return False
+    first, stop = chunk_range(store, wanted.sampling, wanted.span)
+    unchanged = not FileState.of(wanted.path).was_written_since(wanted.state)
+    return unchanged and not missing_runs(store, first, stop)
+
+
+def _reading(arrays: Mapping[str, Any]) -> Reading:
+    output = SequenceOutput(*(arrays.get(name) for name in _PARTS))
+    return Reading(output, arrays.get("sliding"))

@@ -1,0 +1,222 @@
+"""Turn the outputs of a model into classes, segments and curves.
+
+Needs no torch: outputs that are stored answer a question without the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from vtnstream.config import EventsConfig, ModelConfig, TimelineConfig
+from vtnstream.localization.curves import relative_weights, score_curves, time_curve
+from vtnstream.localization.edit_style import (
+    SHOTS_TRACK,
+    STYLE_TRACK,
+    edit_counts,
+    edits_of,
+    style_scores,
+    window_styles,
+)
+from vtnstream.localization.events import to_events
+from vtnstream.localization.segments import to_segments
+from vtnstream.localization.view_changes import ViewChanges
+from vtnstream.localization.window_scores import combine
+from vtnstream.models.long_sequence.output import SequenceOutput
+from vtnstream.scoring.frame_changes import frame_changes
+from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
+from vtnstream.scoring.probabilities import probabilities
+from vtnstream.types import (
+    ClassScore,
+    Curve,
+    FeatureSequence,
+    FloatArray,
+    ScoreCurve,
+    ScoreTimeline,
+    Segment,
+    TokenTimes,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Result of a model for one video.
+
+    Attributes:
+        classes: classes of the whole video, best first.
+        segments: None if no timeline was requested.
+        labels: labels of the timeline.
+        tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
+        scores: curves of the most prominent labels.
+        attention: attention of [CLS] over time, if the pass kept it.
+        facts: how the video was read, for the report.
+        warnings: requests that had no effect, one sentence each.
+    """
+
+    classes: tuple[ClassScore, ...]
+    segments: tuple[Segment, ...] | None
+    labels: tuple[str, ...]
+    tracks: tuple[str, ...]
+    scores: tuple[ScoreCurve, ...] = ()
+    attention: Curve | None = None
+    warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """Outputs of a model before localisation.
+
+    Attributes:
+        output: of the whole video, with dense logits per token if requested.
+        sliding: (N, K) probabilities of sliding windows, or None.
+        facts: how the video was read.
+    """
+
+    output: SequenceOutput
+    sliding: FloatArray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def analysis_of(
+    config: ModelConfig, features: FeatureSequence, plan: LocalizationPlan, reading: Reading
+) -> Analysis:
+    """Classify a video and, if ``plan`` has options, cut it into labelled segments.
+
+    Args:
+        config: of the model.
+        features: T tokens of D features from the model's own backbone.
+        plan: how to localise, resolved for this model.
+        reading: the outputs of the model for these features. Its logits are overwritten, because
+            a timeline may be large.
+    """
+    head, options, output = config.head, plan.options, reading.output
+    classes: tuple[ClassScore, ...] = ()
+    if output.logits is not None:
+        classes = rank(probabilities(output.logits[None], head.multi_label)[0], head.labels)
+    attention = _attention_curve(features.times, output)
+    if knows_styles(config):
+        edited = _edited(config, features, plan, output)
+        return replace(edited, attention=attention, facts={**reading.facts, **edited.facts})
+    if options is None:
+        return Analysis(classes, None, (), (), attention=attention, facts=reading.facts)
+    scores = timelines(config, features.times, plan, reading)
+    measured = plan.dense and head.events is not None
+    changes = frame_changes(config, features) if measured else None
+    analysis = _localize(classes, scores, options, head.events, changes)
+    return replace(analysis, attention=attention, facts=reading.facts, warnings=plan.warnings)
+
+
+def timelines(
+    config: ModelConfig, times: TokenTimes, plan: LocalizationPlan, reading: Reading
+) -> list[ScoreTimeline]:
+    """Return the scores of the tokens by the dense head and by sliding windows, as far as ``plan``
+    asks for them. The logits of ``reading`` are overwritten."""
+    head, found = config.head, []
+    if plan.dense:
+        if reading.output.dense_logits is None:
+            raise AssertionError("a model with dense labels gave no dense logits")
+        scores = probabilities(reading.output.dense_logits, head.multi_label)
+        found.append(ScoreTimeline(scores, times, head.dense_labels, head.multi_label, "dense"))
+    if reading.sliding is not None:
+        found.append(
+            ScoreTimeline(reading.sliding, times, head.labels, head.multi_label, "sliding")
+        )
+    return found
+
+
+def _attention_curve(times: TokenTimes, output: SequenceOutput) -> Curve | None:
+    """Return the attention of [CLS] in the last layer that was kept, averaged over its heads."""
+    if output.attention is None or not output.attention.any():
+        return None
+    return time_curve(times, relative_weights(output.attention[-1].mean(0)))
+
+
+def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
+    """Return all classes, best first; equal scores keep the order of the labels."""
+    order = np.argsort(-scores, kind="stable")
+    return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
+
+
+def _edited(
+    config: ModelConfig, features: FeatureSequence, plan: LocalizationPlan, output: SequenceOutput
+) -> Analysis:
+    """Find the shots and transitions of a video, and classify its style of editing from them."""
+    head, times = config.head, features.times
+    changes = frame_changes(config, features)
+    if output.dense_logits is None or changes is None or head.events is None:
+        raise AssertionError("a model of edits gave no scores of its tokens")
+    scores = probabilities(output.dense_logits, False)
+    timeline = ScoreTimeline(scores, times, head.dense_labels, False, SHOTS_TRACK)
+    options = plan.options or TimelineConfig()
+    segments = to_events(timeline, head.events, options, changes)
+    edits = edits_of(timeline, head.events, changes, segments)
+    styles = style_scores(edits, 0, len(times))
+    classes = rank(np.array([styles[name] for name in head.labels], np.float32), head.labels)
+    facts = {"edits": edit_counts(segments, edits)}
+    warnings = _rate_warnings(times)
+    if plan.options is None:
+        return Analysis(classes, None, (), (), facts=facts, warnings=warnings)
+    wants_dense = options.localize != "sliding"
+    tracks = (*([SHOTS_TRACK] * wants_dense), *([STYLE_TRACK] * plan.styles))
+    found = list(segments) if wants_dense else []
+    if plan.styles:
+        window, stride = options.num_window_tokens, options.num_stride_tokens
+        found += window_styles(edits, times, window, stride, STYLE_TRACK)
+    if len(tracks) == 1:
+        found = [replace(segment, track=None) for segment in found]
+    curves = score_curves(timeline, segments) if wants_dense else ()
+    if len(tracks) > 1:
+        curves = tuple(replace(curve, track=SHOTS_TRACK) for curve in curves)
+    labels = (*(head.dense_labels if wants_dense else ()), *(head.labels if plan.styles else ()))
+    ordered = sorted(found, key=lambda s: (s.start, s.end, s.track or "", s.label))
+    found_all = tuple(ordered)
+    return Analysis(classes, found_all, labels, tracks, curves, facts=facts, warnings=warnings)
+
+
+_SLOWEST, _FASTEST = 3.9, 125.0
+
+
+def _rate_warnings(times: TokenTimes) -> tuple[str, ...]:
+    """Warn if the distance between frames differs from that on which edits were measured."""
+    usual = float(np.median(np.diff(times.start_seconds))) if len(times) > 1 else 0.0
+    if not usual or _SLOWEST <= 1 / usual <= _FASTEST:
+        return ()
+    return (
+        f"{1 / usual:.3g} frames/s are outside of the 4 to 120 that cuts and transitions were "
+        "measured on: expect false and missed ones",
+    )
+
+
+def _localize(
+    classes: tuple[ClassScore, ...],
+    timelines: list[ScoreTimeline],
+    options: TimelineConfig,
+    events: EventsConfig | None,
+    changes: Sequence[ViewChanges] | None,
+) -> Analysis:
+    """Cut timelines into segments: one track for one timeline or two with equal labels, else two
+    tracks."""
+    if len(timelines) == 2 and set(timelines[0].labels) == set(timelines[1].labels):
+        timelines = [combine(timelines[0], timelines[1], out=timelines[0].scores)]
+    tracks = tuple(timeline.track for timeline in timelines)
+    segments: list[Segment] = []
+    scores: list[ScoreCurve] = []
+    for timeline in timelines:
+        if events is not None and timeline.track == "dense":
+            cut = to_events(timeline, events, options, changes)
+        else:
+            cut = to_segments(timeline, options)
+        curves = score_curves(timeline, cut)
+        if len(timelines) == 1:
+            cut = tuple(replace(segment, track=None) for segment in cut)
+        else:
+            curves = tuple(replace(curve, track=timeline.track) for curve in curves)
+        segments += cut
+        scores += curves
+    labels = tuple(dict.fromkeys(label for t in timelines for label in t.labels))
+    ordered = tuple(sorted(segments, key=lambda s: (s.start, s.end, s.track or "", s.label)))
+    return Analysis(classes, ordered, labels, tracks, scores=tuple(scores))
