@@ -7,6 +7,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
+from tests.browser import chromium, visit
 from tests.faults.tally import pytest_terminal_summary
 
-__all__ = ["pytest_terminal_summary"]
+__all__ = ["chromium", "pytest_terminal_summary", "visit"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,18 @@ _PATIENCE = 400
 _ROUNDING = Fraction(1, 1_000_000)
 """Seconds by which stored times may be off the picture's own."""
 
-_SIDE = 160
+DEFAULT_SIDE = 160
+"""Longest side of a thumbnail in pixels."""
+
 _QUALITY = {"qmin": "3", "qmax": "8"}
 
 
 def thumbnails(
-    path: str | Path, spans: Sequence[tuple[float, float]], *, stream: int | None = None
+    path: str | Path,
+    spans: Sequence[tuple[float, float]],
+    *,
+    stream: int | None = None,
+    side: int = DEFAULT_SIDE,
 ) -> tuple[Thumbnail | None, ...]:
     """One picture of each span of time, the longest spans first while the bounds last.
 
@@ -47,9 +54,10 @@ def thumbnails(
         path: a local video.
         spans: ``[start, end)`` in player time.
         stream: index of the video stream.
+        side: longest side of a thumbnail in pixels.
 
     Returns:
-        For each span a thumbnail, at most 160 pixels wide and high, upright; None where the
+        For each span a thumbnail, at most ``side`` pixels wide and high, upright; None where the
         bounds were reached, nothing could be decoded, or the file cannot be sought in.
 
     Raises:
@@ -59,7 +67,7 @@ def thumbnails(
     found: list[Thumbnail | None] = [None] * len(spans)
     if not facts.seekable:
         return tuple(found)
-    resize = FrameResizer(str(path), _fit, max_pixels=DEFAULT_MAX_PIXELS)
+    resize = FrameResizer(str(path), partial(_fit, side), max_pixels=DEFAULT_MAX_PIXELS)
     longest = sorted(range(len(spans)), key=lambda i: spans[i][0] - spans[i][1])
     left = MAX_PICTURES
     for number in sorted(longest[:MAX_THUMBNAILS]):
@@ -100,8 +108,8 @@ def _thumbnail(picture: DecodedFrame, resize: FrameResizer) -> Thumbnail | None:
         return None
 
 
-def _fit(width: int, height: int) -> Fit:
-    scale = _SIDE / max(width, height)
+def _fit(longest: int, width: int, height: int) -> Fit:
+    scale = longest / max(width, height)
     # Even sides: the chroma of a JPEG has half as many.
     across, down = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
     return Fit(across, down, 0, 0, across, down)

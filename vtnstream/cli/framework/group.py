@@ -21,6 +21,7 @@ COMMANDS = {
     "extract": ("vtnstream.cli.commands.extract:extract", "Write backbone features to files."),
     "show": ("vtnstream.cli.commands.show:show", "Show stored results in the terminal."),
     "export": ("vtnstream.cli.commands.export:export", "Write stored results in other formats."),
+    "studio": ("vtnstream.cli.commands.studio:studio", "Correct results in the browser."),
     "batch": ("vtnstream.cli.commands.batch:batch", "Process thousands of videos."),
     "train": ("vtnstream.cli.commands.train:train", "Train a model on your own labels."),
     "suggest": ("vtnstream.cli.commands.suggest:suggest", "Suggest spans to label next."),

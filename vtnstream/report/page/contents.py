@@ -14,7 +14,7 @@ from vtnstream.report.terminal.glyphs import UNICODE, printable
 from vtnstream.report.timebase import Timebase
 from vtnstream.report.writers.lanes import tracks_of
 from vtnstream.timecode import format_time
-from vtnstream.types import Partial, QueryAnswer, Report, Segment
+from vtnstream.types import QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
 
 _MAX_CLASSES = 10
@@ -42,7 +42,7 @@ def contents(report: Report, place: Place) -> dict[str, Any]:
         "edit_facts": edit_facts(report),
         "video_facts": [printable(fact) for fact in video_facts(report, UNICODE)],
         "run_facts": [printable(fact) for fact in run_facts(report, UNICODE)],
-        "partial": _partial(report.partial) if report.partial else [],
+        "partial": partial_lines(report),
         "warnings": [printable(line) for line in report.warnings],
         "answers": [_answer(answer) for answer in report.answers],
         "video": place.relative,
@@ -60,6 +60,14 @@ def contents(report: Report, place: Place) -> dict[str, Any]:
         **_table(report, colors, hrefs),
         "facts": _facts(report),
     }
+
+
+def answer_lines(report: Report) -> list[str]:
+    """One sentence for each query of a search."""
+    answers = map(_answer, report.answers)
+    return [
+        f"{a['label']}: {'found' if a['found'] else 'nothing found'}, {a['note']}" for a in answers
+    ]
 
 
 def _answer(answer: QueryAnswer) -> dict[str, Any]:
@@ -163,7 +171,11 @@ def _share(score: float) -> float:
     return round(100 * min(max(score, 0.0), 1.0), 2) if score == score else 0.0
 
 
-def _partial(partial: Partial) -> list[str]:
+def partial_lines(report: Report) -> list[str]:
+    """Why a result is partial and how much was read; empty for a complete one."""
+    partial = report.partial
+    if partial is None:
+        return []
     lines = [printable(reason) for reason in partial.reasons]
     read = f"Read {format_time(partial.seconds_read)}"
     if partial.seconds_expected:

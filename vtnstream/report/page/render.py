@@ -22,7 +22,7 @@ def report_page(report: Report, place: Place) -> str:
     """Render the page. It plays the video if ``place`` has an address relative to the page."""
     from markupsafe import Markup
 
-    style, script = _part("page.css"), _part("page.js")
+    style, script = _part("theme.css") + _part("page.css"), _part("page.js")
     page: str = _template().render(
         **contents(report, place),
         style=Markup(style),

@@ -1,0 +1,1 @@
+"""Corrections of timelines: the actions, their journal, and export."""

@@ -1,0 +1,1 @@
+"""The queue of analyses and trainings, and the processes that run them."""

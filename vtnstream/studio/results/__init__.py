@@ -1,0 +1,1 @@
+"""Find results in folders, index them, and describe one with its video."""

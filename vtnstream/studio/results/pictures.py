@@ -1,0 +1,99 @@
+"""Small pictures of videos, made when they are first asked for and cached on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from vtnstream.atomic import whole_file
+from vtnstream.errors import VtnstreamError
+from vtnstream.studio.problems import NotFoundProblem
+from vtnstream.studio.results.documents import Loaded
+
+PARTS = 120
+"""Number of equal parts of a timeline that have a picture each."""
+
+_POSTER_SIDE = 320
+_PART_SIDE = 160
+_NEAR_START = 1.0
+"""Seconds that are decoded at most for the poster of a file that cannot be sought in."""
+
+
+class Pictures:
+    """Posters of the library and thumbnails of the timeline.
+
+    Args:
+        folder: of the cache.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def poster(self, loaded: Loaded, video: Path) -> bytes:
+        """A JPEG from the first half of a video, at most 320 pixels wide and high.
+
+        Args:
+            loaded: the result.
+            video: its video or a copy of it.
+
+        Raises:
+            NotFoundProblem: no frame can be shown.
+        """
+        start, end = loaded.report.start_seconds, loaded.base.limit
+        span = (start + (end - start) / 6, start + (end - start) / 2)
+        return self._picture(loaded, video, span, _POSTER_SIDE)
+
+    def part(self, loaded: Loaded, video: Path, number: int) -> bytes:
+        """A JPEG of one of :data:`PARTS` parts, at most 160 pixels wide and high.
+
+        Raises:
+            NotFoundProblem: no frame can be shown.
+        """
+        if not 0 <= number < PARTS:
+            raise NotFoundProblem(f"there are parts 0 to {PARTS - 1}, not {number}")
+        start = loaded.report.start_seconds
+        step = (loaded.base.limit - start) / PARTS
+        span = (start + number * step, start + (number + 1) * step)
+        return self._picture(loaded, video, span, _PART_SIDE)
+
+    def _picture(self, loaded: Loaded, video: Path, span: tuple[float, float], side: int) -> bytes:
+        status = video.stat()
+        key = f"{video}|{status.st_size}|{status.st_mtime_ns}|{span}|{side}"
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        path = self._folder / name[:2] / f"{name}.jpg"
+        with contextlib.suppress(OSError):
+            return path.read_bytes()
+        stream = loaded.report.video.stream_index if video == loaded.video else None
+        made = _frame(video, span, stream, side)
+        with contextlib.suppress(OSError):  # a full cache makes pictures slower, never absent
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                file.write(made)
+        return made
+
+
+def _frame(video: Path, span: tuple[float, float], stream: int | None, side: int) -> bytes:
+    from vtnstream.video.thumbnails import thumbnails
+
+    try:
+        (found,) = thumbnails(video, [span], stream=stream, side=side)
+        if found is not None:
+            return found.jpeg
+        if side == _POSTER_SIDE:
+            return _frame_near_start(video, span[0], stream, side)
+    except VtnstreamError as error:
+        raise NotFoundProblem(str(error)) from error
+    raise NotFoundProblem(f"{video}: no frame can be shown at {span[0]:.1f} s")
+
+
+def _frame_near_start(video: Path, start: float, stream: int | None, side: int) -> bytes:
+    """For a file that cannot be sought in."""
+    from vtnstream.video.stills import stills
+    from vtnstream.video.thumbnails import jpeg
+
+    for moment in (min(start, _NEAR_START), 0.0):
+        (still,) = stills(video, [moment], height=side // 2, stream=stream)
+        if still is not None:
+            return jpeg(still[:, : still.shape[1] // 2 * 2])
+    raise NotFoundProblem(f"{video}: no frame can be shown")

@@ -1,0 +1,138 @@
+// The page of one video: joins the player, the timeline, the list and the corrections.
+import { Actions, listenToKeys, typedTime } from "./actions.js";
+import { api, clock, drawPages, el, one, percent, settled } from "./common.js";
+import { SegmentList } from "./list.js";
+import { Player } from "./player.js";
+import { Store } from "./store.js";
+import { TimelineView } from "./timeline.js";
+
+const name = location.pathname.split("/").at(-1);
+const store = new Store(name), player = new Player(name);
+const timeline = new TimelineView(store, player), list = new SegmentList(store, player);
+const actions = new Actions(store, player, timeline, list);
+
+function drawDocument(found) {
+  document.title = `${found.name} – vtnstream studio`;
+  one("title").textContent = found.name;
+  one("summary").replaceChildren(...found.summary.map((facts) => el("p", { class: "facts" }, ...facts.map((fact) => el("span", {}, fact)))));
+  if (found.classes.length) {
+    const shown = found.classes.slice(0, 3).map(([label, score]) => el("span", {}, el("bdi", {}, label), ` ${percent(score)}`));
+    one("summary").append(el("p", { class: "facts" }, "Class of the whole video: ", ...shown));
+  }
+  const lines = [...found.partial, ...found.notes];
+  if (store.remade) lines.unshift("The result was made again after these corrections began. The corrected timeline is shown; nothing of it is lost.");
+  one("notes").hidden = !lines.length;
+  one("notes").classList.toggle("partial", found.partial.length > 0);
+  one("notes").replaceChildren(el("ul", {}, ...lines.map((line) => el("li", {}, line))));
+}
+
+function drawChosen() {
+  const chosen = store.chosenSegments();
+  const [first] = chosen;
+  one("fields").hidden = !first;
+  one("nothing").hidden = Boolean(first);
+  if (first) {
+    const label = chosen.every((s) => s.label === first.label) ? first.label : "";
+    if (document.activeElement !== one("label")) one("label").value = label;
+    one("start").value = clock(first.start, 3);
+    one("end").value = clock(chosen.at(-1).end, 3);
+    one("start").disabled = one("end").disabled = chosen.length > 1;
+    const says = first.by === "person" ? "A person says so." : first.score === null ? "The model says so; its bounds were moved." : `The model says so, by ${percent(first.score)}.`;
+    one("who").textContent = chosen.length > 1 ? `${chosen.length} segments are chosen.` : says;
+    timeline.reveal(first.start, first.end);
+    list.reveal();
+  }
+  list.draw();
+  timeline.draw();
+}
+
+function drawSegments() {
+  timeline.arrange();
+  list.fill(timeline.filter);
+  one("labels").replaceChildren(...Object.keys(store.colors).map((label) => el("option", { value: label })));
+  document.querySelector("[data-do=undo]").disabled = !store.canUndo;
+  document.querySelector("[data-do=redo]").disabled = !store.canRedo;
+  one("checked").checked = store.checked;
+  drawChosen();
+  drawTime();
+}
+
+function drawSaved() {
+  const count = store.revision === 1 ? "1 correction" : `${store.revision} corrections`;
+  one("saved").textContent = store.waiting ? "Saving …" : store.revision ? `${count}, all saved` : "No corrections yet. Each is saved as you make it.";
+}
+
+function drawTime() {
+  player.showTime(store.at(player.time).slice(0, 3).map((s) => s.label).join(", "));
+  timeline.draw();
+}
+
+async function drawFormats() {
+  const { formats } = await api("/api/about");
+  one("export").append(...formats.map((format) => el("option", { value: format }, format)));
+}
+
+async function exportAs(format) {
+  one("export").value = "";
+  if (!format) return;
+  const address = `/api/results/${name}/export/${format}`;
+  // Asked first, so that a refusal is said here and not on an empty page.
+  const answer = await fetch(address);
+  if (!answer.ok) {
+    one("problem").textContent = (await answer.json()).error;
+    one("problem").hidden = false;
+    return;
+  }
+  one("problem").hidden = true;
+  const file = decodeURIComponent(answer.headers.get("content-disposition").split("''")[1]);
+  const link = el("a", { href: URL.createObjectURL(await answer.blob()), download: file });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function wire() {
+  for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
+  one("chosen").addEventListener("submit", (event) => {
+    event.preventDefault();
+    one("label").blur();
+  });
+  one("label").addEventListener("change", () => actions.relabel(one("label").value.trim()));
+  for (const side of ["start", "end"]) one(side).addEventListener("change", () => {
+    const seconds = typedTime(one(side).value);
+    if (Number.isNaN(seconds)) drawChosen();
+    else actions.bound(side, seconds);
+  });
+  one("checked").addEventListener("change", () => store.change({ kind: "check", checked: one("checked").checked }));
+  one("filter").addEventListener("input", settled(120, () => {
+    timeline.filter = one("filter").value.trim().toLowerCase();
+    list.fill(timeline.filter);
+    timeline.draw();
+  }));
+  one("export").addEventListener("change", () => exportAs(one("export").value));
+  store.addEventListener("segments", () => { drawSegments(); drawSaved(); });
+  store.addEventListener("chosen", drawChosen);
+  store.addEventListener("saving", drawSaved);
+  player.addEventListener("time", drawTime);
+  player.addEventListener("unplayable", () => player.explain("A browser cannot play this kind of file. The timeline, its frames and the list work without it."));
+  listenToKeys(actions);
+  addEventListener("beforeunload", (event) => store.waiting && event.preventDefault());
+}
+
+async function begin() {
+  drawPages();
+  try {
+    const found = await store.load();
+    timeline.begin(found);
+    drawDocument(found);
+    wire();
+    drawSegments();
+    drawSaved();
+    await Promise.all([player.begin(found), drawFormats()]);
+  } catch (error) {
+    one("problem").textContent = error.message;
+    one("problem").hidden = false;
+    document.querySelectorAll(".stage, .timeline, .segments").forEach((part) => { part.hidden = true; });
+  }
+}
+
+begin();

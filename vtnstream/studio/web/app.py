@@ -1,0 +1,284 @@
+"""The routes of the studio. This is the only file that imports FastAPI.
+
+FastAPI checks the bodies of requests against the dataclasses of the studio and describes all routes
+as an OpenAPI document, at ``/api/openapi.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+import vtnstream
+from vtnstream.config.studio import StudioConfig
+from vtnstream.errors import VtnstreamError
+from vtnstream.studio.correcting.exporting import available
+from vtnstream.studio.correcting.journal import Entry
+from vtnstream.studio.correcting.timeline import Action
+from vtnstream.studio.problems import Problem
+from vtnstream.studio.results.documents import Corrected, Document
+from vtnstream.studio.results.index import Page
+from vtnstream.studio.results.index import Query as LibraryQuery
+from vtnstream.studio.results.playing import media_type
+from vtnstream.studio.service import Studio
+
+STATIC = Path(__file__).resolve().parents[1] / "static"
+THEME = Path(vtnstream.__file__).resolve().parent / "report" / "page" / "theme.css"
+_PICTURES_AT_ONCE = 2
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A correction: an action and the revision that it was made for.
+
+    Fields other than ``revision`` and ``author`` are those of
+    :class:`vtnstream.studio.correcting.timeline.Action`.
+    """
+
+    revision: int
+    kind: Literal[
+        "move", "relabel", "confirm", "add", "split", "merge", "delete", "check", "undo", "redo"
+    ]
+    ids: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    at: float | None = None
+    label: str | None = None
+    neighbour: bool = False
+    checked: bool | None = None
+    author: str | None = None
+
+    def action(self) -> Action:
+        return Action(
+            self.kind,
+            self.ids,
+            self.start,
+            self.end,
+            self.at,
+            self.label,
+            self.neighbour,
+            self.checked,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label and the number of results that hold it."""
+
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """How the video of a result can be played: ``direct``, ``preview``, ``remux``, ``encode`` or
+    ``none``, and the address of what can be played now."""
+
+    way: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The server."""
+
+    version: str
+    formats: tuple[str, ...]
+    author: str
+    folders: tuple[str, ...]
+
+
+def create_app(studio: Studio, config: StudioConfig) -> FastAPI:
+    """The application, without the checks of :class:`~vtnstream.studio.web.guard.Guard`."""
+    app = FastAPI(
+        title="vtnstream studio",
+        version=vtnstream.__version__,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(_library_routes(studio, config), tags=["library"])
+    app.include_router(_result_routes(studio), tags=["results"])
+    app.include_router(_media_routes(studio), tags=["media"])
+    app.include_router(_page_routes(), include_in_schema=False)
+    app.mount("/assets", StaticFiles(directory=STATIC), name="assets")
+    _handle_errors(app)
+    return app
+
+
+def _library_routes(studio: Studio, config: StudioConfig) -> APIRouter:
+    routes = APIRouter(prefix="/api")
+
+    @routes.get("/about")
+    def about() -> About:
+        """Version, formats and folders of this server."""
+        folders = tuple(map(str, studio.workspace.roots))
+        return About(vtnstream.__version__, available(), studio.author, folders)
+
+    @routes.get("/health")
+    def health() -> dict[str, str]:
+        """Whether the server answers and its database can be read."""
+        studio.database.row("SELECT 1")
+        return {"status": "ok"}
+
+    @routes.get("/results")
+    def results(
+        text: Annotated[str, Query(max_length=200)] = "",
+        label: Annotated[str, Query(max_length=300)] = "",
+        state: Annotated[str, Query(max_length=20)] = "",
+        sort: Annotated[str, Query(max_length=20)] = "name",
+        start: Annotated[int, Query(ge=0, le=10**9)] = 0,
+        size: Annotated[int, Query(ge=1, le=500)] = config.page_size,
+    ) -> Page:
+        """A page of the library."""
+        return studio.index.page(LibraryQuery(text, label, state, sort, start, size))
+
+    @routes.get("/labels")
+    def labels() -> list[Label]:
+        """Labels of all results, the most frequent first."""
+        return [Label(label, count) for label, count in studio.index.labels()]
+
+    @routes.post("/scan", status_code=202)
+    def scan() -> dict[str, str]:
+        """Search the folders again for results and videos."""
+        studio.index.refresh()
+        return {"status": "scanning"}
+
+    @routes.get("/annotations.csv", response_class=PlainTextResponse)
+    def annotations() -> Response:
+        """All corrected videos as annotations that `vtnstream train` reads."""
+        return _download("annotations.csv", studio.annotations().encode(), "text/csv")
+
+    return routes
+
+
+def _result_routes(studio: Studio) -> APIRouter:
+    routes = APIRouter(prefix="/api/results/{name}")
+
+    @routes.get("")
+    def result(name: str) -> Document:
+        """A result with its corrections."""
+        return studio.document(name)
+
+    @routes.get("/segments")
+    def segments(name: str) -> Corrected:
+        """The segments as they are now."""
+        return studio.documents.corrected(studio.documents.load(name))
+
+    @routes.post("/changes", responses={409: {"description": "Another revision is current."}})
+    def change(name: str, change: Change) -> Corrected:
+        """Carry out a correction. It is on the disk when the answer comes."""
+        return studio.change(name, change.revision, change.action(), change.author)
+
+    @routes.get("/history")
+    def history(name: str) -> list[Entry]:
+        """All corrections, the oldest first, with who made them and when."""
+        return studio.history(name)
+
+    @routes.get("/export/{format}", response_class=Response)
+    def export(name: str, format: str) -> Response:
+        """The corrected result in a format of `vtnstream export`."""
+        found = studio.export(name, format)
+        return _download(found.name, found.data, "application/octet-stream")
+
+    return routes
+
+
+def _media_routes(studio: Studio) -> APIRouter:
+    routes = APIRouter(prefix="/api/results/{name}")
+    limiter = anyio.CapacityLimiter(_PICTURES_AT_ONCE)
+
+    async def slowly(work: Callable[[], _T]) -> _T:
+        """Decoding does not take the threads that answer other requests."""
+        return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+    @routes.get("/playing")
+    def playing(name: str) -> Playing:
+        """How the video can be played."""
+        way = studio.way_to_play(name)
+        ready = way in ("direct", "preview")
+        return Playing(way, f"/api/results/{name}/video" if ready else "")
+
+    @routes.get("/video", response_class=FileResponse)
+    def video(name: str) -> Response:
+        """The video, also in byte ranges."""
+        path = studio.video(name)
+        return FileResponse(path, media_type=media_type(path))
+
+    @routes.get("/poster", response_class=Response)
+    async def poster(name: str) -> Response:
+        """A frame of the video as a JPEG."""
+        return _jpeg(await slowly(lambda: studio.poster(name)))
+
+    @routes.get("/pictures/{number}", response_class=Response)
+    async def picture(name: str, number: int) -> Response:
+        """A frame of one of 120 equal parts of the timeline as a JPEG."""
+        return _jpeg(await slowly(lambda: studio.picture(name, number)))
+
+    return routes
+
+
+def _page_routes() -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/")
+    def library() -> Response:
+        return FileResponse(STATIC / "library.html")
+
+    @routes.get("/video/{name}")
+    def video(name: str) -> Response:
+        return FileResponse(STATIC / "video.html")
+
+    @routes.get("/theme.css")
+    def theme() -> Response:
+        return FileResponse(THEME)
+
+    @routes.get("/favicon.ico")
+    def icon() -> Response:
+        return FileResponse(STATIC / "icon.svg")
+
+    return routes
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    def problem(request: Request, error: Problem) -> Response:
+        return _error(error.status, str(error))
+
+    @app.exception_handler(VtnstreamError)
+    def failed(request: Request, error: VtnstreamError) -> Response:
+        return _error(500, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return _error(422, f"{where or 'request'}: {first['msg']}"[:300])
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)
+
+
+def _jpeg(data: bytes) -> Response:
+    return Response(
+        data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"}
+    )
+
+
+def _download(name: str, data: bytes, kind: str) -> Response:
+    header: dict[str, Any] = {
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    }
+    return Response(data, media_type=kind, headers=header)
