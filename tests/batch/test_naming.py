@@ -64,7 +64,7 @@ def test_an_existing_file_of_another_origin_is_kept(tmp_path: Path) -> None:
     assert settle(tmp_path, "/a/movie.mp4") == names
 
 
-def test_shards_agree_without_talking(tmp_path: Path) -> None:
+def test_shards_agree_without_communication(tmp_path: Path) -> None:
     paths = [f"/{folder}/movie.mp4" for folder in range(20)]
     whole = settle(tmp_path / "whole", *paths)
     parts = [settle(tmp_path / "parts", *paths, shard=Shard(i, 3)) for i in (3, 1, 2)]

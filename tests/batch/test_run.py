@@ -74,7 +74,7 @@ def test_a_rerun_processes_only_missing_videos() -> None:
     assert batch("a.mp4", overwrite=True)[1] == {"a.mp4": "done"}
 
 
-def test_changed_settings_do_everything_again() -> None:
+def test_changed_settings_repeat_all_videos() -> None:
     names = films("a.mp4", "fail.mp4")
     batch(*names)
     assert list(batch(*names, key="others")[1]) == names
@@ -82,7 +82,7 @@ def test_changed_settings_do_everything_again() -> None:
     assert list(batch(*names)[1]) == names, "the results there now are of the others"
 
 
-def test_a_changed_file_is_done_again() -> None:
+def test_a_changed_file_is_repeated() -> None:
     (name,) = films("a.mp4")
     batch(name)
     stamps = os.stat(name)
@@ -105,7 +105,7 @@ def test_a_changed_file_is_done_again() -> None:
     assert batch(name)[1] == {name: "done"}
 
 
-def test_a_lost_or_cut_result_is_done_again() -> None:
+def test_a_lost_or_truncated_result_is_repeated() -> None:
     names = films("a.mp4", "b.mp4", "c.mp4")
     batch(*names)
     Path("out/a.mp4.txt").unlink()
@@ -142,13 +142,13 @@ def test_names_without_a_video_have_status_lines() -> None:
     assert recorded()[0]["error"] == "no*.mp4: no file matches this pattern"
 
 
-def test_the_first_failure_may_end_it() -> None:
+def test_fail_fast_stops_at_the_first_failure() -> None:
     names = films("a.mp4", "fail.mp4", "b.mp4")
     assert batch(*names, fail_fast=True)[1] == {"a.mp4": "done", "fail.mp4": "failed"}
     assert batch(*names)[1] == {"b.mp4": "done"}
 
 
-def test_shards_together_are_the_whole() -> None:
+def test_shards_together_process_all_videos() -> None:
     names = films(*(f"{letter}.mp4" for letter in "abcdefg"))
     for index in (3, 1, 2):
         batch(*reversed(names), shard=Shard(index, 3))

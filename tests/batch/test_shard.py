@@ -19,7 +19,7 @@ FILMS = [f"/films/day {day}/camera {camera}.mp4" for day in range(50) for camera
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 100, 150])
-def test_shares_are_disjoint_whole_and_balanced(count: int) -> None:
+def test_shares_are_disjoint_complete_and_balanced(count: int) -> None:
     shares = [Shard(i, count).of(listed(*FILMS)).items for i in range(1, count + 1)]
     dealt = [item.path for share in shares for item in share]
     assert sorted(dealt) == sorted(FILMS)
@@ -34,7 +34,7 @@ def test_the_order_of_the_list_does_not_matter_and_is_kept() -> None:
     assert [i.path for i in share] == [path for path in shuffled if Input(path) in share]
 
 
-def test_no_rhythm_of_the_list_ends_up_in_one_share() -> None:
+def test_a_pattern_of_the_list_is_spread_over_the_shares() -> None:
     cameras = [item.path[-5] for item in Shard(1, 2).of(listed(*FILMS)).items]
     assert 10 < cameras.count("0") < 40
 

@@ -63,11 +63,11 @@ def test_every_code_is_explained() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "1", '{"schema": "other/1", "status": "done"}', '"x"' * 3, "null"]
 )
-def test_other_lines_are_passed_over(text: str) -> None:
+def test_other_lines_are_skipped(text: str) -> None:
     assert StatusLine.from_json(text) is None
 
 
-def test_keys_of_later_versions_are_passed_over() -> None:
+def test_keys_of_later_versions_are_ignored() -> None:
     text = LINE.as_json(colour="blue")
     assert StatusLine.from_json(text) == LINE
 
@@ -84,7 +84,7 @@ def test_lines_are_appended_and_the_last_one_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 40, -2])
-def test_a_torn_line_costs_itself_only(kept: int, tmp_path: Path) -> None:
+def test_an_incomplete_line_is_skipped(kept: int, tmp_path: Path) -> None:
     whole = LINE.as_json().encode() + b"\n"
     (tmp_path / "status.jsonl").write_bytes(whole + whole[:kept])
     with StatusFile(tmp_path) as log:

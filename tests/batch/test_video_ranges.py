@@ -132,7 +132,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("film", "skip"), [("whole", 2), ("damaged", 0)])
-def test_a_report_of_ranges_is_that_of_one_piece(
+def test_a_report_from_ranges_equals_that_of_one_pass(
     film: str, skip: int, place: str, films: Path, model: str, tmp_path: Path
 ) -> None:
     path = films / f"{film}.mp4"
@@ -146,7 +146,7 @@ def test_a_report_of_ranges_is_that_of_one_piece(
 @pytest.mark.parametrize(
     ("film", "part"), [("whole", Part("10", "180.3")), ("damaged", Part()), ("damaged", Part("70"))]
 )
-def test_features_of_ranges_are_those_of_one_piece(
+def test_features_of_ranges_equal_those_of_one_pass(
     film: str, part: Part, films: Path, tmp_path: Path
 ) -> None:
     path = films / f"{film}.mp4"
@@ -240,7 +240,7 @@ def test_videos_without_a_common_grid_are_not_split(
         assert made.plan(task, RANGE_SECONDS) == {}
 
 
-def test_problems_are_answers(films: Path, model: str, tmp_path: Path) -> None:
+def test_errors_are_returned_as_outcomes(films: Path, model: str, tmp_path: Path) -> None:
     place = str(tmp_path / "results")
     assert "refused" in actor(partial(timeline, "nowhere", tmp_path), place).facts()
     assert "broken" in actor(partial(timeline), place).facts()

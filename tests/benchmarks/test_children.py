@@ -47,7 +47,7 @@ def test_an_error_is_a_reason_and_stays(child: Child) -> None:
     assert child.call("add", number=1) == Failure("ValueError: this film is too short")
 
 
-def test_a_process_that_dies_leaves_its_last_words(child: Child) -> None:
+def test_the_last_line_of_a_dead_process_is_its_reason(child: Child) -> None:
     assert child.call("die") == Failure("Fatal: out of luck")
 
 

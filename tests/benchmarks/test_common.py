@@ -47,7 +47,7 @@ def test_cells(cell: common.Cell, text: str) -> None:
     assert common.shown(cell) == text
 
 
-def test_targets_know_whether_they_are_reached() -> None:
+def test_targets_report_whether_they_are_reached() -> None:
     least, most = common.Target("speed", 3.0, 3.0), common.Target("memory", 0.6, 0.5, at_most=True)
     missing = common.Target("bf16", None, 1.8, why="no bf16 units")
     assert (least.reached, most.reached, missing.reached) == (True, False, None)
@@ -55,7 +55,7 @@ def test_targets_know_whether_they_are_reached() -> None:
     assert most.verdict == "NOT REACHED"
 
 
-def test_a_result_is_delivered_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_result_is_printed_and_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = common.Result("tried", {"runs": 3}, date="2000-01-02")
     result.table("T", "n").add(1)
     result.targets.append(common.Target("speed", 1.0, 2.0))

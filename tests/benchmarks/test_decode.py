@@ -11,7 +11,7 @@ from benchmarks import decode
 from tests.synth import Film
 
 
-def test_less_is_decoded_and_the_frames_are_the_same(tmp_path: Path) -> None:
+def test_fewer_frames_are_decoded_with_equal_results(tmp_path: Path) -> None:
     film = Film(count=200, gop=25, b_frames=3).write(tmp_path / "film.mp4")
     decode.main([str(film), "--runs", "1", "--sparse", "1/4", "--save", str(tmp_path)])
     (saved,) = tmp_path.glob("decode_*.json")
@@ -26,7 +26,7 @@ def test_less_is_decoded_and_the_frames_are_the_same(tmp_path: Path) -> None:
         assert needed[2] < plain[2] == 200
 
 
-def test_ways_that_differ_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_that_differ_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = Film(count=50, gop=25).write(tmp_path / "film.mp4")
     monkeypatch.setattr(decode, "contents", lambda film, fps, way: way.name)
     with pytest.raises(SystemExit, match="different frames"):

@@ -57,7 +57,7 @@ def test_one_to_one() -> None:
     assert scores.gradual_half.hits == 1
 
 
-def test_points_find_transitions_no_cut_needs() -> None:
+def test_single_frames_find_transitions_that_no_cut_needs() -> None:
     truth = Events((10,), ((20, 30), (60, 70)))
     scores = Scores()
     scores.add_points([10, 25, 29, 40], truth)

@@ -11,7 +11,7 @@ from benchmarks.films import block_film, camera_film, films_directory, repeat_fi
 from vtnstream.video.probe import probe
 
 
-def test_camera_film_has_frames_that_nothing_refers_to(tmp_path: Path) -> None:
+def test_the_camera_video_has_unreferenced_frames(tmp_path: Path) -> None:
     path = camera_film(films_directory(tmp_path / "new"), 2, 320, 180)
     info = probe(path)
     assert (info.width, info.height, info.num_frames_from_header) == (320, 180, 50)

@@ -41,7 +41,7 @@ def test_the_class_of_order_is_the_order_of_the_bars() -> None:
     np.testing.assert_array_equal(again.frames, drawn[3].frames)
 
 
-def test_without_the_cue_phases_say_nothing() -> None:
+def test_without_the_cue_phases_do_not_determine_labels() -> None:
     """Pictures and labels are independent: what a probe of single frames finds is chance."""
     drawn = [films.phases((7, 0, n), 60) for n in range(200)]
     counts = np.zeros((3, 3))
@@ -98,7 +98,7 @@ def test_unknown_names_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_a_vtn_carries_the_cue_through_the_film(tmp_path: Path) -> None:
+def test_a_vtn_uses_the_cue_for_the_whole_video(tmp_path: Path) -> None:
     rows, targets = table(tmp_path, "phases", "--seeds", "1")
     assert all(target["reached"] for target in targets), targets
     assert all(row[0] < 45 and row[2] < 45 for name, row in rows.items() if name != "VTN")

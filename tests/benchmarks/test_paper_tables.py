@@ -47,7 +47,7 @@ def test_depths_cost_what_their_layers_cost() -> None:
     assert all(cost[n] - cost[1] == pytest.approx((n - 1) * layer) for n in cost)
 
 
-def test_a_row_that_is_off_says_so() -> None:
+def test_a_row_outside_its_bound_is_marked() -> None:
     result = common.Result("paper_tables", machine={}, date="today")
     models = {"vtn-r50": paper_tables.variant("vtn-vit-b")}  # not what the name says
     assert paper_tables.add_parameters(result, models) > 50

@@ -24,7 +24,7 @@ def table(tmp_path: Path, *arguments: str) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def test_the_tasks_are_what_they_say() -> None:
+def test_the_tasks_match_their_description() -> None:
     random = np.random.default_rng(1)
     features, targets = positions.near(random, 5, 30)
     assert features.shape == (5, 30, positions.SIZE) and (targets[:, :3] == -100).all()
@@ -45,7 +45,7 @@ def test_every_kind_runs(tmp_path: Path) -> None:
         assert all(0 <= value <= 100 for row in rows.values() for value in row)
 
 
-def test_the_default_holds_for_ten_times_the_length() -> None:
+def test_the_default_works_at_ten_times_the_length() -> None:
     """Order near by, learned on 32 tokens, is known on 320, and by nobody once it is gone."""
     options = positions.parse(["--length", "32", "--steps", "150", "--tests", "5"])
     kind = next(name for name, (kind, _) in positions.KINDS.items() if kind == DEFAULT)

@@ -71,7 +71,7 @@ def test_exponent_is_the_slope_of_the_long_ones() -> None:
     assert temporal.exponent(points[:2]) is None
 
 
-def test_a_peer_ends_once_and_ours_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_stops_at_its_limit_and_vtnstream_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, list[str]]] = []
 
     def measure(contenders: dict[str, Any], count: int, runs: int) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_the_whole_benchmark(
     assert "share of the limit" in capsys.readouterr().out
 
 
-def test_a_backbone_that_is_not_there_does_not_end_the_others(
+def test_an_unknown_backbone_does_not_stop_the_others(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SystemExit, match="no_such_vit"):
@@ -138,7 +138,7 @@ def test_targets_compare_with_the_fastest() -> None:
     assert there.targets[-1].measured is None and "GPU" in there.targets[-1].verdict
 
 
-def test_an_expert_without_bf16_units_is_not_held_against_a_target_in_bf16() -> None:
+def test_an_expert_without_bf16_units_has_no_bf16_target() -> None:
     result = Result("throughput", machine={}, date="today")
     found = {
         "vtnstream": runs(1.0, computes="float32, eager:cpu"),
@@ -149,7 +149,7 @@ def test_an_expert_without_bf16_units_is_not_held_against_a_target_in_bf16() -> 
     assert target.reached is None and "as run in float32 2.00" in target.verdict
 
 
-def test_ours_that_fails_fails_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_of_vtnstream_fails_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     result = Result("throughput")
     throughput.report(result, "resnet50", {"vtnstream": Failure("it broke")}, baseline=0)
     with pytest.raises(SystemExit, match="vtnstream: it broke"):

@@ -22,7 +22,7 @@ from vtnstream.models.vtn.model import VTN
     ("name", "arguments"),
     [("deit_tiny_patch16_224", {"img_size": 96}), ("resnet18", {}), ("mobilenetv3_small_050", {})],
 )
-def test_features_keep_their_direction(name: str, arguments: dict[str, int]) -> None:
+def test_bfloat16_features_keep_their_direction(name: str, arguments: dict[str, int]) -> None:
     torch.manual_seed(0)
     config = BackboneConfig(name, arguments)
     backbone, preprocess = create_backbone(config), PreprocessConfig(size=96, resize=96)
@@ -39,7 +39,9 @@ def test_features_keep_their_direction(name: str, arguments: dict[str, int]) -> 
     assert cosines.min() > 0.999
 
 
-def test_scores_move_by_hundredths(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+def test_bfloat16_scores_differ_by_hundredths(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
     """Of a model whose untrained heads were sharpened until tokens differ."""
     exact, half = (
         vtnstream.classify(film, model=model, runtime=replace(runtime, dtype=dtype))
@@ -49,7 +51,9 @@ def test_scores_move_by_hundredths(film: Path, model: VTN, runtime: RuntimeConfi
     assert {score.label: score.score for score in half.classes} == pytest.approx(expected, abs=0.05)
 
 
-def test_what_is_emulated_is_said_once(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+def test_an_emulated_precision_is_warned_about_once(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
     from vtnstream.encoding.engines.state import EngineState
     from vtnstream.encoding.extract import extract_features
     from vtnstream.models.precision import is_slow

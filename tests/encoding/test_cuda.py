@@ -66,7 +66,7 @@ def test_nvdec_gives_the_features_of_software(
     assert distance.max() < 0.05
 
 
-def test_decoders_side_by_side_give_the_pictures_of_one(
+def test_parallel_decoders_give_the_frames_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
@@ -82,9 +82,7 @@ def test_decoders_side_by_side_give_the_pictures_of_one(
     assert alone.indices == together.indices and len(alone.indices) == 150
 
 
-def test_a_last_batch_of_surfaces_is_as_good_as_a_full_one(
-    model: VTN, runtime: RuntimeConfig
-) -> None:
+def test_a_partial_last_batch_of_gpu_frames_is_encoded(model: VTN, runtime: RuntimeConfig) -> None:
     """It is filled up where the engine runs, and not in another stream."""
     encoder = FrameEncoder.from_model(model, replace(runtime, device="cuda", dtype="float32"))
     side = encoder.preprocess.size

@@ -29,7 +29,7 @@ from vtnstream.video.sampling.passes import Pass
 from vtnstream.video.source import open_video
 
 
-def test_features_are_those_of_one_decoder(
+def test_features_do_not_depend_on_the_number_of_decoders(
     film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces: list[Pass] = []
@@ -85,7 +85,9 @@ def extract(
 
 
 @pytest.mark.usefixtures("on_a_gpu")
-def test_surfaces_go_the_whole_way(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+def test_frames_on_the_gpu_are_encoded_there(
+    film: Path, model: VTN, runtime: RuntimeConfig
+) -> None:
     values, facts, told = extract(film, model, runtime)
     assert (facts["decoder"], facts["decoder_reason"]) == ("nvdec", "a stand-in") and not told
     again, _, _ = extract(film, model, runtime)  # from the store
@@ -122,7 +124,7 @@ def frames_of(path: Path) -> Callable[[Hardware | None], Any]:
 
 
 @no_gpu
-def test_without_a_gpu_the_reason_is_told(tmp_path: Path) -> None:
+def test_without_a_gpu_the_reason_is_reported(tmp_path: Path) -> None:
     path = Film(count=20).write(tmp_path / "film.mp4")
     reason = refusal(Hardware(0, SurfaceConverter("bicubic")), frames_of(path))
     assert reason is not None and reason.startswith("nvdec does not read this video: ")
@@ -140,7 +142,7 @@ print(refusal(Hardware(0, Ready("bicubic")), frames_of(Path(sys.argv[1]))))
 
 
 @needs_compiler
-def test_a_film_that_nvdec_takes_up_and_cannot_decode_is_told(tmp_path: Path) -> None:
+def test_a_video_that_nvdec_accepts_and_cannot_decode_is_reported(tmp_path: Path) -> None:
     """Of a codec's profile, or where its library is missing, libav says so packet by packet."""
     path = Film(count=40, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
     reason = beside_torch(_REFUSES, path, tmp_path)
@@ -158,7 +160,7 @@ def test_a_film_that_nvdec_takes_up_and_cannot_decode_is_told(tmp_path: Path) ->
     assert reason == "nvdec decodes no frame of this video"
 
 
-def test_other_pictures_are_refused(tmp_path: Path) -> None:
+def test_nvdec_is_refused_if_its_frames_differ(tmp_path: Path) -> None:
     film = Film(count=20, draw=lambda _n, w, h: quadrants(w, h))
     decoded = frames_of(film.write(tmp_path / "film.mp4"))
     assert refusal(HOST, decoded) is None
@@ -174,7 +176,7 @@ def test_other_pictures_are_refused(tmp_path: Path) -> None:
     assert "for (2, 48, 64, 3)" in changed(lambda frames: frames[:, :8])
 
 
-def test_a_gpu_is_asked_only_where_the_backbone_is_on_one(
+def test_nvdec_is_tried_only_if_the_backbone_is_on_a_gpu(
     model: VTN, runtime: RuntimeConfig
 ) -> None:
     encoder = FrameEncoder.from_model(model, runtime)

@@ -25,7 +25,7 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
 
 
-def test_an_engine_is_made_once_and_found_again(
+def test_an_engine_is_built_once_and_reused(
     extract: Extract, runtime: RuntimeConfig, compiled: RuntimeConfig
 ) -> None:
     expected, plain, _ = extract(replace(runtime, backend="eager"))
@@ -48,7 +48,7 @@ def test_an_engine_is_made_once_and_found_again(
     assert watcher.compiled == 0 and facts["runtime"]["compile_seconds"] == 3.0
 
 
-def test_no_cache_leaves_nothing_behind(extract: Extract, compiled: RuntimeConfig) -> None:
+def test_no_cache_keeps_no_engine(extract: Extract, compiled: RuntimeConfig) -> None:
     _, facts, watcher = extract(replace(compiled, use_cache=False))
     assert watcher.compiled == 1 and facts["runtime"]["backend"] == "inductor"
     assert compiled.cache_dir is not None and not compiled.cache_dir.exists()
@@ -89,7 +89,7 @@ def test_an_engine_that_differs_is_refused(
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
-def test_an_engine_without_numbers_is_refused(
+def test_an_engine_with_values_that_are_not_finite_is_refused(
     extract: Extract, compiled: RuntimeConfig, compiler: StandInCompiler, factor: float
 ) -> None:
     compiler.factor = factor
@@ -144,7 +144,7 @@ def kept(runtime: RuntimeConfig) -> Path:
     return record.parent
 
 
-def test_engines_others_could_have_written_are_not_loaded(
+def test_engines_that_other_users_can_write_are_not_loaded(
     extract: Extract, compiled: RuntimeConfig
 ) -> None:
     extract(compiled)
@@ -161,7 +161,7 @@ def test_engines_others_could_have_written_are_not_loaded(
         kept(compiled).parent.chmod(0o700)  # the second time it is the inner folder
 
 
-def test_a_damaged_engine_is_made_anew(extract: Extract, compiled: RuntimeConfig) -> None:
+def test_a_damaged_engine_is_built_again(extract: Extract, compiled: RuntimeConfig) -> None:
     extract(compiled)
     (file,) = (kept(compiled) / "engine").iterdir()
     data = bytearray(file.read_bytes())
@@ -171,7 +171,7 @@ def test_a_damaged_engine_is_made_anew(extract: Extract, compiled: RuntimeConfig
     assert watcher.compiled == 1 and facts["runtime"]["backend"] == "inductor"
 
 
-def test_what_an_engine_depends_on_is_in_its_name(
+def test_the_key_of_an_engine_holds_everything_it_depends_on(
     model: VTN, compiled: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def digest(dtype: str = "float32", batch_size: int = 8, threads: int = 1) -> str:
@@ -197,7 +197,7 @@ def test_what_an_engine_depends_on_is_in_its_name(
     assert len({one, *others}) == 7
 
 
-def test_engines_that_are_not_used_go_first(
+def test_the_least_recently_used_engines_are_removed_first(
     extract: Extract, model: VTN, compiled: RuntimeConfig
 ) -> None:
     extract(compiled)

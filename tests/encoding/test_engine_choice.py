@@ -47,7 +47,7 @@ def test_a_backend_that_cannot_run_is_refused_before_decoding(
     assert "no C++ compiler" in facts["runtime"]["reason"]
 
 
-def test_auto_compiles_what_repays_it(
+def test_auto_compiles_if_the_time_is_repaid(
     extract: Extract, runtime: RuntimeConfig, expect: Callable[..., None]
 ) -> None:
     _, facts, _ = extract(replace(runtime, use_cache=False))
@@ -78,7 +78,7 @@ def test_frames_of_many_short_videos_count_together(
     assert backends == ["eager", "inductor"]
 
 
-def test_auto_lets_go_of_an_engine_that_is_no_faster(
+def test_auto_drops_an_engine_that_is_no_faster(
     extract: Extract, runtime: RuntimeConfig, expect: Callable[..., None]
 ) -> None:
     expect(WORTH_MEASURING=100, EXPECTED_COMPILE_SECONDS=0.0, _FASTER=1e9)
@@ -90,7 +90,7 @@ def test_auto_lets_go_of_an_engine_that_is_no_faster(
     assert watcher.compiled == 0 and "no faster" in facts["runtime"]["reason"]
 
 
-def test_the_next_best_takes_the_place_of_an_engine_that_cannot_be_made(
+def test_the_next_best_backend_replaces_an_engine_that_cannot_be_built(
     extract: Extract,
     runtime: RuntimeConfig,
     expect: Callable[..., None],
@@ -120,7 +120,7 @@ def test_the_next_best_takes_the_place_of_an_engine_that_cannot_be_made(
 
 
 @pytest.mark.parametrize("backend", ["eager", "inductor"])
-def test_auto_goes_on_with_the_features_that_are_stored(
+def test_auto_prefers_the_backend_of_stored_features(
     extract: Extract, runtime: RuntimeConfig, expect: Callable[..., None], backend: str
 ) -> None:
     extract(replace(runtime, backend=backend), seconds=60)
@@ -131,7 +131,7 @@ def test_auto_goes_on_with_the_features_that_are_stored(
     assert 0 < facts["tokens_encoded"] < TOKENS
 
 
-def test_a_store_of_another_precision_is_found_when_it_is_asked_for(
+def test_a_store_of_another_precision_is_found_on_request(
     extract: Extract, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract(replace(runtime, dtype="float32"))
@@ -143,7 +143,7 @@ def test_a_store_of_another_precision_is_found_when_it_is_asked_for(
     assert facts["from_store"] and facts["runtime"]["dtype"] == "float32"
 
 
-def test_small_pictures_go_through_together() -> None:
+def test_small_frames_use_large_batches() -> None:
     sizes = {
         side: default_batch_size(torch.device("cpu"), pixels=side**2) for side in range(32, 400)
     }
@@ -153,7 +153,7 @@ def test_small_pictures_go_through_together() -> None:
     assert default_batch_size(torch.device("cpu"), SampleShape(Burst(16)), 32**2) == 2
 
 
-def test_the_batch_size_is_measured_where_a_video_is_long(
+def test_the_batch_size_is_measured_for_a_long_video(
     extract: Extract,
     runtime: RuntimeConfig,
     expect: Callable[..., None],

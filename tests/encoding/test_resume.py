@@ -142,7 +142,7 @@ def break_reading_at(seconds: int, error: Exception, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("end", [None, 120])
-def test_a_failing_disk_leaves_nothing_wrong_behind(
+def test_a_failing_disk_leaves_a_valid_store(
     film: Path,
     model: VTN,
     runtime: RuntimeConfig,
@@ -162,7 +162,7 @@ def test_a_failing_disk_leaves_nothing_wrong_behind(
     assert stored_bytes(other_runtime) == stored_bytes(runtime)
 
 
-def test_a_film_that_cannot_be_read_further_is_partial_and_not_read_again(
+def test_a_video_with_an_unreadable_end_is_partial_and_not_read_again(
     film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = av.error.InvalidDataError(-1094995529, "Invalid data")

@@ -61,7 +61,7 @@ def test_rows_do_not_depend_on_the_number_of_workers(encoder: FrameEncoder, work
     np.testing.assert_array_equal(encoded(run, WorkerPlan(workers, 1), 30), alone)
 
 
-def test_a_fixed_engine_gets_full_batches_and_gives_the_rows_asked_for(
+def test_a_fixed_engine_gets_full_batches_and_returns_the_requested_rows(
     encoder: FrameEncoder,
 ) -> None:
     shapes = []
@@ -78,7 +78,7 @@ def test_a_fixed_engine_gets_full_batches_and_gives_the_rows_asked_for(
 
 
 @pytest.mark.parametrize("count", [BATCH, 3])
-def test_on_a_gpu_a_batch_is_worked_in_one_stream(
+def test_on_a_gpu_a_batch_is_encoded_in_one_stream(
     encoder: FrameEncoder, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Filling up a batch belongs there, too: what another stream has not done yet is not there.
@@ -115,7 +115,7 @@ def test_on_a_gpu_a_batch_is_worked_in_one_stream(
     np.testing.assert_array_equal(values, expected)
 
 
-def test_what_was_decoded_before_a_failure_is_given_first(encoder: FrameEncoder) -> None:
+def test_batches_before_a_failure_are_returned_first(encoder: FrameEncoder) -> None:
     def failing() -> Iterator[FrameChunk]:
         for first in range(0, 20, BATCH):
             yield chunk(first, BATCH)
@@ -132,7 +132,7 @@ def test_what_was_decoded_before_a_failure_is_given_first(encoder: FrameEncoder)
     assert seen == list(range(0, 20, BATCH))
 
 
-def test_never_more_than_twice_the_workers_in_hand(encoder: FrameEncoder) -> None:
+def test_at_most_twice_as_many_batches_as_workers_are_in_memory(encoder: FrameEncoder) -> None:
     started, most, lock, release = 0, 0, threading.Lock(), threading.Event()
 
     def slow(pixels: torch.Tensor) -> torch.Tensor:
@@ -159,7 +159,7 @@ def test_never_more_than_twice_the_workers_in_hand(encoder: FrameEncoder) -> Non
     assert most == 2 * worker_plan.workers
 
 
-def test_threads_of_torch_are_as_before(encoder: FrameEncoder) -> None:
+def test_the_number_of_torch_threads_is_restored(encoder: FrameEncoder) -> None:
     before = torch.get_num_threads()
     encoded(encoder.runner(BATCH), WorkerPlan(2, 1), 8)
     assert torch.get_num_threads() == before
@@ -170,7 +170,7 @@ def test_threads_of_torch_are_as_before(encoder: FrameEncoder) -> None:
     assert seen == [before], "new threads begin as before, too"
 
 
-def test_features_that_are_no_numbers_are_refused(encoder: FrameEncoder) -> None:
+def test_features_that_are_not_finite_are_refused(encoder: FrameEncoder) -> None:
     def engine(pixels: torch.Tensor) -> torch.Tensor:
         return encoder.network(pixels) * float("nan")
 
@@ -187,14 +187,14 @@ def test_features_that_are_no_numbers_are_refused(encoder: FrameEncoder) -> None
         (64, WorkerPlan(MOST_WORKERS, 4)),
     ],
 )
-def test_teams_of_small_and_large_machines(
+def test_worker_plans_of_small_and_large_machines(
     cores: int, worker_plan: WorkerPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     assert WorkerPlan.of(torch.device("cpu")) == worker_plan
 
 
-def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each thread has a current GPU of its own, which need not be the one that was meant."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

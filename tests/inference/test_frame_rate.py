@@ -26,9 +26,7 @@ NTSC = Fraction(1000, 1001)
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 @pytest.mark.parametrize("rate", [24 * NTSC, Fraction(25), 30 * NTSC, Fraction(10), 60 * NTSC])
-def test_constant_rates_and_the_numbers_of_pictures(
-    rate: Fraction, suffix: str, tmp_path: Path
-) -> None:
+def test_constant_rates_and_frame_numbers(rate: Fraction, suffix: str, tmp_path: Path) -> None:
     ticks = 90_000 if suffix == ".ts" else rate.numerator
     film = Film(count=120, rate=rate, ticks=ticks, b_frames=2, audio_seconds=4.0)
     path = film.write(tmp_path / f"film{suffix}")
@@ -58,14 +56,14 @@ def index_by_decoder(path: Path) -> FrameIndex:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_variable_rates_are_found_out(suffix: str, tmp_path: Path) -> None:
+def test_variable_rates_are_detected(suffix: str, tmp_path: Path) -> None:
     times = [Fraction(k, 30) for k in range(60)] + [2 + Fraction(k, 17) for k in range(60)]
     path = Film(count=120, times=times, rate=30).write(tmp_path / f"film{suffix}")
     assert constant_frame_rate(index_of(path), probe(path)) is None
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_missing_frame_on_the_grid_is_found_out(suffix: str, tmp_path: Path) -> None:
+def test_a_missing_frame_on_the_grid_is_detected(suffix: str, tmp_path: Path) -> None:
     times = [Fraction(k, 30) for k in range(200) if k not in (90, 91, 92)]
     path = Film(count=197, times=times, rate=30, b_frames=2).write(tmp_path / f"film{suffix}")
     info, frames = probe(path), index_of(path)
@@ -77,7 +75,7 @@ def test_a_missing_frame_on_the_grid_is_found_out(suffix: str, tmp_path: Path) -
     assert base.frame(3.05) == 90  # in the hole: the frame that follows
 
 
-def test_two_frames_prove_nothing(tmp_path: Path) -> None:
+def test_two_frames_do_not_determine_a_rate(tmp_path: Path) -> None:
     path = Film(count=2).write(tmp_path / "film.mp4")
     assert constant_frame_rate(index_of(path), probe(path)) is None
     assert constant_frame_rate(None, probe(path)) is None
@@ -91,7 +89,7 @@ def test_a_range_counts_from_the_beginning_of_the_video(tmp_path: Path) -> None:
     assert frames.number(frames.runs[0].tick_of(100)) == 100
 
 
-def test_frames_are_not_counted_where_some_were_left_out(tmp_path: Path) -> None:
+def test_frames_are_not_counted_if_some_were_skipped(tmp_path: Path) -> None:
     path = Film(count=100).write(tmp_path / "film.mp4")
     assert read_video(path, sampling("keyframes")).summary.frames is None
     late = Film(count=100, audio_seconds=4.0).write(tmp_path / "film.ts")
@@ -99,7 +97,7 @@ def test_frames_are_not_counted_where_some_were_left_out(tmp_path: Path) -> None
     assert index_by_decoder(late).count == 100
 
 
-def test_frames_of_a_jittery_rate_are_kept_where_segments_begin() -> None:
+def test_with_a_jittery_rate_frames_at_segment_boundaries_are_kept() -> None:
     ticks = [100 * k + 13 * (k % 7) for k in range(9000)]
     frames = FrameCounter.of(ticks).index(whole=True)
     assert frames is not None and len(frames.runs) > 1000

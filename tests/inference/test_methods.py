@@ -89,7 +89,7 @@ def test_both_combines_equal_labels_in_any_order(
     assert report.settings["tracks"] == ["combined"]
 
 
-def test_second_question_decodes_nothing(
+def test_a_second_run_decodes_nothing(
     film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = vtnstream.classify(film, model=model, runtime=runtime)
@@ -116,7 +116,7 @@ def test_batch_size_of_the_store_is_reused(film: Path, model: VTN, runtime: Runt
         assert len(extracted.features.times) == again.run["tokens"]
 
 
-def test_without_cache_nothing_stays(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
+def test_no_cache_stores_nothing(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
     cached = vtnstream.classify(film, model=model, runtime=runtime)
     assert runtime.cache_dir is not None
     before = sorted(runtime.cache_dir.rglob("*"))
@@ -144,7 +144,7 @@ def test_other_samplings_run_through(
     assert_same(chunked, whole)
 
 
-def test_features_of_another_film_or_model_are_refused(
+def test_features_of_another_video_or_model_are_refused(
     film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
     features = tmp_path / "f.safetensors"
@@ -184,7 +184,7 @@ def test_features_of_another_sampling_are_refused(film: Path, model: VTN, tmp_pa
     "start, end, whole",
     [(10, 20, True), (12.1, 12.2, True), (12, 15, True), (None, None, False), (5, 15, False)],
 )
-def test_features_of_a_range_say_what_they_lack(
+def test_features_of_a_range_report_missing_parts(
     film: Path,
     model: VTN,
     runtime: RuntimeConfig,
@@ -217,7 +217,7 @@ def test_model_without_a_class_head_says_so(film: Path, model: VTN, runtime: Run
     assert report.model["weights_sha256"]
 
 
-def test_features_of_another_precision_are_used_with_a_word(
+def test_features_of_another_precision_are_used_with_a_warning(
     film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
     features = tmp_path / "f.safetensors"
@@ -227,7 +227,7 @@ def test_features_of_another_precision_are_used_with_a_word(
     assert any("bfloat16" in warning for warning in report.warnings)
 
 
-def test_end_to_end_refuses_what_it_cannot_honour(
+def test_end_to_end_refuses_unsupported_options(
     film: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
     half = replace(runtime, dtype="bfloat16")
@@ -256,7 +256,7 @@ def test_a_window_longer_than_the_video_is_one_line(
     assert vtnstream.timeline(film, end=4, **ask).segments, "the default window fits itself in"
 
 
-def test_shuffled_frames_move_and_times_stay(
+def test_shuffling_moves_frames_and_keeps_times(
     film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
     analyzer = api.Analyzer(model, runtime=runtime)

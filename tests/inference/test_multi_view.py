@@ -119,7 +119,7 @@ def test_short_videos_repeat_their_last_frame(
 
 
 @pytest.mark.parametrize("text", ["10", "0x3", "3x2", "x", "10x33"])
-def test_views_that_cannot_be(text: str) -> None:
+def test_invalid_views_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="views"):
         ViewsConfig.parse(text)
 

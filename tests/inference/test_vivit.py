@@ -103,7 +103,7 @@ def every_frame(path: Path, model: ViViT) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_clips_equal_the_model_on_clips_cut_by_hand(
+def test_clips_equal_the_model_on_manually_cut_clips(
     film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str
 ) -> None:
     model = models[form]
@@ -264,7 +264,7 @@ def test_no_clip_crosses_a_gap(
 
 @pytest.mark.parametrize("frames", [1, 3, 8, 9])
 @pytest.mark.parametrize("form", ["joint", "factorised-encoder"])
-def test_films_shorter_than_a_clip(
+def test_videos_shorter_than_a_clip(
     tmp_path: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str, frames: int
 ) -> None:
     path = tmp_path / "short.mp4"
@@ -286,7 +286,7 @@ def test_films_shorter_than_a_clip(
 
 @pytest.mark.parametrize("form", ["joint", "factorised-encoder"])
 @pytest.mark.parametrize("lost", [[0], [1], [2], [0, 2], [1, 2]])
-def test_a_store_that_lost_chunks_gets_the_same_bytes_again(
+def test_lost_chunks_are_computed_again_byte_identical(
     film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str, lost: list[int]
 ) -> None:
     ask = {"model": models[form], "runtime": runtime}
@@ -303,7 +303,7 @@ def test_a_store_that_lost_chunks_gets_the_same_bytes_again(
     assert spans(again) == spans(first) and scores(again) == scores(first)
 
 
-def test_second_question_decodes_nothing(
+def test_a_second_run_decodes_nothing(
     film: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
     for form in ("joint", "factorised-encoder"):
@@ -322,7 +322,7 @@ def test_second_question_decodes_nothing(
     )
 
 
-def test_forms_with_equal_weights_keep_apart(film: Path, runtime: RuntimeConfig) -> None:
+def test_forms_with_equal_weights_have_separate_stores(film: Path, runtime: RuntimeConfig) -> None:
     """Averaging ViTs have the same tensors in forms 1 and 4; their features differ."""
     found = []
     for form in ("joint", "factorised-dot-product"):
@@ -358,7 +358,7 @@ def test_stored_features_of_a_factorised_encoder(
 # ------------------------------------------------------------------ what is refused
 
 
-def test_what_cannot_be_asked_is_refused_before_decoding(
+def test_unsupported_requests_are_refused_before_decoding(
     film: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
     joint = {"model": models["joint"], "runtime": runtime}

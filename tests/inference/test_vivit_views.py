@@ -25,7 +25,7 @@ def models() -> dict[str, ViViT]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_views_are_the_mean_over_clips_cut_by_hand(
+def test_views_equal_the_mean_over_manually_cut_clips(
     film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str
 ) -> None:
     """Clips of 2 s at 0, 49.5 and 99 s of 150 s, square pictures: one crop is all of them."""
@@ -41,7 +41,7 @@ def test_views_are_the_mean_over_clips_cut_by_hand(
     assert report.run["num_views"] == 3
 
 
-def test_three_crops_of_a_wide_picture(
+def test_three_crops_of_a_wide_frame(
     tmp_path: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
     """Left, centre and right of 64 x 32, and a clip whose end is filled with its last frame."""

@@ -134,7 +134,7 @@ def test_loads_through_wrappers_in_any_order(tmp_path: Path, prefix: str, nested
     assert weights_sha256(target) == weights_sha256(source)
 
 
-def test_averaged_weights_are_taken_and_said(tmp_path: Path) -> None:
+def test_averaged_weights_are_used_and_reported(tmp_path: Path) -> None:
     source, averaged, target = fresh(1), fresh(3), fresh(2)
     path = tmp_path / "weights.pth"
     wrapped = {f"module.{name}": tensor for name, tensor in state(averaged).items()}
@@ -145,7 +145,7 @@ def test_averaged_weights_are_taken_and_said(tmp_path: Path) -> None:
     assert "without the prefix module." in said
 
 
-def test_an_average_beside_its_model_is_taken(tmp_path: Path) -> None:
+def test_an_average_next_to_its_model_is_used(tmp_path: Path) -> None:
     source, averaged, target = fresh(1), fresh(3), fresh(2)
     both = {f"model.{name}": tensor for name, tensor in state(source).items()}
     both |= {f"model_ema.module.{name}": tensor for name, tensor in state(averaged).items()}

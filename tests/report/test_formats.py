@@ -52,7 +52,7 @@ def test_every_format_writes_or_refuses_every_report(name: str, kind: str, tmp_p
     assert "\r" not in text and "\x00" not in text
 
 
-def test_what_is_refused_and_why(tmp_path: Path) -> None:
+def test_refusals_give_the_reason(tmp_path: Path) -> None:
     refused = {
         kind: set(write_reports(REPORTS[kind], tmp_path, WRITERS).refused)
         for kind in ("plain", "class", "overlapping", "unknown rate", "variable rate")
@@ -81,7 +81,7 @@ def test_events_beyond_999_of_an_edl_are_remarked_on(tmp_path: Path) -> None:
     assert "1,000 events" in line and "999" in line
 
 
-def test_endings_differ() -> None:
+def test_suffixes_differ() -> None:
     suffixes = [writer.suffix for writer in WRITERS.values()]
     assert len(set(suffixes)) == len(suffixes)
 
@@ -109,7 +109,7 @@ def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
         format_names(["otio"])
 
 
-def test_a_long_film_with_2000_segments_is_written_in_seconds(tmp_path: Path) -> None:
+def test_a_long_video_with_2000_segments_is_written_in_seconds(tmp_path: Path) -> None:
     segments = many_segments(2000)
     long = report(segments=segments, end_seconds=segments[-1].end)
     began = time.process_time()

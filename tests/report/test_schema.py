@@ -69,7 +69,7 @@ def test_the_schema_is_one_and_names_the_version() -> None:
     ("key", "value"),
     [("segments", [{"start": 0}]), ("schema", "vtnstream/report/2"), ("classes", None)],
 )
-def test_what_is_wrong_is_refused(key: str, value: Any) -> None:
+def test_invalid_documents_are_refused(key: str, value: Any) -> None:
     document = report_document(REPORT) | {key: value}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, SCHEMA_DOCUMENT)

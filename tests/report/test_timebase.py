@@ -29,11 +29,11 @@ def test_timecode_equals_opentimelineio_and_reads_back(rate: Fraction) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1:00:00:00", "00:00:00:30", "00:61:00:00", "00:01:00;00", "soon", "00:00:00"]
 )
-def test_what_is_no_timecode(text: str) -> None:
+def test_invalid_timecodes(text: str) -> None:
     assert parse_smpte(text, NTSC) is None
 
 
-def test_drop_frame_keeps_up_with_the_clock() -> None:
+def test_drop_frame_follows_real_time() -> None:
     base = timebase(NTSC)
     assert base.timecode(3600.0) == "01:00:00;00"
     assert timebase(FILM).timecode(3600.0) == "00:59:56:10"
@@ -48,7 +48,7 @@ def timebase(rate: Fraction | None, *, constant: bool = True, **video: object) -
 
 @pytest.mark.parametrize("rate", [FILM, Fraction(25), NTSC, Fraction(10), Fraction(120)])
 @pytest.mark.parametrize("tick", [Fraction(1, 1000), Fraction(1, 90_000), Fraction(1, 12_800)])
-def test_every_picture_finds_its_number_after_rounding_to_the_files_clock(
+def test_every_frame_keeps_its_number_after_rounding_to_the_files_clock(
     rate: Fraction, tick: Fraction
 ) -> None:
     base = timebase(rate, time_base=tick)
@@ -59,7 +59,7 @@ def test_every_picture_finds_its_number_after_rounding_to_the_files_clock(
         assert base.clock.exact(seconds) == stored
 
 
-def test_times_stand_on_the_files_ticks() -> None:
+def test_times_are_ticks_of_the_file() -> None:
     clock = Clock(Fraction(1, 90_000), Fraction(7, 5))
     assert clock.exact(0.033367) == Fraction(3003, 90_000)
     assert clock.milliseconds(0.033367) == 33
@@ -67,7 +67,7 @@ def test_times_stand_on_the_files_ticks() -> None:
     assert clock.exact(3600.1) == Fraction(36001, 10)
 
 
-def test_a_late_first_picture_is_still_number_0() -> None:
+def test_a_late_first_frame_has_number_0() -> None:
     base = timebase(Fraction(25), first_frame_seconds=Fraction(7, 100))
     assert [base.frame(t) for t in (0.0, 0.07, 0.11, 0.15)] == [0, 0, 1, 2]
 
@@ -81,7 +81,7 @@ def test_a_late_first_picture_is_still_number_0() -> None:
         (None, "00:00:01;00"),
     ],
 )
-def test_timecode_goes_on_from_the_sources_own(start: str | None, shown: str) -> None:
+def test_timecode_continues_that_of_the_source(start: str | None, shown: str) -> None:
     base = timebase(NTSC, start_timecode=start)
     assert base.timecode(1.0) == shown
 
@@ -127,7 +127,7 @@ def test_variable_rates_count_on_a_standard_one_and_say_so(
     assert (base.rate, base.constant) == (nominal, False)
 
 
-def test_no_rate_no_timebase() -> None:
+def test_without_a_rate_there_is_no_timebase() -> None:
     unknown = dataclasses.replace(VIDEO, average_rate=None)
     assert Timebase.of(report(video=unknown, frame_rate=None)) is None
 

@@ -30,7 +30,7 @@ def test_all_formats_at_once_and_nothing_else(tmp_path: Path) -> None:
     assert read_report(paths[0]).input == REPORT.input
 
 
-def test_results_are_replaced_whole_with_ordinary_permissions(tmp_path: Path) -> None:
+def test_results_are_replaced_atomically_with_ordinary_permissions(tmp_path: Path) -> None:
     (path,) = write_reports(REPORT, tmp_path, ["json"]).files
     mask = os.umask(0)
     os.umask(mask)
@@ -43,7 +43,7 @@ def test_results_are_replaced_whole_with_ordinary_permissions(tmp_path: Path) ->
 # ------------------------------------------------------------------------------ names
 
 
-def test_inputs_with_one_name_are_told_apart_whatever_their_order(tmp_path: Path) -> None:
+def test_inputs_with_one_name_get_different_results_in_any_order(tmp_path: Path) -> None:
     inputs = ["a/movie.mkv", "b/movie.mkv", "c/Movie.mkv", "other.mp4"]
     names = output_names(inputs)
     assert names == output_names(reversed(inputs))

@@ -111,7 +111,7 @@ def test_long_windows_and_positions_of_their_own() -> None:
     assert np.allclose(np.concatenate(found), sliding(model, features, options), atol=1e-5)
 
 
-def test_a_causal_model_says_at_once() -> None:
+def test_a_causal_model_emits_scores_at_once() -> None:
     model = model_of("running_mean", causal=True)
     features = features_of(61)
     found, told = poured(model, TimelineConfig(), features)

@@ -91,7 +91,7 @@ def test_dead_actors_cost_an_attempt_up_to_the_limit() -> None:
 
 
 @pytest.mark.slow
-def test_a_cluster_comes_to_the_results_of_one_process(model_and_film: tuple[Path, Path]) -> None:
+def test_a_cluster_gives_the_results_of_one_process(model_and_film: tuple[Path, Path]) -> None:
     """With an actor killed in mid-run; a rerun computes nothing."""
     model, film = model_and_film
     for name in ("one", "two"):

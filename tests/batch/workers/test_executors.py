@@ -119,16 +119,14 @@ def test_a_request_that_fits_no_video_is_refused(model: str, film: str, tmp_path
         do(executor, film)
 
 
-def test_a_place_that_is_full_is_no_fault_of_the_video(
-    model: str, film: str, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_a_failure_of_the_system(model: str, film: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
     assert do(analysis(model, tmp_path, output=tmp_path / "file"), film).code == "output"
     runtime = RuntimeConfig(cache_dir=tmp_path / "file")
     assert do(analysis(model, tmp_path, runtime=runtime), film).code == "store"
 
 
-def test_whatever_decides_results_is_in_the_key(model: str, tmp_path: Path) -> None:
+def test_everything_that_determines_results_is_in_the_key(model: str, tmp_path: Path) -> None:
     make = partial(analysis, model, tmp_path)
     plain = make().facts.key
     dtypes = (RuntimeConfig(dtype="float32"), RuntimeConfig(dtype="bfloat16"))

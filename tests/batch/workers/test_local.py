@@ -124,7 +124,7 @@ def test_a_crash_is_retried_up_to_the_limit(tmp_path: Path) -> None:
     assert tries == {"abort-once": 2, "abort": 3, "after": 1}
 
 
-def test_a_worker_that_somebody_stops_is_no_fault_of_its_video(tmp_path: Path) -> None:
+def test_a_worker_stopped_by_a_signal_does_not_fail_its_video(tmp_path: Path) -> None:
     done = work(pool(tmp_path), tmp_path, "stopped-once", "stopped")
     assert (done["stopped-once"].status, done["stopped-once"].attempts) == ("done", 2)
     assert (done["stopped"].status, done["stopped"].attempts) == ("failed", 4), "not for ever"
@@ -143,7 +143,7 @@ def test_several_workers_share_the_work(tmp_path: Path) -> None:
     assert len(processes) == 3
 
 
-def test_output_of_libraries_is_no_message(tmp_path: Path) -> None:
+def test_output_of_libraries_is_not_read_as_messages(tmp_path: Path) -> None:
     done = work(pool(tmp_path), tmp_path, "chatter", "after")
     assert [o.status for o in done.values()] == ["done", "done"]
 

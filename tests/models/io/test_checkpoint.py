@@ -142,7 +142,7 @@ def test_damaged_weights(folder: Path) -> None:
         load_model(folder)
 
 
-def test_names_of_no_model(tmp_path: Path, folder: Path) -> None:
+def test_unknown_model_names_are_refused(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ModelError, match="preset, without trained weights"):
         load_model("vtn-vit-b-3l")
     with pytest.raises(ModelError, match="no such model folder"):

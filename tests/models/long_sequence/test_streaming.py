@@ -35,13 +35,15 @@ def check(model: VTN, features: Features, block_size: int | None) -> None:
 @pytest.mark.parametrize("count", [0, 1, 7, 16, 33, 257])
 @pytest.mark.parametrize("block_size", [8, 33, 1000, None])
 @pytest.mark.parametrize("window", [2, 8, 120])
-def test_any_length_block_and_window(count: int, block_size: int | None, window: int) -> None:
+def test_equal_for_any_length_block_and_window(
+    count: int, block_size: int | None, window: int
+) -> None:
     check(small_vtn(attention_window=(window,)), sequence(count), block_size)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned", "fixed", "none"])
 @pytest.mark.parametrize("feature_norm", ["none", "dataset", "video_mean", "running_mean"])
-def test_any_position_and_norm(positions: str, feature_norm: str) -> None:
+def test_equal_for_any_position_and_norm(positions: str, feature_norm: str) -> None:
     model = small_vtn(positions=positions, feature_norm=feature_norm)
     check(model, sequence(150), 32)
 
@@ -55,7 +57,7 @@ def test_any_position_and_norm(positions: str, feature_norm: str) -> None:
         {"global_attention": False},
     ],
 )
-def test_any_shape(temporal: dict[str, object]) -> None:
+def test_equal_for_any_shape(temporal: dict[str, object]) -> None:
     check(small_vtn(**temporal), sequence(150), 32)  # type: ignore[arg-type]
 
 

@@ -154,7 +154,7 @@ def test_gradients_reach_the_backbone_through_differences() -> None:
     assert torch.isfinite(gradient).all() and gradient.abs().max() > 0
 
 
-def test_bfloat16_features_lose_nothing_in_the_difference() -> None:
+def test_differences_of_bfloat16_features_are_exact() -> None:
     """Differences are computed in float32, before conversion to the encoder's precision."""
     model = small_vtn(token_inputs=KINDS[1]).to(torch.bfloat16)
     values = 100 + torch.randn(1, 9, NUM_FEATURES) * 0.01

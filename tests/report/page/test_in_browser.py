@@ -41,7 +41,7 @@ def written(one: Report, folder: Path) -> Path:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", sorted(SIZES))
-def test_it_fits_any_window_and_has_no_complaint(
+def test_the_page_fits_any_window_without_console_errors(
     visit: Any, film_page: Path, size: str, scheme: str
 ) -> None:
     width, height = SIZES[size]
@@ -134,7 +134,7 @@ def test_filter_by_chips_and_sort(visit: Any, film_page: Path) -> None:
     assert seen.page.get_attribute("th:has([data-sort='score'])", "aria-sort") == "descending"
 
 
-def test_without_javascript_it_can_be_read(visit: Any, film_page: Path) -> None:
+def test_the_page_is_readable_without_javascript(visit: Any, film_page: Path) -> None:
     seen = visit(film_page, java_script_enabled=False)
     text = seen.page.inner_text("body")
     assert "Schnitt — 切" in text and "50.0 %" in text and "up to" in text
@@ -145,7 +145,7 @@ def test_without_javascript_it_can_be_read(visit: Any, film_page: Path) -> None:
     assert "h264" in seen.page.inner_text(".groups")
 
 
-def test_nothing_in_a_result_can_run_or_call_out(visit: Any, tmp_path: Path) -> None:
+def test_nothing_in_a_result_can_run_or_contact_a_host(visit: Any, tmp_path: Path) -> None:
     odd = tuple(Segment(k, k + 1, label, 0.5) for k, label in enumerate(EVIL))
     one = report(
         input=f"films/{EVIL[1].replace('/', '∕')}.mkv",
@@ -190,7 +190,7 @@ def test_three_hours_with_two_thousand_segments(visit: Any, tmp_path: Path) -> N
     assert seen.problems == []
 
 
-def test_a_film_no_browser_plays_is_said(visit: Any, tmp_path: Path) -> None:
+def test_a_video_that_no_browser_plays_is_reported(visit: Any, tmp_path: Path) -> None:
     path = Film(count=25, codec="mpeg4", options={}, ticks=25).write(tmp_path / "old.avi")
     one = report(input=str(path), video=probe(path), segments=(Segment(0, 1, "a", 0.5),))
     seen = visit(written(one, tmp_path))

@@ -61,7 +61,7 @@ def page_of(one: Report, folder: Path = Path("results"), video: Path | None = No
     return Document(report_page(one, Place.of(one, folder, video)))
 
 
-def test_everything_of_the_result_is_there_without_a_script() -> None:
+def test_the_page_shows_the_whole_result_without_a_script() -> None:
     page = page_of(report(partial=PARTIAL))
     words = " ".join(page.words.split())
     for part in (
@@ -95,7 +95,7 @@ def test_segments_are_to_scale() -> None:
         assert x + w == pytest.approx(100 * segment.end / 3600.1, abs=1e-3)
 
 
-def test_what_a_result_holds_is_text_and_nothing_else() -> None:
+def test_values_of_a_result_are_escaped_as_text() -> None:
     odd = tuple(Segment(k, k + 1, label, 0.5) for k, label in enumerate(EVIL))
     hostile = dict.fromkeys(("name", "source"), EVIL[1])
     one = report(
@@ -119,7 +119,7 @@ def test_what_a_result_holds_is_text_and_nothing_else() -> None:
     assert next(row["data-label"] for row in page.all("tr") if "data-label" in row) == EVIL[0]
 
 
-def test_the_policy_names_this_style_and_script_alone() -> None:
+def test_the_policy_allows_only_this_style_and_script() -> None:
     text = report_page(REPORT, Place.of(REPORT, Path("results")))
     (policy,) = Document(text).all("meta", **{"http-equiv": "Content-Security-Policy"})
     rules = dict(rule.split(" ", 1) for rule in (policy["content"] or "").split("; "))
@@ -131,7 +131,7 @@ def test_the_policy_names_this_style_and_script_alone() -> None:
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
 
 
-def test_the_video_is_linked_from_where_the_page_lies(case: Case, tmp_path: Path) -> None:
+def test_the_video_is_linked_relative_to_the_page(case: Case, tmp_path: Path) -> None:
     page = page_of(case.report, case.path.parent / "results")
     (video,) = page.all("video")
     name = case.path.name.replace(" ", "%20")
@@ -166,7 +166,7 @@ def test_addresses_are_never_played(address: str, tmp_path: Path) -> None:
     assert page_of(report(input=address), tmp_path).all("video") == []
 
 
-def test_thumbnails_are_inside_and_what_is_missing_is_said() -> None:
+def test_thumbnails_are_embedded_and_missing_ones_are_reported() -> None:
     pictures = (Thumbnail(3.5, b"\xff\xd8jpeg"), None, None, Thumbnail(2500.0, b"\xff\xd8"))
     page = page_of(report(thumbnails=pictures))
     images = page.all("img")

@@ -33,17 +33,17 @@ def test_width_and_peak(width: int, count: int) -> None:
     assert (count == 1) == ("▁" not in strip)
 
 
-def test_gaps_show() -> None:
+def test_gaps_are_marked() -> None:
     curve = Curve(0, 4, (1.0, None, None, 2.0))
     assert heat_strip(curve, canvas(40), 4).plain == "▆░░█"
     assert resampled(curve, 8) == [1.0, 1.0, None, None, None, None, 2.0, 2.0]
 
 
-def test_nothing_but_zeros() -> None:
+def test_a_curve_of_zeros() -> None:
     assert heat_strip(Curve(0, 1, (0.0, 0.0)), canvas(30), 2).plain == "▁▁"
 
 
-def test_colour_only_where_there_is_colour() -> None:
+def test_colour_only_if_the_terminal_has_it() -> None:
     curve = Curve(0, 1, (0.0, 4.0))
     assert not any(span.style for span in heat_strip(curve, canvas(30), 2).spans)
     styles = [str(span.style) for span in heat_strip(curve, canvas(30, color=True), 2).spans]

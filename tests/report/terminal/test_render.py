@@ -98,7 +98,7 @@ def test_a_terminal_without_unicode_gets_ascii(name: str, width: int) -> None:
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_what_a_report_says() -> None:
+def test_the_text_of_a_report() -> None:
     text = _shown(report(partial=PARTIAL))
     for part in (
         "films/movie.mkv",
@@ -129,7 +129,7 @@ def test_whether_the_video_was_decoded(run: dict, words: str) -> None:
     assert words in _shown(report(run=run))
 
 
-def test_facts_edited_into_something_else_are_left_out() -> None:
+def test_invalid_facts_are_left_out() -> None:
     text = _shown(report(run={"tokens": "many", "seconds": None, "from_store": 3}))
     assert "many" not in text and "from stored features · vtn-test" in text
 
@@ -168,7 +168,7 @@ def test_top_k_classes() -> None:
     assert len(re.findall(r"c\d\d", _shown(one, top_k=50))) == 50
 
 
-def test_a_long_table_loses_its_middle() -> None:
+def test_a_long_table_omits_its_middle() -> None:
     one = report(segments=many_segments(200), classes=())
     text = _shown(one, max_segments=20)
     rows = [line for line in text.splitlines() if re.match(r" *\d.* % *$", line)]
@@ -203,7 +203,7 @@ def test_the_strip_is_to_scale() -> None:
     assert len(strip) == 100
 
 
-def test_time_without_segments_is_a_line_and_short_events_still_show() -> None:
+def test_empty_time_is_a_line_and_short_events_are_visible() -> None:
     goals = tuple(Segment(t, t + 2, "goal", 0.9) for t in (100.0, 1800.0, 3590.0))
     strip = _strip(_shown(report(segments=goals, labels=("background", "goal"))))
     assert [i for i, c in enumerate(strip) if c == "A"] == [2, 39, 79]
@@ -230,7 +230,7 @@ def test_colored_strips_are_as_wide_as_the_terminal() -> None:
         assert cell_len(_without_codes(strip)) == width
 
 
-def test_no_color_tells_labels_apart_by_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_color_letters_distinguish_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -245,7 +245,7 @@ def test_no_color_tells_labels_apart_by_letters(monkeypatch: pytest.MonkeyPatch)
     assert set(_strip(_without_codes(text))) >= set("ABCD")
 
 
-def test_overlapping_classes_have_a_line_each() -> None:
+def test_overlapping_classes_have_one_line_each() -> None:
     lines = _shown(REPORTS["overlap"]).splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("A person"))
     assert lines[start].count("A") == pytest.approx(900 / 3600 * 56, abs=3)
@@ -258,7 +258,7 @@ def test_more_labels_than_letters_are_counted() -> None:
     assert "… 84 more labels" in text
 
 
-def test_ticks_stand_at_their_times() -> None:
+def test_ticks_are_at_their_times() -> None:
     for end in (0.3, 2.0, 59.0, 600.0, 3600.0, 10 * 3600.0, 90 * 3600.0):
         one = report(segments=(Segment(0, end, "clipping", 0.9),), end_seconds=end)
         for width in (40, 80, 200):
@@ -290,14 +290,14 @@ def test_attention_is_a_heat_strip_to_scale_below_the_timeline(
     assert next(i for i, line in enumerate(lines) if "╵" in line) < heat
 
 
-def test_no_attention_no_strip_and_no_rows_where_none_are_wanted() -> None:
+def test_no_strip_without_attention_and_no_rows_on_request() -> None:
     assert "attention" not in _shown(report(attention=None))
     assert "attention" in _shown(report(segments=None))
     text = _shown(REPORT, max_segments=0)
     assert "length" not in text and "attention" in text and "dissection" in text
 
 
-def test_segments_of_one_label_side_by_side_are_told_apart() -> None:
+def test_adjacent_segments_of_one_label_are_separated() -> None:
     """Shots between cuts: a line where the next begins, in the label's colours or without."""
     shots = [Segment(a, b, "shot", 1.0) for a, b in ((0, 900), (900, 2000), (2300, 3600))]
     strip = _strip(_shown(report(segments=shots, labels=("shot",)), 80))

@@ -73,7 +73,7 @@ def mstcn_labels(text: str) -> list[str]:
     return text.split("\n")[1].split()
 
 
-def test_mstcn_has_one_label_a_frame(case: Case) -> None:
+def test_mstcn_has_one_label_per_frame(case: Case) -> None:
     labels = mstcn_labels(report_mstcn(case.report))
     wanted = ["background"] * COUNT
     for first, stop, label in case.cuts:
@@ -81,7 +81,7 @@ def test_mstcn_has_one_label_a_frame(case: Case) -> None:
     assert labels == wanted
 
 
-def test_labels_that_would_become_one() -> None:
+def test_labels_that_would_become_equal_are_refused() -> None:
     clash = (Segment(0, 1, "a b", 1), Segment(1, 2, "a  b", 1))
     assert "'a b' and 'a  b' would both be 'a_b'" in (
         labels_that_meet(report(segments=clash)) or ""
@@ -114,7 +114,7 @@ def test_eaf(case: Case, tmp_path: Path) -> None:
     assert media.get("RELATIVE_MEDIA_URL") == "./" + case.path.name.replace(" ", "%20")
 
 
-def test_eaf_gives_overlapping_classes_a_tier_each(tmp_path: Path) -> None:
+def test_eaf_has_one_tier_per_overlapping_class(tmp_path: Path) -> None:
     one = report(segments=OVERLAPPING, video=dataclasses.replace(VIDEO, start_seconds=Fraction(0)))
     assert tiers(report_eaf(one, place_of(one)), tmp_path) == {
         "person": [(0, 4000, "person")],
@@ -202,7 +202,7 @@ def test_fiftyone_has_frames(case: Case) -> None:
     assert spans == [(a + 1, b, label) for a, b, label in case.cuts]
 
 
-def test_fiftyone_has_times_where_frames_were_not_counted(case: Case) -> None:
+def test_fiftyone_has_times_if_frames_were_not_counted(case: Case) -> None:
     uncounted = dataclasses.replace(case.report, frame_rate=None, frames=None)
     found = detections(report_fiftyone(uncounted))
     for detection, (start, end, label) in zip(found, case.spans, strict=True):

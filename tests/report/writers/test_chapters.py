@@ -39,7 +39,7 @@ def chapters_in(path: Path) -> list[tuple[Fraction, Fraction, str]]:
     ]
 
 
-def test_text_is_exact_and_has_no_holes(case: Case, tmp_path: Path) -> None:
+def test_chapters_are_exact_and_without_gaps(case: Case, tmp_path: Path) -> None:
     path = tmp_path / "film.ffmetadata"
     path.write_text(report_ffmetadata(case.report), encoding="utf-8")
     found = chapters_in(path)
@@ -58,7 +58,7 @@ def test_any_title(label: str, tmp_path: Path) -> None:
     assert first == label.encode("unicode_escape").decode() or first == label
 
 
-def test_before_between_and_after_is_background() -> None:
+def test_time_around_segments_is_background() -> None:
     one = report(segments=(Segment(2, 3, "b", 1), Segment(1, 2, "a", 1)), end_seconds=5.0)
     assert [c.title for c in chapters_of(one)] == ["background", "a", "b", "background"]
     assert chapters_of(report(segments=())) == []

@@ -59,7 +59,7 @@ def test_partial_results_say_what_was_read() -> None:
     assert len(partial["reasons"]) == 2
 
 
-def test_one_segment_a_line() -> None:
+def test_one_segment_per_line() -> None:
     lines = report_json(REPORT).splitlines()
     assert sum('"label": "dissection", "score"' in line for line in lines) == 1
     assert len(lines) < 100
@@ -223,7 +223,7 @@ def _edited(**changes: object) -> str:
         ),
     ],
 )
-def test_what_is_no_report_is_one_clear_line(text: str | bytes, message: str) -> None:
+def test_other_documents_are_one_line_errors(text: str | bytes, message: str) -> None:
     with pytest.raises(ReportError, match=message) as caught:
         report_from_json(text, where="edited.json")
     assert str(caught.value).startswith("edited.json: ")

@@ -38,7 +38,7 @@ def read(text: str, kind: str) -> list[tuple[int, int, str]]:
 
 
 @pytest.mark.parametrize(("render", "kind"), [(report_srt, "srt"), (report_vtt, "vtt")])
-def test_times_are_rounded_down_and_never_reach_into_the_next(
+def test_times_are_rounded_down_so_that_cues_do_not_overlap(
     case: Case, render: object, kind: str
 ) -> None:
     found = read(render(case.report), kind)  # type: ignore[operator]

@@ -18,7 +18,7 @@ def _rows(text: str, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
 
 
-def test_one_row_a_segment() -> None:
+def test_one_row_per_segment() -> None:
     rows = _rows(report_csv(REPORT))
     frames = ["start_frame", "end_frame", "start_timecode", "end_timecode"]
     assert rows[0] == ["start", "end", "label", "score", *frames]
@@ -29,7 +29,7 @@ def test_one_row_a_segment() -> None:
     assert _rows(report_tsv(REPORT), "\t") == rows
 
 
-def test_frames_are_the_pictures_own(case: Case) -> None:
+def test_frame_numbers_are_those_of_the_video(case: Case) -> None:
     rows = _rows(report_csv(case.report))[1:]
     if case.rate is not None:
         assert [(int(r[4]), int(r[5])) for r in rows] == [(a, b) for a, b, _ in case.cuts]
@@ -37,7 +37,7 @@ def test_frames_are_the_pictures_own(case: Case) -> None:
         assert (float(row[0]), float(row[1])) == pytest.approx((start, end), abs=5e-7)
 
 
-def test_one_row_a_class_where_there_is_no_timeline() -> None:
+def test_one_row_per_class_without_a_timeline() -> None:
     rows = _rows(report_csv(report(segments=None)))
     assert rows == [["label", "score"], ["cholecystectomy", "0.9731"], ["hernia repair", "0.0004"]]
     assert len(_rows(report_csv(report(segments=())))) == 1
@@ -69,13 +69,13 @@ def test_labels_are_safe_in_a_spreadsheet(label: str, cell: str) -> None:
     assert _rows(report_csv(report(segments=None, classes=(ClassScore(label, 1.0),))))[1][0] == cell
 
 
-def test_tracks_have_a_column_where_there_are_several() -> None:
+def test_several_tracks_have_a_column() -> None:
     both = (Segment(0, 1, "a", 1.0, "dense"), Segment(0, 1, "a", 1.0))
     rows = _rows(report_csv(report(segments=both)))
     assert [row[4] for row in rows] == ["track", "dense", ""]
 
 
-def test_no_rate_no_frames() -> None:
+def test_without_a_rate_there_are_no_frame_numbers() -> None:
     unknown = dataclasses.replace(VIDEO, average_rate=None)
     rows = _rows(report_csv(report(video=unknown, frame_rate=None)))
     assert rows[1] == ["0", "421.5", "preparation", "0.934568", "", "", "", ""]
