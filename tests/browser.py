@@ -32,7 +32,7 @@ def chromium() -> Iterator[Any]:
 
 @dataclasses.dataclass
 class Visit:
-    """A page in a window of its own, and all that went wrong or out."""
+    """A page in a window of its own, with its errors and requests."""
 
     page: Any
     requests: list[str]

@@ -1,5 +1,5 @@
-"""For every test: one thread for each process, or workers side by side would fight for cores
-(``pytest -n auto`` runs one worker a core)."""
+"""One thread per process for every test, because parallel workers would compete for cores
+(``pytest -n auto`` runs one worker per core)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A film of 150 s whose picture changes all the time, a small model with both heads, and a
-compiler that is a stand-in."""
+"""A video of 150 s whose image always changes, a small model with both heads, and a replaced
+compiler."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from vtnstream.video.write import write_video
 
 SECONDS, RATE = 150, 4
 TOKENS = 300
-"""Of the film, as the model looks at it."""
+"""Number of tokens of the video with the model's sampling."""
 
 
 def noise_frames(seed: int = 0, count: int = SECONDS * RATE) -> Iterator[np.ndarray]:
@@ -55,7 +55,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @torch.no_grad()
 def spread_answers(model: VTN) -> None:
-    """Untrained heads answer alike everywhere: scale them until windows and tokens differ."""
+    """Scale untrained heads until the predictions of windows and tokens differ."""
     features = torch.randn(64, 16, model.num_features)
     tokens = model.encode_time(model.normalize(features))
     for head, logits in (
@@ -97,7 +97,7 @@ def other_runtime(runtime: RuntimeConfig, tmp_path: Path) -> RuntimeConfig:
 
 
 class Watcher(NullProgress):
-    """What a user would read."""
+    """Records the messages that a user would read."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -115,7 +115,7 @@ class Watcher(NullProgress):
 
 
 class StandInCompiler:
-    """In the place of AOTInductor: an engine is the network as it is, times ``factor``."""
+    """Replaces AOTInductor: an engine is the unchanged network, multiplied by ``factor``."""
 
     factor = 1.0
 
@@ -155,7 +155,7 @@ Extract = Callable[..., tuple[np.ndarray, dict[str, Any], Watcher]]
 
 @pytest.fixture
 def extract(film: Path, model: VTN) -> Extract:
-    """The film's features, their facts and what was said, of the whole or the first seconds."""
+    """Return the features, facts and messages of the video, or of its first seconds."""
 
     def extract(
         runtime: RuntimeConfig,

@@ -1,6 +1,6 @@
-"""Test films with the frame number painted in, so that a test reads back WHICH frame came.
+"""Test videos with the frame number painted in, so that a test can identify each frame.
 
-No torch here: any room's tests may use it.
+This module imports no torch: tests of any room may use it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ON, _OFF = 200, 40
 
 
 def paint(number: int, width: int = 128, height: int = 96) -> Picture:
-    """A picture that shows ``number`` (16 bits) as a 4 x 4 board of light and dark fields,
+    """Draw an image that shows ``number`` (16 bits) as a 4 x 4 board of light and dark fields,
     first bit top left."""
     bits = [(number >> i) & 1 for i in range(_BITS * _BITS)]
     board = np.array(bits, bool).reshape(_BITS, _BITS)
@@ -34,7 +34,7 @@ def paint(number: int, width: int = 128, height: int = 96) -> Picture:
 
 
 def read(picture: Picture) -> int:
-    """The number painted on a picture of any size."""
+    """Return the number painted on an image of any size."""
     height, width = picture.shape[:2]
     rows = ((np.arange(_BITS) + 0.5) * height / _BITS).astype(int)
     columns = ((np.arange(_BITS) + 0.5) * width / _BITS).astype(int)
@@ -43,7 +43,7 @@ def read(picture: Picture) -> int:
 
 
 def quadrants(width: int = 128, height: int = 96) -> Picture:
-    """Red, green / blue, white: tells every turn and mirroring apart."""
+    """Draw red, green / blue, white, which distinguishes every rotation and mirroring."""
     picture = np.zeros((height, width, 3), np.uint8)
     picture[: height // 2, : width // 2] = (220, 30, 30)
     picture[: height // 2, width // 2 :] = (30, 200, 30)
@@ -53,7 +53,7 @@ def quadrants(width: int = 128, height: int = 96) -> Picture:
 
 
 def whole(size: int = 32) -> Callable[[int, int], Fit]:
-    """A fit that squashes the whole picture to ``size`` x ``size``."""
+    """Return a fit that squashes the whole frame to ``size`` x ``size``."""
     return lambda width, height: Fit(size, size, 0, 0, size, size)
 
 
@@ -123,7 +123,7 @@ class Film:
         return path
 
     def presentation_times(self) -> list[Fraction]:
-        """Exact time of each frame before ``start`` is added."""
+        """Return the exact time of each frame before ``start`` is added."""
         if self.times is not None:
             return [Fraction(t).limit_denominator(int(self.ticks)) for t in self.times]
         return [Fraction(k) / Fraction(self.rate) for k in range(self.count)]
@@ -192,7 +192,7 @@ def _write_tone(out: Any, stream: Any, seconds: float) -> None:
 
 
 def _overwritten(packet: Any, stream: Any) -> Any:
-    """The same packet with its second half made of noise."""
+    """Return the packet with its second half replaced by noise."""
     data = bytearray(bytes(packet))
     noise = np.random.default_rng(0).integers(0, 256, len(data), np.uint8).tobytes()
     data[len(data) // 3 :] = noise[len(data) // 3 :]
@@ -204,13 +204,13 @@ def _overwritten(packet: Any, stream: Any) -> Any:
 
 
 def truncated(path: Path, share: float, target: Path) -> Path:
-    """The first ``share`` of a file's bytes."""
+    """Return the first ``share`` of a file's bytes."""
     data = path.read_bytes()
     target.write_bytes(data[: int(len(data) * share)])
     return target
 
 
 def joined(target: Path, *parts: Path) -> Path:
-    """Files end to end (transport streams may be joined so)."""
+    """Concatenate files (transport streams can be joined in this way)."""
     target.write_bytes(b"".join(part.read_bytes() for part in parts))
     return target

@@ -1,4 +1,4 @@
-"""Memory is returned to the system without a loss, and nothing happens without glibc."""
+"""Memory is returned to the system without loss, and nothing happens without glibc."""
 
 from __future__ import annotations
 

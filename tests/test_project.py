@@ -44,7 +44,7 @@ def test_places_in_the_code_exist(name: str) -> None:
 
 
 def addresses(entries: list[object]) -> list[str]:
-    """All pages below a part of mkdocs' nav."""
+    """Return all pages below a part of mkdocs' nav."""
     found: list[str] = []
     for entry in entries:
         for value in entry.values() if isinstance(entry, dict) else [entry]:

@@ -1,4 +1,4 @@
-"""Files that exist are kept: sources under any name, files of the user, files that changed."""
+"""Existing files are kept: sources under any name, files of the user, files that changed."""
 
 from __future__ import annotations
 

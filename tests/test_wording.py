@@ -1,4 +1,4 @@
-"""Messages that people read: numbers with nouns, and hints that work where vtnstream runs."""
+"""Messages for people: numbers with nouns, and install hints that work for this installation."""
 
 from __future__ import annotations
 

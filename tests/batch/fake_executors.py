@@ -1,5 +1,8 @@
-"""An executor without torch for tests of what happens around it. A worker that runs it is a real
-process; what the name of a video asks for really happens in it."""
+"""An executor without torch, for tests of the workers around it.
+
+Its worker is a real process, in which the fault that the name of a video requests really
+happens.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +72,10 @@ DEEDS: dict[str, Callable[[], object]] = {
 
 
 class Executor:
-    """Writes the number of its process as the result of each video, and a line into the
-    diary; ``once`` in a name does the deed at the first attempt only."""
+    """Writes its process number as the result of each video, and a line into the diary.
+
+    With ``once`` in a name, the fault happens at the first attempt only.
+    """
 
     splits = False
 
@@ -110,14 +115,14 @@ def crash_at_start(output: Path) -> Executor:
 
 
 def executor_of_settings(key: str, output: Path) -> Executor:
-    """An executor that answers under these settings."""
+    """Make an executor with these settings."""
     executor = Executor(output)
     executor.facts = ExecutorInfo(key=key, about="an executor of tests")
     return executor
 
 
 def changing_executor(output: Path) -> Executor:
-    """Every worker finds another model."""
+    """Make an executor with another model in every worker."""
     return executor_of_settings(str(os.getpid()), output)
 
 
@@ -127,8 +132,7 @@ def executor_of_command(
     formats: Sequence[str],
     every: bool,
 ) -> Executor:
-    """Stand in for :func:`vtnstream.cli.options.batch.make_analysis_executor`; note what the
-    options came to."""
+    """Replace :func:`vtnstream.cli.options.batch.make_analysis_executor` and record the options."""
     output = Path(values["output_dir"])
     (output / "settings").write_text(repr(localize))
     return Executor(output)

@@ -1,4 +1,4 @@
-"""Names of results: none is ever written over another's."""
+"""Names of results: no result overwrites another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch does, skips and records, over several runs."""
+"""Processing, skipping and recording videos of a batch over several runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def films(*names: str) -> list[str]:
 def batch(
     *names: str, key: str = "settings", shard: Shard | None = None, **config: Any
 ) -> tuple[Summary, dict[str, str]]:
-    """Run one; what was done in it is ``{input: status}``, in order."""
+    """Run a batch; return ``{input: status}`` of the processed videos, in order."""
     settings = BatchConfig(**{"workers": 1, "retries": 0, **config})
     done: dict[str, str] = {}
 

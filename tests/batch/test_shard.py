@@ -1,4 +1,4 @@
-"""Dealing a list out to machines."""
+"""Splitting a list between machines."""
 
 from __future__ import annotations
 

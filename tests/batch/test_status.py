@@ -1,4 +1,4 @@
-"""Status lines on disk: whole, torn, of several shards, on a full disk."""
+"""Status lines on disk: complete, incomplete, of several shards, on a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places for results: a folder, and object stores by the same rules."""
+"""Storage of results: a folder, and object stores by the same rules."""
 
 from __future__ import annotations
 

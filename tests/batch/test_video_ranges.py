@@ -1,4 +1,4 @@
-"""Videos cut into ranges and put together again: the same bits as in one piece."""
+"""Videos split into ranges and joined again: the same bits as in one pass."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole film, and one with a stretch of zeros in its pictures."""
+    """A complete video, and one with overwritten packets."""
 
     def frames() -> Iterator[np.ndarray]:
         random = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def extraction(cache: Path, part: Part | None = None, **changes: Any) -> Extract
 
 
 def straight(executor: AnalysisExecutor | ExtractExecutor, path: Path) -> Path:
-    """The result of one process."""
+    """Return the result of one process."""
     executor.output.mkdir(parents=True, exist_ok=True)
     (file,) = executor.run(Task(str(path), "film"), NullProgress()).files
     return file
@@ -111,7 +111,7 @@ def actor(make: Any, place: str) -> VideoActor:
 
 
 def in_ranges(made: VideoActor, path: Path, *, skip: int = 0) -> dict[str, Any]:
-    """What an actor makes of a video, the last range first; ``skip`` ranges are left out."""
+    """Process a video as actors do, the last range first; ``skip`` ranges are left out."""
     task = {"path": str(path), "name": "film"}
     plan = made.plan(task, RANGE_SECONDS)["plan"]
     for first, stop in reversed(plan["ranges"][skip:]):
@@ -208,7 +208,8 @@ def test_a_damaged_chunk_is_computed_again(
 def test_another_video_with_equal_samples_is_recognised(
     films: Path, model: str, tmp_path: Path
 ) -> None:
-    """Chunks lie under the hash of the whole file, which sees what 16 blocks do not."""
+    """Chunks are stored under the hash of the whole file, which detects changes between the 16
+    blocks."""
     first = tmp_path / "film.mp4"
     first.write_bytes((films / "whole.mp4").read_bytes() + bytes(4 * 2**20))
     made = actor(partial(timeline, model, tmp_path / "many"), str(tmp_path / "results"))

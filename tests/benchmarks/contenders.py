@@ -1,4 +1,4 @@
-"""Contenders that need no library, for the tests of the processes they run in."""
+"""Contenders that need no library, for tests of their processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class Patient:
-    """Remembers what it was told, in a process of its own."""
+    """A contender that remembers its arguments, in a process of its own."""
 
     def __init__(self, start: int = 0) -> None:
         self.total = start
@@ -36,7 +36,7 @@ class Patient:
         self.held = b"x" * (megabytes * 2**20)
 
     def release_much(self, megabytes: int) -> None:
-        """Takes memory and gives it back before it returns."""
+        """Allocate memory and free it before returning."""
         len(b"x" * (megabytes * 2**20))
 
     def fail(self) -> None:

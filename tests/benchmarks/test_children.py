@@ -1,4 +1,4 @@
-"""Contenders in processes of their own: what is measured, and how they fail."""
+"""Contenders in processes of their own: measurements and failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole commands from outside: time, memory, output, and what becomes of failures."""
+"""Whole commands from outside: time, memory, output and failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables, targets and the machine: what every benchmark prints."""
+"""The output of every benchmark: tables, targets and the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of GPUs: skipped in words where there is none, its code tried on the CPU."""
+"""The GPU benchmark: skipped with a message if there is no GPU; its code runs on the CPU."""
 
 from __future__ import annotations
 

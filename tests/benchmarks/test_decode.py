@@ -1,4 +1,4 @@
-"""The decode benchmark on a small film: fewer frames decoded, and different frames noticed."""
+"""The decode benchmark on a small video: fewer frames decoded, and differences detected."""
 
 from __future__ import annotations
 

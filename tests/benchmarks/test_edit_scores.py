@@ -1,4 +1,4 @@
-"""Scoring of cuts and transitions, on cases worked out by hand."""
+"""Scores of cuts and transitions, on cases computed by hand."""
 
 from __future__ import annotations
 

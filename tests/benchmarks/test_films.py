@@ -1,4 +1,4 @@
-"""Generated films are what they claim to be."""
+"""Generated videos have their documented properties."""
 
 from __future__ import annotations
 

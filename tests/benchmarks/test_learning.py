@@ -1,4 +1,4 @@
-"""What the long-context tasks ask, and that a VTN learns them where nothing local does."""
+"""The long-context tasks, and that a VTN learns them where local models do not."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vtnstream.synthesis.films import CUES
 
 
 def table(tmp_path: Path, *arguments: str) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
-    """What was learned -> its figures, and the targets."""
+    """Contender -> its metrics, and the targets."""
     learning.main([*arguments, "--save", str(tmp_path)])
     data = json.loads(next(tmp_path.glob("learning_*.json")).read_text())
     return {row[0]: row[1:-1] for row in data["tables"][0]["rows"]}, data["targets"]
 
 
 def bars(film: films.Film) -> list[str]:
-    """Colours of the bars, read off the pictures."""
+    """Return the colours of the bars, read from the frames."""
     top = film.frames[:, : films.SIZE // 3].astype(int)
     strength = top.mean((1, 2)) - top.mean((1, 2, 3))[:, None]  # (T, 3)
     shown = [CUES[row.argmax()] for row in strength if row.max() > 100]
@@ -42,7 +42,7 @@ def test_the_class_of_order_is_the_order_of_the_bars() -> None:
 
 
 def test_without_the_cue_phases_do_not_determine_labels() -> None:
-    """Pictures and labels are independent: what a probe of single frames finds is chance."""
+    """Frames and labels are independent, so a probe of single frames is at chance."""
     drawn = [films.phases((7, 0, n), 60) for n in range(200)]
     counts = np.zeros((3, 3))
     for film in drawn:
@@ -67,7 +67,7 @@ def test_every_contender_runs(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_clips_fold_by_fold(tmp_path: Path) -> None:
-    """Dark clips and bright ones: every contender runs, the probe is right about all."""
+    """Dark and bright clips: every contender runs, and the probe classifies all correctly."""
     from safetensors.torch import save_file
 
     from vtnstream.config import BackboneConfig

@@ -1,4 +1,4 @@
-"""Clip networks are the paper's and see thirty different views; a short run says it is one."""
+"""Clip networks are those of the paper and see thirty different views; a short run is marked."""
 
 from __future__ import annotations
 

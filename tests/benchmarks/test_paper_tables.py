@@ -1,4 +1,4 @@
-"""The numbers of the papers, from the models themselves."""
+"""The numbers of the papers, counted from the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both networks take real steps, and the ratio is what the figures say."""
+"""Both networks run real steps, and the ratio follows from the measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evidence behind the default kind of position."""
+"""The measurements behind the default kind of position."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT = TemporalConfig().positions
 
 
 def table(tmp_path: Path, *arguments: str) -> dict[str, dict[str, list[float]]]:
-    """task -> kind -> per cent right: trained length, ten times longer, shuffled."""
+    """task -> kind -> percent right: trained length, ten times longer, shuffled."""
     positions.main([*arguments, "--save", str(tmp_path)])
     data = json.loads(next(tmp_path.glob("positions_*.json")).read_text())
     return {
@@ -46,7 +46,7 @@ def test_every_kind_runs(tmp_path: Path) -> None:
 
 
 def test_the_default_works_at_ten_times_the_length() -> None:
-    """Order near by, learned on 32 tokens, is known on 320, and by nobody once it is gone."""
+    """Order among near tokens, learned on 32 tokens, is known on 320, and not after shuffling."""
     options = positions.parse(["--length", "32", "--steps", "150", "--tests", "5"])
     kind = next(name for name, (kind, _) in positions.KINDS.items() if kind == DEFAULT)
     short, long, mixed = positions.measure(positions.TASKS[0], kind, 0, options)

@@ -1,4 +1,4 @@
-"""The encoders that are compared really run, and those with our weights agree."""
+"""The compared encoders run, and those with vtnstream's weights agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every contender really reads a film, and all find the same features."""
+"""Every contender reads a video, and all compute the same features."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_readers_keep_the_same_frames(film: Path, library: str, manner: str) -> 
 
 
 def test_an_expert_compiles_and_pads_the_last_batch(film: Path, tmp_path: Path) -> None:
-    """The same features, whichever way they are computed."""
+    """The features do not depend on the method."""
     RandomWeights().write("test_vit", str(tmp_path / "weights.pt"))
     found = {}
     for manner in ("user", "expert"):

@@ -1,4 +1,4 @@
-"""Figures and layouts of the words benchmark."""
+"""Metrics and layouts of the words benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user without config files, cache or variables of their own; a film and a small model."""
+"""A user without config files, cache or variables; a video and a small model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -86,7 +86,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """No video at all."""
+    """A file that is not a video."""
     path = tmp_path_factory.mktemp("broken") / "broken.mp4"
     path.write_bytes(b"not a video" * 1000)
     return path
@@ -94,7 +94,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def damaged(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The film with a stretch of zeros in its pictures."""
+    """The video with overwritten packets."""
     data = bytearray(film.read_bytes())
     start = len(data) // 2
     data[start : start + len(data) // 20] = bytes(len(data) // 20)
@@ -105,7 +105,7 @@ def damaged(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small real model with both heads, its answers sharpened."""
+    """A small real model with both heads, whose predictions are scaled to differ."""
     import torch
 
     from vtnstream.models.create import create_model

@@ -1,4 +1,4 @@
-"""``classify`` and ``timeline`` on a real film with a real, small model."""
+"""``classify`` and ``timeline`` on a real video with a real, small model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``vtnstream attention``: strip, moments, picture and data of a real run."""
+"""``vtnstream attention``: strip, moments, image and data of a real run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``vtnstream batch`` as a user meets it: real workers, a real model."""
+"""``vtnstream batch`` from the command line: real workers, a real model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def films(home: Path, film: Path, damaged: Path) -> list[str]:
-    """Two whole films under one name, a damaged one, and no film at all."""
+    """Two complete videos of one name, a damaged one, and a file that is not a video."""
     for folder in ("a", "b"):
         Path(folder).mkdir()
         shutil.copy2(film, f"{folder}/film.mp4")
@@ -47,7 +47,7 @@ def lines(folder: str = "out") -> list[dict[str, Any]]:
 
 
 def answers(folder: str) -> dict[str, Any]:
-    """What the reports in a folder say, without what the run was like."""
+    """Return the reports in a folder without the facts of the run."""
     found = {}
     for path in Path(folder).glob("*.json"):
         if not path.name.startswith("."):
@@ -88,8 +88,8 @@ def test_a_batch_from_first_run_to_reruns(run: Run, films: list[str], model_fold
 def test_results_do_not_depend_on_order_or_number_of_workers(
     films: list[str], model_folder: Path, run: Run
 ) -> None:
-    """Equal to the last bit, with as many threads a worker, and equal to the commands for
-    single videos."""
+    """Results are bit-identical with the same number of threads per worker, and equal those of
+    the commands for single videos."""
     films.remove("broken.mp4")
     arguments = ["-m", model_folder, "--no-cache", "-q", "--threads", "1"]
     assert run("timeline", *films, "-o", "one", *arguments).code == 3
@@ -118,12 +118,12 @@ from vtnstream.cli.main import run
 sys.argv[0] = "vtnstream"
 run()
 """
-"""The command, with the executor of tests: what a video's name asks for happens in a worker."""
+"""Runs the command with the executor of the tests, in which a video's name requests a fault."""
 
 
 @pytest.fixture
 def spawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts a batch over films with these names."""
+    """Start a batch over videos with these names."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     started = []
 
@@ -142,7 +142,7 @@ def spawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.
 
 
 def workers(process: subprocess.Popen[bytes], number: int) -> list[psutil.Process]:
-    """The workers, as soon as so many are at work."""
+    """Wait until this number of workers runs, and return them."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None
@@ -173,7 +173,8 @@ def test_signals_end_within_two_seconds(
 def test_ctrl_c_of_the_terminal_reaches_the_parent_alone(
     spawn: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
-    """A worker in the parent's process group would die of it, and its video seem to crash."""
+    """A worker in the parent's process group would be killed, and its video would count as
+    crashed."""
     process = spawn("sleep.mp4", "-q", start_new_session=True)
     (worker,) = workers(process, 1)
     assert os.getpgid(worker.pid) != os.getpgid(process.pid)
@@ -234,7 +235,7 @@ def test_without_home_in_a_folder_that_is_read_only(
 
 
 def test_an_interrupted_batch_resumes_inside_a_video(model_folder: Path, run: Run) -> None:
-    """With the real executor: the features that were stored are not computed again."""
+    """With the real executor, stored features are not computed again."""
     write_video(Path("long.mp4"), frames(seconds=160), Fraction(RATE))
     arguments = ["batch", "extract", "long.mp4", "-m", str(model_folder), "-o", "out"]
     arguments += ["--sample", "all", "--batch-size", "4"]

@@ -1,4 +1,4 @@
-"""The model that answers where none is named: shots of a film, and what kind of film it is."""
+"""The bundled model, used without ``--model``: shots of a video, and its kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {"continuous take", "cut", "slideshow", "slow transitions", "still"}
 
 
 def _shot(seed: int, count: int) -> np.ndarray:
-    """Smooth blobs that drift: (count, 96, 160, 3)."""
+    """Draw smooth blobs that drift: (count, 96, 160, 3)."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:96, 0:160].astype(np.float32)
     frames = np.empty((count, 96, 160, 3), np.float32)
@@ -39,7 +39,7 @@ def _shot(seed: int, count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four shots with cuts between them, 25 frames a second."""
+    """Four shots with cuts between them, 25 frames/s."""
     path = tmp_path_factory.mktemp("films") / "four shots.mp4"
     edges = (0, *CUTS, 160)
     shots = [_shot(seed, b - a) for seed, (a, b) in enumerate(pairwise(edges))]
@@ -116,7 +116,7 @@ def test_options_without_a_meaning_are_refused(run: Run, film: Path, option: str
 
 
 def test_windows_say_how_they_are_edited(run: Run, film: Path) -> None:
-    """The whole video is cut, so each window with a cut in it is; none calls it a slideshow."""
+    """Every window with a cut is classified as cut, as is the whole video; none as a slideshow."""
     done = run("timeline", film, "--window", "64", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)

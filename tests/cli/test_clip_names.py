@@ -1,4 +1,4 @@
-"""What clips are called, and that one that fails does not stop the others."""
+"""Names of clips; a clip that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def numbered(run: Run, model_folder: Path) -> Callable[..., Path]:
-    """A result of a video of this name, with these segments."""
+    """Write a result of a video of this name, with these segments."""
 
     def make(name: str, *segments: tuple[float, float, str]) -> Path:
         Film(count=60, rate=10, gop=10).write(Path("film.mp4"))

@@ -1,4 +1,4 @@
-"""What reaches a terminal, and how exceptions become lines and codes."""
+"""Output on a terminal, and error lines and exit codes of exceptions."""
 
 from __future__ import annotations
 

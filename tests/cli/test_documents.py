@@ -1,4 +1,4 @@
-"""What README, docs and help tell people to type is understood, and the gallery is small."""
+"""Command lines in README, docs and help are valid, and the gallery is small."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def joined(text: str) -> str:
-    """Lines that go on in the next one, as one."""
+    """Join lines that continue on the next one."""
     return re.sub(r"\\\n\s*", "", text)
 
 
 def commands_of(text: str) -> list[str]:
-    """Command lines of ``vtnstream`` in a document, pipes and comments cut off."""
+    """Return the command lines of ``vtnstream`` in a document, without pipes and comments."""
     text = joined(text)
     found = re.findall(r"(?m)^\s*(?:\$ |.*\| )?(vtnstream [a-z][^\n`|]*)$", text)
     found += re.findall(r"`(vtnstream [a-z]+ [^`\n]*)`", text)
@@ -32,8 +32,8 @@ def commands_of(text: str) -> list[str]:
 
 
 def check(line: str) -> None:
-    """Raises click's error where the line is not understood, and a ConfigError where a key of
-    ``--set`` does not exist."""
+    """Parse a command line; raise click's error for an invalid one, and ConfigError for an
+    unknown key of ``--set``."""
     words = shlex.split(re.split(r"\s(?:[|>&]|<)", line)[0], comments=True)[1:]
     context: click.Context = cli.make_context("vtnstream", list(words), obj=Console())
     group: click.Command = cli

@@ -1,4 +1,4 @@
-"""``vtnstream evaluate`` of a model and of what it said before."""
+"""``vtnstream evaluate`` of a model and of its stored predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``export`` and ``show``: stored results again, without a model and without decoding."""
+"""``export`` and ``show`` of stored results, without a model and without decoding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Run = Callable[..., Outcome]
 def stored(
     film: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """What ``classify`` and ``timeline`` print with ``--json``."""
+    """The output of ``classify`` and ``timeline`` with ``--json``."""
     place = tmp_path_factory.mktemp("results")
     found = {}
     for command in ("classify", "timeline"):

@@ -1,4 +1,4 @@
-"""``models`` and ``doctor``: what there is and what works."""
+"""``models`` and ``doctor``: lists of models, and checks of the installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``extract``, ``plan`` and ``cache`` on a real film."""
+"""``extract``, ``plan`` and ``cache`` on a real video."""
 
 from __future__ import annotations
 

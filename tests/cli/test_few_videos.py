@@ -28,7 +28,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six films whose colour changes, and a linear model of them."""
+    """Six videos whose colour changes, and a linear model of them."""
     folder = tmp_path_factory.mktemp("curve")
     lines = ["path,start,end,label"]
     for number in range(6):

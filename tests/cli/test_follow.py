@@ -1,4 +1,4 @@
-"""Streams followed while they come say what an ordinary run over the finished file says."""
+"""Following a stream gives the results of a run over the finished file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ with open(sys.argv[2], "wb", 0) as file:
 
 
 def _picture(number: int, width: int, height: int) -> np.ndarray:
-    """Coarse noise of which the brightness wanders."""
+    """Draw coarse noise of changing brightness."""
     random = np.random.default_rng(number)
     level = int(100 + 90 * np.sin(number / 17) * np.sin(number / 61 + 1))
     blocks = random.integers(max(level - 40, 0), min(level + 40, 255), (8, 8, 3), np.uint8)
@@ -65,8 +65,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained model that is of many minds: each label's logit over windows of the film
-    has mean 0."""
+    """A small untrained model whose predictions vary: each label's logit has mean 0 over the
+    windows."""
     import torch
 
     from vtnstream.config import (
@@ -123,7 +123,7 @@ def finals(events: Events) -> Events:
 
 @pytest.fixture
 def whole(run: Run, model_folder: Path) -> Callable[..., dict[str, Any]]:
-    """The ordinary run over a finished file."""
+    """Run over a finished file."""
 
     def whole(path: Path | str, *more: str) -> dict[str, Any]:
         outcome = run("timeline", path, "-m", model_folder, "--json", *WINDOW, *more)
@@ -136,7 +136,7 @@ def whole(run: Run, model_folder: Path) -> Callable[..., dict[str, Any]]:
 
 
 def same(events: Events, document: dict[str, Any]) -> None:
-    """Final segments and classes are those of the document, to the rounding of other batches."""
+    """Compare final segments and classes with the document, up to the rounding of other batches."""
     said, expected = finals(events), document["segments"]
     exact = ("start", "end", "label")
     assert [[s[k] for k in exact] for s in said] == [[s[k] for k in exact] for s in expected]
@@ -185,7 +185,7 @@ def test_smoothing_and_durations_on_the_way(
 
 @contextmanager
 def pouring(target: Path, source: Path) -> Iterator[threading.Event]:
-    """The source grows into the target for as long as the event is not set."""
+    """Append the source to the target until the event is set."""
     enough, data = threading.Event(), source.read_bytes()
 
     def pour() -> None:

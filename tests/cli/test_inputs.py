@@ -1,4 +1,4 @@
-"""Which videos a command line names."""
+"""The videos that a command line names."""
 
 from __future__ import annotations
 

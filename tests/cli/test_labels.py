@@ -1,4 +1,4 @@
-"""``--labels`` on ``timeline`` and ``classify``: examples, words, and the way to a model."""
+"""``--labels`` of ``timeline`` and ``classify``: examples, words, and training from the result."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def document(outcome: Outcome) -> Any:
 
 
 def spans(report: Any, label: str) -> list[Any]:
-    """The segments of a label; smoothing moves their ends by up to half its window."""
+    """Return the segments of a label; smoothing moves their ends by up to half its window."""
     return [
         pytest.approx((s["start"], s["end"]), abs=1.5)
         for s in report["segments"]

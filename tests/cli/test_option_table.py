@@ -1,4 +1,4 @@
-"""The static table of options equals the commands, and spares their imports."""
+"""The static table of options equals the commands, and makes their imports unnecessary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No command replaces a file that it did not write, unless it is asked to."""
+"""No command replaces a file that it did not write, except with ``--overwrite``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only a real process shows: imports, signals, pipes, closed streams."""
+"""Behaviour of a real process: imports, signals, pipes, closed streams."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_help_costs_little() -> None:
-    """0.15 s of processor time beyond bare Python is the budget; the best of three runs."""
+    """The budget is 0.15 s of processor time beyond bare Python, in the best of three runs."""
 
     def cost(arguments: list[str]) -> float:
         best = float("inf")

@@ -1,4 +1,4 @@
-"""Videos that are no files here: addresses, playlists, standard input."""
+"""Videos that are not local files: addresses, playlists, standard input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def site(film: Path, tmp_path: Path) -> Iterator[Site]:
 
 
 def result(outcome: Outcome) -> dict[str, Any]:
-    """The JSON document without what must differ: names, places, times of day."""
+    """Return the JSON document without the fields that differ: names, paths, times of day."""
     assert outcome.code == 0, outcome.err
     document: dict[str, Any] = json.loads(outcome.out)
     document.pop("input")
@@ -46,7 +46,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
 
 @pytest.fixture
 def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Puts bytes on standard input."""
+    """Put bytes on standard input."""
 
     def pipe(data: bytes) -> None:
         raw = io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ def test_a_mp4_with_its_index_at_the_end_or_the_front(
 
 @pytest.fixture
 def playlist(site: Site) -> str:
-    """A finished playlist of transport stream segments."""
+    """Write a finished playlist of transport stream segments."""
     path = site.folder / "list.m3u8"
     Film(
         count=500,

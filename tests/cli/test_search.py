@@ -15,7 +15,7 @@ from tests.search.scenes import SCENE_SECONDS, write_scenes, write_still
 
 Run = Callable[..., Outcome]
 END = 29.75
-"""Of the last sampled frame: it lasts as long as it does in the file."""
+"""End of the last sampled frame, which lasts as long as in the file."""
 BACKBONE = ("--backbone", "resnet18", "--size", "64", "--fps", "2", "--smooth", "0", "-q")
 
 

@@ -1,5 +1,7 @@
-"""``vtnstream search`` in words, with a tiny image-text model whose text vectors are planted:
-that of a word is the vector of the frames that show it."""
+"""``vtnstream search`` in words, with a tiny image-text model.
+
+Its text vectors are chosen: that of a word is the vector of the frames that show it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flag, variable, project file, user file: who wins, and what is refused."""
+"""Precedence of flag, variable, project file and user file, and refused settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Values = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def values(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> Values:
-    """What ``timeline a.mp4`` with these arguments works with."""
+    """Return the values that ``timeline a.mp4`` uses with these arguments."""
     seen: dict[str, Any] = {}
     monkeypatch.setattr(
         timeline_module, "analyze_inputs", lambda console, given, localize: seen.update(given)

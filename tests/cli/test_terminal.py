@@ -1,4 +1,4 @@
-"""The live display and reports on a real terminal (a pty), and Ctrl-C in the middle of work."""
+"""The live display and reports on a real terminal (a pty), and Ctrl-C during the work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLOW = ("--backbone", "resnet18", "--fps", "10", "--batch-size", "2", "--threads
 
 
 def spawn(arguments: list[str], columns: int) -> tuple[subprocess.Popen[bytes], int]:
-    """A command whose standard streams are a terminal of this width."""
+    """Start a command on a terminal of this width."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
@@ -41,7 +41,7 @@ def spawn(arguments: list[str], columns: int) -> tuple[subprocess.Popen[bytes], 
 
 
 def read_until(parent: int, pattern: str, seconds: float = 60) -> str:
-    """What the terminal got until ``pattern`` or the end."""
+    """Return the output of the terminal until ``pattern`` or the end."""
     text, deadline = "", time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not select.select([parent], [], [], 0.2)[0]:
@@ -59,7 +59,7 @@ def read_until(parent: int, pattern: str, seconds: float = 60) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """What stood on the terminal's lines, control sequences taken out."""
+    """Return the lines of the terminal, without control sequences."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
 

@@ -1,4 +1,4 @@
-"""``train`` from annotations and recipes, and ``demo`` made small."""
+"""``train`` from annotations and recipes, and a small ``demo``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TINY = ("--backbone", "test_vit", "--backbone-arg", "img_size=64", "--weights", 
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six films of ten seconds in two classes, with annotations of both kinds."""
+    """Six videos of ten seconds in two classes, with annotations of both kinds."""
     folder = tmp_path_factory.mktemp("films")
     classes, segments = ["path,label,fold"], ["path,start,end,label"]
     for number in range(6):
@@ -109,7 +109,8 @@ def test_train_errors_are_one_line(
 
 @pytest.fixture
 def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real demo with a few short films and two epochs: what it prints, not how good."""
+    """The real demo with a few short videos and two epochs: its output is tested, not its
+    accuracy."""
     config = demo_module.DemoConfig(
         num_train=6,
         num_unseen=2,

@@ -1,4 +1,4 @@
-"""Settings of the process: made before torch is there, and never against the user's own."""
+"""Settings of the process: made before torch is imported, and never against the user's settings."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_garbage_collection_is_disabled_while_torch_is_imported() -> None:
 
 
 def test_nothing_is_put_aside_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller's own garbage stays his."""
+    """Garbage of the caller is still collected."""
     monkeypatch.setitem(sys.modules, "torch", sys)
     before = gc.get_freeze_count()
     with loading():

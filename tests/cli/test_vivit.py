@@ -19,7 +19,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Small ViViTs whose clips are 1.6 s of the film."""
+    """Small ViViTs whose clips are 1.6 s of the video."""
     import torch
 
     from tests.models.vivit.cases import stir, vivit_config

@@ -1,5 +1,7 @@
-"""What bfloat16 does to features and scores, on real architectures; emulated where the processor
-has no such instructions, with the same roundings."""
+"""Errors of features and scores in bfloat16, on real architectures.
+
+Processors without such instructions emulate it with the same rounding.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def test_bfloat16_features_keep_their_direction(name: str, arguments: dict[str, 
 def test_bfloat16_scores_differ_by_hundredths(
     film: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
-    """Of a model whose untrained heads were sharpened until tokens differ."""
+    """The untrained heads of the model are scaled until tokens differ."""
     exact, half = (
         vtnstream.classify(film, model=model, runtime=replace(runtime, dtype=dtype))
         for dtype in ("float32", "bfloat16")

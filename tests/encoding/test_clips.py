@@ -1,4 +1,4 @@
-"""Tokens of several frames, and clips of tokens, out of what the decoder hands on."""
+"""Tokens of several frames, and clips of tokens, made of decoded chunks."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def times(indices: list[int], seconds: float = 1.0) -> TokenTimes:
 
 
 def chunk(indices: list[int], first: int, stop: int) -> FrameChunk:
-    """Frames that show their index."""
+    """Make a chunk of frames that show their index."""
     values = np.array(indices, np.uint8)[:, None, None, None]
     frames = np.broadcast_to(values, (len(indices), HEIGHT, WIDTH, 3)).copy()
     return FrameChunk(frames, times(indices), first, stop, DecodeStats(num_corrupt=len(indices)))
 
 
 def shown(frames: np.ndarray) -> list[list[int]]:
-    """Which frames stand one below the other in each picture."""
+    """Return the frames that are stacked in each image."""
     assert (frames == frames[:, :, :1, :1]).all()
     return [picture[::HEIGHT, 0, 0].tolist() for picture in frames]
 
@@ -74,7 +74,7 @@ def test_rates_at_which_tokens_would_overlap_are_refused() -> None:
 
 
 def token_chunks(indices: list[int], size: int, burst: int) -> Iterator[FrameChunk]:
-    """Tokens of ``burst`` frames in chunks cut on the grid; empty chunks are left out."""
+    """Make tokens of ``burst`` frames in chunks divided on the grid; empty chunks are left out."""
     for first in range(0, max(indices) + 1, size):
         own = [i for i in indices if first <= i < first + size]
         if own:
@@ -93,7 +93,7 @@ def cut(
     first: int = 0,
     stop: int | None = None,
 ) -> tuple[dict[int, list[int]], list[FrameChunk], ClipCutter]:
-    """First token of each clip -> its frames, the chunks, and the cutter."""
+    """Return the frames of each clip by its first token, the chunks, and the cutter."""
     burst = shape.burst.frames
     chunks = [c for c in token_chunks(indices, size, burst) if c.first_index >= first]
     if stop is not None:
@@ -115,7 +115,7 @@ def shape(clip: int, hop: int, burst: int = 2) -> SampleShape:
 
 
 def expected(indices: list[int], clip: int, hop: int, burst: int = 2) -> dict[int, list[int]]:
-    """By the layout that reads the scores."""
+    """Return the clips by the layout that reads the scores."""
     layout, clips = ClipLayout(clip, hop), {}
     for stretch in layout.spans(times(indices)):
         for span in stretch:

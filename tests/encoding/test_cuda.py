@@ -1,4 +1,4 @@
-"""Engines on a CUDA device: run with ``-m gpu`` where there is one."""
+"""Engines on a CUDA device; run with ``-m gpu``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_parallel_decoders_give_the_frames_of_one(
 
 
 def test_a_partial_last_batch_of_gpu_frames_is_encoded(model: VTN, runtime: RuntimeConfig) -> None:
-    """It is filled up where the engine runs, and not in another stream."""
+    """It is padded in the stream of the engine."""
     encoder = FrameEncoder.from_model(model, replace(runtime, device="cuda", dtype="float32"))
     side = encoder.preprocess.size
     frames = torch.randint(0, 256, (8, side, side, 3), dtype=torch.uint8, device="cuda")

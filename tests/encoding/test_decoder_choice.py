@@ -1,5 +1,5 @@
-"""Features do not depend on how many decoders read the file; a GPU decodes only where it gives
-the pictures of software."""
+"""Features do not depend on the number of decoders, and a GPU decodes only if its frames equal
+those of software."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Warnings(NullProgress):
 
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Extraction as on a GPU, whose surfaces come from software."""
+    """Extract as on a GPU, with frames decoded in software."""
     monkeypatch.setattr(store_session, "choose_decoding", lambda *_: Decoding("a stand-in", HOST))
 
 
@@ -143,7 +143,7 @@ print(refusal(Hardware(0, Ready("bicubic")), frames_of(Path(sys.argv[1]))))
 
 @needs_compiler
 def test_a_video_that_nvdec_accepts_and_cannot_decode_is_reported(tmp_path: Path) -> None:
-    """Of a codec's profile, or where its library is missing, libav says so packet by packet."""
+    """For an unsupported profile or a missing library, libav reports an error for each packet."""
     path = Film(count=40, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
     reason = beside_torch(_REFUSES, path, tmp_path)
     assert reason.startswith(

@@ -1,5 +1,8 @@
-"""How engines are made, compared, refused and kept. The compiler is a stand-in here that gives
-the network back as it is; the real one is in ``models/compile/test_compile.py``."""
+"""Building, comparing, refusing and keeping engines.
+
+The compiler is replaced by one that returns the network unchanged; the real one is tested in
+``models/compile/test_compile.py``.
+"""
 
 from __future__ import annotations
 

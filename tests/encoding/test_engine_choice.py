@@ -1,5 +1,8 @@
-"""Which engine runs a backbone, in which precision and batches, and why. The compiler is a stand-in
-here that gives the network back as it is; the real one is in ``models/test_compile.py``."""
+"""The choice of engine, precision and batch size, and its reasons.
+
+The compiler is replaced by one that returns the network unchanged; the real one is tested in
+``models/compile/test_compile.py``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from vtnstream.video.sampling.grid import Burst
 
 @pytest.fixture
 def expect(monkeypatch: pytest.MonkeyPatch, compiler: StandInCompiler) -> Callable[..., None]:
-    """Sets what is taken for granted before the stand-in and this machine are measured."""
+    """Set the assumptions that hold before the compiler and this machine are measured."""
 
     def expect(**constants: object) -> None:
         for name, value in constants.items():
@@ -96,7 +99,7 @@ def test_the_next_best_backend_replaces_an_engine_that_cannot_be_built(
     expect: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As on a GPU where TensorRT is installed and its libraries are broken."""
+    """As on a GPU with TensorRT installed and broken libraries."""
     made = build.compile_in_child
 
     def compile_in_child(backend: str, *rest: Any, **more: Any) -> float:

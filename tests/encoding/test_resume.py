@@ -1,4 +1,4 @@
-"""Interrupted at any point, a run resumes inside the file and ends byte-identical."""
+"""A run that is interrupted at any point resumes inside the file and ends byte-identical."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from vtnstream.video.decoding.packets import PacketReader
 
 
 class InterruptAfter(NullProgress):
-    """Ctrl-C as soon as so many tokens are encoded; those of whole chunks are stored."""
+    """Raises Ctrl-C after this number of encoded tokens; complete chunks are stored."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
@@ -53,7 +53,7 @@ def extracted(
 
 
 def stored_bytes(runtime: RuntimeConfig) -> dict[str, bytes]:
-    """Every file of the only store, by name."""
+    """Return every file of the only store, by name."""
     assert runtime.cache_dir is not None
     (entry,) = FeatureCache(runtime.cache_dir).entries()
     return {
@@ -254,7 +254,7 @@ def test_file_that_changes_while_read_is_refused(
 def test_gap_is_stored_once_and_not_decoded_again(
     model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
-    """Two hours without a picture: no token, no pile of empty chunks, no second decode."""
+    """Two hours without a frame give no token, one empty chunk and no second decode."""
     path = tmp_path / "hole.mkv"
     write_with_hole(path, before=10, hole=7200, after=10)
     facts, result = extracted(path, model, runtime)

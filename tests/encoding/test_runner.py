@@ -1,4 +1,5 @@
-"""Batches through a team of workers: the same rows whoever works them, in their order."""
+"""Batches through several workers: the same rows in the same order, whichever worker encodes
+them."""
 
 from __future__ import annotations
 
@@ -81,8 +82,11 @@ def test_a_fixed_engine_gets_full_batches_and_returns_the_requested_rows(
 def test_on_a_gpu_a_batch_is_encoded_in_one_stream(
     encoder: FrameEncoder, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Filling up a batch belongs there, too: what another stream has not done yet is not there.
-    A stand-in for the GPU tells whose stream was current."""
+    """Padding a batch must happen in the same stream, because work in other streams may be
+    unfinished.
+
+    A stand-in for the GPU records the current stream.
+    """
     within, outside = [False], []
 
     @contextmanager
@@ -195,7 +199,7 @@ def test_worker_plans_of_small_and_large_machines(
 
 
 def test_a_gpu_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each thread has a current GPU of its own, which need not be the one that was meant."""
+    """Each thread has a current GPU of its own, which may be another one."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)

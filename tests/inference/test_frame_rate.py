@@ -1,4 +1,4 @@
-"""Rates found on real files; the number of a picture is the number painted on it."""
+"""Frame rates of real files; the number of a frame is painted on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_constant_rates_and_frame_numbers(rate: Fraction, suffix: str, tmp_path:
 
 
 def index_of(path: Path) -> FrameIndex:
-    """Numbers by the decoder and by the packets, which agree."""
+    """Return frame numbers counted by the decoder and by the packets, which agree."""
     counted = index_by_decoder(path)
     assert counted == count_frames(path)
     return counted

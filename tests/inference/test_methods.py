@@ -1,4 +1,4 @@
-"""All inference methods give the same answer."""
+"""All inference methods give the same result."""
 
 from __future__ import annotations
 

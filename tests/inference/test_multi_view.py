@@ -1,4 +1,4 @@
-"""Multi-view inference against clips and crops cut by hand from all frames of the film."""
+"""Multi-view inference against manually cut clips and crops of all frames of the video."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def paper_model(model: VTN, wide: Path) -> VTN:
-    """The small model with the geometry and sampling of the paper's: crop inside a larger
-    scaled picture, frames evenly spaced."""
+    """Return the small model with the geometry and sampling of the paper: a crop inside a larger
+    scaled frame, and evenly spaced frames."""
     torch.manual_seed(1)
     config = replace(
         model.config,
@@ -60,7 +60,7 @@ def paper_model(model: VTN, wide: Path) -> VTN:
 
 
 def all_frames(path: Path) -> np.ndarray:
-    """Every frame with its short side scaled to 72: (200, 72, 144, 3)."""
+    """Return every frame with its short side scaled to 72: (200, 72, 144, 3)."""
 
     def whole(width: int, height: int) -> Fit:
         return Fit(144, 72, 0, 0, 144, 72)

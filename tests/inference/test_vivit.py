@@ -1,4 +1,4 @@
-"""ViViTs on real films: sliding clips, whole sequences, and the plain model on the same frames."""
+"""ViViTs on real videos: sliding clips, whole sequences, and the plain model on the same frames."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from vtnstream.video.write import write_video
 
 TOLERANCE = 1e-5
 CLIP, LABELS = 4, ("a", "b", "c")
-"""Tokens of a clip: 8 frames, one every quarter of a second as in the film."""
+"""Tokens of a clip: 8 frames, one every quarter of a second as in the video."""
 
 
 def make(form: str, *, dense: bool = False) -> ViViT:
-    """Small, with answers that differ from clip to clip."""
+    """Build a small model whose predictions differ from clip to clip."""
     torch.manual_seed(0)
     config = ModelConfig(
         name="small-vivit",
@@ -90,7 +90,7 @@ def assert_same(a: Report, b: Report) -> None:
 
 
 def every_frame(path: Path, model: ViViT) -> torch.Tensor:
-    """(F, 3, H, W) prepared, by a pass of its own."""
+    """Return all prepared frames (F, 3, H, W), decoded by a pass of its own."""
     prepare = model.config.preprocess
     fit = frame_fit(prepare)
     config = SamplingConfig("all")
@@ -230,7 +230,8 @@ def test_rarer_samples_keep_their_inner_step(
 
 @pytest.fixture(scope="module")
 def gapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a minute at 4 frames/s with a hole from 10.25 s to 16 s, and 1.3 s at the end."""
+    """Write half a minute at 4 frames/s with a gap from 10.25 s to 16 s, and one of 1.3 s at the
+    end."""
     times = [Fraction(k, 4) for k in range(41)] + [16 + Fraction(k, 4) for k in range(30)]
     path = tmp_path_factory.mktemp("gapped") / "gapped.mkv"
     film = Film(

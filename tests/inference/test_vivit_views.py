@@ -1,4 +1,4 @@
-"""Views of a ViViT equal its clips cut by hand."""
+"""Views of a ViViT equal its manually cut clips."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def models() -> dict[str, ViViT]:
 def test_views_equal_the_mean_over_manually_cut_clips(
     film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str
 ) -> None:
-    """Clips of 2 s at 0, 49.5 and 99 s of 150 s, square pictures: one crop is all of them."""
+    """Clips of 2 s at 0, 49.5 and 99 s of 150 s; one crop covers the whole square frame."""
     model = models[form]
     report = vtnstream.classify(film, model=model, runtime=runtime, views="3x1")
     frames = every_frame(film, model)
@@ -44,7 +44,7 @@ def test_views_equal_the_mean_over_manually_cut_clips(
 def test_three_crops_of_a_wide_frame(
     tmp_path: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
-    """Left, centre and right of 64 x 32, and a clip whose end is filled with its last frame."""
+    """Left, centre and right of 64 x 32, and a clip that is padded with its last frame."""
     random = np.random.default_rng(5)
     path = tmp_path / "wide.mp4"
     pictures = (random.integers(0, 255, (4, 8, 3), np.uint8) for _ in range(6))

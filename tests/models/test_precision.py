@@ -71,8 +71,11 @@ def test_float16_is_slow_without_its_instructions(processor) -> None:
 
 
 def test_the_temporal_encoder_in_bfloat16() -> None:
-    """What bfloat16 does to the logits: on average under 1.5 % of their spread, at worst under
-    a tenth of it. The model it was made from stays as it is."""
+    """Bfloat16 changes logits by under 1.5 % of their spread on average, and at most by a tenth
+    of it.
+
+    The original model does not change.
+    """
     model = small_vtn(num_layers=3, hidden_size=128, intermediate_size=512, attention_window=(32,))
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1 and name.startswith("temporal_encoder"):

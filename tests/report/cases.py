@@ -1,4 +1,4 @@
-"""Reports the tests of this room share."""
+"""Reports that the tests of this room share."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ PARTIAL = Partial(
 
 
 def report(**changes: Any) -> Report:
-    """:data:`REPORT` with some fields replaced."""
+    """Return :data:`REPORT` with some fields replaced."""
     return dataclasses.replace(REPORT, **changes)
 
 
 def many_segments(count: int, *, num_labels: int = 5, seed: int = 0) -> tuple[Segment, ...]:
-    """Neighbouring segments of random lengths."""
+    """Return consecutive segments of random lengths."""
     rng = np.random.default_rng(seed)
     edges = np.concatenate([[0.0], np.cumsum(rng.uniform(0.5, 20, count))]).tolist()
     labels = rng.integers(0, num_labels, count).tolist()

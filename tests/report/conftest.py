@@ -7,5 +7,5 @@ from tests.report.films import RATES, Case, make_case
 
 @pytest.fixture(scope="session", params=sorted(RATES))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A film at 23.976, 25, 29.97 and a variable rate, and a result about it."""
+    """A video at 23.976, 25, 29.97 and a variable rate, and a result for it."""
     return make_case(tmp_path_factory.mktemp("rates"), request.param)

@@ -1,4 +1,4 @@
-"""Real films at the rates editors meet, and results about them with known frames."""
+"""Real videos at the usual frame rates, and results for them with known frames."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ RATES: dict[str, Fraction | None] = {
 }
 COUNT = 150
 EDGES = (0, 31, 32, 75, 76, 120, 150)
-"""Frames at which segments begin and end; one holds a single frame, one stretch is bare."""
+"""Frames at which segments begin and end; one segment has a single frame, and one stretch has
+none."""
 BARE = 2
 LABELS = ("intro", "a/b", "intro", "Schnitt — 切", "=1+1", "end")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A film and a result about it, as it is after a way through JSON.
+    """A video and its result, after writing and reading it as JSON.
 
     Attributes:
-        path: the film.
-        rate: pictures a second, None where they vary.
-        times: exact player time at which each picture begins, and the end of the last.
+        path: the video.
+        rate: frames per second, None if they vary.
+        times: exact player time at which each frame begins, and the end of the last.
         report: the result.
-        cuts: first picture, stop picture and label of each segment.
+        cuts: first frame, stop frame and label of each segment.
     """
 
     path: Path
@@ -52,7 +53,7 @@ class Case:
 
 
 def make_case(folder: Path, name: str, suffix: str = ".mp4") -> Case:
-    """A film of the rate :data:`RATES` names, and its result."""
+    """Write a video of the rate that :data:`RATES` names, and return it with its result."""
     rate = RATES[name]
     starts = [Fraction(k) / (rate or 30) for k in range(COUNT + 1)]
     if rate is None:  # a second half that is slower, and a jitter no grid explains

@@ -1,4 +1,4 @@
-"""Every document fits the published schema, and the schema knows every key."""
+"""Every document fits the published schema, and the schema has every key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA_DOCUMENT: dict[str, Any] = json.loads(
 
 
 def strict(schema: Any) -> Any:
-    """The schema with every key it does not name forbidden, where it names any as needed."""
+    """Return the schema with unknown keys forbidden wherever it requires keys."""
     schema = copy.deepcopy(schema)
 
     def close(part: Any) -> None:

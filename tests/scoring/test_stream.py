@@ -1,4 +1,4 @@
-"""Scores of a stream are those of the whole, and final when they are said to be."""
+"""Scores of a stream equal those of the whole video, and final scores do not change."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ def sliding(model: VTN, features: Features, options: TimelineConfig) -> FloatArr
 
 
 def poured(model: VTN, options: TimelineConfig, features: Features) -> tuple[FloatArray, int]:
-    """All scores of a stream, and how many were final before its end. What was pending at each
-    moment is compared with the whole up to there."""
+    """Return all scores of a stream, and how many were final before its end.
+
+    Pending scores are compared at each step with a run over the tokens so far.
+    """
     scores, dice = stream_scores(model, options), np.random.default_rng(0)
     found: list[FloatArray] = []
     place = 0

@@ -29,7 +29,7 @@ from vtnstream.cli.main import run
 sys.argv[0] = "vtnstream"
 run()
 """
-"""The command, with the executor of tests where that is asked for."""
+"""Runs the command with the executor of the tests, if requested."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def status() -> dict[str, dict[str, Any]]:
 
 
 def actors(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Those at work, by the name Ray gives its processes."""
+    """Return the actors that work, by the name that Ray gives its processes."""
     found = []
     for child in psutil.Process(process.pid).children(recursive=True):
         try:
@@ -92,7 +92,7 @@ def test_dead_actors_cost_an_attempt_up_to_the_limit() -> None:
 
 @pytest.mark.slow
 def test_a_cluster_gives_the_results_of_one_process(model_and_film: tuple[Path, Path]) -> None:
-    """With an actor killed in mid-run; a rerun computes nothing."""
+    """One actor is killed during the run; a rerun computes nothing."""
     model, film = model_and_film
     for name in ("one", "two"):
         shutil.copy(film, f"{name}.mp4")

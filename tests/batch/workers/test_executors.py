@@ -1,4 +1,4 @@
-"""The real engines: what they write, and what makes their results others."""
+"""The real executors: their files, and the settings that change their results."""
 
 from __future__ import annotations
 

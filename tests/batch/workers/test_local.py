@@ -1,4 +1,4 @@
-"""Workers that crash, hang, grow and end: one video fails, everything else goes on."""
+"""Workers that crash, hang, exceed their memory or end: one video fails, the others continue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pool(
 
 
 def work(pool: LocalPool, folder: Path, *names: str) -> dict[str, Outcome]:
-    """Outcomes by name, in the order in which they came."""
+    """Return the outcomes by name, in the order in which they arrived."""
     tasks = []
     for name in names:
         (folder / f"{name}.mp4").write_bytes(b"film")

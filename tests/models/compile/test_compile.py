@@ -284,7 +284,7 @@ LIKE_WITHOUT_LIBRARIES = """
 print("import error when try to import _TensorRTProxyModule")
 raise Exception("Could not find libnvinfer.so.11\\n  Search paths: ['/usr/lib']")
 """
-"""What torch-tensorrt 2.14 does where TensorRT's own libraries are not there."""
+"""Behaviour of torch-tensorrt 2.14 without TensorRT's own libraries."""
 
 
 def test_tensorrt_without_its_libraries_is_one_line(

@@ -1,4 +1,4 @@
-"""What TensorRT is told, without TensorRT: the options that decide what is computed."""
+"""The options given to TensorRT that determine results, tested without TensorRT."""
 
 from __future__ import annotations
 

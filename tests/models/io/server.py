@@ -16,12 +16,12 @@ class Behaviour:
 
     Attributes:
         data: the file at ``/file``.
-        ranges: it answers Range requests.
-        cut_after: bytes after which a connection ends early, for so many connections.
-        redirect: where ``/file`` sends the client instead.
+        ranges: whether it answers Range requests.
+        cut_after: bytes after which a connection ends early, for that many connections.
+        redirect: target of a redirect of ``/file``.
         md5: a Content-MD5 header.
-        chunked: no length is told.
-        asked: what was asked for, in order.
+        chunked: whether the length is omitted.
+        asked: requests, in order.
     """
 
     data: bytes
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(behaviour: Behaviour) -> Iterator[str]:
-    """The address of ``/file`` while the context is open."""
+    """Serve while the context is open; return the address of ``/file``."""
     handler = type("Handler", (_Handler,), {"behaviour": behaviour})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

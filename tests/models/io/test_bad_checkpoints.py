@@ -26,7 +26,7 @@ POSITIONS = "temporal_encoder.embeddings.position_embeddings.weight"
 
 
 class Hostile:
-    """Runs a command when it is unpickled without restrictions."""
+    """An object that runs a command when it is unpickled without restrictions."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("the checkpoint was executed",))

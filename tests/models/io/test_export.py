@@ -49,7 +49,7 @@ def sequences(batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def opened(path: Path) -> Run:
-    """A function that runs the program in a file."""
+    """Return a function that runs the program in a file."""
     if path.suffix == ".pt2":
         module = torch.export.load(path).module()
 

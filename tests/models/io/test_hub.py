@@ -50,8 +50,11 @@ def folder(tmp_path: Path) -> Path:
 def run(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Runs ``vtnstream`` for a user of this hub who is logged in. The client reads its
-    settings once, when it is imported: they are set here as the environment would."""
+    """Return a function that runs ``vtnstream`` for a user who is logged in to this hub.
+
+    The client reads its settings once, when it is imported; they are set here as the environment
+    would set them.
+    """
     settings = {
         "ENDPOINT": hub.address,
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.address + "/{repo_id}/resolve/{revision}/{filename}",

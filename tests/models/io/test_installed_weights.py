@@ -1,4 +1,4 @@
-"""Weights that come as Python packages, and a hub that cannot be reached."""
+"""Weights from Python packages, and a hub that cannot be reached."""
 
 from __future__ import annotations
 

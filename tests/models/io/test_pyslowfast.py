@@ -45,7 +45,7 @@ def test_logits_of_the_reference(tmp_path: Path, length: int, stated: str) -> No
 
 @pytest.mark.slow
 def test_logits_of_the_reference_at_full_size(tmp_path: Path) -> None:
-    """ViT-B/16, 3 layers, 400 classes, and all that the published config says."""
+    """ViT-B/16, 3 layers, 400 classes, and all other values of the published config."""
     reference = make_reference(Size())
     path = save(tmp_path / "VTN_VIT_B_KINETICS.pyth", checkpoint(reference))
     imported = import_checkpoint(path)

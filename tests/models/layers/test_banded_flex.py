@@ -53,7 +53,7 @@ def test_every_pair_of_the_band_lies_in_a_tile_of_the_mask() -> None:
 
 
 class OnCuda:
-    """The attributes of an operand on CUDA that are read."""
+    """The attributes that are read from an operand on CUDA."""
 
     is_cuda = True
     requires_grad = False

@@ -14,7 +14,7 @@ from vtnstream.types import Features
 
 @torch.no_grad()
 def rows_the_long_way(model: VTN, features: Features) -> np.ndarray:
-    """(layers, H, 1 + N): softmax over ``query_global . key_global`` of every state."""
+    """Return (layers, H, 1 + N): softmax over ``query_global . key_global`` of every state."""
     tokens, indices = as_batch(features)
     encoder = model.temporal_encoder
     states = model.embed_features(model.normalize(tokens), indices=indices)

@@ -41,7 +41,7 @@ def causal(shape: str = "plain", **options: object) -> VTN:
 def layer_by_definition(
     layer: LongformerLayer, tokens: Tensor, cls: Tensor, places: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """One step after another: (T, D), (T, G, D) -> the same shapes."""
+    """Compute one step after another: (T, D), (T, G, D) to the same shapes."""
     attention = layer.attention.self
     heads, size = attention.num_heads, attention.head_dim
     scale = 0.0 if attention.uniform else 1 / math.sqrt(size)

@@ -27,8 +27,10 @@ def both_ways(
     window: int = WINDOW,
     block_size: int | None = 32,
 ) -> tuple[FloatArray, FloatArray]:
-    """(windows, K) logits along with the sequence, and by themselves; the sequence itself is
-    the same with and without windows."""
+    """Return (windows, K) logits with shared and with separate windows.
+
+    The result for the sequence itself is the same with and without windows.
+    """
     assert SharedWindows.supports(model, len(features.times), window)
     found: list[tuple[int, FloatArray]] = []
     windows = SharedWindows(

@@ -1,4 +1,4 @@
-"""Compiled libraries are refused where torch's handles of tensors are not as expected."""
+"""Compiled libraries are refused if torch's tensor handles are not as expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flash kernel is used only where it gives the results that its check expects."""
+"""The flash kernel is used only if it gives the results that its check expects."""
 
 from __future__ import annotations
 

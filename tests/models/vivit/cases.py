@@ -44,7 +44,7 @@ def vivit_config(form: str, *, dense: bool = False, **changes: Any) -> ModelConf
 
 
 def small_vivit(form: str, *, seed: int = 0, **changes: Any) -> ViViT:
-    """With weights large enough that every path matters."""
+    """Build a small ViViT with weights large enough that every path matters."""
     torch.manual_seed(seed)
     model = ViViT(vivit_config(form, **changes)).eval()
     stir(model)
@@ -62,7 +62,7 @@ def stir(model: torch.nn.Module, std: float = 0.15) -> None:
 
 
 def reference(model: ViViT, frames: Tensor) -> Tensor:
-    """Logits (B, K), one token at a time and with N x N matrices."""
+    """Return logits (B, K), computed one token at a time and with N x N matrices."""
     state = dict(model.state_dict())
     form = model.vivit.form
     if form == "joint":
@@ -89,7 +89,7 @@ def reference(model: ViViT, frames: Tensor) -> Tensor:
 
 
 def tubelets(state: dict[str, Tensor], model: ViViT, frames: Tensor) -> Tensor:
-    """(B, F, 3, H, W) -> (B, T, P, D): each tubelet cut out and multiplied with the kernel."""
+    """Map (B, F, 3, H, W) to (B, T, P, D): cut out each tubelet and multiply it with the kernel."""
     kernel, bias = (
         state["backbone.patch_embed.proj.weight"],
         state["backbone.patch_embed.proj.bias"],
@@ -114,7 +114,7 @@ def with_cls(state: dict[str, Tensor], tokens: Tensor) -> Tensor:
 def encoder(
     state: dict[str, Tensor], prefix: str, tokens: Tensor, factorised: tuple[str, Any] | None
 ) -> Tensor:
-    """All blocks and the last norm."""
+    """Apply all blocks and the last norm."""
     number = 0
     while f"{prefix}blocks.{number}.norm1.weight" in state:
         tokens = block(state, f"{prefix}blocks.{number}.", tokens, factorised)
@@ -143,7 +143,7 @@ def block(
 
 
 def attention(state: dict[str, Tensor], prefix: str, tokens: Tensor, over: list[Tensor]) -> Tensor:
-    """One head after the other, its whole matrix masked by ``over``."""
+    """Compute one head after the other, with the whole matrix masked by ``over``."""
     query, key, value = linear(state, f"{prefix}qkv", tokens).chunk(3, dim=-1)
     size = query.shape[-1] // HEADS
     parts = []

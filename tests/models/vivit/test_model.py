@@ -197,8 +197,8 @@ def test_added_attention_starts_at_zero_and_can_learn() -> None:
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_any_plain_vit_can_be_inflated(form: str, arguments: dict[str, Any]) -> None:
-    """A clip of one still tubelet is the image model's frame in the forms that keep its
-    pooling; the others average the patches it gives where nothing is prefixed."""
+    """On a clip of one still tubelet, forms that keep the image model's pooling give its result
+    for the frame; the others average its patches, if it has no prefix tokens."""
     image = image_model(**arguments)
     config = vivit_config(form, num_frames=2, temporal_layers=1)
     config = replace(config, backbone=BackboneConfig("test_vit", BACKBONE.arguments | arguments))

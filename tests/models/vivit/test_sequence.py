@@ -64,7 +64,7 @@ def test_end_to_end_equals_features() -> None:
 
 
 def test_memory_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attention asks for ``block`` queries at a time, each against all keys, unmasked."""
+    """Attention processes ``block`` queries at a time, each against all keys, unmasked."""
     seen: list[tuple[int, int]] = []
     attend = torch.nn.functional.scaled_dot_product_attention
 

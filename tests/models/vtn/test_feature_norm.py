@@ -19,7 +19,7 @@ def norm(kind: str) -> FeatureNorm:
 
 
 def by_definition(kind: str, values: torch.Tensor) -> torch.Tensor:
-    """(T, D)."""
+    """Normalise (T, D) by the definition."""
     mean, std = torch.arange(6.0), torch.arange(1.0, 7.0)
     if kind == "none":
         return values

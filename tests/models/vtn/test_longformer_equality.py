@@ -28,7 +28,7 @@ def config(windows: tuple[int, ...], layers: int) -> TemporalConfig:
 
 
 def oracle(encoder: TemporalEncoder) -> torch.nn.Module:
-    """The model of transformers with the same weights."""
+    """Return the model of transformers with the same weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from transformers import LongformerConfig, LongformerModel
@@ -61,7 +61,7 @@ def oracle(encoder: TemporalEncoder) -> torch.nn.Module:
 def their_states(
     model: torch.nn.Module, tokens: Tensor, cls: Tensor, valid: Tensor, indices: Tensor
 ) -> Tensor:
-    """Called as in PySlowFast: padded in advance, [CLS] global, padding of value -1."""
+    """Call transformers as in PySlowFast: padded in advance, [CLS] global, padding of value -1."""
     batch, length, size = tokens.shape
     multiple = math.lcm(*model.config.attention_window)  # type: ignore[union-attr, arg-type]
     extra = -(length + 1) % multiple

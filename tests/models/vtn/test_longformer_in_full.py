@@ -39,7 +39,7 @@ SHAPES = {
 def dense(
     attention: LongformerSelfAttention, tokens: Tensor, cls: Tensor, places: Tensor | None
 ) -> Tensor:
-    """The attention of a layer by its definition: a masked matrix of all pairs.
+    """Compute the attention of a layer by its definition: a masked matrix of all pairs.
 
     Returns:
         (B, G + T, D), global tokens first.

@@ -67,7 +67,7 @@ def plain(tcn: VTN, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def attending(seed: int = 0, **temporal: object) -> VTN:
-    """A model with local attention that does something, unlike that of a new one."""
+    """Build a model whose local attention has an effect, unlike that of a new one."""
     made = model(seed, num_heads=2, local_attention=True, **temporal)
     for name, parameter in made.temporal_encoder.named_parameters():
         if ".attention.output." in name:

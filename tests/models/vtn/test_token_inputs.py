@@ -18,7 +18,7 @@ KINDS = ("feature", "feature+difference", "feature+difference+similarity")
 
 
 def plain(kind: str, values: Tensor, indices: Tensor, reach: int) -> Tensor:
-    """By the definition, token by token: (T, D) -> (T, E)."""
+    """Compute by the definition, token by token: (T, D) to (T, E)."""
     rows = []
     for t in range(len(values)):
 

@@ -81,7 +81,7 @@ def test_any_class_reads_a_sequence(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CLASSES if name != "BigBirdModel"])
 def test_padding_changes_nothing(name: str) -> None:
-    """(BigBird's sparse attention depends on the padded length itself.)"""
+    """BigBird's sparse attention is excluded, because it depends on the padded length itself."""
     model = vtn(name)
     values, _ = as_batch(sequence(40))
     mask = torch.ones(2, 40, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""The page in a real browser: what can be done with it, and what it never does."""
+"""The page in a real browser: its functions, and what it must not do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 
 @pytest.fixture(scope="module")
 def film_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page beside its film, with thumbnails."""
+    """A page next to its video, with thumbnails."""
     case = make_case(tmp_path_factory.mktemp("beside"), "25")
     one = dataclasses.replace(case.report, attention=REPORT.attention, scores=REPORT.scores)
     spans = [(s.start, s.end) for s in one.segments or ()]

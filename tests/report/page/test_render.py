@@ -1,4 +1,4 @@
-"""The page as a document: complete, escaped, and closed to the outside."""
+"""The page as a document: complete, escaped, and without connections."""
 
 from __future__ import annotations
 

@@ -298,7 +298,7 @@ def test_no_strip_without_attention_and_no_rows_on_request() -> None:
 
 
 def test_adjacent_segments_of_one_label_are_separated() -> None:
-    """Shots between cuts: a line where the next begins, in the label's colours or without."""
+    """A line marks the beginning of the next shot, in the label's colours or without."""
     shots = [Segment(a, b, "shot", 1.0) for a, b in ((0, 900), (900, 2000), (2300, 3600))]
     strip = _strip(_shown(report(segments=shots, labels=("shot",)), 80))
     assert strip.count("│") == 1
@@ -308,7 +308,7 @@ def test_adjacent_segments_of_one_label_are_separated() -> None:
 
 
 def test_each_track_has_a_table_of_its_own() -> None:
-    """Windows that were judged as a whole do not stand between the shots of the same time."""
+    """Windows are not mixed with the shots of the same time."""
     shots = tuple(Segment(k, k + 1, "shot", 0.9, "shots") for k in range(3))
     windows = (
         Segment(0, 2, "cut", 0.8, "editing style"),

@@ -1,4 +1,4 @@
-"""Annotation files read back by the libraries of the tools they are for."""
+"""Annotation files, read by the libraries of their tools."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_activitynet_keeps_any_label() -> None:
 
 
 def mstcn_labels(text: str) -> list[str]:
-    """As MS-TCN's ``eval.py`` reads a recognition file."""
+    """Read a recognition file as MS-TCN's ``eval.py`` does."""
     return text.split("\n")[1].split()
 
 

@@ -1,4 +1,4 @@
-"""Chapters as text and inside a copy of the film, read back by ffprobe and by our decoder."""
+"""Chapters as text and inside a copy of the video, read by ffprobe and by vtnstream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Edit lists read back by OpenTimelineIO and its adapters; Final Cut's own times by fractions."""
+"""Edit lists, read by OpenTimelineIO and its adapters; Final Cut's times are compared as
+fractions."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def place_of(one: Report) -> Place:
 
 
 def edited(timeline: Any) -> Spans:
-    """Where clips stand in a sequence and in their source: both must agree."""
+    """Return the positions of clips in a sequence and in their source, which must agree."""
     spans = []
     for clip in timeline.find_clips():
         at = clip.transformed_time_range(clip.trimmed_range(), timeline.tracks)
@@ -40,7 +41,7 @@ def edited(timeline: Any) -> Spans:
 
 
 def expected(case: Case) -> Spans:
-    """Frames of the sequence; at a variable rate those nearest each picture's time."""
+    """Return frames of the sequence; at a variable rate those nearest to each frame's time."""
     if case.rate is not None:
         return [(a, b, label) for a, b, label in case.cuts]
     rate = CutList.of(case.report, place_of(case.report)).rate
@@ -102,7 +103,7 @@ def test_edl(case: Case) -> None:
 
 
 def storyline(text: str) -> Iterator[tuple[Fraction, Fraction, Fraction, str, int]]:
-    """Offset, start, duration, name and lane of each clip of a Final Cut project."""
+    """Return offset, start, duration, name and lane of each clip of a Final Cut project."""
     root = ElementTree.fromstring(text)
     for clip in root.iter("asset-clip"):
         offset, start, duration = (
@@ -136,7 +137,7 @@ def test_fcpxml(case: Case) -> None:
 
 
 def test_opentimelineio_reads_the_final_cut_project(case: Case) -> None:
-    """Its reader counts in whole frames a second: names and order are what it can witness."""
+    """Its reader counts in whole frames per second, so only names and order are compared."""
     read = otio.adapters.read_from_string(
         report_fcpxml(case.report, place_of(case.report)), "fcpx_xml"
     )

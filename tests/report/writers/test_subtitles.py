@@ -1,4 +1,4 @@
-"""Subtitles read back by parsers that did not write them."""
+"""Subtitles, read by independent parsers."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from vtnstream.types import ClassScore, Segment
 
 
 def _rows(text: str, delimiter: str = ",") -> list[list[str]]:
-    """What Python's own reader makes of it, opened as its documentation says."""
+    """Read a table with Python's own reader, opened as its documentation says."""
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
 
 
