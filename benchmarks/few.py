@@ -8,7 +8,7 @@ Each outer fold of the annotations is predicted by models that were trained on t
 ``auto`` is the default of ``vtnstream train``: its recipes are compared inside the training
 folds, and the best one's networks of all inner folds predict together; ``NAME+folds`` is one
 recipe joined in this way, ``NAME`` one network of it. Peers are written anew in
-``benchmarks/peers/sequence_models.py``. Intervals are 95 % over seeds (Student's t).
+``benchmarks/peers``. Intervals are 95 % over seeds (Student's t).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from benchmarks import common
 from benchmarks.few_sets import FewSet, VideoReading, read_set
+from benchmarks.peers.action_former import learn_action_former
 from benchmarks.peers.sequence_models import NETWORKS, learn_network, learn_probe
 from vtnstream.config import (
     BackboneConfig,
@@ -35,6 +36,7 @@ from vtnstream.config import (
     TrainConfig,
 )
 from vtnstream.metrics.classification import mean_interval
+from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.models.vtn.model import VTN
 from vtnstream.progress import NullProgress
 from vtnstream.training.building import start_by_width
@@ -45,8 +47,10 @@ from vtnstream.training.search.recipes import CONTEXT_SECONDS, recipes_for
 from vtnstream.training.search.search import search, tokens_per_second
 from vtnstream.types import Features
 
-PEERS = ("linear probe", *NETWORKS)
+PEERS = ("linear probe", *NETWORKS, "ActionFormer")
 Answers = list[np.ndarray]
+SCORES = 3
+"""Numbers of :func:`score`."""
 
 
 def main(arguments: list[str]) -> None:
@@ -54,12 +58,13 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(options.threads)
     sets = [read_set(place, reading(options), options.join) for place in options.data]
     result = common.Result("few", {"seeds": options.seeds, "sets": len(sets)})
-    means: dict[str, list[tuple[float, float]]] = {name: [] for name in options.contenders}
+    means: dict[str, list[list[float]]] = {name: [] for name in options.contenders}
     for one in sets:
         table = result.table(
             f"{one.name}: {len(one.samples)} sequences, {len(one.labels)} classes, majority "
             f"{majority(one):.1f} %",
-            *("contender", "frame accuracy", "+-", "mean of classes", "+-", "seconds a fit"),
+            *("contender", "frame accuracy", "+-", "mean of classes", "+-", "F1@50", "+-"),
+            "seconds a fit",
         )
         for name in options.contenders:
             rows, seconds = [], 0.0
@@ -67,18 +72,20 @@ def main(arguments: list[str]) -> None:
                 began = time.perf_counter()
                 rows.append(score(one, cross_answer(one, name, seed, options.folds)))
                 seconds += time.perf_counter() - began
-                common.say(f"{one.name} {name} seed {seed}: %.1f %.1f" % rows[-1])
-            spans = [mean_interval([row[n] for row in rows]) for n in range(2)]
-            means[name].append((spans[0].mean, spans[1].mean))
-            halves = [s.half_width if len(rows) > 1 else None for s in spans]
+                common.say(f"{one.name} {name} seed {seed}: %.1f %.1f %.1f" % rows[-1])
+            spans = [mean_interval([row[n] for row in rows]) for n in range(SCORES)]
+            means[name].append([span.mean for span in spans])
+            halves = [span.half_width if len(rows) > 1 else None for span in spans]
             fits = len(rows) * len(one.folds[: options.folds])
-            table.add(
-                name, spans[0].mean, halves[0], spans[1].mean, halves[1], seconds / max(fits, 1)
-            )
+            cells = [
+                cell for span, half in zip(spans, halves, strict=True) for cell in (span.mean, half)
+            ]
+            table.add(name, *cells, seconds / max(fits, 1))
             result.keep(options)
-    whole = result.table("mean over the sets", "contender", "frame accuracy", "mean of classes")
-    for name, pairs in means.items():
-        whole.add(name, *(float(np.mean([pair[n] for pair in pairs])) for n in range(2)))
+    columns = ("contender", "frame accuracy", "mean of classes", "F1@50")
+    whole = result.table("mean over the sets", *columns)
+    for name, found in means.items():
+        whole.add(name, *(float(np.mean([row[n] for row in found])) for n in range(SCORES)))
     result.deliver(options)
 
 
@@ -106,6 +113,8 @@ def peer_answers(
     said: Callable[[np.ndarray], np.ndarray]
     if name in NETWORKS:
         said = learn_network(name, pairs, len(labels), seed)
+    elif name == "ActionFormer":
+        said = learn_action_former(pairs, len(labels), seed)
     else:
         context = max(round(CONTEXT_SECONDS * tokens_per_second(train)), 1)
         said = learn_probe(pairs, len(labels), context)
@@ -160,14 +169,21 @@ def normal(sample: Sample, mean: np.ndarray, std: np.ndarray) -> Sample:
     return replace(sample, features=Features(values, sample.features.times))
 
 
-def score(one: FewSet, said: Sequence[tuple[Sample, np.ndarray]]) -> tuple[float, float]:
-    """Return the percentage of labelled tokens that are right, and the mean over the classes."""
+def score(one: FewSet, said: Sequence[tuple[Sample, np.ndarray]]) -> tuple[float, float, float]:
+    """Percent of labelled tokens that are right, the mean over the classes, and F1@50."""
     truth = np.concatenate([s.targets for s, _ in said if s.targets is not None])
     answers = np.concatenate([answer for _, answer in said])
     answers, truth = answers[truth >= 0], truth[truth >= 0]
     hits = answers == truth
     classes = [hits[truth == k].mean() for k in range(len(one.labels)) if (truth == k).any()]
-    return 100 * float(hits.mean()), 100 * float(np.mean(classes))
+    videos = []
+    for sample, answer in said:
+        assert sample.targets is not None
+        known = sample.targets >= 0
+        if known.any():
+            videos.append((answer[known].tolist(), sample.targets[known].tolist()))
+    f1 = segmentation_scores(videos, ignore=(), thresholds=(0.5,)).f1[0.5]
+    return 100 * float(hits.mean()), 100 * float(np.mean(classes)), f1
 
 
 def majority(one: FewSet) -> float:

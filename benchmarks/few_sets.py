@@ -18,6 +18,7 @@ from vtnstream.models.backbone import create_backbone, load_backbone_weights, na
 from vtnstream.progress import NullProgress
 from vtnstream.training.data.features import VideoFeatures, collect_features
 from vtnstream.training.data.targets import Sample, class_samples, dense_samples
+from vtnstream.training.search.folds import make_folds
 from vtnstream.training.unlabelled import resolve_unlabelled
 from vtnstream.types import Features, TokenTimes
 
@@ -53,7 +54,9 @@ class VideoReading:
 
 
 def read_set(place: str, reading: VideoReading | None, join: int = 1) -> FewSet:
-    """Read ``FOLDER`` or ``FOLDER@RATE``, which must hold ``labels.csv`` with a fold column.
+    """Read ``FOLDER`` or ``FOLDER@RATE``, which must hold ``labels.csv``.
+
+    Without a column ``fold``, folds are made that part no scene.
 
     Args:
         place: RATE is that of ``.npy`` arrays (T, D); ``.npz`` hold ``x`` and times ``t``.
@@ -62,12 +65,10 @@ def read_set(place: str, reading: VideoReading | None, join: int = 1) -> FewSet:
             segments of it.
 
     Raises:
-        ValueError: no folds, or no way to read what the annotations name.
+        ValueError: no two scenes or videos, or no way to read what the annotations name.
     """
     folder, _, rate = place.partition("@")
     found = read_annotations(Path(folder) / "labels.csv")
-    if any(video.fold is None for video in found.videos):
-        raise ValueError(f"{folder}: labels.csv needs a fold column")
     videos = _features(found, float(rate or 1), reading)
     if found.has_segments:
         choice = resolve_unlabelled("auto", videos, found.labels)
@@ -78,6 +79,7 @@ def read_set(place: str, reading: VideoReading | None, join: int = 1) -> FewSet:
         labels = found.labels
         classes, _ = class_samples(videos, labels)
         samples = [_spread(sample) for sample in classes]
+    samples = _with_folds(samples, len(labels), folder)
     if join > 1:
         samples = _joined(samples, join)
     names = sorted({str(sample.video.fold) for sample in samples})
@@ -85,6 +87,20 @@ def read_set(place: str, reading: VideoReading | None, join: int = 1) -> FewSet:
         tuple(n for n, s in enumerate(samples) if str(s.video.fold) == name) for name in names
     )
     return FewSet(Path(folder).name, tuple(samples), labels, folds)
+
+
+def _with_folds(samples: list[Sample], num_classes: int, folder: str) -> list[Sample]:
+    """The samples with a fold each."""
+    if all(sample.video.fold is not None for sample in samples):
+        return samples
+    folds = make_folds(samples, num_classes, seed=0)
+    if not folds:
+        raise ValueError(f"{folder}: one scene or video only, nothing can be held out")
+    place = {number: str(name) for name, fold in enumerate(folds) for number in fold}
+    return [
+        replace(sample, video=replace(sample.video, fold=place[number]))
+        for number, sample in enumerate(samples)
+    ]
 
 
 def _features(found: Annotations, rate: float, reading: VideoReading | None) -> list[VideoFeatures]:

@@ -14,6 +14,7 @@ from vtnstream.errors import ConfigError, UsageError
 from vtnstream.models.create import create_model
 from vtnstream.models.io.checkpoint import load_model, save_model
 from vtnstream.models.io.export import export_model
+from vtnstream.models.layers import dilated
 from vtnstream.models.layers.dilated import banded_attention
 from vtnstream.models.long_sequence import convolution
 from vtnstream.models.long_sequence.online import OnlineModel
@@ -183,7 +184,11 @@ def test_a_linear_model_is_linear_in_its_context() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 3), (8, 0), (100, 100)])
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 150])
-def test_banded_attention_equals_a_full_matrix(length: int, before: int, after: int) -> None:
+@pytest.mark.parametrize("short", [512, 0])
+def test_banded_attention_equals_a_full_matrix(
+    length: int, before: int, after: int, short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dilated, "_SHORT", short)
     torch.manual_seed(length)
     query, key, value = torch.randn(3, 2, length, 2, 4).unbind(0)
     valid = torch.rand(2, length) > 0.3
@@ -267,3 +272,15 @@ def test_dropped_inputs_are_the_same_at_all_tokens() -> None:
     assert 0.2 < float((made == 0).float().mean()) < 0.8
     assert not torch.equal(made[0], made[1])
     assert torch.equal(tcn.eval().project(inputs), inputs)
+
+
+def test_fast_dropout_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    layer = dilated.FastDropout(0.25)
+    made = layer(torch.ones(200, 100))
+    assert float((made == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(made.mean()) == pytest.approx(1, abs=0.02)
+    assert made.unique().tolist() == pytest.approx([0, 4 / 3])
+    states = torch.randn(4, 4)
+    assert layer.eval()(states) is states
+    assert dilated.FastDropout(0.0)(states) is states

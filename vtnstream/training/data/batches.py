@@ -156,7 +156,7 @@ def assemble(crops: Sequence[Crop], rows: Sequence[Tensor], *, clip_positions: b
     labels = [crop.sample.label for crop in crops]
     dense = crops[0].sample.targets is not None
     return Batch(
-        pad_sequence(list(rows), batch_first=True),
+        rows[0][None] if count == 1 else pad_sequence(list(rows), batch_first=True),
         torch.from_numpy(indices),
         None if mask.all() else torch.from_numpy(mask),
         None if None in labels else torch.tensor(labels),

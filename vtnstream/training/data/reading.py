@@ -19,6 +19,11 @@ from vtnstream.training.accelerator import Engine
 from vtnstream.training.data.augment import ClipChange, draw_change
 from vtnstream.training.data.batches import Batch, Crop, assemble, read_crop
 from vtnstream.training.data.frames import FrameSequence
+from vtnstream.training.data.targets import Sample
+from vtnstream.types import Features
+
+_MOST_KEPT = 512 * 2**20
+"""Bytes of token inputs that are kept from epoch to epoch."""
 
 
 class BatchReader:
@@ -42,6 +47,8 @@ class BatchReader:
         self.clip_positions = model.config.temporal.window_positions == "clip"
         self._config, self._engine, self._warn = config, engine, warn
         self._missing: set[Path] = set()
+        self._kept: dict[int, tuple[Sample, Tensor]] = {}
+        self._room = _MOST_KEPT
 
     def read(self, part: Sequence[Crop], generator: np.random.Generator) -> Batch:
         """
@@ -84,7 +91,7 @@ class BatchReader:
 
     def _row(self, crop: Crop) -> Tensor | None:
         try:
-            return read_crop(crop, self._token_inputs)
+            return self._inputs(crop)
         except VideoError as error:
             if self._config.data.on_bad_video == "stop":
                 raise
@@ -93,6 +100,22 @@ class BatchReader:
                 self._missing.add(path)
                 self._warn(f"{error} (left out while it cannot be read)")
             return None
+
+    def _inputs(self, crop: Crop) -> Tensor:
+        """Of a whole sample of features in memory they are computed once, while there is room."""
+        sample = crop.sample
+        whole = (crop.start, crop.stop, crop.stride) == (0, len(sample), 1)
+        if not whole or not isinstance(sample.features, Features):
+            return read_crop(crop, self._token_inputs)
+        kept = self._kept.get(id(sample))
+        if kept is not None:
+            return kept[1]
+        made = read_crop(crop, self._token_inputs)
+        size = made.numel() * made.element_size()
+        if size <= self._room:
+            self._kept[id(sample)] = (sample, made)  # the sample too: its id stays its own
+            self._room -= size
+        return made
 
     def _blank(self, crop: Crop) -> Tensor:
         """Black pictures in place of those that nobody can read."""
