@@ -8,6 +8,7 @@ finest level's point.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -84,7 +85,7 @@ class ActionFormer(nn.Module):
 def segments_of(targets: np.ndarray) -> list[tuple[int, int, int]]:
     """First token, stop and class of each stretch of equal labels."""
     edges = [0, *(np.flatnonzero(np.diff(targets)) + 1).tolist(), len(targets)]
-    spans = zip(edges[:-1], edges[1:], strict=True)
+    spans = itertools.pairwise(edges)
     return [(a, b, int(targets[a])) for a, b in spans if targets[a] != IGNORED]
 
 

@@ -28,6 +28,7 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.run import train
 from vtnstream.training.search import cross_validation, recipes
+from vtnstream.training.search.blend import widened
 from vtnstream.training.search.calibration import fit_temperature
 from vtnstream.training.search.cross_validation import Comparison, Contender
 from vtnstream.training.search.fitting import fit_recipe
@@ -36,7 +37,7 @@ from vtnstream.training.search.recipes import RECIPES
 from vtnstream.training.search.saved_fits import SavedFit, SavedFits
 from vtnstream.training.search.search import refuses_search, wants_search
 
-from .cases import class_sample, features, video
+from .cases import class_sample, features, model, video
 from .test_run import Recorder, write_film
 
 
@@ -87,7 +88,7 @@ def test_few_segments_compare_all_recipes(films: Path, tmp_path: Path, quick: No
         config(films / "segments.csv", tmp_path / "m"), runtime=runtime(films), progress=told
     )
     names = [row["recipe"] for row in result.search["table"]]
-    assert sorted(names) == ["ms-tcn", "probe", "tcn"]
+    assert sorted(names) == ["blend", "ms-tcn", "probe", "tcn"]
     assert result.recipe == names[0]
     assert result.search["folds"] == 3  # one a scene
     assert result.search["majority"] > 50 and result.search["chance"] == 50
@@ -177,6 +178,45 @@ def test_guessing_is_told_apart_from_learning() -> None:
     assert compared(0, 0, 0, 1).beats_guessing(samples, 2)
     assert not compared(0, 0, 0, 0).beats_guessing(samples, 2)
     assert not compared(0, 1, 1, 0).beats_guessing(samples, 2)
+
+
+def test_a_blend_answers_with_the_mean_of_its_networks(
+    films: Path, tmp_path: Path, quick: None
+) -> None:
+    asked = config(films / "segments.csv", tmp_path / "m", recipe="blend")
+    result = train(asked, runtime=runtime(films))
+    assert result.recipe == "blend"
+    assert result.search["members"] == 4  # three networks of one recipe, one of the other
+    assert {row["recipe"] for row in result.search["table"]} == {"blend", "tcn", "ms-tcn"}
+    report = api.timeline(films / "f1.mp4", model=tmp_path / "m", runtime=runtime(films))
+    assert report.segments
+    with pytest.raises(ConfigError, match="blend is an ensemble"):
+        wants_search(replace(asked, ensemble="none"), "dense", 9, 1)
+    with pytest.raises(ConfigError, match="not for the task classification"):
+        wants_search(asked, "classification", 9, 1)
+
+
+def test_a_widened_network_gives_the_same_answers() -> None:
+    about = {"kind": "tcn", "positions": "none", "num_layers": 3, "num_stages": 2, "dropout": 0.0}
+    narrow = model(dense=True, num_heads=1, **about)
+    wide = model(
+        dense=True,
+        seed=1,
+        num_heads=2,
+        local_attention=True,
+        token_inputs="feature+difference",
+        **about,
+    )
+    for one in (narrow, wide):
+        one.config = replace(one.config, head=replace(one.config.head, labels=()))
+        one.mlp_head = None
+        one.eval()
+    inputs = torch.from_numpy(features(30, 3).values)[None]
+    with torch.inference_mode():
+        before = narrow.forward_features(inputs).dense_logits
+        after = widened(narrow, wide).forward_features(inputs).dense_logits
+    assert before is not None and after is not None
+    torch.testing.assert_close(after, before)
 
 
 def test_few_classes_compare_recipes_too(films: Path, tmp_path: Path, quick: None) -> None:

@@ -20,7 +20,7 @@ from vtnstream.errors import ConfigError
 
 TASKS = ("auto", "classification", "dense", "both")
 UNLABELLED = ("auto", "background", "ignore")
-RECIPES = ("auto", "own", "tcn", "ms-tcn", "probe", "attention")
+RECIPES = ("auto", "own", "blend", "tcn", "ms-tcn", "probe", "attention")
 ENSEMBLES = ("folds", "none")
 _MODES = ("frozen", "end-to-end", "two-stage")
 RANDOM_WEIGHTS = "random"

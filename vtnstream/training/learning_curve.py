@@ -30,7 +30,7 @@ from vtnstream.training.data.targets import Sample, class_samples, dense_samples
 from vtnstream.training.search.cross_validation import scores_of
 from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
 from vtnstream.training.search.folds import make_folds
-from vtnstream.training.search.recipes import Recipe, recipes_for
+from vtnstream.training.search.recipes import BLEND, BLENDED, Recipe, recipes_for
 from vtnstream.training.search.search import tokens_per_second
 from vtnstream.training.unlabelled import resolve_unlabelled
 
@@ -195,6 +195,8 @@ def _training_of(folder: Path, model: VideoModel) -> tuple[TrainConfig, Recipe, 
         )
     own = Recipe("own", "the settings as they are", lambda config, videos, rate: config)
     known = {recipe.name: recipe for recipe in recipes_for(task)}
+    if name == BLEND:  # its networks are those of other recipes
+        name = BLENDED[0]
     return config, known.get(name, own), task
 
 

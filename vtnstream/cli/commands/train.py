@@ -241,7 +241,7 @@ def _facts(result: TrainResult) -> list[tuple[str, str]]:
     early = ", stopped early" if result.stopped_early else ""
     epochs = f"{best.epoch} of {len(result.records)}{early}"
     members = result.search.get("members", 1)
-    team = f", the mean of {members} folds' networks" if members > 1 else ""
+    team = f", the mean of {members} networks" if members > 1 else ""
     return [
         ("model", str(result.folder)),
         ("recipe", f"{result.recipe}{team}"),

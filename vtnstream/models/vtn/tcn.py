@@ -163,6 +163,15 @@ class TcnHead(nn.Module):
             return self.all_stages(tokens[None])[-1][0]
         return self.all_stages(tokens, padding_mask)[-1]
 
+    def shift_logits(self, shift: Tensor) -> None:
+        """Add (K,) to the logits of the last stage of every member, for good."""
+        last = self.first
+        for stage in self.stages:
+            assert isinstance(stage, _Stage)
+            last = stage.output
+        with torch.no_grad():
+            last.bias.add_(shift.to(last.bias))
+
     def _mean(self, logits: Tensor) -> Tensor:
         """Return the logarithm of the mean of the members' probabilities: (B, T, M * K) to (B,
         T, K)."""

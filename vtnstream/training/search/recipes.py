@@ -18,6 +18,12 @@ ONE_BY_ONE = 20
 """Up to so many videos a step takes one; more make larger steps, so that their number stays."""
 
 
+BLEND = "blend"
+"""Name of the blend of two recipes, which is made of their networks and is no recipe of its own."""
+
+BLENDED = ("tcn", "ms-tcn")
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One way to train.

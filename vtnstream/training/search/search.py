@@ -18,6 +18,7 @@ from vtnstream.progress import Progress
 from vtnstream.registry import suggestion
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.preparation import Prepared
+from vtnstream.training.search.blend import blended_networks, with_blend
 from vtnstream.training.search.calibration import fit_temperature
 from vtnstream.training.search.cross_validation import (
     Comparison,
@@ -29,7 +30,7 @@ from vtnstream.training.search.cross_validation import (
 from vtnstream.training.search.ensemble import can_join, join
 from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
 from vtnstream.training.search.folds import make_folds
-from vtnstream.training.search.recipes import recipes_for
+from vtnstream.training.search.recipes import BLEND, BLENDED, recipes_for
 from vtnstream.training.search.saved_fits import SavedFits
 
 MOST_VIDEOS = 500
@@ -72,6 +73,10 @@ def wants_search(config: TrainConfig, task: str, num_videos: int, num_processes:
     if why is not None:
         raise ConfigError(f"recipe {config.recipe} cannot be used: {why} (recipe = own trains so)")
     names = [recipe.name for recipe in recipes_for(task)]
+    if task == "dense":
+        names.append(BLEND)
+    if config.recipe == BLEND and config.ensemble != "folds":
+        raise ConfigError("recipe blend is an ensemble: set ensemble = folds")
     if config.recipe not in names:
         hint = suggestion(config.recipe, names)
         raise ConfigError(f"recipe {config.recipe} is not for the task {task}{hint}")
@@ -166,6 +171,8 @@ def search(
     recipes = recipes_for(task)
     if config.recipe == "auto":
         recipes = tuple(recipe for recipe in recipes if recipe.competes)
+    elif config.recipe == BLEND:
+        recipes = tuple(recipe for recipe in recipes if recipe.name in BLENDED)
     else:
         recipes = tuple(recipe for recipe in recipes if recipe.name == config.recipe)
     folds = make_folds(base.samples, num_classes, config.seed)
@@ -177,6 +184,8 @@ def search(
     saved = SavedFits(folder, config, base.samples)
     limit = config.search_seconds
     compared = compare(base, recipes, folds, num_classes, limit, progress, saved)
+    if task == "dense" and config.ensemble == "folds":
+        compared = with_blend(compared, base, wanted=config.recipe == BLEND)
     _warn_of_guessing(compared, base, num_classes, progress)
     model, loss, steps, members = _final(base, compared, progress)
     best = compared.best
@@ -226,10 +235,13 @@ def _final(
 ) -> tuple[VTN, float, int, int]:
     """The best recipe's networks of all folds as one, or one trained on all videos."""
     best = compared.best
-    models = [fitted.model for fitted in best.models]
-    if base.config.ensemble == "folds" and can_join(models[0]):
-        loss = float(np.mean([fitted.loss for fitted in best.models]))
-        return join(models), loss, best.models[0].steps, len(models)
+    networks = best.models
+    if best.recipe.name == BLEND:
+        networks = blended_networks(compared, base)
+    if base.config.ensemble == "folds" and can_join(networks[0].model):
+        loss = float(np.mean([fitted.loss for fitted in networks]))
+        models = [fitted.model for fitted in networks]
+        return join(models), loss, networks[0].steps, len(models)
     progress.start("training on all videos", total=1, unit="fits")
     try:
         fitted = fit_recipe(base, best.recipe, base.samples, progress.warn)
