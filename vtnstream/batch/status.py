@@ -25,6 +25,7 @@ from vtnstream.batch.storage import FolderStorage, Storage
 from vtnstream.batch.workers.outcome import STATUSES, Outcome
 from vtnstream.errors import OutputError, UsageError
 from vtnstream.features.lock import lock_file
+from vtnstream.wording import plural
 
 SCHEMA = "vtnstream/status/1"
 """Name and version of the schema. A version may gain keys; existing keys never change."""
@@ -284,4 +285,4 @@ class Summary:
         counts = {"done": self.num_done, "partial": self.num_partial, "failed": self.num_failed}
         parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         before = f" ({self.num_skipped} of them in an earlier run)" if self.num_skipped else ""
-        return f"{self.total} videos{': ' if parts else ''}{parts}{before}"
+        return f"{plural(self.total, 'video')}{': ' if parts else ''}{parts}{before}"

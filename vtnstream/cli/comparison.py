@@ -8,6 +8,7 @@ from typing import Any
 
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.tables import print_table
+from vtnstream.wording import plural
 
 
 def print_comparison(console: Console, search: Mapping[str, Any]) -> None:
@@ -33,7 +34,7 @@ def print_comparison(console: Console, search: Mapping[str, Any]) -> None:
     rows.append(["chance", f"{search['chance']:.1f}", f"{search['chance']:.1f}", "", ""])
     columns = ["recipe", "accuracy %", "mean of classes %", "seconds", ""]
     print_table(console, columns, rows, right=columns[3:4])
-    folds = f"{search['folds']} folds, 95 % intervals over them"
+    folds = f"{plural(search['folds'], 'fold')}, 95 % intervals over them"
     console.say(f"each video is predicted by models not trained on it ({folds})")
     others = [row["recipe"] for row in search["table"][1:] if row["within_noise"]]
     if others:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.process_settings import seconds_since_start
 from vtnstream.cli.options.input_list import InputList
 from vtnstream.cli.result_files import STANDARD_OUTPUT, ResultFiles
 from vtnstream.errors import OutputError, UsageError
@@ -56,6 +57,9 @@ class Delivery:
         Raises:
             OutputError: a file cannot be written, or a named format cannot hold the report.
         """
+        if self._inputs.single and "seconds" in report.run:
+            taken = round(seconds_since_start(), 3)
+            report = dataclasses.replace(report, run={**report.run, "command_seconds": taken})
         if self._top_k is not None:
             report = dataclasses.replace(report, classes=report.classes[: self._top_k])
         refusal = None

@@ -15,6 +15,7 @@ from vtnstream.cli.options import running
 from vtnstream.config import TimelineConfig
 from vtnstream.config.follow import FollowConfig
 from vtnstream.errors import UsageError
+from vtnstream.wording import plural
 
 _SECTION = "Live"
 _EXCLUDED = (
@@ -88,7 +89,7 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
                 events.segments(told.segments, final=told.final)
             code = INTERRUPTS.end_calling()
             # The last segments are final only if the stream has ended by itself.
-            stopped = f"stopped after {follower.num_tokens} tokens" if code else None
+            stopped = f"stopped after {plural(follower.num_tokens, 'token')}" if code else None
             cut_short = stopped or feed.cut_short
             rest = follower.rest()
             events.segments(rest, final=cut_short is None)

@@ -11,10 +11,12 @@ from vtnstream.cli.framework.console import Console, StandardOutputError
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.failures import is_closed_pipe, message_for
 from vtnstream.cli.framework.interrupts import INTERRUPTS
-from vtnstream.cli.framework.process_settings import keep_freed_memory
+from vtnstream.cli.framework.process_settings import keep_freed_memory, seconds_since_start
 from vtnstream.cli.framework.progress import CommandProgress, make_progress
 from vtnstream.cli.options.input_list import Input, InputList
 from vtnstream.errors import concerns_all
+from vtnstream.timecode import format_time
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial
@@ -42,7 +44,7 @@ class _Tally:
         whole = self.num_done - self.num_partial
         parts = {"done": whole, "partial": self.num_partial, "failed": self.num_failed}
         counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
-        return f"{self.num_done + self.num_failed} videos: {counts}"
+        return f"{plural(self.num_done + self.num_failed, 'video')}: {counts}"
 
 
 def for_each(
@@ -74,8 +76,12 @@ def for_each(
     finally:
         progress.close()
     if len(inputs.items) > 1:
-        console.say(tally.summary())
+        console.say(f"{tally.summary()}, in {_duration(seconds_since_start())}")
     return tally.exit_code
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else format_time(seconds, digits=0)
 
 
 def _attempt(

@@ -9,6 +9,7 @@ from pathlib import Path
 from vtnstream.datasets.lines import SPLITS, Annotation, Line, split_named
 from vtnstream.errors import AnnotationError
 from vtnstream.suffixes import VIDEO_SUFFIXES
+from vtnstream.wording import plural
 
 
 def read_folders(path: Path, videos: Path | None = None) -> tuple[list[Line], list[str]]:
@@ -40,4 +41,6 @@ def read_folders(path: Path, videos: Path | None = None) -> tuple[list[Line], li
         raise AnnotationError(
             f"{path}: no videos in folders named after classes (such as {path / 'run' / '1.mp4'})"
         )
-    return lines, [f"{path}: {loose} videos outside class folders are left out"] if loose else []
+    return lines, [
+        f"{path}: {plural(loose, 'video')} outside class folders left out"
+    ] if loose else []

@@ -23,6 +23,7 @@ from vtnstream.config.runtime import default_cache_dir
 from vtnstream.errors import StoreError, UsageError
 from vtnstream.optional import require
 from vtnstream.types import FloatArray, SecondsArray
+from vtnstream.wording import plural
 
 T = TypeVar("T")
 
@@ -286,7 +287,7 @@ class LibraryStore:
                 num_sub_vectors=_codes(self.about.size),
             )
         )
-        return f"an index over {rows:,} vectors was built"
+        return f"an index over {plural(rows, 'vector')} was built"
 
     @property
     def is_indexed(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from vtnstream.report.terminal.glyphs import Glyphs
 from vtnstream.timecode import format_time
 from vtnstream.types import Report
+from vtnstream.wording import plural
 
 
 def edit_facts(report: Report) -> list[str]:
@@ -54,11 +55,11 @@ def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
     if tokens is not None:
         sampling = report.sampling.get("description")
         several = report.sampling.get("frames")  # a token is made of several frames
-        what = "tokens" if several else "frames"
-        facts.append(f"{tokens:,} {what}" + (f" at {sampling}" if sampling else ""))
+        what = plural(int(tokens), "token" if several else "frame")
+        facts.append(what + (f" at {sampling}" if sampling else ""))
     clips = _number(report, "clips")
     if clips:
-        facts.append(f"{clips:,} clips" if clips > 1 else "1 clip")
+        facts.append(plural(int(clips), "clip"))
     facts += [_origin(report), _speed(report, glyphs)]
     name = report.model.get("name")
     return [fact for fact in (*facts, str(name) if name else "") if fact]
@@ -93,12 +94,20 @@ def _speed(report: Report, glyphs: Glyphs) -> str:
     seconds = _number(report, "seconds")
     if not seconds:
         return ""
-    took = f"{seconds:.1f} s" if seconds < 60 else format_time(seconds, digits=0)
+    whole = _number(report, "command_seconds")
+    command = f" ({_duration(whole)} with start-up)" if whole and whole > seconds else ""
     if report.run.get("from_store"):
-        return f"in {took}"  # nothing was decoded, so a rate would be misleading
-    ratio = (report.end_seconds - report.start_seconds) / seconds
+        # nothing was decoded, so a rate would be misleading
+        return f"in {_duration(seconds)}{command}"
+    tokens, encoded = _number(report, "tokens"), _number(report, "tokens_encoded")
+    share = encoded / tokens if tokens and encoded is not None else 1
+    ratio = share * (report.end_seconds - report.start_seconds) / seconds
     rate = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
-    return f"in {took}, {rate}{glyphs.times} real time"
+    return f"in {_duration(seconds)}, {rate}{glyphs.times} real time{command}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else format_time(seconds, digits=0)
 
 
 def _byte_size(count: int) -> str:

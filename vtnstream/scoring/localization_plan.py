@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vtnstream.config import ModelConfig, TimelineConfig
 from vtnstream.errors import UsageError
+from vtnstream.labels import BACKGROUND
 from vtnstream.localization.edit_style import STYLES
 
 
@@ -100,12 +101,22 @@ def knows_styles(config: ModelConfig) -> bool:
 
 def _unused(config: ModelConfig, options: TimelineConfig, sliding: bool) -> tuple[str, ...]:
     """Name the options that were given and have no effect on this model."""
-    if options.window is None or sliding:
-        return ()
-    name = config.name
-    return (
-        f"--window {options.window} is not used: model {name} localises with its dense head alone",
-    )
+    head, name = config.head, config.name
+    found = []
+    if not sliding:
+        found += [
+            f"--{field} {value} is not used: model {name} localises with its dense head alone"
+            for field in ("window", "stride")
+            if (value := getattr(options, field)) is not None
+        ]
+    if options.nms != "none" and not head.multi_label:
+        found.append(
+            f"--nms {options.nms} is not used: the labels of model {name} exclude each other, so "
+            "its segments never overlap"
+        )
+    if options.background and BACKGROUND not in (*head.labels, *head.dense_labels):
+        found.append(f"--background is not used: model {name} has no such label")
+    return tuple(found)
 
 
 _REASONS = {

@@ -18,6 +18,7 @@ from vtnstream.transport.address import unsigned
 from vtnstream.transport.http import CUT, ChangedError, GoneError, request
 from vtnstream.transport.playlist import Playlist, Segment, read_playlist
 from vtnstream.transport.ts_continuity import Continuity
+from vtnstream.wording import plural
 
 SIGNATURE = b"#EXTM3U"
 _MAX_BYTES = 4 << 20
@@ -215,7 +216,9 @@ class _Stream:
 
     def _count_missed(self, count: int) -> None:
         self._num_missed += count
-        self.following.warn(f"{self.playlists.url}: {count} segments were missed")
+        self.following.warn(
+            f"{self.playlists.url}: {plural(count, 'segment was', 'segments were')} missed"
+        )
         self.following.cut_short(f"segments missed: {self._num_missed}")
 
     def _bytes(

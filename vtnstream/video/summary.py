@@ -32,7 +32,8 @@ def check_usable(path: str, reader: FrameReader) -> None:
         raise VideoDecodeError(f"{path}: is encrypted: remove its copy protection first")
     if frames:
         raise VideoDecodeError(
-            f"{path}: {errors} packets failed and only {frames} frames were decoded (it is "
+            f"{path}: {plural(errors, 'packet')} failed and only "
+            f"{plural(frames, 'frame was', 'frames were')} decoded (it is "
             "encrypted or heavily damaged): get another copy"
         )
     failed = f"{plural(errors, 'packet')} failed: damaged or encrypted" if errors else ""
@@ -66,7 +67,8 @@ def _warnings(reader: FrameReader) -> list[str]:
     warnings = list(reader.clock.warnings)
     dropped = reader.counters.total.num_dropped
     if dropped:
-        warnings.append(f"{dropped} frames were dropped because their time did not increase")
+        what = plural(dropped, "frame was", "frames were")
+        warnings.append(f"{what} dropped because their time did not increase")
     return warnings
 
 

@@ -15,6 +15,7 @@ from vtnstream.cli.framework.tables import print_table
 from vtnstream.cli.framework.types import SizeType, format_size
 from vtnstream.cli.options import running, shared
 from vtnstream.config import RuntimeConfig
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.encoding.engines.cache import EngineCache
@@ -59,12 +60,13 @@ def list_(console: Console, /, **values: Any) -> None:
         for entry in entries
     ]
     if rows:
-        print_table(console, headers, rows, right=("size", "chunks"))
+        print_table(console, headers, rows, right=("size", "chunks"), key="video")
     total = sum(entry.size_bytes for entry in entries)
-    console.say(f"{len(entries)} feature stores, {format_size(total)}, in {_cache(values).root}")
+    stores = plural(len(entries), "feature store")
+    console.say(f"{stores}, {format_size(total)}, in {_cache(values).root}")
     engines = _engines(values).entries()
     size = sum(size for _, size, _ in engines)
-    console.say(f"{len(engines)} compiled engines, {format_size(size)}")
+    console.say(f"{plural(len(engines), 'compiled engine')}, {format_size(size)}")
 
 
 @cache.command(
@@ -104,7 +106,8 @@ def prune(console: Console, /, **values: Any) -> None:
         document = {"removed": [_plain(e) for e in removed], "freed_bytes": freed, "kept": kept}
         console.out(json.dumps(document, indent=2))
     else:
-        console.out(f"removed {len(removed)} feature stores ({format_size(freed)}), kept {kept}")
+        stores = plural(len(removed), "feature store")
+        console.out(f"removed {stores} ({format_size(freed)}), kept {kept}")
 
 
 def _cache(values: dict[str, Any]) -> FeatureCache:

@@ -57,7 +57,7 @@ def show(console: Console, /, command: str | None, everything: bool, **values: A
         console.say("nothing is set: all options have their defaults (show them with --all)")
         return
     cells = [[r["command"], r["option"], _shown(r["value"]), r["from"]] for r in rows]
-    print_table(console, ["command", "option", "value", "from"], cells)
+    print_table(console, ["command", "option", "value", "from"], cells, key="option")
 
 
 def _chosen(name: str | None) -> list[str]:

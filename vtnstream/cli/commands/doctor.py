@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import click
 
+import vtnstream
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
@@ -22,6 +22,8 @@ from vtnstream.cli.framework.settings import config_files
 from vtnstream.cli.framework.tables import print_facts
 from vtnstream.cli.framework.types import format_size
 from vtnstream.cli.options import running, shared
+from vtnstream.optional import extras
+from vtnstream.wording import plural
 
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "av", "numpy", "safetensors")
 _COMPILERS = ("gcc", "g++", "clang", "nvcc")
@@ -40,7 +42,6 @@ _EXTRA_USES = {
     "docs": "building the documentation",
     "dev": "developing vtnstream",
 }
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+).*extra\s*==\s*['\"]([^'\"]+)['\"]")
 _LITTLE_SPACE = 2 * 2**30
 
 _EXAMPLES = """
@@ -61,7 +62,7 @@ def doctor(console: Console, /, **values: Any) -> ExitCode:
     """
     problems: list[str] = []
     facts = {
-        "vtnstream": version("vtnstream"),
+        "vtnstream": vtnstream.__version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
         "packages": _packages(_PACKAGES, problems),
@@ -86,17 +87,8 @@ def doctor(console: Console, /, **values: Any) -> ExitCode:
 def _extras() -> dict[str, str | None]:
     """Return the version of the first package of each extra; None unless all its packages are
     installed."""
-    packages: dict[str, list[str]] = {}
-    try:
-        needed = requires("vtnstream") or []
-    except PackageNotFoundError:
-        return {}
-    for line in needed:
-        match = _REQUIREMENT.match(line)
-        if match is not None:
-            packages.setdefault(match[2], []).append(match[1])
     found: dict[str, str | None] = {}
-    for extra, names in packages.items():
+    for extra, names in extras().items():
         versions = [_version(name) for name in names]
         found[extra] = versions[0] if all(versions) else None
     return found
@@ -260,7 +252,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ]
     found = facts["compilers"]
     lines.append(("compilers", ", ".join(found) or "none (torch.compile needs one)"))
-    used = f"{cache['stores']} stores, {format_size(cache['used_bytes'])}"
+    used = f"{plural(cache['stores'], 'store')}, {format_size(cache['used_bytes'])}"
     lines.append(
         ("cache", f"{cache['directory']} ({used}, {format_size(cache['free_bytes'])} free)")
     )

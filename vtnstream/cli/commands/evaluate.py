@@ -60,7 +60,9 @@ _SECTION = "Evaluation"
         "--order",
         section=_SECTION,
         type=click.Choice(list(ORDERS)),
-        help="Evaluation protocol [default: full-video for classes, offline for segments].",
+        metavar="NAME",
+        help=f"Evaluation protocol: {', '.join(ORDERS)} [default: full-video for classes, offline "
+        "for segments].",
     ),
     option(
         "--shuffle",
@@ -78,7 +80,8 @@ _SECTION = "Evaluation"
         type=click.Choice(["auto", *FORMATS]),
         default="auto",
         show_default=True,
-        help="Format of the annotations.",
+        metavar="NAME",
+        help=f"Format of the annotations: auto, {', '.join(FORMATS)}.",
     ),
     option("--videos", section=_SECTION, metavar="DIR", help="Folder of the videos."),
     option(

@@ -21,6 +21,7 @@ from vtnstream.cli.options.input_list import InputList, resolve
 from vtnstream.cli.session import for_each
 from vtnstream.errors import UsageError
 from vtnstream.report.naming import file_name, output_names
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial, Report
@@ -143,5 +144,6 @@ def _document(report: Report) -> dict[str, Any]:
 
 def _line(report: Report, output: Path) -> str:
     run = report.run
-    source = "from the cache" if run["from_store"] else f"{run['frames_decoded']:,} frames decoded"
-    return f"{output}: {run['tokens']:,} tokens x {run['features']} features, {source}"
+    decoded = f"{plural(run['frames_decoded'], 'frame')} decoded"
+    source = "from the cache" if run["from_store"] else decoded
+    return f"{output}: {plural(run['tokens'], 'token')} x {run['features']} features, {source}"

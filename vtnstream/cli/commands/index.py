@@ -19,6 +19,7 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial
@@ -100,6 +101,6 @@ def index(console: Console, /, **values: Any) -> ExitCode:
         parts = [f"{counts[name]} {name}" for name in ("added", "changed", "unchanged")]
         console.out(
             f"library {store.name}: {', '.join(parts)}, {len(removed)} removed; "
-            f"{len(total):,} videos, {vectors:,} vectors"
+            f"{plural(len(total), 'video')}, {plural(vectors, 'vector')}"
         )
     return code

@@ -21,6 +21,7 @@ from vtnstream.config import ModelConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.errors import VtnstreamError
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.models.io.published import PublishedModel
@@ -140,7 +141,8 @@ def _source_facts(model: PublishedModel) -> list[tuple[str, str]]:
     """Return the source of a published model; unknown values are shown as unknown."""
     source = model.source
     size = format_size(source.size_bytes) if source.size_bytes else "unknown"
-    known = f"{source.sha256} ({source.sha256_from})" if source.sha256 else "unknown"
+    origin = f" ({source.sha256_from})" if source.sha256_from else ""
+    known = f"{source.sha256}{origin}" if source.sha256 else "unknown"
     here = f"in {model.folder}" if model.is_here else f"no: vtnstream models download {model.name}"
     return [
         ("published", model.name),
@@ -196,7 +198,8 @@ def _list_backbones(console: Console, pattern: str, *, as_json: bool) -> None:
 
     names = list_backbones(pattern)
     console.out(json.dumps(names) if as_json else "\n".join(names) or "none")
-    console.say(f"{len(names)} timm backbones match {pattern!r}")
+    found = plural(len(names), "timm backbone matches", "timm backbones match")
+    console.say(f"{found} {pattern!r}")
 
 
 def _model_folders(places: tuple[str, ...]) -> Iterator[Path]:

@@ -51,7 +51,7 @@ _FLAGS: Mapping[str, tuple[str, Any, str]] = {
     "annotation_format": (
         "data.format",
         click.Choice(["auto", *FORMATS]),
-        "Format of the annotations",
+        f"Format of the annotations: auto, {', '.join(FORMATS)}",
     ),
     "videos": ("data.videos", str, "Folder of the videos, if not that of the annotations"),
     "epochs": ("optim.epochs", int, "Passes over the training videos"),
@@ -74,6 +74,7 @@ _FLAGS: Mapping[str, tuple[str, Any, str]] = {
     "seed": ("seed", int, "Random seed of weights, order and crops"),
 }
 """Option -> (key of the config, type, help)."""
+_MOST_CHOICES = 5
 _PREPROCESS = ("size", "resize", "crop", "interpolation", "mean", "std")
 
 
@@ -88,6 +89,8 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
     default = _default(key)
     shown = "" if default is None else f" [default: {default}]"
     metavar = {int: "N", float: "X", str: "NAME"}.get(kind)
+    if isinstance(kind, click.Choice) and len(kind.choices) > _MOST_CHOICES:
+        metavar = "NAME"  # the help lists them
     flag = "--" + name.replace("_", "-")
     return option(flag, section=_SECTION, type=kind, metavar=metavar, help=f"{text}{shown}.")
 

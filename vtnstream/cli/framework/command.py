@@ -10,6 +10,7 @@ from the same source are an error.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,9 @@ _OFFLINE_VARIABLE = "VTNSTREAM_OFFLINE"
 _NO_BARS_VARIABLE = "HF_HUB_DISABLE_PROGRESS_BARS"
 """Variable of huggingface_hub that turns its progress bars off; vtnstream shows its own."""
 
+_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
+"""A word of a command line, with its quotes."""
+
 EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("fps", "num_frames", "frame_stride", "sample"),
     ("json", "jsonl"),
@@ -30,6 +34,15 @@ EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("copy", "smart"),
 )
 """Groups of options that exclude each other."""
+
+NEEDS: Mapping[str, str] = {
+    "keep": "follow",
+    "follow_timeout": "follow",
+    "smoothing_size": "smoothing",
+    "nms_threshold": "nms",
+    "range_seconds": "ray",
+}
+"""Options that do nothing without another one."""
 
 _RANK = {
     ParameterSource.COMMANDLINE: 0,
@@ -124,15 +137,24 @@ class Command(click.Command):
         lines = self.examples.strip().splitlines()
         if lines:
             with formatter.section("Examples"):
-                # Examples are not wrapped, so that they can be copied.
-                formatter.write("".join(f"  {line}\n" if line else "\n" for line in lines))
+                for line in lines:
+                    formatter.write(f"{_continued(line, formatter.width)}\n" if line else "\n")
         super().format_epilog(ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             self._settle_exclusive(ctx)
+            self._refuse_idle(ctx)
         return rest
+
+    def _refuse_idle(self, ctx: click.Context) -> None:
+        """Refuse an option on the command line that does nothing without another one."""
+        for name, needed in NEEDS.items():
+            given = ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
+            if given and name in ctx.params and ctx.params.get(needed) in (None, False, "none"):
+                flags = [f"--{part.replace('_', '-')}" for part in (name, needed)]
+                ctx.fail(f"{flags[0]} does nothing without {flags[1]}: give both or none")
 
     def _settle_exclusive(self, ctx: click.Context) -> None:
         options: Mapping[str | None, click.Parameter] = {p.name: p for p in self.get_params(ctx)}
@@ -175,6 +197,23 @@ class Command(click.Command):
             variables[_NO_BARS_VARIABLE] = "1"
         with console.libraries(), _environment(variables):
             return super().invoke(ctx)
+
+
+def _continued(line: str, width: int) -> str:
+    """A command line, indented; where it is too long it goes on in the next line after a
+    backslash, so that it can be copied."""
+    indent, rest = "  ", line
+    if line.startswith(" "):  # goes on from the line before
+        indent, rest = "      ", line.strip()
+    found = [indent]
+    for word in _WORD.findall(rest):
+        joined = found[-1] + ("" if found[-1].isspace() else " ") + word
+        if len(joined) > width - 2 and not found[-1].isspace() and word != "\\":
+            found[-1] += " \\"
+            found.append(f"      {word}")
+        else:
+            found[-1] = joined
+    return "\n".join(found)
 
 
 def _interrupted(values: Mapping[str, Any]) -> str:

@@ -9,12 +9,26 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vtnstream.process_memory import keep_freed_memory as keep_freed_memory
 
 SPIN_COUNT = "1000"
+_IMPORTED = time.monotonic()
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process was started; since this module was imported where the system does
+    not tell."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22: starttime
+        seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        seconds = 0.0
+    return max(seconds, time.monotonic() - _IMPORTED)
 
 
 def spin_less() -> None:

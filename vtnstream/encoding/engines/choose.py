@@ -31,6 +31,7 @@ from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
 from vtnstream.process_memory import trim
 from vtnstream.progress import Progress
+from vtnstream.wording import plural
 
 AUTO = "auto"
 FEW_FRAMES = 64
@@ -160,13 +161,16 @@ class Engines:
         num_frames += self.state.num_encoded
         measured = self.measurements.get(self.encoder, self.worker_plan)
         if measured is None and num_frames < WORTH_MEASURING:
-            return Choice(EAGER, f"{num_frames} frames do not repay compiling")
+            return Choice(
+                EAGER, f"{plural(num_frames, 'frame does', 'frames do')} not repay compiling"
+            )
         if measured is None:
             rate = measure_rate(self.encoder, self.worker_plan, frames(), batch_size)
             measured = self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
         seconds = num_frames / (measured.frames_per_second * self.worker_plan.workers)
         compiling = self.cache.mean_fact("compile_seconds", name) or EXPECTED_COMPILE_SECONDS
-        sums = f"{num_frames} frames take {seconds:.0f} s, compiling about {compiling:.0f} s"
+        taken = f"{plural(num_frames, 'frame takes', 'frames take')} {seconds:.0f} s"
+        sums = f"{taken}, compiling about {compiling:.0f} s"
         if seconds * (1 - 1 / _EXPECTED_GAIN) < compiling:
             return Choice(EAGER, f"{name} would not repay its making ({sums})")
         return Choice(name, f"it repays its making ({sums})", on_trial=True)

@@ -23,6 +23,7 @@ from vtnstream.models.io.published import published_models
 from vtnstream.models.io.weights import weights_sha256
 from vtnstream.models.small_resnet import small_resnet
 from vtnstream.models.vivit import hf
+from vtnstream.wording import plural
 
 __all__ = ["load_model", "read_config", "save_model", "weights_sha256"]
 
@@ -199,8 +200,8 @@ def _check_labels(config: ModelConfig, state: weights.State, path: Path) -> None
     ):
         if name in state and labels and len(state[name]) != len(labels):
             raise CheckpointError(
-                f"{path}: the {what} head has {len(state[name])} classes, the config names "
-                f"{len(labels)} labels"
+                f"{path}: the {what} head has {plural(len(state[name]), 'class', 'classes')}, the "
+                f"config names {plural(len(labels), 'label')}"
             )
 
 

@@ -21,6 +21,7 @@ from vtnstream.models.io import weights
 from vtnstream.models.io.card import model_card, write_card
 from vtnstream.models.io.checkpoint import build, save_model
 from vtnstream.models.io.published import published_model
+from vtnstream.wording import plural
 
 _PUBLISHED = "vtn-vit-b-kinetics"
 """The published model whose config completes that of a checkpoint."""
@@ -210,7 +211,8 @@ def _labels(
         raise CheckpointError(f"{path}: its head has {count} classes: name them with --labels FILE")
     if len(choices.labels) != count:
         raise CheckpointError(
-            f"{path}: its head has {count} classes, but there are {len(choices.labels)} labels"
+            f"{path}: its head has {count} classes, but "
+            f"{plural(len(choices.labels), 'label is', 'labels are')} given"
         )
     return choices.labels
 

@@ -24,6 +24,7 @@ from vtnstream.errors import ModelError
 from vtnstream.models.io import weights
 from vtnstream.models.layers.positions import NUM_RESERVED, sinusoidal_table, table_rows
 from vtnstream.registry import suggestion
+from vtnstream.wording import plural
 
 _SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads")
 """Fields that the config of a class must have under these names or aliases of them."""
@@ -285,7 +286,7 @@ class TransformersEncoder(nn.Module):
         room = getattr(self.model.config, "max_position_embeddings", None)
         if room is not None and length > room:
             raise ModelError(
-                f"{self.config.kind} has room for {room} tokens, not for {length}: raise "
+                f"{self.config.kind} has room for {plural(room, 'token')}, not for {length}: raise "
                 "temporal.max_positions"
             )
 

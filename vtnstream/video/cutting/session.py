@@ -35,6 +35,7 @@ from vtnstream.video.cutting.output import CONTAINERS, OutputFile, output
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
 from vtnstream.video.cutting.smart import Part, SmartPart, Stretches, UnsmartError, check
 from vtnstream.video.probe import interruptible
+from vtnstream.wording import plural
 
 MODES = ("encode", "copy", "smart")
 
@@ -233,7 +234,7 @@ class _Encoding:
         self.track.finish(written)
         failed = self.session.frames.stats.num_packet_errors - errors
         if failed:
-            self.notes.append(f"{failed} packets of the source could not be decoded")
+            self.notes.append(f"{plural(failed, 'packet')} of the source could not be decoded")
         return Cut(float(written), tuple(starts), (*self.encoder.notes, *self.notes))
 
     def _part(
