@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +37,32 @@ def test_models_shows_presets_and_folders(run: Run, model_folder: Path) -> None:
     assert "calm, wild" in text and "test_vit img_size=64" in text
     outcome = run("models", "show", "vtn-vit-bb")
     assert outcome.code == 2 and len(outcome.errors) == 1
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_tables_fit_and_break_no_name(
+    run: Run, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = run("models", "list").out
+    assert "()" not in wide and max(map(len, wide.splitlines())) > 80
+    monkeypatch.setenv("COLUMNS", str(width))
+    narrow = run("models", "list").out
+    for line in narrow.splitlines():
+        assert len(line) <= width or len(line.split()) <= 2, line
+    assert narrow.split().count("vtn-deit-ti") == 1
+    assert sorted({word for word in wide.split() if len(word) > 12} - set(narrow.split())) == []
+
+
+def test_narrow_help_can_be_copied(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    for name in ("train", "evaluate", "extract", "timeline"):
+        text = run(name, "--help").out
+        long = [line for line in text.splitlines() if len(line) > 60]
+        assert [line for line in long if len(line.split()) > 2] == []
+        examples = text.partition("Examples:")[2].replace("\\\n", " ")
+        command = cli.get_command(None, name)  # type: ignore[arg-type]
+        expected = command.examples.replace("\\\n", " ")  # type: ignore[union-attr]
+        assert examples.split() == expected.split()
 
 
 def test_backbones_by_pattern(run: Run) -> None:
@@ -97,8 +123,9 @@ def test_help_and_the_version_by_their_usual_names(run: Run) -> None:
 
 
 def test_doctor_lists_every_extra(run: Run) -> None:
-    declared = set(importlib.metadata.metadata("vtnstream").get_all("Provides-Extra") or ())
-    assert set(json.loads(run("doctor", "--json").out)["extras"]) == declared
+    with (Path(__file__).resolve().parents[2] / "pyproject.toml").open("rb") as file:
+        declared = tomllib.load(file)["project"]["optional-dependencies"]
+    assert json.loads(run("doctor", "--json").out)["extras"].keys() == declared.keys()
 
 
 def test_formats_complete_after_a_comma() -> None:

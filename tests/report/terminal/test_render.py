@@ -129,6 +129,22 @@ def test_whether_the_video_was_decoded(run: dict, words: str) -> None:
     assert words in _shown(report(run=run))
 
 
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"seconds": 36.0}, "in 36.0 s, 100× real time"),
+        # Only what was decoded counts for the rate.
+        ({"seconds": 36.0, "tokens": 100, "tokens_encoded": 10}, "in 36.0 s, 10× real time"),
+        ({"seconds": 36.0, "from_store": True, "tokens_encoded": 0}, "in 36.0 s"),
+        ({"seconds": 36.0, "command_seconds": 40.0}, "100× real time (40.0 s with start-up)"),
+    ],
+)
+def test_the_speed_is_that_of_what_was_decoded(run: dict, words: str) -> None:
+    text = _shown(report(run=run, start_seconds=0.0, end_seconds=3600.0))
+    assert words in text
+    assert ("real time" in text) is not run.get("from_store", False)
+
+
 def test_invalid_facts_are_left_out() -> None:
     text = _shown(report(run={"tokens": "many", "seconds": None, "from_store": 3}))
     assert "many" not in text and "from stored features · vtn-test" in text

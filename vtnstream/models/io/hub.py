@@ -76,14 +76,17 @@ def offline_if_unreachable() -> Iterator[None]:
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
-    if before or is_reachable():
+    if not before and is_reachable():
         yield
         return
     constants.HF_HUB_OFFLINE = True
     try:
         yield
     except Exception as error:  # of timm and the hub, of all kinds
-        raise ModelError(f"{constants.ENDPOINT} cannot be reached") from error
+        if before and not isinstance(error, OSError):  # errors of the hub are OSErrors
+            raise
+        why = "--offline or HF_HUB_OFFLINE is set" if before else "it cannot be reached"
+        raise ModelError(f"not in the cache of {constants.ENDPOINT}, and {why}") from error
     finally:
         constants.HF_HUB_OFFLINE = before
 
