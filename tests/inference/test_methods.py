@@ -214,8 +214,8 @@ def test_model_without_a_class_head_says_so(film: Path, model: VTN, runtime: Run
     report = vtnstream.timeline(film, model=dense, runtime=runtime, end=10, window=8)
     assert report.settings["tracks"] == ["dense"]
     assert any("--window 8 is not used" in warning for warning in report.warnings)
-    idle = {"stride": 4, "nms": "hard"}
-    report = vtnstream.timeline(film, model=dense, runtime=runtime, end=10, **idle)
+    idle = TimelineConfig(stride=4, nms="hard")
+    report = vtnstream.timeline(film, model=dense, runtime=runtime, end=10, options=idle)
     for flag in ("--stride 4", "--nms hard"):
         assert any(f"{flag} is not used" in warning for warning in report.warnings)
     assert report.model["weights_sha256"]

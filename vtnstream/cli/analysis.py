@@ -36,6 +36,7 @@ def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
         "stream": values["stream"],
         "views": values.get("views"),
         "whole": values["whole"],
+        "reference": values.get("reference_preprocess", False),
     }
 
 

@@ -97,6 +97,7 @@ class RunFacts:
         from_store: whether nothing was decoded; None for a stream.
         scores_from_store: True where the outputs of the model were stored, too.
         frames_decoded: frames that were decoded.
+        preprocess: the code whose preprocessing was followed instead of the model's config.
         views: clips and crops, as text, and ``num_views`` how many.
         kept_tokens: tokens of a stream that are still in its ring.
         gaps: gaps of a stream.
@@ -116,6 +117,7 @@ class RunFacts:
     from_store: bool | None = None
     scores_from_store: bool | None = None
     frames_decoded: int | None = None
+    preprocess: str | None = None
     views: str | None = None
     num_views: int | None = None
     kept_tokens: int | None = None

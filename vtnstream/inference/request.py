@@ -35,6 +35,7 @@ class Request:
         whole: let a ViViT that supports it read the video as one sequence, not in sliding clips.
         shuffle: seed of a random order of the frames, each at the time of another; None keeps the
             order.
+        reference: sample and preprocess as PySlowFast does, for comparisons with its numbers.
 
     Raises:
         UsageError: the parts exclude each other.
@@ -49,6 +50,7 @@ class Request:
     views: ViewsConfig | None = None
     whole: bool = False
     shuffle: int | None = None
+    reference: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -61,6 +63,24 @@ class Request:
             raise UsageError("stored features and --method end-to-end exclude each other")
         if self.shuffle is not None and (self.views is not None or self.method != "chunked"):
             raise UsageError("shuffled frames need one chunked pass over the whole video")
+        if self.reference:
+            self._check_reference()
+
+    def _check_reference(self) -> None:
+        others = {
+            "--start": self.start,
+            "--end": self.end,
+            "--features": self.features,
+            "--method": self.method if self.method != "chunked" else None,
+            "--views": self.views,
+            "--whole": self.whole or None,
+            "shuffled frames": self.shuffle,
+        }
+        for name, value in others.items():
+            if value is not None:
+                raise UsageError(
+                    f"--reference-preprocess excludes {name}: the reference decides what is read"
+                )
 
 
 def time_range(

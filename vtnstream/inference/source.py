@@ -22,6 +22,7 @@ from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.feature_files import check_provenance, partial_of_file, rounding
 from vtnstream.inference.multi_view import run_multi_view
 from vtnstream.inference.opened import Source, with_display_name
+from vtnstream.inference.reference import run_reference
 from vtnstream.inference.request import Request, time_range
 from vtnstream.models.architectures import VideoModel
 from vtnstream.progress import Progress
@@ -80,9 +81,11 @@ def _opened(
     elif request.views is not None:
         views = _views(path, model, encoder, request, sampling, span, progress)
         yield _with_frames(path, views)
+    elif request.reference:
+        _require_float32("--reference-preprocess", runtime)
+        yield _with_frames(path, _reference(path, model, request, sampling))
     elif request.method == "end-to-end":
-        if runtime.dtype not in ("auto", "float32"):
-            raise UsageError(f"--method end-to-end runs in float32 only, not {runtime.dtype}")
+        _require_float32("--method end-to-end", runtime)
         source = _end_to_end(path, model, encoder.shape, request, sampling, span)
         yield _with_frames(path, source)
     else:
@@ -97,6 +100,11 @@ def _opened(
             engines=engines,
         ) as extracted:
             yield Source.of(extracted)
+
+
+def _require_float32(what: str, runtime: RuntimeConfig) -> None:
+    if runtime.dtype not in ("auto", "float32"):
+        raise UsageError(f"{what} runs in float32 only, not {runtime.dtype}")
 
 
 def _with_frames(path: str | Path, source: Source) -> Source:
@@ -129,6 +137,21 @@ def _end_to_end(
         facts,
         result.output,
     )
+
+
+def _reference(
+    path: str | Path, model: VideoModel, request: Request, sampling: SamplingConfig
+) -> Source:
+    result = run_reference(path, model, sampling, stream=request.stream)
+    facts = RunFacts(
+        tokens=len(result.features.times),
+        features=result.features.num_features,
+        from_store=False,
+        frames_decoded=result.num_frames_decoded,
+        preprocess="PySlowFast",
+    )
+    warnings = result.info.warnings + result.warnings
+    return Source(result.features, result.info, None, warnings, facts, result.output)
 
 
 def _views(

@@ -96,7 +96,8 @@ class AnalysisExecutor:
 
     @property
     def splits(self) -> bool:
-        return self._request.method == METHODS[0] and self._request.views is None
+        request = self._request
+        return request.method == METHODS[0] and request.views is None and not request.reference
 
     @property
     def runtime(self) -> RuntimeConfig:

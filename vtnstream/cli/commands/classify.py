@@ -29,6 +29,7 @@ vtnstream classify clip.mp4 --model vtn-vit-b-kinetics --views 10x3
 @shared.analysis
 @labels.labels
 @shared.views
+@shared.reference
 @shared.time_range
 @shared.sampling("the model's own")
 @shared.results

@@ -253,7 +253,9 @@ def _from_model(
     from vtnstream.evaluation import Judged
     from vtnstream.inference.request import Request
 
-    request = Request(views=views_of(order), shuffle=values["shuffle"])
+    request = Request(
+        views=views_of(order), shuffle=values["shuffle"], reference=order == "reference"
+    )
     localize = shared.timeline_from(values) if annotations.has_segments else None
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     if order == "online" and localize is not None:

@@ -27,6 +27,9 @@ from vtnstream.video.local_copy import local_copy
 if TYPE_CHECKING:
     from vtnstream.inference.plan import Plan
 
+_MARGIN = 1.2
+"""Measured peaks of `timeline` were 1.17 and 1.20 times the sum: threads keep freed memory."""
+
 _EXAMPLES = """
 vtnstream plan movie.mkv
 vtnstream plan movie.mkv --model models/surgery
@@ -125,7 +128,7 @@ def _process_bytes(plan: Plan) -> int:
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak *= 1 if sys.platform == "darwin" else 1024
-    return peak + plan.pipeline_bytes + (plan.temporal_bytes or 0)
+    return round(_MARGIN * (peak + plan.pipeline_bytes + (plan.temporal_bytes or 0)))
 
 
 def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:

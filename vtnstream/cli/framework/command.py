@@ -225,7 +225,8 @@ def _interrupted(values: Mapping[str, Any]) -> str:
         kept.append("complete videos are kept")
     elif "epochs" in values:
         kept.append("complete epochs are kept")
-    in_passing = values.get("views") or values.get("method") == "end-to-end"
+    in_passing = values.get("views") or values.get("reference_preprocess")
+    in_passing = in_passing or values.get("method") == "end-to-end"
     if values["cache"] and not values.get("features") and not in_passing:
         kept.append("features so far are stored")
     if not kept:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vtnstream.types import Partial
 
 _SECTION = "Labels"
-_OF_A_HEAD = ("features", "views", "whole", "follow")
+_OF_A_HEAD = ("features", "views", "whole", "follow", "reference_preprocess")
 _NO_BACKBONE = {
     "backbone": None,
     "backbone_arg": (),
@@ -119,4 +119,6 @@ def _refuse_head_options(values: Mapping[str, Any]) -> None:
     if values["method"] != "chunked":
         given.append("method")
     if given:
-        raise UsageError(f"--{given[0]} cannot be used with --labels: leave one of them out")
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} cannot be used with --labels: leave one of them out"
+        )

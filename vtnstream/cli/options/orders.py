@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 ORDERS = {
     "full-video": "one pass over each whole video",
+    "reference": "one pass, frames read and prepared as PySlowFast does",
     "multi-view": "mean over 10 clips x 3 crops",
     "multi-view-4x3": "mean over 4 clips x 3 crops",
     "offline": "each moment is predicted from the whole video",
     "online": "each moment is predicted from the frames up to it",
 }
 """Name -> description: those of VTN and SlowFast, of ViViT, and of surgical phase recognition."""
-_OF_CLASSES = ("full-video", "multi-view", "multi-view-4x3")
+_OF_CLASSES = ("full-video", "reference", "multi-view", "multi-view-4x3")
 _OF_SEGMENTS = ("offline", "online")
 
 _LOOKS_AHEAD = {

@@ -174,6 +174,16 @@ views = attach(
 )
 
 
+reference = attach(
+    option(
+        "--reference-preprocess",
+        section="Model",
+        is_flag=True,
+        help="Read and prepare frames as PySlowFast does, bit for bit, for comparisons.",
+    ),
+)
+
+
 # ----------------------------------------------------------------------------- timeline
 
 _TIMELINE_HELP = {

@@ -28,6 +28,8 @@ _PUBLISHED = "vtn-vit-b-kinetics"
 
 _ORIGIN = "Trained with PySlowFast; imported by vtnstream."
 _DIFFERENCES = (
+    "`classify --reference-preprocess` and `evaluate --order reference` read and prepare frames as "
+    "the reference does, bit for bit; without them, what follows differs.",
     "The reference reads only the first 10 s of a video; vtnstream spreads 250 frames over all "
     "of it. `--end 10` selects the same part as the reference.",
     "The reference numbers positions by decoded frame (250 frames of a clip at 30 frames/s "
@@ -35,6 +37,8 @@ _DIFFERENCES = (
     "all 250 frames of 10 s at 25 frames/s are read.",
     "Frames are scaled by FFmpeg's bilinear filter, which smooths when it shrinks; the reference "
     "interpolates without smoothing.",
+    "Colours are converted by FFmpeg with accurate rounding and full chroma; the reference takes "
+    "PyAV's `to_rgb`, whose values differ by up to a few of 255. It also ignores rotation.",
 )
 """Differences to the evaluation of the reference. Weights and network are the same."""
 
