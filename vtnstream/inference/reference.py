@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vtnstream.config import PreprocessConfig, SamplingConfig
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.models.architectures import VideoModel
-from vtnstream.models.long_sequence.streaming import SequenceOutput
+from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.vtn.model import VTN
 from vtnstream.types import Features, FloatArray, TokenTimes, VideoInfo
 from vtnstream.video.plain_frames import PlainFrame, count_plain_frames, plain_frames
@@ -52,6 +52,9 @@ class ReferenceResult:
 
 class ReferencePreprocess(nn.Module):
     """Pixels (T, H, W, 3) uint8 of any size to inputs (T, 3, size, size) float32."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: PreprocessConfig) -> None:
         super().__init__()
@@ -122,7 +125,7 @@ def run_reference(
     if not count:
         raise VideoDecodeError(f"{path}: no frame could be decoded: get another copy")
     numbers = reference_numbers(count, rate, sampling.num_frames)
-    distinct, order = numbers.unique(return_inverse=True)
+    distinct, order = torch.unique(numbers, return_inverse=True)
     prepare = ReferencePreprocess(config).to(_device(model))
     with torch.inference_mode():
         values, times = _encoded(path, model, prepare, distinct.tolist(), stream)

@@ -7,7 +7,7 @@ which also knows clocks, rotation, gaps and damage.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -73,7 +73,9 @@ def plain_frames(
                 return
 
 
-def _decoded(path: str | Path, stream: int | None) -> Iterator[tuple[Any, Fraction, Fraction]]:
+def _decoded(
+    path: str | Path, stream: int | None
+) -> Generator[tuple[Any, Fraction, Fraction], None, None]:
     """Yield each frame with the player times at which it starts and ends."""
     with interruptible(), opened(path, stream=stream) as video:
         first, usual = container_start(video), 1 / Fraction(video.stream.average_rate or 25)
