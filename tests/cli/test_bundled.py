@@ -149,3 +149,21 @@ def test_frame_rates_outside_of_the_measured_ones_are_told(run: Run, tmp_path: P
     done = run("classify", path, "--json")
     assert done.code == 0, done.err
     assert "2 frames/s" in json.loads(done.out)["warnings"][0]
+
+
+def test_black_bars_are_cropped_and_told(run: Run, film: Path, tmp_path: Path) -> None:
+    """The same shots between bars at the sides; a second run, of stored features, says so too."""
+    path = tmp_path / "vertical.mp4"
+    edges = (0, *CUTS, 160)
+    shots = np.concatenate([_shot(seed, b - a) for seed, (a, b) in enumerate(pairwise(edges))])
+    barred = np.pad(shots, ((0, 0), (0, 0), (120, 120), (0, 0)))
+    write_video(path, barred, Fraction(25))
+    for from_store in (False, True):
+        done = run("timeline", path, "--json", "--cache-dir", tmp_path / "cache")
+        assert done.code == 0, done.err
+        report = json.loads(done.out)
+        assert report["run"]["from_store"] is from_store
+        assert report["run"]["bars"] == pytest.approx([0.3, 0, 0.3, 0], abs=0.01)
+        assert [round(s["start"] * 25) for s in report["segments"]] == [0, *CUTS]
+    assert "black bars cropped: 60 % of the width" in run("timeline", path).out
+    assert "bars" not in json.loads(run("timeline", film, "--json").out)["run"]

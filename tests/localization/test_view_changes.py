@@ -86,3 +86,29 @@ def test_the_result_does_not_depend_on_block_sizes(size: int) -> None:
 def test_one_frame_and_no_frames_are_measured() -> None:
     assert len(_measure(_shots(1))) == 1
     assert len(measure([], np.empty(0), GRID)) == 0
+
+
+def test_a_step_of_exposure_leaves_the_likeness() -> None:
+    """Another view does not; noise alone is no likeness."""
+    random = np.random.default_rng(5)
+    one, other = random.uniform(40, 160, (2, 288))
+    darker = np.concatenate((np.repeat(one[None], 20, 0), np.repeat(0.6 * one[None], 20, 0)))
+    cut = np.concatenate((np.repeat(one[None], 20, 0), np.repeat(other[None], 20, 0)))
+    assert _measure(darker.astype(np.float32)).likeness[20] > 0.95
+    assert _measure(cut.astype(np.float32)).likeness[20] < 0.6
+    flat = np.full((20, 288), 100, np.float32)
+    assert abs(_measure(flat).likeness[10]) < 0.1
+
+
+def test_a_banner_is_a_concentrated_change() -> None:
+    random = np.random.default_rng(6)
+    frames = np.repeat(random.uniform(40, 160, (1, 288)), 40, 0).astype(np.float32)
+    banner = frames.copy()
+    banner.reshape(40, 3, 8, 12)[20:, :, 6:] += 80
+    found = _measure(banner)
+    assert found.concentration[20] > 0.95
+    assert found.spread[20] == pytest.approx(0.25)
+    whole = frames.copy()
+    whole[20:] += 80
+    assert _measure(whole).concentration[20] == pytest.approx(0.25, abs=0.01)
+    assert _measure(whole).spread[20] == 1

@@ -20,6 +20,7 @@ _ARCHITECTURES = ("vtn", "vivit")
 _SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
 CROP_MODES = ("center", "squash", "border")
+BARS = ("keep", "crop")
 _CROP_ROUNDINGS = ("half-even", "floor", "ceil")
 INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
 
@@ -93,6 +94,8 @@ class PreprocessConfig:
     ``crop_rounding`` rounds the start of a crop whose border is no whole number of pixels:
     ``half-even`` as torchvision and timm, ``floor`` as transformers, ``ceil`` as PySlowFast. An
     imported model keeps the rounding of the code it was trained with.
+
+    ``bars`` is ``crop`` to leave out black bars at the sides of a whole video before scaling.
     """
 
     size: int = 224
@@ -103,9 +106,11 @@ class PreprocessConfig:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     width: int = 0
     crop_rounding: str = "half-even"
+    bars: str = "keep"
 
     def __post_init__(self) -> None:
         one_of("preprocess.crop", self.crop, CROP_MODES)
+        one_of("preprocess.bars", self.bars, BARS)
         one_of("preprocess.crop_rounding", self.crop_rounding, _CROP_ROUNDINGS)
         one_of("preprocess.interpolation", self.interpolation, INTERPOLATIONS)
         positive(size=self.size, resize=self.resize)
@@ -132,6 +137,8 @@ class PreprocessConfig:
             del parts["width"]
         if self.crop_rounding == "half-even":
             del parts["crop_rounding"]
+        if self.bars == "keep":
+            del parts["bars"]
         return parts
 
 
@@ -183,7 +190,7 @@ class BackboneConfig:
         return 3 * self.thumbnail[0] * self.thumbnail[1] if self.thumbnail else 0
 
 
-_NUM_EVIDENCE = 6
+_NUM_EVIDENCE = 9
 """Number of weights of :attr:`EventsConfig.evidence`."""
 
 
@@ -206,7 +213,8 @@ class EventsConfig:
             time. 0 leaves them as they are.
         evidence: weights of a logistic regression that computes the confidence of a moment from
             the network's score and the change of the frames: bias, logit of the score, and the
-            logarithms of ``ratio``, ``standout``, ``content`` and ``lasting`` of
+            logarithms of ``ratio``, ``standout``, ``content``, ``lasting``, ``spread``, 1 -
+            ``likeness`` and 1.02 - ``concentration`` of
             :class:`~vtnstream.localization.view_changes.ViewChanges`. Empty takes the network's
             score alone. Needs ``backbone.thumbnail``.
         joined_peak: lowest maximum of the scores of a segment of ``joined``.

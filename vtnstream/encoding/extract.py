@@ -182,6 +182,7 @@ def _facts(
         features=features.num_features,
         from_store=facts.num_tokens == 0,
         frames_decoded=facts.num_frames_decoded,
+        bars=store.require_layout().bars or None,
         stored=StoreFacts(
             tokens_encoded=facts.num_tokens,
             extract_seconds=round(seconds, 3),

@@ -103,6 +103,8 @@ class RunFacts:
         gaps: gaps of a stream.
         delay_seconds: how late the segments of a stream are.
         batch_size: tokens of a batch of a stream.
+        bars: shares of the frame at its left, top, right and bottom that were black in the whole
+            video and left out.
         stored: of the feature store.
         runtime: of the backbone.
         attention: how the temporal encoder attends.
@@ -124,6 +126,7 @@ class RunFacts:
     gaps: int | None = None
     delay_seconds: float | None = None
     batch_size: int | None = None
+    bars: tuple[float, ...] | None = None
     stored: StoreFacts | None = None
     runtime: RuntimeFacts | None = None
     attention: str | None = None

@@ -29,6 +29,7 @@ from vtnstream.types import (
     TimeRange,
     TokenTimes,
 )
+from vtnstream.video.bars import Bars
 from vtnstream.video.decoding.hardware import DECODERS, Hardware
 from vtnstream.video.probe import Examined
 from vtnstream.video.sampling.pieces import frames_waiting
@@ -146,7 +147,7 @@ def _open_source(
         job.path,
         job.sampling,
         job.shape,
-        fit=frame_fit(job.preprocess),
+        fit=Bars(*layout.bars).without(frame_fit(job.preprocess)),
         interpolation=job.preprocess.interpolation,
         chunk_size=layout.batch_size,
         first_index=first_index,

@@ -28,6 +28,7 @@ from vtnstream.models.compile.backend import EAGER, EngineError
 from vtnstream.models.precision import is_slow
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import TimeRange
+from vtnstream.video.bars import find_bars
 from vtnstream.video.decoding.hardware import Hardware
 from vtnstream.video.probe import Examined
 from vtnstream.video.sampling.grid import estimate_num_tokens, index_range
@@ -260,7 +261,11 @@ class Opening:
             batch_size = self.engines.batch_size(self.num_expected, self.first_frames)
         except VideoDecodeError:
             batch_size = encoder.usual_batch_size
-        return StoreLayout.plan(encoder.num_features, batch_size, rate)
+        layout = StoreLayout.plan(encoder.num_features, batch_size, rate)
+        if encoder.preprocess.bars == "crop":
+            bars = find_bars(self.path, self.examined)
+            layout = replace(layout, bars=bars.shares() if bars else ())
+        return layout
 
     def _refuse(self, choice: Choice, error: EngineError) -> Choice:
         """Return the next best choice after a backend failed; in the end the uncompiled network."""

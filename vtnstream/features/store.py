@@ -43,11 +43,14 @@ class StoreLayout:
         num_features: D.
         batch_size: grid positions per backbone batch; equal batches give bit-identical features.
         chunk_tokens: grid positions per chunk file, a multiple of ``batch_size``.
+        bars: shares of the frame at its left, top, right and bottom that were left out; empty for
+            none.
     """
 
     num_features: int
     batch_size: int
     chunk_tokens: int
+    bars: tuple[float, ...] = ()
 
     @classmethod
     def plan(
@@ -110,7 +113,8 @@ class FeatureStore:
         if data is None:
             return None
         try:
-            return StoreLayout(**data["layout"])
+            layout = data["layout"]
+            return StoreLayout(**{**layout, "bars": tuple(layout.get("bars", ()))})
         except (KeyError, TypeError):
             return None
 

@@ -36,6 +36,8 @@ from vtnstream.types import (
     TokenTimes,
     VideoInfo,
 )
+from vtnstream.video.bars import Bars, find_bars
+from vtnstream.video.probe import examine
 from vtnstream.video.sampling.grid import index_range
 from vtnstream.video.source import VideoSource
 
@@ -151,11 +153,13 @@ def _decode_all(
     """Decode every token of a range: (T, h, w, 3) uint8, their times, and the exhausted source."""
     first, stop = index_range(sampling, span)
     preprocess = model.config.preprocess
+    cropped = preprocess.bars == "crop"
+    bars = find_bars(path, examine(path, stream=stream)) if cropped else Bars()
     with open_samples(
         path,
         sampling,
         replace(shape, clip=0),
-        fit=frame_fit(preprocess),
+        fit=bars.without(frame_fit(preprocess)),
         interpolation=preprocess.interpolation,
         chunk_size=_CHUNK,
         first_index=first - first % _CHUNK,

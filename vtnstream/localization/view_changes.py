@@ -11,7 +11,7 @@ and ``detect-adaptive`` (mean absolute difference of hue, saturation and value).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -26,6 +26,10 @@ _COARSE = 2
 _CONTEXT = 64
 _BLOCK = 1024
 _LEAST_DIFFERENCE = 0.5
+_CLEAR = 6.0
+_LUMA = (0.299, 0.587, 0.114)
+_NOISE = 16.0
+"""Variance, of the sum of two frames, below which a frame has no features to correlate."""
 _TOLERANCE = 12.0
 """Difference, of 255, by which motion and noise may move a colour out of the range between two."""
 
@@ -42,6 +46,11 @@ class ViewChanges:
             the frames of the next fifth of a second, and the least between the frame and those of
             the previous fifth. It is small at both ends of a flash.
         step: (T,) colour difference from the previous frame.
+        spread: (T,) share of positions that differ by more than 6 from the previous frame.
+        likeness: (T,) correlation of brightness between the two frames before this one and the two
+            from it on. A step of exposure leaves it near 1.
+        concentration: (T,) share of the difference from the previous frame that lies in the quarter
+            of positions that differ most. A banner makes it large.
         brightest: (T,) highest value in the thumbnail.
         views: (T, P) uint8 coarse colours of the frame.
     """
@@ -51,6 +60,9 @@ class ViewChanges:
     standout: FloatArray
     lasting: FloatArray
     step: FloatArray
+    spread: FloatArray
+    likeness: FloatArray
+    concentration: FloatArray
     brightest: FloatArray
     views: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
@@ -58,15 +70,7 @@ class ViewChanges:
         return len(self.content)
 
     def __getitem__(self, part: slice) -> ViewChanges:
-        return ViewChanges(
-            self.content[part],
-            self.ratio[part],
-            self.standout[part],
-            self.lasting[part],
-            self.step[part],
-            self.brightest[part],
-            self.views[part],
-        )
+        return ViewChanges(*(getattr(self, field.name)[part] for field in fields(self)))
 
     def between(self, first: int, stop: int, around: int = 4) -> float:
         """Return the mean difference, of 255, between the ``around`` frames before ``first`` and
@@ -125,6 +129,7 @@ def _measured(thumbs: FloatArray, grid: tuple[int, int], wide: int, flash: int) 
     colours = thumbs.reshape(len(thumbs), 3, rows, columns)
     content = _content(colours)
     step = _steps(thumbs)
+    spread, concentration = _distribution(thumbs)
     around = np.maximum(_largest_around(content, wide), np.float32(_LEAST_DIFFERENCE))
     return ViewChanges(
         content=content,
@@ -132,6 +137,9 @@ def _measured(thumbs: FloatArray, grid: tuple[int, int], wide: int, flash: int) 
         standout=np.asarray(content / around, np.float32),
         lasting=_lasting(thumbs, flash),
         step=step,
+        spread=spread,
+        likeness=_likeness(colours),
+        concentration=concentration,
         brightest=colours.max(axis=(1, 2, 3), initial=0.0),
         views=_views(colours),
     )
@@ -170,6 +178,35 @@ def _steps(thumbs: FloatArray) -> FloatArray:
     found = np.zeros(len(thumbs), np.float32)
     found[1:] = np.abs(np.diff(thumbs, axis=0)).mean(axis=1)
     return found
+
+
+def _distribution(thumbs: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(T, 3 x P) -> (T,) share of places that differ clearly from the frame before, and (T,) share
+    of the difference in the quarter of places that differ most."""
+    places = thumbs.shape[1] // 3
+    differences = np.zeros((len(thumbs), places), np.float32)
+    differences[1:] = np.abs(np.diff(thumbs, axis=0)).reshape(-1, 3, places).mean(axis=1)
+    spread = (differences > _CLEAR).mean(axis=1)
+    quarter = max(places // 4, 1)
+    largest = np.partition(differences, places - quarter, axis=1)[:, places - quarter :]
+    whole = np.maximum(differences.sum(axis=1), 1e-3)
+    return spread.astype(np.float32), np.asarray(largest.sum(axis=1) / whole, np.float32)
+
+
+def _likeness(colours: FloatArray) -> FloatArray:
+    """(T, 3, h, w) -> (T,) correlation of brightness across each frame's start, two frames on
+    each side; featureless frames are unlike."""
+    count = len(colours)
+    luma = np.tensordot(colours, np.float32(_LUMA), axes=(1, 0))
+    luma = luma.reshape(count, luma.shape[1] * luma.shape[2])
+    at = np.arange(count)
+    before = luma[np.maximum(at - 2, 0)] + luma[np.maximum(at - 1, 0)]
+    after = luma + luma[np.minimum(at + 1, count - 1)]
+    before -= before.mean(axis=1, keepdims=True)
+    after -= after.mean(axis=1, keepdims=True)
+    floor = _NOISE * luma.shape[1]
+    powers = [(part * part).sum(axis=1) + floor for part in (before, after)]
+    return np.asarray((before * after).sum(axis=1) / np.sqrt(powers[0] * powers[1]), np.float32)
 
 
 def _ratio(content: FloatArray) -> FloatArray:
@@ -218,7 +255,5 @@ def _views(colours: FloatArray) -> np.ndarray[tuple[int, int], np.dtype[np.uint8
 
 
 def _joined(parts: list[ViewChanges]) -> ViewChanges:
-    fields = ("content", "ratio", "standout", "lasting", "step", "brightest", "views")
-    return ViewChanges(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in fields)
-    )
+    names = [field.name for field in fields(ViewChanges)]
+    return ViewChanges(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

@@ -60,7 +60,7 @@ def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
     clips = _number(report, "clips")
     if clips:
         facts.append(plural(int(clips), "clip"))
-    facts += [_origin(report), _speed(report, glyphs)]
+    facts += [_bars(report), _origin(report), _speed(report, glyphs)]
     name = report.model.get("name")
     return [fact for fact in (*facts, str(name) if name else "") if fact]
 
@@ -82,6 +82,17 @@ def _origin(report: Report) -> str:
     if tokens and encoded is not None and 0 < encoded < tokens:
         return f"{encoded:,} decoded, the rest from stored features"
     return "decoded" if "from_store" in run else ""
+
+
+def _bars(report: Report) -> str:
+    """``black bars cropped: 25 % of the width``."""
+    shares = report.run.get("bars")
+    if not isinstance(shares, (list, tuple)) or len(shares) != 4:
+        return ""
+    left, top, right, bottom = shares
+    sides = {"width": left + right, "height": top + bottom}
+    parts = [f"{100 * share:.0f} % of the {side}" for side, share in sides.items() if share]
+    return f"black bars cropped: {' and '.join(parts)}" if parts else ""
 
 
 def _number(report: Report, fact: str) -> int | float | None:
