@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import itertools
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,7 +134,9 @@ def _rows(films: Path | None) -> list[dict[str, str]]:
 def _composed(path: Path, rows: Sequence[dict[str, str]]) -> Clip:
     """Into black and out of it, and into a freeze, a cut is neither asked for nor charged."""
     frames, edges = read(path, 48, 32)
-    cuts, graduals, uncertain = [], [], []
+    cuts: list[int] = []
+    graduals: list[tuple[int, int]] = []
+    uncertain: list[tuple[int, int]] = []
     before = ""
     for row in rows:
         first = int(np.searchsorted(edges, float(row["start"]) - 1e-4))
@@ -328,12 +330,9 @@ def _table(
         *("false an hour of takes", "kind right"),
     )
     kinds = list(dict.fromkeys(one.kind for one in scored))
-    choose: list[tuple[str, Callable[[Scored], bool]]] = [
-        (kind, lambda one, kind=kind: one.kind == kind)
-        for kind in kinds  # type: ignore[misc]
-    ]
-    for name, wanted in (*choose, ("all", lambda one: True)):
-        counts = measured(filter(wanted, scored), labels, events)
+    for name in (*kinds, "all"):
+        own = [one for one in scored if name in (one.kind, "all")]
+        counts = measured(own, labels, events)
         cut = counts.cut
         table.add(
             *(name, cut.wanted, cut.precision, cut.recall, cut.f1),

@@ -149,7 +149,7 @@ def _altered(
     frames: Frames, truth: FrameTruth, fps: float, random: np.random.Generator
 ) -> dict[str, _Altered]:
     count = len(frames)
-    left, top = (int(random.integers(0, side * 0.4)) for side in (WIDTH, HEIGHT))
+    left, top = (int(random.integers(0, int(side * 0.4))) for side in (WIDTH, HEIGHT))
     inner = frames[:, top : top + int(HEIGHT * 0.6), left : left + int(WIDTH * 0.6)]
     found = {
         "bars at the sides": _Altered(_barred(frames, 30, 0), truth, fps, 23),

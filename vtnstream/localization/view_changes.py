@@ -197,7 +197,7 @@ def _likeness(colours: FloatArray) -> FloatArray:
     """(T, 3, h, w) -> (T,) correlation of brightness across each frame's start, two frames on
     each side; featureless frames are unlike."""
     count = len(colours)
-    luma = np.tensordot(colours, np.float32(_LUMA), axes=(1, 0))
+    luma = np.tensordot(colours, np.asarray(_LUMA, np.float32), axes=(1, 0))
     luma = luma.reshape(count, luma.shape[1] * luma.shape[2])
     at = np.arange(count)
     before = luma[np.maximum(at - 2, 0)] + luma[np.maximum(at - 1, 0)]

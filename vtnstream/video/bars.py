@@ -114,8 +114,8 @@ def bars_of(brightest: Gray) -> Bars:
     Args:
         brightest: (h, w) highest value of each place in any frame, 0 to 255.
     """
-    left, right = _pair((brightest > _DARK).any(axis=0))
-    top, bottom = _pair((brightest > _DARK).any(axis=1))
+    left, right = _pair(brightest.max(axis=0) > _DARK)
+    top, bottom = _pair(brightest.max(axis=1) > _DARK)
     return Bars(left, top, right, bottom)
 
 
