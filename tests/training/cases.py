@@ -1,4 +1,4 @@
-"""Feature sequences made up for the training tests."""
+"""Generated feature sequences for the training tests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def video(name: str = "a.mp4", *labels: str, **about: str | None) -> AnnotatedVi
 
 
 def class_sample(label: int, count: int, seed: int) -> Sample:
-    """Class by the sign of the first feature of one token somewhere in the sequence."""
+    """Return a sample whose class is the sign of the first feature of one random token."""
     made = features(count, seed)
     made.values[:] *= 0.3
     made.values[seed % count, 0] = 4.0 if label else -4.0
@@ -53,7 +53,7 @@ def class_sample(label: int, count: int, seed: int) -> Sample:
 
 
 def dense_sample(count: int, seed: int) -> Sample:
-    """Class of each token by the sign of its first feature."""
+    """Return a sample in which the class of each token is the sign of its first feature."""
     made = features(count, seed)
     targets = (made.values[:, 0] > 0).astype(np.int64)
     return Sample(video(f"{seed}.mp4"), made, 0, count, targets=targets)

@@ -1,4 +1,4 @@
-"""The demo: the whole path on few short films, and in full where there is time."""
+"""The demo runs on a few short videos, and in full size as a slow test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vtnstream.synthesis.films import LABELS, FilmConfig
 from vtnstream.training.demo import DemoConfig, run_demo
 
 
-def test_every_part_runs_and_the_models_differ_in_one_thing(tmp_path: Path) -> None:
+def test_all_parts_run_and_the_models_differ_in_global_attention(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     film = FilmConfig(seconds=18, min_phase=3, max_phase=6)
     config = DemoConfig(num_train=8, num_unseen=3, epochs=1, film=film, workers=1)
@@ -34,7 +34,7 @@ def test_every_part_runs_and_the_models_differ_in_one_thing(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_the_whole_sequence_is_needed_and_read(tmp_path: Path, seed: int) -> None:
+def test_only_the_model_with_global_attention_learns_the_task(tmp_path: Path, seed: int) -> None:
     result = run_demo(tmp_path, seed=seed)
     assert result.vtn.accuracy >= 95
     assert result.without_global_attention.accuracy <= 45

@@ -1,4 +1,4 @@
-"""Training from pixels, with both heads at once."""
+"""Training from pixels, with both heads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RATE = 8
 
 
 def film(path: Path, bright_first: bool, seed: int) -> None:
-    """Long bright and shortly dark, or the other way round, under noise."""
+    """Return noisy frames that are bright for long and dark for short, or the reverse."""
     random = np.random.default_rng(seed)
     levels = (170, 40) if bright_first else (40, 170)
     frames = (
@@ -84,7 +84,7 @@ def config(folder: Path, output: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def test_both_heads_learn_and_the_model_answers(dataset: Path, tmp_path: Path) -> None:
+def test_both_heads_learn_and_the_model_predicts(dataset: Path, tmp_path: Path) -> None:
     runtime = RuntimeConfig(cache_dir=tmp_path / "cache")
     result = train(config(dataset, tmp_path / "model"), runtime=runtime)
     assert result.task == "both"
@@ -107,7 +107,9 @@ def test_both_heads_learn_and_the_model_answers(dataset: Path, tmp_path: Path) -
     assert json.loads(lines[-1])["epoch"] == 15
 
 
-def test_frames_beyond_memory_are_decoded_again_alike(dataset: Path, tmp_path: Path) -> None:
+def test_frames_that_do_not_fit_into_memory_are_decoded_equally(
+    dataset: Path, tmp_path: Path
+) -> None:
     held = train(config(dataset, tmp_path / "a", optim=OptimConfig(epochs=1, batch_size=4)))
     data = DataConfig(validation=0.25, unlabelled="background", memory_bytes=300_000)
     again = train(
@@ -118,10 +120,8 @@ def test_frames_beyond_memory_are_decoded_again_alike(dataset: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_batch_norms_follow_the_batches_unless_they_are_frozen(
-    dataset: Path, tmp_path: Path, frozen: bool
-) -> None:
-    """The scale is learned either way."""
+def test_batch_norms_are_updated_unless_frozen(dataset: Path, tmp_path: Path, frozen: bool) -> None:
+    """The scale is trained in both cases."""
     optim = OptimConfig(epochs=1, batch_size=4, learning_rate=3e-3, freeze_batch_norm=frozen)
     train(config(dataset, tmp_path / "model", optim=optim))
     backbone = vtnstream.load_model(tmp_path / "model").backbone
@@ -135,7 +135,7 @@ def test_batch_norms_follow_the_batches_unless_they_are_frozen(
         assert not (norm.weight == norm.weight[0]).all()
 
 
-def test_spans_read_again_are_the_frames_held(dataset: Path) -> None:
+def test_decoded_spans_equal_frames_in_memory(dataset: Path) -> None:
     from vtnstream.datasets.annotations import read_annotations
 
     videos = read_annotations(dataset / "segments.csv").videos[:2]
@@ -152,7 +152,7 @@ def test_spans_read_again_are_the_frames_held(dataset: Path) -> None:
             )
 
 
-def test_all_frames_of_a_clip_are_changed_alike() -> None:
+def test_all_frames_of_a_clip_are_augmented_equally() -> None:
     random = np.random.default_rng(0)
     picture = torch.from_numpy(random.integers(0, 255, (1, 1, 6, 8, 3), np.uint8))
     clips = picture.expand(16, 5, -1, -1, -1)
@@ -163,7 +163,7 @@ def test_all_frames_of_a_clip_are_changed_alike() -> None:
     assert (same == clips).all()
 
 
-def test_what_cannot_be(dataset: Path, tmp_path: Path) -> None:
+def test_invalid_combinations_are_refused(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="feature_norm"):
         config(dataset, tmp_path, feature_norm="dataset")
     with pytest.raises(ConfigError, match="mixup"):

@@ -1,4 +1,4 @@
-"""The loop: it learns, repeats itself exactly, and stops when it should."""
+"""The training loop learns, is deterministic, and stops when it should."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def losses(fitted: Fit) -> list[float]:
     return [record.loss for record in fitted.records]
 
 
-def test_a_class_that_one_token_decides_is_learned() -> None:
+def test_a_class_determined_by_one_token_is_learned() -> None:
     vtn = model()
     assert validate(vtn, HELD_OUT, settings())["accuracy"] < 75
     fitted = fit(vtn, CLASSES, HELD_OUT, settings(epochs=20))
@@ -35,7 +35,7 @@ def test_a_class_that_one_token_decides_is_learned() -> None:
     assert fitted.best.validation["accuracy"] >= 90
 
 
-def test_dense_targets_are_learned_and_scored() -> None:
+def test_dense_targets_are_learned_and_validated() -> None:
     vtn = model(dense=True)
     fitted = fit(vtn, DENSE[:24], DENSE[24:], settings(epochs=15))
     assert fitted.best is not None
@@ -43,7 +43,7 @@ def test_dense_targets_are_learned_and_scored() -> None:
     assert {"loss", "edit", "f1@10", "f1@25", "f1@50"} <= set(fitted.best.validation)
 
 
-def test_same_seed_same_losses_another_seed_others() -> None:
+def test_losses_depend_on_the_seed() -> None:
     config = settings(epochs=3, mixup=0.3, data={"max_tokens": 7})
 
     def run(seed: int) -> list[float]:
@@ -55,7 +55,7 @@ def test_same_seed_same_losses_another_seed_others() -> None:
     assert run(1) != run(2)
 
 
-def test_the_global_random_state_is_left_alone() -> None:
+def test_the_global_random_state_is_not_changed() -> None:
     vtn = model()
     torch.manual_seed(7)
     expected = torch.randn(3)
@@ -64,7 +64,7 @@ def test_the_global_random_state_is_left_alone() -> None:
     assert torch.equal(torch.randn(3), expected)
 
 
-def test_the_backbone_is_not_touched() -> None:
+def test_the_frozen_backbone_is_not_changed() -> None:
     vtn = model()
     before = {n: p.clone() for n, p in vtn.state_dict().items()}
     fit(vtn, CLASSES[:16], [], settings(epochs=2))
@@ -91,7 +91,7 @@ def test_without_validation_the_last_epoch_is_kept() -> None:
     assert torch.equal(fitted.best_state["cls_token"], vtn.state_dict()["cls_token"])
 
 
-def test_patience_stops_early() -> None:
+def test_training_stops_when_patience_is_exhausted() -> None:
     frozen = settings(epochs=30, learning_rate=1e-12, patience=4)
     fitted = fit(model(), CLASSES[:8], HELD_OUT[:8], frozen)
     assert fitted.stopped_early
@@ -99,7 +99,7 @@ def test_patience_stops_early() -> None:
     assert len(fitted.records) == fitted.best.epoch + 4 < 30
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step() -> None:
+def test_a_loss_that_is_not_finite_is_an_error() -> None:
     broken = features(8)
     broken.values[3, 2] = math.nan
     sample = Sample(video(), broken, 0, 8, 1)
@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step() -> None:
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_answers_that_are_no_numbers_stop_too(dense: bool) -> None:
+def test_outputs_that_are_not_numbers_are_an_error(dense: bool) -> None:
     held = [dense_sample(8, 0) if dense else CLASSES[0]]
     vtn = model(dense=dense)
     last = vtn.dense_head if dense else vtn.mlp_head[-1]
@@ -133,7 +133,7 @@ def test_learning_rate_rises_then_falls() -> None:
     assert learning_rate(0.0, settings(warmup=0.0, learning_rate=1.0)) == pytest.approx(1.0)
 
 
-def test_only_matrices_decay() -> None:
+def test_weight_decay_applies_to_matrices_only() -> None:
     vtn = model(dense=True, positions="learned")
     decayed, rest = (group["params"] for group in parameter_groups(vtn, OptimConfig()))
     names = {id(p): n for n, p in vtn.named_parameters()}
@@ -143,7 +143,7 @@ def test_only_matrices_decay() -> None:
     assert len(decayed) + len(rest) == sum(1 for p in vtn.parameters() if p.requires_grad)
 
 
-def test_class_weights_and_clips_run() -> None:
+def test_class_weights_and_clips_are_trained() -> None:
     config = settings(epochs=12, class_weights="balanced", data={"clip_tokens": 5})
     uneven = [s for s in CLASSES if s.label] + [s for s in CLASSES if not s.label][:4]
     vtn = model(window_positions="clip")
@@ -151,7 +151,7 @@ def test_class_weights_and_clips_run() -> None:
     assert all(math.isfinite(loss) for loss in losses(fitted))
 
 
-def test_validation_in_clips_gives_every_token_once() -> None:
+def test_validation_in_clips_scores_each_token_once() -> None:
     vtn = model(dense=True, attention_window=(64,))
     samples = [dense_sample(23, 1), dense_sample(9, 2)]
     clips = validate(vtn, samples, settings(data={"clip_tokens": 10}))

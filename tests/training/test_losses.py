@@ -1,4 +1,4 @@
-"""Losses against formulas written out."""
+"""Losses are compared with their formulas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vtnstream.training.data.mixing import mixup
 from vtnstream.training.losses import balanced_weights, head_loss
 
 
-def test_dense_loss_leaves_padding_out() -> None:
+def test_dense_loss_ignores_padding() -> None:
     samples = [dense_sample(3, 0), dense_sample(6, 1)]
     batch = collate([Crop(s, 0, len(s)) for s in samples])
     logits = torch.randn(2, 6, 2, generator=torch.Generator().manual_seed(0))
@@ -27,7 +27,7 @@ def test_dense_loss_leaves_padding_out() -> None:
     torch.testing.assert_close(loss, torch.stack(terms).mean())
 
 
-def test_class_weights_and_smoothing() -> None:
+def test_class_weights_and_smoothing_equal_their_formula() -> None:
     batch = collate([Crop(class_sample(label, 4, n), 0, 4) for n, label in enumerate((0, 1, 1))])
     logits = torch.tensor([[1.0, 0.0], [0.5, 2.0], [0.0, 0.0]])
     logp = logits.log_softmax(-1)
@@ -39,14 +39,14 @@ def test_class_weights_and_smoothing() -> None:
     torch.testing.assert_close(smooth, 0.8 * plain + 0.2 * -logp.mean())
 
 
-def test_balanced_weights_even_the_classes_out() -> None:
+def test_balanced_weights_equalise_classes() -> None:
     weights = balanced_weights(np.array([90, 10, 0]))
     assert weights[0] * 90 == pytest.approx(float(weights[1] * 10))
     assert float(weights[0] * 90 + weights[1] * 10) == pytest.approx(100)
     assert weights[2] == 0
 
 
-def test_mixup_mixes_features_labels_and_masks_alike() -> None:
+def test_mixup_mixes_features_labels_and_masks_consistently() -> None:
     crops = [Crop(s, 0, len(s)) for s in (class_sample(0, 4, 0), class_sample(1, 7, 1))]
     batch = collate(crops)
     generator = np.random.default_rng(3)

@@ -1,4 +1,4 @@
-"""Optimisers, schedules, groups, averages and what the loop does with them."""
+"""Optimizers, schedules, parameter groups and weight averages, and their use in the loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from vtnstream.training.validation import validate
 CLASSES = [class_sample(n % 2, 6 + n % 5, n) for n in range(24)]
 
 
-def test_steps_of_the_paper() -> None:
+def test_step_schedule_equals_that_of_the_paper() -> None:
     """SGD 1e-3, [0, 13, 24] x [1, .1, .01], 25 epochs (training of the VTN paper)."""
     config = settings(schedule="step", warmup=0.0, learning_rate=1e-3, epochs=25)
     at = {epoch: learning_rate(epoch / 25, config) for epoch in range(25)}
@@ -46,7 +46,7 @@ def test_steps_of_the_paper() -> None:
     assert learning_rate(12.999 / 25, config) == pytest.approx(1e-3)
 
 
-def test_sgd_is_torchs_with_momentum() -> None:
+def test_sgd_equals_that_of_torch() -> None:
     vtn = model()
     optim = OptimConfig(optimizer="sgd", momentum=0.8, weight_decay=1e-4, decayed="all")
     optimizer = build_optimizer(vtn, optim)
@@ -56,7 +56,7 @@ def test_sgd_is_torchs_with_momentum() -> None:
     assert len(group["params"]) == sum(1 for _ in vtn.parameters())
 
 
-def test_decay_of_all_spares_batch_norms() -> None:
+def test_weight_decay_of_all_excludes_batch_norms() -> None:
     vtn = model()
     vtn.backbone = create_backbone(BackboneConfig("resnet10t"))
     groups = parameter_groups(vtn, OptimConfig(decayed="all", weight_decay=0.1))
@@ -65,7 +65,7 @@ def test_decay_of_all_spares_batch_norms() -> None:
     assert {id(p) for p in spared} == {id(p) for m in norms for p in m.parameters()}
 
 
-def test_layers_near_the_picture_learn_slower() -> None:
+def test_layers_near_the_input_have_lower_learning_rates() -> None:
     vtn = model()
     optim = OptimConfig(layer_decay=0.5, backbone_factor=0.1)
     factors = {}
@@ -81,7 +81,7 @@ def test_layers_near_the_picture_learn_slower() -> None:
     assert factors["cls_token"] == 1.0
 
 
-def test_factors_reach_the_optimiser() -> None:
+def test_learning_rate_factors_reach_the_optimizer() -> None:
     vtn = model()
     config = settings(epochs=1, backbone_factor=0.5, mode="end-to-end")
     trainer = Trainer(vtn, CLASSES, config, Engine(), print)
@@ -92,7 +92,7 @@ def test_factors_reach_the_optimiser() -> None:
     assert set(seen) == {0.01, 0.005}
 
 
-def test_the_average_is_judged_and_kept() -> None:
+def test_averaged_weights_are_validated_and_kept() -> None:
     config = settings(epochs=4, average=0.95)
     averaged, plain = model(), model()
     result = fit(averaged, CLASSES[:16], CLASSES[16:], config)
@@ -101,7 +101,7 @@ def test_the_average_is_judged_and_kept() -> None:
     assert validate(averaged, CLASSES[16:], config) == result.records[-1].validation
 
 
-def test_the_average_by_its_formula() -> None:
+def test_the_average_equals_its_formula() -> None:
     vtn = model()
     average = WeightAverage(vtn, 0.9)
     expected = vtn.cls_token.detach().clone()
@@ -118,7 +118,7 @@ def test_the_average_by_its_formula() -> None:
     torch.testing.assert_close(vtn.cls_token.detach(), own)
 
 
-def test_gradient_checkpointing_changes_nothing() -> None:
+def test_gradient_checkpointing_gives_equal_losses() -> None:
     def losses(on: bool, **temporal: object) -> list[float]:
         vtn = model(dense=True, dropout=0.2, attention_dropout=0.1, **temporal)
         vtn.temporal_encoder.grad_checkpointing = on
@@ -128,7 +128,7 @@ def test_gradient_checkpointing_changes_nothing() -> None:
     assert losses(True) == pytest.approx(losses(False), rel=1e-5)
 
 
-def test_a_loss_that_is_no_number_may_be_skipped() -> None:
+def test_a_step_with_a_nan_loss_may_be_skipped() -> None:
     broken = features(8)
     broken.values[3, 2] = math.nan
     bad = Sample(video(), broken, 0, 8, 1)
@@ -143,7 +143,7 @@ def test_a_loss_that_is_no_number_may_be_skipped() -> None:
         fit(model(), [bad], [], settings(epochs=30, on_bad_loss="skip"), warn=told.append)
 
 
-def test_steadiness_by_its_formula() -> None:
+def test_the_steadiness_loss_equals_its_formula() -> None:
     logits = torch.randn(2, 5, 3)
     seen = torch.ones(2, 4, dtype=torch.bool)
     seen[1, 2:] = False
@@ -179,12 +179,12 @@ def test_steadiness_by_its_formula() -> None:
         ({"on_bad_loss": "ignore"}, "skip"),
     ],
 )
-def test_wrong_settings_are_refused(changes: dict[str, object], word: str) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, object], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         OptimConfig(**changes)  # type: ignore[arg-type]
 
 
-def test_layers_that_nobody_knows() -> None:
+def test_layer_decay_of_unknown_layers_is_an_error() -> None:
     inner = create_backbone(BackboneConfig("resnet10t", out_index=2, grid=(2, 2), projection=8))
     with pytest.raises(ModelError, match="layer_decay"):
         layer_depths(inner)

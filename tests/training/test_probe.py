@@ -1,4 +1,4 @@
-"""The linear probe against the conditions of its optimum."""
+"""The linear probe fulfils the conditions of its optimum."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def data(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return values, labels
 
 
-def test_mean_over_blocks() -> None:
+def test_mean_pooling_reads_blocks() -> None:
     made = features(33)
     np.testing.assert_allclose(mean_pool(made), made.values.mean(0), rtol=1e-4, atol=1e-6)
 
 
-def test_separable_classes_are_found() -> None:
+def test_separable_classes_are_separated() -> None:
     probe = fit_probe(*data(300, 0), 3)
     assert probe.accuracy(*data(300, 1)) > 90
 
@@ -39,7 +39,7 @@ def test_the_gradient_vanishes_at_the_optimum() -> None:
     np.testing.assert_allclose(shares.sum(0), 0, atol=1e-3)
 
 
-def test_it_repeats_itself_and_the_penalty_shrinks() -> None:
+def test_the_probe_is_deterministic_and_the_penalty_shrinks_weights() -> None:
     values, labels = data(60, 3)
     one, two = fit_probe(values, labels, 3), fit_probe(values, labels, 3)
     np.testing.assert_array_equal(one.weight, two.weight)

@@ -31,7 +31,7 @@ SAME = {
     "optim.class_weights": "root",
     "data.validation": 0.3,
 }
-"""What is drawn at random differs between processes."""
+"""Settings without randomness, which differs between processes."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=["classes", "segments", "end-to-end"],
 )  # fmt: skip
-def test_two_processes_are_one_with_the_same_batch(
+def test_two_processes_equal_one_with_the_same_batch(
     folder: Path, tmp_path: Path, more: dict[str, object]
 ) -> None:
     if "annotations" in more:
@@ -93,8 +93,8 @@ def test_two_processes_are_one_with_the_same_batch(
 
 
 @pytest.mark.slow
-def test_two_killed_processes_go_on(folder: Path, tmp_path: Path) -> None:
-    """With dropout: each process has random numbers of its own, and takes them up again."""
+def test_two_killed_processes_resume(folder: Path, tmp_path: Path) -> None:
+    """With dropout, each process restores its own random state."""
     store = {**os.environ, "VTNSTREAM_CACHE_DIR": str(tmp_path / "store")}
 
     def start(output: str, pause: float) -> subprocess.Popen[str]:
@@ -135,7 +135,7 @@ def test_two_killed_processes_go_on(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["frozen", "end-to-end"])
-def test_bfloat16_learns_the_same_thing_roughly(folder: Path, tmp_path: Path, mode: str) -> None:
+def test_bfloat16_gives_similar_losses(folder: Path, tmp_path: Path, mode: str) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")
     losses = {}
     for precision in ("float32", "bfloat16"):
@@ -147,7 +147,7 @@ def test_bfloat16_learns_the_same_thing_roughly(folder: Path, tmp_path: Path, mo
     assert losses["bfloat16"] != losses["float32"]
 
 
-def test_another_number_of_processes_does_not_go_on(folder: Path, tmp_path: Path) -> None:
+def test_another_number_of_processes_cannot_resume(folder: Path, tmp_path: Path) -> None:
     import torch
 
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")

@@ -1,4 +1,4 @@
-"""The recipes of the papers: what they say, and that they run."""
+"""The recipes of the papers have the published settings, and run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four films to learn from, two steps of two; one is shorter than a clip."""
+    """Four training videos for two steps of two; one is shorter than a clip."""
     folder = tmp_path_factory.mktemp("films")
     lines = ["path,label,split"]
     for number in range(6):
@@ -56,7 +56,7 @@ def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_it_parses_and_says_what_to_run(name: str) -> None:
+def test_recipes_are_valid_and_name_their_command(name: str) -> None:
     path = shipped("train") / name
     first = path.read_text().splitlines()
     assert f"train configs/train/{name}" in first[0]
@@ -71,14 +71,16 @@ def test_it_parses_and_says_what_to_run(name: str) -> None:
         ("kinetics400_vtn_deit_ti.toml", 60, 16),
     ],
 )
-def test_other_backbones_of_the_paper(name: str, epochs: int, batch_size: int) -> None:
+def test_recipes_of_other_backbones_equal_the_paper(
+    name: str, epochs: int, batch_size: int
+) -> None:
     config = train_config(shipped("train") / name)
     assert (config.optim.epochs, config.optim.batch_size) == (epochs, batch_size)
     assert config.optim.schedule == "cosine"
     assert config.preprocess["resize"] == 256
 
 
-def test_vivit_on_other_data_sets() -> None:
+def test_vivit_recipes_of_other_datasets_equal_the_paper() -> None:
     kinetics = train_config(shipped("train") / "kinetics600_vivit_l_fe.toml")
     assert (kinetics.optim.epochs, kinetics.optim.learning_rate) == (30, 5e-2)
     other = train_config(shipped("train") / "ssv2_vivit_l_fe.toml")
@@ -88,7 +90,7 @@ def test_vivit_on_other_data_sets() -> None:
 
 
 @pytest.mark.parametrize(("init", "deviation"), [("normal", 0.02), ("xavier", 0.7)])
-def test_the_position_table_starts_as_the_recipe_says(init: str, deviation: float) -> None:
+def test_the_position_table_is_initialised_as_configured(init: str, deviation: float) -> None:
     config = train_config(
         shipped("train") / "kinetics400_vtn_vit_b.toml", {**TINY, "weight_init": init}
     )
@@ -103,7 +105,7 @@ def test_the_position_table_starts_as_the_recipe_says(init: str, deviation: floa
     assert float(table.std()) == pytest.approx(deviation, rel=0.1)
 
 
-def test_kinetics_is_the_papers(tmp_path: Path) -> None:
+def test_the_kinetics_recipe_equals_the_paper(tmp_path: Path) -> None:
     config = train_config(shipped("train") / "kinetics400_vtn_vit_b.toml")
     assert config.temporal.num_layers == 3 and config.temporal.positions == "learned"
     assert config.sampling == SamplingConfig(kind="uniform", num_frames=250)
@@ -118,7 +120,7 @@ def test_kinetics_is_the_papers(tmp_path: Path) -> None:
     assert clip_stride(moments) == 4
 
 
-def test_vivit_is_the_papers() -> None:
+def test_the_vivit_recipe_equals_the_paper() -> None:
     config = train_config(shipped("train") / "kinetics400_vivit_b_fe.toml")
     assert config.vivit is not None and config.vivit.temporal_layers == 4
     assert (clip_tokens(config), float(clip_sampling(config).fps)) == (32, 12.5)
@@ -135,7 +137,7 @@ class Steps(NullProgress):
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_two_steps_at_tiny_size(name: str, annotations: Path, tmp_path: Path) -> None:
+def test_recipes_run_two_steps_at_small_size(name: str, annotations: Path, tmp_path: Path) -> None:
     more: dict[str, object] = {"optim.stochastic_depth": 0.1, "augment.rand_augment": [2, 9]}
     if "vivit" in name:
         more |= {"vivit.num_frames": 4, "vivit.temporal_layers": 1}

@@ -1,4 +1,4 @@
-"""A training that is cut off goes on to the same losses."""
+"""An interrupted training run resumes with the same losses."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def weights(folder: Path) -> dict[str, object]:
     return {name: t.tolist() for name, t in load_model(folder).state_dict().items()}
 
 
-def test_killed_in_the_middle_of_an_epoch(folder: Path, tmp_path: Path) -> None:
+def test_a_run_killed_within_an_epoch_resumes(folder: Path, tmp_path: Path) -> None:
     recipe = folder / "recipe.toml"
     recipe.write_text(RECIPE.format(output="killed"))
     store = folder / "store"
     environment = {**os.environ, "VTNSTREAM_CACHE_DIR": str(store)}
-    # Each run in a process of its own: other tests of this one may have changed its threads.
+    # Each run has a process of its own, because other tests may have changed the threads.
     command = [sys.executable, "-m", "vtnstream", "train", str(recipe), "--device", "cpu"]
     command += ["--threads", "1"]
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -117,7 +117,7 @@ def test_killed_in_the_middle_of_an_epoch(folder: Path, tmp_path: Path) -> None:
 
 
 class Cut(NullProgress):
-    """Interrupts training after so many steps or epochs."""
+    """Interrupts training after a number of steps or epochs."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -143,7 +143,7 @@ def settings(folder: Path, output: Path, **changes: object) -> TrainConfig:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["frozen", "end-to-end"])
-def test_cut_off_anywhere(folder: Path, tmp_path: Path, mode: str) -> None:
+def test_a_run_resumes_from_any_step(folder: Path, tmp_path: Path, mode: str) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")
     more: dict[str, object] = {}
     if mode == "end-to-end":
@@ -186,8 +186,8 @@ def test_other_settings_or_videos_are_refused(folder: Path, tmp_path: Path) -> N
     assert len(result.records) == 9
 
 
-def test_a_full_disk_stops_or_not(folder: Path, tmp_path: Path) -> None:
-    """The kernel refuses to let files grow, as a full disk does."""
+def test_a_full_disk_is_an_error_or_skipped(folder: Path, tmp_path: Path) -> None:
+    """A limit of the kernel prevents files from growing, as a full disk does."""
     runtime = RuntimeConfig(device="cpu", cache_dir=folder / "store")
     cut = settings(folder, tmp_path / "m")
     with pytest.raises(KeyboardInterrupt):
@@ -215,7 +215,9 @@ def test_a_full_disk_stops_or_not(folder: Path, tmp_path: Path) -> None:
     assert [r["loss"] for r in metrics(tmp_path / "m")] == [r.loss for r in whole.records]
 
 
-def test_a_video_that_goes_missing(folder: Path, tmp_path: Path) -> None:
+def test_a_training_video_that_disappears_is_an_error_or_skipped(
+    folder: Path, tmp_path: Path
+) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=tmp_path / "store")
     for number in range(8):
         (tmp_path / f"{number}.mp4").write_bytes((folder / f"{number}.mp4").read_bytes())
@@ -247,7 +249,9 @@ def test_a_video_that_goes_missing(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_held_out_video_that_goes_missing(folder: Path, tmp_path: Path) -> None:
+def test_a_validation_video_that_disappears_is_an_error_or_skipped(
+    folder: Path, tmp_path: Path
+) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=tmp_path / "store")
     lines = ["path,label,split"]
     for number in range(4):

@@ -1,4 +1,4 @@
-"""``vtnstream train`` from files to a model folder, and back through inference."""
+"""``vtnstream train`` makes a model folder from files; inference uses it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLOURS = {"blue": (30, 30, 220), "red": (220, 30, 30)}
 
 
 class Recorder(NullProgress):
-    """Keeps what it is told."""
+    """Progress that keeps all notes and warnings."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -48,7 +48,7 @@ class Recorder(NullProgress):
 
 
 def write_film(path: Path, parts: list[tuple[str, float]], seed: int) -> None:
-    """Plain colours with noise, 4 frames a second."""
+    """Return plain colours with noise at 4 frames per second."""
     rng = np.random.default_rng(seed)
     colours = [COLOURS[name] for name, seconds in parts for _ in range(int(seconds * 4))]
     noise = rng.integers(-25, 26, (len(colours), 32, 32, 3))
@@ -58,7 +58,7 @@ def write_film(path: Path, parts: list[tuple[str, float]], seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight films of a colour each, and eight that change colour, with their annotations."""
+    """Eight videos of one colour each, and eight that change colour, with their annotations."""
     folder = tmp_path_factory.mktemp("films")
     classes, segments = ["path,label,fold"], ["path,start,end,label"]
     for number in range(8):
@@ -102,7 +102,7 @@ def runtime(folder: Path) -> RuntimeConfig:
     return RuntimeConfig(device="cpu", cache_dir=folder / "store")
 
 
-def test_classes_of_videos(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+def test_classification_is_trained(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
     progress = Recorder()
     result = train(
         config(folder / "classes.csv", tmp_path / "model"), runtime=runtime, progress=progress
@@ -131,7 +131,9 @@ def test_classes_of_videos(folder: Path, tmp_path: Path, runtime: RuntimeConfig)
     assert load_model(tmp_path / "model" / "last").config == model.config
 
 
-def test_segments_with_background(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+def test_segments_with_background_are_trained(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
     settings = config(folder / "segments.csv", tmp_path / "model", feature_norm="dataset")
     settings = replace(
         settings,
@@ -153,7 +155,7 @@ def test_segments_with_background(folder: Path, tmp_path: Path, runtime: Runtime
     assert [s.label for s in report.segments] == ["red"]
 
 
-def test_short_gaps_are_left_out(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+def test_short_gaps_are_ignored(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
     result = train(config(folder / "segments.csv", tmp_path / "model"), runtime=runtime)
     assert result.labels == ("blue", "red")
     assert result.unlabelled.startswith("ignore (82% of the videos is labelled")
@@ -161,7 +163,9 @@ def test_short_gaps_are_left_out(folder: Path, tmp_path: Path, runtime: RuntimeC
     assert written["result"]["unlabelled"] == result.unlabelled
 
 
-def test_segments_as_clips_of_a_class(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+def test_segments_are_trained_as_clips_of_a_class(
+    folder: Path, tmp_path: Path, runtime: RuntimeConfig
+) -> None:
     settings = config(
         folder / "segments.csv",
         tmp_path / "model",
@@ -192,7 +196,7 @@ def test_the_same_seed_gives_the_same_model(
     assert [r.loss for r in other.records] != [r.loss for r in one.records]
 
 
-def test_folds_are_respected(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+def test_folds_are_held_out(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
     settings = config(
         folder / "classes.csv",
         tmp_path / "model",
@@ -224,7 +228,7 @@ def test_bad_videos_stop_or_are_skipped(
         assert any(name in w and "left out" in w for w in result.warnings)
 
 
-def test_features_that_do_not_fit_into_memory_give_the_same(
+def test_features_on_disk_give_equal_losses(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig
 ) -> None:
     settings = config(folder / "classes.csv", tmp_path / "a", optim=OptimConfig(epochs=2))
@@ -234,7 +238,7 @@ def test_features_that_do_not_fit_into_memory_give_the_same(
     assert [r.loss for r in one.records] == pytest.approx([r.loss for r in two.records])
 
 
-def test_learned_positions_give_way_to_long_video(
+def test_long_videos_replace_learned_by_rotary_positions(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig
 ) -> None:
     settings = config(folder / "classes.csv", tmp_path / "m", optim=OptimConfig(epochs=1))
@@ -244,7 +248,7 @@ def test_learned_positions_give_way_to_long_video(
     assert load_model(tmp_path / "m").config.temporal.positions == "rotary"
 
 
-def test_requests_that_cannot_work(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
+def test_invalid_requests_are_refused(folder: Path, tmp_path: Path, runtime: RuntimeConfig) -> None:
     settings = config(folder / "classes.csv", tmp_path / "model", optim=OptimConfig(epochs=1))
     with pytest.raises(ConfigError, match="annotations and output are needed"):
         train(replace(settings, output=""))
@@ -263,7 +267,7 @@ def test_requests_that_cannot_work(folder: Path, tmp_path: Path, runtime: Runtim
         train(replace(settings, output=str(tmp_path / "file" / "m")), runtime=runtime)
 
 
-def test_a_failing_training_keeps_the_best_model(
+def test_a_failed_run_keeps_the_best_model(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig
 ) -> None:
     settings = config(folder / "classes.csv", tmp_path / "model")
@@ -282,10 +286,10 @@ def test_a_failing_training_keeps_the_best_model(
     assert model.config.head.labels == ("blue", "red")
 
 
-def test_oblong_pictures_inner_maps_and_differences(
+def test_rectangular_frames_inner_layers_and_differences_are_trained(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig
 ) -> None:
-    """The shape of the edit-structure model, from films to a timeline."""
+    """A model like the edit-structure model is trained and makes a timeline."""
     shaped = config(
         folder / "segments.csv",
         tmp_path / "model",
@@ -307,7 +311,7 @@ def test_oblong_pictures_inner_maps_and_differences(
 
 
 @pytest.mark.parametrize("kind", ["full", "transformers:BertModel"])
-def test_other_temporal_encoders(
+def test_other_temporal_encoders_are_trained(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig, kind: str
 ) -> None:
     shaped = config(folder / "classes.csv", tmp_path / "model")
@@ -319,7 +323,7 @@ def test_other_temporal_encoders(
     assert report.classes[0].label == "blue"
 
 
-def test_a_causal_model_for_online_use(
+def test_a_causal_model_is_trained_for_online_use(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig
 ) -> None:
     shaped = config(folder / "segments.csv", tmp_path / "model", feature_norm="running_mean")
@@ -332,11 +336,11 @@ def test_a_causal_model_for_online_use(
     assert [(s.label, s.start) for s in report.segments or ()] == [("blue", 0.0), ("red", 3.0)]
 
 
-def test_a_class_without_a_sample_is_said_and_the_rest_learned(
+def test_a_class_without_samples_gives_a_warning(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig
 ) -> None:
     lines = (folder / "classes.csv").read_text().splitlines()
-    # the first film is held out, and the only green one
+    # the first video is held out and is the only green one
     lines = [f"{line},train" for line in lines[2:]] + ["c0.mp4,green,9,validation"]
     (folder / "green.csv").write_text("\n".join(["path,label,fold,split", *lines]))
     progress = Recorder()

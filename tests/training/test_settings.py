@@ -18,7 +18,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_defaults_without_a_file() -> None:
+def test_the_defaults_need_no_file() -> None:
     assert train_config() == TrainConfig()
 
 
@@ -38,13 +38,13 @@ def test_a_table_changes_only_the_keys_it_has(tmp_path: Path) -> None:
     assert dict(config.preprocess) == {"mean": [0.5, 0.5, 0.5]}
 
 
-def test_overrides_go_last_and_none_is_not_given(tmp_path: Path) -> None:
+def test_overrides_are_applied_last_and_none_is_ignored(tmp_path: Path) -> None:
     path = write(tmp_path, "seed = 3\n[optim]\nepochs = 5\n")
     config = train_config(path, {"optim.epochs": 7, "seed": None, "output": "m"})
     assert (config.optim.epochs, config.seed, config.output) == (7, 3, "m")
 
 
-def test_a_preset_is_the_start(tmp_path: Path) -> None:
+def test_a_preset_replaces_the_defaults(tmp_path: Path) -> None:
     path = write(tmp_path, 'preset = "vtn-vit-b"\n[temporal]\nnum_layers = 1\n')
     config = train_config(path)
     assert config.backbone.name.startswith("vit_base_patch16_224")
@@ -68,21 +68,21 @@ def test_a_preset_is_the_start(tmp_path: Path) -> None:
         ("task = ", "not readable as TOML"),
     ],
 )
-def test_mistakes_name_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+def test_errors_name_file_and_key(tmp_path: Path, text: str, words: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError, match=words) as caught:
         train_config(path)
     assert str(path) in str(caught.value)
 
 
-def test_assignments_are_toml_or_text() -> None:
+def test_assignments_are_parsed_as_toml_or_text() -> None:
     got = parse_assignments(["optim.epochs=3", "a=1e-3", "b=[1, 2]", "c=deit_tiny", "d='x=y'"])
     assert got == {"optim.epochs": 3, "a": 1e-3, "b": [1, 2], "c": "deit_tiny", "d": "x=y"}
     with pytest.raises(ConfigError, match="not key=value"):
         parse_assignments(["optim.epochs"])
 
 
-def test_a_kind_of_encoder_in_place_of_its_table(tmp_path: Path) -> None:
+def test_a_kind_of_encoder_may_replace_its_table(tmp_path: Path) -> None:
     path = write(tmp_path, 'temporal = "transformers:BertModel"\n')
     temporal = train_config(path).temporal
     assert temporal.transformers_class == "BertModel" and temporal.positions == "learned"

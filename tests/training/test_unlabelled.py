@@ -1,4 +1,4 @@
-"""What spans without an annotation are taken for."""
+"""The use of spans without an annotation."""
 
 from __future__ import annotations
 
@@ -43,29 +43,29 @@ def test_gaps_of_seconds_between_segments_are_ignored() -> None:
     assert "80% of the videos is labelled, 10 gaps of usually 2.0 s" in why
 
 
-def test_sparse_events_leave_background() -> None:
+def test_sparse_events_give_background() -> None:
     spans = [(60.0 * i, 60.0 * i + 5, "ab"[i % 2]) for i in range(10)]
     choice, why = auto(labelled(600, *spans))
     assert choice == "background"
     assert "8% of the videos is labelled" in why and "sparse" in why
 
 
-def test_long_gaps_are_something_of_their_own() -> None:
+def test_long_gaps_give_background() -> None:
     choice, why = auto(labelled(1000, (0, 400, "first half"), (500, 1000, "second half")))
     assert choice == "background"
     assert "long gaps" in why
 
 
-def test_one_label_needs_its_opposite() -> None:
+def test_a_single_label_gives_background() -> None:
     assert auto(labelled(20, (0, 18, "a")))[0] == "background"
 
 
-def test_named_background_needs_no_other() -> None:
+def test_annotated_background_leaves_gaps_ignored() -> None:
     video = labelled(100, (0, 5, "a"), (5, 9, "background"), (60, 65, "b"))
     assert auto(video)[0] == "ignore"
 
 
-def test_what_is_asked_for_is_done() -> None:
+def test_an_explicit_choice_is_used() -> None:
     video = labelled(100, (0, 5, "a"), (60, 65, "b"))
     assert resolve_unlabelled("ignore", [video], ["a", "b"]).choice == "ignore"
     assert resolve_unlabelled("background", [video], ["a", "b"]).is_background
@@ -73,7 +73,7 @@ def test_what_is_asked_for_is_done() -> None:
         DataConfig(unlabelled="sometimes")
 
 
-def test_ignored_tokens_change_no_loss() -> None:
+def test_ignored_tokens_do_not_change_the_loss() -> None:
     video = labelled(10, (0, 3, "a"), (5, 8, "b"))
     (sample,), _ = dense_samples([video], ["a", "b"], None)
     assert sample.targets is not None
@@ -88,7 +88,7 @@ def test_ignored_tokens_change_no_loss() -> None:
     assert torch.equal(loss, head_loss(VTNOutput(None, logits), batch))
 
 
-def test_a_crop_without_any_label_costs_nothing() -> None:
+def test_a_crop_without_labels_has_zero_loss() -> None:
     video = labelled(10, (0, 3, "a"), (8, 10, "b"))
     (sample,), _ = dense_samples([video], ["a", "b"], None)
     crop = Crop(sample, 7, 15)

@@ -1,1 +1,1 @@
-"""Training on stored features: annotations in, a model folder out."""
+"""Training of models from annotations, on stored features or on frames."""

@@ -1,5 +1,7 @@
-"""What a step runs on: this process alone, or several, and in less precision, through
-``accelerate`` (the only file that imports it)."""
+"""Run training steps in one or several processes, and in lower precision, with ``accelerate``.
+
+This is the only module that imports ``accelerate``.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,19 @@ from vtnstream.errors import ConfigError
 from vtnstream.optional import require
 
 EXTRA = "train"
-_PATIENCE = timedelta(days=2)
-"""How long processes wait for one that extracts features."""
+_PROCESS_TIMEOUT = timedelta(days=2)
+"""Maximum time that processes wait for one that extracts features."""
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 T = TypeVar("T")
 
 
 class Engine:
-    """One process in float32.
+    """Training in one process with float32.
 
     Attributes:
-        index: of this process.
-        count: of all processes.
-        device: of the model, or None where the caller chooses.
+        index: number of this process, from 0.
+        count: number of processes.
+        device: device of the model, or None if the caller chooses it.
     """
 
     index, count = 0, 1
@@ -37,64 +39,65 @@ class Engine:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and shows progress."""
         return self.index == 0
 
     def prepare(
         self, forward: nn.Module, optimizer: torch.optim.Optimizer
     ) -> tuple[Callable[..., Any], torch.optim.Optimizer]:
-        """The two as they are to be used from now on."""
+        """Return model and optimizer wrapped for training steps."""
         return forward, optimizer
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of a loss, a mean over the processes."""
+        """Compute the gradients of a loss; over several processes they are averaged."""
         loss.backward()  # type: ignore[no-untyped-call]
 
     def clip(self, parameters: Sequence[nn.Parameter], largest: float) -> None:
-        """The gradient's norm held."""
+        """Clip the norm of the gradient to ``largest``."""
         nn.utils.clip_grad_norm_(parameters, largest)
 
     def sum(self, value: Tensor) -> Tensor:
-        """Over the processes."""
+        """Return the sum of a tensor over all processes."""
         return value
 
     def gather(self, part: list[T]) -> list[T]:
-        """Lists of all processes one after another."""
+        """Return the concatenated lists of all processes, in the order of the processes."""
         return part
 
     def main_first(self) -> AbstractContextManager[Any]:
-        """The first process goes in, the others follow when it is out."""
+        """Return a context that the main process executes before the others."""
         return nullcontext()
 
     def scaler_state(self) -> dict[str, Any] | None:
-        """Of the loss scaling that float16 needs."""
+        """Return the state of the loss scaling for float16; None without scaling."""
         return None
 
     def load_scaler(self, state: dict[str, Any] | None) -> None:
-        """Take it up again."""
+        """Restore the state of the loss scaling."""
 
     def close(self) -> None:
-        """Leave nothing for the next training."""
+        """Release state of the process, so that another training run can choose its settings."""
 
 
 class AcceleratedEngine(Engine):
-    """Several processes, started by ``torchrun`` or ``accelerate launch``, or less precision.
+    """Training in several processes, started by ``torchrun`` or ``accelerate launch``, or in lower
+    precision.
 
     Args:
-        precision: of :class:`~vtnstream.config.TrainConfig`.
-        on_cpu: whether the model was asked onto the CPU.
+        precision: as in :class:`~vtnstream.config.TrainConfig`.
+        on_cpu: whether the CPU was requested.
 
     Raises:
         MissingExtraError: ``accelerate`` is not installed.
-        ConfigError: the device cannot do this precision.
+        ConfigError: the device does not support this precision.
     """
 
     def __init__(self, precision: str, *, on_cpu: bool) -> None:
         accelerate = require("accelerate", EXTRA)
         handlers = [
-            # what a class-only model leaves out of its last layer has no gradient
+            # A model without a dense head leaves some parameters of its last layer unused.
             accelerate.DistributedDataParallelKwargs(find_unused_parameters=True),
-            accelerate.InitProcessGroupKwargs(timeout=_PATIENCE),
+            accelerate.InitProcessGroupKwargs(timeout=_PROCESS_TIMEOUT),
         ]
         try:
             self._accelerator = accelerate.Accelerator(
@@ -145,20 +148,24 @@ class AcceleratedEngine(Engine):
         from accelerate.state import AcceleratorState
 
         self._accelerator.free_memory()
-        AcceleratorState._reset_state()  # else the next training could not choose its precision
+        AcceleratorState._reset_state()  # lets the next run choose its precision
 
 
 def is_main_process() -> bool:
-    """Whether this process is the only one, or the first of those ``torchrun`` started."""
+    """Return whether this process is the only one, or the first one that ``torchrun`` started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def make_engine(config: TrainConfig, device: str) -> Engine:
-    """What the environment and ``precision`` ask for.
+    """Return the engine for the environment and the precision of a training run.
 
     Args:
-        config: of the training.
-        device: of :class:`~vtnstream.config.RuntimeConfig`.
+        config: configuration of the run.
+        device: as in :class:`~vtnstream.config.RuntimeConfig`.
+
+    Raises:
+        MissingExtraError: ``accelerate`` is needed and not installed.
+        ConfigError: the device does not support the precision.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if not several and config.precision == "float32":

@@ -1,4 +1,4 @@
-"""The model that training starts from."""
+"""Build the model from which training starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from vtnstream.training.data.features import VideoFeatures
 
 
 def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
-    """The backbone that training starts from, in evaluation mode."""
+    """Return the backbone from which training starts, in evaluation mode.
+
+    A warning is given if its weights are random without being requested.
+    """
     name = config.backbone.name
     installed = None
     if config.weights is None and not config.start and config.backbone.out_index is None:
@@ -37,7 +40,7 @@ def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
     fetch = config.pretrained and not config.start and installed is None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone = create_backbone(_deep(config), pretrained=fetch)
+        backbone = create_backbone(_with_stochastic_depth(config), pretrained=fetch)
     if installed is not None:
         load_installed(backbone, name, installed)
         return backbone.eval()
@@ -56,8 +59,10 @@ def start_backbone(config: TrainConfig, progress: Progress) -> torch.nn.Module:
 
 
 def with_installed_backbone(config: TrainConfig) -> TrainConfig:
-    """The same with a backbone whose weights are installed, if the config names none: backbone
-    and encoder are the defaults, and there are no weights to begin with."""
+    """Return the config with the installed default backbone, if it leaves the backbone open.
+
+    That is so if backbone and encoder have their defaults and no weights are given.
+    """
     defaults = TrainConfig()
     begins = config.weights is not None or config.pretrained or config.start or config.vivit
     names_none = config.backbone == defaults.backbone and config.temporal.hidden_size
@@ -66,8 +71,8 @@ def with_installed_backbone(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, backbone=BackboneConfig(DEFAULT_BACKBONE))
 
 
-def _deep(config: TrainConfig) -> BackboneConfig:
-    """The backbone with stochastic depth, which is training's alone and no part of the model."""
+def _with_stochastic_depth(config: TrainConfig) -> BackboneConfig:
+    """Return the backbone's config with stochastic depth, which applies to training only."""
     depth = config.optim.stochastic_depth
     if not depth or config.mode == "frozen":
         return config.backbone
@@ -84,7 +89,17 @@ def model_config_of(
     videos: Sequence[VideoFeatures],
     progress: Progress,
 ) -> ModelConfig:
-    """The resolved config that is saved with the model."""
+    """Return the resolved config that is saved with the model.
+
+    Args:
+        config: configuration of the run.
+        preprocess: preprocessing of the backbone.
+        labels: labels of the annotations.
+        dense: whether ``labels`` belong to the dense head.
+        classes: class of each whole video, if there are classes beside segments.
+        videos: all videos, whose lengths decide about positions.
+        progress: receives warnings.
+    """
     if config.vivit is not None:
         return ModelConfig(
             name=Path(config.output).name,
@@ -126,7 +141,10 @@ def model_config_of(
 def untrained_model(
     config: TrainConfig, model_config: ModelConfig, backbone: torch.nn.Module
 ) -> VideoModel:
-    """Encoder and heads, by the seed, around a backbone."""
+    """Build a model around a backbone, with initial weights that depend on the seed.
+
+    With ``config.start`` the weights are those of a trained model.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = build_model(model_config, backbone)
@@ -142,11 +160,11 @@ def untrained_model(
 
 
 def _start_from(model: VideoModel, folder: str) -> None:
-    """Take the weights of a trained model, all but those of heads with other labels.
+    """Load the weights of a trained model, except those of heads with other labels.
 
     Raises:
-        ModelError: there is no such model.
-        ConfigError: it is another model.
+        ModelError: the folder holds no model.
+        ConfigError: the model has another architecture.
     """
     trained = load_model(folder)
     state = trained.state_dict()
@@ -168,8 +186,8 @@ def _start_from(model: VideoModel, folder: str) -> None:
 
 
 def start_by_width(model: VTN) -> None:
-    """Linear layers of encoder and heads at Glorot's scale, which follows their width:
-    N(0, .02) is right for the paper's D = 768 and far too small for an encoder of 64."""
+    """Initialise the linear layers of encoder and heads with Glorot's scale, which depends on the
+    width: N(0, .02) suits the paper's D = 768 and is far too small for a width of 64."""
     for part in (model.temporal_encoder, model.mlp_head, model.dense_head):
         for module in part.modules() if part is not None else ():
             if isinstance(module, torch.nn.Linear):

@@ -1,10 +1,9 @@
-"""``vtnstream demo``: why a model has to read the whole sequence, shown in two minutes.
+"""``vtnstream demo``: train a model that needs the whole sequence, and one that cannot use it.
 
-Generated films whose first seconds decide what everything later means
-(:mod:`vtnstream.synthesis.films`) are written, and a small VTN is trained on them by the
-code of ``vtnstream train``: through files, decoder, backbone and feature store. The same
-model without global attention learns as long and stays near chance: each of its tokens sees
-a few seconds around it, and the cue is not among them.
+In the generated videos (:mod:`vtnstream.synthesis.films`) the first seconds determine the labels
+of everything later. A small VTN is trained on them by the code of ``vtnstream train``, through
+files, decoder, backbone and feature store. The same model without global attention is trained
+for as many steps and stays near chance, because each of its tokens sees a few seconds only.
 """
 
 from __future__ import annotations
@@ -43,19 +42,19 @@ from vtnstream.training.data.targets import dense_samples
 from vtnstream.training.run import train
 from vtnstream.types import Report, Segment
 
-CHANCE = 100 / len(LABELS)
+_CHANCE = 100 / len(LABELS)
 
 
 @dataclass(frozen=True, slots=True)
 class DemoConfig:
-    """How much is made and learned: enough on every seed tried, within a minute or so.
+    """Size of the demo: enough for every seed that was tried, in about a minute.
 
     Attributes:
-        num_train: films to learn from.
-        num_unseen: films to judge by.
-        epochs: passes over the training films, of both models.
-        film: how the films look.
-        workers: processes that render.
+        num_train: number of training videos.
+        num_unseen: number of test videos.
+        epochs: training epochs of each model.
+        film: appearance of the videos.
+        workers: processes that render videos.
     """
 
     num_train: int = 320
@@ -71,8 +70,8 @@ class DemoModel:
 
     Attributes:
         folder: its model folder.
-        accuracy: percent of the phases' frames of all unseen films that it gets right.
-        report: what ``vtnstream timeline`` says of the film shown.
+        accuracy: percentage of correct frames in the phases of all test videos.
+        report: result of ``vtnstream timeline`` for the video shown.
     """
 
     folder: Path
@@ -81,28 +80,28 @@ class DemoModel:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """Of the film shown."""
+        """Segments of the video shown."""
         return self.report.segments or ()
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo came to.
+    """Result of the demo.
 
     Attributes:
-        directory: where films, annotations and models stand.
-        annotations: the CSV the models learned from.
-        film: an unseen film, always the first.
-        cue: the colour of its bar.
-        truth: its segments.
-        labels: of the phases.
+        directory: folder with videos, annotations and models.
+        annotations: CSV file of the annotations.
+        film: the video shown, the first test video.
+        cue: colour of its bar.
+        truth: its true segments.
+        labels: labels of the phases.
         vtn: the model that reads the whole sequence.
-        without_global_attention: the same without it, trained for as many steps.
-        num_train: films learned from.
-        num_unseen: films judged by.
-        num_steps: optimiser steps of each model.
-        chance: percent right by guessing.
-        seconds: wall time of everything.
+        without_global_attention: the model without global attention, trained for as many steps.
+        num_train: number of training videos.
+        num_unseen: number of test videos.
+        num_steps: optimizer steps of each model.
+        chance: accuracy of guessing, in percent.
+        seconds: total wall time.
     """
 
     directory: Path
@@ -127,14 +126,14 @@ def run_demo(
     config: DemoConfig | None = None,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Make films, train on them with and without global attention, judge on unseen ones.
+    """Generate videos, train on them with and without global attention, and test both models.
 
     Args:
-        directory: for ``films/``, ``annotations.csv``, the two model folders and the
-            features; created.
-        seed: of films, weights and training.
-        config: sizes.
-        progress: told of each part.
+        directory: folder for ``films/``, ``annotations.csv``, the model folders and the features;
+            it is created.
+        seed: seed of videos, weights and training.
+        config: size of the demo.
+        progress: shows the progress.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -145,8 +144,8 @@ def run_demo(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Tensors are small here: several threads would mostly wait for each other, on a busy
-    machine for minutes."""
+    """Use one thread within the context: with tensors this small, threads mostly wait for each
+    other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -176,7 +175,7 @@ def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> 
     for name, global_attention in (("vtn", True), ("without-global-attention", False)):
         training = train_config(csv, directory / name, config, seed, global_attention)
         steps = train(training, runtime=runtime, progress=progress).best.steps
-        models.append(_judge(directory / name, unseen, shown.path, runtime, progress))
+        models.append(_test(directory / name, unseen, shown.path, runtime, progress))
     return DemoResult(
         directory=directory,
         annotations=csv,
@@ -189,7 +188,7 @@ def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> 
         num_train=config.num_train,
         num_unseen=config.num_unseen,
         num_steps=steps,
-        chance=CHANCE,
+        chance=_CHANCE,
         seconds=time.perf_counter() - began,
     )
 
@@ -197,11 +196,11 @@ def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> 
 def train_config(
     annotations: Path, output: Path, config: DemoConfig, seed: int, global_attention: bool
 ) -> TrainConfig:
-    """The demo's recipe as ``vtnstream train`` takes it.
+    """Return the training configuration of the demo.
 
-    The backbone is random: its features tell these pictures apart as they are. Features
-    are not centred on each video's mean, which would carry the cue into every token (the
-    model without global attention then reaches 80 to 94 %).
+    The backbone has random weights, whose features distinguish these frames well enough.
+    Features are not centred on each video's mean, because that would add the cue to every token
+    (the model without global attention then reaches 80 to 94 %).
     """
     return TrainConfig(
         annotations=str(annotations),
@@ -233,14 +232,14 @@ def train_config(
     )
 
 
-def _judge(
+def _test(
     folder: Path,
     unseen: Sequence[AnnotatedVideo],
     shown: Path,
     runtime: RuntimeConfig,
     progress: Progress,
 ) -> DemoModel:
-    """A saved model on films it has not seen, through the code of every inference."""
+    """Test a saved model on the test videos with the code of inference."""
     model = require_vtn(load_model(folder), "the demo")
     encoder = FrameEncoder.from_model(model, runtime)
     right = count = 0

@@ -1,4 +1,4 @@
-"""A batch through a model: from stored features, or from pixels."""
+"""Run a model on a batch of stored features or frames."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vtnstream.training.data.batches import Batch
 
 
 def device_of(model: VideoModel) -> torch.device:
-    """Where a model is."""
+    """Return the device of a model."""
     return next(model.parameters()).device
 
 
 def run_model(model: VideoModel, batch: Batch) -> VTNOutput | StagedOutput:
-    """Logits of the heads that the batch has labels or targets for.
+    """Return the logits of the heads for which the batch has labels or targets.
 
     Args:
         model: in any mode, on the device of the batch.
-        batch: of features or of frames; of a ViViT whole clips of frames.
+        batch: features or frames; a ViViT needs whole clips of frames.
     """
     if batch.holds_frames:
         frames = batch.inputs  # (B, T, H, W, 3)
@@ -47,7 +47,7 @@ def run_model(model: VideoModel, batch: Batch) -> VTNOutput | StagedOutput:
 
 
 class Forward(nn.Module):
-    """:func:`run_model` as a module, which is what can be spread over processes."""
+    """:func:`run_model` as a module, which can be distributed over processes."""
 
     def __init__(self, model: VideoModel) -> None:
         super().__init__()

@@ -1,5 +1,4 @@
-"""The training loop: temporal encoder and heads on normalised stored features, or all of a
-model on pixels."""
+"""The training loop, on stored features (temporal encoder and heads) or on frames (whole model)."""
 
 from __future__ import annotations
 
@@ -35,15 +34,15 @@ from vtnstream.training.validation import validate
 
 OnEpoch = Callable[[EpochRecord, Fit], None]
 OnStep = Callable[[float, float], None]
-"""Takes the share of all epochs that is done and the latest loss."""
+"""Callback that receives the completed share of all epochs and the latest loss."""
 OnState = Callable[[Callable[[], dict[str, Any]]], None]
-"""Takes what makes the state to go on from, made only when it is asked for."""
+"""Callback that receives a function, which returns the state for resuming if it is called."""
 Warn = Callable[[str], None]
 
-MOST_BAD_LOSSES = 20
-"""Steps in a row whose loss is not finite: nothing more will come of it."""
+_MAX_BAD_LOSSES = 20
+"""Number of consecutive steps with a loss that is not finite after which training stops."""
 _SEED_STEP = 1_000_003
-"""Between the random numbers of two processes."""
+"""Difference between the random seeds of two processes."""
 
 
 def fit(
@@ -59,19 +58,19 @@ def fit(
     on_state: OnState = lambda make: None,
     warn: Warn = lambda message: None,
 ) -> Fit:
-    """Train a model, its backbone only end-to-end; the same seed gives the same losses.
+    """Train a model; the backbone is trained only end-to-end. Equal seeds give equal losses.
 
     Args:
-        model: on its device; ends with the weights of the last epoch.
-        training: samples of normalised features, or end-to-end of frames.
-        validation: the same, held out; may be empty, then the last epoch is the best.
-        config: ``seed``, ``data``, ``augment`` and ``optim`` are read.
-        engine: other processes and precision; None is neither.
-        begun: the state of a training that was cut off, and how it went until then.
+        model: on its device; it has the weights of the last epoch afterwards.
+        training: samples of normalised features, or of frames for end-to-end training.
+        validation: samples for validation. If there are none, the last epoch is the best.
+        config: provides ``seed``, ``data``, ``augment`` and ``optim``.
+        engine: processes and precision; None is one process in float32.
+        begun: state of an interrupted run, and its records so far.
         on_step: called after each step.
         on_epoch: called after each epoch.
-        on_state: called after each step and epoch with what gives the state to go on from.
-        warn: told of steps and videos left out.
+        on_state: called after each step and epoch with a function that returns the state.
+        warn: receives warnings about skipped steps and videos.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -108,13 +107,13 @@ def fit(
 
 
 class Trainer:
-    """Optimiser, schedule and random order of one training.
+    """Optimizer, schedule and random order of one training run.
 
     Attributes:
-        epoch: the one that runs or is next, from 1.
-        steps: optimiser steps so far.
+        epoch: current or next epoch, from 1.
+        steps: optimizer steps so far.
         rate: the latest learning rate.
-        average: of the weights.
+        average: running average of the weights.
     """
 
     def __init__(
@@ -149,11 +148,11 @@ class Trainer:
         self._began = time.perf_counter()
 
     def seconds(self) -> float:
-        """Since the training began."""
+        """Return the seconds of training so far, over all interruptions."""
         return time.perf_counter() - self._began
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides what comes next."""
+        """Return the complete state, from which training resumes with the same losses."""
         random = [torch.get_rng_state()]
         if self.device.type == "cuda":
             random.append(torch.cuda.get_rng_state(self.device))
@@ -176,10 +175,10 @@ class Trainer:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state`.
+        """Restore a state of :meth:`state`.
 
         Raises:
-            TrainingError: it was left by another number of processes.
+            TrainingError: the state was saved by another number of processes.
         """
         if len(state["random"]) != self.engine.count:
             raise TrainingError(
@@ -203,13 +202,18 @@ class Trainer:
             torch.cuda.set_rng_state(random[1], self.device)
 
     def next_epoch(self) -> None:
-        """The epoch is judged; the next one begins."""
+        """Advance to the next epoch."""
         self.epoch += 1
         self._batch, self._total, self._counted = 0, 0.0, 0
         self._epoch_order = self.order.bit_generator.state
 
     def run_epoch(self, on_step: OnStep, on_state: Callable[[], None]) -> float:
-        """One pass, or what is left of it; returns the mean loss."""
+        """Train for one epoch, or the rest of a resumed one; return the mean loss.
+
+        Raises:
+            TrainingError: no loss, or too many losses in a row, are finite.
+            VideoError: a video cannot be read and must not be skipped.
+        """
         self.model.train()
         if self.config.mode == "frozen":
             self.model.backbone.eval()
@@ -233,7 +237,7 @@ class Trainer:
         return self._total / self._counted
 
     def _batches(self) -> list[list[Crop]]:
-        """Those of this epoch, the same again when it is taken up in its middle."""
+        """Return the batches of this epoch; they are the same when the epoch is resumed."""
         now = self.order.bit_generator.state
         self.order.bit_generator.state = self._epoch_order
         batches = epoch_crops(
@@ -249,9 +253,11 @@ class Trainer:
         return batches
 
     def step(self, batch: Batch, rate: float) -> float:
-        """One update; returns its loss, over all processes."""
+        """Perform one optimizer step; return its loss over all processes."""
         optim = self.config.optim
-        batch, soft = mix_batch(batch.to(self.device), self.num_classes, optim, self._mixing())
+        batch, soft = mix_batch(
+            batch.to(self.device), self.num_classes, optim, self._mixing_generator()
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -266,8 +272,8 @@ class Trainer:
         )
         value = float(self.engine.sum(loss.detach()) / self.engine.count)
         if not math.isfinite(value):
-            self._refuse(value)
-            if self.engine.count > 1:  # the others wait for this gradient, which nobody uses
+            self._handle_bad_loss(value)
+            if self.engine.count > 1:  # the other processes wait for this gradient
                 self.engine.backward(loss)
             self.model.load_state_dict(held, strict=False)
             return value
@@ -281,23 +287,26 @@ class Trainer:
         self.rate = rate
         return value
 
-    def _mixing(self) -> np.random.Generator:
-        """Draws of mixup and CutMix. Parts of a batch differ in size, so processes would leave
-        a common generator in different states, and share out different batches from then on."""
+    def _mixing_generator(self) -> np.random.Generator:
+        """Return the random generator of mixup and CutMix.
+
+        Parts of a batch differ in size between processes. A common generator would advance
+        differently and then give different batches, so that each process has its own.
+        """
         if self.engine.count == 1:
             return self.order
         seed = [self.config.seed, 2, self.epoch, self._batch, self.engine.index]
         return np.random.default_rng(seed)
 
     def _buffers(self) -> dict[str, Tensor]:
-        """Statistics that a forward pass changes."""
+        """Return copies of the buffers that a forward pass changes."""
         saved = self.model.state_dict()
         return {n: saved[n].clone() for n, _ in self.model.named_buffers() if n in saved}
 
-    def _refuse(self, loss: float) -> None:
+    def _handle_bad_loss(self, loss: float) -> None:
         self._bad += 1
         skips = self.config.optim.on_bad_loss == "skip"
-        if not skips or self._bad >= MOST_BAD_LOSSES:
+        if not skips or self._bad >= _MAX_BAD_LOSSES:
             often = f" for the {self._bad}. time in a row" if self._bad > 1 else ""
             raise TrainingError(
                 f"the loss is {loss} in epoch {self.epoch} (step {self.steps}){often}: lower "

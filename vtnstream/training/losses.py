@@ -1,4 +1,4 @@
-"""Losses on the heads' logits, and class weights."""
+"""Losses of the heads, and class weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from vtnstream.types import IndexArray
 
 
 def balanced_weights(counts: IndexArray, power: float = 1.0) -> Tensor:
-    """Weight of each class, the inverse of its frequency with mean 1 over the samples;
-    classes without a sample get 0.
+    """Return the weight of each class: the inverse of its frequency, with mean 1 over the samples.
+
+    Classes without a sample have weight 0.
 
     Args:
-        counts: (K,) samples or tokens of each class.
-        power: of the inverse frequency; 1/2 is between equal classes and equal samples.
+        counts: (K,) number of samples or tokens of each class.
+        power: exponent of the inverse frequency; 1/2 lies between equal classes and equal samples.
 
     Returns:
         (K,) float32.
@@ -43,18 +44,19 @@ def head_loss(
     steadiness: float = 0.0,
     engine: Engine | None = None,
 ) -> Tensor:
-    """Cross-entropy of the heads the batch has targets for, their sum where it has both; a
-    scalar. Each stage of a ``tcn`` has the dense head's losses.
+    """Return the sum of the cross-entropies of the heads for which the batch has targets, a scalar.
+
+    Each stage of a ``tcn`` adds the losses of the dense head.
 
     Args:
-        output: the model's.
+        output: output of the model.
         batch: with ``labels``, ``targets`` or both.
-        class_weights: (K,) of the dense head, or of the MLP head where there is no other.
-        label_smoothing: share of the target spread over all classes.
-        soft_labels: (B, K) in place of the batch's labels (mixup).
-        steadiness: share of :func:`unsteadiness` that is added for the dense head.
-        engine: where several processes work on one batch, each gets its share of the mean
-            over all of it (times their number, as gradients are averaged).
+        class_weights: (K,) for the dense head, or for the MLP head if there is no dense head.
+        label_smoothing: share of the target that is spread over all classes.
+        soft_labels: (B, K) labels that replace those of the batch (mixup).
+        steadiness: weight of :func:`unsteadiness` in the loss of the dense head.
+        engine: processes that share the batch. The loss is then scaled such that the mean of the
+            gradients over the processes equals the gradient for the whole batch.
     """
     losses = []
     if batch.targets is not None:
@@ -72,7 +74,7 @@ def head_loss(
             output.logits, target, weight=weight, label_smoothing=label_smoothing
         )
         mass = _mass(target, weight) if soft_labels is None else loss.new_tensor(len(target))
-        losses.append(_of_all(loss, mass, batch, engine))
+        losses.append(_share_of_mean(loss, mass, batch, engine))
     return torch.stack(losses).sum()
 
 
@@ -84,7 +86,7 @@ def _dense_losses(
     steadiness: float,
     engine: Engine | None,
 ) -> list[Tensor]:
-    """Of logits (B, T, K); arguments as in :func:`head_loss`."""
+    """Return the losses of dense logits (B, T, K); the arguments are those of :func:`head_loss`."""
     assert batch.targets is not None
     targets = batch.targets.flatten()
     loss = functional.cross_entropy(
@@ -97,11 +99,11 @@ def _dense_losses(
     mass = _mass(targets, class_weights)
     if engine is None and float(mass) == 0:  # no token of these crops has a label
         loss = torch.nan_to_num(loss) * 0.0
-    losses = [_of_all(loss, mass, batch, engine)]
+    losses = [_share_of_mean(loss, mass, batch, engine)]
     if steadiness:
         seen = _neighbours(batch)
         loss = steadiness * unsteadiness(logits, seen)
-        losses.append(_of_all(loss, seen.sum().float(), batch, engine))
+        losses.append(_share_of_mean(loss, seen.sum().float(), batch, engine))
     return losses
 
 
@@ -114,7 +116,7 @@ def batch_loss(
     soft_labels: Tensor | None,
     engine: Engine,
 ) -> Tensor:
-    """:func:`head_loss` as the config has it."""
+    """Return :func:`head_loss` with the settings of the config."""
     return head_loss(
         output,
         batch,
@@ -127,29 +129,32 @@ def batch_loss(
 
 
 def _mass(targets: Tensor, weight: Tensor | None) -> Tensor:
-    """What a mean loss was divided by."""
+    """Return the total weight over which a mean loss was taken."""
     real = targets[targets != IGNORE]
     return torch.ones_like(real).sum().float() if weight is None else weight[real].sum()
 
 
-def _of_all(loss: Tensor, mass: Tensor, batch: Batch, engine: Engine | None) -> Tensor:
-    """A mean over this process's part as its share of the mean over all parts."""
+def _share_of_mean(loss: Tensor, mass: Tensor, batch: Batch, engine: Engine | None) -> Tensor:
+    """Scale the mean loss of this process's part, so that the mean over the processes is the mean
+    over the whole batch."""
     if engine is None:
         return loss
     mass = mass if batch.counts else torch.zeros_like(mass)
     whole = engine.sum(mass.detach().clone())
-    if float(mass) == 0:  # nothing real in this part: a mean of nothing is no number
+    if float(mass) == 0:  # no labelled token in this part: its mean is NaN
         return torch.nan_to_num(loss) * 0.0
     return loss * (engine.count * mass / whole)
 
 
 def unsteadiness(logits: Tensor, seen: Tensor) -> Tensor:
-    """Mean squared step of the log-probabilities from token to token, each at most 4 (MS-TCN's
-    truncated loss against over-segmentation, Farha and Gall 2019): a scalar.
+    """Return the mean squared difference of the log-probabilities of consecutive tokens, a scalar.
+
+    Differences are truncated at 4: this is MS-TCN's loss against over-segmentation (Farha and
+    Gall 2019).
 
     Args:
         logits: (B, T, K) of the dense head.
-        seen: (B, T - 1) bool, whether both tokens of a step are real.
+        seen: (B, T - 1) bool, whether both tokens of a pair are real.
     """
     log = logits.log_softmax(-1)
     steps = (log[:, 1:] - log[:, :-1].detach()).clamp(-4, 4) ** 2  # (B, T - 1, K)
@@ -157,7 +162,7 @@ def unsteadiness(logits: Tensor, seen: Tensor) -> Tensor:
 
 
 def _neighbours(batch: Batch) -> Tensor:
-    """(B, T - 1) bool: a token and the next are both real."""
+    """Return (B, T - 1) bool: whether a token and the next one are both real."""
     assert batch.targets is not None
     if batch.padding_mask is None:
         return torch.ones_like(batch.targets[:, 1:], dtype=torch.bool)

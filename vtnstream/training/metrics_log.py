@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: a line for each epoch, while training runs."""
+"""Write ``metrics.jsonl``, one line per epoch, during training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vtnstream.training.records import EpochRecord
 
 
 class MetricsLog:
-    """Writes the file.
+    """Writer of the file.
 
     Args:
-        path: of the file; its folder is made.
+        path: the file; its folder is created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,10 +25,10 @@ class MetricsLog:
         self._file: TextIO | None = None
 
     def begin(self, records: Sequence[EpochRecord]) -> None:
-        """Start with what a training that was cut off had come to.
+        """Start the file with the records of an interrupted run.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,9 +39,10 @@ class MetricsLog:
             raise self._error(error) from error
 
     def write(self, record: EpochRecord) -> None:
-        """
+        """Append the record of an epoch.
+
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         if self._file is None:
             return
@@ -52,7 +53,11 @@ class MetricsLog:
             raise self._error(error) from error
 
     def close(self) -> None:
-        """No more lines."""
+        """Close the file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         if self._file is not None:
             try:
                 self._file.close()

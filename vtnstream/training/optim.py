@@ -1,4 +1,4 @@
-"""Which parameters learn how fast: groups, optimiser, schedule, and the average of weights."""
+"""Parameter groups, optimizer, learning rate schedule and weight averaging."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from vtnstream.models.backbone import layer_depths
 State = dict[str, Tensor]
 
 _START_FACTOR, _END_FACTOR = 1 / 25, 1e-4
-"""One-cycle's first and last learning rate, of its highest (Smith and Topin 2018)."""
+"""First and last learning rate of the one-cycle schedule, relative to the highest (Smith and Topin
+2018)."""
 
 _MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def learning_rate(done: float, config: TrainConfig) -> float:
-    """At ``done`` (0 to 1) of all steps."""
+    """Return the learning rate after the share ``done`` (0 to 1) of all steps."""
     optim = config.optim
     if done < optim.warmup:
         part = done / optim.warmup
@@ -35,7 +36,7 @@ def learning_rate(done: float, config: TrainConfig) -> float:
         return optim.learning_rate
     if optim.schedule == "step":
         steps = zip(optim.step_epochs, optim.step_factors, strict=True)
-        # a step at the border of an epoch belongs to the new one, however it was rounded
+        # At the boundary of two epochs the new one counts, despite rounding.
         epoch = done * optim.epochs + 1e-9
         return optim.learning_rate * [factor for at, factor in steps if at <= epoch][-1]
     part = (done - optim.warmup) / (1 - optim.warmup)
@@ -44,13 +45,14 @@ def learning_rate(done: float, config: TrainConfig) -> float:
 
 
 def parameter_groups(model: VideoModel, optim: OptimConfig) -> list[dict[str, object]]:
-    """Trainable parameters by weight decay and by share of the learning rate (``factor``).
+    """Return the trainable parameters, grouped by weight decay and learning rate factor.
 
-    Of ``matrices`` the weights of linear layers and filters of convolutions decay; biases,
-    norms, [CLS] and embedding tables do not.
+    With ``decayed`` = ``matrices``, weight decay applies to the weights of linear layers and
+    convolutions, not to biases, norms, [CLS] and embedding tables. With ``all`` it applies to
+    everything except batch norms.
 
     Raises:
-        ModelError: ``layer_decay`` for a backbone whose layers are not known.
+        ModelError: ``layer_decay`` is set for a backbone whose layers are not known.
     """
     kept = _not_decayed(model, optim.decayed)
     factors = _factors(model, optim)
@@ -67,8 +69,11 @@ def parameter_groups(model: VideoModel, optim: OptimConfig) -> list[dict[str, ob
 
 
 def freeze_batch_norm(backbone: nn.Module) -> None:
-    """Batch norms take the mean and variance they have, and do not follow those of the batches,
-    until the model is told to train again; their scale and offset are learned as ever."""
+    """Set the batch norms of a backbone to evaluation mode, until the model is set to training
+    mode.
+
+    They keep their mean and variance; scale and offset are still trained.
+    """
     for module in backbone.modules():
         if isinstance(module, _BATCH_NORMS):
             module.eval()
@@ -83,7 +88,7 @@ def _not_decayed(model: VideoModel, decayed: str) -> set[int]:
 
 
 def _factors(model: VideoModel, optim: OptimConfig) -> dict[int, float]:
-    """Shares of the learning rate of the backbone's parameters."""
+    """Return the learning rate factors of the backbone's parameters, by id."""
     named = dict(model.backbone.named_parameters())
     factors = {id(parameter): optim.backbone_factor for parameter in named.values()}
     if optim.layer_decay != 1 and any(p.requires_grad for p in named.values()):
@@ -95,7 +100,7 @@ def _factors(model: VideoModel, optim: OptimConfig) -> dict[int, float]:
 
 
 def build_optimizer(model: VideoModel, optim: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over :func:`parameter_groups`."""
+    """Return AdamW or SGD for :func:`parameter_groups`."""
     groups = parameter_groups(model, optim)
     if optim.optimizer == "sgd":
         return torch.optim.SGD(
@@ -110,7 +115,7 @@ def _on_cpu(model: VideoModel) -> bool:
 
 
 def trained_state(model: VideoModel) -> State:
-    """A copy of all weights but those of a frozen backbone."""
+    """Return a copy of all weights except those of a frozen backbone."""
     frozen = not any(parameter.requires_grad for parameter in model.backbone.parameters())
     return {
         name: tensor.detach().clone()
@@ -120,12 +125,14 @@ def trained_state(model: VideoModel) -> State:
 
 
 class WeightAverage:
-    """Running average of a model's weights (Polyak), which stands in for them when the model
-    is judged or saved. The first steps count more, so that the start is soon forgotten.
+    """Running average of a model's weights (Polyak), which is used for validation and saving.
+
+    The decay is smaller in the first steps, so that the initial weights soon lose their
+    influence.
 
     Args:
-        model: whose weights.
-        decay: of the average; 0 is the weights themselves.
+        model: the model whose weights are averaged.
+        decay: decay of the average; 0 disables averaging.
     """
 
     def __init__(self, model: VideoModel, decay: float) -> None:
@@ -136,7 +143,7 @@ class WeightAverage:
         self._live = {name: live[name].detach() for name in self.state}
 
     def update(self) -> None:
-        """After a step."""
+        """Update the average after a step."""
         if not self.decay:
             return
         self.count += 1
@@ -149,7 +156,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model has the averaged weights inside."""
+        """Use the averaged weights in the model within the context."""
         if not self.decay:
             yield
             return

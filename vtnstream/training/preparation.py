@@ -1,4 +1,4 @@
-"""From annotations to a model and the samples it learns from."""
+"""Prepare a model and training samples from annotations."""
 
 from __future__ import annotations
 
@@ -47,8 +47,15 @@ from vtnstream.training.unlabelled import Unlabelled, resolve_unlabelled
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A model ready to be trained and what it is trained on; ``unlabelled`` is None where no
-    dense head is trained."""
+    """A model that is ready for training, and its samples.
+
+    Attributes:
+        model: the untrained model, on its device.
+        training: training samples.
+        validation: validation samples.
+        labels: labels of the trained head.
+        unlabelled: how spans without a label are used; None without a dense head.
+    """
 
     model: VideoModel
     training: list[Sample]
@@ -58,10 +65,10 @@ class Prepared:
 
 
 def resolve_task(config: TrainConfig, annotations: Annotations) -> str:
-    """``classification``, ``dense`` or ``both``.
+    """Return the task: ``classification``, ``dense`` or ``both``.
 
     Raises:
-        ConfigError: a dense head is asked for, and the annotations are no segments.
+        ConfigError: the requested task does not match the annotations.
     """
     if config.class_annotations and config.task in ("classification", "dense"):
         raise ConfigError(f"class_annotations teach both heads, task is {config.task}")
@@ -89,20 +96,21 @@ def prepare(
     progress: Progress,
     stack: ExitStack,
 ) -> Prepared:
-    """Features of all videos, a model around the frozen backbone, and samples.
+    """Read all videos, build a model around the backbone, and make samples.
 
     Args:
-        config: what to build and how.
+        config: configuration of the run.
         task: ``classification``, ``dense`` or ``both``.
-        annotations: all of the file; its labels are the model's.
-        split: which of its videos are used.
+        annotations: all annotations, which define the labels.
+        split: videos that are used.
         runtime: device, dtype and store of the features.
-        progress: told of videos and warnings.
-        stack: keeps features that stay on disk open.
+        progress: shows the progress and receives warnings.
+        stack: keeps features on disk open.
 
     Raises:
-        TrainingError: nothing to learn from.
-        VideoError: a video cannot be read and is not to be skipped.
+        ConfigError: mixup or CutMix is set for a task other than classification.
+        TrainingError: there is nothing to train on.
+        VideoError: a video cannot be read and must not be skipped.
     """
     runtime = runtime or RuntimeConfig()
     _check_mixing(config, task)
@@ -131,7 +139,7 @@ def prepare(
     model.to(resolve_device(runtime.device))
     parts = []
     for group in (learned, [item for item in videos if item.video in held]):
-        seen = [_through(item, model, config) for item in group]
+        seen = [_with_normalized(item, model, config) for item in group]
         if dense:
             samples, unseen = dense_samples(seen, labels, missing)
         else:
@@ -146,9 +154,10 @@ def prepare(
 
 
 def _check_mixing(config: TrainConfig, task: str) -> None:
-    """
+    """Check that mixup and CutMix are used for classification only.
+
     Raises:
-        ConfigError: moments would be mixed.
+        ConfigError: they are set for another task.
     """
     if task != "classification" and (config.optim.mixup or config.optim.cutmix):
         raise ConfigError(
@@ -165,7 +174,7 @@ def _sequences(
     progress: Progress,
     stack: ExitStack,
 ) -> list[VideoFeatures]:
-    """What is learned from: features of the frozen backbone, or frames."""
+    """Return the features of the frozen backbone, or the frames, of all videos."""
     videos = [*split.train, *split.validation]
     if config.mode == "end-to-end":
         return collect_frames(
@@ -197,10 +206,10 @@ def _sequences(
 
 
 def _classes(config: TrainConfig) -> dict[Path, str]:
-    """Class of each whole video, where there are classes beside segments.
+    """Return the class of each whole video, if there are classes beside segments.
 
     Raises:
-        AnnotationError: the file is wrong, or holds segments.
+        AnnotationError: the file is invalid, or contains segments.
     """
     if not config.class_annotations:
         return {}
@@ -210,7 +219,7 @@ def _classes(config: TrainConfig) -> dict[Path, str]:
     return {video.path: video.annotations[0].label for video in found.videos}
 
 
-def _through(item: VideoFeatures, model: VideoModel, config: TrainConfig) -> VideoFeatures:
+def _with_normalized(item: VideoFeatures, model: VideoModel, config: TrainConfig) -> VideoFeatures:
     if config.mode == "end-to-end":
         return item
     return dataclasses.replace(item, features=normalized(item.features, model.feature_norm))

@@ -1,5 +1,7 @@
-"""Linear probe: logistic regression on the mean of a video's features, the baseline that
-tells how much of a task needs no sequence at all."""
+"""Linear probe: logistic regression on the mean feature of a video.
+
+This baseline shows how well a task can be solved without the sequence.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ Matrix = NDArray[np.float64]
 
 
 def mean_pool(features: FeatureSequence) -> NDArray[np.float64]:
-    """The mean feature of a video, (D,)."""
+    """Return the (D,) mean feature of a video."""
     total = np.zeros(features.num_features, np.float64)
     for block in features.blocks(BLOCK):
         total += block.sum(axis=0, dtype=np.float64)
@@ -26,11 +28,11 @@ def mean_pool(features: FeatureSequence) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearProbe:
-    """Softmax of a linear map of standardised features.
+    """Linear classifier of standardised features.
 
     Attributes:
-        mean: (D,) of the training set.
-        std: (D,) of it.
+        mean: (D,) mean over the training set.
+        std: (D,) standard deviation over the training set.
         weight: (K, D).
         bias: (K,).
     """
@@ -41,26 +43,27 @@ class LinearProbe:
     bias: Matrix
 
     def logits(self, values: Matrix) -> Matrix:
-        """(N, D) -> (N, K)."""
+        """Return the logits (N, K) of features (N, D)."""
         result: Matrix = ((values - self.mean) / self.std) @ self.weight.T + self.bias
         return result
 
     def accuracy(self, values: Matrix, labels: IndexArray) -> float:
-        """Percent of (N, D) videos whose class (N,) is named."""
+        """Return the percentage of videos (N, D) whose class (N,) is predicted."""
         return 100.0 * float((self.logits(values).argmax(1) == labels).mean())
 
 
 def fit_probe(
     values: Matrix, labels: IndexArray, num_classes: int, *, penalty: float = 1.0
 ) -> LinearProbe:
-    """Multinomial logistic regression: sum of cross-entropies + ``penalty`` / 2 |W|^2
-    (scikit-learn's ``C`` is 1 / ``penalty``), to convergence by L-BFGS; no randomness.
+    """Fit a multinomial logistic regression: sum of cross-entropies + ``penalty`` / 2 |W|^2.
+
+    ``penalty`` is 1 / ``C`` of scikit-learn. L-BFGS runs to convergence and is not random.
 
     Args:
         values: (N, D) pooled features.
         labels: (N,) class indices.
         num_classes: K.
-        penalty: weight of the L2 term; the bias has none.
+        penalty: weight of the L2 term, which excludes the bias.
     """
     mean, std = values.mean(0), values.std(0)
     std = np.where(std > 1e-9, std, 1.0)

@@ -1,4 +1,4 @@
-"""How a training went, epoch by epoch."""
+"""Records of the epochs of a training run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from vtnstream.training.optim import State
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What one epoch came to: a line of ``metrics.jsonl``.
+    """Metrics of one epoch, a line of ``metrics.jsonl``.
 
     Attributes:
-        epoch: counted from 1.
-        steps: optimiser steps so far.
+        epoch: number, from 1.
+        steps: optimizer steps so far.
         learning_rate: at the end of the epoch.
-        loss: mean of the training loss over its steps.
-        validation: metrics on the held-out videos, empty without any.
-        seconds: since training began, pauses of one that was taken up again left out.
+        loss: mean training loss over the steps of the epoch.
+        validation: metrics on the validation videos; empty if there are none.
+        seconds: training time so far, without interruptions.
     """
 
     epoch: int
@@ -31,7 +31,14 @@ class EpochRecord:
 
 @dataclass(slots=True)
 class Fit:
-    """How training went; ``best_state`` holds all weights that were learned."""
+    """Result of a training run so far.
+
+    Attributes:
+        records: records of all epochs.
+        best: the best epoch: highest validation accuracy, or the last epoch without validation.
+        best_state: all trained weights after the best epoch.
+        stopped_early: whether training ended because validation did not improve.
+    """
 
     records: list[EpochRecord] = field(default_factory=list)
     best: EpochRecord | None = None
@@ -39,13 +46,13 @@ class Fit:
     stopped_early: bool = False
 
     def take(self, record: EpochRecord, state: Callable[[], State]) -> None:
-        """An epoch has ended; ``state`` gives its weights."""
+        """Add the record of an epoch; keep the weights that ``state`` returns if it is the best."""
         self.records.append(record)
         if self.best is None or not record.validation or _better(record, self.best):
             self.best, self.best_state = record, state()
 
     def exhausted(self, patience: int | None) -> bool:
-        """Whether ``patience`` epochs brought nothing better."""
+        """Return whether the last ``patience`` epochs did not improve on the best."""
         last = self.records[-1] if self.records else None
         if last is None or self.best is None or patience is None or not last.validation:
             return False
@@ -53,6 +60,6 @@ class Fit:
 
 
 def _better(record: EpochRecord, best: EpochRecord) -> bool:
-    """By accuracy, among equal ones by loss."""
+    """Compare by accuracy; of equal ones the lower loss is better."""
     new, old = record.validation, best.validation
     return (new["accuracy"], -new["loss"]) > (old["accuracy"], -old["loss"])

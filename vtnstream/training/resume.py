@@ -1,5 +1,7 @@
-"""What a training leaves while it runs, so that one that was killed goes on to the same
-losses: ``unfinished.pt`` in its folder, gone when it has finished."""
+"""Save the state of a training run, so that an interrupted one resumes with the same losses.
+
+The state is stored in ``unfinished.pt`` in the model folder, which is removed at the end.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +23,19 @@ from vtnstream.training.data.targets import Sample
 UNFINISHED_FILE = "unfinished.pt"
 SCHEMA = 1
 
-FREE = frozenset({"output", "checkpoint", "data.memory_bytes", "data.videos"})
-"""Settings that change nothing of what is learned."""
+_WITHOUT_INFLUENCE = frozenset({"output", "checkpoint", "data.memory_bytes", "data.videos"})
+"""Settings that do not influence the training."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unfinished:
-    """A training somewhere in its middle.
+    """Saved state of an interrupted training run.
 
     Attributes:
-        settings: of the training, flat.
+        settings: flat settings of the run.
         data: digest of the samples, see :func:`digest`.
-        state: of loop, model, optimiser and random numbers, as
-            :class:`vtnstream.training.loop.Trainer` gives it.
+        state: state of loop, model, optimizer and random generators, from
+            :class:`vtnstream.training.loop.Trainer`.
     """
 
     settings: Mapping[str, Any]
@@ -42,11 +44,11 @@ class Unfinished:
 
 
 def flat_settings(config: TrainConfig) -> dict[str, Any]:
-    """What decides the losses, as dotted names and plain values."""
+    """Return the settings that influence the losses, as dotted names and plain values."""
     return {
         name: value
         for name, value in _flatten(to_dict(config))
-        if name not in FREE and name.partition(".")[0] not in FREE
+        if name not in _WITHOUT_INFLUENCE and name.partition(".")[0] not in _WITHOUT_INFLUENCE
     }
 
 
@@ -59,7 +61,7 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def digest(*parts: Sequence[Sample]) -> str:
-    """Of which samples there are, their lengths and what they show."""
+    """Return a digest of the samples: their videos, ranges, labels and targets."""
     found = hashlib.sha256()
     for samples in parts:
         for sample in samples:
@@ -72,10 +74,10 @@ def digest(*parts: Sequence[Sample]) -> str:
 
 
 def write_unfinished(folder: Path, unfinished: Unfinished) -> None:
-    """Whole or not at all: the one before stands until this one is on the disk.
+    """Write the state atomically: the previous file remains until the new one is complete.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     path = folder / UNFINISHED_FILE
     document = {
@@ -88,7 +90,7 @@ def write_unfinished(folder: Path, unfinished: Unfinished) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             torch.save(document, file)
-    except (OSError, RuntimeError) as error:  # torch raises the second where a write fails
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError if writing fails
         why = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
         raise OutputError(
             f"{path}: the training cannot be saved ({why}): make room, or set checkpoint.on_error "
@@ -97,10 +99,10 @@ def write_unfinished(folder: Path, unfinished: Unfinished) -> None:
 
 
 def read_unfinished(folder: Path) -> Unfinished | None:
-    """What a training of this folder left, or None.
+    """Read the state of an interrupted run in this folder; None if there is none.
 
     Raises:
-        TrainingError: it cannot be read.
+        TrainingError: the file cannot be read.
     """
     path = folder / UNFINISHED_FILE
     if not path.exists():
@@ -118,11 +120,12 @@ def read_unfinished(folder: Path) -> Unfinished | None:
 
 
 def refuse_other_settings(unfinished: Unfinished, config: TrainConfig, folder: Path) -> None:
-    """
+    """Check that an interrupted run had the same settings.
+
     Raises:
-        UsageError: the unfinished training had other settings.
+        UsageError: the settings differ.
     """
-    # Lists come back as they were written; tuples of a config were made lists before.
+    # Both are lists where the config has tuples, because they were converted to plain data.
     before, now = dict(unfinished.settings), flat_settings(config)
     other = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     if other:
@@ -135,9 +138,10 @@ def refuse_other_settings(unfinished: Unfinished, config: TrainConfig, folder: P
 
 
 def refuse_other_data(unfinished: Unfinished, data: str, folder: Path) -> None:
-    """
+    """Check that an interrupted run used the same samples.
+
     Raises:
-        UsageError: it learned from other samples.
+        UsageError: the samples differ.
     """
     if unfinished.data != data:
         raise UsageError(
@@ -147,7 +151,7 @@ def refuse_other_data(unfinished: Unfinished, data: str, folder: Path) -> None:
 
 
 def forget_unfinished(folder: Path) -> None:
-    """The training has finished, or begins anew.
+    """Remove the state of an interrupted run from the folder.
 
     Raises:
         OutputError: the file cannot be removed.

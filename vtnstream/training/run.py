@@ -1,4 +1,4 @@
-"""``vtnstream train``: annotations in, a model folder out."""
+"""``vtnstream train``: train a model from annotations and save it in a model folder."""
 
 from __future__ import annotations
 
@@ -34,32 +34,31 @@ from vtnstream.training.search.saved_fits import forget_fits
 from vtnstream.training.search.search import Found, search, wants_search
 from vtnstream.training.unlabelled import Unlabelled
 
-SUMMARY_FILE = "train.json"
-FIRST_FOLDER = "frozen"
-"""In the output, the model of the first of two stages."""
+_SUMMARY_FILE = "train.json"
+_FIRST_FOLDER = "frozen"
+"""Folder within the output for the model of the first of two stages."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What ``vtnstream train`` made.
+    """Result of a training run.
 
     Attributes:
-        folder: the model folder, with the best weights; ``last/`` in it holds the last.
-        task: ``classification`` or ``dense``.
-        labels: of the trained head.
+        folder: model folder with the best weights; its folder ``last/`` holds the last ones.
+        task: ``classification``, ``dense`` or ``both``.
+        labels: labels of the trained head.
         best: the epoch whose weights were kept.
-        records: all epochs.
-        num_train: samples learned from.
-        num_validation: samples held out.
-        split: in words, why these were held out.
-        unlabelled: what spans without a label were taken for and why; empty without a dense
-            head.
-        recipe: that was used; ``own`` are the settings as they are.
-        search: how recipes compared, see :class:`~vtnstream.training.search.search.Found`; empty
-            without a comparison.
-        stopped_early: validation did not improve any more.
-        seconds: wall time of features and training.
-        warnings: what the user should know.
+        records: records of all epochs.
+        num_train: number of training samples.
+        num_validation: number of validation samples.
+        split: how the validation samples were chosen, in words.
+        unlabelled: how spans without a label were used and why; empty without a dense head.
+        recipe: recipe that was used; ``own`` means the given settings.
+        search: comparison of recipes, see :class:`~vtnstream.training.search.search.Found`; empty
+            without one.
+        stopped_early: whether training ended because validation did not improve.
+        seconds: wall time of feature extraction and training.
+        warnings: warnings for the user.
     """
 
     folder: Path
@@ -86,32 +85,32 @@ def train(
     on_epoch: OnEpoch | None = None,
     restart: bool = False,
 ) -> TrainResult:
-    """Train temporal encoder and heads on stored features, or all of a model from pixels.
+    """Train temporal encoder and heads on stored features, or a whole model on frames.
 
-    A training of the same settings that was cut off in this folder goes on, to the same
-    losses.
+    An interrupted run with the same settings in this folder is resumed, with the same losses.
 
     Args:
-        config: annotations, output folder and everything that shapes the model.
-        restart: begin anew whatever the folder holds.
+        config: annotations, output folder, and settings of model and training.
+        restart: start from the beginning even if the folder holds an interrupted run.
         runtime: device, dtype and store of the features.
-        progress: told of features, epochs and warnings.
-        on_epoch: told of each epoch as it ends, and of the best so far.
+        progress: shows the progress and receives warnings.
+        on_epoch: called after each epoch with its record and the number of the best epoch so far.
 
     Returns:
-        what was made; the model folder stands in ``config.output``.
+        A summary; the model folder is ``config.output``.
 
     Raises:
-        AnnotationError: the annotations are wrong.
+        ConfigError: a setting is missing or does not match the annotations.
+        AnnotationError: the annotations are invalid.
         VideoError: a video cannot be read, unless ``data.on_bad_video`` is ``skip``.
-        TrainingError: nothing to learn from, or the loss is not finite.
-        UsageError: the folder holds an unfinished training of other settings.
+        TrainingError: there is nothing to train on, or the loss is not finite.
+        UsageError: the folder holds an interrupted run with other settings.
         OutputError: the folder cannot be written.
     """
     if not config.annotations or not config.output:
         raise ConfigError("train: annotations and output are needed")
     if config.mode == "two-stage":
-        return train_in_stages(
+        return _train_in_stages(
             config, runtime=runtime, progress=progress, on_epoch=on_epoch, restart=restart
         )
     began = time.perf_counter()
@@ -131,7 +130,7 @@ def train(
         searches = unfinished is None and wants_search(
             config, task, len(annotations.videos), engine.count
         )
-        # Videos that are held out in turn need no share that is held out for good.
+        # Cross-validation needs no separate validation videos.
         data = dataclasses.replace(config.data, validation=0.0) if searches else config.data
         split = split_videos(annotations, data, config.seed)
         stack.callback(engine.close)
@@ -162,7 +161,7 @@ def _search(
     folder: Path,
     began: float,
 ) -> tuple[Found, Fit]:
-    """Compare recipes and save the best one's model."""
+    """Compare recipes and save the model of the best one."""
     found = search(config, task, prepared, progress, folder)
     record = EpochRecord(
         found.epochs, found.steps, 0.0, found.loss, found.metrics, time.perf_counter() - began
@@ -176,10 +175,10 @@ def _search(
 
 
 def _annotations(config: TrainConfig, progress: Progress) -> Annotations:
-    """What is to be learned.
+    """Read the annotations of a run.
 
     Raises:
-        AnnotationError: it is wrong, or videos are missing that are not to be skipped.
+        AnnotationError: they are invalid, or videos are missing and must not be skipped.
     """
     annotations = read_annotations(
         config.annotations,
@@ -211,8 +210,8 @@ def _result(
         records=tuple(fitted.records),
         num_train=len(prepared.training),
         num_validation=_num_validation(prepared, found),
-        split=_held_out(split, found),
-        unlabelled=_in_words(prepared.unlabelled),
+        split=_split_in_words(split, found),
+        unlabelled=_unlabelled_in_words(prepared.unlabelled),
         recipe="own" if found is None else found.recipe,
         search={} if found is None else found.document(),
         stopped_early=fitted.stopped_early,
@@ -221,7 +220,7 @@ def _result(
     )
 
 
-def _held_out(split: Split, found: Found | None) -> str:
+def _split_in_words(split: Split, found: Found | None) -> str:
     if found is None or split.validation:
         return split.how
     return f"each in turn, {len(found.comparison.folds)} of {found.comparison.all_folds} folds"
@@ -233,11 +232,11 @@ def _num_validation(prepared: Prepared, found: Found | None) -> int:
     return len(found.comparison.answered)
 
 
-def _in_words(unlabelled: Unlabelled | None) -> str:
+def _unlabelled_in_words(unlabelled: Unlabelled | None) -> str:
     return "" if unlabelled is None else f"{unlabelled.choice} ({unlabelled.why})"
 
 
-def train_in_stages(
+def _train_in_stages(
     config: TrainConfig,
     *,
     runtime: RuntimeConfig | None = None,
@@ -245,14 +244,17 @@ def train_in_stages(
     on_epoch: OnEpoch | None = None,
     restart: bool = False,
 ) -> TrainResult:
-    """Encoder and heads on stored features of whole videos, then everything from pixels: the
-    second stage starts where guessing ends. Arguments as of :func:`train`."""
+    """Train encoder and heads on stored features of whole videos, then the whole model on frames.
+
+    The second stage starts from the trained encoder and heads. The arguments are those of
+    :func:`train`.
+    """
     folder = Path(config.output)
     whole = dataclasses.replace(config.data, clip_tokens=0, clip_seconds=0.0)
     first = dataclasses.replace(
         config,
         mode="frozen",
-        output=str(folder / FIRST_FOLDER),
+        output=str(folder / _FIRST_FOLDER),
         data=whole,
         optim=config.first,
         augment=AugmentConfig(),
@@ -264,10 +266,10 @@ def train_in_stages(
 
 
 def _has_finished(config: TrainConfig) -> bool:
-    """Whether the folder holds the result of just this training."""
+    """Return whether the folder holds the complete result of exactly this configuration."""
     folder = Path(config.output)
     try:
-        written = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["config"]
+        written = json.loads((folder / _SUMMARY_FILE).read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, KeyError):
         return False
     asked = json.loads(json.dumps(to_dict(config)))
@@ -275,7 +277,7 @@ def _has_finished(config: TrainConfig) -> bool:
 
 
 class _Warnings:
-    """Hands progress on and keeps the warnings for the result."""
+    """Passes progress on and collects the warnings for the result."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -293,7 +295,7 @@ def _write_summary(folder: Path, config: TrainConfig, result: TrainResult) -> No
     summary.pop("records")
     summary["folder"] = str(result.folder)
     data = json.dumps({"schema": 1, "config": to_dict(config), "result": summary}, indent=2)
-    path = folder / SUMMARY_FILE
+    path = folder / _SUMMARY_FILE
     try:
         with whole_file(path) as file:
             file.write((data + "\n").encode())

@@ -1,4 +1,4 @@
-"""A training and its folder: what is written while it runs, and how one goes on."""
+"""A training run with its folder: files that are written during training, and resuming."""
 
 from __future__ import annotations
 
@@ -33,14 +33,26 @@ from vtnstream.visualize.curves import training_curves
 
 METRICS_FILE, CURVES_FILE, LAST_FOLDER = "metrics.jsonl", "curves.png", "last"
 OnEpoch = Callable[[EpochRecord, int], None]
-"""Takes an epoch and the number of the best so far."""
-SAVING_SHARE = 20.0
-"""Saving takes at most one of so many seconds: a backbone may be large."""
+"""Callback that receives the record of an epoch and the number of the best epoch so far."""
+_SAVING_RATIO = 20.0
+"""Minimum ratio of training time to saving time, because a backbone may be large."""
 
 
 class SavedRun:
-    """One training with its folder: metrics as they come, the best model, the last, and what
-    an interrupted one needs to go on."""
+    """One training run with its folder.
+
+    It writes metrics and curves, the best and the last model, and the state for resuming.
+
+    Args:
+        config: configuration of the run.
+        prepared: model and samples.
+        progress: shows the progress and receives warnings.
+        engine: processes and precision.
+        unfinished: state of an interrupted run, which is resumed.
+
+    Raises:
+        UsageError: the interrupted run used other samples.
+    """
 
     def __init__(
         self,
@@ -63,10 +75,10 @@ class SavedRun:
         self._begun: tuple[Mapping[str, Any], Fit] | None = None
         if unfinished is not None:
             refuse_other_data(unfinished, self._data, self.folder)
-            self._take_up(unfinished)
+            self._resume(unfinished)
 
-    def _take_up(self, unfinished: Unfinished) -> None:
-        """Go on where a training of this folder was cut off; its best model stands there."""
+    def _resume(self, unfinished: Unfinished) -> None:
+        """Resume an interrupted run, whose best model is in the folder."""
         state = unfinished.state
         self._fitted.records = [EpochRecord(**record) for record in state["records"]]
         if state["best"]:
@@ -80,11 +92,11 @@ class SavedRun:
             f"({share:.0f} % done)"
         )
 
-    def fit(self, told: OnEpoch | None = None) -> Fit:
-        """Train and save. Interrupted or failed, it leaves the best model so far.
+    def fit(self, notify: OnEpoch | None = None) -> Fit:
+        """Train and save; after an interruption or error, the best model so far is kept.
 
         Args:
-            told: of each epoch.
+            notify: called after each epoch.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -96,10 +108,10 @@ class SavedRun:
         def on_epoch(record: EpochRecord, fitted: Fit) -> None:
             self._fitted = fitted
             if metrics is not None:
-                self._allowed(lambda: metrics.write(record))
-            self._note(record)
-            if told is not None and fitted.best is not None:
-                told(record, fitted.best.epoch)
+                self._write_or_warn(lambda: metrics.write(record))
+            self._show_progress(record)
+            if notify is not None and fitted.best is not None:
+                notify(record, fitted.best.epoch)
 
         self.progress.start("training", total=self.config.optim.epochs, unit="epochs")
         try:
@@ -127,13 +139,13 @@ class SavedRun:
                 metrics.close()
             if writes and self._fitted.best is not None:
                 self._save_best()
-                self._allowed(self._draw)
+                self._write_or_warn(self._draw)
         if writes:
             forget_unfinished(self.folder)
         return fitted
 
     def _on_state(self, make: Callable[[], dict[str, Any]]) -> None:
-        """Save where it is time to."""
+        """Save the state if enough time has passed."""
         due = time.perf_counter() - self._saved_at >= self._pause
         if self.engine.count > 1:  # the first process's clock decides for all
             flag = torch.tensor(float(due and self.engine.is_main), device=self.engine.device)
@@ -143,14 +155,16 @@ class SavedRun:
         began = time.perf_counter()
         state = make()
         if self.engine.is_main:
-            self._allowed(lambda: self._save(state))
+            self._write_or_warn(lambda: self._save(state))
         self._saved_at = time.perf_counter()
         wanted = self.config.checkpoint.seconds
-        self._pause = wanted and max(wanted, SAVING_SHARE * (self._saved_at - began))
+        self._pause = wanted and max(wanted, _SAVING_RATIO * (self._saved_at - began))
 
     def _save(self, state: dict[str, Any]) -> None:
-        """The best model, then the state that names its epoch: whatever comes between, both
-        stand."""
+        """Save the best model, then the state, which refers to it.
+
+        Both are valid after an interruption at any time.
+        """
         best = self._fitted.best
         if best is not None:
             self._save_best()
@@ -160,7 +174,7 @@ class SavedRun:
         write_unfinished(self.folder, Unfinished(self._settings, self._data, state))
 
     def _draw(self) -> None:
-        """The curves so far."""
+        """Draw the curves of the epochs so far."""
         best, records = self._fitted.best, self._fitted.records
         if len(records) == self._drawn:
             return
@@ -179,8 +193,8 @@ class SavedRun:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
-    def _allowed(self, write: Callable[[], None]) -> None:
-        """Write, or go on without where the config says so."""
+    def _write_or_warn(self, write: Callable[[], None]) -> None:
+        """Call ``write``; an error is a warning if the config allows it."""
         try:
             write()
         except OutputError as error:
@@ -188,7 +202,7 @@ class SavedRun:
                 raise
             self.progress.warn(f"{error} (the training goes on)")
 
-    def _note(self, record: EpochRecord) -> None:
+    def _show_progress(self, record: EpochRecord) -> None:
         score = record.validation.get("accuracy")
         shown = f", validation {score:.1f} %" if score is not None else ""
         self._last_note = f"loss {record.loss:.3f}{shown}"
@@ -211,6 +225,6 @@ class SavedRun:
 
 
 def _weights_of(folder: Path, like: State) -> State:
-    """What was learned of the model that stands in a folder."""
+    """Return the weights of the model in a folder that ``like`` names."""
     saved = load_model(folder).state_dict()
     return {name: saved[name].to(tensor.device) for name, tensor in like.items()}

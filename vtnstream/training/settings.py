@@ -1,4 +1,4 @@
-"""A :class:`TrainConfig` from a TOML file, a preset, flags and ``key=value``."""
+"""Combine a TOML file, a preset, flags and ``key=value`` pairs to a :class:`TrainConfig`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from vtnstream.config.temporal import table_of
 from vtnstream.errors import ConfigError
 from vtnstream.models.presets import preset
 
-_OF_A_PRESET = ("sampling", "preprocess", "backbone", "feature_norm", "temporal", "head")
+_PRESET_TABLES = ("sampling", "preprocess", "backbone", "feature_norm", "temporal", "head")
 
 
 def train_config(
     path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> TrainConfig:
-    """Defaults, then the preset that file or overrides name, then the file, then overrides.
+    """Return the configuration: defaults, changed by the preset, the file and the overrides in
+    turn.
 
-    A table of the file changes only the keys it has. The file's ``annotations``, ``output``,
-    ``data.videos`` and ``weights`` are relative to its own folder.
+    File or overrides may name the preset. A table of the file changes only the keys it contains.
+    Paths in the file (``annotations``, ``class_annotations``, ``output``, ``start``,
+    ``data.videos`` and ``weights``) are relative to its folder.
 
     Args:
-        path: a TOML file of :class:`TrainConfig`'s keys; ``preset`` may name a model to
-            start from.
+        path: TOML file with keys of :class:`TrainConfig`; ``preset`` may name a model.
         overrides: dotted keys, such as ``{"optim.epochs": 10}``; None values are left out.
 
     Raises:
-        ConfigError: unreadable, an unknown key, or a value that is refused.
-        UsageError: no such preset.
+        ConfigError: the file is unreadable, a key is unknown, or a value is invalid.
+        UsageError: the preset does not exist.
     """
     written = _read(Path(path)) if path is not None else {}
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
@@ -39,7 +40,7 @@ def train_config(
     data = to_dict(TrainConfig())
     if name is not None:
         model = to_dict(preset(str(name)))
-        _merge(data, {key: model[key] for key in _OF_A_PRESET})
+        _merge(data, {key: model[key] for key in _PRESET_TABLES})
         data["vivit"] = model["vivit"]
     _merge(data, written)
     for key, value in given.items():
@@ -48,10 +49,10 @@ def train_config(
 
 
 def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
-    """``key=value`` pairs; values as in TOML, anything else is text.
+    """Parse ``key=value`` pairs; values are in TOML syntax, anything else is text.
 
     Raises:
-        ConfigError: no ``=``, or no key before it.
+        ConfigError: a pair has no ``=``, or no key before it.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
@@ -70,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits are no TOML error
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits raise ValueError
         raise ConfigError(f"{path}: not readable as TOML ({error})") from error
     for key in ("annotations", "class_annotations", "output", "start"):
         if isinstance(data.get(key), str) and data[key]:

@@ -1,4 +1,4 @@
-"""Decide what the spans without an annotation teach: the class ``background``, or nothing."""
+"""Decide whether spans without an annotation are trained as ``background`` or ignored."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from vtnstream.labels import BACKGROUND
 from vtnstream.training.data.features import VideoFeatures
 from vtnstream.training.data.targets import labelled_spans
 
-IGNORED_SHARE = 0.5
-"""With less of the videos labelled, the segments are events and the rest is background."""
+_MIN_IGNORED_SHARE = 0.5
+"""Labelled share of the videos below which the segments are events and the rest is background."""
 
-LONGEST_IGNORED_GAP = 30.0
-"""Seconds. Gaps that are usually longer than this show something of their own."""
+_MAX_IGNORED_GAP = 30.0
+"""Median length of gaps, in seconds, above which their content is background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unlabelled:
-    """What spans without a label are taken for.
+    """Use of spans without a label.
 
     Attributes:
         choice: ``background`` or ``ignore``.
@@ -40,13 +40,13 @@ def resolve_unlabelled(
 ) -> Unlabelled:
     """Choose between ``background`` and ``ignore``.
 
-    ``auto`` ignores unlabelled spans where at least half of the videos is labelled and the
-    gaps are usually short: an annotator left out moments between two segments, which look like
-    either of them. Sparse events in long videos, and long gaps, are ``background``.
+    ``auto`` ignores unlabelled spans if at least half of the videos' duration is labelled and
+    the gaps are usually short: annotators then left out moments between two segments, which
+    resemble either of them. Sparse events in long videos, and long gaps, give ``background``.
 
     Args:
         asked: ``auto``, ``background`` or ``ignore``.
-        videos: with annotated segments.
+        videos: videos with annotated segments.
         labels: all labels of the annotations.
     """
     if asked != "auto":
@@ -68,9 +68,9 @@ def resolve_unlabelled(
     facts = f"{share:.0%} of the videos is labelled"
     if gaps:
         facts += f", {len(gaps)} gaps of usually {usual:.1f} s"
-    if share < IGNORED_SHARE:
+    if share < _MIN_IGNORED_SHARE:
         return Unlabelled("background", f"{facts}: sparse events")
-    if usual > LONGEST_IGNORED_GAP:
+    if usual > _MAX_IGNORED_GAP:
         return Unlabelled("background", f"{facts}: long gaps show something of their own")
     return Unlabelled("ignore", f"{facts}: short gaps between segments")
 
@@ -78,7 +78,8 @@ def resolve_unlabelled(
 def _gaps(
     spans: Sequence[tuple[float, float]], begin: float, end: float
 ) -> tuple[float, list[float]]:
-    """Labelled seconds of a video from ``begin`` to ``end``, and the lengths of its gaps."""
+    """Return the labelled seconds of a video from ``begin`` to ``end``, and the lengths of its
+    gaps."""
     inside, gaps, place = 0.0, [], begin
     for start, stop in (*sorted(spans), (end, end)):
         start, stop = min(max(start, place), end), min(max(stop, place), end)

@@ -1,4 +1,4 @@
-"""Metrics of a model on held-out samples, whole sequences at a time."""
+"""Compute metrics of a model on validation samples, with whole sequences."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from vtnstream.training.data.targets import IGNORE, Sample
 from vtnstream.training.forward import device_of, run_model
 from vtnstream.types import FloatArray
 
-MAX_CLIPS = 10
-"""Clips of one sample whose scores are averaged, for models trained on clips."""
+_MAX_CLIPS = 10
+"""Maximum number of clips per sample whose scores are averaged, for models trained on clips."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class _Scores:
         return any(bool(np.isnan(part).any()) for part in parts)
 
     def of_length(self, count: int) -> _Scores:
-        """Without padding."""
+        """Return the scores without padding."""
         return _Scores(None if self.tokens is None else self.tokens[:count], self.whole)
 
 
@@ -50,20 +50,23 @@ def validate(
     engine: Engine | None = None,
     reader: BatchReader | None = None,
 ) -> dict[str, float]:
-    """``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10`` ...;
-    where both heads are judged, ``class_accuracy`` and ``class_loss`` of the MLP head.
+    """Return the metrics of a model on validation samples.
+
+    These are ``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10``
+    etc. If both heads are trained, those of the MLP head are ``class_accuracy`` and
+    ``class_loss``.
 
     Args:
-        model: in any mode, left in evaluation mode.
+        model: in any mode; it is set to evaluation mode.
         samples: normalised, with labels or targets.
         config: sizes of batches and clips.
-        engine: processes that share the samples; each gets the metrics of all.
-        reader: tells of videos that cannot be read, which are left out where
-            ``data.on_bad_video`` is ``skip``.
+        engine: processes that share the samples; each gets the metrics over all samples.
+        reader: reads the inputs. Videos that cannot be read are left out if ``data.on_bad_video``
+            is ``skip``.
 
     Raises:
-        VideoError: a video cannot be read any more and is not to be skipped.
-        TrainingError: none can, or the model's answers are no numbers.
+        VideoError: a video cannot be read any more and must not be skipped.
+        TrainingError: no video can be read, or the model's outputs are not numbers.
     """
     model.eval()
     engine = engine or Engine()
@@ -91,7 +94,8 @@ def _first(pair: tuple[int, object]) -> int:
 def _scores_of(
     model: VideoModel, samples: Sequence[Sample], config: TrainConfig, reader: BatchReader
 ) -> list[list[_Scores]]:
-    """The scores of each sample's crops, in order of time; of none where one cannot be read."""
+    """Return the scores of each sample's crops in order of time; none if one of them cannot be
+    read."""
     crops = [crop for sample in samples for crop in _crops(sample, config)]
     owners = {id(sample): number for number, sample in enumerate(samples)}
     found: list[list[tuple[int, _Scores]]] = [[] for _ in samples]
@@ -105,7 +109,7 @@ def _scores_of(
         batch = assemble(*zip(*kept, strict=True), clip_positions=reader.clip_positions)
         for (crop, _), scored in zip(kept, _score(model, batch), strict=True):
             found[owners[id(crop.sample)]].append((crop.start, scored.of_length(len(crop))))
-    # Batches go by length, so the last, shorter clip of a sample may have come first.
+    # Batches are sorted by length, so that the last, shorter clip of a sample may come first.
     return [
         [] if number in lost else [row for _, row in sorted(rows, key=_first)]
         for number, rows in enumerate(found)
@@ -126,32 +130,32 @@ def _metrics(
 
 
 def _crops(sample: Sample, config: TrainConfig) -> list[Crop]:
-    """All of a sample at once; clips spread over it for models trained on clips."""
+    """Return one crop of the whole sample, or clips spread over it for models trained on clips."""
     clip, stride = config.data.clip_tokens, clip_stride(config)
     if stride is not None:
         clip = clip_tokens(config)
         span = (clip - 1) * stride + 1
         starts = window_starts(len(sample), min(span, len(sample)), span)
-        return [Crop(sample, start, len(sample), stride, clip) for start in _some(starts)]
+        return [Crop(sample, start, len(sample), stride, clip) for start in _spread(starts)]
     if not clip or len(sample) <= clip:
         return [Crop(sample, 0, len(sample))]
     starts = window_starts(len(sample), clip, clip)
-    starts = _some(starts)
+    starts = _spread(starts)
     if sample.targets is not None:  # each token exactly once, as in one pass
         starts = list(range(0, len(sample), clip))
     return [Crop(sample, start, min(start + clip, len(sample))) for start in starts]
 
 
-def _some(starts: list[int]) -> list[int]:
-    """At most :data:`MAX_CLIPS` of them, evenly spread."""
-    if len(starts) <= MAX_CLIPS:
+def _spread(starts: list[int]) -> list[int]:
+    """Return at most :data:`_MAX_CLIPS` of the starts, evenly spread."""
+    if len(starts) <= _MAX_CLIPS:
         return starts
-    return [starts[i] for i in np.linspace(0, len(starts) - 1, MAX_CLIPS).astype(int)]
+    return [starts[i] for i in np.linspace(0, len(starts) - 1, _MAX_CLIPS).astype(int)]
 
 
 @torch.inference_mode()
 def _score(model: VideoModel, batch: Batch) -> list[_Scores]:
-    """Log-probabilities of each sequence of a batch."""
+    """Return the log-probabilities of each sequence of a batch."""
     output = run_model(model, batch.to(device_of(model)))
     dense, whole = output.dense_logits, output.logits
     count = len(batch.inputs)

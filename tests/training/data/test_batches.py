@@ -1,4 +1,4 @@
-"""Crops, buckets and padding."""
+"""Crops, grouping by length, and padding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def whole(sample) -> Crop:
     return Crop(sample, 0, len(sample))
 
 
-def test_crops_are_all_that_fits_or_a_window_anywhere() -> None:
+def test_crops_are_whole_samples_or_random_windows() -> None:
     generator = np.random.default_rng(0)
     sample = dense_sample(10, 0)
     assert random_crop(sample, 10, generator) == Crop(sample, 0, 10)
@@ -23,7 +23,7 @@ def test_crops_are_all_that_fits_or_a_window_anywhere() -> None:
     assert starts == set(range(7))
 
 
-def test_every_sample_goes_once_and_batches_stay_within_bounds() -> None:
+def test_each_sample_occurs_once_and_batches_stay_within_limits() -> None:
     lengths = np.random.default_rng(1).integers(1, 100, 77)
     crops = [whole(class_sample(0, int(n), i)) for i, n in enumerate(lengths)]
     for generator in (None, np.random.default_rng(0)):
@@ -41,12 +41,12 @@ def test_every_sample_goes_once_and_batches_stay_within_bounds() -> None:
     assert [[id(c) for c in b] for b in shuffled] != [[id(c) for c in b] for b in other]
 
 
-def test_a_sequence_longer_than_the_bound_goes_alone() -> None:
+def test_a_sequence_longer_than_the_limit_is_a_batch_of_its_own() -> None:
     crops = [whole(class_sample(0, n, n)) for n in (5, 600, 7)]
     assert [[len(c) for c in b] for b in plan_batches(crops, 8, 256)] == [[5, 7], [600]]
 
 
-def test_padding_and_positions() -> None:
+def test_batches_have_padding_masks_and_positions() -> None:
     short, long = dense_sample(3, 1), dense_sample(9, 2)
     batch = collate([Crop(short, 0, 3), Crop(long, 4, 9)])
     assert batch.inputs.shape == (2, 5, WIDTH)
@@ -62,7 +62,7 @@ def test_padding_and_positions() -> None:
     assert clipped.padding_mask is None
 
 
-def test_padding_changes_no_answer() -> None:
+def test_padding_does_not_change_the_output() -> None:
     vtn = model(dense=True).eval()
     short, long = dense_sample(5, 1), dense_sample(14, 2)
     together, alone = collate([whole(short), whole(long)]), collate([whole(short)])
@@ -76,7 +76,7 @@ def test_padding_changes_no_answer() -> None:
     )
 
 
-def test_an_epoch_sees_each_sample_once_in_new_crops() -> None:
+def test_an_epoch_has_each_sample_once_with_new_crops() -> None:
     samples = [dense_sample(20, seed) for seed in range(5)]
     generator = np.random.default_rng(0)
 
@@ -97,7 +97,7 @@ def test_an_epoch_sees_each_sample_once_in_new_crops() -> None:
 
 
 def test_crops_are_compared_with_the_tokens_around_them() -> None:
-    """A crop's inputs are those that the whole sequence gives its tokens."""
+    """The inputs of a crop equal those of its tokens in the whole sequence."""
     sample = dense_sample(60, 0)
     inputs = TokenInputs("feature+difference+similarity", WIDTH, 5)
     values = torch.tensor(sample.features.values)[None]

@@ -1,4 +1,4 @@
-"""Clips as the papers take them: footprint, sides, crops, one draw for all frames, mixing."""
+"""Clips as in the papers: footprint, sides, crops, one random change per clip, mixing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SIZE = PreprocessConfig(size=32, resize=32)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Films of a colour; the first is shorter than a clip."""
+    """Videos of one colour each; the first is shorter than a clip."""
     folder = tmp_path_factory.mktemp("films")
     lines = ["path,label"]
     for number in range(8):
@@ -52,8 +52,8 @@ def footprint(seconds: float, frames: int, sampling: SamplingConfig) -> TrainCon
     return TrainConfig(mode="end-to-end", feature_norm="none", sampling=sampling, data=data)
 
 
-def test_footprints_of_the_paper() -> None:
-    """16 frames over 5.12 s: every 8th of 25 frames/s, so the positions 0, 8, 16 ..."""
+def test_footprints_equal_those_of_the_paper() -> None:
+    """16 frames over 5.12 s are every 8th at 25 frames/s, with the positions 0, 8, 16 ..."""
     uniform = SamplingConfig(kind="uniform", num_frames=250)
     for seconds, frames, stride in ((5.12, 16, 8), (2.56, 16, 4), (5.12, 32, 4), (2.56, 32, 2)):
         asked = footprint(seconds, frames, uniform)
@@ -70,7 +70,7 @@ def test_footprints_of_the_paper() -> None:
         TrainConfig(data=DataConfig(clip_tokens=4, clip_seconds=2.0))
 
 
-def test_training_on_footprints(folder: Path, tmp_path: Path) -> None:
+def test_clips_with_a_footprint_are_trained_on(folder: Path, tmp_path: Path) -> None:
     seen: list[Batch] = []
     import vtnstream.training.data.batches as batches
     import vtnstream.training.data.reading as reading
@@ -107,8 +107,8 @@ def test_training_on_footprints(folder: Path, tmp_path: Path) -> None:
     assert report.classes[0].label == "red"
 
 
-def test_crops_are_places_of_the_scaled_picture() -> None:
-    """Drawn scale and crop in one step, against scaling first and cutting then."""
+def test_crops_equal_crops_of_the_scaled_frame() -> None:
+    """Scaling and cropping in one step equals scaling first and cropping afterwards."""
     from torchvision.transforms.v2 import functional
 
     rng = np.random.default_rng(0)
@@ -142,7 +142,7 @@ def test_crops_are_places_of_the_scaled_picture() -> None:
         {"short_side": (32, 40), "rand_augment": (1, 15), "grey": 0.2},
     ],
 )
-def test_one_draw_for_all_frames(drawn: dict[str, object]) -> None:
+def test_all_frames_of_a_clip_share_one_random_change(drawn: dict[str, object]) -> None:
     rng = np.random.default_rng(0)
     picture = torch.from_numpy(rng.integers(0, 255, (1, 1, 32, 32, 3), np.uint8))
     clips = picture.expand(12, 4, -1, -1, -1)
@@ -161,7 +161,7 @@ def frames_batch(count: int = 6, labels: tuple[int, ...] = (0, 1, 2, 0, 1, 2)) -
     return Batch(inputs[:count], indices[:count], None, torch.tensor(labels[:count]), None)
 
 
-def test_cutmix_puts_one_box_through_all_frames() -> None:
+def test_cutmix_uses_one_box_for_all_frames() -> None:
     batch, rng = frames_batch(), np.random.default_rng(0)
     shares = set()
     for _ in range(10):
@@ -182,7 +182,7 @@ def test_cutmix_puts_one_box_through_all_frames() -> None:
     assert (batch.inputs == frames_batch().inputs).all()
 
 
-def test_mixup_of_pixels_and_what_is_never_mixed() -> None:
+def test_mixup_mixes_pixels_but_no_dense_labels() -> None:
     batch = frames_batch()
     mixed, soft = mixup(batch, 3, 0.8, np.random.default_rng(2))
     assert mixed.inputs.is_floating_point()
@@ -198,7 +198,7 @@ def test_mixup_of_pixels_and_what_is_never_mixed() -> None:
     assert kinds == {True, False}
 
 
-def test_two_stages(folder: Path, tmp_path: Path) -> None:
+def test_two_stage_training_runs_and_resumes(folder: Path, tmp_path: Path) -> None:
     settings = config(
         folder / "classes.csv",
         tmp_path / "m",
@@ -223,7 +223,7 @@ def test_two_stages(folder: Path, tmp_path: Path) -> None:
     assert again.started == ["decoding", "training"]
 
 
-def test_start_is_checked(folder: Path, tmp_path: Path) -> None:
+def test_the_start_model_is_checked(folder: Path, tmp_path: Path) -> None:
     runtime = RuntimeConfig(device="cpu", cache_dir=tmp_path / "store")
     quick = OptimConfig(epochs=1, batch_size=4)
     asked = config(folder / "classes.csv", tmp_path / "a", optim=quick)
@@ -280,8 +280,8 @@ def test_a_vivit_learns(folder: Path, tmp_path: Path) -> None:
         train_config(None, {**tiny, "task": "dense"})
 
 
-def test_headers_are_believed_where_frames_do_not_fit(folder: Path, tmp_path: Path) -> None:
-    """Nobody decodes a large dataset before it learns from it."""
+def test_times_come_from_headers_if_frames_do_not_fit(folder: Path, tmp_path: Path) -> None:
+    """A large dataset is not decoded before training."""
     settings = config(
         folder / "classes.csv",
         tmp_path / "held",
@@ -311,6 +311,8 @@ def test_headers_are_believed_where_frames_do_not_fit(folder: Path, tmp_path: Pa
         {"augment": AugmentConfig(short_side=(256, 320))},
     ],
 )
-def test_what_stored_features_cannot_have_is_refused(changes: dict[str, object]) -> None:
+def test_options_of_pixel_training_are_refused_for_stored_features(
+    changes: dict[str, object],
+) -> None:
     with pytest.raises(ConfigError, match="needs pixels"):
         TrainConfig(**changes)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from vtnstream.types import Features, FloatArray, TokenTimes
 
 
 class OnDisk:
-    """A sequence that only gives blocks, as the feature store does."""
+    """A sequence that only provides blocks, as the feature store does."""
 
     def __init__(self, whole: Features) -> None:
         self._whole = whole
@@ -68,7 +68,7 @@ def test_normalised_training_features_have_unit_scale(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "dataset", "video_mean", "running_mean"])
-def test_memory_and_disk_are_normalised_alike(kind: str) -> None:
+def test_features_in_memory_and_on_disk_are_normalised_equally(kind: str) -> None:
     whole = features(40)
     norm = FeatureNorm(kind, whole.num_features)
     fit_feature_norm(norm, [VideoFeatures(video(), whole)])
@@ -79,7 +79,7 @@ def test_memory_and_disk_are_normalised_alike(kind: str) -> None:
     np.testing.assert_allclose(in_memory.values, expected, atol=1e-5)
 
 
-def test_spans_of_a_sequence_on_disk() -> None:
+def test_spans_of_a_sequence_on_disk_are_read() -> None:
     whole = features(30)
     for start, stop in ((0, 30), (0, 1), (6, 8), (13, 22), (29, 30)):
         np.testing.assert_array_equal(

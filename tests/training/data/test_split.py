@@ -1,4 +1,4 @@
-"""Who is held out: folds, splits, random groups."""
+"""Training and validation videos: folds, splits and random groups."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(videos: tuple[AnnotatedVideo, ...]) -> set[str]:
 FOLDED = annotations(*(video(f"{n}", "xy"[n % 2], fold=str(n % 5)) for n in range(20)))
 
 
-def test_folds() -> None:
+def test_folds_are_held_out_and_excluded() -> None:
     data = DataConfig(validation_fold="1", exclude_folds=("4",))
     split = split_videos(FOLDED, data, 0)
     assert names(split.validation) == {"1", "6", "11", "16"}
@@ -40,7 +40,7 @@ def test_unknown_folds_are_refused() -> None:
         split_videos(annotations(video("a")), DataConfig(exclude_folds=("0",)), 0)
 
 
-def test_split_column_goes_before_chance_and_test_is_never_seen() -> None:
+def test_the_split_column_is_used_and_test_videos_left_out() -> None:
     parts = ("train", "validation", "test", None)
     given = annotations(*(video(f"{n}", split=parts[n % 4]) for n in range(8)))
     split = split_videos(given, DataConfig(), 0)
@@ -48,7 +48,7 @@ def test_split_column_goes_before_chance_and_test_is_never_seen() -> None:
     assert names(split.train) == {"0", "3", "4", "7"}
 
 
-def test_random_share_keeps_groups_together_and_classes_even() -> None:
+def test_a_random_share_keeps_groups_together_and_classes_balanced() -> None:
     grouped = annotations(
         *(video(f"{n}", "x" if n < 40 else "y", group=str(n // 4)) for n in range(80))
     )
@@ -60,14 +60,14 @@ def test_random_share_keeps_groups_together_and_classes_even() -> None:
     assert split_videos(grouped, DataConfig(validation=0.2), 4) != split
 
 
-def test_no_share_and_no_class_lost() -> None:
+def test_no_validation_share_and_no_class_is_lost() -> None:
     few = annotations(video("a", "x"), video("b", "y"), video("c", "y"))
     assert not split_videos(few, DataConfig(validation=0), 0).validation
     split = split_videos(few, DataConfig(validation=0.9), 0)
     assert {v.annotations[0].label for v in split.train} == {"x", "y"}
 
 
-def test_nothing_left_to_learn_from() -> None:
+def test_a_split_without_training_videos_is_an_error() -> None:
     only_test = annotations(video("a", split="test"))
     with pytest.raises(ConfigError, match="no video is left"):
         split_videos(only_test, DataConfig(), 0)

@@ -1,4 +1,4 @@
-"""Annotations to targets: by the token's midpoint, in true time."""
+"""Targets follow from annotations by the centre of each token, in exact time."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def item(*annotations: Annotation, count: int = 10, rate: Fraction | None = None
     return VideoFeatures(AnnotatedVideo(Path("v.mp4"), annotations), features(count), info)
 
 
-def test_a_token_belongs_to_the_segment_its_midpoint_lies_in() -> None:
+def test_a_token_belongs_to_the_segment_at_its_centre() -> None:
     tokens = times(8)  # half a second each: midpoints .25, .75 ...
     got = dense_targets(tokens, [span("0.25", "1.25", "a"), span("1.25", "3.76", "b")], LABELS)
     assert got.tolist() == [1, 1, 2, 2, 2, 2, 2, 2]
     assert dense_targets(tokens, [span("0.26", "0.75", "a")], LABELS).tolist() == [0] * 8
 
 
-def test_without_a_background_class_nothing_is_learned_there() -> None:
+def test_without_a_background_class_other_tokens_are_ignored() -> None:
     got = dense_targets(times(4), [span("0.5", "1", "b")], ("a", "b"))
     assert got.tolist() == [IGNORE, 1, IGNORE, IGNORE]
 
 
-def test_times_hold_across_gaps_and_uneven_tokens() -> None:
+def test_targets_are_correct_across_gaps_and_uneven_tokens() -> None:
     gap = times(20, missing=tuple(range(4, 16)))
     got = dense_targets(gap, [span("1", "8.5", "a"), span("8.5", "20", "b")], LABELS)
     assert got.tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
@@ -59,7 +59,7 @@ def test_times_hold_across_gaps_and_uneven_tokens() -> None:
     assert dense_targets(uneven, [span("0", "5.1", "a")], LABELS).tolist() == [1, 1, 0]
 
 
-def test_frames_are_resolved_with_the_rate() -> None:
+def test_frame_numbers_are_converted_with_the_rate() -> None:
     framed = Annotation("a", FrameCount(60), FrameCount(90), 2)
     samples, warnings = dense_samples([item(framed, rate=Fraction(30))], LABELS)
     assert samples[0].targets is not None
@@ -72,7 +72,7 @@ def test_frames_are_resolved_with_the_rate() -> None:
         dense_samples([clash], LABELS)
 
 
-def test_frames_are_looked_up_where_they_were_counted() -> None:
+def test_frame_numbers_are_looked_up_if_frames_were_counted() -> None:
     runs = (FrameRun(0, 30, 0, 29 * 3000), FrameRun(30, 60, 180_000, 180_000 + 59 * 3000))
     framed = Annotation("a", FrameCount(30), FrameCount(90), 2)
     one = replace(item(framed, rate=Fraction(30)), frames=FrameIndex(runs))
@@ -81,7 +81,7 @@ def test_frames_are_looked_up_where_they_were_counted() -> None:
     assert samples[0].targets.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
 
 
-def test_segments_no_token_falls_into_are_told() -> None:
+def test_segments_without_tokens_give_a_warning() -> None:
     lost = item(span("0", "1", "a"), span("7", "9", "a", 3), span("3.3", "3.4", "b", 4))
     _, warnings = dense_samples([lost], LABELS)
     assert len(warnings) == 2
@@ -92,22 +92,22 @@ def test_segments_no_token_falls_into_are_told() -> None:
     assert [(s.start, s.stop, s.label) for s in samples] == [(0, 2, 0)]
 
 
-def test_segment_that_reaches_beyond_the_video_is_told() -> None:
-    """A typing error of minutes, not the rounding of a second."""
+def test_a_segment_beyond_the_end_of_the_video_gives_a_warning() -> None:
+    """A typing error of minutes gives a warning, the rounding of a second does not."""
     assert dense_samples([item(span("0", "6", "a"))], LABELS)[1] == []
     _, warnings = dense_samples([item(span("0", "1", "a"), span("1", "50", "b", 7))], LABELS)
     assert len(warnings) == 1
     assert "line 7 ends at 50.00 s, the video at 5.00 s" in warnings[0]
 
 
-def test_classes_of_whole_videos() -> None:
+def test_class_samples_cover_whole_videos() -> None:
     one = item(Annotation("b", line=2))
     samples, warnings = class_samples([one], ("a", "b"))
     assert [(s.start, s.stop, s.label) for s in samples] == [(0, 10, 1)]
     assert not warnings
 
 
-def test_counts_of_classes() -> None:
+def test_classes_are_counted() -> None:
     dense = dense_samples([item(span("0", "1", "a"))], LABELS)[0]
     assert class_counts(dense, 3).tolist() == [8, 2, 0]
     ignored = [replace(dense[0], targets=np.full(10, IGNORE))]

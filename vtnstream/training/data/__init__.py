@@ -1,1 +1,1 @@
-"""Annotations, stored features and frames as training samples and batches."""
+"""Conversion of annotations with stored features or frames to training samples and batches."""

@@ -1,4 +1,4 @@
-"""Changes to the pictures of a clip that keep its meaning, one draw for all of its frames."""
+"""Augment clips: one random change per clip, the same for all of its frames."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from vtnstream.config.train import AugmentConfig
 
 @dataclass(frozen=True, slots=True)
 class ClipChange:
-    """What was drawn for one clip.
+    """The random change of one clip.
 
     Attributes:
-        mirrored: left and right change places.
-        upside_down: so do top and bottom.
-        channels: order of red, green and blue.
-        box: side of the crop as a share of the picture's short side, and where its corner
-            stands between the left and right, top and bottom ends; None leaves pictures whole.
-        size: height and width of what comes out of the crop.
-        strong: seed of the colour and RandAugment draws, None without.
-        config: what may be drawn.
+        mirrored: whether frames are flipped horizontally.
+        upside_down: whether frames are flipped vertically.
+        channels: new order of red, green and blue, or None.
+        box: side of the crop as a share of the frame's short side, and horizontal and vertical
+            position of the crop between 0 and 1; None keeps whole frames.
+        size: height and width to which the crop is scaled.
+        strong: seed of the colour, RandAugment and erasing changes, or None.
+        config: settings of the augmentation.
     """
 
     mirrored: bool
@@ -36,7 +36,7 @@ class ClipChange:
     config: AugmentConfig
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """(T, H, W, 3) uint8 to the same, (T, size, size, 3) with a crop."""
+        """Change a clip (T, H, W, 3) uint8; with a crop the result is (T, size, size, 3)."""
         if self.box is not None:
             clip = _cropped(clip, self.box, self.size)
         if self.mirrored:
@@ -53,12 +53,12 @@ class ClipChange:
 def draw_change(
     config: AugmentConfig, preprocess: PreprocessConfig, generator: np.random.Generator
 ) -> ClipChange:
-    """Draw for one clip.
+    """Draw the change of one clip.
 
     Args:
-        config: what may be done, and how often.
-        preprocess: of the model: the size that crops come out in.
-        generator: of the draws.
+        config: possible changes and their probabilities.
+        preprocess: preprocessing of the model, which gives the size of crops.
+        generator: random generator.
     """
     mirrored = generator.random() < config.horizontal_flip
     upside_down = generator.random() < config.vertical_flip
@@ -76,23 +76,23 @@ def draw_change(
 
 
 def augment_clips(frames: Tensor, config: AugmentConfig, generator: np.random.Generator) -> Tensor:
-    """Each clip of a batch changed in its own way, all frames of a clip alike.
+    """Change each clip of a batch independently, and all frames of a clip alike.
 
     Args:
         frames: (B, T, H, W, 3) uint8.
-        config: what may be done, and how often.
-        generator: of the draws.
+        config: possible changes and their probabilities.
+        generator: random generator.
 
     Returns:
-        the same shape and type.
+        The changed clips, with the same shape and type.
     """
     size = PreprocessConfig(size=frames.shape[2], resize=frames.shape[2])
     return torch.stack([draw_change(config, size, generator)(clip) for clip in frames])
 
 
 def _cropped(clip: Tensor, box: tuple[float, float, float], size: tuple[int, int]) -> Tensor:
-    """The drawn scale and crop in one: a picture of short side s that is scaled to S and cut to
-    the model's size is the cut of s x size / S, scaled."""
+    """Apply scaling and crop in one step: scaling a frame of short side s to S and cropping to the
+    model's size equals cropping to s x size / S and scaling the result."""
     from torchvision.transforms.v2 import functional
 
     share, across, down = box
@@ -105,8 +105,11 @@ def _cropped(clip: Tensor, box: tuple[float, float, float], size: tuple[int, int
 
 
 def _strong(clip: Tensor, config: AugmentConfig, seed: int) -> Tensor:
-    """RandAugment, colours and erasing by torchvision, which draws once for a stack of pictures
-    (as its ``Video`` some of them would pass unchanged, without a word)."""
+    """Apply RandAugment, colour changes and erasing of torchvision.
+
+    torchvision draws once for a stack of frames; some of these transforms silently ignore its
+    ``Video`` type.
+    """
     from torchvision.transforms import v2
 
     steps: list[torch.nn.Module] = []

@@ -1,4 +1,4 @@
-"""Samples to padded batches: crops of long sequences, similar lengths together."""
+"""Group samples into padded batches: long sequences are cropped, similar lengths grouped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from vtnstream.training.data.frames import FrameSequence
 from vtnstream.training.data.targets import IGNORE, Sample
 from vtnstream.types import IndexArray
 
-BUCKET = 8
-"""Batches that are sorted by length together: little padding, yet a shuffled order."""
+_BUCKET = 8
+"""Number of batches that are sorted by length together: little padding, yet a random order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Tokens ``[start, stop)`` of a sample, counted from the sample's first; or every
-    ``stride``-th of them, ``count`` in all, of which the last is repeated where they end
-    before."""
+    """A part of a sample.
+
+    Attributes:
+        sample: the sample.
+        start: first token, counted from the first one of the sample.
+        stop: end of the tokens that may be used.
+        stride: distance between tokens.
+        count: number of tokens if there is a stride, else 0; the last token is repeated if fewer
+            exist.
+    """
 
     sample: Sample
     start: int
@@ -36,7 +43,7 @@ class Crop:
         return self.count or self.stop - self.start
 
     def places(self) -> IndexArray:
-        """(T,) tokens of the sample."""
+        """Return the (T,) positions of the tokens within the sample."""
         steps = self.start + self.stride * np.arange(len(self), dtype=np.int64)
         return np.minimum(steps, self.stop - 1)
 
@@ -46,15 +53,16 @@ class Batch:
     """B sequences padded to T tokens.
 
     Attributes:
-        inputs: (B, T, E) float32, what the temporal embedding takes: normalised features
-            and, by the model's ``token_inputs``, how they differ from their neighbours. When
-            training from pixels (B, T, H, W, 3) uint8 frames.
+        inputs: (B, T, E) float32 inputs of the temporal embedding: normalised features and,
+            depending on the model's ``token_inputs``, their differences from neighbours. When
+            training from pixels, (B, T, H, W, 3) uint8 frames.
         indices: (B, T) int64 grid positions.
-        padding_mask: (B, T) bool, True where a token is real; None where all are.
+        padding_mask: (B, T) bool, True for real tokens; None if all are real.
         labels: (B,) int64, or None.
-        targets: (B, T) int64 with :data:`~vtnstream.training.data.targets.IGNORE` in the
-            padding, or None.
-        counts: False in a process that has no part in a step and only keeps the others company.
+        targets: (B, T) int64 with :data:`~vtnstream.training.data.targets.IGNORE` in the padding,
+            or None.
+        counts: False in a process without a part of the batch, which takes part in communication
+            only.
     """
 
     inputs: Tensor
@@ -66,11 +74,11 @@ class Batch:
 
     @property
     def holds_frames(self) -> bool:
-        """``inputs`` are pictures."""
+        """Whether ``inputs`` are frames."""
         return self.inputs.ndim == 5
 
     def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
+        """Return the batch on another device."""
 
         def move(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device)
@@ -91,8 +99,11 @@ def random_crop(
     generator: np.random.Generator,
     stride: int | None = None,
 ) -> Crop:
-    """All of a sample, or a window of ``max_tokens`` somewhere in it; with a ``stride`` exactly
-    ``max_tokens``, so far apart, from a random token on."""
+    """Return a whole sample, or a random window of ``max_tokens`` if it is longer.
+
+    With a ``stride``, the result has exactly ``max_tokens`` tokens at that distance, from a
+    random token on.
+    """
     if stride is not None:
         room = len(sample) - (max_tokens - 1) * stride
         start = int(generator.integers(max(room, 1)))
@@ -109,16 +120,17 @@ def plan_batches(
     batch_tokens: int,
     generator: np.random.Generator | None = None,
 ) -> list[list[Crop]]:
-    """Share crops out to batches.
+    """Distribute crops over batches.
 
     Args:
-        crops: all of one epoch.
-        batch_size: most sequences in a batch.
-        batch_tokens: most tokens in a batch, padding included (one sequence always goes).
-        generator: shuffles; None keeps the order, sorted by length.
+        crops: all crops of one epoch.
+        batch_size: maximum number of sequences per batch.
+        batch_tokens: maximum number of tokens per batch, padding included; a single sequence may
+            exceed it.
+        generator: shuffles the crops; None sorts them by length.
     """
     order = np.arange(len(crops)) if generator is None else generator.permutation(len(crops))
-    bucket = batch_size * BUCKET if generator is not None else max(len(crops), 1)
+    bucket = batch_size * _BUCKET if generator is not None else max(len(crops), 1)
     batches: list[list[Crop]] = []
     for first in range(0, len(order), bucket):
         part = sorted((crops[i] for i in order[first : first + bucket]), key=len)
@@ -137,7 +149,7 @@ def plan_batches(
 
 
 def assemble(crops: Sequence[Crop], rows: Sequence[Tensor], *, clip_positions: bool) -> Batch:
-    """A batch of B crops whose inputs have been read."""
+    """Combine B crops and their inputs to a batch."""
     longest = max(len(crop) for crop in crops)
     count = len(crops)
     indices = np.zeros((count, longest), np.int64)
@@ -147,7 +159,7 @@ def assemble(crops: Sequence[Crop], rows: Sequence[Tensor], *, clip_positions: b
         sample, length = crop.sample, len(crop)
         places = sample.start + crop.places()
         times = sample.features.times.indices[places]
-        if crop.count:  # a repeated last frame stands where it would have been
+        if crop.count:  # a repeated last frame has the position of the missing one
             times = times[0] + crop.stride * np.arange(length)
         indices[row, :length] = times - times[0] if clip_positions else times
         mask[row, :length] = True
@@ -165,8 +177,14 @@ def assemble(crops: Sequence[Crop], rows: Sequence[Tensor], *, clip_positions: b
 
 
 def read_crop(crop: Crop, token_inputs: TokenInputs | None) -> Tensor:
-    """(T, E) of one crop; its first and last tokens are compared with those around it. Of a
-    sequence of frames its pictures (T, H, W, 3)."""
+    """Read the inputs of one crop: (T, E) float32, or (T, H, W, 3) uint8 of a sequence of frames.
+
+    ``token_inputs`` also reads the tokens around the crop, with which its first and last ones
+    are compared.
+
+    Raises:
+        VideoError: the frames cannot be decoded.
+    """
     features = crop.sample.features
     places = crop.sample.start + crop.places()
     start, stop = int(places[0]), int(places[-1]) + 1
@@ -192,7 +210,6 @@ def epoch_crops(
     generator: np.random.Generator,
     stride: int | None = None,
 ) -> list[list[Crop]]:
-    """The batches of one pass over the training set in random order, each sample once, newly
-    cropped."""
+    """Return the batches of one epoch: each sample once, in random order and with new crops."""
     crops = [random_crop(sample, max_tokens, generator, stride) for sample in samples]
     return plan_batches(crops, batch_size, batch_tokens, generator)

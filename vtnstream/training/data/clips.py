@@ -1,4 +1,4 @@
-"""Clips of a footprint: so many frames, evenly over so many seconds, from a random moment."""
+"""Clips with a temporal footprint: a number of frames spread evenly over a number of seconds."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from fractions import Fraction
 from vtnstream.config import SamplingConfig, TrainConfig
 from vtnstream.errors import ConfigError
 
-FINE_RATE = 25
-"""Frames/s that clips of models without a rate of their own are taken from (the paper's
-``TARGET_FPS``, and what 250 frames of ten seconds are)."""
+_FINE_RATE = 25
+"""Frames per second from which clips are taken for models without a rate of their own (the paper's
+``TARGET_FPS``, and 250 frames of ten seconds)."""
 
 
 def clip_sampling(config: TrainConfig) -> SamplingConfig:
-    """The grid that training reads frames on: the model's own, or a fine one around it.
+    """Return the sampling of the frames that training reads.
 
-    A model that samples at a rate is trained on that grid, so that positions mean the same in
-    training and use; another one on a grid of about 25 frames/s, of which a clip takes every
-    ``stride``-th. A ViViT's frames are those of its clips.
+    A model that samples at a rate is trained on that grid, so that positions have the same
+    meaning in training and inference. Other models are trained on a grid of about 25 frames per
+    second, of which a clip takes every ``stride``-th frame. A ViViT is trained on the frames of
+    its clips.
     """
     if config.vivit is not None:
         return SamplingConfig(kind="rate", fps=1 / config.vivit.frame_step)
@@ -29,18 +30,18 @@ def clip_sampling(config: TrainConfig) -> SamplingConfig:
 
 
 def clip_tokens(config: TrainConfig) -> int:
-    """Most tokens of a training sequence: of a clip, where clips are trained on. A ViViT sees
-    clips of ``num_frames`` frames and nothing else."""
+    """Return the maximum number of tokens of a training sequence: the length of a clip if there are
+    clips."""
     if config.vivit is not None:
         return config.vivit.num_frames
     return config.data.clip_tokens or config.data.max_tokens
 
 
 def clip_stride(config: TrainConfig) -> int | None:
-    """Grid positions from frame to frame of a clip; None where clips have no footprint.
+    """Return the distance, in grid positions, between frames of a clip; None without a footprint.
 
     Raises:
-        ConfigError: the footprint does not fit the grid of the model.
+        ConfigError: the footprint does not match the model's sampling grid.
     """
     data = config.data
     if config.vivit is not None:
@@ -49,7 +50,7 @@ def clip_stride(config: TrainConfig) -> int | None:
         return None
     spacing = Fraction(data.clip_seconds).limit_denominator(10**6) / data.clip_tokens
     if config.sampling.kind != "rate":
-        return max(round(FINE_RATE * spacing), 1)
+        return max(round(_FINE_RATE * spacing), 1)
     steps = spacing * config.sampling.fps
     if steps.denominator != 1:
         fps, fits = float(config.sampling.fps), max(round(steps), 1) / config.sampling.fps

@@ -1,4 +1,4 @@
-"""Features of every annotated video, through the feature store, and their statistics."""
+"""Extract the features of all annotated videos through the feature store, and their statistics."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from vtnstream.types import (
 )
 
 BLOCK = 4096
-"""Tokens read at a time."""
+"""Number of tokens read at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoFeatures:
-    """One annotated video with its T tokens; ``info`` and ``frames`` resolve frame numbers."""
+    """An annotated video with its T tokens; ``info`` and ``frames`` convert frame numbers."""
 
     video: AnnotatedVideo
     features: FeatureSequence
@@ -42,7 +42,7 @@ class VideoFeatures:
     frames: FrameIndex | None = None
 
     def frame_seconds(self, number: int) -> Fraction | None:
-        """When a frame begins; None where that is not known."""
+        """Return the time at which a frame begins, in seconds; None if it is unknown."""
         return None if self.info is None else seconds_of_frame(number, self.info, self.frames)
 
 
@@ -56,19 +56,19 @@ def collect_features(
     stack: ExitStack,
     progress: Progress,
 ) -> list[VideoFeatures]:
-    """Decode what the store lacks, video by video.
+    """Return the features of all videos, decoding those that the store lacks.
 
     Args:
-        videos: to read.
+        videos: videos to read.
         encoder: the frozen backbone.
-        sampling: which frames become tokens.
+        sampling: sampling of the frames.
         runtime: device, dtype and store.
-        data: ``on_bad_video`` and ``memory_bytes`` are read.
-        stack: keeps features that stay on disk open until it is closed.
-        progress: told of each video.
+        data: provides ``on_bad_video`` and ``memory_bytes``.
+        stack: keeps features on disk open until it is closed.
+        progress: shows the progress and receives warnings.
 
     Raises:
-        VideoError: a video cannot be read and is not to be skipped.
+        VideoError: a video cannot be read and must not be skipped.
         StoreError: features cannot be stored.
     """
     found: list[VideoFeatures] = []
@@ -113,7 +113,7 @@ def collect_features(
 
 
 class _OneOfMany:
-    """Progress inside one video as a part of the whole list's."""
+    """Reports the progress within one video as a part of the progress over all videos."""
 
     def __init__(self, outer: Progress, number: int, name: str) -> None:
         self._outer, self._number, self._name = outer, number, name
@@ -134,7 +134,7 @@ class _OneOfMany:
 
 
 def load(features: FeatureSequence) -> Features:
-    """A sequence from disk as one (T, D) array in memory."""
+    """Read a sequence from disk into one (T, D) array in memory."""
     values = np.empty((len(features.times), features.num_features), np.float32)
     start = 0
     for block in features.blocks(BLOCK):
@@ -144,7 +144,7 @@ def load(features: FeatureSequence) -> Features:
 
 
 def read_span(features: FeatureSequence, start: int, stop: int) -> FloatArray:
-    """Tokens ``[start, stop)`` of a sequence, (stop - start, D)."""
+    """Return the tokens ``[start, stop)`` of a sequence, (stop - start, D)."""
     if isinstance(features, Features):
         return features.values[start:stop]
     parts: list[FloatArray] = []
@@ -158,8 +158,10 @@ def read_span(features: FeatureSequence, start: int, stop: int) -> FloatArray:
 
 
 class FeatureStatistics:
-    """Mean and standard deviation over all tokens of many videos, in one pass and float64
-    (Chan et al. 1979: parts are merged, so no large sums cancel)."""
+    """Mean and standard deviation over all tokens of many videos, in one pass and float64.
+
+    Partial results are merged, so that no large sums cancel (Chan et al. 1979).
+    """
 
     def __init__(self, num_features: int) -> None:
         self.count = 0
@@ -168,7 +170,7 @@ class FeatureStatistics:
         self._within = np.zeros(num_features, np.float64)
 
     def add_video(self, features: FeatureSequence) -> None:
-        """Take all tokens of one video."""
+        """Add all tokens of one video."""
         video = FeatureStatistics(features.num_features)
         for block in features.blocks(BLOCK):
             video._add_block(block.astype(np.float64))
@@ -193,12 +195,12 @@ class FeatureStatistics:
 
     @property
     def std(self) -> np.ndarray:
-        """(D,) over all tokens."""
+        """(D,) standard deviation over all tokens."""
         return np.sqrt(self._squares / max(self.count, 1))
 
     @property
     def std_within(self) -> np.ndarray:
-        """(D,) around each video's own mean: the scale that is left after taking it off."""
+        """(D,) standard deviation around the mean of each video."""
         return np.sqrt(self._within / max(self.count, 1))
 
 
@@ -213,8 +215,8 @@ def fit_feature_norm(norm: FeatureNorm, videos: Iterable[VideoFeatures]) -> None
     norm.set_statistics(torch.from_numpy(statistics.mean), torch.from_numpy(std))
 
 
-class NormalizedFeatures:
-    """A sequence seen through a model's ``feature_norm``, computed while reading."""
+class _NormalizedFeatures:
+    """A feature sequence to which a model's ``feature_norm`` is applied while it is read."""
 
     def __init__(self, features: FeatureSequence, norm: FeatureNorm) -> None:
         self._features, self._norm = features, norm
@@ -228,7 +230,7 @@ class NormalizedFeatures:
         return self._features.num_features
 
     def blocks(self, size: int) -> Iterator[FloatArray]:
-        """As :class:`vtnstream.types.FeatureSequence` has it."""
+        """Yield blocks as :class:`vtnstream.types.FeatureSequence` does."""
         normalize = self._norm.over(self._features, size)
         for block in self._features.blocks(size):
             values = torch.tensor(block, device=_device(self._norm))
@@ -240,8 +242,8 @@ def _device(norm: FeatureNorm) -> torch.device:
 
 
 def normalized(features: FeatureSequence, norm: FeatureNorm) -> FeatureSequence:
-    """``feature_norm`` over the whole sequence, in memory where the sequence is."""
+    """Apply ``feature_norm`` to a sequence; a sequence in memory stays in memory."""
     if norm.kind == "none":
         return features
-    seen = NormalizedFeatures(features, norm)
+    seen = _NormalizedFeatures(features, norm)
     return load(seen) if isinstance(features, Features) else seen

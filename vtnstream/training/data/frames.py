@@ -1,5 +1,7 @@
-"""Frames of every annotated video, for training from pixels: in memory while they fit, else
-decoded again where they are needed."""
+"""Read the frames of annotated videos for training from pixels.
+
+Frames are kept in memory while they fit, and decoded again otherwise.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,13 @@ Frames = NDArray[np.uint8]
 
 
 class Geometry(NamedTuple):
-    """What frames are decoded to: the model's pictures, or whole ones of a short side."""
+    """Size of decoded frames: the model's input size, or whole frames with a given short side."""
 
     preprocess: PreprocessConfig
     short_side: int = 0
 
     def fit(self) -> FrameFit:
-        """For :func:`vtnstream.video.source.open_video`."""
+        """Return the scaling and crop for :func:`vtnstream.video.source.open_video`."""
         if not self.short_side:
             return frame_fit(self.preprocess)
         scaled = replace(self.preprocess, resize=max(self.short_side, self.preprocess.size))
@@ -55,9 +57,17 @@ class Geometry(NamedTuple):
 class FrameSequence:
     """T frames of one video with their times.
 
-    Stands where stored features stand in a sample; what a token holds is its picture, in the
-    model's geometry or, with a ``short_side``, whole at this size. ``assumed`` times are the
-    header's: where no frame is, the nearest stands for it.
+    In a sample it takes the place of stored features: a token is a frame.
+
+    Attributes:
+        path: the video.
+        times: times of the T frames.
+        sampling: sampling of the frames.
+        preprocess: preprocessing of the model.
+        held: (T, H, W, 3) frames in memory, or None.
+        short_side: short side of whole frames; 0 for frames of the model's input size.
+        assumed: whether ``times`` follow from the header; a frame that does not exist is then
+            replaced by the one before it.
     """
 
     path: Path
@@ -74,17 +84,17 @@ class FrameSequence:
 
     @property
     def num_features(self) -> int:
-        """Numbers of a picture."""
+        """Number of values of a frame of the model's input size."""
         return 3 * self.preprocess.size * self.preprocess.frame_width
 
     def blocks(self, size: int) -> Iterator[FloatArray]:
-        """Pictures flattened to (size, H * W * 3), as sequences of features have it."""
+        """Yield flattened frames (size, H * W * 3) float32, as feature sequences do."""
         for start in range(0, len(self.times), size):
             part = self.span(start, min(start + size, len(self.times)))
             yield part.reshape(len(part), -1).astype(np.float32)
 
     def span(self, start: int, stop: int) -> Frames:
-        """Tokens ``[start, stop)`` as (stop - start, H, W, 3) uint8.
+        """Return the frames ``[start, stop)`` as (stop - start, H, W, 3) uint8.
 
         Raises:
             VideoError: the video cannot be read any more.
@@ -136,21 +146,21 @@ def collect_frames(
     short_side: int = 0,
     trusting: bool = False,
 ) -> list[VideoFeatures]:
-    """Decode every video once: its times are needed, and its frames where they fit.
+    """Read every video once, to get its times, and its frames if they fit into memory.
 
     Args:
-        videos: to read.
-        preprocess: the model's geometry.
-        sampling: which frames become tokens.
-        data: ``on_bad_video`` and ``memory_bytes`` are read.
-        progress: told of each video.
-        whole: videos whose pictures are wanted uncropped.
-        short_side: of these.
-        trusting: believe the header of videos that do not fit into memory, so that nobody has
-            to decode a large dataset before it is learned from.
+        videos: videos to read.
+        preprocess: preprocessing of the model.
+        sampling: sampling of the frames.
+        data: provides ``on_bad_video`` and ``memory_bytes``.
+        progress: shows the progress and receives warnings.
+        whole: videos whose frames are needed without a crop.
+        short_side: short side of these frames.
+        trusting: take the times of videos that do not fit into memory from their headers, so that a
+            large dataset need not be decoded before training.
 
     Raises:
-        VideoError: a video cannot be read and is not to be skipped.
+        VideoError: a video cannot be read and must not be skipped.
     """
     found: list[VideoFeatures] = []
     room = data.memory_bytes
@@ -174,7 +184,7 @@ def collect_frames(
 
 
 def _frames(video: AnnotatedVideo) -> FrameIndex | None:
-    """Numbers of the video's frames, where its annotations name some."""
+    """Return the frame index of a video if its annotations contain frame numbers, else None."""
     named = any(isinstance(a.start, FrameCount) for a in video.annotations)
     return count_frames(video.path) if named else None
 
@@ -182,7 +192,8 @@ def _frames(video: AnnotatedVideo) -> FrameIndex | None:
 def _read(
     path: Path, geometry: Geometry, sampling: SamplingConfig, room: int, trusting: bool
 ) -> tuple[FrameSequence, VideoInfo]:
-    """One video, its frames held if they take no more than ``room`` bytes; and its header."""
+    """Return the frames of a video, kept in memory if they take at most ``room`` bytes, and its
+    header."""
     if trusting:
         assumed = _assumed(path, geometry, sampling, room)
         if assumed is not None:
@@ -208,8 +219,10 @@ def _read(
 def _assumed(
     path: Path, geometry: Geometry, sampling: SamplingConfig, room: int
 ) -> tuple[FrameSequence, VideoInfo] | None:
-    """The grid over the time that the header names, where the frames would not fit into
-    memory; None where they would, or the header does not say."""
+    """Return the frames that the header's duration implies, without decoding.
+
+    The result is None if the frames would fit into memory, or the header states no duration.
+    """
     info = probe(path)
     count = int((info.duration_from_header or 0) * sampling.fps)
     fit = geometry.fit()(info.width, info.height)
@@ -225,6 +238,7 @@ def _assumed(
 
 
 def _nearest(found: IndexArray, frames: Frames, indices: IndexArray) -> Frames:
-    """The frames of ``indices``, or for each that does not exist the one before it."""
+    """Return the frames of ``indices``; a frame that does not exist is replaced by the previous
+    one."""
     places = np.searchsorted(found, indices, side="right") - 1
     return frames[np.clip(places, 0, len(found) - 1)]

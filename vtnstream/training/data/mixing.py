@@ -1,5 +1,7 @@
-"""Mixup and CutMix of a batch, for the class of whole sequences only: mixing moments would
-make nonsense of dense labels."""
+"""Mixup and CutMix of a batch, for classification of whole sequences only.
+
+Dense labels of mixed sequences would be meaningless.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,10 @@ from vtnstream.training.data.batches import Batch
 def mix_batch(
     batch: Batch, num_classes: int, optim: OptimConfig, generator: np.random.Generator
 ) -> tuple[Batch, Tensor | None]:
-    """Mix as the config says; with both kinds each batch draws one.
+    """Mix a batch as configured; if mixup and CutMix are both on, each batch uses one at random.
 
     Returns:
-        the batch, and its (B, K) soft labels where it was mixed.
+        The batch, and its (B, K) soft labels if it was mixed, else None.
     """
     if batch.labels is None or batch.targets is not None:
         return batch, None
@@ -39,17 +41,17 @@ def mixup(
 ) -> tuple[Batch, Tensor]:
     """Mix each sequence with another of the batch, token by token (Zhang et al. 2018).
 
-    A pair of different lengths is as long as its longer part, whose positions it keeps, so
-    the tail holds one of the two alone.
+    A mixed pair has the length and the positions of its longer sequence, whose end is mixed with
+    padding.
 
     Args:
-        batch: with labels; frames become float32.
+        batch: batch with labels; frames are converted to float32.
         num_classes: K.
-        alpha: of the Beta distribution the shares are drawn from.
-        generator: of shares and pairs.
+        alpha: parameter of the Beta distribution of the shares.
+        generator: random generator for shares and pairs.
 
     Returns:
-        the mixed batch, and its (B, K) soft labels.
+        The mixed batch, and its (B, K) soft labels.
     """
     order = torch.from_numpy(generator.permutation(len(batch.inputs))).to(batch.inputs.device)
     share = float(generator.beta(alpha, alpha))
@@ -61,17 +63,19 @@ def mixup(
 def cutmix(
     batch: Batch, num_classes: int, alpha: float, generator: np.random.Generator
 ) -> tuple[Batch, Tensor]:
-    """Put a box of another clip of the batch into each, the same box in all frames (Yun et al.
-    2019); labels are mixed by area.
+    """Replace a box in each clip with that of another clip, the same in all frames (Yun et al.
+    2019).
+
+    Labels are mixed by area.
 
     Args:
         batch: (B, T, H, W, 3) frames with labels.
         num_classes: K.
-        alpha: of the Beta distribution that the area left is drawn from.
-        generator: of area, place and pairs.
+        alpha: parameter of the Beta distribution of the remaining area.
+        generator: random generator for area, position and pairs.
 
     Returns:
-        the mixed batch, and its (B, K) soft labels.
+        The mixed batch, and its (B, K) soft labels.
     """
     order = torch.from_numpy(generator.permutation(len(batch.inputs))).to(batch.inputs.device)
     height, width = batch.inputs.shape[2:4]
@@ -87,7 +91,7 @@ def cutmix(
 
 
 def _paired(batch: Batch, mixed: Tensor, order: Tensor) -> Batch:
-    """As long as the longer of each pair, and with its positions."""
+    """Return a batch in which each mixed sequence has length and positions of its longer part."""
     mask, indices = batch.padding_mask, batch.indices
     if mask is not None:
         other = mask[order]

@@ -1,4 +1,4 @@
-"""Crops to the part of a batch that this process works on, from memory, disk or videos."""
+"""Read this process's part of a batch from memory, disk or videos."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _MOST_KEPT = 512 * 2**20
 
 
 class BatchReader:
-    """Turns the crops of a batch into this process's part of it.
+    """Reads this process's part of each batch.
 
     Args:
-        model: whose inputs are read.
-        config: of the training.
-        engine: which process this is.
-        warn: told once of each video that cannot be read and is left out.
+        model: the model whose inputs are read.
+        config: configuration of the run.
+        engine: identifies this process.
+        warn: receives one warning for each video that cannot be read and is skipped.
 
     Attributes:
-        clip_positions: positions start at 0 in each crop.
+        clip_positions: whether positions start at 0 in each crop.
     """
 
     def __init__(
@@ -51,13 +51,17 @@ class BatchReader:
         self._room = _MOST_KEPT
 
     def read(self, part: Sequence[Crop], generator: np.random.Generator) -> Batch:
-        """
+        """Read this process's part of a batch.
+
+        If the process has no part, or none of its videos can be read, the batch has ``counts``
+        False.
+
         Args:
-            part: the whole batch, of all processes.
-            generator: of the changes to clips; the same draws in every process.
+            part: the crops of the whole batch, of all processes.
+            generator: random generator of the augmentation; it advances equally in every process.
 
         Raises:
-            VideoError: a video cannot be read any more and is not to be skipped.
+            VideoError: a video cannot be read any more and must not be skipped.
         """
         frames = isinstance(part[0].sample.features, FrameSequence)
         draws: list[ClipChange] = []
@@ -77,11 +81,12 @@ class BatchReader:
         return batch if counts else replace(batch, counts=False)
 
     def rows(self, crops: Sequence[Crop]) -> list[Tensor | None]:
-        """Each crop's inputs, None where its video cannot be read and is to be skipped. What
-        has to be decoded is, side by side.
+        """Return the inputs of each crop; None for one whose video cannot be read and is skipped.
+
+        Videos are decoded in parallel.
 
         Raises:
-            VideoError: a video cannot be read any more and is not to be skipped.
+            VideoError: a video cannot be read any more and must not be skipped.
         """
         features = (crop.sample.features for crop in crops)
         if all(not isinstance(f, FrameSequence) or f.held is not None for f in features):
@@ -118,6 +123,6 @@ class BatchReader:
         return made
 
     def _blank(self, crop: Crop) -> Tensor:
-        """Black pictures in place of those that nobody can read."""
+        """Return black frames in place of a video that cannot be read."""
         height, width = self._size.size, self._size.frame_width
         return torch.zeros(len(crop), height, width, 3, dtype=torch.uint8)

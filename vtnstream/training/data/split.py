@@ -1,4 +1,4 @@
-"""Which videos are learned from and which are held out."""
+"""Split annotated videos into training and validation videos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vtnstream.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Videos to learn from and to validate on; ``how`` says in words why these."""
+    """Training and validation videos; ``how`` describes the choice in words."""
 
     train: tuple[AnnotatedVideo, ...]
     validation: tuple[AnnotatedVideo, ...]
@@ -22,11 +22,13 @@ class Split:
 
 
 def split_videos(annotations: Annotations, config: DataConfig, seed: int) -> Split:
-    """Excluded folds and ``test`` videos are left out. Then, whichever comes first: the
-    validation fold, the file's ``split`` column, a random share of the groups.
+    """Split the annotated videos.
+
+    Excluded folds and ``test`` videos are left out. The validation videos are the validation
+    fold, else those of the file's ``split`` column, else a random share of the groups.
 
     Raises:
-        ConfigError: a fold that does not exist, or nothing is left to learn from.
+        ConfigError: a fold does not exist, or no training video is left.
     """
     _check_folds(annotations, config)
     usable = [
@@ -67,8 +69,10 @@ def _check_folds(annotations: Annotations, config: DataConfig) -> None:
 def _random_share(
     videos: Sequence[AnnotatedVideo], share: float, seed: int
 ) -> list[AnnotatedVideo]:
-    """About ``share`` of the videos, whole groups at a time, from each class alike. A class
-    with one group only is learned from, never held out."""
+    """Return about ``share`` of the videos, in whole groups and equally from each class.
+
+    The last group of a class is never held out.
+    """
     groups: dict[str, list[AnnotatedVideo]] = {}
     for number, video in enumerate(videos):
         name = f"group {video.group}" if video.group is not None else f"video {number}"

@@ -1,4 +1,4 @@
-"""Annotations and tokens to training samples: a class each, or a class for each token."""
+"""Convert annotations and tokens to training samples with one class each, or one for each token."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vtnstream.training.data.features import VideoFeatures
 from vtnstream.types import FeatureSequence, IndexArray, TokenTimes
 
 IGNORE = -100
-"""Target of tokens that no loss sees (cross-entropy's own)."""
+"""Target of tokens that losses ignore (the default of torch's cross-entropy)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Tokens ``[start, stop)`` of a video and what they show.
+    """Tokens ``[start, stop)`` of a video with their class or targets.
 
     Attributes:
-        video: whose tokens.
-        features: its whole sequence, normalised.
+        video: the annotated video.
+        features: normalised features of the whole video, or its frames.
         start: first token of the sample.
-        stop: one past its last.
+        stop: end of the sample's tokens.
         label: class of the sample, or None.
         targets: (stop - start,) int64 class of each token, or None.
     """
@@ -45,11 +45,14 @@ class Sample:
 
 
 def _seconds(time: Time, item: VideoFeatures) -> Fraction:
-    """A time of the annotations in seconds; frame numbers are looked up where the frames of the
-    video were counted, else the rate in its header decides.
+    """Convert a time of the annotations to seconds.
+
+    Frame numbers are looked up if the frames were counted, else converted with the header's
+    rate.
 
     Raises:
-        AnnotationError: frames are given, were not counted, and the video does not say its rate.
+        AnnotationError: the time is a frame number, frames were not counted, and the header states
+            no rate.
     """
     if not isinstance(time, FrameCount):
         return time
@@ -62,7 +65,7 @@ def _seconds(time: Time, item: VideoFeatures) -> Fraction:
 
 
 def _in_seconds(item: VideoFeatures) -> list[Annotation]:
-    """A video's segments with all times in seconds."""
+    """Return the segments of a video with all times in seconds."""
     return [
         Annotation(a.label, _seconds(a.start, item), _seconds(a.end, item), a.line)
         for a in item.video.annotations
@@ -71,7 +74,7 @@ def _in_seconds(item: VideoFeatures) -> list[Annotation]:
 
 
 def labelled_spans(item: VideoFeatures) -> list[tuple[float, float]]:
-    """Start and end of each annotated segment of a video, in seconds."""
+    """Return start and end of each annotated segment of a video, in seconds."""
     spans = []
     for segment in _in_seconds(item):
         assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
@@ -79,8 +82,8 @@ def labelled_spans(item: VideoFeatures) -> list[tuple[float, float]]:
     return spans
 
 
-def tokens_inside(times: TokenTimes, start: Fraction, end: Fraction) -> tuple[int, int]:
-    """The tokens whose midpoint lies in ``[start, end)``, as ``[first, stop)``."""
+def _tokens_inside(times: TokenTimes, start: Fraction, end: Fraction) -> tuple[int, int]:
+    """Return the range ``[first, stop)`` of tokens whose centre lies in ``[start, end)``."""
     middle = (times.start_seconds + times.end_seconds) / 2
     first, stop = np.searchsorted(middle, [float(start), float(end)], side="left")
     return int(first), int(stop)
@@ -92,24 +95,24 @@ def dense_targets(
     labels: Sequence[str],
     missing: str | None = BACKGROUND,
 ) -> IndexArray:
-    """Class of each token by its midpoint; where no segment lies, ``missing``.
+    """Return the class of each token by its centre; tokens without a segment have ``missing``.
 
     Args:
         times: T tokens.
         segments: with times in seconds, not overlapping.
-        labels: the dense head's.
+        labels: labels of the dense head.
         missing: label of tokens without a segment.
 
     Returns:
-        (T,) int64; where ``missing`` is None or not in ``labels``, tokens without a segment
-        are :data:`IGNORE`.
+        (T,) int64. If ``missing`` is None or not in ``labels``, tokens without a segment are
+            :data:`IGNORE`.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     fallback = IGNORE if missing is None else numbers.get(missing, IGNORE)
     targets = np.full(len(times), fallback, np.int64)
     for segment in segments:
         assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
-        first, stop = tokens_inside(times, segment.start, segment.end)
+        first, stop = _tokens_inside(times, segment.start, segment.end)
         targets[first:stop] = numbers[segment.label]
     return targets
 
@@ -117,20 +120,22 @@ def dense_targets(
 def dense_samples(
     videos: Sequence[VideoFeatures], labels: Sequence[str], missing: str | None = BACKGROUND
 ) -> tuple[list[Sample], list[str]]:
-    """One sample a video with a target for each token; ``missing`` as in :func:`dense_targets`.
+    """Return one sample per video with a target for each token.
+
+    ``missing`` is used as in :func:`dense_targets`.
 
     Returns:
-        samples, and a sentence for each segment that no token falls into.
+        The samples, and a message for each segment without tokens or beyond the video's end.
 
     Raises:
-        AnnotationError: segments overlap once frames are turned to seconds.
+        AnnotationError: segments overlap after conversion to seconds.
     """
     samples, warnings = [], []
     for item in videos:
         times = item.features.times
         segments = _in_seconds(item)
         check_overlaps(segments, str(item.video.path))
-        warnings += _unseen(item, segments)
+        warnings += _warnings(item, segments)
         targets = dense_targets(times, segments, labels, missing)
         samples.append(Sample(item.video, item.features, 0, len(times), targets=targets))
     return samples, warnings
@@ -139,12 +144,12 @@ def dense_samples(
 def with_classes(
     samples: Sequence[Sample], classes: Mapping[Path, str], labels: Sequence[str]
 ) -> list[Sample]:
-    """Dense samples that also carry the class of their whole video.
+    """Return dense samples with the class of their whole video added.
 
     Args:
-        samples: one a video.
+        samples: one per video.
         classes: class of each video.
-        labels: of the MLP head.
+        labels: labels of the MLP head.
 
     Raises:
         AnnotationError: a video has no class.
@@ -162,10 +167,10 @@ def with_classes(
 def class_samples(
     videos: Sequence[VideoFeatures], labels: Sequence[str]
 ) -> tuple[list[Sample], list[str]]:
-    """One sample a video, or one a segment where the annotations are segments.
+    """Return one sample per video, or per segment if the annotations are segments.
 
     Returns:
-        samples, and a sentence for each segment that no token falls into.
+        The samples, and a message for each segment without tokens or beyond the video's end.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     samples, warnings = [], []
@@ -176,28 +181,28 @@ def class_samples(
                 label = numbers[annotation.label]
                 whole = Sample(item.video, item.features, 0, len(item.features.times), label)
                 samples.append(whole)
-        warnings += _unseen(item, segments)
+        warnings += _warnings(item, segments)
         for segment in segments:
             assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
-            first, stop = tokens_inside(item.features.times, segment.start, segment.end)
+            first, stop = _tokens_inside(item.features.times, segment.start, segment.end)
             if stop > first:
                 label = numbers[segment.label]
                 samples.append(Sample(item.video, item.features, first, stop, label))
     return samples, warnings
 
 
-BEYOND_SECONDS = 2.0
-"""How far a segment may reach beyond the last token without a word."""
+_MAX_EXCESS_SECONDS = 2.0
+"""Time by which a segment may exceed the last token without a warning."""
 
 
-def _unseen(item: VideoFeatures, segments: Sequence[Annotation]) -> list[str]:
+def _warnings(item: VideoFeatures, segments: Sequence[Annotation]) -> list[str]:
     warnings = []
     times = item.features.times
     end = times.end_seconds[-1]
     for segment in segments:
         assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
-        first, stop = tokens_inside(times, segment.start, segment.end)
-        if stop > first and segment.end <= end + BEYOND_SECONDS:
+        first, stop = _tokens_inside(times, segment.start, segment.end)
+        if stop > first and segment.end <= end + _MAX_EXCESS_SECONDS:
             continue
         if stop > first:
             why = f"ends at {float(segment.end):.2f} s, the video at {end:.2f} s: is it right?"
@@ -210,7 +215,7 @@ def _unseen(item: VideoFeatures, segments: Sequence[Annotation]) -> list[str]:
 
 
 def class_counts(samples: Sequence[Sample], num_classes: int) -> IndexArray:
-    """How many samples, or tokens of dense samples, each class has: (K,) int64."""
+    """Return the (K,) int64 number of samples, or of tokens of dense samples, of each class."""
     counts = np.zeros(num_classes, np.int64)
     for sample in samples:
         if sample.targets is not None:
