@@ -1,4 +1,4 @@
-"""Reading a film back: which frame became which token."""
+"""Read a test video and identify the frame of each token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vtnstream.video.source import open_video
 
 @dataclass
 class Reading:
-    """A whole pass."""
+    """Result of a whole pass."""
 
     info: VideoInfo
     chunks: list[FrameChunk]
@@ -37,7 +37,7 @@ class Reading:
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers painted on the frames."""
+        """The numbers drawn on the frames."""
         return [synth.read(frame) for frame in self.frames]
 
     @property
@@ -60,7 +60,7 @@ def sampling(kind: str = "rate", **options: Any) -> SamplingConfig:
 
 
 def read(path: Path, config: SamplingConfig | None = None, **options: Any) -> Reading:
-    """Read a film with the given sampling (2 frames/s if none is given)."""
+    """Read a video with the given sampling (2 frames/s by default)."""
     options.setdefault("fit", synth.whole(32))
     with open_video(path, config or sampling(), **options) as source:
         chunks = list(source.chunks())

@@ -1,4 +1,4 @@
-"""Files are opened safely: hostile input gives one clear line, and nothing stays open."""
+"""Files are opened safely: malicious input gives one clear error line, and all files are closed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def hostile(folder: Path, name: str) -> Path:
-    """One of the files that must be refused."""
+    """Write one of the files that must be refused."""
     path = folder / f"{name}.mp4"
     film = folder / SECRET
     texts = {
@@ -66,7 +66,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hostile_files_are_refused_in_one_line(folder: Path, kind: str) -> None:
+def test_malicious_files_are_refused_in_one_line(folder: Path, kind: str) -> None:
     path = hostile(folder, kind)
     with pytest.raises(VideoOpenError) as caught:
         probe(path)
@@ -89,7 +89,7 @@ def test_a_playlist_makes_no_connection(tmp_path: Path) -> None:
 
 
 def gif_bomb(path: Path, side: int) -> Path:
-    """A GIF of some hundred bytes that asks for ``side`` x ``side`` pixels."""
+    """Return a GIF of some hundred bytes with ``side`` x ``side`` pixels."""
     size = side.to_bytes(2, "little") * 2
     header = b"GIF89a" + size + b"\x80\x00\x00" + bytes(6)
     frame = b"\x2c" + bytes(4) + size + b"\x00\x02\x02\x4c\x01\x00"
@@ -108,14 +108,16 @@ def test_the_pixel_limit_is_an_option(tmp_path: Path) -> None:
         probe(path, max_pixels=1000)
 
 
-def test_decoders_off_the_list_do_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoders_that_are_not_allowed_do_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = Film(count=3).write(tmp_path / "film.mp4")
     monkeypatch.setattr(container, "DECODERS", container.DECODERS - {"h264"})
     with pytest.raises(VideoOpenError, match="the codec h264"):
         probe(path)
 
 
-def test_every_name_on_the_lists_exists() -> None:
+def test_every_allowed_name_exists() -> None:
     known = {name for names in av.formats_available for name in names.split(",")}
     assert known >= container.FORMATS
     assert {"hls", "concat", "dash", "sdp", "lavfi", "image2"}.isdisjoint(container.FORMATS)
@@ -129,7 +131,7 @@ def test_metadata_need_not_be_utf8(tmp_path: Path) -> None:
     assert probe(path).codec_name == "h264"
 
 
-def test_names_are_never_taken_for_options_or_addresses(
+def test_file_names_are_never_interpreted_as_options_or_addresses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -138,13 +140,13 @@ def test_names_are_never_taken_for_options_or_addresses(
         assert probe(name).width == 128
 
 
-def test_only_a_cover_is_no_video(tmp_path: Path) -> None:
+def test_a_file_with_only_a_cover_has_no_video(tmp_path: Path) -> None:
     path = Film(film=False, cover=True, audio_seconds=1).write(tmp_path / "song.mp4")
     with pytest.raises(NoVideoStreamError, match="only a cover image"):
         probe(path)
 
 
-def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+def test_an_audio_file_has_no_video(tmp_path: Path) -> None:
     path = Film(film=False, audio_seconds=1).write(tmp_path / "song.mp4")
     with pytest.raises(NoVideoStreamError, match="only audio or subtitles"):
         probe(path)
@@ -174,7 +176,7 @@ def test_the_largest_of_several_streams_is_chosen_and_another_can_be_named(tmp_p
         probe(path, stream=7)
 
 
-def test_files_are_closed_whatever_happens(folder: Path) -> None:
+def test_files_are_closed_after_success_and_errors(folder: Path) -> None:
     def num_open() -> int:
         return len(os.listdir("/proc/self/fd"))
 
@@ -190,7 +192,7 @@ def test_files_are_closed_whatever_happens(folder: Path) -> None:
     assert num_open() == before
 
 
-def test_thousands_of_files_in_one_process_leave_nothing_behind(folder: Path) -> None:
+def test_thousands_of_files_do_not_leak_memory(folder: Path) -> None:
     import resource
 
     def peak() -> int:

@@ -1,4 +1,4 @@
-"""Cuts: the right frames, the sound with its picture, by copying and by encoding."""
+"""Cuts by copying and by encoding have the correct frames and synchronous audio."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RATE, SECONDS, AUDIO = 25, 12, 48_000
 
 @pytest.fixture(scope="module")
 def clapper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Numbered frames with a keyframe every second, and a beep in the first tenth of each
-    even second."""
+    """A video of numbered frames with a keyframe every second, and a beep in the first tenth of
+    each even second."""
     path = tmp_path_factory.mktemp("cut") / "clapper.mp4"
     times = np.arange(SECONDS * AUDIO) / AUDIO
     beep = np.sin(2 * np.pi * 440 * times) * ((times % 2) < 0.1) * 0.8
@@ -56,7 +56,7 @@ def pictures(path: Path) -> list[tuple[float, int]]:
 
 
 def beeps(path: Path) -> list[float]:
-    """Player times at which sound begins after silence."""
+    """Return the player times at which audio begins after silence."""
     with av.open(str(path)) as container:
         begin = container.start_time / 1e6
         found: list[float] = []
@@ -99,7 +99,7 @@ def test_copied_parts_begin_at_keyframes_and_are_in_sync(clapper: Path, tmp_path
         assert heard == pytest.approx(where[source_second * RATE], abs=0.05)
 
 
-def test_mkv_and_a_video_without_sound(tmp_path: Path) -> None:
+def test_matroska_and_videos_without_audio_are_cut(tmp_path: Path) -> None:
     from tests.synth import Film
 
     film = Film(count=100, rate=10).write(tmp_path / "mute.mkv")
@@ -107,7 +107,7 @@ def test_mkv_and_a_video_without_sound(tmp_path: Path) -> None:
     assert [n for _, n in pictures(tmp_path / "part.mkv")] == list(range(20, 40))
 
 
-def test_what_cannot_be_cut(clapper: Path, tmp_path: Path) -> None:
+def test_invalid_cuts_are_refused(clapper: Path, tmp_path: Path) -> None:
     whole = [TimeRange(Fraction(0), Fraction(1))]
     with pytest.raises(OutputError, match=r"\.mp4"):
         cut(clapper, tmp_path / "x.avi", whole)

@@ -1,7 +1,7 @@
-"""Cuts out of every container, codec and form of group: which frames, when, and with what sound.
+"""Cuts from all containers, codecs and kinds of groups have the correct frames, times and audio.
 
-ffmpeg makes the sources from one video whose frames carry their numbers, and is the witness that
-what was cut decodes without an error.
+ffmpeg makes the sources from one video with numbered frames, and checks that the cuts are decoded
+without an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RATE, COUNT, SAMPLES = 25, 150, 48_000
 PART = TimeRange(Fraction(1, 5), Fraction("4.48"))
 WANTED = [*range(5, 112)]
 BEEPS = [0.3, 1.3, 2.3, 3.3]
-"""Sound begins half a second after each full second of the source."""
+"""Audio begins half a second after each full second of the source."""
 
 X264 = "-c:v libx264 -preset ultrafast -crf 16 -pix_fmt yuv420p"
 X265 = "-c:v libx265 -preset ultrafast -crf 16 -pix_fmt yuv420p -tag:v hvc1"
@@ -78,8 +78,7 @@ SILENT = ("mp4 h264 silent", "raw h264", "raw hevc", "gif")
 REFUSED = {
     "copy": ("mpg mpeg2", "vob mpeg2", "avi mpeg4 b", "avi h264", "raw h264", "raw hevc", "gif"),
 }
-"""Mode -> sources whose packets have no presentation times, or that MP4 does not hold: refused
-in one line."""
+"""Mode -> sources that are refused in one line: without presentation times, or not for MP4."""
 
 SMART = (
     "mp4 h264", "mp4 h264 no b", "mp4 h264 full", "mp4 h264 silent", "mp4 h264 10 bit",
@@ -97,7 +96,7 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With ``master.mkv``: numbered frames without loss, and a beep in each second."""
+    """A folder with ``master.mkv``: lossless numbered frames, and a beep in each second."""
     folder = tmp_path_factory.mktemp("contract")
     times = np.arange(COUNT * SAMPLES // RATE) / SAMPLES
     beep = np.sin(2 * np.pi * 880 * times) * ((times % 1 >= 0.5) & (times % 1 < 0.6)) * 0.8
@@ -128,7 +127,7 @@ def source(folder: Path, name: str) -> Path:
 
 
 def frames(path: Path) -> tuple[list[float], list[int]]:
-    """Player times and numbers of the frames."""
+    """Return the player times and numbers of the frames."""
     with av.open(str(path)) as container:
         begin = (container.start_time or 0) / 1e6
         found = [
@@ -139,7 +138,7 @@ def frames(path: Path) -> tuple[list[float], list[int]]:
 
 
 def beeps(path: Path) -> list[float]:
-    """Player times at which sound begins."""
+    """Return the player times at which audio begins."""
     found: list[float] = []
     last = -1.0
     with av.open(str(path)) as container:
@@ -161,7 +160,7 @@ def cut_of(path: Path, target: Path, mode: str) -> Cut:
 
 
 @pytest.mark.parametrize(("name", "mode"), CELLS)
-def test_a_part_is_its_frames_and_its_sound(
+def test_parts_have_their_frames_and_their_audio(
     folder: Path, tmp_path: Path, name: str, mode: str
 ) -> None:
     path = source(folder, name)
@@ -201,7 +200,7 @@ def test_a_part_is_its_frames_and_its_sound(
 
 @pytest.mark.parametrize("name", ["mp4 h264 full", "mp4 hevc hdr", "mp4 h264 10 bit"])
 @pytest.mark.slow
-def test_colour_stays(folder: Path, tmp_path: Path, name: str) -> None:
+def test_colours_are_kept(folder: Path, tmp_path: Path, name: str) -> None:
     entries = "pix_fmt,color_range,color_space,color_transfer,color_primaries,sample_aspect_ratio"
     path, target = source(folder, name), tmp_path / "part.mp4"
 

@@ -1,4 +1,4 @@
-"""Playlists whose initialisation changes become one video, cut where it changes."""
+"""Playlists whose initialisation section changes are joined to one video."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vtnstream.errors import VideoOpenError
 from vtnstream.video.local_copy import join_runs
 
 
-def test_runs_of_other_sizes_follow_each_other(tmp_path: Path) -> None:
+def test_runs_of_different_sizes_are_joined(tmp_path: Path) -> None:
     fragmented = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
     parts = [
         Film(count=50, b_frames=2, muxer=fragmented).write(tmp_path / "a.mp4"),
@@ -33,7 +33,7 @@ def test_runs_of_other_sizes_follow_each_other(tmp_path: Path) -> None:
     assert [t for t, _, _ in frames] == pytest.approx([k / 25 for k in range(80)], abs=2e-3)
 
 
-def test_codecs_that_cannot_change_are_refused(tmp_path: Path) -> None:
+def test_codecs_with_fixed_parameters_are_refused(tmp_path: Path) -> None:
     film = Film(count=5, codec="libvpx-vp9", options={}).write(tmp_path / "a.webm")
     with pytest.raises(VideoOpenError, match="changes its initialisation, which vp9"):
         join_runs([film, film], tmp_path / "joined")

@@ -1,4 +1,4 @@
-"""The rate of a timecode track, from QuickTime files written by hand."""
+"""The rate of a timecode track in hand-made QuickTime files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def movie(kind: bytes = b"tmcd", scale: int = 30_000, duration: int = 1001) -> b
         (b"\0\0\0\4moov" * 3, None),
     ],
 )
-def test_rate_of_a_timecode_track(data: bytes, rate: Fraction | None) -> None:
+def test_the_rate_of_a_timecode_track_is_read(data: bytes, rate: Fraction | None) -> None:
     file = io.BytesIO(data)
     file.seek(3)
     assert timecode_rate(file) == rate

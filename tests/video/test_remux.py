@@ -1,4 +1,4 @@
-"""Copies with chapters: the same packets, the same pictures at the same player times."""
+"""Copies with chapters have the same packets, and the same frames at the same player times."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def hashes(path: Path) -> list[str]:
-    """What ffmpeg finds in each stream of the film and its sound, without decoding."""
+    """Return a hash by ffmpeg of the packets of each video and audio stream."""
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:v", "-map", "0:a?"]
     command += ["-bsf:v", "h264_mp4toannexb", "-c", "copy", "-f", "streamhash", "-hash", "md5", "-"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
-def test_pictures_stay_and_chapters_begin_with_theirs(
+def test_frames_are_unchanged_and_chapters_begin_with_their_frames(
     film: Path, suffix: str, tmp_path: Path
 ) -> None:
     before = read(film, sampling("all"))
@@ -65,9 +65,9 @@ def test_pictures_stay_and_chapters_begin_with_theirs(
     assert [title for *_, title in found] == list(titles)
     start = float(ffprobe(copy, "-show_entries", "format=start_time")["format"]["start_time"])
     for (time, *_), number in zip(found, FRAMES, strict=True):
-        # The picture on screen at the chapter's time is that of the segment's first token.
+        # The frame displayed at the chapter's time is that of the segment's first token.
         shown = after.times.start_seconds.searchsorted(float(time) - start + 1e-9, "right") - 1
-        # MP4 lets the first chapter begin with the file, be it with sound alone.
+        # In MP4 the first chapter begins with the file, even if that begins with audio.
         assert max(shown, 0) == number
     info, copied = probe(film), probe(copy)
     assert (copied.width, copied.height, copied.rotation) == (
@@ -80,7 +80,7 @@ def test_pictures_stay_and_chapters_begin_with_theirs(
         assert hashes(copy) == hashes(film)
 
 
-def test_many_chapters(tmp_path: Path) -> None:
+def test_many_chapters_are_written(tmp_path: Path) -> None:
     film = Film(count=600, rate=10).write(tmp_path / "film.mp4")
     times = [Fraction(k, 10) for k in range(601)]
     chapters = [Chapter(a, b, f"{k}") for k, (a, b) in enumerate(pairwise(times))]
@@ -92,7 +92,7 @@ def test_many_chapters(tmp_path: Path) -> None:
         ]
 
 
-def test_languages_and_titles_stay_and_what_is_left_out_is_named(tmp_path: Path) -> None:
+def test_metadata_is_kept_and_omitted_streams_are_named(tmp_path: Path) -> None:
     film = Film(count=25, cover=True, audio_seconds=1.0).write(tmp_path / "film.mp4")
     tagged = tmp_path / "tagged.mp4"
     command = ["ffmpeg", "-v", "error", "-i", str(film), "-map", "0", "-c", "copy"]
@@ -110,7 +110,7 @@ def test_languages_and_titles_stay_and_what_is_left_out_is_named(tmp_path: Path)
     assert copy_with_chapters(tagged, tmp_path / "copy.mp4", chapter) == ()
 
 
-def test_what_cannot_be_copied_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_copy_is_one_error_line_and_leaves_no_file(tmp_path: Path) -> None:
     film = Film(count=25).write(tmp_path / "film.mp4")
     (tmp_path / "there.mkv").write_bytes(b"precious")
     for target, words in (

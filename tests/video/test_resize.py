@@ -1,5 +1,5 @@
-"""Scaling inside swscale: the same bits however they come out of it, and the same picture as
-torch's antialiased resize."""
+"""Scaling with swscale: planar and packed output are equal, and torch's antialiased resize is
+similar."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def noise(name: str, width: int, height: int) -> av.VideoFrame:
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("name", FORMATS)
-def test_planes_and_packed_pixels_are_the_same_bits(
+def test_planar_and_packed_output_are_bit_identical(
     name: str, interpolation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = set()
@@ -59,7 +59,7 @@ def test_planes_and_packed_pixels_are_the_same_bits(
 
 
 def drawn(width: int, height: int) -> NDArray[np.float64]:
-    """(h, w, 3): waves that get finer, edges, lines and grain."""
+    """Return (h, w, 3) with waves of increasing frequency, edges, lines and noise."""
     y, x = np.mgrid[:height, :width]
     picture = np.stack(
         [
@@ -75,7 +75,7 @@ def drawn(width: int, height: int) -> NDArray[np.float64]:
 
 
 def coded(picture: NDArray[np.float64]) -> tuple[av.VideoFrame, NDArray[np.float64]]:
-    """A 4:4:4 frame (BT.601, limited range) of a picture, and the (3, h, w) RGB it stands for."""
+    """Return a 4:4:4 frame (BT.601, limited range) of an image, and its (3, h, w) RGB values."""
     to_yuv = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112], [112, -93.786, -18.214]])
     offset = np.array([16.0, 128, 128])
     yuv = np.clip(np.round(picture @ to_yuv.T / 255 + offset), 0, 255).astype(np.uint8)
@@ -94,9 +94,11 @@ def coded(picture: NDArray[np.float64]) -> tuple[av.VideoFrame, NDArray[np.float
 def test_scaling_agrees_with_torchs_antialiased_resize(
     size: tuple[int, int], interpolation: str
 ) -> None:
-    """In units of 1/255: on average within 0.5, 99 % of the values within 2, all within 16 (at
-    the sharpest edges the filters differ: swscale's bicubic is the one of B = 0, C = 0.6, torch's
-    that of C = 0.5). A resize without antialiasing is ten times as far off."""
+    """Differences of 255 are 0.5 on average, at most 2 for 99 % of the values and at most 16.
+
+    The filters differ at the sharpest edges: swscale's bicubic filter has B = 0 and C = 0.6,
+    torch's C = 0.5. A resize without antialiasing differs ten times as much.
+    """
     import torch
     from torch.nn.functional import interpolate
 

@@ -1,4 +1,4 @@
-"""The source and the prefetching thread: nothing runs ahead, nothing stays open."""
+"""The source and the prefetching thread have bounded queues and close their files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vtnstream.video.source import VideoSource, open_video
 
 
 def still(_number: int, width: int, height: int) -> np.ndarray:
-    """One picture for all frames: films of many frames are quick to make."""
+    """Draw the same image on all frames, so that long videos are quick to make."""
     return board(width, height)
 
 
@@ -75,7 +75,7 @@ def test_a_source_can_be_read_again(film: Path) -> None:
         assert [c.times.pts.tolist() for c in source.chunks()] == first
 
 
-def test_prefetch_gives_the_same_in_the_same_order(film: Path) -> None:
+def test_prefetch_gives_equal_items_in_order(film: Path) -> None:
     with source_of(film) as source:
         straight = [c.times.pts.tolist() for c in source.chunks()]
         ahead = [c.times.pts.tolist() for c in prefetch(source.chunks())]
@@ -122,7 +122,7 @@ def test_leaving_prefetch_early_closes_everything(film: Path) -> None:
 
 
 def test_a_long_wait_between_tokens_can_be_cancelled(tmp_path: Path) -> None:
-    """One token in many thousand frames: the consumer must not wait for the next one."""
+    """There is one token in many thousand frames, and the consumer must not wait for the next."""
     film = Film(count=4000, rate=100, size=(320, 240), gop=250, draw=still)
     path = film.write(tmp_path / "film.mp4")
     source = open_video(path, sampling(fps="1/30"), fit=whole(32), chunk_size=1, skip=False)
@@ -136,9 +136,7 @@ def test_a_long_wait_between_tokens_can_be_cancelled(tmp_path: Path) -> None:
     assert time.perf_counter() - whole_pass > 0.1  # else this test shows nothing
 
 
-def test_an_interrupt_inside_libav_is_an_interrupt(
-    film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_inside_libav_is_raised(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object, **options: object) -> None:
         raise av.error.InterruptedError(4, "Interrupted system call")
 
@@ -180,8 +178,8 @@ def test_ctrl_c_ends_a_pass_at_once(film: Path) -> None:
     assert errors == ""
 
 
-def test_memory_stays_flat(tmp_path: Path) -> None:
-    """Ten times as many frames take no more memory: nothing is kept, nothing runs ahead."""
+def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path: Path) -> None:
+    """Ten times as many frames need no more memory."""
     script = """
         import resource, sys
         from fractions import Fraction

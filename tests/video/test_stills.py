@@ -1,4 +1,4 @@
-"""Pictures at given times against the numbers painted on the frames."""
+"""Frames at given times, identified by the numbers drawn on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vtnstream.video.stills import stills
 
 
 @pytest.mark.parametrize("options", [{}, {"g": "300", "bf": "3"}])
-def test_the_frame_on_screen(tmp_path: Path, options: dict[str, str]) -> None:
+def test_the_displayed_frame_is_returned(tmp_path: Path, options: dict[str, str]) -> None:
     path = Film(count=200, rate=10, options=options).write(tmp_path / "film.mp4")
     times = [0.0, 0.05, 3.33, 12.0, 7.7, 19.95]
     pictures = stills(path, times, height=48)
@@ -20,13 +20,13 @@ def test_the_frame_on_screen(tmp_path: Path, options: dict[str, str]) -> None:
     assert {p.shape for p in pictures if p is not None} == {(48, 64, 3)}
 
 
-def test_nothing_on_screen_is_none(tmp_path: Path) -> None:
+def test_without_a_displayed_frame_the_result_is_none(tmp_path: Path) -> None:
     path = Film(count=20, rate=10).write(tmp_path / "film.mp4")
     first, behind = stills(path, [0.5, 100.0], height=32)
     assert first is not None
     assert behind is None
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(VideoOpenError):
         stills(tmp_path / "none.mp4", [1.0], height=32)

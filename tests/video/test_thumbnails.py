@@ -1,4 +1,4 @@
-"""Thumbnails show the segment they stand for, are small JPEGs, and are bounded."""
+"""Thumbnails show their segments, are small JPEGs, and limit the number of decoded frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TURNED = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 
 
 def picture(thumbnail: Thumbnail | None) -> np.ndarray:
-    """A JPEG as another decoder sees it."""
+    """Decode a JPEG with another decoder."""
     assert thumbnail is not None and thumbnail.jpeg[:2] == b"\xff\xd8"
     with av.open(io.BytesIO(thumbnail.jpeg), format="mjpeg") as file:
         return next(file.decode(video=0)).to_ndarray(format="rgb24")
@@ -29,7 +29,7 @@ def picture(thumbnail: Thumbnail | None) -> np.ndarray:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 @pytest.mark.parametrize("gop", [5, 500])
-def test_each_shows_a_picture_of_its_own_span(suffix: str, gop: int, tmp_path: Path) -> None:
+def test_each_thumbnail_shows_a_frame_of_its_span(suffix: str, gop: int, tmp_path: Path) -> None:
     codec = {"codec": "libvpx", "options": {"cpu-used": "8"}} if suffix == ".webm" else {}
     film = Film(count=200, gop=gop, b_frames=0 if codec else 2, **codec)
     path = film.write(tmp_path / f"film{suffix}")
@@ -42,7 +42,7 @@ def test_each_shows_a_picture_of_its_own_span(suffix: str, gop: int, tmp_path: P
         assert thumbnail is not None and round(thumbnail.seconds * 25) == number
 
 
-def test_upright_and_in_shape(tmp_path: Path) -> None:
+def test_thumbnails_are_upright_and_keep_the_aspect_ratio(tmp_path: Path) -> None:
     film = Film(count=25, draw=lambda k, w, h: quadrants(w, h), matrix=TURNED)
     (thumbnail,) = thumbnails(film.write(tmp_path / "film.mp4"), [(0.0, 1.0)])
     shown = picture(thumbnail)
@@ -52,7 +52,9 @@ def test_upright_and_in_shape(tmp_path: Path) -> None:
     assert thumbnail is not None and len(thumbnail.jpeg) < 6000
 
 
-def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_decoded_frames_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = Film(count=250, gop=25).write(tmp_path / "film.mp4")
     spans = [(k, k + 1.0 + k / 100) for k in range(9)]
     monkeypatch.setattr(module, "MAX_THUMBNAILS", 3)
@@ -63,7 +65,7 @@ def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= sum(one is not None for one in thumbnails(path, spans)) <= 4
 
 
-def test_where_there_is_nothing(tmp_path: Path) -> None:
+def test_spans_without_frames_have_no_thumbnail(tmp_path: Path) -> None:
     path = Film(count=50).write(tmp_path / "film.mp4")
     assert thumbnails(path, [(50.0, 60.0), (0.5, 0.5), (0.501, 0.502)]) == (None, None, None)
     assert thumbnails(path, []) == ()
@@ -73,7 +75,7 @@ def test_where_there_is_nothing(tmp_path: Path) -> None:
         thumbnails(tmp_path / "absent.mp4", [(0.0, 1.0)])
 
 
-def test_damage_costs_a_thumbnail_at_most(tmp_path: Path) -> None:
+def test_damage_only_loses_single_thumbnails(tmp_path: Path) -> None:
     film = Film(count=200, gop=10, broken=range(50, 80))
     found = thumbnails(film.write(tmp_path / "film.mkv"), [(k, k + 1.0) for k in range(8)])
     assert sum(one is not None for one in found) >= 6

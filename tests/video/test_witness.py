@@ -1,4 +1,4 @@
-"""ffmpeg as an independent witness: the same frames at the same times, the same pictures."""
+"""Frames and their times are compared with those of ffmpeg."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def witness() -> None:
 
 
 def frame_times(path: Path) -> list[float]:
-    """Player times of all frames by ffprobe."""
+    """Return the player times of all frames by ffprobe."""
 
     def ask(*entries: str) -> list[str]:
         command = ["ffprobe", "-v", "error", "-of", "csv=p=0", *entries, str(path)]
@@ -38,7 +38,7 @@ def frame_times(path: Path) -> list[float]:
 
 
 def pictures(path: Path) -> np.ndarray:
-    """All frames by ffmpeg, turned upright and squashed: (T, SIZE, SIZE, 3) uint8."""
+    """Return all frames by ffmpeg, upright and squashed: (T, SIZE, SIZE, 3) uint8."""
     scale = f"scale={SIZE}:{SIZE}:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-fps_mode", "passthrough"]
     command += ["-vf", scale, "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
@@ -64,7 +64,7 @@ FILMS = {
 
 
 @pytest.mark.parametrize("name", FILMS)
-def test_same_frames_at_the_same_times(tmp_path: Path, name: str) -> None:
+def test_frames_and_times_equal_those_of_ffmpeg(tmp_path: Path, name: str) -> None:
     path = FILMS[name].write(tmp_path / name)
     reading = read(path, sampling("all"))  # squashed to SIZE x SIZE, its default
     np.testing.assert_allclose(reading.times.start_seconds, frame_times(path), atol=2e-6)

@@ -1,4 +1,4 @@
-"""Writing videos: whole or not at all."""
+"""Videos are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def frames(count: int, width: int = 32, height: int = 16) -> Iterator[np.ndarray
         yield np.full((height, width, 3), number * 20 % 255, np.uint8)
 
 
-def test_size_rate_and_count(tmp_path: Path) -> None:
+def test_size_rate_and_count_of_frames_are_written(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     assert write_video(path, frames(9), Fraction(30000, 1001)) == 9
     info = probe(path)
@@ -32,13 +32,15 @@ def test_size_rate_and_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"), [([], "no frames"), (list(frames(2, width=31)), "sides must be even")]
 )
-def test_refusals_leave_nothing(tmp_path: Path, content: list[np.ndarray], words: str) -> None:
+def test_invalid_frames_leave_no_file(
+    tmp_path: Path, content: list[np.ndarray], words: str
+) -> None:
     with pytest.raises(OutputError, match=words):
         write_video(tmp_path / "a.mp4", content, 4)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failing_source_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_source_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
 
@@ -52,6 +54,6 @@ def test_a_failing_source_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_unwritable_folder_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.mp4"):
         write_video(tmp_path / "none" / "a.mp4", frames(2), 4)

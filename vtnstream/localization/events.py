@@ -50,7 +50,7 @@ def to_events(
 
     Returns:
         Segments in order of time; the score is the mean probability of the label, or of the labels
-            that are detected together.
+        that are detected together.
     """
     segments: list[Segment] = []
     for number, run in enumerate(split_runs(timeline.scores, timeline.times)):

@@ -62,7 +62,7 @@ def playlist_runs(url: str, following: Following | None = None) -> Iterator[tupl
 
     Yields:
         The number of the run, from 0, and bytes of it; a new run begins where the initialisation
-            section changes.
+        section changes.
 
     Raises:
         VideoOpenError: the playlist or a segment cannot be read.

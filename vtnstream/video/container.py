@@ -74,7 +74,17 @@ _NOT_A_VIDEO = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_
 
 @dataclass(slots=True)
 class OpenedVideo:
-    """An open file and its selected video stream. ``close`` may be called twice."""
+    """An open file and its selected video stream. ``close`` may be called twice.
+
+    Attributes:
+        path: name of the file for messages.
+        medium: the file, URL or stream.
+        size_bytes: size of the file; 0 if unknown.
+        file: the open file object.
+        container: ``av.container.InputContainer``.
+        stream: the selected ``av.video.VideoStream``.
+        num_video_streams: number of video streams in the container.
+    """
 
     path: str
     medium: Medium
@@ -161,7 +171,7 @@ def open_video(
 
 @contextmanager
 def opened(medium: Medium, **options: Any) -> Iterator[OpenedVideo]:
-    """:func:`open_video` for a ``with`` block."""
+    """Open a video as :func:`open_video` does, for a ``with`` block."""
     video = open_video(medium, **options)
     try:
         yield video
@@ -208,12 +218,13 @@ def _open_container(
 
 
 def output_url(path: str | Path) -> str:
-    """A path as libav takes it for writing: ``12:30.mp4`` is a file, not a protocol."""
+    """Return a path in the form that libav needs for writing: ``12:30.mp4`` is a file, not a
+    protocol."""
     return f"file:{os.path.abspath(path)}"
 
 
 def reason_of(error: BaseException) -> str:
-    """A short text for an error of libav, without numbers and file names."""
+    """Return a short text for an error of libav, without numbers and file names."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__).strip()
 
 
@@ -249,8 +260,8 @@ def _moving(container: Any, candidates: list[Any]) -> list[Any]:
 
 
 def _score(stream: Any) -> tuple[bool, bool, int]:
-    """Key of ffmpeg's order: streams with a known pixel format, then the default stream, then the
-    largest. ``max`` returns the first of equal ones."""
+    """Return the sort key of ffmpeg's order: streams with a known pixel format, then the default
+    stream, then the largest. ``max`` returns the first of equal ones."""
     context = stream.codec_context
     default = bool(stream.disposition & av.stream.Disposition.default)
     return context.pix_fmt is not None, default, context.width * context.height
@@ -272,7 +283,7 @@ def _check_decoder(stream: Any, path: str) -> None:
 
 
 def container_start(video: OpenedVideo) -> Fraction:
-    """Exact start time of the container in seconds.
+    """Return the exact start time of the container in seconds.
 
     libav rounds it to microseconds. If a stream starts within 1 us of it, the exact start of the
     stream is used; otherwise the first frame could miss the grid point at 0.

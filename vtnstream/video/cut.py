@@ -1,4 +1,4 @@
-"""Parts of a video as a new video."""
+"""Write parts of a video as a new video."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def cut(
 
     Args:
         source: a local video.
-        target: the new file, which appears only when it is whole; its ending chooses the
+        target: the new file, which appears only when it is complete; its suffix determines the
             container.
         parts: in player time, each with an end, in order and not overlapping.
-        encode: encode again, exact to the frame; else packets are copied, and each part
+        encode: re-encode frames, with exact boundaries; otherwise packets are copied, and each part
             begins at the keyframe at or before its start.
         overwrite: replace ``target`` if it exists (the source is never replaced).
 
@@ -35,8 +35,7 @@ def cut(
         Seconds of video written.
 
     Raises:
-        OutputError: the file cannot be written or exists, or nothing of the parts is in the
-            video.
+        OutputError: the file cannot be written or exists, or the video has no frame in the parts.
         VideoOpenError: the source cannot be opened.
     """
     with CuttingSession.of(source) as session:

@@ -1,4 +1,4 @@
-"""One image file as a frame in the model's geometry: the way of a video's frames."""
+"""Read an image file as a frame with the model's scaling and crop, like a frame of a video."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def read_image(
 
     Args:
         path: a file or an address.
-        fit: the model's geometry (:func:`vtnstream.preprocess.spatial.frame_fit`).
-        interpolation: name of the config.
+        fit: scaling and crop of the model (:func:`vtnstream.preprocess.spatial.frame_fit`).
+        interpolation: ``bicubic``, ``bilinear``, ``area`` or ``lanczos``.
 
     Returns:
         (1, h, w, 3) uint8 RGB.
 
     Raises:
-        VideoOpenError: absent, no image, damaged, or too large.
+        VideoOpenError: the file is absent, damaged, too large, or no supported image.
     """
     opened = open_media(path)
     with opened.file:

@@ -12,8 +12,10 @@ _CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "prores")
 
 
 def library_versions() -> dict[str, Any]:
-    """Versions of PyAV and libav, decoders of common codecs, and the kinds of hardware decoding
-    that the libraries support (the machine may have none of them)."""
+    """Return versions of PyAV and libav, decoders of common codecs, and kinds of hardware decoding.
+
+    The latter are those that the libraries support; the machine may have none of them.
+    """
     return {
         "pyav": av.__version__,
         "ffmpeg": av.ffmpeg_version_info,

@@ -1,5 +1,8 @@
-"""Videos at hand as files (see :mod:`vtnstream.transport.spool`), playlists whose initialisation
-changes included: their runs become one MPEG transport stream."""
+"""Provide videos as local files (see :mod:`vtnstream.transport.spool`).
+
+The parts of a playlist whose initialisation section changes are joined to one MPEG transport
+stream.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,17 @@ from vtnstream.transport import spool
 from vtnstream.video.container import opened, output_url, reason_of
 
 _FILTERS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
-"""Codec -> filter that puts parameter sets into the stream, where they may change."""
+"""Codec -> bit stream filter that writes parameter sets into the stream, where they may change."""
 
 _LIKE_VIDEO = ("mpeg2video", "mpeg4")
 _FIRST_TIME = Fraction(10)
-"""Seconds: decoding times of the first frames lie before it, and not before 0."""
+"""Presentation time of the first frame in seconds, so that decoding times are not negative."""
 
 
 def local_copy(
     path: str | Path, progress: Progress, limit_bytes: int
 ) -> AbstractContextManager[str | Path]:
-    """As :func:`vtnstream.transport.spool.local_copy`."""
+    """Call :func:`vtnstream.transport.spool.local_copy` with :func:`join_runs`."""
     return spool.local_copy(path, progress, limit_bytes, join=join_runs)
 
 
@@ -41,7 +44,7 @@ def join_runs(parts: Sequence[Path], target: Path) -> None:
         target: the new file.
 
     Raises:
-        VideoOpenError: a part holds no video, or a codec that cannot change its parameters.
+        VideoOpenError: a part has no video, or its codec cannot change parameters within a stream.
     """
     at = _FIRST_TIME
     try:
@@ -80,7 +83,7 @@ def _append(
     convert: Callable[[Any], list[Any]],
     at: Fraction,
 ) -> Fraction:
-    """Write packets so that the first frame is shown at ``at`` seconds; where they end."""
+    """Write packets such that the first frame is displayed at ``at`` seconds; return their end."""
     begin: Fraction | None = None
     end = at
     for packet in packets:

@@ -60,7 +60,8 @@ def orientation_from_matrix(matrix: tuple[int, ...]) -> tuple[Orientation, bool]
 
 
 def frame_orientation(frame: Any) -> tuple[Orientation, bool]:
-    """Orientation of a decoded frame from its display matrix; upright without one."""
+    """Return the orientation of a decoded frame from its display matrix, and whether it is exact;
+    without a matrix the frame is upright."""
     try:
         # Iterating over this mapping yields its values.
         for data in frame.side_data:
@@ -74,7 +75,7 @@ def frame_orientation(frame: Any) -> tuple[Orientation, bool]:
 
 
 def plausible_aspect(ratio: Fraction | None) -> tuple[Fraction, bool]:
-    """The sample aspect ratio to use, and whether the given one was plausible."""
+    """Return the sample aspect ratio to use, and whether the given one was plausible."""
     if ratio is None or ratio == 0:
         return Fraction(1), True
     if Fraction(1, _MAX_ASPECT) <= ratio <= _MAX_ASPECT:
@@ -85,7 +86,9 @@ def plausible_aspect(ratio: Fraction | None) -> tuple[Fraction, bool]:
 def display_size(
     width: int, height: int, aspect: Fraction, orientation: Orientation
 ) -> tuple[int, int]:
-    """Displayed (width, height) of a coded frame. As in players, the sample aspect ratio scales the
-    coded width; then the frame is rotated."""
+    """Return the displayed (width, height) of a coded frame.
+
+    As in players, the sample aspect ratio scales the coded width; then the frame is rotated.
+    """
     wide = max(1, round(width * aspect))
     return (height, wide) if orientation.transposed else (wide, height)

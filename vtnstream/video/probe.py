@@ -67,7 +67,7 @@ class StreamFacts:
     container_end: Fraction | None
 
     def player_time(self, ticks: int) -> Fraction:
-        """Player time of a timestamp: ``ticks * time_base - start``, computed faster."""
+        """Return the player time of a timestamp: ``ticks * time_base - start``, computed faster."""
         base, start = self.time_base, self.start
         return Fraction(
             ticks * base.numerator * start.denominator - start.numerator * base.denominator,
@@ -75,16 +75,16 @@ class StreamFacts:
         )
 
     def time_of(self, tick: int) -> Fraction:
-        """Player time of a tick of the timeline: a tick of the file, or a frame number if the file
-        has no times."""
+        """Return the player time of a tick of the timeline: a tick of the file, or a frame number
+        if the file has no times."""
         return self.player_time(tick) if self.raw_rate is None else tick / self.raw_rate
 
     def ticks_in(self, seconds: Fraction) -> int:
-        """Whole ticks of the timeline in ``seconds``, rounded down."""
+        """Return the number of whole ticks of the timeline in ``seconds``, rounded down."""
         return floor(seconds * (self.raw_rate or 1 / self.time_base))
 
     def first_tick(self, time: Fraction) -> int:
-        """The first tick of the timeline at or after a player time."""
+        """Return the first tick of the timeline at or after a player time."""
         return -self.ticks_in(-time - self.start)
 
 
@@ -125,7 +125,7 @@ def probe(
 def examine(
     medium: Medium, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> Examined:
-    """:func:`probe`, and the time properties of the stream for decoding."""
+    """Read what :func:`probe` reads, and the time properties of the stream for decoding."""
     with interruptible(), opened(medium, stream=stream, max_pixels=max_pixels) as video:
         facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
         first = _first_frame(video)
@@ -135,7 +135,7 @@ def examine(
 
 
 def _first_frame(video: OpenedVideo) -> Any | None:
-    """The first frame that can be decoded, within limits; damage is ignored here."""
+    """Return the first frame that can be decoded, within limits; damage is ignored here."""
     context = video.stream.codec_context
     context.thread_count = 1
     tried = 0
@@ -158,9 +158,10 @@ def _first_frame(video: OpenedVideo) -> Any | None:
 
 
 def _durations_are_stored(video: OpenedVideo, max_pixels: int) -> bool:
-    """Whether the file stores frame durations; otherwise libav fills in guesses.
+    """Return whether the file stores frame durations; otherwise libav fills in guesses.
 
-    MP4 and GIF always store them. Matroska may: the first packets are read again without guesses.
+    MP4 and GIF always store them. Matroska may: the first packets are read again without
+    guesses.
     """
     if video.is_format("mov", "mp4", "gif", "apng"):
         return True
@@ -222,7 +223,7 @@ def _nominal_rate(stream: Any) -> Fraction:
 
 
 def _stream_end(stream: Any, start: Fraction) -> Fraction | None:
-    """Player time of the end of the stream according to its header."""
+    """Return the player time of the end of the stream according to its header."""
     if stream.duration and stream.time_base:
         end: Fraction = (stream.duration + (stream.start_time or 0)) * stream.time_base
         return end - start
@@ -283,8 +284,8 @@ def _first_frame_seconds(facts: StreamFacts, first: Any | None) -> Fraction:
 
 
 def _start_timecode(video: OpenedVideo) -> str | None:
-    """Timecode of the first frame: stored in the video stream, in the container, or in a QuickTime
-    timecode track."""
+    """Return the timecode of the first frame, which is stored in the video stream, in the
+    container, or in a QuickTime timecode track."""
     streams = (s for s in video.container.streams if s.type in ("data", "unknown"))
     for holder in (video.stream, video.container, *streams):
         if text := holder.metadata.get("timecode"):
@@ -293,8 +294,8 @@ def _start_timecode(video: OpenedVideo) -> str | None:
 
 
 def _timecode_rate(video: OpenedVideo) -> Fraction | None:
-    """Frames per second of a QuickTime timecode track; it may differ from that of the video (video
-    with 50 frames/s often has timecode with 25)."""
+    """Return the frames per second of a QuickTime timecode track; they may differ from those of the
+    video (video with 50 frames/s often has timecode with 25)."""
     if not video.is_format("mov", "mp4") or _start_timecode(video) is None:
         return None
     return _plausible_rate(timecode_rate(video.file))

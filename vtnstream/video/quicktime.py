@@ -1,4 +1,5 @@
-"""What QuickTime files say in their index and libav does not hand on: the rate of timecode."""
+"""Read the rate of a timecode track from the index of a QuickTime file, which libav does not
+provide."""
 
 from __future__ import annotations
 
@@ -8,20 +9,20 @@ from fractions import Fraction
 from typing import BinaryIO
 
 _PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
-_MOST_BOXES = 10_000
+_MAX_BOXES = 10_000
 _ENTRY = struct.Struct(">I4s6xH4xIIIB")
-"""A sample description of a timecode track: size, format, data reference, flags, time scale,
-duration of a frame, frames a second (QuickTime File Format, Timecode Sample Description)."""
+"""Sample description of a timecode track: size, format, data reference, flags, time scale, frame
+duration, frames per second (QuickTime File Format, Timecode Sample Description)."""
 
 
 def timecode_rate(file: BinaryIO) -> Fraction | None:
-    """Frames a second in which a timecode track counts.
+    """Return the frames per second of a timecode track.
 
     Args:
-        file: a QuickTime file; its position is left as it was.
+        file: a QuickTime file; its position is restored.
 
     Returns:
-        None where there is no timecode track, or its description makes no sense.
+        None if there is no timecode track, or its description is invalid.
     """
     before = file.tell()
     try:
@@ -37,8 +38,8 @@ def timecode_rate(file: BinaryIO) -> Fraction | None:
 def _boxes(
     file: BinaryIO, start: int, end: int, path: tuple[bytes, ...]
 ) -> Iterator[tuple[int, int]]:
-    """Contents ``[start, stop)`` of every box at the end of a path of nested boxes."""
-    for _ in range(_MOST_BOXES):
+    """Yield the content ``[start, stop)`` of every box at the end of a path of nested boxes."""
+    for _ in range(_MAX_BOXES):
         if end - start < 8:
             return
         file.seek(start)
@@ -60,7 +61,7 @@ def _boxes(
 
 
 def _rate(file: BinaryIO, start: int, stop: int) -> Fraction | None:
-    """The rate in a table of sample descriptions, where its first is one of timecode."""
+    """Return the rate in a table of sample descriptions if its first entry is a timecode."""
     file.seek(start + 8)  # version, flags and count of the table
     data = file.read(min(_ENTRY.size, max(0, stop - start - 8)))
     if len(data) < _ENTRY.size:

@@ -1,4 +1,4 @@
-"""A copy of a video with chapters: packets are moved, nothing is encoded again."""
+"""Copy a video with new chapters; packets are copied without re-encoding."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONTAINERS = {
     ".m4v": "mp4",
     ".mov": "mov",
 }
-"""Ending -> container that keeps chapters."""
+"""Suffix -> container that stores chapters."""
 
 _PACKETS_TO_FIRST_TIMES = 500
 _CLOCK = 1000
@@ -42,22 +42,22 @@ def copy_with_chapters(
     *,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Copy the video, audio and subtitle streams as they are, with chapters instead of its own.
+    """Copy the video, audio and subtitle streams of a video and replace its chapters.
 
-    The copy begins at time 0 where the source begins at its own start, so that player time,
-    and with it the chapters, stay what they were.
+    Time 0 of the copy is the start of the source, so that player times, and the chapters with
+    them, do not change.
 
     Args:
         source: a local video.
-        target: the copy; its ending chooses the container.
+        target: the copy; its suffix determines the container.
         chapters: in player time, in order.
         overwrite: replace ``target`` if it exists (the source is never replaced).
 
     Returns:
-        What of the source is not in the copy, one sentence each.
+        One sentence for each part of the source that is not in the copy.
 
     Raises:
-        OutputError: the copy cannot be written, or ``target`` exists; nothing is left of it.
+        OutputError: the copy cannot be written, or ``target`` exists; no partial file is left.
         VideoOpenError: the source cannot be opened.
     """
     target = Path(target)
@@ -107,7 +107,7 @@ def _copy(
 
 
 def _streams(video: OpenedVideo, out: Any, kind: str) -> tuple[dict[int, Any], list[str]]:
-    """Index of each stream that is copied -> its copy, and what is left out."""
+    """Return index of each copied stream -> its copy, and messages about omitted streams."""
     copies: dict[int, Any] = {}
     left_out: list[str] = []
     for stream in video.container.streams:
@@ -128,13 +128,15 @@ def _streams(video: OpenedVideo, out: Any, kind: str) -> tuple[dict[int, Any], l
 
 
 def _packets(packets: Iterable[Any]) -> Iterator[Any]:
-    """Without the empty ones that mark the end."""
+    """Return packets without the empty ones that mark the end."""
     return (packet for packet in packets if packet.size)
 
 
 def _shift(video: OpenedVideo, early: Sequence[Any], kind: str) -> Fraction:
-    """Seconds to add to every time: to begin at 0; and where a container has no times before
-    0, to move what sound has ahead of it."""
+    """Return the seconds to add to every time, such that the source's start becomes 0.
+
+    If the container cannot store negative times, packets before the start (of audio) become 0.
+    """
     shift = -container_start(video)
     if kind in ("matroska", "webm"):
         first = min((p.pts * p.time_base for p in early if p.pts is not None), default=-shift)
@@ -143,8 +145,11 @@ def _shift(video: OpenedVideo, early: Sequence[Any], kind: str) -> Fraction:
 
 
 def _entry(number: int, chapter: Chapter, later: Fraction) -> dict[str, Any]:
-    """A chapter as PyAV takes it, in milliseconds, which is what MP4 keeps. Rounded up: a
-    player that jumps to it must not show the picture before."""
+    """Return a chapter in the form of PyAV, in milliseconds, the unit of MP4.
+
+    Times are rounded up, so that a player that jumps to a chapter does not show the previous
+    frame.
+    """
     return {
         "id": number,
         "start": ceil((chapter.start + later) * _CLOCK),

@@ -21,7 +21,7 @@ from vtnstream.video.orientation import (
 )
 
 RESIZER = "swscale-accurate-1"
-"""Part of the feature key; must change whenever the resulting pixels change."""
+"""Name in the feature key; it must change whenever the resulting pixels change."""
 
 INTERPOLATIONS = {
     "bicubic": "bicubic",
@@ -46,8 +46,11 @@ class FrameGeometry:
         self._placed: tuple[Fit, Orientation] | None = None
 
     def __call__(self, frame: Any, aspect: Fraction | None) -> tuple[Fit, Orientation]:
-        """The fit and orientation of a decoded ``av.VideoFrame``, given the sample aspect ratio of
-        its stream.
+        """Return the fit and orientation of a decoded ``av.VideoFrame``.
+
+        Args:
+            frame: the decoded frame.
+            aspect: sample aspect ratio of the stream, or None.
 
         Raises:
             VideoDecodeError: the frame is too large or too narrow to scale.
@@ -115,7 +118,8 @@ class FrameResizer:
         return cropped([orientation.apply(plane) for plane in planes], fit)
 
     def _scaled(self, frame: Any, fit: Fit, orientation: Orientation) -> list[NDArray[np.uint8]]:
-        """Red, green and blue planes (h, w) in the coded orientation; views of libav's memory."""
+        """Return red, green and blue planes (h, w) in the coded orientation; they are views of
+        libav's memory."""
         size = (fit.height, fit.width) if orientation.transposed else (fit.width, fit.height)
         key = (
             frame.width,
@@ -157,9 +161,12 @@ class FrameResizer:
         return graph
 
     def _output(self, frame: Any, width: int, height: int) -> str:
-        """The output format of swscale. Planar output takes half the time of packed pixels (720p to
-        256 lines: 0.9 instead of 2.1 ms). It is bit-identical if the vertical filter has more than
-        two taps; swscale computes packed pixels differently otherwise."""
+        """Return the output format of swscale.
+
+        Planar output takes half the time of packed pixels (720p to 256 lines: 0.9 instead of 2.1
+        ms). It is bit-identical if the vertical filter has more than two taps; swscale computes
+        packed pixels differently otherwise.
+        """
         if (width, height) == (frame.width, frame.height):
             return "rgb24"
         long_filter = self._interpolation in ("bicubic", "lanczos") or 2 * height <= frame.height
@@ -167,8 +174,8 @@ class FrameResizer:
 
 
 def cropped(planes: list[NDArray[np.uint8]], fit: Fit) -> NDArray[np.uint8]:
-    """Crop (h, w) planes to the box of ``fit`` and copy them to one (crop_height, crop_width, 3)
-    array; parts of the box outside are black."""
+    """Crop (h, w) planes to the box of ``fit`` and copy them to a (crop_height, crop_width, 3)
+    array, which is black outside the frame."""
     height, width = planes[0].shape
     left, top = fit.left, fit.top
     x0, y0 = max(left, 0), max(top, 0)

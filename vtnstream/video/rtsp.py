@@ -23,7 +23,7 @@ _READ_SECONDS = 5
 
 
 def open_stream(path: str, *, idle_seconds: float, warn: Callable[[str], None]) -> Feed:
-    """:func:`vtnstream.transport.live_stream.open_feed`, extended by ``rtsp://``.
+    """Open a live stream as :func:`vtnstream.transport.live_stream.open_feed` does, or ``rtsp://``.
 
     Raises:
         UsageError: the address is not supported for live streams.

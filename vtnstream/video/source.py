@@ -67,12 +67,12 @@ def open_video(
             (:func:`vtnstream.video.sampling.pieces.frames_waiting`).
         hardware: decodes on a GPU; its converter then makes the frames. Iterating raises
             HardwareRefusedError if the result might differ from software decoding.
-        examined: what :func:`vtnstream.video.probe.examine` said of this medium and stream, so
-            that it is not examined again.
+        examined: result of :func:`vtnstream.video.probe.examine` for this medium and stream, which
+            avoids examining it again.
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
-        ValueError: ``first_index`` is no multiple of ``chunk_size``, or ``decoders`` below 1.
+        ValueError: ``first_index`` is no multiple of ``chunk_size``, or ``decoders`` is below 1.
     """
     if decoders < 1:
         raise ValueError(f"decoders must be at least 1, not {decoders}")
@@ -96,7 +96,7 @@ def open_video(
         skip=skip,
         hardware=hardware,
     )
-    # Each decoder opens the medium itself, so servers and streams have only one.
+    # Each decoder opens the medium itself, so there is only one for servers and streams.
     alone = isinstance(medium, Feed) or is_address(medium)
     return VideoSource(info, facts, request, 1 if alone else decoders)
 
@@ -167,7 +167,8 @@ class VideoSource:
         return iterator
 
     def _frame_bytes(self) -> int:
-        """Size of a model frame in bytes, or an upper bound if the header has no frame size."""
+        """Return the size of a model frame in bytes, or an upper bound if the header has no frame
+        size."""
         if not self.info.width or not self.info.height:
             return 3 * self._request.max_pixels
         fit = self._request.fit(self.info.width, self.info.height)

@@ -22,7 +22,7 @@ _STEP = 2
 def stills(
     path: str | Path, times: Sequence[float], *, height: int, stream: int | None = None
 ) -> list[NDArray[np.uint8] | None]:
-    """The frames displayed at given times, upright and in the aspect ratio of the video.
+    """Return the frames displayed at given times, upright and in the aspect ratio of the video.
 
     Args:
         path: the video.
@@ -31,7 +31,7 @@ def stills(
         stream: index of the video stream.
 
     Returns:
-        for each time (height, width, 3) uint8 RGB, or None if no frame is displayed.
+        For each time (height, width, 3) uint8 RGB, or None if no frame is displayed.
 
     Raises:
         VideoOpenError: the file cannot be opened.

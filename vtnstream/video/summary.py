@@ -56,7 +56,8 @@ def summarize(reader: FrameReader, timeline: FrameTimeline) -> DecodeSummary:
 
 
 def _end(reader: FrameReader, timeline: FrameTimeline) -> Fraction:
-    """End of the video; frames after the last keyframe count even if they were not decoded."""
+    """Return the end of the video; frames after the last keyframe count even if they were not
+    decoded."""
     packets_end = reader.continuity.packets_end
     if reader.keyframes_only and packets_end is not None:
         return max(timeline.end, packets_end)
@@ -73,7 +74,7 @@ def _warnings(reader: FrameReader) -> list[str]:
 
 
 def _met(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
-    """Problems before the end: damage and gaps."""
+    """Return the problems before the end: damage and gaps."""
     stats = reader.counters.total
     problems = []
     if stats.num_packet_errors:
@@ -89,7 +90,7 @@ def _met(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
 
 
 def _at_the_end(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
-    """Problems at the end: why the video ends too early."""
+    """Return the problems at the end: why the video ends too early."""
     problems = []
     if reader.num_encrypted:
         problems.append(f"{plural(reader.num_encrypted, 'packet is', 'packets are')} encrypted")
@@ -109,7 +110,7 @@ def _at_the_end(reader: FrameReader, timeline: FrameTimeline) -> list[str]:
 
 
 def _promised_end(reader: FrameReader) -> Fraction | None:
-    """Player time at which the video ends according to the header."""
+    """Return the player time at which the video ends according to the header."""
     facts = reader.facts
     if facts.header_end is not None:
         return facts.header_end

@@ -1,4 +1,4 @@
-"""A small picture of each segment, by seeking: cheap, bounded, and never of another segment."""
+"""Make a small image of each segment by seeking, within limits, and never of another segment."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from vtnstream.video.resize import FrameResizer
 
 MAX_THUMBNAILS = 200
 MAX_PICTURES = 4000
-"""Pictures decoded for all thumbnails together: about half a minute of full HD."""
+"""Maximum number of frames decoded for all thumbnails: about half a minute for full HD."""
 
-_PATIENCE = 400
-"""Pictures decoded for one thumbnail before it is given up: longer than most groups."""
+_MAX_FRAMES_EACH = 400
+"""Maximum number of frames decoded for one thumbnail; most groups of pictures are shorter."""
 
 _ROUNDING = Fraction(1, 1_000_000)
-"""Seconds by which stored times may be off the picture's own."""
+"""Difference in seconds that rounding may cause between stored times and times of frames."""
 
 DEFAULT_SIDE = 160
 """Longest side of a thumbnail in pixels."""
@@ -45,10 +45,10 @@ def thumbnails(
     stream: int | None = None,
     side: int = DEFAULT_SIDE,
 ) -> tuple[Thumbnail | None, ...]:
-    """One picture of each span of time, the longest spans first while the bounds last.
+    """Return one thumbnail of each span, for the longest spans if a limit is reached.
 
-    The keyframe before the middle is taken where it lies in the span, for it costs one
-    picture; else the first picture of the span.
+    The keyframe before the middle is used if it lies in the span, because it needs one decoded
+    frame; otherwise the first frame of the span.
 
     Args:
         path: a local video.
@@ -57,8 +57,8 @@ def thumbnails(
         side: longest side of a thumbnail in pixels.
 
     Returns:
-        For each span a thumbnail, at most ``side`` pixels wide and high, upright; None where the
-        bounds were reached, nothing could be decoded, or the file cannot be sought in.
+        For each span an upright thumbnail, at most ``side`` pixels wide and high; None if a limit
+        was reached, no frame could be decoded, or the file does not support seeking.
 
     Raises:
         VideoOpenError, NoVideoStreamError: the file cannot be used.
@@ -74,10 +74,10 @@ def thumbnails(
         if left <= 0:
             break
         start, end = (Fraction(seconds) - _ROUNDING for seconds in spans[number])
-        for picture in _pictures(path, facts, info.stream_index, start, end):
+        for picture in _frames_of(path, facts, info.stream_index, start, end):
             left -= 1
             if picture.place.time >= start:
-                # A picture of the neighbour would be no picture of this.
+                # A frame after the end belongs to another segment.
                 found[number] = _thumbnail(picture, resize) if picture.place.time < end else None
                 break
             if left <= 0:
@@ -85,10 +85,10 @@ def thumbnails(
     return tuple(found)
 
 
-def _pictures(
+def _frames_of(
     path: str | Path, facts: StreamFacts, stream: int, start: Fraction, end: Fraction
 ) -> Iterator[DecodedFrame]:
-    """Pictures from the keyframe before the middle of a span on; none where seeking fails."""
+    """Yield frames from the keyframe before the middle of a span on; none if seeking fails."""
     with (
         contextlib.suppress(SeekUnverifiedError, VideoDecodeError),
         opened(path, stream=stream) as video,
@@ -96,7 +96,7 @@ def _pictures(
         reader = FrameReader(video, facts)
         reader.seek((start + end) / 2)
         for count, picture in enumerate(reader.decoded_frames()):
-            if count == _PATIENCE:
+            if count == _MAX_FRAMES_EACH:
                 return
             yield picture
 
@@ -110,13 +110,13 @@ def _thumbnail(picture: DecodedFrame, resize: FrameResizer) -> Thumbnail | None:
 
 def _fit(longest: int, width: int, height: int) -> Fit:
     scale = longest / max(width, height)
-    # Even sides: the chroma of a JPEG has half as many.
+    # The chroma of a JPEG has half the size, so the sides must be even.
     across, down = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
     return Fit(across, down, 0, 0, across, down)
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """A (h, w, 3) uint8 RGB picture with even sides as a JPEG."""
+    """Encode a (h, w, 3) uint8 RGB image with even sides as a JPEG."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
     frame = frame.reformat(format="yuvj420p", dst_color_range="JPEG")
     frame.pts, frame.time_base = 0, Fraction(1, 25)

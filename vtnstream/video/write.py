@@ -1,4 +1,4 @@
-"""Frames to a video file: what generated films are written with."""
+"""Write frames to a video file, such as a generated video."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def write_video(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
 ) -> int:
-    """Encode frames at a constant rate into an MP4 that appears only when it is whole.
+    """Encode frames at a constant rate to an MP4 file, which appears only when it is complete.
 
-    One encoder thread: the same frames give the same bytes on any number of cores.
+    One encoder thread is used, so that equal frames give equal bytes on any number of cores.
 
     Args:
         path: the file to write; an existing one is replaced at the end.
         frames: (h, w, 3) uint8 RGB, all of one size with even sides (4:2:0 chroma).
         fps: frames per second.
         codec: libav's name of the encoder.
-        options: of the encoder; None is a fast H.264 at visually good quality.
+        options: options of the encoder; None is a fast H.264 at visually good quality.
 
     Returns:
         The number of frames written.
 
     Raises:
-        OutputError: the file cannot be written, or ``frames`` is empty or of odd sides.
+        OutputError: the file cannot be written, ``frames`` is empty, or their sides are odd.
     """
     path = Path(path)
-    # A short name of its own: the target's may be as long as names can be.
+    # The temporary name is short, because the target's may have the maximum length.
     part = path.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     options = {"preset": "ultrafast", "crf": "20"} if options is None else options
     try:

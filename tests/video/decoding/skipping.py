@@ -1,4 +1,4 @@
-"""Films of which pictures can be left out, and two passes over one of them compared."""
+"""Videos with frames that can be skipped, and the comparison of two passes over one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vtnstream.types import DecodeSummary
 
 
 def textured(number: int, width: int, height: int) -> np.ndarray:
-    """The board over noise that moves, so that prediction has work to do."""
+    """Draw the board over moving noise, so that prediction matters."""
     noise = np.random.default_rng(number // 7).integers(-30, 30, (height, width, 3))
     noise = np.roll(noise, number % 7, axis=1)
     return np.clip(paint(number, width, height) + noise, 0, 255).astype(np.uint8)
@@ -24,7 +24,7 @@ def h264(**options: object) -> dict[str, str]:
 
 
 def report(summary: DecodeSummary) -> DecodeSummary:
-    """All of it but for the number of frames decoded, which is what shrinks."""
+    """Return the summary without the number of decoded frames, which skipping reduces."""
     return replace(summary, stats=replace(summary.stats, num_frames=0))
 
 
@@ -39,5 +39,5 @@ def assert_same(some: Reading, other: Reading) -> None:
 
 
 def without_packets(reading: Reading) -> DecodeSummary:
-    """A pass that stops early has taken as many packets as its decoder lags behind."""
+    """Return the summary without packets: a pass that stops early has read ahead by the delay."""
     return replace(reading.summary, stats=replace(reading.summary.stats, num_packets=0))

@@ -1,4 +1,4 @@
-"""Damage is skipped and counted; what is left is right and says that it is partial."""
+"""Damage is skipped and counted; the remaining result is correct and marked as partial."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_broken_packets_are_counted_and_skipped(tmp_path: Path, suffix: str, cod
     intact = [k for k in shown if 5 * k < 50 or 5 * k >= 125]
     assert len(intact) == 10 + 15
     assert all(shown[k] == 5 * k for k in intact)
-    # The chunk that met the damage says so.
+    # The chunk with the damage reports it.
     assert sum(c.stats.num_packet_errors + c.stats.num_corrupt for c in reading.chunks) > 0
 
 
-def test_damaged_videos_decode_alike_every_time(tmp_path: Path) -> None:
+def test_damaged_videos_are_decoded_deterministically(tmp_path: Path) -> None:
     path = Film(count=100, b_frames=2, broken=range(30, 60)).write(tmp_path / "film.mp4")
     first = read(path, sampling("all"))
     for _ in range(3):
@@ -64,24 +64,24 @@ def test_a_cut_file_is_partial(tmp_path: Path, suffix: str) -> None:
     reading = read(truncated(whole, 0.6, tmp_path / f"cut.{suffix}"))
     assert any("by its header" in problem for problem in reading.summary.problems)
     assert reading.summary.reached_end
-    # Sound primes the decoder, so the picture starts some milliseconds after it.
+    # Audio has priming samples, so the video starts some milliseconds after it.
     assert all(abs(number - 12.5 * k) <= 2 for k, number in reading.shown().items())
 
 
-def test_an_mp4_without_its_index_is_one_line(tmp_path: Path) -> None:
+def test_an_mp4_without_its_index_is_one_error_line(tmp_path: Path) -> None:
     whole = Film(count=250).write(tmp_path / "whole.mp4")
     with pytest.raises(VideoError, match="copy it again"):
         read(truncated(whole, 0.5, tmp_path / "cut.mp4"))
 
 
 @pytest.mark.parametrize("seconds", [1, 5])
-def test_sound_of_another_length_is_no_damage(tmp_path: Path, seconds: float) -> None:
+def test_audio_of_another_length_is_no_damage(tmp_path: Path, seconds: float) -> None:
     for suffix in ("mp4", "mkv", "ts", "flv"):
         path = Film(audio_seconds=seconds).write(tmp_path / f"film.{suffix}")
         assert read(path).summary.problems == ()
 
 
-def test_nothing_but_errors_is_an_error(tmp_path: Path) -> None:
+def test_a_video_without_decodable_frames_is_an_error(tmp_path: Path) -> None:
     path = Film(count=60, gop=1, broken=range(60), codec="mjpeg", options={}, pix_fmt="yuvj420p")
     data = bytearray(path.write(tmp_path / "film.mkv").read_bytes())
     data = data.replace(b"\xff\xd8\xff", b"\x00\x00\x00")
@@ -105,8 +105,8 @@ def test_an_encrypted_video_is_an_error(tmp_path: Path) -> None:
         read(secret)
 
 
-def test_random_damage_never_escapes(tmp_path: Path) -> None:
-    """Whatever bytes are wrong: a result, or an error of ours."""
+def test_random_damage_gives_a_result_or_a_known_error(tmp_path: Path) -> None:
+    """Random damage gives a result or an error of this package."""
     draw = random.Random(5)
     films = [
         Film(count=40, b_frames=2, audio_seconds=1).write(tmp_path / f"film.{suffix}")

@@ -1,4 +1,4 @@
-"""Pictures come upright, in the right colours, at the model's size, whatever the file holds."""
+"""Frames of all formats are upright, in the correct colours and of the model's size."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def full(matrix: tuple[int, int, int, int]) -> tuple[int, ...]:
 
 
 def shown_by(matrix: tuple[int, int, int, int], picture: np.ndarray) -> np.ndarray:
-    """Every pixel moved by the matrix itself: (x, y) -> (a x + c y, b x + d y)."""
+    """Move each pixel by the matrix: (x, y) -> (a x + c y, b x + d y)."""
     a, b, c, d = (v // ONE for v in matrix)
     height, width = picture.shape[:2]
     y, x = np.mgrid[:height, :width]
@@ -54,7 +54,7 @@ def shown_by(matrix: tuple[int, int, int, int], picture: np.ndarray) -> np.ndarr
 
 
 @pytest.mark.parametrize("name", MATRICES)
-def test_every_display_matrix(tmp_path: Path, name: str) -> None:
+def test_every_display_matrix_is_applied(tmp_path: Path, name: str) -> None:
     film = Film(
         count=3, size=(96, 64), matrix=full(MATRICES[name]), draw=lambda _n, w, h: quadrants(w, h)
     )
@@ -93,13 +93,13 @@ def test_the_sample_aspect_ratio_stretches_the_width(tmp_path: Path, aspect: Fra
     assert (reading.info.width, reading.info.coded_width) == (round(128 * aspect), 128)
 
 
-def test_senseless_aspect_ratios_are_ignored() -> None:
+def test_implausible_aspect_ratios_are_ignored() -> None:
     assert plausible_aspect(Fraction(65535)) == (1, False)
     assert plausible_aspect(Fraction(0)) == (1, True)
     assert display_size(10, 20, Fraction(3, 2), Orientation(90)) == (20, 15)
 
 
-def test_the_size_may_change_in_mid_stream(tmp_path: Path) -> None:
+def test_the_size_may_change_within_a_stream(tmp_path: Path) -> None:
     first = Film(count=25).write(tmp_path / "a.ts")
     second = Film(count=25, start=1, size=(256, 144)).write(tmp_path / "b.ts")
     seen = set()
@@ -131,7 +131,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_pixel_formats(tmp_path: Path, name: str) -> None:
+def test_pixel_formats_are_converted(tmp_path: Path, name: str) -> None:
     options = {"preset": "ultrafast", "crf": "18"} if FORMATS[name] == "libx264" else {}
     film = Film(count=30, codec=FORMATS[name], options=options, pix_fmt=name, ticks=25)
     suffix = "mov" if FORMATS[name] == "png" else "mkv"
@@ -143,7 +143,7 @@ def test_pixel_formats(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(130, 98), (161, 121), (67, 51)])
-def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_sizes_are_scaled(tmp_path: Path, size: tuple[int, int]) -> None:
     film = Film(count=10, codec="ffv1", options={}, ticks=25, size=size)
     frame = read(film.write(tmp_path / "film.mkv"), sampling("all")).frames[7]
     assert synth.read(frame) == 7
@@ -153,7 +153,7 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
 
 
 def tagged(path: Path, matrix: str, full_range: bool) -> Path:
-    """Quadrants coded with a colour matrix and range, and tagged so."""
+    """Encode quadrants with a colour matrix and range, with the matching tags."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv444p"
@@ -170,7 +170,7 @@ def tagged(path: Path, matrix: str, full_range: bool) -> Path:
 
 
 def _to_yuv(rgb: np.ndarray, matrix: str, full_range: bool) -> np.ndarray:
-    """(3, h, w) by the definition of ITU-R BT.601 and BT.709."""
+    """Return (3, h, w) by the definition of ITU-R BT.601 and BT.709."""
     kr, kb = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[matrix]
     r, g, b = np.moveaxis(rgb.astype(float) / 255, -1, 0)
     y = kr * r + (1 - kr - kb) * g + kb * b
@@ -184,7 +184,7 @@ def _to_yuv(rgb: np.ndarray, matrix: str, full_range: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 @pytest.mark.parametrize("full_range", [False, True])
-def test_colour_matrix_and_range(tmp_path: Path, matrix: str, full_range: bool) -> None:
+def test_colour_matrix_and_range_are_applied(tmp_path: Path, matrix: str, full_range: bool) -> None:
     path = tagged(tmp_path / "film.mkv", matrix, full_range)
     frame = read(path, fit=lambda w, h: Fit(w, h, 0, 0, w, h)).frames[0].astype(int)
     wanted = quadrants().astype(int)
@@ -193,8 +193,8 @@ def test_colour_matrix_and_range(tmp_path: Path, matrix: str, full_range: bool) 
             assert np.abs(frame[row, column] - wanted[row, column]).max() <= 3
 
 
-def test_scaling_down_averages(tmp_path: Path) -> None:
-    """One-pixel stripes come out grey: antialiased, not picked."""
+def test_scaling_down_averages_pixels(tmp_path: Path) -> None:
+    """Stripes of one pixel become grey, because scaling is antialiased."""
 
     def stripes(_number: int, width: int, height: int) -> np.ndarray:
         picture = np.zeros((height, width, 3), np.uint8)
@@ -209,8 +209,8 @@ def test_scaling_down_averages(tmp_path: Path) -> None:
         assert frame[4:-4, 4:-4].std() < 25
 
 
-def test_interlaced_frames_are_scaled_whole(tmp_path: Path) -> None:
-    """Fields scaled apart would comb a still picture's edges."""
+def test_interlaced_frames_are_scaled_as_one(tmp_path: Path) -> None:
+    """Scaling the fields separately would give a still image comb edges."""
     film = Film(
         count=5,
         codec="mpeg2video",
@@ -224,7 +224,7 @@ def test_interlaced_frames_are_scaled_whole(tmp_path: Path) -> None:
     assert (np.abs(np.diff(column[:20], axis=0)).max(axis=1) < 12).all()
 
 
-def test_crop_boxes() -> None:
+def test_crop_boxes_are_applied() -> None:
     picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     planes = [picture[..., channel] for channel in range(3)]
     inside = cropped(planes, Fit(6, 4, 1, 1, 3, 2))
@@ -250,7 +250,7 @@ def test_the_crop_is_taken_from_the_rotated_frame(tmp_path: Path) -> None:
     assert frame[28, 28].argmax() == 0
 
 
-def test_shapes_too_extreme_are_refused(tmp_path: Path) -> None:
+def test_extreme_shapes_are_refused(tmp_path: Path) -> None:
     film = Film(count=3, codec="ffv1", options={}, ticks=25, size=(2000, 16))
     path = film.write(tmp_path / "film.mkv")
     with pytest.raises(VideoDecodeError, match="too large"):

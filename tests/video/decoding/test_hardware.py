@@ -1,5 +1,5 @@
-"""Decoding on a GPU up to the GPU: what opening says where there is none, and the whole way of a
-surface with frames that were decoded on the host in its place."""
+"""Decoding on a GPU, tested without one: errors on opening, and the conversion of surfaces that
+are replaced by frames decoded on the host."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LAYOUTS = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
 
 
 class Ready(SurfaceConverter):
-    """On a GPU that is there, were one asked."""
+    """Converter for a GPU that claims to exist."""
 
     @contextmanager
     def at(self, device: int) -> Iterator[None]:
@@ -40,7 +40,7 @@ class Ready(SurfaceConverter):
 
 
 class OnTheHost(Hardware):
-    """Software decodes; its frames take the layout a GPU would give them."""
+    """Frames decoded in software have the layout of a GPU's surfaces."""
 
     def accelerator(self) -> None:
         return None
@@ -81,7 +81,7 @@ def test_frames_and_times_equal_software(tmp_path: Path, kind: str) -> None:
     assert len(here.indices) >= 10
 
 
-def test_ten_bits_rotated_frames_and_crops(tmp_path: Path) -> None:
+def test_ten_bit_and_rotated_frames_and_crops_equal_software(tmp_path: Path) -> None:
     film = Film(count=20, size=(96, 64), pix_fmt="yuv420p10le", matrix=full(MATRICES["transposed"]))
     assert_alike(film.write(tmp_path / "film.mp4"), sampling("all"), fit=whole(48))
 
@@ -89,7 +89,7 @@ def test_ten_bits_rotated_frames_and_crops(tmp_path: Path) -> None:
 @no_gpu
 @pytest.mark.parametrize(
     ("codec", "reason"),
-    # ffv1 is decoded by no GPU; H.264 would be, were there one.
+    # No GPU decodes ffv1; a GPU would decode H.264.
     [("libx264", "cannot be opened there"), ("ffv1", "no stream is compatible")],
 )
 def test_opening_without_a_gpu_is_refused(tmp_path: Path, codec: str, reason: str) -> None:
@@ -103,8 +103,8 @@ def test_opening_without_a_gpu_is_refused(tmp_path: Path, codec: str, reason: st
         assert not video.stream.codec_context.is_hwaccel
 
 
-def test_frames_that_software_decoded_are_noticed(tmp_path: Path) -> None:
-    """Were libav to go back without a word."""
+def test_frames_decoded_in_software_are_refused(tmp_path: Path) -> None:
+    """libav might fall back to software silently."""
 
     class Silent(Hardware):
         def accelerator(self) -> None:
@@ -125,7 +125,7 @@ def test_unsupported_surfaces_are_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [NotImplementedError, torch.OutOfMemoryError, TypeError])
-def test_a_gpu_that_fails_is_left_to_software(tmp_path: Path, error: type[Exception]) -> None:
+def test_a_failing_gpu_is_refused(tmp_path: Path, error: type[Exception]) -> None:
     class Failing(Ready):
         def frame(self, *arguments: Any) -> torch.Tensor:
             raise error("not today\nand a trace")
@@ -135,8 +135,8 @@ def test_a_gpu_that_fails_is_left_to_software(tmp_path: Path, error: type[Except
         read(path, hardware=OnTheHost(0, Failing("bicubic")))
 
 
-def test_damage_is_left_to_software(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once: the rest of a long film is not read for nothing."""
+def test_damage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding stops at the damage, without reading the rest of a long video."""
     asked = []
     monkeypatch.setattr(
         passes, "refusing", lambda *told: lambda: asked.append(1) or refusing(*told)()
@@ -175,8 +175,8 @@ needs_compiler = pytest.mark.skipif(
 
 
 def beside_torch(code: str, path: Path, folder: Path) -> str:
-    """What Python code says of a film, with a driver in place of NVIDIA's that only says what
-    torch leaves behind. Libav itself is the real one; it finds no NVDEC."""
+    """Return the output of Python code for a video, with a stand-in for NVIDIA's driver that only
+    reports torch's context. The real libav runs; it finds no NVDEC."""
     (library,) = Path(av.__file__).parent.with_name("av.libs").glob("libavutil*")
     found = re.findall(rb"\0(cu(?:[A-Z][A-Za-z0-9]+)(?:_v2)?)(?=\0)", library.read_bytes())
     names = sorted(name for name in {name.decode() for name in found} if name not in _DRIVER)
@@ -195,7 +195,7 @@ def beside_torch(code: str, path: Path, folder: Path) -> str:
 
 
 @needs_compiler
-def test_libav_shares_the_context_that_torch_has_made(tmp_path: Path) -> None:
-    """The primary context, which PyAV would name, is refused by libav once torch has used it."""
+def test_libav_shares_the_context_of_torch(tmp_path: Path) -> None:
+    """libav rejects the primary context, PyAV's default, once torch has created it."""
     path = Film(count=5, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
     assert beside_torch(_OPENS, path, tmp_path) == "True"

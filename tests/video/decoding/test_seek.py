@@ -1,4 +1,4 @@
-"""Reading from the middle gives, bit for bit, what a straight read gives there."""
+"""Reading from the middle gives bit-identical results to reading from the start."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ FILMS = {
 
 
 def textured(number: int, width: int, height: int) -> np.ndarray:
-    """The board under noise that stays for some frames, so that prediction has work to do."""
+    """Draw the board with noise that changes every few frames, so that prediction matters."""
     noise = np.random.default_rng(number // 7).integers(-30, 30, (height, width, 3))
     return np.clip(paint(number, width, height) + noise, 0, 255).astype(np.uint8)
 
@@ -75,7 +75,7 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def seeks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Fraction]]:
-    """Times that were sought."""
+    """Target times of the seeks."""
     times: list[Fraction] = []
     original = FrameReader.seek
 
@@ -167,7 +167,7 @@ def test_kinds_that_count_resume_from_their_start(tmp_path: Path, kind: str) -> 
 
 
 @pytest.mark.parametrize("suffix", ["ts", "avi", "flv"])
-def test_formats_that_cannot_be_trusted_are_read_from_the_start(
+def test_formats_without_a_reliable_index_are_read_from_the_start(
     tmp_path: Path, suffix: str, seeks: list[Fraction]
 ) -> None:
     path = Film(count=300, gop=25).write(tmp_path / f"film.{suffix}")
@@ -187,11 +187,11 @@ def test_a_seek_without_the_known_frame_is_rejected(tmp_path: Path, seeks: list[
     assert part.summary.stats.num_frames < 150  # only what the wanted part met is counted
 
 
-def test_times_that_are_guessed_from_the_first_packets(
+def test_files_with_guessed_first_times_are_read_from_the_start(
     tmp_path: Path, seeks: list[Fraction]
 ) -> None:
-    """Matroska has no times before zero: those of the first frames are lost, and libav reckons
-    them from their neighbours."""
+    """Matroska stores no negative times: those of the first frames are lost, and libav computes
+    them from later frames."""
     film = Film(count=200, gop=25, codec="mpeg4", options={}, ticks=25, b_frames=1)
     path, options = tmp_path / "early.mkv", {"avoid_negative_ts": "disabled"}
     with (
@@ -211,8 +211,8 @@ def test_times_that_are_guessed_from_the_first_packets(
     assert seeks == []
 
 
-def test_a_file_that_calls_every_packet_a_keyframe_is_read_from_the_start(tmp_path: Path) -> None:
-    """Without its table of sync samples an MP4 claims that all are: seeking lands anywhere."""
+def test_a_file_that_marks_all_packets_as_keyframes_is_read_from_the_start(tmp_path: Path) -> None:
+    """An MP4 without a table of sync samples marks all as such, so a seek may land anywhere."""
     path = Film(count=300, gop=25, b_frames=2, draw=textured).write(tmp_path / "film.mp4")
     whole = read(path, sampling(fps=5), chunk_size=8)
     path.write_bytes(path.read_bytes().replace(b"stss", b"free"))
@@ -220,7 +220,7 @@ def test_a_file_that_calls_every_packet_a_keyframe_is_read_from_the_start(tmp_pa
     assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 40])
 
 
-def test_beyond_the_end_there_is_nothing(tmp_path: Path) -> None:
+def test_a_range_after_the_end_is_empty(tmp_path: Path) -> None:
     path = Film(count=100, gop=25).write(tmp_path / "film.mp4")
     reading: Reading = read(path, sampling(fps=5), chunk_size=8, first_index=800)
     assert reading.chunks == []
@@ -228,7 +228,7 @@ def test_beyond_the_end_there_is_nothing(tmp_path: Path) -> None:
     assert reading.summary.end_seconds == 4
 
 
-def test_first_index_must_fit_the_chunks(tmp_path: Path) -> None:
+def test_the_first_index_must_be_a_multiple_of_the_chunk_size(tmp_path: Path) -> None:
     path = Film(count=10).write(tmp_path / "film.mp4")
     with pytest.raises(ValueError, match="no multiple"):
         read(path, chunk_size=8, first_index=4)

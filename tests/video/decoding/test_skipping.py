@@ -1,4 +1,4 @@
-"""What is left undecoded changes nothing: same tokens, same report, on every kind of film."""
+"""Skipping frames gives the same tokens and the same report for every kind of video."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ SKIPPED = {
     "mjpeg.mov": replace(PLAIN, codec="mjpeg", options={}, pix_fmt="yuvj420p", b_frames=0),
     "prores.mov": replace(PLAIN, codec="prores_ks", options={}, pix_fmt="yuv422p10le", b_frames=0),
 }
-"""Films of which something may be left undecoded."""
+"""Videos of which some frames may be skipped."""
 
 NOT_SKIPPED = {
     "mpeg4.avi": replace(PLAIN, codec="mpeg4", options={}, ticks=25, b_frames=2),
     "h264 fields.mp4": replace(PLAIN, options=h264(bframes=3, tff=1, keyint=30)),
     "theory.h264": replace(PLAIN, format="h264"),
 }
-"""Films that must be decoded whole: no times, or two packets for one picture."""
+"""Videos of which all frames must be decoded: without times, or with two packets per frame."""
 
 KINDS = {
     "rate": sampling(fps=2),
@@ -106,7 +106,7 @@ def both(path: Path, kind: str, **options: object) -> tuple[Reading, Reading]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SKIPPED)
-def test_skipping_changes_nothing(write: Callable[[str], Path], name: str, kind: str) -> None:
+def test_skipping_gives_equal_results(write: Callable[[str], Path], name: str, kind: str) -> None:
     skipped, plain = both(write(name), kind)
     assert_same(skipped, plain)
     counts = skipped.summary.stats.num_frames, plain.summary.stats.num_frames
@@ -126,7 +126,7 @@ def test_all_frames_are_decoded_if_skipping_is_unsafe(
 
 
 @pytest.mark.parametrize("name", ["h264 pyramid.mkv", "h264 open.mp4", "hevc open.mkv"])
-def test_a_part_is_the_same_part(write: Callable[[str], Path], name: str) -> None:
+def test_a_range_gives_equal_results(write: Callable[[str], Path], name: str) -> None:
     for kind in ("rate", "odd rate", "uniform"):
         for first, stop in ((4, None), (4, 8), (0, 4)):
             skipped, plain = both(write(name), kind, first_index=first, stop_index=stop)
@@ -144,7 +144,7 @@ def test_a_part_is_the_same_part(write: Callable[[str], Path], name: str) -> Non
 
 
 def damaged(folder: Path, how: str) -> Path:
-    """A film that is no longer what it was."""
+    """Return a video that is damaged in one of several ways."""
     path = folder / f"whole.{how.split()[-1]}"
     broken = range(60, 90) if how.startswith("broken") else ()
     film = Film(count=200, gop=30, b_frames=3, draw=textured, options=PYRAMID, broken=broken)
@@ -181,7 +181,7 @@ def test_damage_gives_the_same_report(tmp_path: Path, how: str, kind: str) -> No
     if not how.startswith(("joined", "no index")):
         assert plain.summary.problems
     if skipped.summary.stats.num_frames < plain.summary.stats.num_frames:
-        # Damage inside packets that nothing wanted depends on is not met, and that is all.
+        # Damage in packets that no needed frame depends on is not reported.
         plain = replace(plain, summary=without_damaged_packets(plain))
     assert_same(skipped, plain)
 
@@ -196,7 +196,7 @@ def without_damaged_packets(reading: Reading) -> DecodeSummary:
 
 
 def test_a_cut_file_is_detected_without_a_sampled_last_frame(tmp_path: Path) -> None:
-    """Transport streams do not say how long they are: only the last packet shows the cut."""
+    """Transport streams do not state their length, so only the last packet reveals the cut."""
     whole = replace(PLAIN, options=PYRAMID).write(tmp_path / "whole.ts")
     partial = 0
     for share in (0.55, 0.61, 0.7, 0.83):
@@ -206,7 +206,7 @@ def test_a_cut_file_is_detected_without_a_sampled_last_frame(tmp_path: Path) -> 
     assert partial
 
 
-def test_damage_behind_handed_out_chunks_does_not_repeat_them(tmp_path: Path) -> None:
+def test_damage_after_returned_chunks_does_not_repeat_them(tmp_path: Path) -> None:
     film = Film(count=400, gop=30, b_frames=3, draw=textured, broken=range(300, 330))
     path = film.write(tmp_path / "film.mkv")
     skipped, plain = (
@@ -217,10 +217,10 @@ def test_damage_behind_handed_out_chunks_does_not_repeat_them(tmp_path: Path) ->
     assert skipped.summary.stats == plain.summary.stats  # the plain pass was what counted
 
 
-def test_a_wrong_choice_is_noticed(
+def test_a_wrong_choice_is_detected(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A choice that leaves out what the sampler wants costs time, never a frame."""
+    """A choice that excludes a needed frame costs time but loses no frame."""
     from vtnstream.video.sampling.frame_choice import GridChoice
 
     monkeypatch.setattr(GridChoice, "__call__", lambda self, pts, following: False)
@@ -232,7 +232,7 @@ def test_a_wrong_choice_is_noticed(
 def test_memory_of_the_window_is_bounded(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the window is too small to see far, more is decoded, and right."""
+    """With a small window more frames are decoded, and the result is the same."""
     from vtnstream.video.decoding import lookahead
 
     far = read(write("h264.mp4"), KINDS["slow rate"])
@@ -245,10 +245,10 @@ def test_memory_of_the_window_is_bounded(
         assert skipped.summary.stats.num_frames < plain.summary.stats.num_frames
 
 
-def test_a_read_error_ahead_is_reported_at_its_place(
+def test_a_read_error_ahead_is_reported_at_its_position(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looking ahead must not make an error of what lies behind the part that is wanted."""
+    """An error after the requested range must not fail because of the look-ahead."""
     from vtnstream.video.decoding.packets import PacketReader
 
     whole = PacketReader._demux
@@ -271,7 +271,7 @@ def test_a_read_error_ahead_is_reported_at_its_place(
 def test_skipping_is_set_for_each_packet(
     write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not one picture is sampled that was decoded while others were being passed over."""
+    """No sampled frame is decoded with skipping switched on."""
     seen: list[int] = []
     place = FrameReader._place
 

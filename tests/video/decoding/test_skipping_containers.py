@@ -1,5 +1,4 @@
-"""What a container says beside its packets (edit lists, offsets of times, headers in mid-film) and
-pictures that are left out."""
+"""Skipping of frames with container features: edit lists, time offsets and changing headers."""
 
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ from tests.video.reading import read, sampling
 from vtnstream.types import TimeRange
 
 
-def test_times_that_contradict_the_order_of_frames(tmp_path: Path) -> None:
-    """An MP4 without its table of offsets calls decoding times what pictures are shown at; a
-    pass that begins in the middle has to notice it for itself."""
+def test_times_that_contradict_the_frame_order_are_detected(tmp_path: Path) -> None:
+    """An MP4 without its table of offsets has decoding times as presentation times; a pass that
+    begins in the middle must detect this itself."""
     options = h264(bframes=1, b_adapt=0, keyint=100, scenecut=0)
     film = Film(count=200, gop=100, b_frames=1, draw=textured, options=options)
     path = film.write(tmp_path / "film.mp4")
@@ -37,7 +36,7 @@ def test_times_that_contradict_the_order_of_frames(tmp_path: Path) -> None:
 
 
 def edited(path: Path, *edits: tuple[float, float]) -> Path:
-    """An MP4 whose edit list has other entries: (seconds, seconds of the media to begin at)."""
+    """Replace the edit list of an MP4 by entries (seconds, media time in seconds)."""
     data = bytearray(path.read_bytes())
     entries, places = data.index(b"elst") + 12, {}
     for name in (b"moov", b"trak", b"edts", b"elst"):
@@ -62,10 +61,10 @@ def edited(path: Path, *edits: tuple[float, float]) -> Path:
     ("codec", "edits"),
     [("libx264", ((2.5, 1.83), (1.18, 1.55))), ("mpeg4", ((1.34, 1.58), (1.87, 2.82)))],
 )
-def test_edit_lists_that_go_back(
+def test_frames_before_an_edit_are_decoded(
     tmp_path: Path, codec: str, edits: tuple[tuple[float, float], ...]
 ) -> None:
-    """What leads up to the place where an edit goes on is decoded, though never shown."""
+    """Frames that precede the start of an edit are decoded, although they are not displayed."""
     options = h264(bframes=1, keyint=12, scenecut=0) if codec == "libx264" else {}
     film = Film(
         count=130, gop=12, b_frames=1, draw=textured, codec=codec, ticks=25, options=options
@@ -79,7 +78,7 @@ def test_edit_lists_that_go_back(
 
 
 def recorded_on(target: Path, *parts: Path) -> Path:
-    """FLV files as one recording: each goes on with the clock and brings its own headers."""
+    """Join FLV files to one recording with a continuous clock; each has its own headers."""
     out, offset, last = parts[0].read_bytes()[:13], 0, 0
     for part in parts:
         data = part.read_bytes()[13:]
@@ -95,8 +94,8 @@ def recorded_on(target: Path, *parts: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", ["flv", "mp4"])
-def test_headers_that_the_container_changes_are_not_left_out(tmp_path: Path, suffix: str) -> None:
-    """Nothing in the bit stream says that pictures are coded otherwise from there on."""
+def test_packets_with_new_headers_are_not_omitted(tmp_path: Path, suffix: str) -> None:
+    """The bit stream does not show that frames are coded differently from there on."""
     parts = []
     for offset in (0, 8):
         options = h264(keyint=25, cabac=0, qp=30, chroma_qp_offset=offset)
@@ -118,7 +117,7 @@ def coloured(number: int, width: int, height: int) -> np.ndarray:
 
 
 def copied(source: Path, target: Path) -> Path:
-    """The same packets in another container."""
+    """Write the same packets to another container."""
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):

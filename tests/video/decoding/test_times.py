@@ -1,4 +1,4 @@
-"""Player time: whatever the file's clock does, and gaps where nothing is on screen."""
+"""Player time is correct for every clock, and gaps are found where no frame is displayed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERY_FIFTH = list(range(0, 50, 5))
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv", "avi", "mov"])
 @pytest.mark.parametrize("b_frames", [0, 2])
-def test_containers_agree(tmp_path: Path, suffix: str, b_frames: int) -> None:
+def test_containers_give_equal_times(tmp_path: Path, suffix: str, b_frames: int) -> None:
     path = Film(start=0 if suffix == "avi" else 7, b_frames=b_frames).write(
         tmp_path / f"film.{suffix}"
     )
@@ -31,7 +31,7 @@ def test_containers_agree(tmp_path: Path, suffix: str, b_frames: int) -> None:
 
 
 @pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video"])
-def test_avi_without_presentation_times(tmp_path: Path, codec: str) -> None:
+def test_avi_without_presentation_times_uses_decoding_times(tmp_path: Path, codec: str) -> None:
     film = Film(codec=codec, options={}, ticks=25, b_frames=2)
     reading = read(film.write(tmp_path / "film.avi"), FIVE)
     assert reading.numbers == EVERY_FIFTH
@@ -40,7 +40,7 @@ def test_avi_without_presentation_times(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rate", "uniform"])
-def test_an_elementary_stream_is_counted_at_its_own_rate(tmp_path: Path, kind: str) -> None:
+def test_an_elementary_stream_is_timed_at_its_own_rate(tmp_path: Path, kind: str) -> None:
     film = Film(rate=Fraction(30000, 1001), count=60, format="h264", b_frames=2)
     film.ticks = film.rate  # a bit stream knows its rate by its ticks
     path = film.write(tmp_path / "film.h264")
@@ -63,7 +63,7 @@ def test_time_continues_after_a_clock_jumps_back(tmp_path: Path) -> None:
     assert reading.summary.end_seconds == 4
 
 
-def test_a_hole_in_a_transport_stream_is_a_gap(tmp_path: Path) -> None:
+def test_missing_packets_of_a_transport_stream_are_a_gap(tmp_path: Path) -> None:
     data = bytearray(Film(count=400, gop=25).write(tmp_path / "whole.ts").read_bytes())
     packets = len(data) // 188
     del data[188 * (packets // 3) : 188 * (packets * 2 // 3)]
@@ -73,17 +73,17 @@ def test_a_hole_in_a_transport_stream_is_a_gap(tmp_path: Path) -> None:
     missing = set(range(32)) - set(reading.indices)
     assert 8 <= len(missing) <= 11
     assert missing == set(range(min(missing), max(missing) + 1))
-    # Behind the gap position and picture still agree.
+    # After the gap, time and frame number still match.
     shown = reading.shown()
     assert all(abs(shown[k] - 12.5 * k) <= 1 for k in shown if k > max(missing))
     assert any("no frames from" in problem for problem in reading.summary.problems)
 
 
-def test_a_hole_in_declared_times_is_a_gap(tmp_path: Path) -> None:
-    """Matroska declares 40 ms a frame: nothing is on screen from 2.0 to 4.8 s."""
+def test_a_gap_between_stored_durations_is_found(tmp_path: Path) -> None:
+    """Matroska stores 40 ms per frame, so no frame is displayed from 2.0 to 4.8 s."""
     path = Film(count=200, gop=10, lost=range(50, 120)).write(tmp_path / "hole.mkv")
     reading = read(path)
-    # A frame may stay for max(1 s, 2 / fps) beyond its time: 1.96 + 1 < 3.0.
+    # A frame is held for max(1 s, 2 / fps) after its time: 1.96 + 1 < 3.0.
     assert reading.indices == [0, 1, 2, 3, 4, 5, *range(10, 16)]
     assert reading.ends[5] == 3.0  # the end of its cell
     assert reading.starts[6] == 5.0
@@ -93,7 +93,7 @@ def test_a_hole_in_declared_times_is_a_gap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", ["1/4", "2", "8"])
-def test_patience_is_two_cells_but_at_least_a_second(tmp_path: Path, fps: str) -> None:
+def test_a_frame_is_held_for_two_grid_cells_and_at_least_a_second(tmp_path: Path, fps: str) -> None:
     path = Film(count=500, gop=10, lost=range(50, 350)).write(tmp_path / "hole.mkv")  # 2 to 14 s
     reading = read(path, sampling(fps=fps))
     rate = Fraction(fps)
@@ -117,7 +117,9 @@ def test_tokens_end_at_a_gap_with_their_frame(tmp_path: Path, kind: str) -> None
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("b_frames", [0, 2])
-def test_a_slide_lasts_for_its_stored_duration(tmp_path: Path, suffix: str, b_frames: int) -> None:
+def test_a_slide_is_displayed_for_its_stored_duration(
+    tmp_path: Path, suffix: str, b_frames: int
+) -> None:
     times = [0, 0.1, 0.5, 0.7, 30, 30.1, 90, 90.5]
     film = Film(count=8, times=times, last_seconds=20, b_frames=b_frames)
     reading = read(film.write(tmp_path / f"slides.{suffix}"), sampling(fps=1))
@@ -148,7 +150,7 @@ def test_a_missing_fragment_is_a_gap(tmp_path: Path) -> None:
     assert reading.summary.problems == ("no frames from 0:03.00 to 0:06.00",)
 
 
-def test_a_gigantic_jump_costs_nothing(tmp_path: Path) -> None:
+def test_a_huge_clock_jump_takes_no_time(tmp_path: Path) -> None:
     first = Film(count=50).write(tmp_path / "a.ts")
     second = Film(count=50, start=20 * 3600).write(tmp_path / "b.ts")
     reading = read(joined(tmp_path / "joined.ts", first, second), sampling(fps=100), chunk_size=8)
@@ -183,7 +185,7 @@ def test_clock_subtracts_the_start() -> None:
     assert placed([START, START + TICK])[0] == [0, 0.04]
 
 
-def test_clock_wraps_in_silence() -> None:
+def test_clock_wraps_without_a_warning() -> None:
     top = 2**33
     times, clock = placed([top - TICK, top - 1, TICK - 1, 2 * TICK - 1])
     steps = [round(b - a, 3) for a, b in pairwise(times)]
@@ -191,13 +193,13 @@ def test_clock_wraps_in_silence() -> None:
     assert clock.warnings == []
 
 
-def test_clock_leaves_out_frames_whose_time_does_not_increase() -> None:
+def test_clock_drops_frames_whose_time_does_not_increase() -> None:
     times, clock = placed([START + k * TICK for k in (0, 2, 1, 2, 3)])
     assert times == [0, 0.08, None, None, 0.12]
     assert clock.warnings == []
 
 
-def test_one_stray_timestamp_does_not_move_the_rest() -> None:
+def test_one_wrong_timestamp_does_not_shift_later_frames() -> None:
     stamps = [START + k * TICK for k in range(100)]
     stamps[60] = START
     times, clock = placed(stamps)

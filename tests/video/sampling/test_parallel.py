@@ -1,4 +1,4 @@
-"""Stretches decoded side by side come out as one pass would give them."""
+"""Parts that are decoded in parallel give the result of one pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS = {
     "all": sampling("all"),
 }
 NOT_CERTAIN = ("open", "open mkv", "intra refresh")
-"""Films whose keyframes do not stand on their own by the bit stream."""
+"""Videos whose keyframes depend on earlier packets according to the bit stream."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What was begun: pieces, and passes over the whole."""
+    """Record of the started reads: parts, and passes over the whole file."""
     begun: list[str] = []
     for name in ("piece", "chunks"):
         original = getattr(Pass, name)
@@ -68,8 +68,8 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def counted(summary: DecodeSummary) -> DecodeSummary:
-    """The summary without what parts may not share with one pass: packets and frames, which parts
-    read twice where they overlap, and frame numbers, which only one pass counts."""
+    """Return the summary without properties that differ from one pass: packets and frames, which
+    overlapping parts read twice, and frame numbers, which only one pass counts."""
     stats = replace(summary.stats, num_packets=0, num_frames=0)
     return replace(summary, stats=stats, frames=None)
 
@@ -95,7 +95,9 @@ def test_parallel_decoding_gives_the_same_chunks(film: Path, kind: str, passes: 
         assert passes.count("chunks") == 1  # the pass alone
 
 
-def test_a_part_is_the_same_part(tmp_path: Path, passes: list[str]) -> None:
+def test_parallel_decoding_of_a_range_gives_the_same_chunks(
+    tmp_path: Path, passes: list[str]
+) -> None:
     path = Film(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
     straight = read(path, KINDS["rate"], chunk_size=4)
     known = int(straight.times.pts[15])
@@ -110,8 +112,8 @@ def test_a_part_is_the_same_part(tmp_path: Path, passes: list[str]) -> None:
     assert_same(together, alone)
 
 
-def test_parts_of_counted_frames(tmp_path: Path, passes: list[str]) -> None:
-    """Frames are counted from the start of a range; nothing else tells the number of one."""
+def test_parts_of_numbered_frames_give_the_same_chunks(tmp_path: Path, passes: list[str]) -> None:
+    """Frames are numbered from the start of a range."""
     path = Film(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
     config, span = sampling("all"), TimeRange(Fraction("3.3"), Fraction(10))
     straight = read(path, config, chunk_size=4, span=span)
@@ -134,24 +136,24 @@ def test_parts_of_counted_frames(tmp_path: Path, passes: list[str]) -> None:
     assert passes == ["piece", "chunks", "chunks"]
 
 
-def test_a_gap_uses_up_an_index(tmp_path: Path) -> None:
-    """Packets do not tell of it: the pieces after it do not meet those before."""
+def test_a_gap_takes_one_index(tmp_path: Path) -> None:
+    """Packets do not show the gap, so the parts after it do not match those before."""
     path = Film(count=300, gop=25, lost=range(150, 225)).write(tmp_path / "film.mkv")
     together, alone = both(path, sampling("all"))
     assert_same(together, alone)
     assert alone.indices == [*range(150), *range(151, 226)]
 
 
-def test_frames_that_are_never_displayed(tmp_path: Path) -> None:
-    """Packets tell of more frames than come out."""
+def test_packets_without_a_displayed_frame_are_not_numbered(tmp_path: Path) -> None:
+    """There are more packets than displayed frames."""
     options = {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16"}
     film = Film(count=150, gop=25, codec="libvpx", options=options, draw=textured)
     path = film.write(tmp_path / "film.webm")
     assert_same(*both(path, sampling("all")))
 
 
-def test_a_video_cut_at_an_open_gop(tmp_path: Path) -> None:
-    """It begins with packets of pictures that nobody can decode."""
+def test_a_video_cut_at_an_open_gop_is_numbered(tmp_path: Path) -> None:
+    """The video begins with packets of frames that cannot be decoded."""
     options = {
         "preset": "ultrafast",
         "x265-params": "log-level=none:pools=1:keyint=27:min-keyint=2:open-gop=1:scenecut=0",
@@ -172,8 +174,8 @@ def test_a_video_cut_at_an_open_gop(tmp_path: Path) -> None:
     assert len(together.indices) < packets
 
 
-def test_pieces_begin_at_keyframes(tmp_path: Path) -> None:
-    """What each decodes for nothing is less than a chunk."""
+def test_parts_begin_at_keyframes(tmp_path: Path) -> None:
+    """Each part decodes less than a chunk of frames that are not needed."""
     path = Film(count=300, gop=37, b_frames=2).write(tmp_path / "film.mp4")
     together, alone = both(path, sampling("all"))
     assert_same(together, alone)
@@ -220,7 +222,7 @@ def test_parts_that_do_not_match_are_read_in_one_pass(
 
 
 @pytest.mark.parametrize("name", ["film.ts", "film.avi"])
-def test_formats_that_cannot_be_trusted_are_read_in_one_pass(
+def test_formats_without_a_reliable_index_are_read_in_one_pass(
     tmp_path: Path, name: str, passes: list[str]
 ) -> None:
     path = Film(count=200, gop=25).write(tmp_path / name)
@@ -241,7 +243,7 @@ def test_short_videos_are_read_in_one_pass(
 def test_packets_are_numbered_only_if_parts_are_long_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """128 large frames are a few seconds: too short a piece for a film to be read for it."""
+    """128 large frames are a few seconds, which is too short to read all packets for it."""
     monkeypatch.undo()
     read_all: list[Pass] = []
     monkeypatch.setattr(Pass, "find_numbers", lambda self: read_all.append(self))
@@ -253,7 +255,7 @@ def test_packets_are_numbered_only_if_parts_are_long_enough(
 
 
 def test_waiting_frames_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer that does not come stops every decoder."""
+    """All decoders wait for a consumer that does not read."""
     path = Film(count=1500, gop=25, size=(64, 48)).write(tmp_path / "film.mp4")
     made: list[int] = []
     original = Pass.piece
@@ -268,8 +270,8 @@ def test_waiting_frames_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         chunks = source.chunks()
         taken = [next(chunks) for _ in range(10)]
         time.sleep(0.5)
-        # Pieces of one chunk: what was asked for, the one that is handed out next, the one its
-        # end is checked with, and one for each decoder.
+        # Parts have one chunk: the requested one, the next one, the one that confirms its end,
+        # and one for each decoder.
         assert len(made) <= len(taken) + 1 + 3
         assert len(list(chunks)) == 75 - len(taken)
     assert sorted(made) == list(range(0, 300, 4))
@@ -279,7 +281,7 @@ def test_waiting_frames_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_decoders_are_added_if_cores_are_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
-    """While the consumer is busy one decoder goes on, in ever longer pieces."""
+    """While the consumer is busy, one decoder reads parts of increasing length."""
     monkeypatch.undo()
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
     monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
@@ -301,10 +303,10 @@ def test_decoders_are_added_if_cores_are_idle(
     assert (len(started) <= 5) == slow  # each twice as long as the one before
 
 
-def test_all_decoders_of_a_gpu_begin_at_once(
+def test_all_decoders_of_a_gpu_start_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They cost hardly a core, so nobody waits for what is idle; surfaces come from software."""
+    """They need little CPU time and do not wait for idle cores; surfaces come from software."""
     monkeypatch.setattr(parallel._LoadMeter, "idle", lambda self, cores: 0.0)
     running: list[int] = []
     start = ParallelPass._start
@@ -323,7 +325,7 @@ def test_all_decoders_of_a_gpu_begin_at_once(
     assert counted(together.summary) == counted(alone.summary)
 
 
-def test_leaving_early_closes_everything(tmp_path: Path) -> None:
+def test_an_early_end_closes_all_files(tmp_path: Path) -> None:
     path = Film(count=500, gop=25).write(tmp_path / "film.mp4")
 
     def num_open() -> int:
@@ -338,14 +340,14 @@ def test_leaving_early_closes_everything(tmp_path: Path) -> None:
     assert threading.active_count() == threads
 
 
-def test_more_small_frames_may_wait() -> None:
+def test_the_limit_of_waiting_frames_depends_on_their_size() -> None:
     assert pieces.frames_waiting(4, 1, 4608) == 0
     assert pieces.frames_waiting(4, 2, 3 * 224 * 224) == 3 * 128
     assert pieces.frames_waiting(300, 2, 3 * 224 * 224) == 3 * 300
     assert pieces.frames_waiting(16, 2, 48 * 32 * 3) * 48 * 32 * 3 <= 3 * 16 << 20
 
 
-def test_decoders_must_be_some(tmp_path: Path) -> None:
+def test_the_number_of_decoders_must_be_positive(tmp_path: Path) -> None:
     path = Film(count=5).write(tmp_path / "film.mp4")
     with pytest.raises(ValueError, match="decoders"):
         read(path, decoders=0)

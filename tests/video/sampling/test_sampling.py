@@ -1,4 +1,4 @@
-"""Every way of sampling gives the right frames, with the right times, on every kind of film."""
+"""Every kind of sampling gives the correct frames and times for every kind of video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vtnstream.video.probe import probe
 from vtnstream.video.sampling.grid import Burst, estimate_num_tokens, index_range
 
 UNEVEN = [0, 0.1, 0.5, 0.7, 1.2, 1.3, 1.35, 2.0, 2.9, 3.0, 3.6]
-"""Presentation times of a film of variable rate; the last frame stays for 0.4 s."""
+"""Presentation times of a video of variable rate; the last frame is displayed for 0.4 s."""
 QUARTER_TURN = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 FILMS = {
     "constant": Film(),
@@ -39,7 +39,7 @@ KINDS = {
 
 
 def expected(film: Film, config: SamplingConfig) -> tuple[list[int], list[Fraction]]:
-    """Frame numbers and start times by the definition, from the film's own times."""
+    """Return frame numbers and start times by the definition, from the video's times."""
     times = film.presentation_times()
     last = Fraction(film.last_seconds or 1 / Fraction(film.rate)).limit_denominator(100_000)
     end = times[-1] + last
@@ -70,7 +70,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("film", FILMS)
-def test_the_right_frames_at_the_right_times(films: dict[str, Path], film: str, kind: str) -> None:
+def test_frames_and_times_equal_the_definition(
+    films: dict[str, Path], film: str, kind: str
+) -> None:
     numbers, starts = expected(FILMS[film], KINDS[kind])
     reading = read(films[film], KINDS[kind])
     if film != "turned":  # turned boards are read in test_frames
@@ -109,7 +111,7 @@ BURSTS = {
 
 @pytest.mark.parametrize("burst", BURSTS)
 @pytest.mark.parametrize("film", ["b-frames", "uneven"])
-def test_bursts_are_the_frames_on_screen_at_their_times(
+def test_bursts_are_the_frames_displayed_at_their_times(
     films: dict[str, Path], film: str, burst: str
 ) -> None:
     fps, frames = BURSTS[burst]
@@ -124,7 +126,7 @@ def test_bursts_are_the_frames_on_screen_at_their_times(
     assert (reading.times.end_seconds[:-1] == reading.times.start_seconds[1:]).all()
 
 
-def test_bursts_after_a_seek_are_those_of_a_straight_pass(tmp_path: Path) -> None:
+def test_bursts_after_a_seek_equal_those_of_a_whole_pass(tmp_path: Path) -> None:
     path = Film(count=200, gop=10).write(tmp_path / "film.mp4")
     config, burst = SamplingConfig(fps=Fraction(2)), Burst(2, Fraction(2, 25))
     whole = read(path, config, burst=burst, chunk_size=4)
@@ -135,7 +137,7 @@ def test_bursts_after_a_seek_are_those_of_a_straight_pass(tmp_path: Path) -> Non
     assert part.summary.stats.num_frames < whole.summary.stats.num_frames / 2
 
 
-def test_keyframes(tmp_path: Path) -> None:
+def test_keyframes_are_sampled(tmp_path: Path) -> None:
     path = Film(gop=12).write(tmp_path / "film.mp4")
     reading = read(path, sampling("keyframes"))
     assert reading.numbers == [0, 12, 24, 36, 48]
@@ -145,7 +147,7 @@ def test_keyframes(tmp_path: Path) -> None:
     assert reading.summary.stats.num_frames == 5  # the others were not decoded
 
 
-def test_keyframes_of_open_gops(tmp_path: Path) -> None:
+def test_keyframes_of_open_gops_are_sampled(tmp_path: Path) -> None:
     options = {"preset": "veryfast", "x264-params": "open-gop=1:bframes=3:keyint=10:scenecut=0"}
     path = Film(count=60, gop=10, b_frames=3, options=options).write(tmp_path / "film.mp4")
     assert read(path, sampling("keyframes")).numbers == [0, 10, 20, 30, 40, 50]
@@ -164,7 +166,7 @@ def test_chunks_are_cut_on_the_grid(tmp_path: Path) -> None:
     assert sum((c.stats.num_frames for c in reading.chunks), 0) <= 100
 
 
-def test_a_stop_index_changes_nothing_before_it(tmp_path: Path) -> None:
+def test_a_stop_index_does_not_change_earlier_tokens(tmp_path: Path) -> None:
     path = Film(count=100).write(tmp_path / "film.mp4")
     whole, part = read(path, sampling(fps=10)), read(path, sampling(fps=10), stop_index=11)
     assert part.indices == list(range(11))
@@ -174,7 +176,7 @@ def test_a_stop_index_changes_nothing_before_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["stride", "all", "uniform"])
-def test_a_span_is_sampled_for_itself(tmp_path: Path, kind: str) -> None:
+def test_a_span_is_sampled_from_its_start(tmp_path: Path, kind: str) -> None:
     path = Film(count=100).write(tmp_path / "film.mp4")
     span = TimeRange(Fraction(1, 2), Fraction(3, 2))
     reading = read(path, sampling(kind, stride=5, num_frames=4), span=span)
@@ -189,12 +191,12 @@ def test_a_span_is_sampled_for_itself(tmp_path: Path, kind: str) -> None:
     assert reading.ends[-1] <= 1.52
 
 
-def test_index_range_of_a_rate() -> None:
+def test_index_range_of_a_rate_covers_its_grid_points() -> None:
     config = sampling(fps=2)
     assert index_range(config, TimeRange()) == (0, None)
     assert index_range(config, TimeRange(Fraction(1), Fraction(3))) == (2, 6)
     assert index_range(config, TimeRange(Fraction(11, 10), Fraction(29, 10))) == (3, 6)
-    # Between two grid points: the token on screen there.
+    # A range between two grid points has the token displayed there.
     assert index_range(config, TimeRange(Fraction(11, 10), Fraction(12, 10))) == (2, 3)
     assert index_range(sampling("all"), TimeRange(Fraction(1), Fraction(3))) == (0, None)
 
@@ -211,7 +213,7 @@ def test_estimates_come_from_the_header(films: dict[str, Path]) -> None:
 
 
 def test_nothing_is_sampled_before_the_first_frame(tmp_path: Path) -> None:
-    """Sound from 0 s, the picture from 1 s: there is no frame on screen at the first points."""
+    """Audio starts at 0 s and video at 1 s, so no frame is displayed at the first points."""
     path = Film(times=[1 + k / 25 for k in range(50)], audio_seconds=3).write(tmp_path / "late.mkv")
     reading: Reading = read(path, sampling(fps=5))
     assert reading.info.start_seconds == 0

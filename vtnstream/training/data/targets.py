@@ -105,7 +105,7 @@ def dense_targets(
 
     Returns:
         (T,) int64. If ``missing`` is None or not in ``labels``, tokens without a segment are
-            :data:`IGNORE`.
+        :data:`IGNORE`.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     fallback = IGNORE if missing is None else numbers.get(missing, IGNORE)

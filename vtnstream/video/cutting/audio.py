@@ -1,4 +1,4 @@
-"""The sound of a cut: the packets of the source where they fit, else encoded to the sample."""
+"""Write the audio of a cut: packets of the source if possible, otherwise encoded samples."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from vtnstream.video.cutting.frames import Source
 from vtnstream.video.decoding.clock import FrameClock
 from vtnstream.video.probe import StreamFacts
 
-_WORTH_SEEKING = Fraction(2)
-_BEFORE = Fraction(1)
-"""Seconds a decoder of sound is started before the part: its first samples need what precedes."""
+_MIN_SEEK_SECONDS = Fraction(2)
+_PREROLL = Fraction(1)
+"""Seconds before a part at which audio decoding starts, because its first samples depend on earlier
+ones."""
 
-_LONGEST_COPIED = Fraction(1, 20)
-"""Seconds; longer packets would cut the sound too coarsely."""
+_MAX_COPIED_SECONDS = Fraction(1, 20)
+"""Maximum duration in seconds of copied packets; longer ones would make cuts imprecise."""
 
 _TRIED_PACKETS = 50
-_SILENCE = Fraction(1, 50)
-"""Seconds of missing sound that are filled with silence; less is the rounding of times."""
+_MIN_SILENCE = Fraction(1, 50)
+"""Seconds from which missing audio is replaced by silence; less is rounding of times."""
 
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
-"""Samples a second that AAC has."""
+"""Sample rates that AAC supports."""
 
 _COPIED = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac"},
     "matroska": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "vorbis", "dts", "truehd"},
 }
-"""Container -> codecs of sound that players expect in it."""
+"""Container -> audio codecs that players support in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPacket:
-    """A packet of sound and its player time in seconds."""
+    """An audio packet and its player time in seconds."""
 
     packet: Any
     start: Fraction
@@ -52,12 +53,12 @@ class AudioPacket:
 
 @dataclass(slots=True)
 class AudioReader:
-    """Packets of one audio stream in the order of the file, from an opening of their own.
+    """Reads the packets of one audio stream in file order, with its own open file.
 
     Attributes:
         source: the video.
-        index: of the audio stream.
-        num_errors: packets that could not be read.
+        index: index of the audio stream.
+        num_errors: number of packets that could not be read.
     """
 
     source: Source
@@ -70,7 +71,7 @@ class AudioReader:
 
     @property
     def stream(self) -> Any:
-        """``av.audio.AudioStream`` of the file that is open."""
+        """The ``av.audio.AudioStream`` of the open file."""
         if self._stream is None:
             self._open(None)
         return self._stream
@@ -81,16 +82,16 @@ class AudioReader:
         self._stack.close()
 
     def seek(self, time: Fraction) -> None:
-        """Make a packet that ends at or before ``time`` the next one, or the first of all."""
+        """Continue with a packet that begins at or before ``time``, or with the first packet."""
         upcoming, seekable = self._next, self.source.facts.seekable
         if upcoming is not None and upcoming.start <= time:
             ahead = time - upcoming.start
-            if not seekable or ahead < _WORTH_SEEKING:
+            if not seekable or ahead < _MIN_SEEK_SECONDS:
                 return
         self._open(time if self.source.facts.seekable and time > 0 else None)
 
     def until(self, time: Fraction) -> Iterator[AudioPacket]:
-        """The next packets that begin before ``time``."""
+        """Yield the next packets that begin before ``time``."""
         if self._packets is None:
             self._open(None)
         while self._next is not None and self._next.start < time:
@@ -115,7 +116,7 @@ class AudioReader:
         self._packets = self._read(video.container, stream)
         self._advance()
         if time is not None and (self._next is None or self._next.start > time):
-            self._open(None)  # the index is late: read from the start
+            self._open(None)  # the seek went too far: read from the start
 
     def _advance(self) -> None:
         assert self._packets is not None
@@ -129,7 +130,7 @@ class AudioReader:
             try:
                 packet = next(demuxed, None)
             except (av.error.FFmpegError, OSError, IndexError):
-                # IndexError: a damaged header numbers streams that do not exist.
+                # IndexError: a damaged header refers to streams that do not exist.
                 self.num_errors += 1
                 return
             if packet is None:
@@ -143,7 +144,7 @@ class AudioReader:
 
 
 def _facts(video: StreamFacts, stream: Any) -> StreamFacts:
-    """How the times of a stream of sound are read: as those of the video beside it."""
+    """Return the time properties of an audio stream, which follow those of the video stream."""
     context = stream.codec_context
     samples = getattr(context, "frame_size", 0) or 1024
     rate = getattr(context, "sample_rate", 0) or 48_000
@@ -166,12 +167,12 @@ def _facts(video: StreamFacts, stream: Any) -> StreamFacts:
 
 @dataclass(frozen=True, slots=True)
 class AudioChoice:
-    """The stream of sound that goes along.
+    """The selected audio stream.
 
     Attributes:
-        index: of the stream, None for none.
-        copied: its packets are taken as they are where the cut has a single part.
-        notes: what was left out, one sentence each.
+        index: index of the stream; None for no audio.
+        copied: whether its packets are copied if the cut has a single part.
+        notes: one sentence for each stream that is left out.
     """
 
     index: int | None
@@ -180,7 +181,7 @@ class AudioChoice:
 
 
 def choose_audio(source: Source, container: str) -> AudioChoice:
-    """The default stream of sound, else the first, of those that can be decoded.
+    """Select the default audio stream, or else the first, among those that can be decoded.
 
     Args:
         source: the video.
@@ -208,7 +209,7 @@ def choose_audio(source: Source, container: str) -> AudioChoice:
 
 
 def _undecodable(source: Source, index: int) -> str | None:
-    """Why a stream of sound cannot be decoded, None where it can."""
+    """Return why an audio stream cannot be decoded, or None if it can."""
     reader = AudioReader(source, index)
     try:
         context = reader.stream.codec_context
@@ -235,7 +236,7 @@ def _is_copied(source: Source, index: int, container: str) -> bool:
         if reader.stream.codec_context.codec.canonical_name not in _COPIED[container]:
             return False
         first = list(islice(reader.until(Fraction(10**9)), 10))
-        return all(0 < p.end - p.start <= _LONGEST_COPIED for p in first)
+        return all(0 < p.end - p.start <= _MAX_COPIED_SECONDS for p in first)
     finally:
         reader.close()
 
@@ -245,19 +246,22 @@ def _is_copied(source: Source, index: int, container: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A part as it is placed in the output: what begins at ``start`` in the source, in player
-    time, begins at ``at`` in the output."""
+    """Position of a part: ``start`` in the source, in player time, is at ``at`` in the output."""
 
     start: Fraction
     at: Fraction
 
 
 class CopiedAudio:
-    """Packets of sound as they are, at their exact times."""
+    """Writes audio packets unchanged, at their exact times."""
 
     def __init__(self, out: Any, reader: AudioReader, *, early: bool) -> None:
-        """Args:
-        early: the container can begin within a packet (edit lists).
+        """Add an audio stream to an output.
+
+        Args:
+            out: ``av.container.OutputContainer``.
+            reader: reads the audio stream of the source.
+            early: whether the container can start within a packet (edit lists).
         """
         self._out, self._reader, self._early = out, reader, early
         self._stream = out.add_stream_from_template(reader.stream)
@@ -265,17 +269,17 @@ class CopiedAudio:
         self._last: int | None = None
 
     def begin(self, part: Placed) -> None:
-        """A part begins."""
+        """Start a part."""
         self._part = part
-        self._reader.seek(part.start - _BEFORE)
+        self._reader.seek(part.start - _PREROLL)
 
     def write_until(self, time: Fraction, *, ends: bool = False) -> None:
-        """Write the sound up to ``time`` of the source, where the part perhaps ``ends``."""
+        """Write the audio up to ``time`` of the source; ``ends`` marks the end of the part."""
         part = self._part
         assert part is not None
         for found in self._reader.until(time):
             begun = found.end > part.start if self._early and not part.at else False
-            if found.start < part.start - _SILENCE / 10 and not begun:
+            if found.start < part.start - _MIN_SILENCE / 10 and not begun:
                 continue
             packet = found.packet
             base = packet.time_base
@@ -287,11 +291,11 @@ class CopiedAudio:
             self._out.mux_one(packet)
 
     def finish(self, seconds: Fraction) -> None:
-        """The output is ``seconds`` long."""
+        """Complete the audio of an output that is ``seconds`` long."""
 
 
 class EncodedAudio:
-    """Samples in a row as AAC, silence where there are none."""
+    """Encodes continuous samples as AAC; missing audio becomes silence."""
 
     def __init__(self, out: Any, reader: AudioReader) -> None:
         self._out, self._reader = out, reader
@@ -311,14 +315,14 @@ class EncodedAudio:
         return av.AudioResampler("fltp", self._layout, self._rate)
 
     def begin(self, part: Placed) -> None:
-        """A part begins."""
+        """Start a part."""
         self._part = part
-        self._reader.seek(part.start - _BEFORE)
+        self._reader.seek(part.start - _PREROLL)
         self._reader.stream.codec_context.flush_buffers()
         self._resample = self._resampler()
 
     def write_until(self, time: Fraction, *, ends: bool = False) -> None:
-        """Write the sound up to ``time`` of the source, where the part perhaps ``ends``."""
+        """Write the audio up to ``time`` of the source; ``ends`` marks the end of the part."""
         part = self._part
         assert part is not None
         for found in self._reader.until(time):
@@ -333,10 +337,10 @@ class EncodedAudio:
                     start += Fraction(values.shape[1], self._rate)
 
     def _resampled(self, frame: Any) -> Iterator[NDArray[np.float32]]:
-        """(channels, samples) of a frame."""
+        """Yield the resampled (channels, samples) float32 of a frame."""
         try:
             found = self._resample.resample(frame)
-        except ValueError:  # rate or layout changed on the way
+        except ValueError:  # rate or layout has changed
             self._resample = self._resampler()
             found = self._resample.resample(frame)
         for resampled in found:
@@ -352,13 +356,13 @@ class EncodedAudio:
         if kept.shape[1] == 0:
             return
         ahead = self._samples - place
-        if ahead > self._rate * _SILENCE:  # times that run together: the sound is longer
+        if ahead > self._rate * _MIN_SILENCE:  # times overlap: skip the samples already written
             kept = kept[:, ahead:]
-        self._fill(place, least=int(self._rate * _SILENCE))
+        self._fill(place, least=int(self._rate * _MIN_SILENCE))
         self._encode(kept)
 
     def _fill(self, place: int, least: int) -> None:
-        """Silence up to sample ``place`` where more than ``least`` are missing."""
+        """Write silence up to sample ``place`` if more than ``least`` samples are missing."""
         missing = place - self._samples
         while missing > least:
             count = min(missing, self._rate)
@@ -378,13 +382,13 @@ class EncodedAudio:
         self._out.mux(self._stream.encode(frame))
 
     def finish(self, seconds: Fraction) -> None:
-        """Silence up to the end of the video, then what the encoder still holds."""
+        """Write silence up to ``seconds``, then flush the encoder."""
         self._fill(round(seconds * self._rate), least=0)
         self._out.mux(self._stream.encode(None))
 
 
 def _lag(frame: Any, packet: Any) -> Fraction:
-    """Seconds by which a decoded frame begins after the packet that it came with."""
+    """Return the seconds by which a decoded frame begins after its packet."""
     if frame.pts is None or packet.pts is None or not frame.time_base:
         return Fraction(0)
     lag: Fraction = frame.pts * frame.time_base - packet.pts * packet.time_base

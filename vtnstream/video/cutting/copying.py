@@ -1,4 +1,4 @@
-"""Parts as packets of the source: fast, from the keyframe at or before their starts."""
+"""Write parts as packets of the source: fast, but from the keyframe at or before their starts."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from typing import Any
 from vtnstream.types import TimeRange
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
 
-_HELD_BACK = 40
-"""Packets that wait so that the last frame of a part, wherever it stands in decoding order, can
-be given the time up to the end; more than any codec reorders."""
+_NUM_DELAYED = 40
+"""Number of packets that are delayed, so that the last displayed frame of a part, wherever it is in
+decoding order, can be extended to the end; more than any codec reorders."""
 
-_LONGEST_OVERHANG = Fraction(1, 20)
+_MAX_OVERHANG = Fraction(1, 20)
 
 
 HIDE, DROP, EXTEND = "hide", "drop", "extend"
-"""What becomes of a frame behind the end of a part that one before the end is decoded from: it
-is kept and not shown, it is left out with those that need it, or the part ends behind it."""
+"""Treatment of frames after the end of a part from which frames before the end are predicted: they
+are kept but not displayed, they are dropped with the frames that need them, or the part is
+extended."""
 
 
 @dataclass(slots=True)
 class PartEnd:
-    """Packets of one part without those of frames at or after its end.
+    """Filters the packets of one part: those of frames at or after its end are removed if possible.
 
     Attributes:
-        end: player time in seconds; later than asked for where the part was extended.
-        slack: seconds by which times may be off.
+        end: player time in seconds; later than requested if the part was extended.
+        slack: tolerance of times in seconds.
         manner: ``hide``, ``drop`` or ``extend``.
-        num_lost: frames left out though they are shown before the end.
-        num_hidden: frames that are kept though they are shown at or after the end.
-        following: player time of the first frame that is not in the part, where one was met.
+        num_lost: number of frames before the end that were dropped.
+        num_hidden: number of frames at or after the end that were kept.
+        following: player time of the first frame after the part, if known.
     """
 
     end: Fraction
@@ -44,7 +45,7 @@ class PartEnd:
     following: Fraction | None = None
 
     def packets(self, found: Iterator[TimedPacket]) -> Iterator[tuple[TimedPacket, bool]]:
-        """Each packet, and whether its frame is to be hidden."""
+        """Yield each packet of the part, and whether its frame must be hidden."""
         base: Fraction | None = None
         behind: list[TimedPacket] = []
         for packet in found:
@@ -53,7 +54,7 @@ class PartEnd:
                 break
             base = packet.time if base is None else base
             if packet.time < base:
-                continue  # an open group: needs what precedes the keyframe
+                continue  # a leading frame of an open group: its references are missing
             if packet.time >= self.end - self.slack:
                 behind.append(packet)
             elif behind and self.manner == DROP:
@@ -66,7 +67,7 @@ class PartEnd:
             self._note_following(packet)
 
     def _needed(self, behind: list[TimedPacket]) -> Iterator[tuple[TimedPacket, bool]]:
-        """Packets behind the end that the next one is decoded from."""
+        """Yield the packets after the end from which the next packet is predicted."""
         if self.manner == HIDE:
             self.num_hidden += len(behind)
         elif behind:
@@ -85,13 +86,13 @@ class PartEnd:
 
 @dataclass(slots=True)
 class PacketWriter:
-    """Puts packets of parts into one stream of the output, one part after the other.
+    """Writes packets of several parts to one output stream, one part after the other.
 
     Attributes:
         out: ``av.container.OutputContainer``.
-        stream: of ``out``.
-        seconds: of video written.
-        lead: seconds by which the first packet is decoded before its frame is shown.
+        stream: stream of ``out``.
+        seconds: duration of the video written so far.
+        lead: seconds between decoding and presentation time of the first packet.
     """
 
     out: Any
@@ -102,7 +103,17 @@ class PacketWriter:
     _held: deque[tuple[Any, Fraction, bool]] = field(default_factory=deque)
 
     def add(self, packet: Any, time: Fraction, decoded: Fraction, *, hidden: bool = False) -> None:
-        """Take a packet whose frame is shown at ``time`` seconds of the output."""
+        """Add a packet whose frame is displayed at ``time`` seconds of the output.
+
+        Args:
+            packet: ``av.Packet``; its times are replaced.
+            time: presentation time in seconds of the output.
+            decoded: decoding time in seconds of the output.
+            hidden: whether the frame must not be displayed.
+
+        Raises:
+            UncopyableError: a decoding time would be after the presentation time.
+        """
         base = packet.time_base
         if self._newest is None:
             self.lead = time - decoded
@@ -114,16 +125,16 @@ class PacketWriter:
         self._newest = packet.dts
         packet.stream = self.stream
         self._held.append((packet, time, hidden))
-        if len(self._held) > _HELD_BACK:
+        if len(self._held) > _NUM_DELAYED:
             self._mux(self._held.popleft()[0])
 
     def end_part(self, seconds: Fraction) -> None:
-        """The frames so far fill ``seconds`` of the output: the last one lasts so long."""
+        """End a part at ``seconds`` of the output; the last frame is displayed until then."""
         shown = [item for item in self._held if not item[2]]
         if shown:
             packet, time, _ = max(shown, key=lambda item: item[1])
             packet.duration = max(1, round((seconds - time) / packet.time_base))
-            # MP4 sums up durations in decoding order: the last packet there reaches to the end.
+            # MP4 adds durations in decoding order, so the last packet must reach the end.
             packet, _, hidden = self._held[-1]
             reach = round((seconds - self.lead) / packet.time_base) - packet.dts
             if not hidden and packet.pts + reach <= round(seconds / packet.time_base):
@@ -140,8 +151,8 @@ class PacketWriter:
 
 
 def merged(parts: Sequence[TimeRange], packets: PacketParts) -> list[TimeRange]:
-    """Parts as they can be copied: one whose keyframe lies in the part before goes on with it,
-    so that nothing is shown twice.
+    """Merge a part with the previous one if its keyframe lies in that, so that no frame is
+    repeated.
 
     Raises:
         UncopyableError: packets have no times.
@@ -160,9 +171,12 @@ def merged(parts: Sequence[TimeRange], packets: PacketParts) -> list[TimeRange]:
 
 
 def shown_until(end: PartEnd, last: TimedPacket, frame_seconds: Fraction) -> Fraction:
-    """Player time up to which the last frame of a part is shown: its own end where that is near
-    the end of the part, so that frame rates stay constant."""
+    """Return the player time until which the last frame of a part is displayed.
+
+    It is the frame's own end if that is near the end of the part, which keeps the frame rate
+    constant.
+    """
     own = end.following if end.following is not None and not end.num_lost else None
     if own is None:
         own = last.time + (last.length or frame_seconds)
-    return own if own - end.end <= min(frame_seconds, _LONGEST_OVERHANG) else end.end
+    return own if own - end.end <= min(frame_seconds, _MAX_OVERHANG) else end.end

@@ -1,8 +1,8 @@
-"""The edit list of an MP4 or QuickTime file: which part of its video is shown.
+"""Change the edit list of an MP4 or QuickTime file, which defines the displayed part of its video.
 
-A frame behind the end of a cut may be needed to decode one before it. Its sample stays in the
-file, and the edit ends before it (ISO/IEC 14496-12 8.6.6), so that players decode and do not
-show it.
+A frame after the end of a cut may be needed to decode one before it. Its sample remains in the
+file, and the edit ends before it (ISO/IEC 14496-12 8.6.6), so that players decode it but do not
+display it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from math import floor
 from pathlib import Path
 from typing import BinaryIO
 
-_LONGEST_MOVIE_BOX = 256 << 20
+_MAX_MOVIE_BOX = 256 << 20
 
 
 def end_edit(path: Path, seconds: Fraction) -> None:
-    """Make the video of a file that libav wrote end after ``seconds`` from its start.
+    """End the displayed video of a file written by libav after ``seconds``.
 
     Args:
         path: an MP4 or QuickTime file with one video track.
-        seconds: at which the last frame that is shown ends.
+        seconds: end of the last displayed frame.
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: it has no such edit list.
+        ValueError: the file has no suitable edit list.
     """
     with open(path, "r+b") as file:
         place, moov = _movie_box(file)
@@ -48,13 +48,13 @@ def end_edit(path: Path, seconds: Fraction) -> None:
 
 
 def _movie_box(file: BinaryIO) -> tuple[int, bytes]:
-    """Place and bytes of ``moov``, its header included."""
+    """Return the position and the bytes of ``moov``, including its header."""
     place = 0
     while len(header := file.read(16)) >= 8:
         size, kind = struct.unpack(">I4s", header[:8])
         if size == 1 and len(header) == 16:
             size = struct.unpack(">Q", header[8:])[0]
-        if kind == b"moov" and 8 <= size <= _LONGEST_MOVIE_BOX:
+        if kind == b"moov" and 8 <= size <= _MAX_MOVIE_BOX:
             file.seek(place)
             return place, file.read(size)
         if size < 8:
@@ -65,7 +65,7 @@ def _movie_box(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def _boxes(data: bytes, start: int, stop: int, kind: bytes) -> Iterator[tuple[int, int]]:
-    """Spans of what boxes of a kind hold, between ``start`` and ``stop``."""
+    """Yield the content ranges of boxes of a kind between ``start`` and ``stop``."""
     while start + 8 <= stop:
         size, found = struct.unpack(">I4s", data[start : start + 8])
         if size < 8 or start + size > stop:
@@ -87,7 +87,7 @@ def _is_video(moov: bytes, start: int, stop: int) -> bool:
 
 
 def _shorten(moov: bytearray, start: int, duration: int) -> None:
-    """Set the duration of the edit that shows something to at most ``duration``."""
+    """Limit the duration of the edit that displays media to ``duration``."""
     version, count = moov[start], int.from_bytes(moov[start + 4 : start + 8])
     place, form = start + 8, (">Qq4s" if version == 1 else ">Ii4s")
     for _ in range(count):

@@ -1,5 +1,7 @@
-"""Frames encoded again: the encoder that keeps depth, range, matrix, transfer and pixel shape of
-the source, and frames turned upright for it."""
+"""Re-encode frames with the bit depth, range, matrix, transfer and pixel aspect of the source.
+
+Frames are rotated upright for the encoder.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ _H264 = {"preset": "veryfast", "crf": "20"}
 _HEVC = {"preset": "veryfast", "crf": "21"}
 _QUIET = "log-level=none"
 _PQ, _HLG = 16, 18
-"""``transfer_characteristics`` of H.273 that are high dynamic range."""
+"""Values of ``transfer_characteristics`` (H.273) with high dynamic range."""
 
 _BT709, _BT601 = 1, 6
 _UNSPECIFIED = 2
 _HIGH_DEFINITION = 720
-_MOST_FRAMES_A_SECOND = 240
-_FINEST_TICKS = 1_000_000
+_MAX_FRAME_RATE = 240
+_MAX_TICKS_PER_SECOND = 1_000_000
 _CLOCK = Fraction(1, 90_000)
 
 _FORMATS = {
@@ -40,22 +42,22 @@ _FORMATS = {
     "gray10le": "yuv420p10le",
     "gray12le": "yuv420p12le",
 }
-"""Formats that encoders or players do not take -> the one that loses least."""
+"""Pixel format that encoders or players do not support -> the closest supported one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What frames are encoded as.
+    """Format of the encoded frames.
 
     Attributes:
         codec: libav's name of the encoder.
-        pixel_format: of its frames.
-        width, height: of its frames, upright and even.
-        orientation: how decoded frames are turned.
-        aspect: sample aspect ratio, upright.
-        colour: range, matrix, primaries and transfer as H.273 numbers them.
-        options: of the encoder.
-        notes: what is not as it was, one sentence each.
+        pixel_format: pixel format of the frames.
+        width, height: size of the frames, upright and even.
+        orientation: how decoded frames are rotated.
+        aspect: sample aspect ratio of upright frames.
+        colour: range, matrix, primaries and transfer as numbered in H.273.
+        options: options of the encoder.
+        notes: one sentence for each difference from the source.
     """
 
     codec: str
@@ -70,7 +72,7 @@ class Look:
 
     @classmethod
     def of(cls, first: PartFrame, source: Source) -> Look:
-        """The look that keeps what the first frame has."""
+        """Return the format that preserves the properties of the first frame."""
         frame, notes = first.frame, []
         orientation, _ = frame_orientation(frame)
         pixel_format = _pixel_format(frame, turned=orientation.transposed)
@@ -90,19 +92,19 @@ class Look:
 
 
 def _depth(frame: Any) -> int:
-    """Bits of a sample; of a palette 8."""
+    """Return the bits per sample; 8 for a palette."""
     components = frame.format.components
     return max((c.bits for c in components), default=8) if not frame.format.has_palette else 8
 
 
 def _pixel_format(frame: Any, *, turned: bool) -> str:
-    """The format that is encoded: that of the source where an encoder takes it."""
+    """Return the pixel format to encode: that of the source if an encoder supports it."""
     name: str = frame.format.name
     depth = _depth(frame)
     if frame.format.is_rgb or frame.format.has_palette or not name.startswith(("yuv", "gray")):
         name = "yuv420p" if depth <= 8 else "yuv420p10le"
     name = _FORMATS.get(name, name)
-    if turned and "422" in name:  # its chroma is halved across only, turned down only
+    if turned and "422" in name:  # rotation would exchange the axis of chroma subsampling
         name = name.replace("422", "444")
     taken = {f.name for f in av.Codec("libx264" if depth <= 8 else "libx265", "w").video_formats}
     if name in taken:
@@ -112,7 +114,7 @@ def _pixel_format(frame: Any, *, turned: bool) -> str:
 
 
 def _colour(frame: Any) -> tuple[int, int, int, int]:
-    """Range, matrix, primaries, transfer of a frame; those of video for RGB."""
+    """Return range, matrix, primaries and transfer of a frame; for RGB those of its encoding."""
     if frame.format.is_rgb or frame.format.has_palette:
         matrix = _BT709 if frame.height >= _HIGH_DEFINITION else _BT601
         return 1, matrix, _UNSPECIFIED, _UNSPECIFIED
@@ -123,8 +125,11 @@ def _colour(frame: Any) -> tuple[int, int, int, int]:
 def _encoder(
     frame: Any, pixel_format: str, colour: tuple[int, int, int, int], codec: str
 ) -> tuple[str, dict[str, str]]:
-    """Encoder and its options: H.264, and HEVC for high dynamic range and more than 8 bits, which
-    players take in HEVC only (H.264 of 10 bits stays H.264)."""
+    """Return the encoder and its options.
+
+    It is H.264, or HEVC for high dynamic range and more than 8 bits, which players support in
+    HEVC only (10-bit H.264 remains H.264).
+    """
     high = colour[3] in (_PQ, _HLG)
     depth = _depth(frame)
     if depth <= 8 and not high:
@@ -138,12 +143,12 @@ def _encoder(
 
 
 def _mastering(frame: Any) -> list[str]:
-    """Mastering display and light levels of HDR10, as x265 takes them."""
+    """Return mastering display and light levels of HDR10 as options of x265."""
     found = {}
     try:
         for data in frame.side_data:
             found[data.type.name] = bytes(data)
-    except ValueError:  # side data of a kind this PyAV does not know
+    except ValueError:  # side data that PyAV does not support
         return []
     options = []
     display = found.get("MASTERING_DISPLAY_METADATA", b"")
@@ -167,11 +172,11 @@ def _mastering(frame: Any) -> list[str]:
 
 
 class VideoEncoder:
-    """The video stream of a cut that is encoded again.
+    """The re-encoded video stream of a cut.
 
     Attributes:
-        look: what frames are encoded as.
-        notes: what is not as it was, one sentence each.
+        look: format of the encoded frames.
+        notes: one sentence for each difference from the source.
     """
 
     def __init__(self, out: Any, first: PartFrame, source: Source) -> None:
@@ -196,12 +201,12 @@ class VideoEncoder:
         self._size = (first.frame.width, first.frame.height)
 
     def write(self, part_frame: PartFrame, start: Fraction, end: Fraction, *, first: bool) -> None:
-        """Encode a frame that is on screen from ``start`` to ``end`` of the output.
+        """Encode a frame that is displayed from ``start`` to ``end`` of the output.
 
         Args:
             part_frame: the frame.
             start, end: in seconds.
-            first: it begins a part, and becomes a keyframe.
+            first: whether it begins a part and becomes a keyframe.
         """
         frame = self._prepared(part_frame.frame)
         frame.pts = max(round(start / self._clock), self._last + 1)
@@ -213,12 +218,12 @@ class VideoEncoder:
         self._mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Flush the encoder and write its remaining packets."""
         self._mux(self._stream.encode(None))
         packet = self._waiting
         if packet is not None:
-            # MP4 sums up durations in decoding order: the last packet there reaches to the end
-            # though its frame may not be the last.
+            # MP4 adds durations in decoding order, so the last packet must reach the end, even if
+            # its frame is not the last one.
             reach = self._end - (self._lead or 0) - packet.dts
             packet.duration = max(packet.duration or 1, reach)
             self._out.mux(packet)
@@ -265,12 +270,12 @@ def _converted(frame: Any, look: Look, width: int, height: int) -> Any:
 
 
 def _matrix_of_scaler(matrix: int) -> int:
-    """swscale's number of a matrix; of an unknown one that of BT.601."""
+    """Return swscale's number of a colour matrix; BT.601 for an unknown one."""
     return {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}.get(matrix, 5)
 
 
 def _upright(frame: Any, look: Look) -> Any:
-    """The frame turned and cropped to even sides, plane by plane."""
+    """Rotate a frame and crop it to even sides, plane by plane."""
     turned = av.VideoFrame(look.width, look.height, look.pixel_format)
     size = 2 if _depth(frame) > 8 else 1
     for source, target in zip(frame.planes, turned.planes, strict=True):
@@ -282,16 +287,17 @@ def _upright(frame: Any, look: Look) -> Any:
 
 
 def _samples(plane: Any, size: int) -> Any:
-    """(h, w) samples of a plane, a view."""
+    """Return the (h, w) samples of a plane as a view."""
     kind = np.uint8 if size == 1 else np.uint16
     rows = np.frombuffer(plane, kind).reshape(-1, plane.line_size // size)
     return rows[: plane.height, : plane.width]
 
 
 def _clock(source: Source) -> Fraction:
-    """Seconds of a tick of the output: the source's own, so that times stay exact."""
+    """Return the time base of the output in seconds: the source's if possible, so that times are
+    exact."""
     tick = source.facts.time_base
-    exact = tick.numerator == 1 and 1000 < tick.denominator <= _FINEST_TICKS
+    exact = tick.numerator == 1 and 1000 < tick.denominator <= _MAX_TICKS_PER_SECOND
     if source.facts.raw_rate is None and exact:
         return tick
     return _CLOCK
@@ -299,4 +305,4 @@ def _clock(source: Source) -> Fraction:
 
 def _rate(source: Source) -> Fraction:
     rate = source.info.average_rate or 1 / source.facts.frame_seconds
-    return rate if Fraction(1, 100) <= rate <= _MOST_FRAMES_A_SECOND else Fraction(25)
+    return rate if Fraction(1, 100) <= rate <= _MAX_FRAME_RATE else Fraction(25)

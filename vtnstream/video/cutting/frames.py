@@ -1,4 +1,4 @@
-"""The frames of a part, each with the time it is on screen, as the reader of videos finds them."""
+"""Read the frames of a part with their display times, with the reader of the analysis."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from vtnstream.video.decoding.reader import FrameReader
 from vtnstream.video.probe import StreamFacts, examine
 
 TOLERANCE = Fraction(1, 2000)
-"""Seconds by which stored times (rounded to microseconds) may be off those of frames."""
+"""Difference in seconds between stored times (rounded to microseconds) and times of frames."""
 
-_LONGEST_OVERHANG = Fraction(1, 20)
-"""Seconds by which the last frame of a part may outlast it, so that frame rates stay constant."""
+_MAX_OVERHANG = Fraction(1, 20)
+"""Seconds by which the last frame may exceed the part, so that the frame rate stays constant."""
 
-_NOTICED = Fraction(1, 10)
-"""Seconds: a frame that began before the part is shown for at least so long, or left out."""
+_MIN_DISPLAY = Fraction(1, 10)
+"""Minimum display time, in seconds, of a frame that began before the part; shorter ones are
+dropped."""
 
-_WORTH_SEEKING = Fraction(2)
-_PATIENCE = Fraction(1)
+_MIN_SEEK_SECONDS = Fraction(2)
+_MIN_HOLD = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The video that is cut.
+    """The video to cut.
 
     Attributes:
         path: a local file.
-        info: its header.
-        facts: how the times of its video stream are read.
+        info: its stream properties.
+        facts: time properties of its video stream.
     """
 
     path: str | Path
@@ -45,21 +46,25 @@ class Source:
 
     @classmethod
     def of(cls, path: str | Path, stream: int | None = None) -> Source:
-        """Examine a file; ``stream`` is the index of its video stream, None the usual choice.
+        """Examine a file.
+
+        Args:
+            path: a local file.
+            stream: index of the video stream; None chooses as ffmpeg does.
 
         Raises:
-            VideoOpenError, NoVideoStreamError, UsageError: as
+            VideoOpenError, NoVideoStreamError, UsageError: see
                 :func:`vtnstream.video.probe.examine`.
         """
         return cls(path, *examine(path, stream=stream))
 
     def opened(self, stack: ExitStack) -> OpenedVideo:
-        """The file, open until ``stack`` is closed."""
+        """Open the file until ``stack`` is closed."""
         return stack.enter_context(opened(self.path, stream=self.info.stream_index))
 
     @property
     def tolerance(self) -> Fraction:
-        """Seconds by which a time may miss a frame's and still mean it."""
+        """Seconds by which a given time may differ from the time of its frame."""
         return min(TOLERANCE, self.facts.frame_seconds / 4)
 
 
@@ -68,8 +73,8 @@ class PartFrame:
     """A frame of a part.
 
     Attributes:
-        frame: ``av.VideoFrame`` as it was decoded, not turned upright.
-        aspect: sample aspect ratio of its stream, None where it does not say.
+        frame: the decoded ``av.VideoFrame`` in coded orientation.
+        aspect: sample aspect ratio of its stream, or None if it states none.
         start, end: player time in seconds, within the part.
     """
 
@@ -81,8 +86,15 @@ class PartFrame:
 
 @dataclass(slots=True)
 class FrameParts:
-    """Frames of parts in the order of time. Reading goes on from one part to the next; the file
-    is opened anew where a seek saves time or a part lies before what was read."""
+    """Reads the frames of parts in order of time.
+
+    Reading continues from one part to the next. The file is opened again if a seek saves time,
+    or if a part lies before the current position.
+
+    Attributes:
+        source: the video.
+        stats: decoding statistics of all parts so far.
+    """
 
     source: Source
     stats: DecodeStats = field(default_factory=DecodeStats)
@@ -90,7 +102,7 @@ class FrameParts:
     _reader: FrameReader | None = None
     _frames: Iterator[DisplayedFrame] | None = None
     _kept: list[DisplayedFrame] = field(default_factory=list)
-    """The latest frames, which the next part may begin with."""
+    """The last frames read, with which the next part may begin."""
 
     def close(self) -> None:
         """Close the file."""
@@ -99,13 +111,13 @@ class FrameParts:
         self._stack.close()
 
     def of(self, part: TimeRange) -> Iterator[PartFrame]:
-        """The frames of a part.
+        """Yield the frames of a part.
 
-        A frame that begins before the part belongs to it where it stays on screen for a tenth of
-        a second in it, or where nothing else is shown: a slide that was there already.
+        A frame that begins before the part is included if it is displayed for a tenth of a
+        second within it, or for the whole part (such as a slide).
 
         Args:
-            part: in player time; without an end, to the end of the video.
+            part: in player time; without an end, it lasts to the end of the video.
 
         Raises (while iterating):
             VideoDecodeError: the operating system cannot read the file.
@@ -119,7 +131,7 @@ class FrameParts:
             start = shown.time
             if start < part.start - slack:
                 fills = part.end is not None and shown.end >= part.end - slack
-                if not fills and shown.end - part.start < _NOTICED:
+                if not fills and shown.end - part.start < _MIN_DISPLAY:
                     continue
                 start = part.start
             picture = shown.decoded
@@ -129,8 +141,9 @@ class FrameParts:
             self.stats += self._reader.counters.take()
 
     def _from(self, start: Fraction) -> Iterator[DisplayedFrame]:
-        """Frames from ``start`` on, perhaps a few before it, one kept for the next part."""
-        if not self._goes_on(start):
+        """Yield frames from ``start`` on, possibly a few before it; the last ones are kept for the
+        next part."""
+        if not self._can_continue(start):
             self._open(start)
         yield from [*self._kept]
         while self._frames is not None:
@@ -140,15 +153,15 @@ class FrameParts:
             self._kept = [*self._kept[-1:], shown]
             yield shown
 
-    def _goes_on(self, start: Fraction) -> bool:
-        """Whether reading on from where the last part ended leads to ``start``."""
+    def _can_continue(self, start: Fraction) -> bool:
+        """Return whether ``start`` can be reached by reading on from the current position."""
         if self._frames is None or not self._kept or self._kept[0].time > start:
             return False
-        return not self.source.facts.seekable or start - self._kept[-1].time < _WORTH_SEEKING
+        return not self.source.facts.seekable or start - self._kept[-1].time < _MIN_SEEK_SECONDS
 
     def _open(self, start: Fraction) -> None:
         self.close()
-        if self.source.facts.seekable and start > _WORTH_SEEKING:
+        if self.source.facts.seekable and start > _MIN_SEEK_SECONDS:
             with suppress(SeekUnverifiedError):
                 self._read(start)
                 return
@@ -159,13 +172,13 @@ class FrameParts:
         reader = FrameReader(self.source.opened(self._stack), self.source.facts)
         if start is not None:
             reader.seek(start)
-        frames = iter(FrameTimeline(reader, _PATIENCE))
+        frames = iter(FrameTimeline(reader, _MIN_HOLD))
         self._reader, self._frames = reader, frames
-        first = next(frames, None)  # a seek is proven by its first frame
+        first = next(frames, None)  # the first frame verifies the seek
         self._kept = [] if first is None else [first]
 
 
 def _shown_until(shown: DisplayedFrame, part: TimeRange, usual: Fraction) -> Fraction:
-    if part.end is None or shown.end - part.end <= min(usual, _LONGEST_OVERHANG):
+    if part.end is None or shown.end - part.end <= min(usual, _MAX_OVERHANG):
         return shown.end
     return part.end

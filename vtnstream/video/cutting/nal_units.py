@@ -1,4 +1,4 @@
-"""NAL units and parameter sets of H.264 and HEVC, as packets and headers hold them."""
+"""Parse NAL units and parameter sets of H.264 and HEVC in packets and headers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _KINDS = {"h264": (7, 8), "hevc": (32, 33, 34)}
 
 
 class UnsmartError(Exception):
-    """The part cannot be cut so; the message is a clause that says why."""
+    """The part cannot be written by a smart cut; the message is a clause that states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class NalUnits:
-    """How NAL units stand in packets of the source.
+    """Format of the NAL units in packets of the source.
 
     Attributes:
-        kinds: types of parameter sets.
-        prefix: bytes of the length before each unit; 0 where start codes part them.
+        codec: ``h264`` or ``hevc``.
+        prefix: size in bytes of the length before each unit; 0 if start codes separate the units.
         sets: parameter sets of the source, without prefix.
     """
 
@@ -30,8 +30,10 @@ class NalUnits:
 
     @classmethod
     def of(cls, codec: str, extradata: bytes) -> NalUnits:
-        """Raises:
-        UnsmartError: the codec, or its parameter sets, are not known.
+        """Read the format from the codec's extradata.
+
+        Raises:
+            UnsmartError: the codec is not supported, or there are no parameter sets.
         """
         if codec not in _KINDS:
             raise UnsmartError(f"{codec} is only copied or encoded whole")
@@ -45,13 +47,13 @@ class NalUnits:
         return cls(codec, 0, tuple(sets))
 
     def joined(self, units: list[bytes]) -> bytes:
-        """Units as they stand in a packet."""
+        """Return units in the form of a packet."""
         if not self.prefix:
             return b"".join(_START_CODE + unit for unit in units)
         return b"".join(len(unit).to_bytes(self.prefix, "big") + unit for unit in units)
 
     def with_sets(self, data: bytes) -> bytes:
-        """A packet with the source's parameter sets before it."""
+        """Return a packet preceded by the parameter sets of the source."""
         return self.joined(list(self.sets)) + data
 
 
@@ -60,7 +62,7 @@ def _kind(unit: bytes, codec: str) -> int:
 
 
 def split(data: bytes) -> list[bytes]:
-    """NAL units between start codes."""
+    """Return the NAL units between start codes."""
     units, place = [], data.find(b"\0\0\1")
     while place >= 0:
         following = data.find(b"\0\0\1", place + 3)
@@ -73,7 +75,7 @@ def split(data: bytes) -> list[bytes]:
 
 
 def _avcc_sets(record: bytes) -> Iterator[bytes]:
-    """Parameter sets of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1)."""
+    """Yield the parameter sets of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1)."""
     place = 5
     for mask in (0x1F, 0xFF):
         count = record[place] & mask
@@ -85,7 +87,7 @@ def _avcc_sets(record: bytes) -> Iterator[bytes]:
 
 
 def _hvcc_sets(record: bytes) -> Iterator[bytes]:
-    """Parameter sets of an HEVCDecoderConfigurationRecord (ISO/IEC 14496-15 8.3.3.1)."""
+    """Yield the parameter sets of an HEVCDecoderConfigurationRecord (ISO/IEC 14496-15 8.3.3.1)."""
     place = 23
     for _ in range(record[22]):
         kind = record[place] & 0x3F

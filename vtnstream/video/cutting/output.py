@@ -1,4 +1,4 @@
-"""The file that parts are written to: beside its place, and moved there when it is whole."""
+"""Create the output file: it is written under a temporary name and renamed when it is complete."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vtnstream.video.container import output_url, reason_of
 from vtnstream.video.cutting.edit_list import end_edit
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""Ending -> libav's name of the container."""
+"""Suffix -> libav's name of the container."""
 
 _MUXER = {"mp4": {"movflags": "+faststart"}, "mov": {"movflags": "+faststart"}}
 _WRITE_ERRORS = (av.error.FFmpegError, OSError, ValueError)
@@ -32,10 +32,9 @@ class OutputFile:
 
     Attributes:
         container: ``av.container.OutputContainer``.
-        shown_until: seconds of video that are shown; frames behind it are only decoded (MP4 and
-            QuickTime). None for all.
-        check: called with the file when it is whole, before it takes its name; raises an error
-            to give it up.
+        shown_until: seconds of video to display; later frames are only decoded (MP4 and QuickTime).
+            None displays all.
+        check: called with the complete file before it is renamed; an error discards the file.
     """
 
     container: Any
@@ -48,37 +47,37 @@ class OutputFile:
         return str(self.container.format.name)
 
     def copy_of(self, stream: Any) -> Any:
-        """A stream that takes packets of a stream of the source as they are.
+        """Add a stream that takes the packets of a source stream unchanged.
 
         Raises:
-            ValueError: the container does not hold its codec.
+            ValueError: the container does not support its codec.
         """
-        # By codec, not by decoder: that of AV1 (libdav1d) has no encoder of its name.
+        # Copy by codec, because the decoder of AV1 (libdav1d) has no encoder of the same name.
         return self.container.add_stream_from_template(stream, opaque=True)
 
     @property
     def hides_frames(self) -> bool:
-        """Frames behind the end can be decoded without being shown."""
+        """Whether frames after the end can be decoded without being displayed."""
         return self.kind in ("mp4", "mov")
 
 
 @contextmanager
 def output(target: Path, source: str | Path, *, overwrite: bool) -> Iterator[OutputFile]:
-    """A new file that takes its name only when the context is left without an error.
+    """Create a file that gets its name only if the context ends without an error.
 
     Args:
-        target: the file; its ending chooses the container.
+        target: the file; its suffix determines the container.
         source: the file that is read, which is never replaced.
         overwrite: replace ``target`` if it exists.
 
     Raises:
-        OutputError: the ending is not known, ``target`` exists, or it cannot be written.
+        OutputError: the suffix is not supported, ``target`` exists, or it cannot be written.
     """
     kind = CONTAINERS.get(target.suffix.lower())
     if kind is None:
         raise OutputError(f"{target}: cuts are written to {', '.join(CONTAINERS)} files")
     check_target(target, sources=[source], overwrite=overwrite)
-    # A short name of its own: the target's may be as long as names can be.
+    # The temporary name is short, because the target's may have the maximum length.
     temporary = target.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with av.open(output_url(temporary), "w", format=kind, options=_MUXER.get(kind, {})) as out:

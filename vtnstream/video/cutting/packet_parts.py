@@ -1,4 +1,4 @@
-"""The packets of a part in decoding order, from the keyframe at or before its start."""
+"""Read the packets of a part in decoding order, from the keyframe at or before its start."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vtnstream.video.decoding.clock import FrameClock
 from vtnstream.video.decoding.packets import SeekUnverifiedError
 from vtnstream.video.decoding.reader import FrameReader
 
-_WORTH_SEEKING = Fraction(2)
-_MOST_WITHOUT_DTS = 64
+_MIN_SEEK_SECONDS = Fraction(2)
+_MAX_WITHOUT_DTS = 64
 
 
 class UncopyableError(OutputError):
-    """Packets of this source cannot be copied; the message is a clause that says why."""
+    """Packets of this source cannot be copied; the message is a clause that states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class TimedPacket:
 
     Attributes:
         packet: ``av.Packet``.
-        time: player time in seconds at which its frame is shown.
-        decoded: the same for its decoding time, never later than ``time``.
-        is_key: decoding can begin with it.
-        restarts: it needs nothing of what precedes it in the stream, not even numbering (IDR).
+        time: player time in seconds at which its frame is displayed.
+        decoded: decoding time in player time, never later than ``time``.
+        is_key: whether decoding can begin with it.
+        restarts: whether it is independent of earlier packets, including frame numbers (IDR).
     """
 
     packet: Any
@@ -44,13 +44,13 @@ class TimedPacket:
 
     @property
     def length(self) -> Fraction:
-        """Seconds that its frame lasts by the container."""
+        """Duration of its frame in seconds according to the container."""
         return Fraction((self.packet.duration or 0) * self.packet.time_base)
 
 
 @dataclass(slots=True)
 class PacketParts:
-    """Packets of parts in the order of time; reading goes on from one to the next.
+    """Reads the packets of parts in order of time; reading continues from one part to the next.
 
     Attributes:
         source: the video.
@@ -61,7 +61,7 @@ class PacketParts:
     _stream: Any = None
     _packets: Iterator[TimedPacket] | None = None
     _group: list[TimedPacket] = field(default_factory=list)
-    """What was read since the latest keyframe, which the next part may begin with."""
+    """Packets since the last keyframe, with which the next part may begin."""
     _ahead: TimedPacket | None = None
 
     def close(self) -> None:
@@ -72,14 +72,14 @@ class PacketParts:
 
     @property
     def stream(self) -> Any:
-        """``av.video.VideoStream`` of the file that is open."""
+        """The ``av.video.VideoStream`` of the open file."""
         if self._stream is None:
             self._open(None)
         return self._stream
 
     def key_time(self, start: Fraction) -> Fraction | None:
-        """Player time of the keyframe at or before ``start`` (else of the first), None where the
-        video has none.
+        """Return the player time of the keyframe at or before ``start``, else that of the first
+        keyframe; None if there is none.
 
         Raises:
             UncopyableError: packets have no times.
@@ -88,7 +88,7 @@ class PacketParts:
         return self._group[0].time if self._group else None
 
     def of(self, start: Fraction) -> Iterator[TimedPacket]:
-        """Packets from the keyframe at or before ``start`` on.
+        """Yield packets from the keyframe at or before ``start`` on.
 
         Raises (while iterating):
             UncopyableError: packets have no times.
@@ -98,9 +98,9 @@ class PacketParts:
         yield from chain([*self._group], self._rest())
 
     def _position(self, start: Fraction) -> None:
-        """Make the group that of the last keyframe at or before ``start``."""
+        """Read until the current group is that of the last keyframe at or before ``start``."""
         limit = start + self.source.tolerance
-        if not self._goes_on(limit):
+        if not self._can_continue(limit):
             self._open(start)
         while (packet := self._take()) is not None:
             if packet.is_key and packet.time <= limit:
@@ -111,10 +111,10 @@ class PacketParts:
             elif packet.is_key or self._group:
                 self._group.append(packet)
 
-    def _goes_on(self, limit: Fraction) -> bool:
+    def _can_continue(self, limit: Fraction) -> bool:
         if self._packets is None or not self._group or self._group[0].time > limit:
             return False
-        return not self.source.facts.seekable or limit - self._group[0].time < _WORTH_SEEKING
+        return not self.source.facts.seekable or limit - self._group[0].time < _MIN_SEEK_SECONDS
 
     def _rest(self) -> Iterator[TimedPacket]:
         while (packet := self._take()) is not None:
@@ -132,11 +132,11 @@ class PacketParts:
 
     def _open(self, start: Fraction | None) -> None:
         self.close()
-        if start is not None and self.source.facts.seekable and start > _WORTH_SEEKING:
+        if start is not None and self.source.facts.seekable and start > _MIN_SEEK_SECONDS:
             try:
                 self._read(start)
                 first = self._take()
-                if first is not None and first.is_key and first.time <= start + TOLERANT:
+                if first is not None and first.is_key and first.time <= start + _SEEK_TOLERANCE:
                     self._ahead = first
                     return
             except SeekUnverifiedError:
@@ -152,7 +152,7 @@ class PacketParts:
         self._packets = _with_decoding_times(self._timed(reader), self.source)
 
     def _timed(self, reader: FrameReader) -> Iterator[tuple[Any, int, int | None]]:
-        """Packets with their presentation and decoding ticks on one timeline."""
+        """Yield packets with their presentation and decoding ticks on one timeline."""
         clock = FrameClock(self.source.facts)
         if self.source.facts.raw_rate is not None:
             raise UncopyableError("an elementary stream has no times")
@@ -165,21 +165,24 @@ class PacketParts:
             yield packet, packet.pts + clock.offset, dts
 
 
-TOLERANT = Fraction(1, 2000)
+_SEEK_TOLERANCE = Fraction(1, 2000)
 
 
 def _with_decoding_times(
     packets: Iterator[tuple[Any, int, int | None]], source: Source
 ) -> Iterator[TimedPacket]:
-    """Packets whose decoding times are all known: Matroska has none, and libav knows those of
-    the first frames only once it has seen how far they are reordered."""
+    """Yield packets with complete decoding times.
+
+    Matroska stores none, and libav knows those of the first frames only after it has determined
+    their reordering.
+    """
     facts = source.facts
     step = max(1, round(facts.frame_seconds / facts.time_base))
     waiting: list[tuple[Any, int]] = []
     keys: _Keys | None = None
     for packet, pts, dts in packets:
         keys = keys or _Keys(packet.stream.codec_context)
-        if dts is None and len(waiting) < _MOST_WITHOUT_DTS:
+        if dts is None and len(waiting) < _MAX_WITHOUT_DTS:
             waiting.append((packet, pts))
             continue
         known = pts if dts is None else dts
@@ -194,7 +197,7 @@ def _with_decoding_times(
 
 
 class _Keys:
-    """Says of packets whether decoding can begin with them."""
+    """Determines whether decoding can begin with a packet."""
 
     def __init__(self, context: Any) -> None:
         self._classify: Classify | None = classifier(context)
@@ -206,14 +209,14 @@ class _Keys:
             return TimedPacket(packet, time, decoded, False, False)
         kind = self._classify(packet) if self._classify is not None else None
         restarts = kind is not None and kind.restart
-        # An MP4 without a table of keyframes calls every packet one; a recovery point of H.264
-        # is a keyframe though its numbers go on from what precedes it.
+        # An MP4 without a table of keyframes marks every packet as one. A recovery point of H.264
+        # is a keyframe although its frame numbers continue those of earlier frames.
         begins = restarts or kind is None or _is_recovery_point(bytes(packet), self._codec)
         return TimedPacket(packet, time, decoded, begins, restarts)
 
 
 def _is_recovery_point(data: bytes, codec: str) -> bool:
-    """Whether an H.264 packet says that decoding may begin with it (SEI payload type 6)."""
+    """Return whether an H.264 packet contains a recovery point (SEI payload type 6)."""
     if codec != "h264":
         return False
     head = data[:4096]

@@ -1,4 +1,4 @@
-"""One source, cut into any number of files."""
+"""Cut one source into any number of files."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from vtnstream.wording import plural
 
 MODES = ("encode", "copy", "smart")
 
-_SOUND_BEHIND = Fraction(1, 2)
-"""Seconds by which sound is written behind the frames, so that no packet reaches past a part."""
+_AUDIO_DELAY = Fraction(1, 2)
+"""Seconds by which writing of audio lags behind the frames, so that no packet exceeds its part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A file that was written.
+    """Result of writing a file.
 
     Attributes:
-        seconds: of video in it.
-        starts: player time in the source at which each part begins in it; with copied packets
-            that of the keyframe at or before the part.
-        notes: what is not as in the source, or not as asked for, one sentence each.
+        seconds: duration of the video.
+        starts: player time in the source at which each part begins; for copied packets that of the
+            keyframe at or before the part.
+        notes: one sentence for each difference from the source or the request.
     """
 
     seconds: float
@@ -61,12 +61,12 @@ class Cut:
 
 @dataclass(slots=True)
 class CuttingSession:
-    """Reads one video and writes parts of it, in the order of time without reading twice.
+    """Reads one video and writes parts of it, in order of time without reading twice.
 
     Attributes:
         source: the video.
-        frames: where frames that are encoded come from.
-        packets: where packets that are copied come from.
+        frames: reads frames for encoding.
+        packets: reads packets for copying.
     """
 
     source: Source
@@ -85,10 +85,10 @@ class CuttingSession:
 
         Args:
             path: a local file.
-            stream: index of the video stream, None for the usual choice.
+            stream: index of the video stream; None chooses as ffmpeg does.
 
         Raises:
-            VideoOpenError, NoVideoStreamError, UsageError: as
+            VideoOpenError, NoVideoStreamError, UsageError: see
                 :func:`vtnstream.video.probe.examine`.
         """
         return cls(Source.of(path, stream))
@@ -122,18 +122,18 @@ class CuttingSession:
         """Write parts of the video, one after the other, to a new file.
 
         Args:
-            target: the file, which appears only when it is whole; its ending chooses the
+            target: the file, which appears only when it is complete; its suffix determines the
                 container.
             parts: in player time, each with an end, in order and not overlapping.
-            mode: ``encode`` encodes frames again, exact to the frame; ``copy`` copies packets,
-                each part from the keyframe at or before its start; ``smart`` copies packets and
-                encodes only frames near the ends of a part, exact to the frame too, where the
-                codec allows it (else all of them, which is noted).
+            mode: ``encode`` re-encodes frames, with exact boundaries; ``copy`` copies packets, each
+                part from the keyframe at or before its start; ``smart`` copies packets and encodes
+                only frames near the boundaries of a part, which are exact too, if the codec
+                supports it (otherwise all frames are encoded, with a note).
             overwrite: replace ``target`` if it exists (never the source).
 
         Raises:
-            OutputError: the file cannot be written, exists, or nothing of the parts is in the
-                video.
+            OutputError: the file cannot be written or exists, or the video has no frame in the
+                parts.
             VideoDecodeError: the operating system cannot read the source.
         """
         target = Path(target)
@@ -161,11 +161,11 @@ class CuttingSession:
         return replace(cut, notes=(f"all frames are encoded: {why}", *cut.notes))
 
     def audio(self, file: OutputFile, *, copied: bool) -> tuple[Audio | None, tuple[str, ...]]:
-        """The sound of an output, and what is said of it.
+        """Return the audio writer of an output, or None, and notes about the audio.
 
         Args:
             file: the output.
-            copied: packets may be copied.
+            copied: whether packets may be copied.
         """
         kind, out = file.kind, file.container
         if kind not in self._choices:
@@ -182,34 +182,34 @@ class CuttingSession:
 
 @dataclass(slots=True)
 class Track:
-    """The sound of one output beside its frames, None where there is none."""
+    """The audio of one output, written along with its frames; None without audio."""
 
     audio: Audio | None
 
     def begin(self, start: Fraction, at: Fraction) -> None:
-        """A part begins with what is at ``start`` of the source."""
+        """Start a part: ``start`` of the source is at ``at`` of the output."""
         if self.audio is not None:
             self.audio.begin(Placed(start, at))
 
     def go_on(self, time: Fraction) -> None:
-        """Frames are written up to ``time`` of the source."""
+        """Write the audio for frames up to ``time`` of the source."""
         if self.audio is not None:
-            self.audio.write_until(time - _SOUND_BEHIND)
+            self.audio.write_until(time - _AUDIO_DELAY)
 
     def end(self, time: Fraction) -> None:
-        """The part ends at ``time`` of the source."""
+        """End the part at ``time`` of the source."""
         if self.audio is not None:
             self.audio.write_until(time, ends=True)
 
     def finish(self, seconds: Fraction) -> None:
-        """The output is ``seconds`` long."""
+        """Complete the audio of an output that is ``seconds`` long."""
         if self.audio is not None:
             self.audio.finish(seconds)
 
 
 @dataclass(slots=True)
 class _Encoding:
-    """Parts encoded again into one output."""
+    """Writes parts by re-encoding all frames."""
 
     session: CuttingSession
     file: OutputFile
@@ -262,7 +262,7 @@ class _Encoding:
 
 @dataclass(slots=True)
 class _Copying:
-    """Packets of parts in one output."""
+    """Writes parts by copying packets."""
 
     session: CuttingSession
     file: OutputFile
@@ -294,7 +294,7 @@ class _Copying:
     def _part(
         self, part: TimeRange, writer: PacketWriter, track: Track, manner: str
     ) -> Fraction | None:
-        """Player time at which the part begins, None where nothing of it is there."""
+        """Write a part; return the player time at which it begins, or None if it has no frame."""
         source, at = self.session.source, writer.seconds
         assert part.end is not None
         ending = PartEnd(part.end, source.tolerance, manner)
@@ -331,7 +331,7 @@ class _Copying:
 
 @dataclass(slots=True)
 class _Smart:
-    """Parts of which only frames near the ends are encoded, in one output."""
+    """Writes parts by copying packets and encoding only frames near the boundaries."""
 
     session: CuttingSession
     file: OutputFile

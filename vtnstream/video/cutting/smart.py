@@ -1,9 +1,10 @@
-"""Smart cuts: packets are copied, and only frames near the ends of a part are encoded again.
+"""Smart cuts: packets are copied, and only frames near the boundaries of a part are re-encoded.
 
-A part is three stretches: frames before its first keyframe that restarts the decoder, packets
-from there to the last such keyframe before its end, and the frames behind that. Encoded frames
-carry their own parameter sets in the stream, and the first copied packet those of the source, so
-that one stream holds both (ISO/IEC 14496-15 5.4 and 8.4, ITU-T H.264 7.4.1.2.1).
+A part consists of a head, which are the frames before its first keyframe that restarts the
+decoder; the packets between that keyframe and the last one before its end; and a tail, which are
+the remaining frames. Encoded frames carry their own parameter sets in the stream, and the first
+copied packet carries those of the source, so that one stream holds both (ISO/IEC 14496-15 5.4
+and 8.4, ITU-T H.264 7.4.1.2.1).
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ _ENCODERS = {
     ),
 }
 _END_OF_SEQUENCE = {"hevc": b"\x48\x01"}
-"""Codec -> NAL unit after which a keyframe that is no IDR restarts the decoder too."""
+"""Codec -> NAL unit after which a keyframe that is no IDR also restarts the decoder."""
 
 _CHECKED = 12
-"""Frames that are compared on each side of a join."""
+"""Number of frames that are compared on each side of a join."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretches:
-    """How a part is made.
+    """Division of a part into encoded and copied frames.
 
     Attributes:
-        head: frames encoded before what is copied, None for none.
+        head: range of frames that are encoded before the copied ones, or None.
         first: player time of the first copied frame.
-        count: packets that are copied, in decoding order from that frame's on; those of frames
-            shown before it are left out.
+        count: number of packets from that frame on in decoding order that are copied, except for
+            frames displayed before it.
         stop: player time of the first frame that is not copied.
-        tail: frames encoded from there on, None for none.
+        tail: range of frames that are encoded from there on, or None.
         times: player times of all frames of the part.
     """
 
@@ -67,14 +68,14 @@ class Stretches:
 
     @classmethod
     def of(cls, part: TimeRange, packets: PacketParts) -> Stretches:
-        """Find what of a part can be copied.
+        """Determine which packets of a part can be copied.
 
         Args:
             part: in player time.
-            packets: of the source.
+            packets: packets of the source.
 
         Raises:
-            UnsmartError: nothing, or not for certain.
+            UnsmartError: no packets can be copied, or it is not certain which.
             UncopyableError: packets have no times.
         """
         assert part.end is not None
@@ -92,7 +93,7 @@ class Stretches:
             stop, border = len(found), last
         elif stops:
             stop = stops[-1]
-            # An open group: frames shown before its keyframe are decoded after it.
+            # In an open group, frames displayed before the keyframe are decoded after it.
             border = min(time for time, _, _ in found[stop:])
         else:
             raise UnsmartError("no whole group of pictures lies in it")
@@ -114,8 +115,8 @@ class Stretches:
 def _until(
     end: Fraction, packets: Iterator[TimedPacket]
 ) -> tuple[list[tuple[Fraction, bool, Fraction]], bool]:
-    """(time, restarts, seconds) of packets until all later frames are shown at or after ``end``,
-    and whether the file ended before that."""
+    """Return (time, restarts, seconds) of packets until all later frames are displayed at or after
+    ``end``, and whether the file ended before that."""
     found = []
     for packet in packets:
         found.append((packet.time, packet.restarts, packet.length))
@@ -126,7 +127,7 @@ def _until(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was written of a part, in player time."""
+    """The written range of a part, in player time."""
 
     start: Fraction
     end: Fraction
@@ -136,16 +137,18 @@ class SmartPart:
     """Writes parts: encoded head, copied packets, encoded tail.
 
     Attributes:
-        writer: takes the packets; to be set before anything is written.
+        writer: receives the packets; it must be set before writing.
     """
 
     def __init__(self, source: Source, stream: Any) -> None:
-        """Args:
-        source: the video.
-        stream: its ``av.video.VideoStream``, open.
+        """Prepare for the codec of a source.
+
+        Args:
+            source: the video.
+            stream: its open ``av.video.VideoStream``.
 
         Raises:
-            UnsmartError: its codec, or its parameter sets, are not known.
+            UnsmartError: the codec is not supported, or there are no parameter sets.
         """
         context = stream.codec_context
         self._source = source
@@ -159,10 +162,10 @@ class SmartPart:
     def write(
         self, plan: Stretches, frames: FrameParts, packets: PacketParts, at: Fraction
     ) -> Part:
-        """Write the part so that it begins at ``at`` seconds of the output.
+        """Write a part such that it begins at ``at`` seconds of the output.
 
         Raises:
-            UnsmartError: it cannot be made so.
+            UnsmartError: the part cannot be written in this way.
         """
         start = plan.first
         if plan.head is not None:
@@ -182,12 +185,12 @@ class SmartPart:
     def _encode(
         self, frames: Iterator[PartFrame], shift: Fraction, *, ends: bool = False
     ) -> Fraction | None:
-        """Encode a stretch of frames; the end of the last one in player time, None without any.
+        """Encode frames; return the end of the last one in player time, or None without frames.
 
         Args:
             frames: in player time.
             shift: seconds from player time to the output.
-            ends: packets of the source follow: the sequence is ended for its decoder.
+            ends: whether packets of the source follow, for which the decoder's sequence is ended.
         """
         encoder: Any = None
         end: Fraction | None = None
@@ -265,7 +268,7 @@ class SmartPart:
 
 
 def _lead(plan: Stretches, packets: PacketParts) -> Fraction:
-    """Seconds by which copied packets are decoded before their frames are shown."""
+    """Return the seconds between decoding and presentation time of the first copied packet."""
     for packet in packets.of(plan.first):
         if packet.restarts and abs(packet.time - plan.first) <= packets.source.tolerance:
             return packet.time - packet.decoded
@@ -275,13 +278,13 @@ def _lead(plan: Stretches, packets: PacketParts) -> Fraction:
 def check(
     path: Path, source: FrameParts, parts: Sequence[tuple[Stretches, Part, Fraction]]
 ) -> None:
-    """Compare a file with the source near the joins: the times of all frames, and the copied
-    frames sample for sample.
+    """Compare a file with the source near the joins: the times of all frames, and the samples of
+    copied frames.
 
     Args:
         path: the file.
         source: frames of the source.
-        parts: how each part was made, what was written, and where it begins in the file.
+        parts: division of each part, its written range, and its start in the file.
 
     Raises:
         UnsmartError: they differ.
@@ -318,7 +321,7 @@ def _check_times(
 
 
 def _joins(plan: Stretches, part: Part) -> list[tuple[Fraction, Fraction]]:
-    """Spans of player time around the joins."""
+    """Return the ranges of player time around the joins."""
     spans = []
     if plan.head is not None:
         after = [t for t in plan.times if t >= plan.first][:_CHECKED]
@@ -340,7 +343,7 @@ def _copied_near_joins(plan: Stretches) -> list[tuple[Fraction, Fraction]]:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether two frames show the same, sample for sample."""
+    """Return whether two frames have equal samples."""
     if (a.width, a.height, a.format.name) != (b.width, b.height, b.format.name):
         return False
     ours, its = a.to_ndarray(), b.to_ndarray()

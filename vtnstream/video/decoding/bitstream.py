@@ -1,8 +1,8 @@
-"""Read from the first bytes of a packet whether other frames are predicted from its frame, and
+"""Determine from the first bytes of a packet whether other frames are predicted from its frame, and
 whether decoding can begin with it.
 
-Flags of the container are not reliable: an MP4 without a table of sync samples marks every packet
-as a keyframe.
+Flags of the container are not reliable: an MP4 without a table of sync samples marks every
+packet as a keyframe.
 
 Sources: ITU-T H.264 7.3.1 and 7.4.1 (NAL units), H.265 7.3.1.2 and 7.4.2.2, H.262 6.2.3 (picture
 header), ISO/IEC 14496-2 6.2.5 (VOP), RFC 6386 9.1 (VP8), VP9 bitstream 6.2 and annex B.
@@ -42,8 +42,8 @@ _RESTART = PacketKind(restart=True)
 
 
 def classifier(context: Any) -> Classify | None:
-    """The classifier for an ``av.CodecContext``; None for codecs whose packets must all be
-    decoded."""
+    """Return the classifier for an ``av.CodecContext``, or None for codecs whose packets must all
+    be decoded."""
     make = _CLASSIFIERS.get(context.codec.canonical_name)
     if make is not None:
         return make(bytes(context.extradata or b""))
@@ -54,12 +54,12 @@ def classifier(context: Any) -> Classify | None:
 
 
 _ENDINGS = (b"", b"\1\x0a", b"\1\x0b")
-"""What may follow a run of zeros: nothing, or the start code of H.264's end of sequence or stream,
+"""Valid data after a run of zeros: none, or the start code of H.264's end of sequence or stream,
 which some muxers leave inside a unit."""
 
 
 def _units(data: bytes, prefix: int) -> list[tuple[int, int]]:
-    """(start, stop) of the NAL units of a packet; empty if the packet is damaged.
+    """Return (start, stop) of the NAL units of a packet; empty if the packet is damaged.
 
     Args:
         data: the packet.
@@ -170,7 +170,7 @@ def _unit_bytes(data: bytes) -> list[bytes]:
 
 
 def _stored_units(record: bytes) -> list[bytes]:
-    """NAL units of an HEVCDecoderConfigurationRecord (ISO/IEC 14496-15 8.3.3.1)."""
+    """Return the NAL units of an HEVCDecoderConfigurationRecord (ISO/IEC 14496-15 8.3.3.1)."""
     units, place = [], 23
     for _ in range(record[22]):
         count = int.from_bytes(record[place + 1 : place + 3], "big")

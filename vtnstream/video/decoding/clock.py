@@ -53,7 +53,7 @@ class FrameTime:
 
     @property
     def duration(self) -> Fraction:
-        """Declared seconds."""
+        """Stored duration in seconds; 0 if none is stored."""
         return self.declared * self.facts.time_base
 
     @property
@@ -71,7 +71,8 @@ class FrameTime:
 
 
 def _usual_seconds(facts: StreamFacts, step: int) -> Fraction:
-    """Duration of a frame without a stored duration: the last step, or that of the frame rate."""
+    """Return the duration of a frame without a stored duration: the last step, or that of the frame
+    rate."""
     seconds = step * facts.time_base
     return seconds if 0 < seconds <= 1 else facts.frame_seconds
 
@@ -101,7 +102,7 @@ class FrameClock:
         self._same_clock_ticks = floor(_SAME_CLOCK / self.facts.time_base)
 
     def place(self, pts: int | None, dts: int | None, duration: int = 0) -> FrameTime | None:
-        """The time of the next frame in output order.
+        """Return the time of the next frame in output order.
 
         Args:
             pts, dts: timestamps of the frame in ticks of the stream's time base.

@@ -78,13 +78,13 @@ class Continuity:
         return bool(self._damage)
 
     def declared_until(self, time: Fraction, duration: Fraction) -> Fraction:
-        """Player time until which a frame is displayed according to stored durations."""
+        """Return the player time until which a frame is displayed according to stored durations."""
         of = self.facts.player_time
         ends = [of(end) for start, end in self._long_durations if of(start) <= time < of(end)]
         return max([time + duration, *ends])
 
     def was_damaged_between(self, start: Fraction, end: Fraction) -> bool:
-        """Whether packets in or near this interval were corrupt or lost."""
+        """Return whether packets in or near this interval were corrupt or lost."""
         return any(start - _DAMAGE_NEAR <= time <= end + _DAMAGE_NEAR for time in self._damage)
 
     def _note_span(self, start: int, duration: int) -> None:

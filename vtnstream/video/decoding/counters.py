@@ -28,7 +28,7 @@ class DecodeCounters:
         self._counts[name] += 1
 
     def take(self) -> DecodeStats:
-        """The counts since the last call or reset."""
+        """Return the counts since the last call or reset."""
         stats = self._since(self._at_take)
         self._at_take = dict(self._counts)
         return stats

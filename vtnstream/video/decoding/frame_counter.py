@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from vtnstream.types import FrameIndex, FrameRun
 
-_MOST_RUNS = 1_000_000
+_MAX_RUNS = 1_000_000
 """Largest number of runs (24 bytes each); a video with more changes of rate is not counted."""
 
 _SLACK_SHARE = 1 / 8
@@ -59,7 +59,7 @@ class FrameCounter:
         self._lasts[-1] = tick
 
     def _begin(self, number: int, tick: int) -> None:
-        if len(self._firsts) >= _MOST_RUNS:
+        if len(self._firsts) >= _MAX_RUNS:
             self._full = True
             return
         self._firsts.append(number)
@@ -67,7 +67,7 @@ class FrameCounter:
         self._lasts.append(tick)
 
     def index(self, *, whole: bool, until: int | None = None) -> FrameIndex | None:
-        """The frames counted so far; None if there was no frame, or too many changes.
+        """Return the frames counted so far; None if there was no frame, or too many changes.
 
         Args:
             whole: whether the end of the video was reached.

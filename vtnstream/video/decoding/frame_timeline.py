@@ -9,7 +9,7 @@ from fractions import Fraction
 from vtnstream.video.decoding.clock import FrameTime
 from vtnstream.video.decoding.reader import DecodedFrame, FrameReader
 
-_LONGEST_HOLD = Fraction(24 * 3600)
+_MAX_HOLD = Fraction(24 * 3600)
 """Seconds; a longer duration of the last frame is an error in the file."""
 
 
@@ -56,7 +56,7 @@ class FrameTimeline:
         if self._latest is None:
             return Fraction(0)
         time, end = self._latest.time, self._latest.end
-        return end if end - time <= _LONGEST_HOLD else time + self.reader.facts.frame_seconds
+        return end if end - time <= _MAX_HOLD else time + self.reader.facts.frame_seconds
 
     def __iter__(self) -> Iterator[DisplayedFrame]:
         current: DecodedFrame | None = None
@@ -75,8 +75,8 @@ class FrameTimeline:
             yield DisplayedFrame(current, appears, self.end)
 
     def _hold(self, place: FrameTime, following: Fraction) -> Fraction | None:
-        """The last display time of a frame whose successor comes after ``min_hold``; None if it is
-        displayed until then."""
+        """Return the last display time of a frame whose successor comes after ``min_hold``; None if
+        it is displayed until then."""
         reader, facts, continuity = self.reader, self.reader.facts, self.reader.continuity
         # With keyframes only, durations do not describe the time until the next keyframe.
         declared = place.declared > 0 and not reader.keyframes_only

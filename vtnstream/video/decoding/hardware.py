@@ -71,7 +71,7 @@ class Hardware:
     converter: Converter
 
     def accelerator(self) -> HWAccel | None:
-        """The argument of PyAV for opening a file, within :meth:`current`."""
+        """Return PyAV's argument for opening a file, within :meth:`current`."""
         return HWAccel(
             "cuda",
             device=self.device,
@@ -98,7 +98,7 @@ class Hardware:
             yield
 
     def surface(self, frame: Any) -> tuple[Sequence[Any], str]:
-        """The planes of a decoded frame, and the name of their format.
+        """Return the planes of a decoded frame, and the name of their format.
 
         Raises:
             HardwareRefusedError: the frame is not on the GPU.
@@ -109,7 +109,7 @@ class Hardware:
 
 
 class SurfaceResizer:
-    """:class:`~vtnstream.video.resize.FrameResizer` on a GPU."""
+    """Converts frames as :class:`~vtnstream.video.resize.FrameResizer` does, on a GPU."""
 
     def __init__(self, path: str, fit: FrameFit, hardware: Hardware, *, max_pixels: int) -> None:
         self._geometry = FrameGeometry(path, fit, max_pixels)
@@ -132,14 +132,14 @@ class SurfaceResizer:
         turn = orientation.rotation, orientation.mirrored
         try:
             return self._hardware.converter.frame(planes, colour, fit, *turn)
-        except (RuntimeError, TypeError, ValueError) as error:  # of PyAV or torch: no memory, say
+        except (RuntimeError, TypeError, ValueError) as error:  # such as no memory
             why = str(error).strip().partition("\n")[0]
             raise HardwareRefusedError(f"a frame cannot be read ({why})") from error
 
 
 def refusing(cancelled: Callable[[], bool], counters: DecodeCounters) -> Callable[[], bool]:
     """Extend ``cancelled``, which is called before each packet: decoding stops at the first packet
-    that cannot be decoded, instead of reading the rest in vain.
+    that cannot be decoded, instead of reading the rest unnecessarily.
 
     Raises (when called):
         HardwareRefusedError: a packet could not be decoded.

@@ -37,7 +37,7 @@ class SkippingUnsafeError(Exception):
 
 
 class Action(Enum):
-    """What to do with a packet."""
+    """Treatment of a packet."""
 
     DECODE = "decode"
     SKIP = "skip"
@@ -125,14 +125,15 @@ class SkipPlanner:
         return Action.SKIP if head.kind.disposable else Action.DECODE
 
     def _leads(self, head: PlannedPacket) -> bool:
-        """Whether a frame precedes the keyframe at which decoding began: it may lack references."""
+        """Return whether a frame precedes the keyframe at which decoding began: it may lack
+        references."""
         return self._leading_until is not None and head.pts < self._leading_until
 
     # -------------------------------------------------------------------- decoding order
 
     def _can_omit(self) -> bool:
-        """Whether no frame from the head to the next keyframe is needed, including the leading
-        frames of that keyframe."""
+        """Return whether no frame from the head to the next keyframe is needed, including the
+        leading frames of that keyframe."""
         if self._taken < self._needed_until:
             return False
         place, headers, restart = 0, 0, None
@@ -155,7 +156,7 @@ class SkipPlanner:
         return False
 
     def _at(self, place: int) -> PlannedPacket | None:
-        """The packet at a position of the window, None after its end or limits."""
+        """Return the packet at a position of the window, or None after its end or limits."""
         while len(self._window) <= place:
             if not self._read():
                 return None
@@ -201,8 +202,8 @@ class SkipPlanner:
     # ---------------------------------------------------------------- presentation order
 
     def _settle(self, horizon: int | None) -> None:
-        """Decide frames whose successor is certain: no later packet is shown before ``horizon``,
-        its decoding time. None is the end of the file."""
+        """Decide about frames whose successor is certain: no later packet is displayed before
+        ``horizon``, its decoding time. None is the end of the file."""
         while self._unsettled and (horizon is None or self._unsettled[0][0] < horizon):
             entry = heapq.heappop(self._unsettled)[2]
             if self._latest is not None:

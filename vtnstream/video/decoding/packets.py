@@ -66,7 +66,7 @@ class PacketReader:
         """Seek to a keyframe at or before ``time``. Must be called before any packet is read.
 
         Returns:
-            the packet of the keyframe, which will be the first to be read.
+            The packet of the keyframe, which will be the first to be read.
 
         Raises:
             SeekUnverifiedError: the index does not lead to such a keyframe.

@@ -175,7 +175,7 @@ class FrameReader:
         return ratio or stream.codec_context.sample_aspect_ratio
 
     def _stamps(self, frame: Any) -> tuple[int | None, int | None]:
-        """pts and dts of a frame in output order.
+        """Return pts and dts of a frame in output order.
 
         Formats without pts (AVI) only store decoding times. A decoder that reorders by d frames
         returns its first frame with the time of packet d; this lag is subtracted.

@@ -59,7 +59,7 @@ class SparseDecoder:
         self._context = context
         self._planner = planner
         self._note = note
-        # Frames that have not come out: (pts, number, must the decoder return it, stand-in).
+        # Frames not returned yet: (pts, number, whether the decoder must return it, placeholder).
         self._pending: list[tuple[int, int, bool, SkippedFrame]] = []
         self._count = self._num_out = 0
         self._ready: dict[int, Any] = {}

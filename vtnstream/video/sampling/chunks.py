@@ -13,7 +13,7 @@ from vtnstream.video.sampling.samplers import Token, TokenRange
 
 
 def _token_times(tokens: list[Token]) -> TokenTimes:
-    """The times of T tokens."""
+    """Return the times of T tokens."""
     return TokenTimes(
         indices=np.array([t.index for t in tokens], np.int64),
         pts=np.array([t.pts for t in tokens], np.int64),

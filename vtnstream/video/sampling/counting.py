@@ -26,8 +26,8 @@ from vtnstream.video.sampling.samplers import UniformGrid
 
 
 def uniform_grid(reader: FrameReader, num_frames: int, span: TimeRange) -> UniformGrid:
-    """The grid of ``num_frames`` frames of a range: ``floor(linspace(0, n - 1, num_frames))``
-    of its n frames in presentation order.
+    """Return the grid of ``num_frames`` frames of a range: ``floor(linspace(0, n - 1,
+    num_frames))`` of its n frames in presentation order.
 
     Memory: 8 bytes per frame.
 
@@ -88,7 +88,7 @@ class FrameNumbers:
         return int(np.searchsorted(self.ticks, self.facts.first_tick(time)))
 
     def last_keyframe(self, index: int) -> int:
-        """The last keyframe at or before a frame, 0 if there is none."""
+        """Return the last keyframe at or before a frame, or 0 if there is none."""
         place = int(np.searchsorted(self.keyframes, index, side="right"))
         return int(self.keyframes[place - 1]) if place else 0
 
@@ -151,7 +151,8 @@ class _PacketTimes:
 def _packet_times(
     reader: FrameReader, span: TimeRange, *, until: Fraction | None = None
 ) -> _PacketTimes:
-    """Times of the packets in ``span``; reading ends once decoding times exceed ``until``."""
+    """Return the times of the packets in ``span``; reading ends once decoding times exceed
+    ``until``."""
     facts = reader.facts
     clock = FrameClock(facts)
     ticks, key_ticks = array("q"), array("q")
@@ -186,7 +187,7 @@ def _packet_times(
 
 
 def _tick(packet: Any, clock: FrameClock, facts: StreamFacts, count: int) -> int:
-    """Timestamp of a packet on the timeline of the frames."""
+    """Return the timestamp of a packet on the timeline of the frames."""
     if facts.raw_rate is not None:
         return count
     # Decoding times increase, so they reveal wraps and jumps of the clock.

@@ -1,7 +1,7 @@
 """Decide from the times of frames which of them a sampling needs.
 
-A choice may include frames that are not needed, which are then decoded in vain. It must not exclude
-a needed frame: the pass would have to start again without skipping.
+A choice may include frames that are not needed, which are then decoded unnecessarily. It must
+not exclude a needed frame: the pass would have to start again without skipping.
 """
 
 from __future__ import annotations

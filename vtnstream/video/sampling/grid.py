@@ -28,9 +28,9 @@ SINGLE = Burst()
 def estimate_num_tokens(
     info: VideoInfo, sampling: SamplingConfig, span: TimeRange | None = None
 ) -> int | None:
-    """Number of tokens to expect according to the header, or None if the header does not say.
+    """Return the number of tokens to expect according to the header; None if it does not say.
 
-    Headers are often wrong, so use this for progress and plans only, not as a bound.
+    Headers are often wrong, so the number is for progress and plans only, not a bound.
     """
     span = span or TimeRange()
     if sampling.kind == "uniform":
@@ -51,7 +51,7 @@ def estimate_num_tokens(
 
 
 def index_range(sampling: SamplingConfig, span: TimeRange) -> tuple[int, int | None]:
-    """Token indices ``[first, stop)`` of a range of player time.
+    """Return the token indices ``[first, stop)`` of a range of player time.
 
     With a rate, these are the tokens whose grid time lies in the range; a range between two grid
     points has the token displayed there. Other kinds count from the start of the range, so their

@@ -60,8 +60,8 @@ class _LoadMeter:
     taken: float = 0.0
 
     def idle(self, cores: int) -> float:
-        """Number of the cores that were idle while the consumer was waiting; 0 if the consumer was
-        slower than decoding."""
+        """Return the number of cores that were idle while the consumer was waiting; 0 if the
+        consumer was slower than decoding."""
         wall, processor = time.perf_counter(), time.process_time()
         seconds, used = wall - self.wall, processor - self.processor
         waiting = 0 < self.taken < (1 - _WAITING) * seconds
@@ -167,7 +167,7 @@ class ParallelPass:
 
     def _start(self, whole: Pass, plan: PiecePlan) -> None:
         """Start parts so that all decoders are busy, at most one part in advance. With one decoder,
-        parts become longer, because each begins with frames that are decoded in vain."""
+        parts become longer, because each begins with frames that are not needed."""
         running = self._running
         most = self._working + 1 if self._working > 1 else 1
         while plan.position is not None and len(running) < most:

@@ -43,7 +43,7 @@ from vtnstream.video.sampling.samplers import (
 )
 from vtnstream.video.summary import check_usable, summarize
 
-_WORTH_SEEKING = Fraction(2)
+_MIN_SEEK_SECONDS = Fraction(2)
 """Seconds; for nearer targets, reading is faster than seeking."""
 
 _MIN_HOLD = Fraction(1)
@@ -113,7 +113,7 @@ class Pass:
         yield from self._not_returned(self._read_from_seek())
 
     def piece(self) -> Generator[FrameChunk, None, None]:
-        """:meth:`chunks` for one part of a file, without a fallback.
+        """Decode one part of a file like :meth:`chunks`, without a fallback.
 
         Raises:
             SeekUnverifiedError: the part cannot be read by itself.
@@ -140,7 +140,7 @@ class Pass:
         yield from self._read(None)
 
     def find_grid(self) -> Grid | None:
-        """The sampling grid; for ``uniform``, all packets of the file are read first."""
+        """Return the sampling grid; for ``uniform``, all packets of the file are read first."""
         request = self.request
         if self.grid is None and request.sampling.kind == "rate":
             self.grid = RateGrid(request.sampling.fps, request.burst)
@@ -151,8 +151,8 @@ class Pass:
         return self.grid
 
     def find_numbers(self) -> FrameNumbers | None:
-        """Frame numbers for the kind ``all`` according to the packets; None for other kinds, and if
-        the number of the first requested frame cannot be confirmed."""
+        """Return frame numbers for the kind ``all`` according to the packets; None for other kinds,
+        and if the number of the first requested frame cannot be confirmed."""
         request = self.request
         proven = request.token_range.first == 0 or request.known_pts is not None
         if request.sampling.kind != "all" or not self.facts.seekable or not proven:
@@ -164,7 +164,7 @@ class Pass:
         return self.numbers
 
     def _choice(self) -> FrameChoice | None:
-        """The choice of the frames to decode, None for all."""
+        """Return the choice of the frames to decode, or None for all frames."""
         request = self.request
         if self.decode_all or not request.skip:
             return None
@@ -175,7 +175,7 @@ class Pass:
         return None
 
     def _seek_target(self) -> Fraction | None:
-        """Player time before which decoding must start for the first requested token."""
+        """Return the player time before which decoding must start for the first requested token."""
         request, facts, first = self.request, self.facts, self.request.token_range.first
         points = self.grid or (self.numbers if first else None)
         if not facts.seekable:
@@ -189,7 +189,7 @@ class Pass:
             target = points.time_of_token(first - 1)
             if request.known_pts is not None:
                 target = min(target, facts.player_time(request.known_pts))
-        return target if target > _WORTH_SEEKING else None
+        return target if target > _MIN_SEEK_SECONDS else None
 
     @contextmanager
     def _opened(self) -> Iterator[OpenedVideo]:

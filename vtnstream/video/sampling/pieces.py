@@ -21,36 +21,39 @@ _MIN_SECONDS = Fraction(10)
 
 _MAX_FRAMES = 128
 _MAX_BYTES = 16 << 20
-"""Largest size of a part, whichever is more, but at least one chunk. A decoder may hold so much in
-memory; 128 frames of 224 x 224 pixels are 18 MiB."""
+"""Largest size of a part, whichever is more, but at least one chunk. A decoder may hold this much
+in memory; 128 frames of 224 x 224 pixels are 18 MiB."""
 
 
 def _most_chunks(chunk_size: int, frame_bytes: int) -> int:
-    """Largest number of chunks per part."""
+    """Return the largest number of chunks per part."""
     return max(1, max(_MAX_FRAMES, _MAX_BYTES // max(1, frame_bytes)) // chunk_size)
 
 
 def frames_waiting(chunk_size: int, decoders: int, frame_bytes: int) -> int:
-    """Largest number of frames that wait in memory with this number of decoders."""
+    """Return the largest number of frames that wait in memory with this number of decoders."""
     piece = _most_chunks(chunk_size, frame_bytes)
     return chunk_size * piece * (decoders + 1) if decoders > 1 else 0
 
 
 def is_worthwhile(request: ReadRequest, facts: StreamFacts, frame_bytes: int) -> bool:
-    """Whether parts would be long enough if every frame is a token, according to the frame rate in
-    the header. Checked before all packets are read to number the frames."""
+    """Return whether parts would be long enough if every frame is a token, according to the frame
+    rate in the header.
+
+    This is checked before all packets are read to number the frames.
+    """
     chunks = _shortest(_usual_chunks(request.chunk_size, facts.frame_seconds, frame_bytes))
     return chunks * request.chunk_size * facts.frame_seconds >= _MIN_SECONDS
 
 
 def _usual_chunks(size: int, spacing: Fraction, frame_bytes: int) -> int:
-    """Chunks per part for tokens that are ``spacing`` seconds apart."""
+    """Return the chunks per part for tokens that are ``spacing`` seconds apart."""
     most = _most_chunks(size, frame_bytes)
     return min(most, max(1, round(_USUAL_SECONDS / (spacing * size)))) if spacing else most
 
 
 def _shortest(chunks: int) -> int:
-    """Chunks of the shortest part, for usual parts of ``chunks``."""
+    """Return the chunks of the shortest part, for usual parts of ``chunks``."""
     return max(1, chunks // _SHORTEST)
 
 
@@ -81,7 +84,7 @@ class PiecePlan:
     def of(
         cls, request: ReadRequest, facts: StreamFacts, points: TokenPoints | None, frame_bytes: int
     ) -> PiecePlan | None:
-        """The split of a request; None if it cannot be split or would have one part."""
+        """Return the split of a request; None if it cannot be split or would have one part."""
         header_end = facts.header_end or facts.container_end
         if points is None or header_end is None or not facts.seekable:
             return None
@@ -99,14 +102,14 @@ class PiecePlan:
         return cls(request.token_range, points, size, length, chunks // shortest, end, first)
 
     def shared(self, decoders: int) -> int:
-        """Length of the next part as a multiple of the shortest, such that all decoders have work
-        until the end."""
+        """Return the length of the next part as a multiple of the shortest, such that all decoders
+        have work until the end."""
         assert self.position is not None
         share = (self.end - self.position) // (self.length * decoders)
         return max(1, min(self.most, share))
 
     def next(self, times: int) -> TokenRange:
-        """The next part, at most ``times`` as long as the shortest."""
+        """Return the next part, at most ``times`` as long as the shortest."""
         first, cut = self.position, None
         assert first is not None
         if first + times * self.length <= self.end - self.length // 2:
@@ -115,8 +118,8 @@ class PiecePlan:
         return TokenRange(first, self.token_range.stop if cut is None else cut)
 
     def _behind_keyframe(self, first: int, cut: int) -> int:
-        """A position at or before ``cut``, in the second half of the part, right after a keyframe,
-        so that the next part decodes few frames in vain; ``cut`` if there is none."""
+        """Return a position at or before ``cut``, in the second half of the part, right after a
+        keyframe, so that the next part decodes few unneeded frames; ``cut`` if there is none."""
         if not isinstance(self.points, FrameNumbers):
             return cut
         keyframe = self.points.last_keyframe(cut - 1)

@@ -52,15 +52,15 @@ class TokenPoints(Protocol):
     """Player times of tokens, by index."""
 
     def has(self, index: int) -> bool:
-        """Whether there is a token with this index."""
+        """Return whether there is a token with this index."""
         ...
 
     def time_of_token(self, index: int) -> Fraction:
-        """Time of the token."""
+        """Return the time of the token."""
         ...
 
     def first_at(self, time: Fraction) -> int:
-        """Index of the first token at or after ``time``."""
+        """Return the index of the first token at or after ``time``."""
         ...
 
 
@@ -68,15 +68,15 @@ class Grid(TokenPoints, Protocol):
     """A sampling grid: the frame displayed at each point becomes a token."""
 
     def start(self, index: int) -> Fraction:
-        """Start of the token."""
+        """Return the start of the token."""
         ...
 
     def end(self, index: int) -> Fraction:
-        """End of the token, unless the video ends before."""
+        """Return the end of the token, unless the video ends before."""
         ...
 
     def end_before_gap(self, index: int, own_end: Fraction) -> Fraction:
-        """End of the token if a gap follows its frame."""
+        """Return the end of the token if a gap follows its frame."""
         ...
 
 
@@ -215,15 +215,15 @@ def _is_on(displayed: DisplayedFrame, due: Fraction) -> bool:
 
 
 def _last_end(grid: Grid, index: int, displayed: DisplayedFrame) -> Fraction:
-    """End of the token if no other frame follows: the end of its frame, divided if several tokens
-    have the same frame."""
+    """Return the end of the token if no other frame follows: the end of its frame, divided if
+    several tokens have the same frame."""
     if grid.has(index + 1) and grid.time_of_token(index + 1) <= displayed.time:
         return grid.end(index)
     return max(displayed.own_end, grid.start(index))
 
 
 def _is_complete(grid: Grid, token_range: TokenRange, index: int, pending: _Pending | None) -> bool:
-    """Whether no point is left in the requested range."""
+    """Return whether no point is left in the requested range."""
     if index < 0:
         return False
     return not grid.has(index) or (pending is None and token_range.is_past(index))
