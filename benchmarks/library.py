@@ -1,63 +1,183 @@
 """A library of many vectors beside faiss and a plain numpy scan: build time, size, latency, recall.
 
-Vectors are made from real features: rows of a feature file (``vtnstream extract``), reduced by
-principal components to ``--size`` numbers, repeated with noise and scaled to length 1. Queries are
-further such rows. ``recall@10`` is the share of the ten vectors of the exact scan that are found.
+Vectors are made from real features: rows of feature files (``vtnstream extract``), reduced by
+principal components to ``--size`` numbers, repeated with noise and scaled to length 1. They are
+written to a file in ``--folder`` block by block and mapped into memory, so that no way needs all
+of them at once. Queries are further such rows. ``recall@10`` is the share of the ten vectors of
+the exact scan that are found. Each way runs in a process of its own, whose greatest resident
+memory is given; of the numpy scan, it includes the pages of the file that it maps.
 
-    python -m benchmarks library --features film.safetensors --count 1000000 --size 64
+    python -m benchmarks library --features film.safetensors --vectors 1000000 --size 64
 """
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
 from benchmarks import common
-from vtnstream.library.store import LibraryAbout, LibraryStore, VideoRow
+from benchmarks.child import status_bytes
+from vtnstream.library.searching import CANDIDATES
+from vtnstream.library.store import ROWS_A_PARTITION, LibraryAbout, LibraryStore, VideoRow
 from vtnstream.types import FloatArray
 from vtnstream.words.vectors import unit
 
 _BLOCK = 50_000
 _TOP = 10
+_VECTORS = "vectors.f32"
+_QUERIES = "queries.npy"
+_EXACT = "exact.npy"
+_ROWS = "rows.json"
+_TIMED_SCANS = 20
+_TRAINED_ROWS = 256
+_FEWEST_TRAINED = 65_536
+"""Rows for each list on which faiss is trained, as many as LanceDB takes, and rows at least: the
+256 codes of a part of a vector are trained on them too."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every way is given.
+
+    Attributes:
+        folder: holds the vectors, the queries and the exact answers.
+        count: number of vectors.
+        size: numbers of a vector.
+    """
+
+    folder: Path
+    count: int
+    size: int
+
+    @property
+    def vectors(self) -> FloatArray:
+        """(count, size) float32, mapped."""
+        shape = (self.count, self.size)
+        return np.memmap(self.folder / _VECTORS, np.float32, "r", shape=shape)
+
+    @property
+    def queries(self) -> FloatArray:
+        """(Q, size) float32."""
+        found: FloatArray = np.load(self.folder / _QUERIES)
+        return found
+
+    @property
+    def exact(self) -> list[set[int]]:
+        """The ten nearest of each query by the exact scan."""
+        return [set(map(int, row)) for row in np.load(self.folder / _EXACT)]
+
+    def blocks(self) -> Iterator[tuple[int, FloatArray]]:
+        """First number and vectors of each block."""
+        vectors = self.vectors
+        for start in range(0, self.count, _BLOCK):
+            yield start, vectors[start : start + _BLOCK]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row of the table."""
+
+    way: str
+    build_seconds: float | None = None
+    megabytes: float | None = None
+    seconds: tuple[float, ...] = ()
+    recall: float | None = None
+    peak_megabytes: float | None = None
+
+    def cells(self) -> tuple[common.Cell, ...]:
+        half, most = (
+            (float(np.quantile(self.seconds, q) * 1e3) if self.seconds else None)
+            for q in (0.5, 0.99)
+        )
+        shown = (self.build_seconds, self.megabytes, half, most, self.recall, self.peak_megabytes)
+        return (self.way, *shown)
 
 
 def main(arguments: list[str]) -> None:
     """Build, ask, compare."""
     parser = common.parser("library", __doc__)
-    parser.add_argument("--features", type=Path, required=True, nargs="+")
-    parser.add_argument("--count", type=int, default=10_000_000)
+    parser.add_argument("--features", type=Path, nargs="+", help="made by vtnstream extract")
+    parser.add_argument("--vectors", type=int, default=10_000_000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--noise", type=float, default=0.05, help="deviation of each number")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--folder", type=Path, help="where vectors and libraries are written")
+    parser.add_argument("--way", choices=_WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    settings = {"vectors": f"{options.count:,}", "size": options.size, "noise": options.noise}
-    result = common.Result("library", settings)
-    basis = _basis(options.features, options.size)
-    queries = _made(basis, options.queries, options.noise, seed=1)
+    if options.way is not None:
+        _child(options)
+        return
+    if not options.features:
+        parser.error("name feature files with --features")
+    settings = {"vectors": f"{options.vectors:,}", "size": options.size, "noise": options.noise}
+    result = common.Result(f"library_{options.vectors}", settings)
     table = result.table(
-        "Ten nearest of a library",
-        "way", "build s", "size MB", "p50 ms", "p99 ms", "recall@10",
+        f"Ten nearest of {options.vectors:,} vectors",
+        "way", "build s", "size MB", "p50 ms", "p99 ms", "recall@10", "peak MB",
     )  # fmt: skip
-    vectors = np.concatenate(
-        [
-            _made(basis, min(_BLOCK, options.count - start), options.noise, seed=start + 2)
-            for start in range(0, options.count, _BLOCK)
-        ]
-    )
-    common.say("numpy")
-    exact, seconds = _asked(queries, lambda q: np.argpartition(-(vectors @ q), _TOP)[:_TOP])
-    table.add("numpy, every vector", 0.0, vectors.nbytes / 1e6, *_latency(seconds), 1.0)
-    result.keep(options)
-    _faiss(vectors, queries, exact, table)
-    result.keep(options)
-    _ours(vectors, queries, exact, table)
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="vtnstream-library-", dir=options.folder))
+    try:
+        task = Task(folder, options.vectors, options.size)
+        rows = _written(task, options)
+        result.notes.append(f"Made from {rows:,} real vectors; {options.queries} queries.")
+        for way in _WAYS:
+            common.say(way)
+            for row in _alone(way, task):
+                table.add(*row.cells())
+            result.keep(options)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     result.deliver(options)
+
+
+def _alone(way: str, task: Task) -> list[Measured]:
+    """Run a way in a process of its own.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    numbers = ("--vectors", str(task.count), "--size", str(task.size))
+    command = ["-m", "benchmarks", "library", "--way", way, "--folder", str(task.folder)]
+    done = subprocess.run([sys.executable, *command, *numbers], check=False)
+    if done.returncode:
+        sys.exit(f"{way} failed")
+    rows = json.loads((task.folder / _ROWS).read_text())
+    return [Measured(**{**row, "seconds": tuple(row["seconds"])}) for row in rows]
+
+
+def _child(options: argparse.Namespace) -> None:
+    rows = _WAYS[options.way](Task(options.folder, options.vectors, options.size))
+    text = json.dumps([dataclasses.asdict(row) for row in rows])
+    (options.folder / _ROWS).write_text(text)
+
+
+def _written(task: Task, options: argparse.Namespace) -> int:
+    """Write the vectors and queries.
+
+    Returns:
+        Number of real vectors that they are made from.
+    """
+    basis = _basis(options.features, options.size)
+    np.save(task.folder / _QUERIES, _made(basis, options.queries, options.noise, seed=1))
+    with (task.folder / _VECTORS).open("wb") as file:
+        for start in range(0, task.count, _BLOCK):
+            count = min(_BLOCK, task.count - start)
+            file.write(_made(basis, count, options.noise, seed=start + 2).tobytes())
+    return len(basis)
 
 
 def _basis(paths: list[Path], size: int) -> FloatArray:
@@ -74,88 +194,123 @@ def _made(basis: FloatArray, count: int, noise: float, seed: int) -> FloatArray:
     return unit(rows + noise * random.standard_normal(rows.shape, np.float32))
 
 
+def _numpy(task: Task) -> list[Measured]:
+    """Compare every vector, for all queries at once to know the answers, and one by one to time
+    them."""
+    queries = task.queries
+    best = np.full((len(queries), _TOP), -np.inf, np.float32)
+    places = np.zeros((len(queries), _TOP), np.int64)
+    for start, block in task.blocks():
+        cosines = queries @ block.T
+        near = np.argpartition(-cosines, _TOP, axis=1)[:, :_TOP]
+        best = np.concatenate([best, np.take_along_axis(cosines, near, axis=1)], axis=1)
+        places = np.concatenate([places, near + start], axis=1)
+        kept = np.argsort(-best, axis=1)[:, :_TOP]
+        best, places = (np.take_along_axis(a, kept, axis=1) for a in (best, places))
+    np.save(task.folder / _EXACT, places)
+
+    def ask(query: FloatArray) -> np.ndarray:
+        parts = [block @ query for _, block in task.blocks()]
+        return np.argpartition(-np.concatenate(parts), _TOP)[:_TOP]
+
+    answers, seconds = _asked(queries[:_TIMED_SCANS], ask)
+    recall = _recall(answers, task.exact)
+    megabytes = 4 * task.count * task.size / 1e6
+    return [Measured("numpy, every vector", 0.0, megabytes, seconds, recall, _peak())]
+
+
+def _faiss(task: Task) -> list[Measured]:
+    name = f"faiss IVF,PQ, {CANDIDATES} compared exactly"
+    try:
+        import faiss
+    except ImportError as error:
+        return [Measured(f"{name} ({error})")]
+    lists = max(1, task.count // ROWS_A_PARTITION)
+    vectors = task.vectors
+    began = time.perf_counter()
+    index = faiss.index_factory(task.size, f"IVF{lists},PQ{task.size // 8}", 0)
+    random = np.random.default_rng(0)
+    trained = min(task.count, max(_TRAINED_ROWS * lists, _FEWEST_TRAINED))
+    index.train(vectors[np.sort(random.choice(task.count, trained, replace=False))])
+    for _, block in task.blocks():
+        index.add(np.ascontiguousarray(block))
+    built = time.perf_counter() - began
+    faiss.extract_index_ivf(index).nprobe = 40
+    path = task.folder / "index.faiss"
+    faiss.write_index(index, str(path))
+    megabytes = path.stat().st_size / 1e6
+
+    def ask(query: FloatArray) -> np.ndarray:
+        _, found = index.search(query[None], CANDIDATES)
+        near = found[0][found[0] >= 0]
+        return np.asarray(near[np.argsort(-(vectors[near] @ query))[:_TOP]])
+
+    answers, seconds = _asked(task.queries, ask)
+    path.unlink()
+    return [Measured(name, built, megabytes, seconds, _recall(answers, task.exact), _peak())]
+
+
+def _ours(task: Task) -> list[Measured]:
+    """The library, asked for ten vectors, and for as many as a search takes."""
+    folder = task.folder / "library"
+    about = LibraryAbout("benchmark", "0" * 64, task.size, "{}")
+    store = LibraryStore(str(folder), about)
+    numbers = np.arange(task.count + 1, dtype=np.float64)
+
+    def row(batch: str) -> VideoRow:
+        return VideoRow("v", batch, "{}", "v", task.count, 0.9, 0.6, "{}")
+
+    began = time.perf_counter()
+    blocks = (
+        (block, numbers[start : start + len(block)], numbers[start + 1 : start + 1 + len(block)])
+        for start, block in task.blocks()
+    )
+    store.write(row, blocks, "v")
+    common.say(f"written in {time.perf_counter() - began:.1f} s")
+    store.maintain()
+    built = time.perf_counter() - began
+    common.say(f"with its index in {built:.1f} s")
+    megabytes = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
+    store.nearest(task.queries[0], _TOP)
+    made = []
+    kind = "" if store.is_indexed else ", every vector"
+    for limit in (_TOP, CANDIDATES):
+
+        def ask(query: FloatArray, limit: int = limit) -> np.ndarray:
+            return np.asarray(store.nearest(query, limit).starts[:_TOP], np.int64)
+
+        answers, seconds = _asked(task.queries, ask)
+        recall = _recall(answers, task.exact)
+        way = f"vtnstream{kind}, asked for {limit}"
+        made.append(Measured(way, built, megabytes, seconds, recall, _peak()))
+    return made
+
+
 def _asked(
     queries: FloatArray, ask: Callable[[FloatArray], np.ndarray]
-) -> tuple[list[set[int]], list[float]]:
+) -> tuple[list[set[int]], tuple[float, ...]]:
     answers, seconds = [], []
     for query in queries:
         began = time.perf_counter()
         found = ask(query)
         seconds.append(time.perf_counter() - began)
         answers.append(set(map(int, found)))
-    return answers, seconds
-
-
-def _latency(seconds: list[float]) -> tuple[float, float]:
-    return float(np.quantile(seconds, 0.5) * 1e3), float(np.quantile(seconds, 0.99) * 1e3)
+    return answers, tuple(seconds)
 
 
 def _recall(found: list[set[int]], exact: list[set[int]]) -> float:
-    return float(np.mean([len(a & b) / len(b) for a, b in zip(found, exact, strict=True)]))
+    pairs = zip(found, exact, strict=False)  # the scan is timed on fewer queries
+    return float(np.mean([len(a & b) / len(b) for a, b in pairs]))
 
 
-def _faiss(
-    vectors: FloatArray, queries: FloatArray, exact: list[set[int]], table: common.Table
-) -> None:
-    try:
-        import faiss
-    except ImportError as error:
-        table.add(f"faiss ({error})", None, None, None, None, None)
-        return
-    common.say("faiss")
-    count, size = vectors.shape
-    lists = max(1, round(count**0.5))
-    began = time.perf_counter()
-    index = faiss.index_factory(size, f"IVF{lists},PQ{size // 8}", faiss.METRIC_INNER_PRODUCT)
-    random = np.random.default_rng(0)
-    index.train(vectors[random.choice(count, min(count, 64 * lists), replace=False)])
-    index.add(vectors)
-    built = time.perf_counter() - began
-    faiss.extract_index_ivf(index).nprobe = 40
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "index"
-        faiss.write_index(index, str(path))
-        megabytes = path.stat().st_size / 1e6
-
-    def ask(query: FloatArray) -> np.ndarray:
-        _, found = index.search(query[None], 200)
-        near = found[0][found[0] >= 0]
-        return np.asarray(near[np.argsort(-(vectors[near] @ query))[:_TOP]])
-
-    answers, seconds = _asked(queries, ask)
-    recall = _recall(answers, exact)
-    table.add("faiss IVF,PQ, 200 compared exactly", built, megabytes, *_latency(seconds), recall)
+def _peak() -> float | None:
+    """Greatest resident memory of this process in MB, where Linux tells it."""
+    peak = status_bytes("self", "VmHWM:")
+    return peak / 1e6 if peak else None
 
 
-def _ours(
-    vectors: FloatArray, queries: FloatArray, exact: list[set[int]], table: common.Table
-) -> None:
-    common.say("vtnstream")
-    folder = Path(tempfile.mkdtemp(prefix="vtnstream-library-"))
-    try:
-        about = LibraryAbout("benchmark", "0" * 64, vectors.shape[1], "{}")
-        store = LibraryStore(str(folder / "lib"), about)
-        began = time.perf_counter()
-        numbers = np.arange(len(vectors) + 1, dtype=np.float64)
-        parts = [slice(start, start + _BLOCK) for start in range(0, len(vectors), _BLOCK)]
-        blocks = ((vectors[p], numbers[:-1][p], numbers[1:][p]) for p in parts)
-
-        def row(batch: str) -> VideoRow:
-            return VideoRow("v", batch, "{}", "v", len(vectors), 0.9, 0.6, "{}")
-
-        store.write(row, blocks, "v")
-        written = time.perf_counter() - began
-        store.maintain()
-        built = time.perf_counter() - began
-        common.say(f"written in {written:.1f} s, with its index in {built:.1f} s")
-        megabytes = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
-        store.nearest(queries[0], _TOP)
-
-        def ask(query: FloatArray) -> np.ndarray:
-            return np.asarray(store.nearest(query, _TOP).starts, np.int64)
-
-        answers, seconds = _asked(queries, ask)
-        what = "vtnstream" if store.is_indexed else "vtnstream, every vector"
-        table.add(what, built, megabytes, *_latency(seconds), _recall(answers, exact))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+_WAYS: dict[str, Callable[[Task], list[Measured]]] = {
+    "numpy": _numpy,
+    "faiss": _faiss,
+    "vtnstream": _ours,
+}

@@ -32,11 +32,12 @@ SCHEMA = 1
 EXACT_ROWS = 100_000
 """Up to so many vectors every one is compared; beyond, an index is built."""
 
+ROWS_A_PARTITION = 8192
 NUM_PROBES = 40
-REFINE = 20
-"""Partitions of an index that are read, and how many times as many candidates are compared
-exactly. The share of the exact answers that is found depends on the vectors: on clustered ones it
-is at least 95 % (a test), ``python -m benchmarks library`` measures it on others."""
+COMPARED_ROWS = 2000
+"""Rows of a partition of the index, how many partitions are read, and how many of their rows at
+least are compared exactly. The share of the exact answers that is found depends on the vectors:
+``python -m benchmarks library`` measures it."""
 
 _ABANDONED_SECONDS = 24 * 3600.0
 _TRIES = 12
@@ -283,7 +284,7 @@ class LibraryStore:
         self._retried(
             lambda: table.create_index(
                 metric="cosine",
-                num_partitions=max(1, round(rows**0.5)),
+                num_partitions=max(1, rows // ROWS_A_PARTITION),
                 num_sub_vectors=_codes(self.about.size),
             )
         )
@@ -315,7 +316,7 @@ class LibraryStore:
         if exact or not self.is_indexed:
             query = query.bypass_vector_index()
         else:
-            query = query.nprobes(NUM_PROBES).refine_factor(REFINE)
+            query = query.nprobes(NUM_PROBES).refine_factor(max(1, -(-COMPARED_ROWS // limit)))
         try:
             found = query.to_arrow()
         except (OSError, RuntimeError, ValueError) as error:
