@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
+from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.clips import FRAMES, SampleShape, sample_shape
+from vtnstream.encoding.known_networks import KnownNetwork, KnownNetworks
 from vtnstream.encoding.run_facts import ComputedOn
 from vtnstream.encoding.runner import Runner
-from vtnstream.errors import UsageError
+from vtnstream.errors import ModelError, UsageError
 from vtnstream.models.backbone import (
     create_backbone,
+    find_weights,
     load_backbone_weights,
     native_preprocess,
     num_features,
@@ -100,6 +105,40 @@ def limit_threads(runtime: RuntimeConfig) -> None:
         torch.set_num_threads(runtime.threads)
 
 
+class _LazyNetwork:
+    """A network that is built when it is first asked for, by one thread."""
+
+    def __init__(self, build: Callable[[], FrameNetwork]) -> None:
+        self._build = build
+        self._network: FrameNetwork | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> FrameNetwork:
+        with self._lock:
+            if self._network is None:
+                self._network = self._build()
+                del self._build  # with the backbone that it holds
+            return self._network
+
+    @property
+    def is_built(self) -> bool:
+        return self._network is not None
+
+
+def _checked(
+    backbone: torch.nn.Module, known: KnownNetwork, files: Sequence[Path]
+) -> torch.nn.Module:
+    """
+    Raises:
+        ModelError: the weights are not those whose features are stored.
+    """
+    if weights_sha256(backbone) != known.weights_sha256:
+        raise ModelError(
+            f"{files[0]}: its weights changed while they were in use: run the command again"
+        )
+    return backbone
+
+
 class FrameEncoder:
     """The spatial half of a VTN (paper section 3.1): frames in, features out.
 
@@ -109,7 +148,6 @@ class FrameEncoder:
         shape: the input of one call: a frame, a burst or a clip.
         device: the device it computes on.
         dtype: the precision it computes in, never ``auto``.
-        network: pixels to features, uncompiled: the reference for every engine.
         weights_sha256: hash of the weights, independent of the file they came from.
         num_features: D.
         weights_taken: what was taken of a wrapped checkpoint, in words; empty for none.
@@ -127,21 +165,93 @@ class FrameEncoder:
         dtype: str = "auto",
         shape: SampleShape = FRAMES,
     ) -> None:
+        self._describe(config, preprocess, device, dtype, shape)
+        self.weights_sha256 = weights_sha256(backbone)
+        self.num_features = num_features(backbone)
+        self._lazy = _LazyNetwork(lambda: self._prepared(backbone))
+        self._lazy.get()
+
+    def _describe(
+        self,
+        config: BackboneConfig,
+        preprocess: PreprocessConfig,
+        device: torch.device | str,
+        dtype: str,
+        shape: SampleShape,
+    ) -> None:
         self.config = config
         self.shape = shape
         self.preprocess = preprocess
         self.device = _numbered(torch.device(device))
         self.dtype = resolve_dtype(dtype, self.device)
-        self.weights_sha256 = weights_sha256(backbone)
-        self.num_features = num_features(backbone)
+
+    def _prepared(self, backbone: torch.nn.Module) -> FrameNetwork:
+        """The network in the encoder's precision, on its device."""
         if self.dtype != "float32":
             backbone = copy.deepcopy(backbone)  # the caller's model keeps its precision
         backbone = backbone.to(self.device, TORCH_DTYPES[self.dtype])
         if all(parameter.ndim < 5 for parameter in backbone.parameters()):
             # Convolutions run several times faster with channels last; the rest is not slower.
             backbone = backbone.to(memory_format=torch.channels_last)
-        network = FrameNetwork(Normalize(preprocess), backbone, TORCH_DTYPES[self.dtype])
-        self.network = network.to(self.device).eval()
+        network = FrameNetwork(Normalize(self.preprocess), backbone, TORCH_DTYPES[self.dtype])
+        return network.to(self.device).eval()
+
+    @property
+    def network(self) -> FrameNetwork:
+        """Pixels to features, uncompiled: the reference for every engine. It is built on first
+        use where the weights were met before.
+
+        Raises:
+            ModelError: it cannot be built, or its weights have changed.
+        """
+        return self._lazy.get()
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the network is in memory."""
+        return self._lazy.is_built
+
+    @classmethod
+    def of_files(
+        cls,
+        load: Callable[[], tuple[torch.nn.Module, str]],
+        files: Sequence[Path],
+        config: BackboneConfig,
+        preprocess: PreprocessConfig,
+        runtime: RuntimeConfig,
+    ) -> FrameEncoder:
+        """Return the encoder of a backbone whose weights are in files.
+
+        Where these files were met before, the backbone is built only when a frame is encoded.
+
+        Args:
+            load: builds the backbone and says in words what was taken of a wrapped checkpoint.
+            files: all that decides the weights.
+            config: timm name and arguments of the backbone.
+            preprocess: how frames are prepared.
+            runtime: device, precision, cache.
+
+        Raises:
+            ModelError: the backbone cannot be built.
+            UsageError: the device is not available.
+        """
+        device = resolve_device(runtime.device)
+        networks = KnownNetworks(runtime.cache_dir or default_cache_dir(), keep=runtime.use_cache)
+        key = networks.key(files, config)
+        known = networks.get(key)
+        if known is None:
+            backbone, taken = load()
+            encoder = cls(backbone, config, preprocess, device=device, dtype=runtime.dtype)
+            encoder.weights_taken = taken
+            networks.note(key, KnownNetwork(encoder.weights_sha256, encoder.num_features, taken))
+            return encoder
+        encoder = cls.__new__(cls)
+        encoder._describe(config, preprocess, device, runtime.dtype, FRAMES)
+        encoder.weights_sha256 = known.weights_sha256
+        encoder.num_features = known.num_features
+        encoder.weights_taken = known.weights_taken
+        encoder._lazy = _LazyNetwork(lambda: encoder._prepared(_checked(load()[0], known, files)))
+        return encoder
 
     @classmethod
     def from_model(cls, model: VideoModel, runtime: RuntimeConfig) -> FrameEncoder:
@@ -184,19 +294,24 @@ class FrameEncoder:
         """
         config = BackboneConfig(backbone) if isinstance(backbone, str) else backbone
         runtime = runtime or RuntimeConfig()
-        device = resolve_device(runtime.device)
         preprocess = preprocess or native_preprocess(config)
         plain = weights is None and config.out_index is None
         installed = find_installed(config.name) if plain else None
-        network = create_backbone(config, pretrained=pretrained and installed is None)
-        if installed is not None:
-            load_installed(network, config.name, installed)
-        taken = ""
-        if installed is None and weights is not None:
-            taken = load_backbone_weights(network, weights)
-        encoder = cls(network, config, preprocess, device=device, dtype=runtime.dtype)
-        encoder.weights_taken = taken
-        return encoder
+        if installed is None and weights is None:
+            device = resolve_device(runtime.device)
+            network = create_backbone(config, pretrained=pretrained)
+            return cls(network, config, preprocess, device=device, dtype=runtime.dtype)
+        path = installed if weights is None else find_weights(weights)
+        assert path is not None
+
+        def load() -> tuple[torch.nn.Module, str]:
+            network = create_backbone(config, pretrained=pretrained and installed is None)
+            if installed is not None:
+                load_installed(network, config.name, installed)
+                return network, ""
+            return network, load_backbone_weights(network, path)
+
+        return cls.of_files(load, (path,), config, preprocess, runtime)
 
     def with_hop(self, hop: int) -> FrameEncoder:
         """Return this encoder for clips that start ``hop`` tokens apart."""
@@ -219,8 +334,15 @@ class FrameEncoder:
         """Return a runner of ``engine`` for ``batch_size`` samples; without one of the
         uncompiled network."""
         name = f"{self.config.name} in {self.dtype}"
-        fixed = engine is not None
-        return Runner(engine or self.network, self.device, batch_size, fixed=fixed, name=name)
+        if engine is not None:
+            return Runner(engine, self.device, batch_size, fixed=True, name=name)
+        return Runner(self._uncompiled(), self.device, batch_size, fixed=False, name=name)
+
+    def _uncompiled(self) -> Engine:
+        """The network, or, while it is not built, a call that builds it."""
+        if self.is_built:
+            return self.network
+        return lambda pixels: self.network(pixels)
 
     def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
         """Encode samples with the uncompiled network, in this thread.

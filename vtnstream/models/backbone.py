@@ -217,7 +217,7 @@ def load_backbone_weights(backbone: nn.Module, source: str | Path) -> str:
             classifier of the file may be unused. The backbone is not changed then.
         ModelError: there is no such file.
     """
-    path = _find_weights(source)
+    path = find_weights(source)
     found = weights.unwrap(weights.read_checkpoint(path), path, part="backbone.")
     allowed = _classifier_names(backbone)
     state = {
@@ -229,7 +229,16 @@ def load_backbone_weights(backbone: nn.Module, source: str | Path) -> str:
     return f"{path}: {found.taken}" if found.taken else ""
 
 
-def _find_weights(source: str | Path) -> Path:
+def find_weights(source: str | Path) -> Path:
+    """The file of a backbone's weights; on the Hub it is fetched.
+
+    Args:
+        source: as :func:`load_backbone_weights` takes it.
+
+    Raises:
+        ModelError: there is no such file.
+        CheckpointError: a folder holds none.
+    """
     name = hub.parse_hub_name(str(source), bare=False)
     if name is not None:
         return hub.download_first(name, WEIGHT_FILES)

@@ -77,6 +77,15 @@ class ImageTextModel:
         weights.load_strictly(backbone, state, weight_files(self.folder)[0], assign=False)
         return backbone.eval()
 
+    @property
+    def image_tower_files(self) -> tuple[Path, ...]:
+        """The files that decide the image tower's weights.
+
+        Raises:
+            CheckpointError: there are none, or one is missing.
+        """
+        return (*weight_files(self.folder), self.folder / CONFIG_FILE)
+
     @cached_property
     def projection(self) -> FloatArray | None:
         """(E, D) matrix from the backbone's features to the shared space, or None."""

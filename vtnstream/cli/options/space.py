@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import prepare_encoding, refuse_backbone_options
-from vtnstream.errors import ModelError, UsageError
+from vtnstream.errors import ModelError
 
 if TYPE_CHECKING:
     from vtnstream.search.space import SearchSpace
@@ -24,42 +24,26 @@ def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
         UsageError: options contradict each other, or the model reads clips.
         ModelError: the model or backbone cannot be built, or is not available.
     """
-    from vtnstream.search.space import SearchSpace
+    from vtnstream.search.space import encoder_space, model_space, words_space
 
-    words = None
+    runtime = running.runtime_from(values)
     if values["backbone"] is None:
-        from vtnstream.words.model import open_words
-
-        words = _default_words() if values["model"] is None else open_words(values["model"])
-    if words is not None:
         refuse_backbone_options(values)
-        return _words_space(words, values)
+        sampling = shared.sampling_from(values, None)
+        if values["model"] is None:
+            return words_space(_default_words(), runtime, sampling)
+        return model_space(values["model"], runtime, sampling)
     encoding = prepare_encoding(values, console)
-    if encoding.encoder.shape.clip:
-        raise UsageError(
-            "this model reads clips and has no features of single moments to search: use a model "
-            "of the form factorised-encoder"
-        )
-    about = {
-        "name": encoding.model.config.name if encoding.model else encoding.encoder.config.name,
-        "source": values["model"],
-        "weights_sha256": encoding.encoder.weights_sha256,
-    }
-    return SearchSpace(encoding.encoder, encoding.sampling, about)
+    return encoder_space(encoding.encoder, encoding.sampling)
 
 
-def _default_words() -> ImageTextModel | None:
+def _default_words() -> ImageTextModel:
     from vtnstream.words.model import open_words
     from vtnstream.words.published import DEFAULT_WORDS
 
     try:
-        return open_words(DEFAULT_WORDS)
+        words = open_words(DEFAULT_WORDS)
     except ModelError as error:
         raise ModelError(f"{error}; examples (--like) also take any --backbone") from error
-
-
-def _words_space(words: ImageTextModel, values: Mapping[str, Any]) -> SearchSpace:
-    from vtnstream.search.space import words_space
-
-    sampling = shared.sampling_from(values, None)
-    return words_space(words, running.runtime_from(values), sampling)
+    assert words is not None
+    return words

@@ -134,6 +134,20 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
     return model.to(device).eval()
 
 
+def find_model(path_or_name: str | Path) -> tuple[ModelConfig, Path] | None:
+    """The config and the file of weights of a model that :func:`load_model` would load, which is
+    not read; None for a model of transformers.
+
+    Raises:
+        ModelError: there is no usable model of this name.
+        ConfigError: ``config.json`` is wrong.
+    """
+    folder = _find_folder(path_or_name)
+    if hf.recognises(folder):
+        return None
+    return read_config(folder), folder / WEIGHTS_FILE
+
+
 def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel:
     """Build a model with these weights, in training mode.
 
