@@ -93,7 +93,11 @@ def fill_store(
         StoreError: a chunk cannot be written.
     """
     facts = DecodeFacts()
-    done = sum(len(chunk.times) for chunk in store.index().values())
+    done = sum(
+        len(chunk.times)
+        for number, chunk in store.index().items()
+        if number >= first_chunk and (stop_chunk is None or number < stop_chunk)
+    )
     progress.advance(done, note=f"{done} stored before" if done else "")
     for first, stop in missing_runs(store, first_chunk, stop_chunk):
         done = _fill_run(store, job, first, stop, facts, progress, done)

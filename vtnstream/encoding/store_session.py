@@ -45,7 +45,7 @@ class Opened:
         store: holds the features of the chosen backend.
         job: what to decode and encode.
         first_chunk, stop_chunk: chunks of the request; None is the end of the video.
-        num_expected: tokens of the request according to the header, or None.
+        num_expected: tokens of the chunks of the request according to the header, or None.
         facts: device, precision, backend and reason, for the report.
     """
 
@@ -246,7 +246,18 @@ class Opening:
             decoder=self.decoding.name,
             decoder_reason=self.decoding.reason,
         )
-        return Opened(store, job, first_chunk, stop_chunk, self.num_expected, facts)
+        expected = self._in_chunks(first_chunk, stop_chunk, layout.chunk_tokens)
+        return Opened(store, job, first_chunk, stop_chunk, expected, facts)
+
+    def _in_chunks(self, first: int, stop: int | None, chunk_tokens: int) -> int | None:
+        """Number of tokens in chunks ``[first, stop)``, which are filled whole even where the
+        range covers a part of them; None if the header does not say."""
+        if self.sampling.kind != "rate" or self.engines.encoder.shape.clip or not (first or stop):
+            return self.num_expected
+        last = estimate_num_tokens(self.examined.info, self.sampling, TimeRange())
+        if stop is not None:
+            last = stop * chunk_tokens if last is None else min(last, stop * chunk_tokens)
+        return None if last is None else max(0, last - first * chunk_tokens)
 
     def _plan_layout(self) -> StoreLayout:
         """Plan the chunk layout of a new store."""
