@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -25,6 +26,19 @@ _HIGHEST_RATE = 30
 """A span gets so many frames at least, by a rate up to this."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ExampleVector:
+    """An example in the space that is searched.
+
+    Attributes:
+        vector: (E,) of length 1.
+        seconds: how long the span is; 0 for an image.
+    """
+
+    vector: FloatArray
+    seconds: float
+
+
 def example_vector(
     example: Example,
     encoder: FrameEncoder,
@@ -32,8 +46,8 @@ def example_vector(
     project: Project,
     runtime: RuntimeConfig,
     progress: Progress,
-) -> FloatArray:
-    """Return the unit vector (E,) of an example: of an image, or the mean over a span.
+) -> ExampleVector:
+    """Return the vector of an example: of an image, or the mean over a span.
 
     Features of a span are stored like those of any video.
 
@@ -44,8 +58,7 @@ def example_vector(
     if example.is_image:
         prepare = encoder.preprocess
         frames = read_image(example.path, frame_fit(prepare), interpolation=prepare.interpolation)
-        vector: FloatArray = unit(project(encoder.encode(frames)))[0]
-        return vector
+        return ExampleVector(unit(project(encoder.encode(frames)))[0], 0.0)
     with local_copy(example.path, progress, runtime.spool_limit_bytes) as place:
         span = time_range(place, example.start, example.end)
         with extract_features(
@@ -60,8 +73,9 @@ def example_vector(
             for block in unit_blocks(extracted.features, project):
                 sums = block.sum(axis=0, dtype=np.float64)
                 total = sums if not len(total) else total + sums
-    mean: FloatArray = unit(total[None].astype(np.float32))[0]
-    return mean
+            times = extracted.features.times
+            seconds = float(times.end_seconds[-1] - times.start_seconds[0])
+    return ExampleVector(unit(total[None].astype(np.float32))[0], seconds)
 
 
 def _dense_enough(sampling: SamplingConfig, span: TimeRange) -> SamplingConfig:

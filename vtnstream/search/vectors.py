@@ -44,11 +44,13 @@ class Scored:
         evidence: one for each label; None where a label is one of very many and absent.
         peaks: (K,) float32 highest evidence of each label.
         at: (K,) index of the token where it is reached.
+        similarity: (K,) of the video to each label's examples; NaN where a label has none.
     """
 
     evidence: tuple[Evidence | None, ...]
     peaks: FloatArray
     at: IndexArray
+    similarity: FloatArray
 
 
 def make_vectors(
@@ -82,8 +84,9 @@ def make_vectors(
             example_vector(example, space.encoder, space.sampling, space.project, runtime, progress)
             for example in label.examples
         ]
-        examples = np.stack(rows) if rows else np.empty((0, 0), np.float32)
-        made.append(LabelVectors(label.name, texts.get(label.name), examples))
+        examples = np.stack([r.vector for r in rows]) if rows else np.empty((0, 0), np.float32)
+        seconds = np.array([row.seconds for row in rows])
+        made.append(LabelVectors(label.name, texts.get(label.name), examples, seconds))
     return QueryVectors(tuple(made), background)
 
 
@@ -110,13 +113,15 @@ def score(
         for number, one in zip(worded, found.evidence, strict=True):
             words[number] = one
     shown = [number for number, label in enumerate(labels) if len(label.examples)]
+    similarity = np.full(count, np.nan, np.float32)
     if shown:
         scored = score_examples(features, [labels[number] for number in shown], project)
-        for number, one in zip(shown, scored, strict=True):
+        similarity[shown] = scored.similarity
+        for number, one in zip(shown, scored.evidence, strict=True):
             examples[number] = one
     both = tuple(joined(w, e) for w, e in zip(words, examples, strict=True))
     for number, one in enumerate(both):
         if one is not None and len(one.presence):
             at[number] = int(one.presence.argmax())
             peaks[number] = one.presence[at[number]]
-    return Scored(both, peaks, at)
+    return Scored(both, peaks, at, similarity)

@@ -17,6 +17,7 @@ import numpy as np
 from vtnstream.localization.peaks import Evidence, smoothing_size
 from vtnstream.localization.smoothing import gaussian
 from vtnstream.types import FeatureSequence, FloatArray, IndexArray
+from vtnstream.words.similarity import example_similarities
 from vtnstream.words.vectors import (
     FrameStatistics,
     LabelVectors,
@@ -57,6 +58,9 @@ moment of the video."""
 MOST_KEPT = 64
 """Labels whose scores are kept over all of a video: those with the highest peaks. Memory then
 grows with neither the number of labels nor much with the video's length."""
+
+_LABELS_AT_ONCE = 1024
+"""Labels scored at a time: memory does not grow with their number."""
 
 CENTRED_TOKENS = 20
 CENTRED_SPREAD = 0.04
@@ -101,10 +105,23 @@ def is_centred(statistics: FrameStatistics) -> bool:
     return statistics.count >= CENTRED_TOKENS and spread >= CENTRED_SPREAD
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ExampleScores:
+    """Examples against a video.
+
+    Attributes:
+        evidence: for each of K labels.
+        similarity: (K,) of the video to each label's nearest example, to order videos by.
+    """
+
+    evidence: tuple[Evidence, ...]
+    similarity: FloatArray
+
+
 def score_examples(
     features: FeatureSequence, labels: Sequence[LabelVectors], project: Project = identity
-) -> list[Evidence]:
-    """Evidence for labels that have examples, in two passes over the features.
+) -> ExampleScores:
+    """Evidence for labels that have examples, in three passes over the features.
 
     Args:
         features: T tokens of a backbone.
@@ -112,7 +129,7 @@ def score_examples(
         project: from features to that space.
 
     Returns:
-        For each label the best of its examples at each token. Memory: 8 T K bytes.
+        For each label the best of its R examples at each token. Memory: 4 T (2 K + R) bytes.
 
     Raises:
         FeatureError: vectors of another space than the features.
@@ -124,18 +141,25 @@ def score_examples(
     firsts = np.cumsum([0, *(len(label.examples) for label in labels)])[:-1]
     away = rows if centre is None else unit(rows - centre)
     count = len(features.times)
-    presence = np.empty((len(labels), count), np.float32)
-    shape = np.empty_like(presence)
+    cosines = np.empty((len(rows), count), np.float32)
+    shape = np.empty((len(labels), count), np.float32)
     start = 0
     for block in unit_blocks(features, project):
         stop = start + len(block)
-        plain = np.maximum.reduceat(block @ rows.T, firsts, axis=1)
-        presence[:, start:stop] = ((plain - floor.cosine) / floor.width).T
+        cosines[:, start:stop] = rows @ block.T
         if centre is not None:
-            plain = np.maximum.reduceat(unit(block - centre) @ away.T, firsts, axis=1)
-        shape[:, start:stop] = plain.T
+            away_cosines = away @ unit(block - centre).T
+            shape[:, start:stop] = np.maximum.reduceat(away_cosines, firsts, axis=0)
         start = stop
-    return [Evidence(p, s, features.times) for p, s in zip(presence, shape, strict=True)]
+    presence = np.maximum.reduceat(cosines, firsts, axis=0)
+    if centre is None:
+        shape = presence.copy()
+    presence -= np.float32(floor.cosine)
+    presence /= np.float32(floor.width)
+    seconds = np.concatenate([label.seconds for label in labels])
+    similarity = example_similarities(features, cosines, rows, seconds, floor.cosine, project)
+    evidence = tuple(Evidence(p, s, features.times) for p, s in zip(presence, shape, strict=True))
+    return ExampleScores(evidence, np.maximum.reduceat(similarity, firsts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,60 +198,88 @@ def score_words(
 
     Returns:
         Two passes over the features where there are more than :data:`MOST_KEPT` labels, else
-        one. Memory: 4 T min(K, 64) bytes and blocks.
+        one. Memory: 4 T min(K, 64) bytes and blocks of frames and labels.
 
     Raises:
         FeatureError: vectors of another space than the features.
     """
     count, size = len(features.times), smoothing_size(features.times, smoothing_seconds)
     many = len(texts) > MOST_KEPT
-    kept = np.arange(0 if many else len(texts))
-    scores = np.empty((len(kept), count), np.float32)
+    scores = np.empty((0 if many else len(texts), count), np.float32)
     peaks = np.full(len(texts), -np.inf, np.float32)
     at = np.zeros(len(texts), np.int64)
     best = np.full(len(background), -np.inf, np.float32)
     start = 0
     for block in unit_blocks(features, project):
         check_space(texts, block.shape[1])
-        own, others = _standard_scores(block, texts, background)
-        smoothed = np.empty_like(others)
-        gaussian(others, size, smoothed)
+        scale = _Scale.of(block, background)
+        smoothed = np.empty_like(scale.others)
+        gaussian(scale.others, size, smoothed)
         best = np.maximum(best, smoothed.max(axis=0))
-        places = own.argmax(axis=0)
-        highest = own[places, np.arange(len(texts))]
-        better = highest > peaks
-        peaks[better], at[better] = highest[better], places[better] + start
-        if not many:
-            scores[:, start : start + len(block)] = own.T
+        for first in range(0, len(texts), _LABELS_AT_ONCE):
+            part = slice(first, first + _LABELS_AT_ONCE)
+            own = scale.standard_scores(texts[part])
+            places = own.argmax(axis=1)
+            highest = own[np.arange(len(own)), places]
+            better = highest > peaks[part]
+            peaks[part][better], at[part][better] = highest[better], places[better] + start
+            if not many:
+                scores[part, start : start + len(block)] = own
         start += len(block)
-    floor = max(WORD_FLOOR, float(np.quantile(best, 1 - BACKGROUND_SHARE)))
+    floor = np.float32(max(WORD_FLOOR, float(np.quantile(best, 1 - BACKGROUND_SHARE))))
+    kept = np.arange(len(texts))
     if many:
         kept = np.sort(np.argsort(-peaks, kind="stable")[:MOST_KEPT])
-        scores = np.empty((len(kept), count), np.float32)
-        start = 0
-        for block in unit_blocks(features, project):
-            own, _ = _standard_scores(block, texts[kept], background)
-            scores[:, start : start + len(block)] = own.T
-            start += len(block)
-    scores -= np.float32(floor)
+        scores = _scores_of(features, texts[kept], background, project)
+    scores -= floor
     evidence: list[Evidence | None] = [None] * len(texts)
     for number, row in zip(kept, scores, strict=True):
         evidence[number] = Evidence(row, row, features.times)
-    return WordScores(tuple(evidence), peaks - np.float32(floor), at)
+    return WordScores(tuple(evidence), peaks - floor, at)
 
 
-def _standard_scores(
-    block: FloatArray, texts: FloatArray, background: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Cosines of words (n, K) and of unrelated words (n, B) in standard deviations above the
-    mean of the unrelated words at each frame."""
-    others = block @ background.T
-    mean, deviation = others.mean(axis=1), np.maximum(others.std(axis=1), 1e-6)
-    own = block @ texts.T
-    for values in (own, others):
-        values -= mean[:, None]
-        values /= deviation[:, None]
-    return own, others
+def _scores_of(
+    features: FeatureSequence, texts: FloatArray, background: FloatArray, project: Project
+) -> FloatArray:
+    """Standard scores (K, T) of a few words over all of a video."""
+    scores = np.empty((len(texts), len(features.times)), np.float32)
+    start = 0
+    for block in unit_blocks(features, project):
+        own = _Scale.of(block, background).standard_scores(texts)
+        scores[:, start : start + len(block)] = own
+        start += len(block)
+    return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scale:
+    """What turns the cosines of frames into standard scores.
+
+    Attributes:
+        others: (n, B) cosines of unrelated words in standard deviations above their mean at each
+            frame.
+        frames: (n, E) frames over the standard deviation of each.
+        shift: (n,) mean of the unrelated words, over the standard deviation.
+    """
+
+    others: FloatArray
+    frames: FloatArray
+    shift: FloatArray
+
+    @classmethod
+    def of(cls, block: FloatArray, background: FloatArray) -> _Scale:
+        others = block @ background.T
+        mean, deviation = others.mean(axis=1), np.maximum(others.std(axis=1), 1e-6)
+        others -= mean[:, None]
+        others /= deviation[:, None]
+        return cls(others, block / deviation[:, None], mean / deviation)
+
+    def standard_scores(self, texts: FloatArray) -> FloatArray:
+        """Cosines of words (K, E) with the frames, as standard scores (K, n): one product, which
+        the scaled frames make right."""
+        scores: FloatArray = texts @ self.frames.T
+        scores -= self.shift
+        return scores
 
 
 def joined(words: Evidence | None, example: Evidence | None) -> Evidence | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vtnstream.errors import FeatureError
-from vtnstream.types import FeatureSequence, FloatArray
+from vtnstream.types import FeatureSequence, FloatArray, SecondsArray
 
 BLOCK_TOKENS = 4096
 """Frames scored at a time: memory does not grow with the video."""
@@ -37,11 +37,17 @@ class LabelVectors:
         name: name of the label.
         text: (E,) mean of its prompts' vectors, or None.
         examples: (n, E), one for each example; n may be 0.
+        seconds: (n,) how long each example is; 0 for an image.
     """
 
     name: str
     text: FloatArray | None = None
     examples: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    seconds: SecondsArray = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if not len(self.seconds):
+            object.__setattr__(self, "seconds", np.zeros(len(self.examples)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
