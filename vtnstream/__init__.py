@@ -6,8 +6,9 @@
     report = vtnstream.timeline("surgery.mp4", window=64, model=model)
 
 One call a video: :func:`classify`, :func:`timeline`, :func:`summarize`, :func:`attention` and
-:func:`extract`. Many videos with one model: :class:`Analyzer`. Each name is imported on its first
-use, so that ``import vtnstream`` and ``vtnstream --help`` import no torch.
+:func:`extract`; without a trained model, :func:`find_moments` and :func:`label`. Many videos with
+one model: :class:`Analyzer`. Each name is imported on its first use, so that ``import vtnstream``
+and ``vtnstream --help`` import no torch.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vtnstream.config import RuntimeConfig as RuntimeConfig
     from vtnstream.config import SamplingConfig as SamplingConfig
     from vtnstream.config import TimelineConfig as TimelineConfig
+    from vtnstream.config.search import SearchConfig as SearchConfig
     from vtnstream.config.summary import SummaryConfig as SummaryConfig
     from vtnstream.config.views import ViewsConfig as ViewsConfig
     from vtnstream.encoding.encoder import FrameEncoder as FrameEncoder
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from vtnstream.models.io.checkpoint import load_model as load_model
     from vtnstream.models.io.checkpoint import save_model as save_model
     from vtnstream.models.long_sequence.online import OnlineModel as OnlineModel
+    from vtnstream.search.api import find_moments as find_moments
+    from vtnstream.search.api import label as label
     from vtnstream.training.run import train as train
     from vtnstream.types import AttentionMap as AttentionMap
     from vtnstream.types import Features as Features
@@ -59,6 +63,7 @@ _HOMES = {
     "Request": "vtnstream.inference.request",
     "RuntimeConfig": "vtnstream.config",
     "SamplingConfig": "vtnstream.config",
+    "SearchConfig": "vtnstream.config.search",
     "Segment": "vtnstream.types",
     "SummaryConfig": "vtnstream.config.summary",
     "TimelineConfig": "vtnstream.config",
@@ -68,6 +73,8 @@ _HOMES = {
     "classify": "vtnstream.api",
     "create_model": "vtnstream.models.create",
     "extract": "vtnstream.api",
+    "find_moments": "vtnstream.search.api",
+    "label": "vtnstream.search.api",
     "load_features": "vtnstream.api",
     "load_model": "vtnstream.models.io.checkpoint",
     "save_model": "vtnstream.models.io.checkpoint",
@@ -89,6 +96,7 @@ __all__ = [
     "Request",
     "RuntimeConfig",
     "SamplingConfig",
+    "SearchConfig",
     "Segment",
     "SummaryConfig",
     "TimelineConfig",
@@ -99,6 +107,8 @@ __all__ = [
     "classify",
     "create_model",
     "extract",
+    "find_moments",
+    "label",
     "load_features",
     "load_model",
     "save_model",

@@ -117,6 +117,16 @@ def test_several_videos_and_a_bad_one(
     assert good["answers"] and "error" in bad
 
 
+def test_videos_are_put_in_order(scenes: Path, run: Run, tmp_path: Path) -> None:
+    other = write_scenes(tmp_path / "other.mp4", (30, 31, 32))
+    arguments = [word for word in BACKBONE if word != "-q"]
+    command = ("search", "--like", f"{scenes}@1-4", other, scenes, *arguments)
+    outcome = run(*command, "--json")
+    second, first = document(outcome)
+    assert first["answers"][0]["similarity"] > second["answers"][0]["similarity"]
+    assert f"most similar first: {scenes} (" in outcome.err
+
+
 def test_a_short_span_gets_frames_enough(scenes: Path, run: Run) -> None:
     report = document(run("search", "--like", f"{scenes}@1-1.25", scenes, *BACKBONE, "--json"))
     assert report["answers"][0]["found"]
@@ -134,6 +144,7 @@ def test_a_short_span_gets_frames_enough(scenes: Path, run: Run) -> None:
         (("--like", "scenes.mp4@900-903", "scenes.mp4"), "no frame in the requested range"),
         (("--like", "a.png", "--like", "b/a.png", "scenes.mp4"), "named twice"),
         (("a dog", "scenes.mp4"), "understands no words"),
+        (("still.png", "scenes.mp4"), "write --like still.png to search for it"),
         (("--like", "scenes.mp4@1-4", "scenes.mp4", "-k", "0"), "max_segments"),
         (("--like", "scenes.mp4@1-4", "scenes.mp4", "--min-score", "2"), "min_score"),
     ],
@@ -143,6 +154,7 @@ def test_wrong_requests_are_one_line(
 ) -> None:
     Path("scenes.mp4").symlink_to(scenes)
     Path("note.png").write_text("no image")
+    write_still(Path("still.png"), 2)
     outcome = run("search", *arguments, *BACKBONE)
     assert outcome.code in (1, 2) and len(outcome.errors) == 1
     assert message in outcome.errors[0]

@@ -19,7 +19,8 @@ from vtnstream.timecode import format_time
 from vtnstream.wording import plural
 
 if TYPE_CHECKING:
-    from vtnstream.types import Partial
+    from vtnstream.cli.delivery import Delivery
+    from vtnstream.types import Partial, Report
 
 Work = Callable[[str, CommandProgress], "Partial | None"]
 """Processes one video; returns why its result is partial, or None."""
@@ -45,6 +46,26 @@ class _Tally:
         parts = {"done": whole, "partial": self.num_partial, "failed": self.num_failed}
         counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
         return f"{plural(self.num_done + self.num_failed, 'video')}: {counts}"
+
+
+def deliver_each(
+    inputs: InputList,
+    ask: Callable[[str, CommandProgress], Report],
+    delivery: Delivery,
+    console: Console,
+) -> ExitCode:
+    """Ask about every input, warn of what its report warns of, and deliver the report."""
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        delivery.begin(path)
+        report = ask(path, progress)
+        for warning in report.warnings:
+            console.warn(f"{path}: {warning}")
+        delivery.deliver(report)
+        return report.partial
+
+    with delivery:
+        return for_each(inputs, work, console, on_failure=delivery.fail)
 
 
 def for_each(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,17 +11,16 @@ import numpy as np
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.search import SearchConfig
 from vtnstream.errors import UsageError
-from vtnstream.inference.report import report_of
 from vtnstream.inference.request import TimeLike
 from vtnstream.labels import BACKGROUND
 from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import match_of
 from vtnstream.localization.segments import to_segments
-from vtnstream.progress import NullProgress, Progress
+from vtnstream.progress import Progress
 from vtnstream.scoring.analysis import Analysis, rank
-from vtnstream.search.reading import read_video, timed
+from vtnstream.search.asking import Asker
 from vtnstream.search.space import SearchSpace
-from vtnstream.search.vectors import Scored, make_vectors, score
+from vtnstream.search.vectors import Scored
 from vtnstream.types import FloatArray, Report, ScoreTimeline, TokenTimes
 from vtnstream.types.results import MATCH
 from vtnstream.words.queries import Label
@@ -30,18 +28,15 @@ from vtnstream.words.queries import Label
 _HEAD_OPTIONS = ("window", "stride")
 
 
-class Labeller:
+class Labeller(Asker):
     """Labels as vectors, asked about many videos.
 
     Labels exclude each other, with ``background`` where none reaches the floor; or with
     ``multi_label`` each is judged alone.
 
     Args:
-        space: what frames are encoded with.
-        labels: words, examples, or both for each.
+        space, labels, runtime, progress: see :class:`Asker`.
         multi_label: labels may overlap.
-        runtime: device, dtype, cache.
-        progress: told of examples that are decoded.
 
     Raises:
         VideoError: an example cannot be read.
@@ -57,11 +52,9 @@ class Labeller:
         runtime: RuntimeConfig | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.space = space
-        self.names = tuple(label.name for label in labels)
+        super().__init__(space, labels, runtime=runtime, progress=progress)
+        self.names = tuple(label.name for label in self.labels)
         self.multi_label = multi_label
-        self.runtime = runtime or RuntimeConfig()
-        self._vectors = make_vectors(space, labels, self.runtime, progress or NullProgress())
 
     def label(
         self,
@@ -89,26 +82,23 @@ class Labeller:
         """
         if options is not None:
             check_options(options)
-        began = time.perf_counter()
-        space = self.space
-        with read_video(path, space, self.runtime, start, end, stream, progress) as source:
-            middle = time.perf_counter()
-            smooth = SearchConfig().smoothing_seconds
-            if options is not None and options.smoothing != "none":
-                smooth = 0.0
-            scored = score(source.features, self._vectors, space.project, smooth)
-            timeline = self._timeline(scored, source.features.times, smooth)
-            analysis = self._analysed(timeline, options)
-            source = timed(source, began, middle)
-            report = report_of(
-                path,
-                source,
-                space.about,
-                space.encoder.computed_on,
-                space.sampling,
-                options,
-                analysis,
-            )
+        smooth = SearchConfig().smoothing_seconds
+        if options is not None and options.smoothing != "none":
+            smooth = 0.0
+
+        def analyse(scored: Scored, times: TokenTimes) -> Analysis:
+            return self._analysed(self._timeline(scored, times, smooth), options)
+
+        report = self._report(
+            path,
+            smooth,
+            analyse,
+            options,
+            start=start,
+            end=end,
+            stream=stream,
+            progress=progress,
+        )
         return dataclasses.replace(report, score_name=MATCH)
 
     def _timeline(self, scored: Scored, times: TokenTimes, smooth: float) -> ScoreTimeline:

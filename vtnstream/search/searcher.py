@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from vtnstream.config import RuntimeConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.search import SearchConfig
-from vtnstream.inference.report import report_of
 from vtnstream.inference.request import TimeLike
 from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import Evidence, find_segments, match_of
-from vtnstream.progress import NullProgress, Progress
+from vtnstream.progress import Progress
 from vtnstream.scoring.analysis import Analysis
-from vtnstream.search.reading import read_video, timed
-from vtnstream.search.space import SearchSpace
-from vtnstream.search.vectors import Scored, make_vectors, score
+from vtnstream.search.asking import Asker
+from vtnstream.search.vectors import Scored
 from vtnstream.types import QueryAnswer, Report, ScoreTimeline, Segment, TokenTimes
 from vtnstream.types.results import MATCH
 from vtnstream.words.queries import Label
 
 
-class Searcher:
-    """Queries as vectors, asked about many videos.
-
-    Args:
-        space: what frames are encoded with.
-        queries: what is looked for: words, examples, or both.
-        runtime: device, dtype, cache.
-        progress: told of examples that are decoded.
-
-    Raises:
-        VideoError: an example cannot be read.
-        UsageError: a query has words, and the model understands none.
-    """
-
-    def __init__(
-        self,
-        space: SearchSpace,
-        queries: Sequence[Label],
-        *,
-        runtime: RuntimeConfig | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self.space = space
-        self.queries = tuple(queries)
-        self.runtime = runtime or RuntimeConfig()
-        self.vectors = make_vectors(space, self.queries, self.runtime, progress or NullProgress())
+class Searcher(Asker):
+    """Queries as vectors, asked about many videos (see :class:`Asker`)."""
 
     def search(
         self,
@@ -78,17 +49,24 @@ class Searcher:
         Raises:
             VtnstreamError: one line that names the file and what to do.
         """
-        began = time.perf_counter()
-        space = self.space
-        with read_video(path, space, self.runtime, start, end, stream, progress) as source:
-            middle = time.perf_counter()
-            scored = score(source.features, self.vectors, space.project, config.smoothing_seconds)
-            analysis, answers = self._answered(scored, source.features.times, config)
-            source = timed(source, began, middle)
-            report = report_of(
-                path, source, space.about, space.encoder.computed_on, space.sampling, None, analysis
-            )
-        settings = {**to_dict(config), "queries": [_described(query) for query in self.queries]}
+        answers: tuple[QueryAnswer, ...] = ()
+
+        def analyse(scored: Scored, times: TokenTimes) -> Analysis:
+            nonlocal answers
+            analysis, answers = self._answered(scored, times, config)
+            return analysis
+
+        report = self._report(
+            path,
+            config.smoothing_seconds,
+            analyse,
+            None,
+            start=start,
+            end=end,
+            stream=stream,
+            progress=progress,
+        )
+        settings = {**to_dict(config), "queries": [_described(query) for query in self.labels]}
         return dataclasses.replace(report, settings=settings, answers=answers, score_name=MATCH)
 
     def _answered(
@@ -96,19 +74,22 @@ class Searcher:
     ) -> tuple[Analysis, tuple[QueryAnswer, ...]]:
         segments: list[Segment] = []
         answers, curves = [], []
-        for number, query in enumerate(self.queries):
+        for number, query in enumerate(self.labels):
             one = scored.evidence[number]
             found: tuple[Segment, ...] = ()
             if one is not None:
                 found = find_segments(one, query.name, config)
                 curves.append((query.name, match_of(one.presence)))
-                answers.append(_answer(query.name, one, config, bool(found)))
+                answer = _answer(query.name, one, config, bool(found))
             else:
                 at = float(times.start_seconds[scored.at[number]])
                 match = float(match_of(scored.peaks[number : number + 1])[0])
-                answers.append(QueryAnswer(query.name, False, match, at))
+                answer = QueryAnswer(query.name, False, match, at)
+            similarity = float(scored.similarity[number])
+            known = None if np.isnan(similarity) else similarity
+            answers.append(dataclasses.replace(answer, similarity=known))
             segments += found
-        names = tuple(query.name for query in self.queries)
+        names = tuple(query.name for query in self.labels)
         drawn = ScoreTimeline(
             np.stack([values for _, values in curves], axis=1),
             times,

@@ -52,12 +52,20 @@ class QueryAnswer:
         found: whether the video shows it.
         match: highest match over the video, 0 to 1; below 0.5 counts as not found.
         at: time of that match in seconds of the video.
+        similarity: of the video to an example, to put videos in order; None for words alone.
     """
 
     label: str
     found: bool
     match: float
     at: float
+    similarity: float | None = None
+
+    @property
+    def order(self) -> float:
+        """What puts videos in the order of a query: the similarity, or the match of words, both
+        higher for better."""
+        return self.match if self.similarity is None else self.similarity
 
 
 @dataclass(frozen=True, slots=True, eq=False)

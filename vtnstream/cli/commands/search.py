@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,14 +20,14 @@ from vtnstream.cli.library_search import search_in_library
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.cli.options.input_list import resolve
-from vtnstream.cli.session import for_each
+from vtnstream.cli.session import deliver_each
 from vtnstream.config.search import SearchConfig
 from vtnstream.errors import UsageError
-from vtnstream.suffixes import VIDEO_SUFFIXES
+from vtnstream.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vtnstream.words.queries import Label, check_labels, parse_example, parse_label
 
 if TYPE_CHECKING:
-    from vtnstream.types import Partial
+    from vtnstream.types import QueryAnswer, Report
 
 _EXAMPLES = """
 vtnstream search "a dog runs" movie.mkv
@@ -38,6 +38,7 @@ vtnstream search --like match1.mp4@12:30-12:41 match2.mp4 --model models/match
 vtnstream search --like shot.png recordings/ --recursive -k 3 --model models/match --jsonl
 """
 _SECTION = "Search"
+_MOST_NAMED = 5
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
@@ -127,24 +128,36 @@ def search(console: Console, /, **values: Any) -> ExitCode:
     finally:
         progress.close()
 
-    with delivery:
+    answers: dict[str, list[tuple[str, QueryAnswer]]] = {}
 
-        def work(path: str, progress: CommandProgress) -> Partial | None:
-            delivery.begin(path)
-            report = searcher.search(
-                path,
-                config,
-                start=values["start"],
-                end=values["end"],
-                stream=values["stream"],
-                progress=progress,
-            )
-            for warning in report.warnings:
-                console.warn(f"{path}: {warning}")
-            delivery.deliver(report)
-            return report.partial
+    def ask(path: str, progress: CommandProgress) -> Report:
+        report = searcher.search(
+            path,
+            config,
+            start=values["start"],
+            end=values["end"],
+            stream=values["stream"],
+            progress=progress,
+        )
+        for answer in report.answers:
+            answers.setdefault(answer.label, []).append((path, answer))
+        return report
 
-        return for_each(inputs, work, console, on_failure=delivery.fail)
+    code = deliver_each(inputs, ask, delivery, console)
+    for line in _in_order(answers):
+        console.say(line)
+    return code
+
+
+def _in_order(answers: Mapping[str, Sequence[tuple[str, QueryAnswer]]]) -> Iterator[str]:
+    """For each query, the videos that are most similar to it, where there are several."""
+    for label, found in answers.items():
+        if len(found) < 2:
+            continue
+        ranked = sorted(found, key=lambda item: -item[1].order)
+        shown = [f"{path} ({answer.order:.2f})" for path, answer in ranked[:_MOST_NAMED]]
+        more = "" if len(ranked) <= _MOST_NAMED else f" and {len(ranked) - _MOST_NAMED} more"
+        yield f"{label}: most similar first: {', '.join(shown)}{more}"
 
 
 def _search_config(values: Mapping[str, Any]) -> SearchConfig:
@@ -168,6 +181,7 @@ def _queries(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[str
     may_be_input = bool(values["like"] or values["query"] or values["library"])
     alone = len(names) == 1 and values["library"] is None
     if names and not _is_input(names[0], may_be_input=may_be_input, alone=alone):
+        _refuse_file(names[0])
         texts, names = [names[0]], names[1:]
     queries = [_query(text) for text in (*texts, *values["query"])]
     examples = tuple(parse_example(text) for text in values["like"])
@@ -182,6 +196,16 @@ def _queries(values: Mapping[str, Any]) -> tuple[tuple[Label, ...], Sequence[str
         queries += [Label(os.path.basename(str(one)), (), (one,)) for one in examples]
     check_labels(tuple(queries), "search")
     return tuple(queries), names
+
+
+def _refuse_file(text: str) -> None:
+    """
+    Raises:
+        UsageError: the query names an image or a video that exists.
+    """
+    suffix = os.path.splitext(text)[1].lower()
+    if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES and os.path.isfile(text):
+        raise UsageError(f"{text} is a file, not words: write --like {text} to search for it")
 
 
 def _query(text: str) -> Label:

@@ -13,12 +13,12 @@ from vtnstream.cli.framework.process_settings import loading
 from vtnstream.cli.framework.progress import CommandProgress, make_progress
 from vtnstream.cli.options import running
 from vtnstream.cli.options.input_list import resolve
-from vtnstream.cli.session import for_each
+from vtnstream.cli.session import deliver_each
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
-    from vtnstream.types import Partial
+    from vtnstream.types import Report
 
 _SECTION = "Labels"
 _OF_A_HEAD = ("features", "views", "whole", "follow", "reference_preprocess")
@@ -84,24 +84,17 @@ def label_inputs(
     finally:
         progress.close()
 
-    with delivery:
+    def ask(path: str, progress: CommandProgress) -> Report:
+        return labeller.label(
+            path,
+            localize,
+            start=values["start"],
+            end=values["end"],
+            stream=values["stream"],
+            progress=progress,
+        )
 
-        def work(path: str, progress: CommandProgress) -> Partial | None:
-            delivery.begin(path)
-            report = labeller.label(
-                path,
-                localize,
-                start=values["start"],
-                end=values["end"],
-                stream=values["stream"],
-                progress=progress,
-            )
-            for warning in report.warnings:
-                console.warn(f"{path}: {warning}")
-            delivery.deliver(report)
-            return report.partial
-
-        return for_each(inputs, work, console, on_failure=delivery.fail)
+    return deliver_each(inputs, ask, delivery, console)
 
 
 def check_unlabelled(values: Mapping[str, Any]) -> None:
