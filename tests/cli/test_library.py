@@ -56,7 +56,16 @@ def test_a_library_is_kept_in_step_and_searched(
     absent = tmp_path / "no.png"
     Image.new("RGB", (96, 96), "white").save(absent)
     outcome = run("search", "--library", "all", "--like", absent, "--json")
-    assert document(outcome) == [] and "no.png: nothing found in library all" in outcome.err
+    assert "no.png: nothing found in library all" in outcome.err
+    (nothing,) = document(outcome)
+    assert nothing["library"] == "all"
+    assert nothing["answers"] == [{"label": "no.png", "found": False}]
+    stored = tmp_path / "answers.json"
+    both = run(*search, "--like", still, "--like", absent)
+    found, nothing = document(both)
+    assert found["answers"][0]["found"] and nothing["answers"][0]["label"] == "no.png"
+    stored.write_text(both.out, "utf-8")
+    assert run("show", stored).code == 0  # reads the results alone
 
     (videos / "scenes.mp4").unlink()
     shutil.copy(scenes, videos / "others.mp4")  # changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -73,6 +73,11 @@ class Delivery:
     def fail(self, path: str, message: str) -> None:
         """Record that ``path`` failed; the error line has been printed already."""
 
+    def absent(self, library: str, labels: Sequence[str]) -> None:
+        """Say that no video of a library shows some queries."""
+        for label in labels:
+            self._console.say(f"{label}: nothing found in library {library}")
+
     def _close(self, *, failed: bool) -> None:
         """End the output; ``failed`` is true if an exception ended the command."""
 
@@ -96,6 +101,12 @@ class _JsonDelivery(Delivery):
         from vtnstream.report.writers.structured import failure_document, json_line
 
         self._document(json_line(failure_document(path, message)))
+
+    def absent(self, library: str, labels: Sequence[str]) -> None:
+        from vtnstream.report.writers.structured import absence_document, json_line
+
+        super().absent(library, labels)
+        self._document(json_line(absence_document(library, labels)))
 
     def _close(self, *, failed: bool) -> None:
         if self._inputs.single or (failed and not self._num_printed):
@@ -121,6 +132,13 @@ class _JsonLinesDelivery(Delivery):
 
     def fail(self, path: str, message: str) -> None:
         self._event("error", path, error=message)
+
+    def absent(self, library: str, labels: Sequence[str]) -> None:
+        from vtnstream.report.writers.structured import absence_document, json_line
+
+        super().absent(library, labels)
+        document = {"event": "absence", **absence_document(library, labels)}
+        self._console.out(json_line(document).rstrip("\n"))
 
     def _event(self, kind: str, path: str, **fields: Any) -> None:
         from vtnstream.report.writers.structured import event, json_line

@@ -69,12 +69,12 @@ def search_in_library(
         progress.close()
     reports = search_library(store, vectors, config)
     inputs = InputList(tuple(Input(report.input) for report in reports), False)
+    shown = {answer.label for report in reports for answer in report.answers}
+    absent = [query.name for query in queries if query.name not in shown]
     with make_delivery(values, console, inputs, timeline=True) as delivery:
         for report in reports:
             delivery.begin(report.input)
             delivery.deliver(report)
-    shown = {answer.label for report in reports for answer in report.answers}
-    for query in queries:
-        if query.name not in shown:
-            console.say(f"{query.name}: nothing found in library {store.name}")
+        if absent:
+            delivery.absent(store.name, absent)
     return ExitCode.OK

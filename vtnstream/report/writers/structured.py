@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -123,6 +123,12 @@ def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, A
 def failure_document(path: str, message: str) -> dict[str, Any]:
     """Return the document of an input that failed."""
     return {"schema": SCHEMA, "input": path, "error": message}
+
+
+def absence_document(library: str, labels: Sequence[str]) -> dict[str, Any]:
+    """What says that no video of a library shows some queries."""
+    answers = [{"label": label, "found": False} for label in labels]
+    return {"schema": SCHEMA, "library": library, "answers": answers}
 
 
 def report_json(report: Report) -> str:
