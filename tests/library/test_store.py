@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +80,64 @@ def test_a_writer_that_dies_leaves_nothing_that_is_seen(
     assert again.clean() == 0  # another writer may still be at it
     monkeypatch.setattr(time, "time", lambda: 9e9)
     assert again.clean() == 1 and again.count() == 20
+
+
+_WRITER = """
+import sys, time
+import numpy as np
+from tests.library.test_store import ABOUT, SIZE, add, vectors
+from vtnstream.library.store import LibraryStore, VideoRow
+
+place, name, videos, slow = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "slow"
+store = LibraryStore(place, ABOUT)
+for number in range(videos):
+    add(store, f"{name}-{number}", vectors(30, number))
+print("written", flush=True)
+if slow:
+    def blocks():
+        times = np.arange(20, dtype=np.float64)
+        while True:
+            yield vectors(20, 9), times, times + 1
+            print("block", flush=True)
+    store.write(lambda batch: None, blocks(), "half")
+"""
+
+
+def writer(place: str, name: str, videos: int, kind: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "ignore", "-c", _WRITER, place, name, str(videos), kind]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_writer_leaves_whole_videos_and_a_library_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path / "lib")
+    process = writer(place, "whole", 1, "slow")
+    assert process.stdout is not None
+    while process.stdout.readline() != "block\n":
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    store = LibraryStore(place, ABOUT)
+    assert list(store.videos()) == ["whole-0"] and store.count() > 30
+    add(store, "half", vectors(50, 4))  # the same video, again
+    assert set(store.videos()) == {"whole-0", "half"}
+    monkeypatch.setattr(time, "time", lambda: 9e9)
+    assert store.clean() == 1 and store.count() == 80
+    store.maintain()
+    assert len(store.nearest(vectors(1, 4)[0], 5).starts) == 5
+
+
+def test_two_processes_write_at_once(tmp_path: Path) -> None:
+    place = str(tmp_path / "lib")
+    LibraryStore(place, ABOUT)
+    processes = [writer(place, name, 3, "once") for name in ("a", "b")]
+    for process in processes:
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 0 and out == "written\n"
+    store = LibraryStore(place)
+    assert len(store.videos()) == 6 and store.count() == 180
 
 
 def test_several_writers_at_once(tmp_path: Path) -> None:
