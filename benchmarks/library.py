@@ -206,7 +206,8 @@ def _numpy(task: Task) -> list[Measured]:
         best = np.concatenate([best, np.take_along_axis(cosines, near, axis=1)], axis=1)
         places = np.concatenate([places, near + start], axis=1)
         kept = np.argsort(-best, axis=1)[:, :_TOP]
-        best, places = (np.take_along_axis(a, kept, axis=1) for a in (best, places))
+        best = np.take_along_axis(best, kept, axis=1)
+        places = np.take_along_axis(places, kept, axis=1)
     np.save(task.folder / _EXACT, places)
 
     def ask(query: FloatArray) -> np.ndarray:
