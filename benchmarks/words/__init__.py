@@ -8,9 +8,9 @@ vocabulary on real clips, and retrieval by example.
 
 ``--data`` alone runs all that its folder holds, with a MobileNetV2: words, retrieval by example
 (clips of a label and of a scene, halves of signs, takes and shots), and spans in another encoding
-and in unrelated videos. ``--set`` reads QVHighlights, Charades-STA or THUMOS14 in their published layouts
-(:mod:`.layouts`). ``--closed`` uses the rows of an ImageNet classifier as the vectors of 1,000
-words; the truth file names what clips show, and which words no clip shows. ``--clips`` takes a
+and in unrelated videos. ``--set`` reads QVHighlights, Charades-STA or THUMOS14 in their published
+layouts (:mod:`.layouts`). ``--closed`` uses the rows of an ImageNet classifier as the vectors of
+1,000 words; the truth file names what clips show, and which words no clip shows. ``--clips`` takes a
 CSV of path, label and scene, and searches for the other clips with each clip.
 """
 
