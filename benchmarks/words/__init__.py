@@ -10,8 +10,8 @@ vocabulary on real clips, and retrieval by example.
 (clips of a label and of a scene, halves of signs, takes and shots), and spans in another encoding
 and in unrelated videos. ``--set`` reads QVHighlights, Charades-STA or THUMOS14 in their published
 layouts (:mod:`.layouts`). ``--closed`` uses the rows of an ImageNet classifier as the vectors of
-1,000 words; the truth file names what clips show, and which words no clip shows. ``--clips`` takes a
-CSV of path, label and scene, and searches for the other clips with each clip.
+1,000 words; the truth file names what clips show, and which words no clip shows. ``--clips`` takes
+a CSV of path, label and scene, and searches for the other clips with each clip.
 """
 
 from __future__ import annotations
