@@ -53,6 +53,12 @@ def remove_unfinished(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def sync_file(path: Path) -> None:
+    """Sync the content of a file to the disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_directory(directory: Path) -> None:
     """Sync a directory, so that renames in it survive a power failure (POSIX only; other systems
     cannot open directories)."""

@@ -334,3 +334,29 @@ def test_a_full_disk_is_one_error_line_and_leaves_no_file(
         assert not [path for path in store.directory.iterdir() if path.suffix == ".tmp"]
         store.append(make_chunk(1))
         assert sorted(store.index()) == [0, 1]
+
+
+def test_a_store_is_synced_from_its_second_chunk_on(
+    cache: FeatureCache, key: FeatureKey, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    state = FileState.of(video)
+    with cache.open(key, state) as store:
+        store.begin(StoreLayout(3, 4, 8))
+        store.append(make_chunk(0))
+        assert not store.is_durable
+        record_full_hash(store, state, full_sha256(video))
+        assert synced == []
+        store.append(make_chunk(1))
+        assert store.is_durable
+        assert {"identity.json", "store.json", "00000000.safetensors"} <= set(synced)
+        done = len(synced)
+        store.append(make_chunk(2))
+        assert len(synced) == done + 2  # the file and its folder

@@ -71,11 +71,15 @@ class FeatureCache:
                     _empty(directory)  # no features were stored: remove the directory
                     shutil.rmtree(directory)
 
+    def _directory(self, key: FeatureKey) -> Path:
+        digest = key.digest
+        return self.root / digest[:2] / digest
+
     @contextmanager
     def _locked_directory(
         self, key: FeatureKey, state: FileState, on_wait: Callable[[], None] | None
     ) -> Iterator[tuple[Path, StoreLock]]:
-        base = self.root / key.digest[:2] / key.digest
+        base = self._directory(key)
         checked: str | None = None
         for twin in range(_MAX_TWINS):
             directory = base if twin == 0 else base.with_name(f"{base.name}-{twin}")
@@ -96,7 +100,7 @@ class FeatureCache:
                         known.with_state(state).write(directory)
                 if known is None:
                     _empty(directory)  # these features may belong to another video
-                    _Identity(checked, (state,)).write(directory)
+                    _Identity(checked, (state,)).write(directory, durable=False)
                 yield directory, lock
                 return
             finally:
@@ -106,7 +110,7 @@ class FeatureCache:
     def num_chunks(self, key: FeatureKey) -> int:
         """Return the number of chunk files stored under ``key``, damaged ones included; create
         nothing."""
-        return len(list((self.root / key.digest[:2] / key.digest).glob("[0-9]*.safetensors")))
+        return len(list(self._directory(key).glob("[0-9]*.safetensors")))
 
     def entries(self) -> list[CacheEntry]:
         """Return all stores, least recently used first."""
@@ -188,7 +192,8 @@ def record_full_hash(store: FeatureStore, state: FileState, sha256: str) -> bool
     known = _Identity.read(store.directory) or _Identity(None, (state,))
     if known.full_sha256 not in (None, sha256):
         return False
-    _Identity(sha256, known.states).with_state(state).write(store.directory)
+    known = _Identity(sha256, known.states).with_state(state)
+    known.write(store.directory, durable=store.is_durable)
     return True
 
 
@@ -215,9 +220,10 @@ class _Identity:
         except (KeyError, TypeError):  # written by another version
             return None
 
-    def write(self, directory: Path) -> None:
+    def write(self, directory: Path, *, durable: bool = True) -> None:
         states = [asdict(state) for state in self.states]
-        write_json(directory / "identity.json", {"full_sha256": self.full_sha256, "states": states})
+        data = {"full_sha256": self.full_sha256, "states": states}
+        write_json(directory / "identity.json", data, durable=durable)
 
     def has_seen(self, state: FileState) -> bool:
         return state in self.states

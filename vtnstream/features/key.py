@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,9 @@ class FeatureKey:
     schema: int = _SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the key as JSON data, which shares its mappings with the key."""
+        data = {item.name: getattr(self, item.name) for item in fields(self)}
+        return data | {"video": asdict(self.video)}
 
     @property
     def digest(self) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from vtnstream.atomic import whole_file
+from vtnstream.atomic import sync_file, whole_file
 from vtnstream.errors import StoreError
 from vtnstream.features.chunk import StoredChunk
 from vtnstream.features.key import FeatureKey
@@ -105,6 +105,7 @@ class FeatureStore:
         self.lock = lock
         self.layout = self._read_layout()
         self._index: dict[int, ChunkInfo] | None = None
+        self._is_synced = False
 
     # ----------------------------------------------------------------------- contents
 
@@ -200,12 +201,22 @@ class FeatureStore:
             write_json(
                 self.directory / "store.json",
                 {"key": self.key.as_dict(), "layout": asdict(layout)},
+                durable=False,
             )
             self.layout = layout
         return self.layout
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether a power failure must not lose what is stored: more than one chunk.
+
+        Syncing the files of a short video would take longer than computing its features again.
+        Files that a failure leaves empty or damaged have a wrong checksum and count as missing.
+        """
+        return len(self.index()) > 1
+
     def append(self, chunk: StoredChunk) -> None:
-        """Write one chunk.
+        """Write one chunk. The first one is synced to the disk when the second one follows.
 
         Raises:
             StoreError: the chunk cannot be written.
@@ -214,18 +225,36 @@ class FeatureStore:
         if chunk.first_index % layout.chunk_tokens or chunk.values.shape[1] != layout.num_features:
             raise StoreError(f"{self.directory}: the chunk does not match the store's layout")
         number = chunk.first_index // layout.chunk_tokens
-        publish(self.chunk_path(number), chunk.to_bytes())
+        others = self.index().keys() - {number}
+        if others and not self._is_synced:
+            self._sync()
+        publish(self.chunk_path(number), chunk.to_bytes(), durable=bool(others))
         if self._index is not None:
             self._index[number] = ChunkInfo.of(chunk)
 
+    def _sync(self) -> None:
+        """Sync the files that were written before the second chunk.
+
+        Raises:
+            StoreError: an I/O error.
+        """
+        try:
+            for path in self.directory.iterdir():
+                if path.suffix in (".json", ".safetensors"):
+                    sync_file(path)
+        except OSError as error:
+            raise _cannot_store(self.directory, error) from error
+        self._is_synced = True
+
     def finish(self, end: EndRecord) -> None:
         """Record the end of the video."""
-        write_json(self.directory / "end.json", asdict(end))
+        write_json(self.directory / "end.json", asdict(end), durable=self.is_durable)
 
     def number_frames(self, frames: FrameIndex) -> None:
         """Record the frame numbers of the video."""
         runs = [[run.first, run.count, run.first_tick, run.last_tick] for run in frames.runs]
-        write_json(self.directory / "frames.json", {"runs": runs, "until": frames.until})
+        data = {"runs": runs, "until": frames.until}
+        write_json(self.directory / "frames.json", data, durable=self.is_durable)
 
     # ------------------------------------------------------------------------ reading
 
@@ -351,7 +380,11 @@ def publish(path: Path, data: bytes, *, durable: bool = True) -> None:
         with whole_file(path, durable=durable) as file:
             file.write(data)
     except OSError as error:
-        raise StoreError(
-            f"{path}: features cannot be stored ({error.strerror or error}): "
-            "free space there or choose another directory with --cache-dir"
-        ) from error
+        raise _cannot_store(path, error) from error
+
+
+def _cannot_store(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path}: features cannot be stored ({error.strerror or error}): "
+        "free space there or choose another directory with --cache-dir"
+    )
