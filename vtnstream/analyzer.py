@@ -174,11 +174,11 @@ class Analyzer:
         Args:
             path: of the video.
             request: its part.
-            length: seconds of a span.
-            progress: told of the features.
+            length: length of a span in seconds.
+            progress: receives the state of the extraction.
 
         Raises:
-            UsageError: the model finds cuts, which are no labels of spans.
+            UsageError: the model finds cuts, which are not labels of spans.
         """
         head = self.model.config.head
         if head.events is not None or knows_styles(self.model.config):
@@ -304,7 +304,7 @@ class Analyzer:
         )
 
     def _keep(self, source: Source, plan: LocalizationPlan, reading: Reading) -> None:
-        """Keep what the next process needs to answer without loading the model."""
+        """Store what the next process needs to report without loading the model."""
         place, runtime = self._facts_file, source.facts.runtime
         if place is None or runtime is None or source.store is None:
             return

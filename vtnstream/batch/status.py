@@ -71,7 +71,7 @@ class StatusLine:
     shard: str | None = None
     manifest: str | None = None
     host: str = field(default_factory=socket.gethostname)
-    finished: str = field(default_factory=lambda: _now())
+    finished: str = field(default_factory=lambda: _timestamp())
 
     @classmethod
     def of(cls, outcome: Outcome, **facts: Any) -> StatusLine:
@@ -107,7 +107,7 @@ class StatusLine:
 _FIELDS = tuple(f.name for f in fields(StatusLine))
 
 
-def _now() -> str:
+def _timestamp() -> str:
     seconds = time.time()
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds * 1000) % 1000:03d}Z"
@@ -190,14 +190,14 @@ class StatusFile:
             if self._descriptor is None:
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
                 self._descriptor = os.open(self.path, flags, 0o666)
-                data = self._break_after_torn_line() + data
+                data = self._line_break_if_incomplete() + data
             if os.write(self._descriptor, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._descriptor)
         except OSError as error:
             raise self._cannot(error) from error
 
-    def _break_after_torn_line(self) -> bytes:
+    def _line_break_if_incomplete(self) -> bytes:
         assert self._descriptor is not None
         size = os.lseek(self._descriptor, 0, os.SEEK_END)
         if size == 0:

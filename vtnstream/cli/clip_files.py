@@ -125,7 +125,7 @@ def _clip_name(template: str, report: Report, index: int, segment: Segment, suff
     stem = os.path.splitext(name)[0] or name
     rest = {
         "index": index,
-        "label": _harmless(segment.label),
+        "label": _safe_label(segment.label),
         "start": segment.start,
         "end": segment.end,
         "score": segment.score,
@@ -158,7 +158,7 @@ def _shortened(name: str, cut: int) -> str:
     return f"{kept}~{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}"
 
 
-def _harmless(label: str) -> str:
+def _safe_label(label: str) -> str:
     """Return the label as part of a file name: letters, digits, ``-`` and ``_``, at most 60."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in label)[:_LONGEST_LABEL] or "_"
 

@@ -77,7 +77,7 @@ def extracted(
     features = store.sequence(first, stop)
     end = store.end()
     if not len(features.times):
-        raise VideoDecodeError(_nothing(path, info, sampling, span, end))
+        raise VideoDecodeError(_no_frame_error(path, info, sampling, span, end))
     return ExtractedFeatures(
         features=features,
         info=info,
@@ -113,7 +113,7 @@ def _frames(
     return found
 
 
-def _nothing(
+def _no_frame_error(
     path: str | Path,
     info: VideoInfo,
     sampling: SamplingConfig,

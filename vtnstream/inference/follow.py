@@ -99,7 +99,7 @@ def follow(
         )
         ring = FeatureRing(folder, encoder.num_features, keep_seconds)
         wait = scores.delay_tokens + smoothing_reach(options) + size + 1
-        delay = wait / _tokens_a_second(sampling, video.info)
+        delay = wait / _tokens_per_second(sampling, video.info)
         delay += max(options.min_duration, options.merge_gap)
         yield Follower(video, encoder, size, ring, scores, segments, round(delay, 3))
 
@@ -116,7 +116,7 @@ def _temporary_folder(runtime: RuntimeConfig) -> tempfile.TemporaryDirectory[str
         ) from error
 
 
-def _tokens_a_second(sampling: SamplingConfig, info: VideoInfo) -> float:
+def _tokens_per_second(sampling: SamplingConfig, info: VideoInfo) -> float:
     if sampling.kind == "rate":
         return float(sampling.fps)
     frames = float(info.average_rate or Fraction(25))

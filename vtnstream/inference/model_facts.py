@@ -1,7 +1,7 @@
-"""Facts of a loaded model that are kept in the cache, so that stored answers need no torch.
+"""Cache the facts of a loaded model, so that stored results need no torch.
 
-The facts are found again only if the files of the model, vtnstream's code, the libraries, the
-processor and the settings that could change a number are the same.
+The facts are computed again if the files of the model, vtnstream's code, the libraries, the
+processor or a setting that could change a number is different.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FILES = ("config.json", "model.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a report and a feature key say about a loaded VTN.
+    """Facts of a loaded VTN for reports and feature keys.
 
     Attributes:
         config: of the model.
@@ -61,7 +61,7 @@ class ModelFacts:
     environment: str
 
     def about(self, source: str | None) -> dict[str, Any]:
-        """The section ``model`` of a report."""
+        """Return the section ``model`` of a report."""
         return about_model(self.config, self.weights_sha256, source)
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,20 +69,22 @@ class ModelFacts:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelFacts:
-        """Raises:
-        ConfigError, KeyError, TypeError: written by another version.
+        """Read facts from JSON data.
+
+        Raises:
+            ConfigError, KeyError, TypeError: the data are of another version.
         """
         config = from_dict(ModelConfig, data["config"], where="stored facts")
         return cls(**{**data, "config": config, "backends": tuple(data["backends"])})
 
 
 def about_model(config: ModelConfig, weights_sha256: str, source: str | None) -> dict[str, Any]:
-    """The section ``model`` of a report.
+    """Return the section ``model`` of a report.
 
     Args:
         config: of the model.
         weights_sha256: hash of all weights.
-        source: the folder or name that was given.
+        source: the folder or name given by the user.
     """
     about = {
         "name": config.name,
@@ -113,7 +115,7 @@ def model_folder(model: str | Path | None) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class FactsFile:
-    """Where the facts of one model under one runtime are kept.
+    """The cached facts of one model under one runtime.
 
     Attributes:
         path: the file.
@@ -125,8 +127,10 @@ class FactsFile:
 
     @classmethod
     def of(cls, model: str | Path | None, runtime: RuntimeConfig) -> FactsFile | None:
-        """Return the place for the facts of a model as its files are now; None if it has none,
-        without a cache, and where a GPU may be used."""
+        """Return the file for the facts of a model with its current files.
+
+        None if the model has no folder, without a cache, and if a GPU may be used.
+        """
         folder = model_folder(model)
         if folder is None or not runtime.use_cache or runtime.device not in ("auto", "cpu"):
             return None
@@ -143,7 +147,7 @@ class FactsFile:
         return cls(root / "facts" / f"{name[:40]}.json", environment)
 
     def read(self) -> ModelFacts | None:
-        """Return the facts, or None if none are kept."""
+        """Return the facts, or None if there are none."""
         try:
             data = read_json(self.path)
             return None if data is None else ModelFacts.from_dict(data)
@@ -151,7 +155,7 @@ class FactsFile:
             return None
 
     def write(self, facts: ModelFacts) -> None:
-        """Keep the facts. An error is no failure: the next run loads the model instead."""
+        """Write the facts. Errors are ignored: the next run loads the model instead."""
         with suppress(StoreError, OSError):
             if not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +167,8 @@ def _may_have_gpu() -> bool:
 
 
 def _environment(runtime: RuntimeConfig) -> str:
-    """Hash of what could change a computed number beside model, video and request."""
+    """Return the hash of everything that could change a number, besides model, video and
+    request."""
     settings = {
         name: value
         for name, value in os.environ.items()
@@ -176,8 +181,10 @@ def _environment(runtime: RuntimeConfig) -> str:
 
 @functools.cache
 def _code() -> list[list[Any]]:
-    """Names, sizes and times of vtnstream's modules: in a checkout, code changes between
-    releases."""
+    """Return the names, sizes and times of vtnstream's modules.
+
+    In a checkout, code changes between releases.
+    """
     root = Path(__file__).resolve().parents[1]
     states = []
     for folder, _, names in os.walk(root):
@@ -201,7 +208,7 @@ def _versions() -> dict[str, str | None]:
 
 @functools.cache
 def _processor() -> str:
-    """Model and instruction sets of the processor."""
+    """Return the model and the instruction sets of the processor."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

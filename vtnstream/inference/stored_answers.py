@@ -1,8 +1,8 @@
-"""Answer a question from the store alone: stored features, and stored outputs of the model.
+"""Make reports from the store alone: stored features, and stored outputs of the model.
 
-Imports no torch, timm or transformers. Every answer equals that of the loaded model, because the
-outputs are its own, kept under a key of everything that decides them. Whatever is missing or
-unusual is left to :class:`vtnstream.analyzer.Analyzer`, errors included.
+This module imports no torch, timm or transformers. Every report equals that of the loaded model,
+because it uses the model's own outputs, stored under a key of everything that determines them.
+Missing data and errors are left to :class:`vtnstream.analyzer.Analyzer`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def may_be_stored(request: Request) -> bool:
 
 
 def score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatures) -> ScoreKey:
-    """Return the key of a model's outputs: everything that decides them."""
+    """Return the key of a model's outputs: everything that determines them."""
     return {
         "features": features.sha256,
         "model": facts.weights_sha256,
@@ -91,7 +91,7 @@ def keep_reading(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One question about one video whose header was read."""
+    """One request for one video whose header was read."""
 
     path: str | Path
     state: FileState
@@ -102,12 +102,12 @@ class _Wanted:
 
 
 class StoredAnswers:
-    """Answers of one model from the store.
+    """Makes the reports of one model from the store.
 
     Args:
         facts: of the model, from the cache.
-        source: the model as the user named it.
-        runtime: with which it would run.
+        source: the model as named by the user.
+        runtime: settings with which the model would run.
     """
 
     def __init__(self, facts: ModelFacts, source: str | None, runtime: RuntimeConfig) -> None:
@@ -121,8 +121,7 @@ class StoredAnswers:
     def of(
         cls, model: str | Path | None, source: str | None, runtime: RuntimeConfig
     ) -> StoredAnswers | None:
-        """Return the answers of a model that has answered before; None if its facts are not
-        kept."""
+        """Return the stored results of a model; None if its facts are not in the cache."""
         place = FactsFile.of(model, runtime)
         facts = place.read() if place is not None else None
         return None if facts is None else cls(facts, source, runtime)
@@ -130,7 +129,7 @@ class StoredAnswers:
     def report(
         self, path: str | Path, request: Request, localize: TimelineConfig | None
     ) -> Report | None:
-        """Return the report of a video, or None where the model must be loaded."""
+        """Return the report of a video, or None if the model must be loaded."""
         if not may_be_stored(request) or is_address(path) or not Path(path).is_file():
             return None
         try:
@@ -252,7 +251,7 @@ class StoredAnswers:
 
 
 def _is_complete(store: FeatureStore, wanted: _Wanted) -> bool:
-    """Whether a run would decode nothing, and hash nothing."""
+    """Return whether a run would decode nothing and hash nothing."""
     if store.layout is None or recorded_hash(store) is None:
         return False
     first, stop = chunk_range(store, wanted.sampling, wanted.span)

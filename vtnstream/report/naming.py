@@ -53,7 +53,7 @@ def base_name(path: str) -> str:
         path = unquote(address.path) or address.netloc
     name = os.path.basename(path.rstrip("/"))
     if not (name.isascii() and name.isprintable()):
-        name = "".join("_" if _unseen(character) else character for character in name)
+        name = "".join("_" if _is_invisible(character) else character for character in name)
     return {"-": "stdin", "": "video", ".": "video", "..": "video"}.get(name, name)
 
 
@@ -90,5 +90,5 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _unseen(character: str) -> bool:
+def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _DIRECTION_MARKS

@@ -98,15 +98,15 @@ def write_reports(
 def rendered(
     report: Report, name: str, *, video: str | Path | None = None
 ) -> tuple[str, tuple[str, ...]]:
-    """The text of a report in one format, as for a file in the current directory.
+    """Return the text of a report in one format, as for a file in the current directory.
 
     Args:
-        report: what to write.
+        report: the report.
         name: of the format.
-        video: where the video lies now, if that is not ``report.input``.
+        video: current path of the video, if it is not ``report.input``.
 
     Returns:
-        the text, and what a reader of it should know, one sentence each.
+        the text, and remarks on it, one sentence each.
 
     Raises:
         UsageError: an unknown format.

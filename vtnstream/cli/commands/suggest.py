@@ -140,7 +140,7 @@ def suggest(console: Console, /, **values: Any) -> ExitCode:
 
 
 def _labelled(path: str | None) -> dict[str, list[tuple[float, float]]]:
-    """The annotated spans of each video; a class of a whole video is one without end."""
+    """Return the annotated spans of each video; a class of a whole video has no end."""
     from vtnstream.datasets.annotations import read_annotations
 
     found: dict[str, list[tuple[float, float]]] = {}
@@ -159,7 +159,7 @@ def _labelled(path: str | None) -> dict[str, list[tuple[float, float]]]:
 
 
 def _overlaps(one: Candidate, spans: Sequence[tuple[float, float]]) -> bool:
-    """Whether at least half of a span is labelled."""
+    """Return whether at least half of a span is labelled."""
     inside = sum(max(min(one.end, end) - max(one.start, start), 0.0) for start, end in spans)
     return inside >= (one.end - one.start) / 2
 
@@ -201,7 +201,7 @@ def _deliver(
 
 
 def _csv(chosen: Sequence[Suggestion], folder: Path) -> str:
-    """The table that is to be completed; paths are relative to its folder where they can be."""
+    """Return the table to be completed; paths are relative to its folder where possible."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "start", "end", "label", "guess", "score", "uncertainty"])
@@ -225,7 +225,7 @@ def _csv(chosen: Sequence[Suggestion], folder: Path) -> str:
 
 
 def _thumbnails(chosen: Sequence[Suggestion]) -> list[Thumbnail | None]:
-    """A frame of each span; None where the video is no local file."""
+    """Return a frame of each span, or None for a video that is not a local file."""
     from vtnstream.video.thumbnails import thumbnails
 
     found: list[Thumbnail | None] = [None] * len(chosen)
@@ -240,7 +240,8 @@ def _thumbnails(chosen: Sequence[Suggestion]) -> list[Thumbnail | None]:
 
 
 def _write(path: Path, text: str) -> None:
-    """
+    """Write a file.
+
     Raises:
         OutputError: the file cannot be written.
     """

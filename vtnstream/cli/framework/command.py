@@ -76,7 +76,7 @@ class Option(click.Option):
         """Return the option's environment variables, the most specific first."""
         if not self.settable or not self.name:
             return ()
-        path = [part.info_name or "" for part in _lineage(ctx)][1:]
+        path = [part.info_name or "" for part in _parents(ctx)][1:]
         name = self.name.upper()
         # `batch timeline` also reads the variables of `timeline`.
         starts = range(len(path) + 1)
@@ -98,7 +98,7 @@ class Option(click.Option):
         return f"{hint} (from {name})"
 
 
-def _lineage(ctx: click.Context) -> list[click.Context]:
+def _parents(ctx: click.Context) -> list[click.Context]:
     contexts: list[click.Context] = []
     parent: click.Context | None = ctx
     while parent is not None:

@@ -44,7 +44,7 @@ def load_settings(ctx: click.Context, param: click.Parameter, value: Path | None
     for path in config_files(chosen):
         _check(path, _read_config(path))
         values = _values_for(ctx, path, _read_config(path))
-        _overrule(merged, values)
+        _override(merged, values)
         ctx.meta.setdefault("vtnstream.origins", {}).update(dict.fromkeys(values, str(path)))
         ctx.meta.setdefault("vtnstream.notes", []).append(f"settings from {path}")
     ctx.default_map = merged
@@ -148,7 +148,7 @@ def _values_for(ctx: click.Context, path: Path, data: Mapping[str, Any]) -> dict
     for table in tables:
         options = settable_options(ctx.command)
         own = ((options[key], value) for key, value in table.items() if key in options)
-        _overrule(values, {opt.name or "": _value(ctx, path, opt, value) for opt, value in own})
+        _override(values, {opt.name or "": _value(ctx, path, opt, value) for opt, value in own})
     return values
 
 
@@ -178,7 +178,7 @@ def _relative_to_file(path: Path, value: str, *, must_exist: bool) -> str:
     return value if must_exist and not joined.exists() else str(joined)
 
 
-def _overrule(values: dict[str, Any], stronger: Mapping[str, Any]) -> None:
+def _override(values: dict[str, Any], stronger: Mapping[str, Any]) -> None:
     """Override ``values`` by ``stronger``, and remove options that ``stronger`` excludes."""
     for group in EXCLUSIVE:
         if any(name in stronger for name in group):

@@ -143,11 +143,11 @@ class Engines:
             if missing is None:
                 if device.type == "cuda":
                     return Choice(name, "the fastest of what is installed")
-                return self._worth(name, num_frames, frames)
+                return self._choose_on_cpu(name, num_frames, frames)
             reasons.append(f"{name}: {missing}")
         return Choice(EAGER, "; ".join(reasons))
 
-    def _worth(self, name: str, num_frames: int | None, frames: Frames) -> Choice:
+    def _choose_on_cpu(self, name: str, num_frames: int | None, frames: Frames) -> Choice:
         """Decide whether to use a compiled engine on this CPU: it exists and is faster, or the
         frames to encode, earlier ones included, repay the compilation."""
         batch_size = self.samples_a_call(self.batch_size(num_frames, frames))

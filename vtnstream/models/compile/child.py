@@ -60,7 +60,7 @@ def compile_in_child(
     working = folder.with_name(f"{folder.name}.work")
     working.mkdir(mode=0o700)
     try:
-        _hand_over(network, pixels, working / _NETWORK)
+        _save_input(network, pixels, working / _NETWORK)
         arguments = [sys.executable, "-c", _CODE, backend, str(working), str(folder), str(threads)]
         with open(working / "log", "w+b") as log:
             child = subprocess.Popen(
@@ -87,7 +87,7 @@ def compile_in_child(
     return time.perf_counter() - began
 
 
-def _hand_over(network: FrameNetwork, pixels: Tensor, path: Path) -> None:
+def _save_input(network: FrameNetwork, pixels: Tensor, path: Path) -> None:
     try:
         torch.save((network, pixels), path)
     except OSError:

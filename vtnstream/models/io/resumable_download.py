@@ -113,7 +113,7 @@ class _Fetch:
             "same command again to resume"
         )
 
-    def _elsewhere(self, target: str) -> ModelError:
+    def _other_host(self, target: str) -> ModelError:
         return ModelError(f"{self.url}: redirects to {target}, another host: not followed")
 
     def _connect(self) -> None:
@@ -127,7 +127,7 @@ class _Fetch:
             request.add_header("Range", f"bytes={have}-")
             request.add_header("If-Range", tag)
         try:
-            web = opener(self.url, self._elsewhere)
+            web = opener(self.url, self._other_host)
             with web.open(request, timeout=TIMEOUT_SECONDS) as response:
                 start = self._start(response, have, tag)
                 self._receive(response, start)

@@ -86,7 +86,7 @@ def neighbours(states: Tensor, step: int, members: int, causal: bool) -> Tensor:
 def banded_attention(
     query: Tensor, key: Tensor, value: Tensor, before: int, after: int, valid: Tensor | None
 ) -> Tensor:
-    """Attention of each token to those around it, in blocks: linear in the length.
+    """Compute the attention of each token to those around it, in blocks: linear in the length.
 
     Args:
         query: (B, T, H, E).
@@ -179,7 +179,7 @@ class LocalAttention(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, M * C) -> (B, T, M * C); ``mask`` (B, T, 1) as in :class:`DilatedLayer`."""
+        """Map (B, T, M * C) to (B, T, M * C); ``mask`` (B, T, 1) as in :class:`DilatedLayer`."""
         parts = by_member(states, self.members)  # (B, T, M, C)
         size = parts.shape[-1]
         made = self.inputs(F.layer_norm(parts, (size,)).flatten(-2))  # (B, T, M * 3 C)
@@ -230,14 +230,14 @@ class DilatedLayer(nn.Module):
 def dilated_layers(
     members: int, size: int, count: int, dropout: float, causal: bool, heads: int = 0
 ) -> nn.ModuleList:
-    """Layers with steps 1, 2, 4 and so on; ``heads`` as in :class:`DilatedLayer`."""
+    """Build the layers, with steps 1, 2, 4 and so on; ``heads`` as in :class:`DilatedLayer`."""
     return nn.ModuleList(
         DilatedLayer(members, size, 2**number, dropout, causal, heads) for number in range(count)
     )
 
 
 def reach(count: int, causal: bool, attention: bool = False) -> tuple[int, int]:
-    """Tokens before and after a token that its output depends on after ``count`` layers."""
+    """Return the number of tokens on each side that an output depends on after ``count`` layers."""
     side = 2**count - 1
     if attention:
         side *= 3  # the attention of each layer reaches twice as far as its convolution

@@ -188,10 +188,10 @@ def _preprocess(folder: Path, size: int) -> PreprocessConfig:
         if given.get("do_rescale", True):
             scale = float(given.get("rescale_factor", 1 / 127.5))
             shift = 1.0 if given.get("offset", True) else 0.0
-        mean, std = _three(0.0), _three(1.0)
+        mean, std = _three_numbers(0.0), _three_numbers(1.0)
         if given.get("do_normalize", True):
-            mean = _three(given.get("image_mean") or 0.5)
-            std = _three(given.get("image_std") or 0.5)
+            mean = _three_numbers(given.get("image_mean") or 0.5)
+            std = _three_numbers(given.get("image_std") or 0.5)
         resize, crop = _geometry(given, size)
         return PreprocessConfig(
             size=size,
@@ -243,6 +243,6 @@ def _square(value: Any, name: str) -> int:
     return height
 
 
-def _three(value: Any) -> tuple[float, ...]:
+def _three_numbers(value: Any) -> tuple[float, ...]:
     numbers = value if isinstance(value, (list, tuple)) else (value,) * 3
     return tuple(float(number) for number in numbers)

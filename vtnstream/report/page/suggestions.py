@@ -22,12 +22,12 @@ def suggestions_page(
     model: str,
     folder: Path,
 ) -> str:
-    """The page, with a frame of each span and a link to the span in its video.
+    """Render the page, with a frame of each span and a link to the span in its video.
 
     Args:
         suggestions: best first.
         thumbnails: one for each, or None.
-        model: name of the model that asks.
+        model: name of the model that suggests the spans.
         folder: of the page.
     """
     from jinja2 import Environment, StrictUndefined
@@ -36,7 +36,7 @@ def suggestions_page(
     rows = [
         {
             "rank": one.rank,
-            "picture": _picture(thumbnail),
+            "picture": _data_url(thumbnail),
             "name": printable(one.path.name),
             "href": _address(one, folder),
             "start": format_time(one.start, digits=1),
@@ -64,14 +64,15 @@ def suggestions_page(
     return f"{page.rstrip()}\n"
 
 
-def _picture(thumbnail: Thumbnail | None) -> str | None:
+def _data_url(thumbnail: Thumbnail | None) -> str | None:
     if thumbnail is None:
         return None
     return "data:image/jpeg;base64," + base64.b64encode(thumbnail.jpeg).decode("ascii")
 
 
 def _address(one: Suggestion, folder: Path) -> str | None:
-    """Of the span, from the page; None where the video is no file there."""
+    """Return the address of the span relative to the page; None if the video is not an existing
+    file."""
     if not one.path.is_file():
         return None
     try:

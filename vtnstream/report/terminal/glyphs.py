@@ -97,10 +97,10 @@ def printable(text: str, encoding: str = "utf-8") -> str:
     Control characters, line breaks, direction marks and undecodable bytes become escapes.
     """
     if not (text.isascii() and text.isprintable()):
-        text = "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in text)
+        text = "".join(c if _is_safe(c) else c.encode("unicode_escape").decode() for c in text)
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _harmless(character: str) -> bool:
+def _is_safe(character: str) -> bool:
     category = unicodedata.category(character)
     return character in _JOINERS or not (category[0] == "C" or category in ("Zl", "Zp"))

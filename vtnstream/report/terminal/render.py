@@ -154,7 +154,7 @@ def _segments(report: Report, legend: Legend, canvas: Canvas, max_segments: int)
 def _rows(
     segments: Sequence[Segment], legend: Legend, canvas: Canvas, columns: _Columns, most: int
 ) -> list[Text]:
-    """The rows of one track."""
+    """Return the rows of one track."""
     shown, left_out, place = _without_middle(segments, most)
     rows = [
         columns.row(canvas, columns.times_of(s), legend.mark(s.label), s.label, percent(s.score))

@@ -55,7 +55,7 @@ def report_mstcn(report: Report) -> str:
     labels = [BACKGROUND] * num_frames(report, base)
     for segment in segments:
         first, stop = base.frame(segment.start) or 0, base.frame(segment.end) or 0
-        labels[first:stop] = [_blankless(segment.label)] * len(labels[first:stop])
+        labels[first:stop] = [_without_blanks(segment.label)] * len(labels[first:stop])
     return f"{_MSTCN_HEAD}\n{' '.join(labels)}\n"
 
 
@@ -78,7 +78,7 @@ def labels_that_meet(report: Report) -> str | None:
     """Return an error about two labels that differ only in blanks; None if there are none."""
     met: dict[str, str] = {}
     for label in dict.fromkeys(s.label for s in report.segments or ()):
-        name = _blankless(label)
+        name = _without_blanks(label)
         if met.setdefault(name, label) != label:
             return f"labels {met[name]!r} and {label!r} would both be {name!r}: rename one"
     return None
@@ -165,7 +165,7 @@ def _support(segment: Segment, base: Timebase, names: tuple[str, str]) -> dict[s
     return {names[0]: span[0] + 1, names[1]: span[1]}
 
 
-def _blankless(label: str) -> str:
+def _without_blanks(label: str) -> str:
     return "_".join(printable(label).split()) or "_"
 
 
