@@ -68,16 +68,20 @@ def test_refusals_give_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_varying_rate_is_remarked_on_once(tmp_path: Path) -> None:
-    (line,) = write_reports(REPORTS["variable rate"], tmp_path, ["edl", "otio", "srt"]).remarks
+    line, _ = write_reports(REPORTS["variable rate"], tmp_path, ["edl", "otio", "srt"]).remarks
     assert line.startswith("edl, otio: ") and "29.97 frames/s" in line
-    assert write_reports(REPORT, tmp_path, WRITERS).remarks == ()
+    (only,) = write_reports(REPORT, tmp_path, WRITERS).remarks
+    assert only == "otio, edl, fcp7: video only: the sound has no events in it"
+    mute = dataclasses.replace(REPORT, video=dataclasses.replace(REPORT.video, has_audio=False))
+    assert write_reports(mute, tmp_path, WRITERS).remarks == ()
 
 
 def test_events_beyond_999_of_an_edl_are_remarked_on(tmp_path: Path) -> None:
     most = report(segments=many_segments(999), end_seconds=20_000.0)
-    assert write_reports(most, tmp_path, ["edl"]).remarks == ()
+    (only,) = write_reports(most, tmp_path, ["edl"]).remarks
+    assert "video only" in only
     more = report(segments=many_segments(1000), end_seconds=20_000.0)
-    (line,) = write_reports(more, tmp_path, ["edl", "csv"]).remarks
+    line, _ = write_reports(more, tmp_path, ["edl", "csv"]).remarks
     assert "1,000 events" in line and "999" in line
 
 

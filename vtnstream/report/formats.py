@@ -40,6 +40,7 @@ _ALL = "all"
 _LAYERED = "srt, vtt, otio, fcpxml, fcp7 or eaf"
 _OTIO = "opentimelineio"
 _MOST_EVENTS = 999
+_WITHOUT_SOUND = ("otio", "edl", "fcp7")
 
 Write = Callable[[Report, Place, BinaryIO], None]
 Check = Callable[[Report, Place], str | None]
@@ -212,4 +213,7 @@ def remarks(report: Report, names: Iterable[str]) -> tuple[str, ...]:
             f"edl: {count:,} events, but CMX 3600 numbers only {_MOST_EVENTS}: some programs "
             "ignore the others; use otio, fcpxml or fcp7"
         )
+    silent = [name for name in names if name in _WITHOUT_SOUND]
+    if silent and count and report.video.has_audio:
+        found.append(f"{', '.join(silent)}: video only: the sound has no events in it")
     return tuple(found)

@@ -91,11 +91,12 @@ def test_edl(case: Case) -> None:
         (
             clip.source_range.start_time.to_frames(),
             clip.source_range.end_time_exclusive().to_frames(),
-            clip.name,
+            clip.metadata["cmx_3600"]["comments"][0].partition("COMMENT: ")[2],
         )
         for clip in reread.find_clips()
     ]
     assert spans == expected(case)
+    assert {clip.name for clip in reread.find_clips()} == {case.path.name}
     rows = EVENT.findall(text)
     assert len(rows) == len(spans)
     assert all((row[1], row[2]) == (row[3], row[4]) for row in rows)

@@ -112,7 +112,8 @@ def report_fcp7(report: Report, place: Place) -> str:
 
 
 def report_edl(report: Report, place: Place) -> str:
-    """Write CMX 3600: source and record timecode of each segment, its label as the clip's name."""
+    """Write CMX 3600: source and record timecode of each segment. The clip's name is that of the
+    source, by which editing programs find it; the label is a comment."""
     cuts = CutList.of(report, place)
     # An EDL states no rate; the adapter would use drop-frame for every rate that has it.
     rate = cuts.rate if cuts.drop_frame else Fraction(ceil(cuts.rate))
@@ -122,7 +123,9 @@ def report_edl(report: Report, place: Place) -> str:
     timeline = _timeline(cuts, place, rate)
     timeline.name = ""
     for clip in timeline.find_clips():
-        clip.metadata["cmx_3600"] = {"reel": _reel(cuts.name)}
+        comment = f"COMMENT: {clip.name}"
+        clip.metadata["cmx_3600"] = {"reel": _reel(cuts.name), "comments": [comment]}
+        clip.name = cuts.name
     return f"{head}\n{_written(timeline, 'cmx_3600').strip()}\n"
 
 
