@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 _PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _MAX_BOXES = 10_000
+_MAX_BYTES = 1 << 16
 _ENTRY = struct.Struct(">I4s6xH4xIIIB")
 """Sample description of a timecode track: size, format, data reference, flags, time scale, frame
 duration, frames per second (QuickTime File Format, Timecode Sample Description)."""
@@ -33,6 +34,18 @@ def timecode_rate(file: BinaryIO) -> Fraction | None:
     finally:
         file.seek(before)
     return None
+
+
+def sample_descriptions(file: BinaryIO) -> Iterator[bytes]:
+    """The table of sample descriptions of each track, at most 64 KiB of each.
+
+    Args:
+        file: an MP4 or QuickTime file; its position changes.
+    """
+    end = file.seek(0, 2)
+    for start, stop in _boxes(file, 0, end, _PATH):
+        file.seek(start)
+        yield file.read(min(stop - start, _MAX_BYTES))
 
 
 def _boxes(

@@ -34,11 +34,13 @@ from vtnstream.video.cutting.frames import FrameParts, Source
 from vtnstream.video.cutting.output import CONTAINERS, OutputFile, output
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
 from vtnstream.video.cutting.smart import Part, SmartPart, Stretches, UnsmartError, check
+from vtnstream.video.dolby_vision import has_dolby_vision
 from vtnstream.video.probe import interruptible
 from vtnstream.wording import plural
 
 MODES = ("encode", "copy", "smart")
 
+_WITHOUT_DOLBY_VISION = "its Dolby Vision is not kept: players show the base layer"
 _AUDIO_DELAY = Fraction(1, 2)
 """Seconds by which writing of audio lags behind the frames, so that no packet exceeds its part."""
 
@@ -142,7 +144,10 @@ class CuttingSession:
         if not parts or any(p.end is None or p.end <= p.start for p in parts):
             raise OutputError(f"{target}: no part to cut out")
         with interruptible():
-            return self._write(target, parts, mode, overwrite)
+            cut = self._write(target, parts, mode, overwrite)
+        if has_dolby_vision(self.source.path) and not has_dolby_vision(target):
+            return replace(cut, notes=(*cut.notes, _WITHOUT_DOLBY_VISION))
+        return cut
 
     def _write(self, target: Path, parts: Sequence[TimeRange], mode: str, overwrite: bool) -> Cut:
         why: str | None = None
