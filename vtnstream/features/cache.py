@@ -178,7 +178,7 @@ class FeatureCache:
 
 @contextmanager
 def temporary_cache() -> Iterator[FeatureCache]:
-    """A temporary cache that is removed when the context ends (``--no-cache``)."""
+    """Yield a cache that is removed when the context ends (``--no-cache``)."""
     with tempfile.TemporaryDirectory(prefix="vtnstream-") as directory:
         yield FeatureCache(Path(directory))
 

@@ -1,5 +1,7 @@
-"""Choose the spans of videos whose label would teach a model most: where its scores are undecided,
-and that look unlike what was chosen before."""
+"""Choose the spans of videos whose labels would improve a model most.
+
+These are spans with uncertain scores that differ from the spans chosen before.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,11 @@ class Candidate:
     """A span that could be labelled.
 
     Attributes:
-        path: of the video.
-        start: seconds.
-        end: seconds.
+        path: the video.
+        start, end: in seconds.
         guess: the label with the highest mean score.
-        score: that mean score.
-        uncertainty: 0 where each token has one certain label, 1 where all labels are equal.
+        score: its mean score.
+        uncertainty: 0 if each token has one certain label, 1 if all labels have equal scores.
         vector: (D,) mean feature.
     """
 
@@ -42,15 +43,14 @@ class Suggestion:
     """A chosen span.
 
     Attributes:
-        rank: 1 teaches most.
-        path: of the video.
-        start: seconds.
-        end: seconds.
+        rank: from 1, the most informative span.
+        path: the video.
+        start, end: in seconds.
         guess: the label with the highest mean score, to be corrected.
-        score: that mean score.
+        score: its mean score.
         uncertainty: as in :class:`Candidate`.
-        novelty: 0 where the span looks like one chosen before, 1 where it is as far from all of
-            them as spans usually are from each other, or farther.
+        novelty: distance to the nearest span chosen before, relative to the usual distance of
+            spans; at most 1.
     """
 
     rank: int
@@ -66,13 +66,13 @@ class Suggestion:
 def candidate_spans(
     path: Path, timeline: ScoreTimeline, features: FloatArray, length: float
 ) -> list[Candidate]:
-    """Spans of a video, each half a span after the one before; none crosses a gap.
+    """Return spans of a video that overlap by half; none crosses a gap.
 
     Args:
-        path: of the video.
+        path: the video.
         timeline: scores of N tokens.
-        features: (N, D) of the same tokens.
-        length: seconds of a span. A shorter run of tokens is one span.
+        features: (N, D) features of the same tokens.
+        length: seconds of a span; a shorter run of tokens is one span.
     """
     doubt = uncertainty(timeline.scores, timeline.multi_label)  # (N,)
     found = []
@@ -101,14 +101,16 @@ def candidate_spans(
 
 
 def _starts(count: int, size: int) -> list[int]:
-    """First tokens of spans of ``size`` that cover ``count`` tokens."""
+    """Return the first tokens of spans of ``size`` that cover ``count`` tokens."""
     last = count - size
     return sorted({*range(0, last + 1, max(size // 2, 1)), last})
 
 
 def uncertainty(scores: FloatArray, multi_label: bool) -> FloatArray:
-    """How undecided scores are: (N, K) -> (N,), the entropy of each row as a share of the highest
-    one, or with ``multi_label`` the mean over the labels of that of each score.
+    """Return the (N,) uncertainty of scores (N, K), 0 to 1.
+
+    It is the entropy of each row relative to the highest possible one; with ``multi_label`` the
+    mean over the labels of the entropy of each score.
     """
     odds = np.clip(scores.astype(np.float64), 1e-9, 1.0)
     if multi_label:
@@ -122,12 +124,14 @@ def uncertainty(scores: FloatArray, multi_label: bool) -> FloatArray:
 
 
 def choose_spans(candidates: Sequence[Candidate], count: int) -> list[Suggestion]:
-    """The best ``count`` spans, each the one with the highest uncertainty x novelty after those
-    chosen before; spans of one video do not overlap.
+    """Return the ``count`` most informative spans.
+
+    Each has the highest uncertainty x novelty after those chosen before. Spans of one video do
+    not overlap.
 
     Args:
-        candidates: of all videos.
-        count: at most so many.
+        candidates: spans of all videos.
+        count: maximum number of spans.
     """
     if not candidates:
         return []
@@ -163,5 +167,5 @@ def choose_spans(candidates: Sequence[Candidate], count: int) -> list[Suggestion
 
 
 def _usual_distance(vectors: np.ndarray) -> float:
-    """Root mean square distance of two of the vectors (N, D)."""
+    """Return the root mean square distance between two of the vectors (N, D)."""
     return max(float(np.sqrt(2 * vectors.var(0).sum())), 1e-9)

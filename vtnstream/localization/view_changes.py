@@ -181,8 +181,12 @@ def _steps(thumbs: FloatArray) -> FloatArray:
 
 
 def _distribution(thumbs: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(T, 3 x P) -> (T,) share of places that differ clearly from the frame before, and (T,) share
-    of the difference in the quarter of places that differ most."""
+    """Return how the difference from the previous frame is distributed over thumbnails (T, 3 x P).
+
+    Returns:
+        (T,) share of positions that differ clearly, and (T,) share of the difference that lies in
+        the quarter of positions that differ most.
+    """
     places = thumbs.shape[1] // 3
     differences = np.zeros((len(thumbs), places), np.float32)
     differences[1:] = np.abs(np.diff(thumbs, axis=0)).reshape(-1, 3, places).mean(axis=1)
@@ -194,8 +198,14 @@ def _distribution(thumbs: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _likeness(colours: FloatArray) -> FloatArray:
-    """(T, 3, h, w) -> (T,) correlation of brightness across each frame's start, two frames on
-    each side; featureless frames are unlike."""
+    """Return the (T,) correlation of brightness between two frames before and two from each frame
+    on.
+
+    It is near 0 for frames without features.
+
+    Args:
+        colours: (T, 3, h, w).
+    """
     count = len(colours)
     luma = np.tensordot(colours, np.asarray(_LUMA, np.float32), axes=(1, 0))
     luma = luma.reshape(count, luma.shape[1] * luma.shape[2])

@@ -1,5 +1,8 @@
-"""How good models become with more training videos: the recipe of a model, trained again on parts
-of the annotated videos and evaluated on videos held out in turn."""
+"""Measure how much a model improves with more training videos.
+
+The recipe of a model is trained again on parts of the annotated videos, and evaluated by
+cross-validation.
+"""
 
 from __future__ import annotations
 
@@ -35,26 +38,26 @@ from vtnstream.training.search.search import tokens_per_second
 from vtnstream.training.unlabelled import resolve_unlabelled
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Of the videos that are left to learn from when a fold is held out."""
+"""Shares of the training videos of a fold on which models are trained."""
 
 FEWEST = 2
-"""Videos of the smallest part."""
+"""Number of videos of the smallest part."""
 
 MORE_VIDEOS = 10
-"""Whose gain is estimated."""
+"""Number of additional videos whose gain is estimated."""
 
 WORTHWHILE = 1.0
-"""Points of accuracy; less is said to be little."""
+"""Gain, in percentage points of accuracy, from which more videos are recommended."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """Models of so many videos.
+    """Accuracy of models trained on a number of videos.
 
     Attributes:
         videos: number of training videos.
-        accuracy: percent of labelled moments (or videos), mean over the folds.
-        mean_class_accuracy: mean of the classes in percent.
+        accuracy: percentage of correct labelled tokens (or videos), mean over the folds.
+        mean_class_accuracy: mean over the classes, in percent.
     """
 
     videos: int
@@ -64,15 +67,16 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """Accuracy against the number of training videos.
+    """Accuracy by number of training videos.
 
     Attributes:
-        recipe: that was trained.
-        videos: annotated videos in all.
-        folds: held out in turn.
-        points: from few videos to all that are left when a fold is held out.
-        gain: points of accuracy that :data:`MORE_VIDEOS` videos beyond ``videos`` would bring, by
-            a fit of a + b / sqrt(n) in each fold, with its 95 % interval over the folds.
+        recipe: recipe that was trained.
+        videos: number of annotated videos.
+        folds: number of folds of the cross-validation.
+        points: from few videos to all training videos of a fold.
+        gain: percentage points of accuracy that :data:`MORE_VIDEOS` videos in addition to
+            ``videos`` would bring, by a fit of a + b / sqrt(n) in each fold, with the 95 % interval
+            over the folds.
     """
 
     recipe: str
@@ -83,7 +87,7 @@ class LearningCurve:
 
     @property
     def verdict(self) -> str:
-        """In words, whether more videos would help."""
+        """Sentence that says whether more videos would help."""
         gain = f"{self.gain.mean:+.1f} points of accuracy, {_range(self.gain)}"
         more = f"{MORE_VIDEOS} more videos"
         if self.gain.low >= WORTHWHILE:
@@ -95,7 +99,7 @@ class LearningCurve:
         return f"whether {more} would help cannot be told from these ({gain})"
 
     def document(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Return plain JSON data."""
         return {
             "recipe": self.recipe,
             "videos": self.videos,
@@ -135,15 +139,15 @@ def learning_curve(
     """Train the recipe of a model on parts of the annotated videos.
 
     Args:
-        folder: of a model that ``vtnstream train`` made on stored features.
-        annotations: whose labels are learned.
-        videos: those of the annotations that are used.
+        folder: folder of a model that ``vtnstream train`` trained on stored features.
+        annotations: annotations that define the labels.
+        videos: annotated videos that are used.
         runtime: device and store of the features.
-        progress: told of features and fits.
+        progress: shows the progress and receives warnings.
 
     Raises:
-        ModelError: the folder does not say how its model was trained.
-        TrainingError: too few videos, or the loss is not finite.
+        ModelError: the folder does not contain how its model was trained.
+        TrainingError: there are too few videos, or the loss is not finite.
         VideoError: a video cannot be read.
     """
     model = require_vtn(load_model(folder), "a learning curve")
@@ -172,10 +176,10 @@ def learning_curve(
 
 
 def _training_of(folder: Path, model: VideoModel) -> tuple[TrainConfig, Recipe, str]:
-    """Settings, recipe and task of a trained model.
+    """Return configuration, recipe and task of a trained model.
 
     Raises:
-        ModelError: they are not known, or cannot be repeated on stored features.
+        ModelError: they are not known, or the training cannot be repeated on stored features.
     """
     path = folder / "train.json"
     try:
@@ -210,7 +214,7 @@ def _samples(
     stack: ExitStack,
     progress: Progress,
 ) -> tuple[list[Sample], VTN]:
-    """Normalised samples, and an untrained model around the backbone of ``model``."""
+    """Return normalised samples, and an untrained model around the backbone of ``model``."""
     encoder = FrameEncoder.from_model(model, runtime)
     found = collect_features(
         videos,
@@ -251,7 +255,7 @@ def _measure(
     num_classes: int,
     progress: Progress,
 ) -> tuple[list[int], list[list[tuple[float, float]]]]:
-    """Numbers of videos, and for each fold the scores of the model of each number."""
+    """Return the numbers of videos, and for each fold the scores of the model of each number."""
     rest = [_paths([s for n, s in enumerate(base.samples) if n not in set(f)]) for f in folds]
     sizes = _sizes(min(len(paths) for paths in rest))
     if len(sizes) < 2:
@@ -287,17 +291,18 @@ def _measure(
 
 
 def _paths(samples: Sequence[Sample]) -> list[Path]:
-    """Each video once, in order."""
+    """Return the path of each video once, in order."""
     return list(dict.fromkeys(sample.video.path for sample in samples))
 
 
 def _sizes(most: int) -> list[int]:
-    """Numbers of videos, increasing, the last one ``most``."""
+    """Return increasing numbers of videos, of which ``most`` is the last."""
     return sorted({max(min(FEWEST, most), round(most * share)) for share in SHARES})
 
 
 def _gain(sizes: Sequence[int], accuracies: Sequence[float], videos: int) -> float:
-    """Points that :data:`MORE_VIDEOS` more than ``videos`` bring by a fit of a - b / sqrt(n)."""
+    """Return the points that :data:`MORE_VIDEOS` more than ``videos`` bring by a fit of a - b /
+    sqrt(n)."""
     inverse = 1 / np.sqrt(np.asarray(sizes, np.float64))
     slope = float(np.polyfit(inverse, np.asarray(accuracies, np.float64), 1)[0])
     step = 1 / np.sqrt(videos) - 1 / np.sqrt(videos + MORE_VIDEOS)

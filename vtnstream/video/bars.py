@@ -1,5 +1,4 @@
-"""Black bars at the sides of a whole video: found on a few frames, and left out when frames are
-scaled."""
+"""Find black bars at the sides of a whole video on a few frames, and remove them by the scaling."""
 
 from __future__ import annotations
 
@@ -23,17 +22,18 @@ from vtnstream.video.resize import FrameResizer
 
 _WIDTH, _HEIGHT = 192, 108
 _DARK = 24
-"""Highest value, of 255, of a pixel in a bar: black and what compression adds."""
+"""Highest value, of 255, of a pixel in a bar: black plus compression noise."""
 _SEEKS = 12
 _CONSECUTIVE, _STEP = 64, 8
-"""Where a file has too few keyframes: frames read from its beginning, and which of them count."""
+"""Number of frames read from the beginning if there are too few keyframes, and the step between
+those that are used."""
 _FEWEST = 3
-"""Frames with content; fewer say nothing of bars."""
+"""Minimum number of frames with content for a decision."""
 _UNEVEN = 0.03
 """Share of a side by which two opposite bars may differ."""
 _NARROWEST = 0.02
 _LEAST_LEFT = 0.2
-"""Share of a side that must be left between the bars."""
+"""Minimum share of a side between the bars."""
 
 Gray = NDArray[np.uint8]
 
@@ -43,7 +43,8 @@ class Bars:
     """Shares of the displayed frame that black bars cover.
 
     Attributes:
-        left, top, right, bottom: of its width and height.
+        left, right: shares of its width.
+        top, bottom: shares of its height.
     """
 
     left: float = 0.0
@@ -55,12 +56,12 @@ class Bars:
         return any((self.left, self.top, self.right, self.bottom))
 
     def shares(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom, to six digits."""
+        """Return left, top, right and bottom, rounded to six digits."""
         found = (self.left, self.top, self.right, self.bottom)
         return round(found[0], 6), round(found[1], 6), round(found[2], 6), round(found[3], 6)
 
     def without(self, fit: FrameFit) -> FrameFit:
-        """The fit that scales what is between the bars to where ``fit`` scales a whole frame."""
+        """Return the fit that scales the area between the bars as ``fit`` scales a whole frame."""
 
         def inner(width: int, height: int) -> Fit:
             across = max(round(width * (1 - self.left - self.right)), 1)
@@ -80,16 +81,16 @@ class Bars:
 
 
 def find_bars(path: str | Path, examined: Examined) -> Bars:
-    """Find black bars on frames all over a video, or at its beginning if it cannot be sought in.
+    """Find black bars on frames spread over a video, or from its beginning if it is not seekable.
 
-    A bar is dark in every frame, from edge to edge, and about as wide as the one opposite.
+    A bar is dark in every frame, from edge to edge, and about as wide as the opposite one.
 
     Args:
         path: a local video.
-        examined: its header.
+        examined: its stream properties.
 
     Returns:
-        no bars where there are none, where nothing can be decoded, or where all is dark.
+        The bars; none if no frame can be decoded or all frames are dark.
     """
     resize = FrameResizer(str(path), _small, max_pixels=DEFAULT_MAX_PIXELS)
     brightest = np.zeros((_HEIGHT, _WIDTH), np.uint8)
@@ -103,16 +104,16 @@ def find_bars(path: str | Path, examined: Examined) -> Bars:
             continue
         seen += 1
         np.maximum(brightest, gray, out=brightest)
-        if not bars_of(brightest):  # further frames only take from them
+        if not bars_of(brightest):  # further frames can only reduce them
             return Bars()
     return bars_of(brightest) if seen >= _FEWEST else Bars()
 
 
 def bars_of(brightest: Gray) -> Bars:
-    """Bars of a video whose brightest values at each place are known.
+    """Return the bars of a video from the highest value of each pixel.
 
     Args:
-        brightest: (h, w) highest value of each place in any frame, 0 to 255.
+        brightest: (h, w) highest value of each pixel in any frame, 0 to 255.
     """
     left, right = _pair(brightest.max(axis=0) > _DARK)
     top, bottom = _pair(brightest.max(axis=1) > _DARK)
@@ -120,7 +121,7 @@ def bars_of(brightest: Gray) -> Bars:
 
 
 def _pair(lit: NDArray[np.bool_]) -> tuple[float, float]:
-    """Shares of a side before and after what is lit; zeros where they are no pair of bars."""
+    """Return the dark shares at both ends of a side; zeros if they are no pair of bars."""
     places = np.flatnonzero(lit)
     if not len(places):
         return 0.0, 0.0
@@ -136,7 +137,7 @@ def _small(width: int, height: int) -> Fit:
 
 
 def _frames(path: str | Path, examined: Examined) -> Iterator[DecodedFrame]:
-    """Keyframes at even distances; where these are too few, frames of the beginning as well."""
+    """Yield keyframes at even distances; if there are too few, also frames from the beginning."""
     found: set[Fraction] = set()
     seconds = examined.info.duration_from_header
     if examined.facts.seekable and seconds:
@@ -158,7 +159,7 @@ def _frames(path: str | Path, examined: Examined) -> Iterator[DecodedFrame]:
 def _decoded(
     path: str | Path, examined: Examined, seconds: Fraction | None
 ) -> Iterator[DecodedFrame]:
-    """Frames from the keyframe before a time on, or from the first; none where that fails."""
+    """Yield frames from the keyframe before a time, or from the first frame; none if that fails."""
     with (
         contextlib.suppress(SeekUnverifiedError, VideoDecodeError),
         opened(path, stream=examined.info.stream_index) as video,

@@ -249,7 +249,8 @@ def _choose_stream(container: Any, path: str, wanted: int | None) -> tuple[Any, 
 
 
 def _moving(container: Any, candidates: list[Any]) -> list[Any]:
-    """The animation of an AVIF or HEIF file, if it has one, without the still images beside it.
+    """Return the animation of an AVIF or HEIF file without its still images, or else all
+    candidates.
 
     libav makes a stream of one frame, without duration, of each still image.
     """

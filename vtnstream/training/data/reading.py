@@ -22,8 +22,8 @@ from vtnstream.training.data.frames import FrameSequence
 from vtnstream.training.data.targets import Sample
 from vtnstream.types import Features
 
-_MOST_KEPT = 512 * 2**20
-"""Bytes of token inputs that are kept from epoch to epoch."""
+_MAX_KEPT_BYTES = 512 * 2**20
+"""Maximum bytes of token inputs that are kept from epoch to epoch."""
 
 
 class BatchReader:
@@ -48,7 +48,7 @@ class BatchReader:
         self._config, self._engine, self._warn = config, engine, warn
         self._missing: set[Path] = set()
         self._kept: dict[int, tuple[Sample, Tensor]] = {}
-        self._room = _MOST_KEPT
+        self._room = _MAX_KEPT_BYTES
 
     def read(self, part: Sequence[Crop], generator: np.random.Generator) -> Batch:
         """Read this process's part of a batch.
@@ -107,7 +107,7 @@ class BatchReader:
             return None
 
     def _inputs(self, crop: Crop) -> Tensor:
-        """Of a whole sample of features in memory they are computed once, while there is room."""
+        """Return the inputs of a crop; those of whole samples in memory are kept within a limit."""
         sample = crop.sample
         whole = (crop.start, crop.stop, crop.stride) == (0, len(sample), 1)
         if not whole or not isinstance(sample.features, Features):
@@ -118,7 +118,7 @@ class BatchReader:
         made = read_crop(crop, self._token_inputs)
         size = made.numel() * made.element_size()
         if size <= self._room:
-            self._kept[id(sample)] = (sample, made)  # the sample too: its id stays its own
+            self._kept[id(sample)] = (sample, made)  # keeping the sample keeps its id unique
             self._room -= size
         return made
 
