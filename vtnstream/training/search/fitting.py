@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +62,21 @@ class SearchBase:
         return model.to(device_of(self.model))
 
 
+@contextlib.contextmanager
+def _one_thread(model: VTN) -> Iterator[None]:
+    """On a CPU one thread inside: the products of these networks are too small to be divided, and
+    on a busy machine two threads that wait for each other took twenty times as long as one."""
+    if device_of(model).type != "cpu":
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedModel:
     """A trained model, the mean loss at the end, and optimiser steps."""
@@ -87,7 +103,8 @@ def fit_recipe(
         device = device_of(model)
         loss = solve_linear(model.cpu(), samples, config.seed)
         return FittedModel(model.to(device).eval(), loss, 0)
-    fitted = fit(model, samples, (), config, warn=warn)
+    with _one_thread(model):
+        fitted = fit(model, samples, (), config, warn=warn)
     last = fitted.records[-1]
     return FittedModel(model.eval(), last.loss, last.steps)
 
@@ -98,12 +115,13 @@ def predict(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> list[
     model.eval()
     reader = BatchReader(model, config, Engine(), lambda message: None)
     found: list[FloatArray] = []
-    for sample in samples:
-        crops = [Crop(sample, 0, len(sample))]
-        rows = [row for row in reader.rows(crops) if row is not None]
-        batch = assemble(crops, rows, clip_positions=reader.clip_positions)
-        output = run_model(model, batch.to(device_of(model)))
-        logits = output.logits if sample.targets is None else output.dense_logits
-        assert logits is not None
-        found.append(logits[0].float().log_softmax(-1).cpu().numpy())
+    with _one_thread(model):
+        for sample in samples:
+            crops = [Crop(sample, 0, len(sample))]
+            rows = [row for row in reader.rows(crops) if row is not None]
+            batch = assemble(crops, rows, clip_positions=reader.clip_positions)
+            output = run_model(model, batch.to(device_of(model)))
+            logits = output.logits if sample.targets is None else output.dense_logits
+            assert logits is not None
+            found.append(logits[0].float().log_softmax(-1).cpu().numpy())
     return found
