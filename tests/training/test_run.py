@@ -118,6 +118,8 @@ def test_classification_is_trained(folder: Path, tmp_path: Path, runtime: Runtim
     records = [json.loads(line) for line in lines]
     assert [record["epoch"] for record in records] == list(range(1, 16))
     assert records[0]["loss"] > records[-1]["loss"]
+    assert records[-1]["training"]["accuracy"] == 100
+    assert all(0 <= record["training"]["accuracy"] <= 100 for record in records)
     summary = json.loads((tmp_path / "model" / "train.json").read_text())
     assert summary["result"]["best"]["epoch"] == result.best.epoch
     assert summary["config"]["sampling"]["fps"] == 2

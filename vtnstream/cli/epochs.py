@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vtnstream.training.records import EpochRecord
 
 _WIDTH = 9
+_TRAINING = "train %"
 _SHORT = {"accuracy": "acc %", "loss": "val loss", "class_accuracy": "class %"}
 """Metric -> shorter column name."""
 
@@ -35,11 +36,15 @@ class EpochTable:
             best: number of the best epoch so far.
         """
         names = [name for name in record.validation if name not in ("class_loss", "f1@25")]
-        header = _line("epoch", ["loss", "rate", *(_SHORT.get(name, name) for name in names)])
+        top1 = record.training.get("accuracy")
+        trained = [] if top1 is None else [_TRAINING]
+        shown = [_SHORT.get(name, name) for name in names]
+        header = _line("epoch", ["loss", *trained, "rate", *shown])
         if header != self._header:
             self._header = header
             self._console.say(header)
-        cells = [f"{record.loss:.4f}", f"{record.learning_rate:.2e}"]
+        cells = [f"{record.loss:.4f}", *([] if top1 is None else [f"{top1:.4g}"])]
+        cells.append(f"{record.learning_rate:.2e}")
         cells += [f"{record.validation[name]:.4g}" for name in names]
         mark = "  best" if best == record.epoch and record.validation else ""
         self._console.say(_line(f"{record.epoch}/{self._epochs}", cells) + mark)

@@ -30,6 +30,7 @@ from vtnstream.training.optim import (
     trained_state,
 )
 from vtnstream.training.records import EpochRecord, Fit
+from vtnstream.training.training_accuracy import TrainingAccuracy
 from vtnstream.training.validation import validate
 
 OnEpoch = Callable[[EpochRecord, Fit], None]
@@ -95,7 +96,13 @@ def fit(
                 if validation:
                     metrics = validate(model, validation, config, engine, trainer.reader)
                 record = EpochRecord(
-                    epoch, trainer.steps, trainer.rate, loss, metrics, trainer.seconds()
+                    epoch,
+                    trainer.steps,
+                    trainer.rate,
+                    loss,
+                    metrics,
+                    trainer.seconds(),
+                    trainer.accuracy.metrics(engine),
                 )
                 result.take(record, lambda: trained_state(model))
             on_epoch(record, result)
@@ -114,6 +121,7 @@ class Trainer:
         steps: optimizer steps so far.
         rate: the latest learning rate.
         average: running average of the weights.
+        accuracy: how often the model was right in this epoch.
     """
 
     def __init__(
@@ -144,6 +152,7 @@ class Trainer:
         self.epoch, self.steps, self.rate = 1, 0, 0.0
         self._batch, self._total, self._bad = 0, 0.0, 0
         self._counted = 0
+        self.accuracy = TrainingAccuracy(self.device)
         self._epoch_order = self.order.bit_generator.state
         self._began = time.perf_counter()
 
@@ -161,6 +170,7 @@ class Trainer:
             "batch": self._batch,
             "total": self._total,
             "counted": self._counted,
+            "right": self.engine.gather([self.accuracy.state()]),
             "bad": self._bad,
             "steps": self.steps,
             "rate": self.rate,
@@ -192,6 +202,8 @@ class Trainer:
         self.engine.load_scaler(state["scaler"])
         self.epoch, self._batch, self._total = state["epoch"], state["batch"], state["total"]
         self._bad, self._counted = state["bad"], state["counted"]
+        if right := state.get("right"):  # absent in files of earlier versions
+            self.accuracy.load(right[self.engine.index])
         self.steps, self.rate = state["steps"], state["rate"]
         self._began = time.perf_counter() - state["seconds"]
         self._epoch_order = state["epoch_order"]
@@ -205,6 +217,7 @@ class Trainer:
         """Advance to the next epoch."""
         self.epoch += 1
         self._batch, self._total, self._counted = 0, 0.0, 0
+        self.accuracy.load([])
         self._epoch_order = self.order.bit_generator.state
 
     def run_epoch(self, on_step: OnStep, on_state: Callable[[], None]) -> float:
@@ -262,8 +275,9 @@ class Trainer:
             group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
         held = self._buffers() if optim.on_bad_loss == "skip" else {}
+        output = self.forward(batch)
         loss = batch_loss(
-            self.forward(batch),
+            output,
             batch,
             optim,
             class_weights=self.weights,
@@ -278,6 +292,7 @@ class Trainer:
             self.model.load_state_dict(held, strict=False)
             return value
         self._bad = 0
+        self.accuracy.add(output, batch, soft)
         self.engine.backward(loss)
         if optim.grad_clip:
             self.engine.clip(self.parameters, optim.grad_clip)

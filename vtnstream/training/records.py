@@ -19,6 +19,7 @@ class EpochRecord:
         loss: mean training loss over the steps of the epoch.
         validation: metrics on the validation videos; empty if there are none.
         seconds: training time so far, without interruptions.
+        training: metrics on the training batches of the epoch, from the outputs of its steps.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class EpochRecord:
     loss: float
     validation: Mapping[str, float]
     seconds: float
+    training: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

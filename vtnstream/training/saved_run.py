@@ -181,6 +181,9 @@ class SavedRun:
         losses = {"training": [(float(r.epoch), r.loss) for r in records]}
         scores: dict[str, list[tuple[float, float]]] = {}
         for record in records:
+            for name, value in record.training.items():
+                curve = scores.setdefault(f"training {name}", [])
+                curve.append((float(record.epoch), value))
             for name, value in record.validation.items():
                 kind, shown = (losses, "held out") if name == "loss" else (scores, name)
                 if name != "class_loss":

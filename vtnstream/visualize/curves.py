@@ -1,4 +1,4 @@
-"""Draw a training run as an image: losses on the left, validation scores on the right."""
+"""Draw a training run as an image: losses on the left, scores on the right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def training_curves(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    panels = [(losses, "loss", None), (scores, "held-out videos", (0.0, 100.0))]
+    panels = [(losses, "loss", None), (scores, "scores, %", (0.0, 100.0))]
     shown = [panel for panel in panels if panel[0]]
     image = Image.new("RGB", (_WIDTH * max(len(shown), 1) * _SCALE, _HEIGHT * _SCALE), _BACKGROUND)
     draw = ImageDraw.Draw(image)
