@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.studio.correcting.exporting import Annotated, Export, annotations_csv, exported
@@ -13,6 +16,9 @@ from vtnstream.studio.correcting.journal import Entry, Journal
 from vtnstream.studio.correcting.timeline import Action
 from vtnstream.studio.database import Database
 from vtnstream.studio.folders import Workspace
+from vtnstream.studio.jobs.queue import JobQueue
+from vtnstream.studio.jobs.runner import JobRunner
+from vtnstream.studio.jobs.submission import Jobs
 from vtnstream.studio.problems import NotFoundProblem, Problem
 from vtnstream.studio.results.documents import Corrected, Document, Documents, Loaded
 from vtnstream.studio.results.index import Index
@@ -41,9 +47,23 @@ class Studio:
         self.documents = Documents(workspace, self.index, self.journal)
         self.pictures = Pictures((cache or default_cache_dir()) / "studio" / "pictures")
         self.author = (author or _login())[:_MAX_AUTHOR]
+        self.queue = JobQueue(self.database)
+        self.jobs = Jobs(self)
+        self._runner = JobRunner(self.queue, self.jobs.handlers())
+        self._lock = FileLock(workspace.state / "jobs.lock")
+
+    def start(self) -> None:
+        """Begin to search the folders and to run jobs. If another studio of the same folder runs
+        jobs already, it will run those of this one as well."""
+        self.index.refresh()
+        with contextlib.suppress(Timeout):
+            self._lock.acquire(timeout=0)
+            self._runner.start()
 
     def close(self) -> None:
-        """Stop searching and close the database."""
+        """Stop jobs and searching, and close the database. A running job is queued again."""
+        self._runner.stop()
+        self._lock.release()
         self.index.stop()
         self.database.close()
 

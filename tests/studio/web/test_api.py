@@ -18,8 +18,10 @@ from tests.report.cases import report
 from tests.report.page.test_render import EVIL
 from tests.studio.conftest import Served, write_result
 from vtnstream.datasets.annotations import read_annotations
+from vtnstream.errors import UsageError
 from vtnstream.report.formats import WRITERS
 from vtnstream.report.reading import report_from_json
+from vtnstream.studio.offline import corrections_for_training
 from vtnstream.types import ClassScore, Segment
 
 Serve = Callable[..., Served]
@@ -90,6 +92,20 @@ def test_every_format_holds_the_corrections(served: Served, name: str) -> None:
             segments = report_from_json(body).segments or ()
             assert segments[-1].label == "Mine" and segments[-1].score != segments[-1].score
     assert refused == []
+
+
+def test_training_on_the_command_line(
+    served: Served, name: str, folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out" / "mine.csv"
+    with pytest.raises(UsageError, match="no corrected video is at hand"):
+        corrections_for_training(folder, [], target)
+    with pytest.raises(UsageError, match="make some with vtnstream studio"):
+        corrections_for_training(tmp_path, [], target)
+    body = {"revision": 0, "kind": "relabel", "ids": ["m0"], "label": "mine"}
+    served.post(f"/api/results/{name}/changes", body)
+    assert corrections_for_training(folder, [], target) == 1
+    assert "mine" in read_annotations(target).labels
 
 
 def test_unknown_formats_are_refused(served: Served, name: str) -> None:
@@ -191,6 +207,10 @@ def test_the_openapi_document_describes_every_route(served: Served, name: str) -
 
 def test_the_curl_lines_of_the_documents_work(served: Served, name: str, tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "docs" / "studio.md").read_text("utf-8")
+    text = text.replace("match.mp4", "25 film.mp4")
+    served.studio.queue.submit("analyse", {})
+    served.studio.queue.cancel(1)
+    served.studio.queue.submit("analyse", {})
     lines = re.findall(r"(?m)^curl .*$", text.replace("\\\n", ""))
     assert len(lines) >= 6
     for line in lines:

@@ -94,7 +94,7 @@ def studio(console: Console, /, **values: Any) -> None:
     opened = Studio(workspace, author=values["as"])
     try:
         server = StudioServer(opened, config, token=values["token"] or None)
-        opened.index.refresh()
+        opened.start()
         console.say(f"studio: {server.address} (Ctrl-C ends it)")
         if values["browser"]:
             _open_browser(server.address)

@@ -28,6 +28,7 @@ from vtnstream.config.train import ENSEMBLES, RECIPES, TASKS, UNLABELLED
 from vtnstream.datasets.annotations import FORMATS
 from vtnstream.errors import UsageError
 from vtnstream.timecode import format_time
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.training.run import TrainResult
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
 vtnstream train labels.csv -o models/mine --backbone resnet50 --pretrained
 vtnstream train segments.csv -o models/phases --backbone vit_small_patch16_224 --pretrained --fps 1
+vtnstream train --from-studio results -o models/mine
 vtnstream train recipe.toml --epochs 80 --set optim.batch_size=8 --set temporal.num_layers=3
 """
 _SECTION = "Training"
@@ -96,8 +98,28 @@ def _flag(name: str, key: str, kind: Any, text: str) -> click.Option:
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
-@click.argument("source", metavar="ANNOTATIONS|RECIPE", shell_complete=complete_files)
+@click.argument(
+    "source", required=False, metavar="ANNOTATIONS|RECIPE", shell_complete=complete_files
+)
 @attach(
+    option(
+        "--from-studio",
+        section=_SECTION,
+        settable=False,
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="Train on the corrections that were made in `vtnstream studio FOLDER`, in place of "
+        "ANNOTATIONS.",
+    ),
+    option(
+        "--studio-videos",
+        section=_SECTION,
+        settable=False,
+        multiple=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="With --from-studio: folder of videos that lie elsewhere; may be repeated.",
+    ),
     option(
         "--output",
         "-o",
@@ -157,6 +179,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     from vtnstream.training.settings import train_config
 
     console: Console = ctx.obj
+    values["source"] = _source(console, values)
     recipe = values["source"] if values["source"].lower().endswith(".toml") else None
     overrides = _overrides(ctx, values, over_recipe=recipe is not None)
     if recipe is None:
@@ -190,6 +213,25 @@ def train(ctx: click.Context, /, **values: Any) -> None:
         print_comparison(console, result.search)
         print_facts(console, _facts(result))
         console.say(f"try it: vtnstream {_command(result)} VIDEO --model {result.folder}")
+
+
+def _source(console: Console, values: Mapping[str, Any]) -> str:
+    """The annotations: as named, or written from the corrections of a studio."""
+    folder: Path | None = values["from_studio"]
+    source: str | None = values["source"]
+    if (folder is None) == (source is None):
+        raise UsageError("name the ANNOTATIONS (or a RECIPE), or --from-studio FOLDER")
+    if folder is None:
+        assert source is not None
+        return source
+    if not values["output"]:
+        raise UsageError("no output folder for the model: name one with -o FOLDER")
+    from vtnstream.studio.offline import corrections_for_training
+
+    target = Path(values["output"]).with_suffix(".annotations.csv")
+    count = corrections_for_training(folder, values["studio_videos"], target)
+    console.say(f"{target}: the corrections of {plural(count, 'video')}")
+    return str(target)
 
 
 def _overrides(

@@ -16,6 +16,9 @@ PARTS = 120
 
 _POSTER_SIDE = 320
 _PART_SIDE = 160
+_SHORTEST = 0.25
+"""Seconds; a shorter span of a short video may have no frame of its own."""
+
 _NEAR_START = 1.0
 """Seconds that are decoded at most for the poster of a file that cannot be sought in."""
 
@@ -41,7 +44,7 @@ class Pictures:
             NotFoundProblem: no frame can be shown.
         """
         start, end = loaded.report.start_seconds, loaded.base.limit
-        span = (start + (end - start) / 6, start + (end - start) / 2)
+        span = _widened(start + (end - start) / 6, start + (end - start) / 2, end)
         return self._picture(loaded, video, span, _POSTER_SIDE)
 
     def part(self, loaded: Loaded, video: Path, number: int) -> bytes:
@@ -52,9 +55,9 @@ class Pictures:
         """
         if not 0 <= number < PARTS:
             raise NotFoundProblem(f"there are parts 0 to {PARTS - 1}, not {number}")
-        start = loaded.report.start_seconds
-        step = (loaded.base.limit - start) / PARTS
-        span = (start + number * step, start + (number + 1) * step)
+        start, end = loaded.report.start_seconds, loaded.base.limit
+        step = (end - start) / PARTS
+        span = _widened(start + number * step, start + (number + 1) * step, end)
         return self._picture(loaded, video, span, _PART_SIDE)
 
     def _picture(self, loaded: Loaded, video: Path, span: tuple[float, float], side: int) -> bytes:
@@ -71,6 +74,11 @@ class Pictures:
             with whole_file(path) as file:
                 file.write(made)
         return made
+
+
+def _widened(start: float, end: float, limit: float) -> tuple[float, float]:
+    start = max(0.0, min(start, limit - _SHORTEST))
+    return start, max(end, start + _SHORTEST)
 
 
 def _frame(video: Path, span: tuple[float, float], stream: int | None, side: int) -> bytes:

@@ -93,6 +93,18 @@ export class Actions {
     this.store.change({ kind: "add", start, end, label }).then((done) => done && one("label").select());
   }
 
+  /** The segment that the model is least sure of and that no person has named. */
+  nextUnsure() {
+    const open = this.store.segments.filter((s) => s.by !== "person" && s.score !== null && !this.store.chosen.has(s.id));
+    const [first] = open.sort((a, b) => a.score - b.score);
+    if (!first) {
+      announce("A person has confirmed every segment.");
+      return;
+    }
+    this.store.choose([first.id]);
+    this.player.seekTo(first);
+  }
+
   undo() {
     if (this.store.canUndo) this.store.change({ kind: "undo" });
   }
@@ -131,7 +143,7 @@ export function listenToKeys(actions) {
     l: () => one("label").select(), Enter: () => one("label").select(),
     i: () => actions.markIn(), o: () => actions.markOut(), a: () => actions.add(),
     "+": () => actions.zoomIn(), "=": () => actions.zoomIn(), "-": () => actions.zoomOut(), 0: () => actions.zoomFit(),
-    "/": () => one("filter").focus(),
+    n: () => actions.nextUnsure(), "/": () => one("filter").focus(),
   };
   const arrows = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
   document.addEventListener("keydown", (event) => {
@@ -143,7 +155,7 @@ export function listenToKeys(actions) {
       else actions.undo();
       return;
     }
-    if (event.key === "Escape" && field) field.blur();
+    if ((event.key === "Escape" || event.key === "Enter") && field) field.blur();
     if (event.altKey || field || event.target.closest("video, input")) return;
     if ((event.key === " " || event.key === "Enter") && event.target.closest("button, a, summary")) return;
     const action = Object.hasOwn(keys, event.key) ? keys[event.key] : keys[event.key.toLowerCase()];

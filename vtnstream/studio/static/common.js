@@ -87,7 +87,7 @@ export function settled(milliseconds, action) {
   };
 }
 
-const PAGES = [["/", "Library"]];
+const PAGES = [["/", "Library"], ["/teach", "Teach and jobs"]];
 
 /** The links to all pages, in the header. */
 export function drawPages() {

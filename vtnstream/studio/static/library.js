@@ -1,4 +1,5 @@
 // The library: a page of videos at a time, however many there are.
+import { follow, hasEnded, submit } from "./jobs.js";
 import { announce, api, clock, drawPages, el, one, percent, plural, settled } from "./common.js";
 
 const SIZE = 60;
@@ -28,6 +29,23 @@ function poster(row) {
   return frame;
 }
 
+/** Analyse videos, and show their results when they are there. */
+async function analyse(ids, button) {
+  button.disabled = true;
+  try {
+    const job = await submit("/api/jobs", { ids });
+    button.textContent = "waiting …";
+    const end = await follow(job.id, (now) => {
+      if (!hasEnded(now)) button.textContent = now.state === "running" ? `analysing … ${Math.round(100 * now.share)} %` : "waiting …";
+    });
+    announce(end.state === "failed" ? end.note : `Analysis ${end.state}.`, end.state === "failed" ? "error" : "");
+    await load();
+  } catch (error) {
+    announce(error.message, "error");
+    button.disabled = false;
+  }
+}
+
 function card(row) {
   const facts = [];
   if (row.label) facts.push(row.label);
@@ -38,6 +56,11 @@ function card(row) {
     el("span", { class: "facts" }, ...facts.map((fact) => el("span", {}, el("bdi", {}, fact)))),
     row.problem ? el("span", { class: "problem" }, row.problem) : null,
     el("span", { class: "badges" }, ...badges(row)));
+  if (row.state === "new") {
+    const button = el("button", { type: "button", "aria-label": `Analyse ${row.name}` }, "Analyse");
+    button.addEventListener("click", () => analyse([row.id], button));
+    text.append(button);
+  }
   const shown = row.state === "done" || row.state === "partial";
   const inner = shown ? el("a", { href: `/video/${row.id}` }, poster(row), text) : el("div", {}, poster(row), text);
   return el("li", { class: `card ${row.state}`, "data-id": row.id }, inner);
@@ -74,6 +97,11 @@ async function load() {
   if (number !== asked) return;
   one("problem").hidden = true;
   one("cards").replaceChildren(...page.rows.map(card));
+  const waiting = page.rows.filter((row) => row.state === "new").map((row) => row.id);
+  one("all").hidden = waiting.length < 2 || one("state").value !== "new";
+  one("all").disabled = false;
+  one("all").textContent = `Analyse these ${waiting.length} videos`;
+  one("all").onclick = () => analyse(waiting, one("all"));
   sayCount(page);
   const last = Math.max(0, Math.ceil(page.total / SIZE) - 1), current = Math.floor(start / SIZE);
   one("page").textContent = last ? `Page ${current + 1} of ${last + 1}` : "";

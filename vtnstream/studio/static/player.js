@@ -21,8 +21,12 @@ export class Player extends EventTarget {
       return;
     }
     const { way, address } = await api(`/api/results/${this.name}/playing`);
-    if (address) this.video.src = address;
-    else this.dispatchEvent(new CustomEvent("unplayable", { detail: way }));
+    if (address) {
+      one("novideo").hidden = true;
+      this.video.hidden = false;
+      this.video.src = address;
+    }
+    if (!address) this.dispatchEvent(new CustomEvent("unplayable", { detail: way }));
   }
 
   /** Without a video there is still a time to mark and split at. */

@@ -2,6 +2,7 @@
 import { Actions, listenToKeys, typedTime } from "./actions.js";
 import { api, clock, drawPages, el, one, percent, settled } from "./common.js";
 import { SegmentList } from "./list.js";
+import { follow, submit } from "./jobs.js";
 import { Player } from "./player.js";
 import { Store } from "./store.js";
 import { TimelineView } from "./timeline.js";
@@ -90,6 +91,31 @@ async function exportAs(format) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+function applyFilter() {
+  timeline.filter = one("filter").value.trim().toLowerCase();
+  list.fill(timeline.filter);
+  timeline.draw();
+}
+
+/** A browser cannot play the file: offer a copy that it can. */
+function offerCopy(way) {
+  const what = way === "remux" ? "its container; a copy in another one takes seconds" : "its codec; encoding a copy takes a while";
+  player.explain(`A browser cannot play this file because of ${what}. The timeline and the list work without it.`);
+  const button = el("button", { type: "button" }, "Make a copy to play");
+  one("novideo").append(button);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const job = await submit(`/api/results/${name}/preview`, {});
+      const end = await follow(job.id, (now) => { button.textContent = now.state === "queued" ? "waiting …" : "making a copy …"; });
+      if (end.state === "done") await player.begin(store.document);
+      else button.textContent = end.note || end.state;
+    } catch (error) {
+      button.textContent = error.message;
+    }
+  });
+}
+
 function wire() {
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
   one("chosen").addEventListener("submit", (event) => {
@@ -103,17 +129,18 @@ function wire() {
     else actions.bound(side, seconds);
   });
   one("checked").addEventListener("change", () => store.change({ kind: "check", checked: one("checked").checked }));
-  one("filter").addEventListener("input", settled(120, () => {
-    timeline.filter = one("filter").value.trim().toLowerCase();
-    list.fill(timeline.filter);
-    timeline.draw();
-  }));
+  one("filter").addEventListener("input", settled(120, applyFilter));
+  one("filter").addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    one("filter").value = ""; // browsers clear it as well, some without telling
+    applyFilter();
+  });
   one("export").addEventListener("change", () => exportAs(one("export").value));
   store.addEventListener("segments", () => { drawSegments(); drawSaved(); });
   store.addEventListener("chosen", drawChosen);
   store.addEventListener("saving", drawSaved);
   player.addEventListener("time", drawTime);
-  player.addEventListener("unplayable", () => player.explain("A browser cannot play this kind of file. The timeline, its frames and the list work without it."));
+  player.addEventListener("unplayable", ({ detail }) => offerCopy(detail));
   listenToKeys(actions);
   addEventListener("beforeunload", (event) => store.waiting && event.preventDefault());
 }

@@ -6,8 +6,9 @@ as an OpenAPI document, at ``/api/openapi.json``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
@@ -16,7 +17,13 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from fastapi.staticfiles import StaticFiles
 
 import vtnstream
@@ -25,6 +32,9 @@ from vtnstream.errors import VtnstreamError
 from vtnstream.studio.correcting.exporting import available
 from vtnstream.studio.correcting.journal import Entry
 from vtnstream.studio.correcting.timeline import Action
+from vtnstream.studio.jobs.queue import ENDED, Job
+from vtnstream.studio.jobs.submission import AnalyseRequest, TrainedModel
+from vtnstream.studio.jobs.teaching import TrainRequest
 from vtnstream.studio.problems import Problem
 from vtnstream.studio.results.documents import Corrected, Document
 from vtnstream.studio.results.index import Page
@@ -35,6 +45,8 @@ from vtnstream.studio.service import Studio
 STATIC = Path(__file__).resolve().parents[1] / "static"
 THEME = Path(vtnstream.__file__).resolve().parent / "report" / "page" / "theme.css"
 _PICTURES_AT_ONCE = 2
+_EVENT_SECONDS = 0.3
+_KEEP_ALIVE_SECONDS = 15.0
 _T = TypeVar("_T")
 
 
@@ -111,6 +123,7 @@ def create_app(studio: Studio, config: StudioConfig) -> FastAPI:
     app.include_router(_library_routes(studio, config), tags=["library"])
     app.include_router(_result_routes(studio), tags=["results"])
     app.include_router(_media_routes(studio), tags=["media"])
+    app.include_router(_job_routes(studio), tags=["jobs"])
     app.include_router(_page_routes(), include_in_schema=False)
     app.mount("/assets", StaticFiles(directory=STATIC), name="assets")
     _handle_errors(app)
@@ -229,6 +242,70 @@ def _media_routes(studio: Studio) -> APIRouter:
     return routes
 
 
+def _job_routes(studio: Studio) -> APIRouter:
+    routes = APIRouter(prefix="/api")
+
+    @routes.post("/jobs", status_code=202)
+    def analyse(request: AnalyseRequest) -> Job:
+        """Analyse videos or folders with a model."""
+        return studio.jobs.analyse(request)
+
+    @routes.post("/results/{name}/preview", status_code=202)
+    def preview(name: str) -> Job:
+        """Make a copy of a video that browsers play."""
+        return studio.jobs.preview(name)
+
+    @routes.post("/training", status_code=202)
+    def train(request: TrainRequest) -> Job:
+        """Train a model on all corrections, and compare it on held-out videos."""
+        return studio.jobs.train(request)
+
+    @routes.get("/jobs")
+    def jobs() -> list[Job]:
+        """The latest jobs, the newest first."""
+        return studio.queue.recent()
+
+    @routes.get("/jobs/{number}")
+    def job(number: int) -> Job:
+        """A job."""
+        return studio.queue.find(number)
+
+    @routes.delete("/jobs/{number}")
+    def cancel(number: int) -> Job:
+        """Cancel a job that waits or runs."""
+        return studio.queue.cancel(number)
+
+    @routes.get("/jobs/{number}/events", response_class=StreamingResponse)
+    async def events(number: int) -> Response:
+        """Progress as server-sent events, each a job, until it has ended."""
+        studio.queue.find(number)
+        return StreamingResponse(_events(studio, number), media_type="text/event-stream")
+
+    @routes.get("/models")
+    def models() -> list[TrainedModel]:
+        """Models that were trained on corrections, with their metrics and the comparison."""
+        return studio.jobs.models()
+
+    return routes
+
+
+async def _events(studio: Studio, number: int) -> AsyncIterator[str]:
+    last, quiet = "", 0.0
+    while True:
+        job = await anyio.to_thread.run_sync(studio.queue.find, number)
+        text = json.dumps(asdict(job))
+        if text != last:
+            last, quiet = text, 0.0
+            yield f"event: job\ndata: {text}\n\n"
+        if job.state in ENDED:
+            return
+        quiet += _EVENT_SECONDS
+        if quiet >= _KEEP_ALIVE_SECONDS:
+            quiet = 0.0
+            yield ": still there\n\n"
+        await anyio.sleep(_EVENT_SECONDS)
+
+
 def _page_routes() -> APIRouter:
     routes = APIRouter()
 
@@ -239,6 +316,10 @@ def _page_routes() -> APIRouter:
     @routes.get("/video/{name}")
     def video(name: str) -> Response:
         return FileResponse(STATIC / "video.html")
+
+    @routes.get("/teach")
+    def teach() -> Response:
+        return FileResponse(STATIC / "teach.html")
 
     @routes.get("/theme.css")
     def theme() -> Response:
