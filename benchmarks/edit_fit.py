@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--write", action="store_true", help="save the result in the model")
     parser.add_argument("--as-is", action="store_true", help="measure the model without fitting")
     options = parser.parse_args(arguments)
-    from vtnstream.config.shipped import bundled_model
+    from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
     from vtnstream.models.io.checkpoint import load_model, save_model
     from vtnstream.models.vtn.model import VTN
 
@@ -95,7 +95,8 @@ def main(arguments: list[str]) -> None:
     for part in (*FITTED, "untouched"):
         _table(result, part, [s for s in scored if s.clip.part == part], labels, events)
     if options.write:
-        model.config = replace(model.config, head=replace(model.config.head, events=events))
+        head = replace(model.config.head, events=events)
+        model.config = replace(model.config, name=BUNDLED_MODEL, head=head)
         save_model(model, folder)
     result.deliver(options)
 

@@ -13,9 +13,7 @@ results of each step are kept in the work folder. ``--model`` scores a finished 
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -25,9 +23,9 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.commands import VTNSTREAM, alternate, python
-from benchmarks.edit_scores import GRADUAL, Events, Scores, events_of
+from benchmarks.edit_scores import Events, Scores, events_of
 from benchmarks.footage import read_footage
-from vtnstream.types import ScoreTimeline, Segment
+from vtnstream.types import Segment
 
 if TYPE_CHECKING:
     from vtnstream.synthesis.footage import KnownEdits
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "edits.toml"
 FPS = 25
-LEVELS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 TRAIN_SEED, CHOICE_SEED, TEST_SEED = 1, 50, 99
 BEST_CUTS, BEST_GRADUALS = 0.95, 0.85
 
@@ -107,6 +104,7 @@ def _made(options: Any, result: common.Result) -> Path:
             on_epoch=_say_epoch,
         )
         result.notes.append(f"trained for {trained.seconds / 60:.0f} minutes")
+    _films(options, "choice", options.footage, options.choice_films, CHOICE_SEED)
     return folder
 
 
@@ -193,76 +191,6 @@ def read_truth(path: Path) -> list[Film]:
             segment = Segment(float(row["start"]), float(row["end"]), row["label"], 1.0)
             films.setdefault(path.parent / row["path"], []).append(segment)
     return list(films.items())
-
-
-def dense_scores(folder: str | Path, films: Sequence[Film]) -> list[ScoreTimeline]:
-    """Compute the probabilities of each frame, without thresholds."""
-    from vtnstream.analyzer import Analyzer
-    from vtnstream.config import RuntimeConfig
-    from vtnstream.inference.request import Request
-    from vtnstream.inference.source import open_source
-    from vtnstream.models.long_sequence.streaming import encode_sequence
-    from vtnstream.models.vtn.model import VTN
-    from vtnstream.progress import NullProgress
-    from vtnstream.scoring.probabilities import probabilities
-
-    runtime = RuntimeConfig(use_cache=False)
-    analyzer = Analyzer(folder, runtime=runtime)
-    model = analyzer.model
-    assert isinstance(model, VTN)
-    found = []
-    for path, _ in films:
-        with open_source(
-            path, model, analyzer.encoder, Request(), runtime, NullProgress()
-        ) as source:
-            output = encode_sequence(model, source.features, dense=True)
-            assert output.dense_logits is not None
-            scores = probabilities(output.dense_logits, False)
-            labels = model.config.head.dense_labels
-            found.append(ScoreTimeline(scores, source.features.times, labels, False, "dense"))
-    return found
-
-
-def choose_thresholds(folder: Path, films: Sequence[Film]) -> str:
-    """Write the thresholds with the best sum of strict cut F1 and gradual F1 into the model.
-
-    Returns:
-        a sentence on them.
-    """
-    from vtnstream.config import EventsConfig, TimelineConfig
-    from vtnstream.config.shipped import BUNDLED_MODEL
-    from vtnstream.localization.events import to_events
-    from vtnstream.models.io.checkpoint import load_model, save_model
-
-    timelines = dense_scores(folder, films)
-    best: tuple[float, EventsConfig, Scores] | None = None
-    for cut, gradual in itertools.product(LEVELS, LEVELS):
-        events = EventsConfig(
-            moments=("cut",),
-            joined=GRADUAL,
-            held=("freeze",),
-            moment_threshold=cut,
-            joined_threshold=gradual,
-        )
-        scores = Scores()
-        for timeline, (_, truth) in zip(timelines, films, strict=True):
-            found = to_events(timeline, events, TimelineConfig())
-            scores.add(events_of(found, FPS), events_of(truth, FPS))
-        value = scores.strict.f1 + scores.gradual.f1
-        if best is None or value > best[0]:
-            best = (value, events, scores)
-    assert best is not None
-    _, events, scores = best
-    model = load_model(folder)
-    head = replace(model.config.head, events=events)
-    config = replace(model.config, name=BUNDLED_MODEL, head=head)
-    model.config = config
-    save_model(model, folder)
-    return (
-        f"thresholds chosen on {len(films)} films of the training sources: cut "
-        f"{events.moment_threshold}, gradual {events.joined_threshold} (there cut F1 "
-        f"{scores.strict.f1:.3f} strict, gradual {scores.gradual.f1:.3f})"
-    )
 
 
 def _score(result: common.Result, model: str, films: Sequence[Film], title: str) -> None:
