@@ -45,11 +45,14 @@ if TYPE_CHECKING:
 
 COMPOSED = "composed"
 FITTED = ("learnt from", "looked at")
-COMPOSED_WEIGHT = 0.3
-"""Of a frame of a composed video, beside 1 of a real one."""
+WEIGHTS = {PLAIN: 2.0, COMPOSED: 0.3, "exposure steps": 0.3, "stutter": 0.5}
+"""Of a frame of these kinds of video, beside 1 of others: what is rarer than here counts less."""
 L2 = 3e-5
-LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7)
-EXTENTS, PEAKS, MEANS = (0.5, 0.7, 0.85), (0.85, 0.93, 0.965, 0.98), (0.7, 0.8, 0.88, 0.935)
+LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8)
+EXTENTS, PEAKS, MEANS = (0.7, 0.85), (0.85, 0.93, 0.97), (0.9, 0.8, 0.7)
+"""Thresholds to choose from; of equal ones the first."""
+FALSE_COST = 2.0
+"""A false transition weighs as much as so many missed ones."""
 _GRADUAL = ("dissolve", "fade", "wipe")
 Floats = NDArray[np.float64]
 
@@ -201,20 +204,20 @@ def fitted(scored: Sequence[Scored], labels: Sequence[str], events: EventsConfig
     own = [s for s in scored if s.clip.part in (*FITTED, COMPOSED)]
     weights = fit(*_rows_of(own, labels, events))
     events = replace(events, evidence=tuple(round(float(w), 3) for w in weights))
-    cut = max(LEVELS, key=lambda v: _value(own, labels, replace(events, moment_threshold=v), "cut"))
-    events = replace(events, moment_threshold=cut)
-    choices = (
+    real = [s for s in own if s.kind != COMPOSED]
+    cuts = (replace(events, moment_threshold=level) for level in LEVELS)
+    events = max(cuts, key=lambda one: _value(measured(real, labels, one), "cut"))
+    graduals = (
         replace(events, joined_threshold=extent, joined_peak=peak, joined_mean=mean)
         for extent, peak, mean in itertools.product(EXTENTS, PEAKS, MEANS)
-        if extent <= mean
     )
-    return max(choices, key=lambda one: _value(own, labels, one, "gradual"))
+    return max(graduals, key=lambda one: _value(measured(real, labels, one), "gradual"))
 
 
 def _rows_of(
     scored: Iterable[Scored], labels: Sequence[str], events: EventsConfig
 ) -> tuple[Floats, Floats, Floats]:
-    """Evidence (n, 8) of frames that may look like a cut, (n,) whether they are one, (n,) weights.
+    """Evidence (n, 7) of frames that may look like a cut, (n,) whether they are one, (n,) weights.
     Frames beside a cut and in gradual transitions say nothing."""
     from vtnstream.localization.event_scores import evidence_of
 
@@ -231,11 +234,10 @@ def _rows_of(
                 is_cut[cut] = taken[cut] = True
         taken[:2] = taken[-2:] = False
         scores = one.scores[:, column]
-        taken &= is_cut | (one.changes.content > 1.5) | (scores > 0.02)
+        taken &= is_cut | (one.changes.change > 1.0) | (scores > 0.02)
         rows.append(evidence_of(scores, one.changes)[taken])
         truths.append(is_cut[taken])
-        weight = COMPOSED_WEIGHT if one.kind == COMPOSED else 1.0
-        weights.append(np.full(int(taken.sum()), weight))
+        weights.append(np.full(int(taken.sum()), WEIGHTS.get(one.kind, 1.0)))
     return (
         np.concatenate(rows).astype(np.float64),
         np.concatenate(truths).astype(np.float64),
@@ -309,13 +311,10 @@ def _seconds(clip: Clip) -> Truth:
     return Truth(cuts, spans(clip.truth.graduals), spans(clip.truth.open), clip.fps)
 
 
-def _value(
-    scored: Iterable[Scored], labels: Sequence[str], events: EventsConfig, what: str
-) -> float:
-    """F1 with the false ones in takes charged."""
-    counts = measured(scored, labels, events)
+def _value(counts: RealScores, what: str) -> float:
+    """Return the number of found ones less :data:`FALSE_COST` times that of false ones."""
     count = counts.cut if what == "cut" else counts.gradual
-    return 2 * count.hits / max(count.found + counts.false_in_takes + count.wanted, 1)
+    return count.hits - FALSE_COST * (count.found - count.hits + counts.false_in_takes)
 
 
 def _table(

@@ -20,7 +20,7 @@ EVENTS = EventsConfig(
     joined=("dissolve", "wipe"),
     held=("freeze",),
     fps=25,
-    evidence=(-11.0, 0.5, 4.0, 2.0, 0.1, 1.5, 0.0, 0.0, 0.0),
+    evidence=(-11.0, 0.5, 4.0, 2.0, 0.1, 1.5, 0.0, 0.0),
     view_change=4.0,
 )
 
@@ -148,5 +148,5 @@ def test_sensitivity_and_threshold_are_monotone() -> None:
 def test_threshold_and_sensitivity_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match="give one"):
         TimelineConfig(threshold=0.5, sensitivity=0.5)
-    with pytest.raises(ConfigError, match="evidence has 9"):
+    with pytest.raises(ConfigError, match="evidence has 8"):
         EventsConfig(evidence=(1.0, 2.0))

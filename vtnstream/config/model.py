@@ -190,7 +190,7 @@ class BackboneConfig:
         return 3 * self.thumbnail[0] * self.thumbnail[1] if self.thumbnail else 0
 
 
-_NUM_EVIDENCE = 9
+_NUM_EVIDENCE = 8
 """Number of weights of :attr:`EventsConfig.evidence`."""
 
 
@@ -213,8 +213,8 @@ class EventsConfig:
             time. 0 leaves them as they are.
         evidence: weights of a logistic regression that computes the confidence of a moment from
             the network's score and the change of the frames: bias, logit of the score, and the
-            logarithms of ``ratio``, ``standout``, ``content``, ``lasting``, ``spread``, 1 -
-            ``likeness`` and 1.02 - ``concentration`` of
+            logarithms of ``ratio``, ``standout``, ``change``, ``lasting``, ``spread`` and 1 -
+            ``likeness`` of
             :class:`~vtnstream.localization.view_changes.ViewChanges`. Empty takes the network's
             score alone. Needs ``backbone.thumbnail``.
         joined_peak: lowest maximum of the scores of a segment of ``joined``.

@@ -228,6 +228,7 @@ class StoredAnswers:
             features=features.num_features,
             from_store=True,
             frames_decoded=0,
+            bars=store.require_layout().bars or None,
             stored=StoreFacts(
                 tokens_encoded=0,
                 extract_seconds=round(seconds, 3),

@@ -34,20 +34,16 @@ _EDGE = 2
 _NEAR = 1
 """Maximum distance, in frames, between the network's cut and the largest change."""
 _LOWEST, _HIGHEST = 0.005, 0.995
-_RANGES = (
-    *((0.5, 8.0), (0.25, 6.0), (2.0, 25.0), (1.0, 20.0)),
-    *((0.1, 1.0), (0.02, 1.0), (0.1, 0.8)),
-)
-"""Ranges to which ratio, standout, content, lasting, spread, 1 - likeness and 1.02 - concentration
-are clipped."""
+_RANGES = ((0.5, 8.0), (0.25, 6.0), (1.0, 20.0), (1.0, 20.0), (0.1, 1.0), (0.02, 1.0))
+"""Ranges to which ratio, standout, change, lasting, spread and 1 - likeness are clipped."""
 
 
 def evidence_of(scores: FloatArray, changes: ViewChanges) -> FloatArray:
-    """Return the (T, 8) float32 evidence for a cut at each frame.
+    """Return the (T, 7) float32 evidence for a cut at each frame.
 
     The columns are the logit of the network's score and the logarithms of ratio, standout,
-    content and lasting change, of its spread over the frame, of how unlike the frames on both
-    sides are, and of how evenly the change is distributed.
+    change and lasting change, of its spread over the frame, and of how unlike the frames on both
+    sides are.
 
     Args:
         scores: (T,) probability of a cut.
@@ -59,8 +55,8 @@ def evidence_of(scores: FloatArray, changes: ViewChanges) -> FloatArray:
         near[:-lag] = np.maximum(near[:-lag], scores[lag:])
     near = near.clip(_LOWEST, _HIGHEST)
     measured = (
-        *(changes.ratio, changes.standout, changes.content, changes.lasting),
-        *(changes.spread, 1 - changes.likeness, 1.02 - changes.concentration),
+        *(changes.ratio, changes.standout, changes.change, changes.lasting),
+        *(changes.spread, 1 - changes.likeness),
     )
     columns = [np.log(near / (1 - near))]
     columns += [

@@ -4,8 +4,9 @@ A network trained on composed videos is unsure about cuts within one scene, whic
 frames reveal; differences in turn are ambiguous for flashes, motion and slow transitions. Events
 of a timeline (:mod:`vtnstream.localization.events`) are therefore judged by both.
 
-The content difference and its ratio to its neighbours follow PySceneDetect's ``detect-content``
-and ``detect-adaptive`` (mean absolute difference of hue, saturation and value).
+The change is the difference that remains after brightness and contrast of each colour are matched,
+so that a step of exposure is none. It is compared with its neighbours as in PySceneDetect's
+``detect-adaptive``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ _CONTEXT = 64
 _BLOCK = 1024
 _LEAST_DIFFERENCE = 0.5
 _CLEAR = 6.0
+_GAINS = (0.4, 2.5)
+"""Changes of contrast that are matched."""
+_VARIANCE = 4.0
+"""Variance of a colour below which its contrast is noise."""
 _LUMA = (0.299, 0.587, 0.114)
 _NOISE = 16.0
 """Variance, of the sum of two frames, below which a frame has no features to correlate."""
@@ -39,9 +44,10 @@ class ViewChanges:
     """Changes at each of T frames of a gap-free run; differences are of 255.
 
     Attributes:
-        content: (T,) difference from the previous frame in hue, saturation and value.
-        ratio: (T,) ``content`` over the mean of its neighbours.
-        standout: (T,) ``content`` over the largest within a quarter of a second.
+        change: (T,) mean difference from the previous frame, whose brightness and contrast are
+            matched in each colour.
+        ratio: (T,) ``change`` over the mean of its neighbours.
+        standout: (T,) ``change`` over the largest within a quarter of a second.
         lasting: (T,) smaller of two colour differences: the least between the previous frame and
             the frames of the next fifth of a second, and the least between the frame and those of
             the previous fifth. It is small at both ends of a flash.
@@ -49,25 +55,22 @@ class ViewChanges:
         spread: (T,) share of positions that differ by more than 6 from the previous frame.
         likeness: (T,) correlation of brightness between the two frames before this one and the two
             from it on. A step of exposure leaves it near 1.
-        concentration: (T,) share of the difference from the previous frame that lies in the quarter
-            of positions that differ most. A banner makes it large.
         brightest: (T,) highest value in the thumbnail.
         views: (T, P) uint8 coarse colours of the frame.
     """
 
-    content: FloatArray
+    change: FloatArray
     ratio: FloatArray
     standout: FloatArray
     lasting: FloatArray
     step: FloatArray
     spread: FloatArray
     likeness: FloatArray
-    concentration: FloatArray
     brightest: FloatArray
     views: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
     def __len__(self) -> int:
-        return len(self.content)
+        return len(self.change)
 
     def __getitem__(self, part: slice) -> ViewChanges:
         return ViewChanges(*(getattr(self, field.name)[part] for field in fields(self)))
@@ -127,50 +130,38 @@ def _reach(times: SecondsArray, seconds: float, least: int = _NEIGHBOURS) -> int
 def _measured(thumbs: FloatArray, grid: tuple[int, int], wide: int, flash: int) -> ViewChanges:
     rows, columns = grid
     colours = thumbs.reshape(len(thumbs), 3, rows, columns)
-    content = _content(colours)
-    step = _steps(thumbs)
-    spread, concentration = _distribution(thumbs)
-    around = np.maximum(_largest_around(content, wide), np.float32(_LEAST_DIFFERENCE))
+    change = _change(colours)
+    around = np.maximum(_largest_around(change, wide), np.float32(_LEAST_DIFFERENCE))
     return ViewChanges(
-        content=content,
-        ratio=_ratio(content),
-        standout=np.asarray(content / around, np.float32),
+        change=change,
+        ratio=_ratio(change),
+        standout=np.asarray(change / around, np.float32),
         lasting=_lasting(thumbs, flash),
-        step=step,
-        spread=spread,
+        step=_steps(thumbs),
+        spread=_spread(thumbs),
         likeness=_likeness(colours),
-        concentration=concentration,
         brightest=colours.max(axis=(1, 2, 3), initial=0.0),
         views=_views(colours),
     )
 
 
-def _content(colours: FloatArray) -> FloatArray:
-    """Return the (T,) mean absolute difference of hue (0 to 180), saturation and value (0 to 255)
-    from the previous frame.
+def _change(colours: FloatArray) -> FloatArray:
+    """Return the (T,) mean absolute difference from the previous frame, each colour of which is
+    scaled and shifted to fit best.
 
     Args:
         colours: (T, 3, h, w) RGB from 0 to 255.
     """
-    found = np.zeros(len(colours), np.float32)
-    if len(colours) < 2:
+    count, channels = colours.shape[:2]
+    found = np.zeros(count, np.float32)
+    if count < 2:
         return found
-    rounded = np.floor(colours)
-    value = rounded.max(axis=1)
-    spread = value - rounded.min(axis=1)
-    saturation = np.divide(255 * spread, value, out=np.zeros_like(value), where=value > 0)
-    red, green, blue = rounded[:, 0], rounded[:, 1], rounded[:, 2]
-    safe = np.maximum(spread, 1e-6)
-    hue = np.where(
-        value == red,
-        (green - blue) / safe,
-        np.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    hue = np.where(spread > 0, hue % 6 * 30, 0).astype(np.float32)
-    found[1:] = sum(
-        np.abs(np.diff(part, axis=0)).mean(axis=(1, 2)) for part in (hue, saturation, value)
-    )
-    found /= 3
+    centred = colours.reshape(count, channels, -1)
+    centred = centred - centred.mean(axis=2, keepdims=True)
+    before, after = centred[:-1], centred[1:]
+    power = (before * before).mean(axis=2, keepdims=True) + _VARIANCE
+    gain = np.clip((before * after).mean(axis=2, keepdims=True) / power, *_GAINS)
+    found[1:] = np.abs(after - gain * before).mean(axis=(1, 2))
     return found
 
 
@@ -180,21 +171,13 @@ def _steps(thumbs: FloatArray) -> FloatArray:
     return found
 
 
-def _distribution(thumbs: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return how the difference from the previous frame is distributed over thumbnails (T, 3 x P).
-
-    Returns:
-        (T,) share of positions that differ clearly, and (T,) share of the difference that lies in
-        the quarter of positions that differ most.
-    """
+def _spread(thumbs: FloatArray) -> FloatArray:
+    """Return the (T,) share of positions that differ clearly from the previous frame."""
     places = thumbs.shape[1] // 3
-    differences = np.zeros((len(thumbs), places), np.float32)
-    differences[1:] = np.abs(np.diff(thumbs, axis=0)).reshape(-1, 3, places).mean(axis=1)
-    spread = (differences > _CLEAR).mean(axis=1)
-    quarter = max(places // 4, 1)
-    largest = np.partition(differences, places - quarter, axis=1)[:, places - quarter :]
-    whole = np.maximum(differences.sum(axis=1), 1e-3)
-    return spread.astype(np.float32), np.asarray(largest.sum(axis=1) / whole, np.float32)
+    found = np.zeros(len(thumbs), np.float32)
+    differences = np.abs(np.diff(thumbs, axis=0)).reshape(-1, 3, places).mean(axis=1)
+    found[1:] = (differences > _CLEAR).mean(axis=1)
+    return found
 
 
 def _likeness(colours: FloatArray) -> FloatArray:
