@@ -62,6 +62,13 @@ def test_prototypes_make_a_timeline(
     assert report["settings"]["tracks"] == ["match"]
 
 
+def test_labels_with_a_backbone_alone(scenes: Path, labels: Path, run: Run) -> None:
+    command = ("timeline", scenes, "--labels", labels, "--backbone", "resnet18", "--fps", "1")
+    report = document(run(*command, "--json", "-q"))
+    assert report["classes"][0]["label"] == "first" and report["score_name"] == "match"
+    assert report["model"]["name"] == "resnet18"
+
+
 def test_labels_may_overlap(scenes: Path, labels: Path, model_folder: Path, run: Run) -> None:
     labels.write_text(labels.read_text("utf-8") + f"again = @{scenes}@2-4\n", "utf-8")
     command = ("timeline", scenes, "--labels", labels, "-m", model_folder, "--json", "-q")
@@ -134,6 +141,8 @@ def test_from_an_answer_to_a_model(
         (("--labels", "a", "--method", "end-to-end"), "--method cannot be used with --labels"),
         (("--labels", "a = @gone.mp4@1-2"), "gone.mp4: No such file"),
         (("--multi-label",), "--multi-label needs --labels"),
+        (("--weights", "x.pth"), "--weights needs --labels"),
+        (("--labels", "a", "--backbone", "test_vit"), "exclude each other"),
     ],
 )
 def test_wrong_requests_are_one_line(

@@ -117,6 +117,19 @@ def test_several_videos_and_a_bad_one(
     assert good["answers"] and "error" in bad
 
 
+def test_features_of_a_file_are_searched(scenes: Path, run: Run, tmp_path: Path) -> None:
+    backbone = [word for word in BACKBONE if word not in ("--smooth", "0")]
+    file = tmp_path / "features.safetensors"
+    assert run("extract", scenes, *backbone, "-o", file).code == 0
+    command = ("search", "--like", f"{scenes}@1-4", scenes, *BACKBONE, "--json")
+    stored, read = document(run(*command)), document(run(*command, "--features", file))
+    assert read["segments"] == stored["segments"] and read["answers"] == stored["answers"]
+    wrong = run(*command, "--features", file, "--fps", "3")
+    assert wrong.code != 0 and "another sampling" in wrong.errors[0]
+    several = run(*command, tmp_path / "other.mp4", "--features", file)
+    assert several.code == 2 and "--features is for one video" in several.errors[0]
+
+
 def test_videos_are_put_in_order(scenes: Path, run: Run, tmp_path: Path) -> None:
     other = write_scenes(tmp_path / "other.mp4", (30, 31, 32))
     arguments = [word for word in BACKBONE if word != "-q"]

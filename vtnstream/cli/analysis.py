@@ -11,11 +11,10 @@ from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.process_settings import loading
 from vtnstream.cli.framework.progress import CommandProgress
 from vtnstream.cli.options import running, shared
-from vtnstream.cli.options.input_list import resolve
+from vtnstream.cli.options.input_list import require_one_video, resolve
 from vtnstream.cli.session import for_each
 from vtnstream.config import TimelineConfig
 from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS
-from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
     from vtnstream.analyzer import Analyzer
@@ -97,8 +96,7 @@ def analyze_inputs(
         localize: settings of the timeline; None to predict only the class.
     """
     inputs = resolve(values)
-    if values["features"] is not None and len(inputs.items) != 1:
-        raise UsageError("--features is for one video: name one input")
+    require_one_video(values, inputs)
     runtime = running.runtime_from(values)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     with loading():

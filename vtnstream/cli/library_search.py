@@ -18,7 +18,7 @@ from vtnstream.errors import UsageError
 if TYPE_CHECKING:
     from vtnstream.words.queries import Label
 
-_OF_VIDEOS = ("start", "end", "stream", "fps", "num_frames", "frame_stride", "sample")
+_OF_VIDEOS = ("features", "start", "end", "stream", "fps", "num_frames", "frame_stride", "sample")
 
 
 def search_in_library(

@@ -14,7 +14,6 @@ from vtnstream.encoding.stored import ExtractedFeatures, span_text
 from vtnstream.errors import FeatureError
 from vtnstream.features.file import FeatureFile
 from vtnstream.features.key import video_identity
-from vtnstream.models.architectures import VideoModel
 from vtnstream.timecode import format_time
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 
@@ -73,25 +72,24 @@ def check_provenance(
     file: FeatureFile,
     path: str | Path,
     info: VideoInfo,
-    model: VideoModel,
     encoder: FrameEncoder,
     grid: dict[str, Any],
 ) -> None:
-    """Check that a feature file was made from this video, model and sampling ``grid``.
+    """Check that a feature file was made from this video, encoder and sampling ``grid``.
 
     Raises:
         FeatureError: it was not; the message says in what it differs.
     """
-    stored, config = file.metadata, model.config
-    name = config.backbone.name.partition(".")[0]  # the tag names weights, which have a hash
+    stored, config = file.metadata, encoder.config
+    name = config.name.partition(".")[0]  # the tag names weights, which have a hash
     fits = {
         "another video": stored["video"] == dataclasses.asdict(video_identity(path)),
         "another video stream": stored["stream_index"] == info.stream_index,
         "another backbone or other weights": stored["weights_sha256"] == encoder.weights_sha256
         and stored["backbone"].partition(".")[0] == name,
         "another sampling": stored["sampling"] == grid,
-        "other preprocessing": stored["preprocess"] == config.preprocess.key(),
-        "other backbone arguments": stored["backbone_arguments"] == config.backbone.key(),
+        "other preprocessing": stored["preprocess"] == encoder.preprocess.key(),
+        "other backbone arguments": stored["backbone_arguments"] == config.key(),
     }
     wrong = [what for what, fine in fits.items() if not fine]
     if wrong:

@@ -77,7 +77,7 @@ def _opened(
     span = time_range(path, request.start, request.end, request.stream)
     sampling = request.sampling or model.config.sampling
     if request.features is not None:
-        yield _with_frames(path, _from_file(path, model, encoder, request, sampling, span))
+        yield source_of_file(path, request.features, encoder, sampling, span, request.stream)
     elif request.views is not None:
         views = _views(path, model, encoder, request, sampling, span, progress)
         yield _with_frames(path, views)
@@ -188,21 +188,26 @@ def _views(
     )
 
 
-def _from_file(
+def source_of_file(
     path: str | Path,
-    model: VideoModel,
+    features: str | Path,
     encoder: FrameEncoder,
-    request: Request,
     sampling: SamplingConfig,
     span: TimeRange,
+    stream: int | None = None,
 ) -> Source:
-    """Open features of an earlier ``extract`` after checking that video, model and grid match."""
-    file = FeatureFile(request.features or "")
-    info = probe(path, stream=request.stream)
-    check_provenance(file, path, info, model, encoder, sampling_grid(sampling, span, encoder.shape))
-    features = FeatureSpan(file, *index_range(sampling, span))
-    if not len(features.times):
+    """Open features of an earlier ``extract`` after checking that video, encoder and grid match.
+
+    Raises:
+        FeatureError: they do not match, or no token lies in the range.
+    """
+    file = FeatureFile(features)
+    info = probe(path, stream=stream)
+    check_provenance(file, path, info, encoder, sampling_grid(sampling, span, encoder.shape))
+    tokens = FeatureSpan(file, *index_range(sampling, span))
+    if not len(tokens.times):
         raise FeatureError(f"{file.path}: no token in the requested range")
-    facts = RunFacts(len(features.times), file.num_features, from_store=True)
-    partial = partial_of_file(file, features, info, span)
-    return Source(features, info, partial, tuple(rounding(file, encoder)), facts)
+    facts = RunFacts(len(tokens.times), file.num_features, from_store=True)
+    partial = partial_of_file(file, tokens, info, span)
+    source = Source(tokens, info, partial, tuple(rounding(file, encoder)), facts)
+    return _with_frames(path, source)

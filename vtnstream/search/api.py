@@ -33,6 +33,7 @@ def find_moments(
     stream: int | None = None,
     runtime: RuntimeConfig | None = None,
     progress: Progress | None = None,
+    features: str | Path | None = None,
 ) -> Report:
     """Find the moments of a video that match words or look like an example.
 
@@ -48,6 +49,7 @@ def find_moments(
         start, end, stream: see :class:`vtnstream.inference.request.Request`.
         runtime: device, dtype, cache.
         progress: told how far the work is.
+        features: file of :func:`vtnstream.extract` that is read instead of the video.
 
     Returns:
         A report with ranked ``segments`` (half-open, in seconds of the source), and ``answers``,
@@ -64,7 +66,13 @@ def find_moments(
     space = _space(model, runtime, sampling)
     searcher = Searcher(space, labels, runtime=runtime, progress=progress)
     return searcher.search(
-        path, config or SearchConfig(), start=start, end=end, stream=stream, progress=progress
+        path,
+        config or SearchConfig(),
+        start=start,
+        end=end,
+        stream=stream,
+        progress=progress,
+        features=features,
     )
 
 
@@ -81,6 +89,7 @@ def label(
     stream: int | None = None,
     runtime: RuntimeConfig | None = None,
     progress: Progress | None = None,
+    features: str | Path | None = None,
 ) -> Report:
     """Label a video with words or examples in place of a trained model's classes.
 
@@ -91,7 +100,7 @@ def label(
         model: as for :func:`find_moments`.
         multi_label: labels may overlap; each is judged alone.
         options: how to localise.
-        sampling, start, end, stream, runtime, progress: as for :func:`find_moments`.
+        sampling, start, end, stream, runtime, progress, features: as for :func:`find_moments`.
 
     Returns:
         A report with ``classes`` and ``segments``; its scores are matches, not probabilities.
@@ -118,6 +127,7 @@ def label(
         end=end,
         stream=stream,
         progress=progress,
+        features=features,
     )
 
 

@@ -59,11 +59,14 @@ class Asker:
         end: TimeLike | None,
         stream: int | None,
         progress: Progress | None,
+        features: str | Path | None,
     ) -> Report:
         """Score one video and report what ``analyse`` makes of it."""
         began = time.perf_counter()
         space = self.space
-        with read_video(path, space, self.runtime, start, end, stream, progress) as source:
+        with read_video(
+            path, space, self.runtime, start, end, stream, progress, features
+        ) as source:
             middle = time.perf_counter()
             scored = score(source.features, self._vectors, space.project, smoothing_seconds)
             analysis = analyse(scored, source.features.times)

@@ -65,6 +65,7 @@ class Labeller(Asker):
         end: TimeLike | None = None,
         stream: int | None = None,
         progress: Progress | None = None,
+        features: str | Path | None = None,
     ) -> Report:
         """Label one video.
 
@@ -73,6 +74,7 @@ class Labeller(Asker):
             options: how to localise; None for the classes alone.
             start, end, stream: see :class:`vtnstream.inference.request.Request`.
             progress: told how far decoding is.
+            features: file of ``vtnstream extract`` that is read instead of the video.
 
         Returns:
             A report whose scores are matches.
@@ -98,6 +100,7 @@ class Labeller(Asker):
             end=end,
             stream=stream,
             progress=progress,
+            features=features,
         )
         return dataclasses.replace(report, score_name=MATCH)
 

@@ -12,6 +12,7 @@ from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.extract import extract_features
 from vtnstream.inference.opened import Source, with_display_name
 from vtnstream.inference.request import TimeLike, time_range
+from vtnstream.inference.source import source_of_file
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.search.space import SearchSpace
 from vtnstream.video.local_copy import local_copy
@@ -26,13 +27,21 @@ def read_video(
     end: TimeLike | None = None,
     stream: int | None = None,
     progress: Progress | None = None,
+    features: str | Path | None = None,
 ) -> Iterator[Source]:
-    """Return a video's features in a space, stored or decoded now; valid inside the context.
+    """Return a video's features in a space, of a feature file, stored or decoded now; valid
+    inside the context.
 
     Raises:
         VtnstreamError: one line that names the file and what to do.
     """
     progress = progress or NullProgress()
+    if features is not None:
+        with local_copy(path, progress, runtime.spool_limit_bytes) as place:
+            span = time_range(place, start, end, stream)
+            opened = source_of_file(place, features, space.encoder, space.sampling, span, stream)
+            yield with_display_name(path, place, opened)
+        return
     with (
         local_copy(path, progress, runtime.spool_limit_bytes) as place,
         extract_features(

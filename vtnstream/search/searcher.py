@@ -33,6 +33,7 @@ class Searcher(Asker):
         end: TimeLike | None = None,
         stream: int | None = None,
         progress: Progress | None = None,
+        features: str | Path | None = None,
     ) -> Report:
         """Look for all queries in one video.
 
@@ -41,6 +42,7 @@ class Searcher(Asker):
             config: how many segments, and from which match on.
             start, end, stream: see :class:`vtnstream.inference.request.Request`.
             progress: told how far decoding is.
+            features: file of ``vtnstream extract`` that is read instead of the video.
 
         Returns:
             A report whose segments are in the order of time, each with its rank, with one
@@ -65,6 +67,7 @@ class Searcher(Asker):
             end=end,
             stream=stream,
             progress=progress,
+            features=features,
         )
         settings = {**to_dict(config), "queries": [_described(query) for query in self.labels]}
         return dataclasses.replace(report, settings=settings, answers=answers, score_name=MATCH)

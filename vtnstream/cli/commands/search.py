@@ -19,7 +19,7 @@ from vtnstream.cli.framework.progress import CommandProgress, make_progress
 from vtnstream.cli.library_search import search_in_library
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
-from vtnstream.cli.options.input_list import resolve
+from vtnstream.cli.options.input_list import require_one_video, resolve
 from vtnstream.cli.session import deliver_each
 from vtnstream.config.search import SearchConfig
 from vtnstream.errors import UsageError
@@ -94,6 +94,7 @@ _MOST_NAMED = 5
 @attach(library)
 @shared.model_or("siglip2-base")
 @backbone_options
+@shared.features
 @shared.time_range
 @shared.sampling("the model's own; with --backbone 2")
 @shared.results
@@ -114,6 +115,7 @@ def search(console: Console, /, **values: Any) -> ExitCode:
     if values["library"] is not None:
         return search_in_library(console, values, queries, names, _search_config(values))
     inputs = resolve({**values, "inputs": names})
+    require_one_video(values, inputs)
     config = _search_config(values)
     delivery = make_delivery(values, console, inputs, timeline=True)
     runtime = running.runtime_from(values)
@@ -138,6 +140,7 @@ def search(console: Console, /, **values: Any) -> ExitCode:
             end=values["end"],
             stream=values["stream"],
             progress=progress,
+            features=values["features"],
         )
         for answer in report.answers:
             answers.setdefault(answer.label, []).append((path, answer))

@@ -34,28 +34,50 @@ _RANDOM_SEED = 0
 """Seed of backbones without weights: they are the same in every run, so that their features can
 be compared and cached."""
 
+
+def backbone_source(*, section: str = _SECTION, settable: bool = True) -> tuple[Any, ...]:
+    """The options that name a backbone and its weights.
+
+    Args:
+        section: title in the help.
+        settable: whether configuration files and the environment set them.
+    """
+    return (
+        option(
+            "--backbone",
+            section=section,
+            settable=settable,
+            metavar="NAME",
+            help="Name of a timm model.",
+        ),
+        option(
+            "--backbone-arg",
+            section=section,
+            settable=settable,
+            type=AssignmentType(),
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Argument of the timm model, such as pad_type=same; may be repeated.",
+        ),
+        option(
+            "--weights",
+            section=section,
+            settable=settable,
+            metavar="FILE",
+            help="Weights of the backbone: a safetensors or pth file, or hf-hub:org/name.",
+        ),
+        option(
+            "--pretrained",
+            section=section,
+            settable=settable,
+            is_flag=True,
+            help="Use timm's pretrained weights, from the Hub.",
+        ),
+    )
+
+
 backbone_options = attach(
-    option("--backbone", section=_SECTION, metavar="NAME", help="Name of a timm model."),
-    option(
-        "--backbone-arg",
-        section=_SECTION,
-        type=AssignmentType(),
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Argument of the timm model, such as pad_type=same; may be repeated.",
-    ),
-    option(
-        "--weights",
-        section=_SECTION,
-        metavar="FILE",
-        help="Weights of the backbone: a safetensors or pth file, or hf-hub:org/name.",
-    ),
-    option(
-        "--pretrained",
-        section=_SECTION,
-        is_flag=True,
-        help="Use timm's pretrained weights, from the Hub.",
-    ),
+    *backbone_source(),
     *(
         option(f"--{name}", section=_SECTION, type=kind, metavar=metavar, help=text)
         for name, kind, metavar, text in (

@@ -48,6 +48,9 @@ _REFUSED = {
 _WITH_REFUSED = ("keep", "follow_timeout", "multi_label")
 """Options that have no effect without those of :data:`_REFUSED`."""
 
+_OF_LABELS = ("backbone", "backbone_arg", "weights", "pretrained")
+"""Options that have no effect without ``--labels``, where a command has it."""
+
 _SECTION = "Batch"
 _OPTIONS = (
     option(
@@ -126,7 +129,9 @@ def batch_command(
     """
 
     def decorate(function: Any) -> Command:
-        left_out = (*_REPLACED, *_WITH_REFUSED, *_REFUSED)
+        left_out = {*_REPLACED, *_WITH_REFUSED, *_REFUSED}
+        if any(param.name == "labels" for param in single.params):
+            left_out |= {*_OF_LABELS}
         params = [param for param in single.params if param.name not in left_out]
         params += [_refused(param) for param in single.params if param.name in _REFUSED]
         command = Command(

@@ -22,6 +22,15 @@ def require_file(inputs: InputList, flag: str) -> None:
         raise UsageError(f"{flag} reads the video again: save standard input to a file first")
 
 
+def require_one_video(values: Mapping[str, Any], inputs: InputList) -> None:
+    """
+    Raises:
+        UsageError: ``--features`` is given with several inputs.
+    """
+    if values["features"] is not None and len(inputs.items) != 1:
+        raise UsageError("--features is for one video: name one input")
+
+
 def resolve(values: Mapping[str, Any], *, files_only: bool = False) -> InputList:
     """Make the list of inputs that the options of a command name.
 

@@ -12,7 +12,8 @@ from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.process_settings import loading
 from vtnstream.cli.framework.progress import CommandProgress, make_progress
 from vtnstream.cli.options import running
-from vtnstream.cli.options.input_list import resolve
+from vtnstream.cli.options.backbone import backbone_source
+from vtnstream.cli.options.input_list import require_one_video, resolve
 from vtnstream.cli.session import deliver_each
 from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
@@ -21,14 +22,11 @@ if TYPE_CHECKING:
     from vtnstream.types import Report
 
 _SECTION = "Labels"
-_OF_A_HEAD = ("features", "views", "whole", "follow", "reference_preprocess")
-_NO_BACKBONE = {
-    "backbone": None,
-    "backbone_arg": (),
-    "weights": None,
-    "pretrained": False,
-    **dict.fromkeys(("mean", "std", "size", "width", "resize", "crop", "interpolation")),
-}
+_OF_A_HEAD = ("views", "whole", "follow", "reference_preprocess")
+_OF_A_BACKBONE = ("backbone", "backbone_arg", "weights", "pretrained")
+_NATIVE_PREPROCESS = dict.fromkeys(
+    ("mean", "std", "size", "width", "resize", "crop", "interpolation")
+)
 
 labels = attach(
     option(
@@ -46,6 +44,7 @@ labels = attach(
         is_flag=True,
         help="With --labels: labels may overlap; each is scored by itself.",
     ),
+    *backbone_source(section=_SECTION, settable=False),
 )
 
 
@@ -67,6 +66,7 @@ def label_inputs(
     _refuse_head_options(values)
     named = read_labels(values["labels"])
     inputs = resolve(values)
+    require_one_video(values, inputs)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     runtime = running.runtime_from(values)
     with loading():
@@ -75,7 +75,7 @@ def label_inputs(
 
         if localize is not None:
             check_options(localize)
-        space = prepare_space({**_NO_BACKBONE, **values}, console)
+        space = prepare_space({**_NATIVE_PREPROCESS, **values}, console)
     progress = make_progress(console)
     try:
         labeller = Labeller(
@@ -92,6 +92,7 @@ def label_inputs(
             end=values["end"],
             stream=values["stream"],
             progress=progress,
+            features=values["features"],
         )
 
     return deliver_each(inputs, ask, delivery, console)
@@ -101,10 +102,12 @@ def check_unlabelled(values: Mapping[str, Any]) -> None:
     """Check the options of a run without ``--labels``.
 
     Raises:
-        UsageError: ``--multi-label`` is given.
+        UsageError: an option that belongs to ``--labels`` is given.
     """
-    if values["multi_label"]:
-        raise UsageError("--multi-label needs --labels: leave it out for a trained model")
+    for name in ("multi_label", *_OF_A_BACKBONE):
+        if values[name]:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} needs --labels: leave it out for a trained model")
 
 
 def _refuse_head_options(values: Mapping[str, Any]) -> None:
