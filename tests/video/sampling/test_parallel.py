@@ -112,6 +112,35 @@ def test_parallel_decoding_of_a_range_gives_the_same_chunks(
     assert_same(together, alone)
 
 
+@pytest.mark.parametrize("waiting", [True, False])
+def test_a_second_decoder_joins_within_the_first_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: bool
+) -> None:
+    """A decoder is added once the consumer has had a chunk and waits for others."""
+    monkeypatch.setattr(parallel, "_PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(8))  # ten tokens, 2 s a part
+    measured: list[int] = []
+    together: list[bool] = []
+
+    def idle(self: parallel._LoadMeter, cores: int) -> float:
+        measured.append(cores)
+        return float(cores) if waiting else 0.0
+
+    start = ParallelPass._start
+
+    def watch(self: ParallelPass, *arguments: Any) -> None:
+        start(self, *arguments)
+        first = self._running and self._running[0].piece.request.token_range.first == 0
+        together.append(bool(first) and len(self._running) > 1)
+
+    monkeypatch.setattr(parallel._LoadMeter, "idle", idle)
+    monkeypatch.setattr(ParallelPass, "_start", watch)
+    path = Film(count=600, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
+    together_read, alone = both(path, KINDS["rate"], chunk_size=2)
+    assert_same(together_read, alone)
+    assert measured and any(together) == waiting
+
+
 def test_parts_of_numbered_frames_give_the_same_chunks(tmp_path: Path, passes: list[str]) -> None:
     """Frames are numbered from the start of a range."""
     path = Film(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")

@@ -5,8 +5,9 @@ depend on earlier packets. Where two parts meet, the later one must find the las
 earlier one. If it does not, or if there is any damage, the rest of the file is read in one pass;
 chunks that were returned are not repeated.
 
-The number of decoders adapts: it is one at first. After each part, if the consumer had to wait for
-chunks, it grows by the number of idle cores, at most to twice the number. The decoders of a GPU,
+The number of decoders adapts: it is one at first. If the consumer has to wait for chunks, it grows
+by the number of idle cores, at most to twice the number: once while the first part is read, as soon
+as the consumer has had a chunk to work on, and then after each part. The decoders of a GPU,
 which use little CPU time, all start at once.
 """
 
@@ -34,6 +35,12 @@ _WAITING = 0.9
 """Share of the time above which the consumer counts as waiting."""
 
 
+_PROBE_CHUNKS = 3
+_PROBE_SECONDS = 0.25
+"""Shortest time over which the load is measured within the first part, beside the time of two
+chunks: about a hundred frames of a large video."""
+
+
 _Landmark = tuple[int, int] | None
 """(index, pts) of a token, or None without a token."""
 
@@ -59,13 +66,22 @@ class _LoadMeter:
     processor: float = field(default_factory=time.process_time)
     taken: float = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since the measurement began."""
+        return time.perf_counter() - self.wall
+
+    def restart(self) -> None:
+        """Begin a new measurement."""
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+        self.taken = 0.0
+
     def idle(self, cores: int) -> float:
         """Return the number of cores that were idle while the consumer was waiting; 0 if the
         consumer was slower than decoding."""
-        wall, processor = time.perf_counter(), time.process_time()
-        seconds, used = wall - self.wall, processor - self.processor
+        seconds, used = self.seconds, time.process_time() - self.processor
         waiting = 0 < self.taken < (1 - _WAITING) * seconds
-        self.wall, self.processor, self.taken = wall, processor, 0.0
+        self.restart()
         return cores - used / seconds if waiting else 0.0
 
 
@@ -90,6 +106,8 @@ class ParallelPass:
     _landmark: _Landmark = None
     _working: int = 1
     _alone: int = 1
+    _num_returned: int = 0
+    _is_probed: bool = False
     _meter: _LoadMeter = field(default_factory=_LoadMeter)
     _running: deque[_Running] = field(default_factory=deque)
 
@@ -131,6 +149,7 @@ class ParallelPass:
                     if checked is not None:
                         yield from self._handed_out(checked)
                     checked = chunk
+                    self._adapt_early()
                     if self._working > 1:
                         self._start(whole, plan)
                 ending = self._ended(current)
@@ -151,12 +170,26 @@ class ParallelPass:
         began = time.perf_counter()
         yield chunk
         self._meter.taken += time.perf_counter() - began
+        self._num_returned += 1
+        if self._num_returned == 1:
+            self._meter.restart()  # before, the consumer had nothing to work on
+
+    def _adapt_early(self) -> None:
+        """Within the first part, add decoders once if the consumer waits and cores are idle."""
+        if self._working > 1 or self._alone > 1 or self._num_returned < _PROBE_CHUNKS:
+            return
+        if not self._is_probed and self._meter.seconds >= _PROBE_SECONDS:
+            self._is_probed = True
+            self._add_decoders()
 
     def _adapt(self) -> None:
         """After each part, add decoders if the consumer waits and cores are idle."""
+        self._add_decoders()
+        self._alone *= 2
+
+    def _add_decoders(self) -> None:
         more = min(self._working, ceil(self._meter.idle(self.decoders) - _HARDLY_IDLE))
         self._working = min(self._working + max(0, more), self.decoders)
-        self._alone *= 2
 
     def _piece(self, whole: Pass, token_range: TokenRange) -> Pass:
         known = (
