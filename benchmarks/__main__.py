@@ -22,6 +22,7 @@ BENCHMARKS = {
     "paper_tables": "parameters and GFLOPs of every variant beside the paper's",
     "paper_training": "time to train, VTN against SlowFast-R101, times the published epochs",
     "positions": "kinds of position on sequences ten times longer than trained on",
+    "scale": "a simulated cluster: scheduler overhead, nothing lost with failing actors",
     "shots": "shots of real videos, beside PySceneDetect and TransNetV2",
     "startup": "cost of --help and imports; inference must not import transformers",
     "temporal": "the temporal encoder, against transformers' Longformer and full attention",

@@ -31,6 +31,7 @@ _CORES_PER_ACTOR = 2
 """One core for the decoder and one for the model."""
 
 _POLL_SECONDS = 0.2
+_REPORT_SECONDS = 0.5
 _WAIT_NOTICE_SECONDS = 30.0
 _MAX_FAILED_STARTS = 3
 
@@ -161,10 +162,14 @@ class RayPool:
         jobs = deque(
             _Job(video, "plan", (self._config.range_seconds,)) for video in videos.values()
         )
+        reported = 0.0
         while jobs or any(actor.job for actor in self._actors):
             self._assign(jobs)
             yield from self._collect(jobs)
-            self._report_progress(videos, on_progress)
+            # Counting thousands of videos after each answer would take quadratic time.
+            if time.monotonic() - reported >= _REPORT_SECONDS:
+                reported = time.monotonic()
+                self._report_progress(videos, on_progress)
 
     def _report_progress(self, videos: dict[Task, _Video], on_progress: OnProgress) -> None:
         cut = [v for v in videos.values() if v.num_ranges and not v.closed]
