@@ -14,7 +14,8 @@ _QUERIES = 64
 """Tokens whose attention is computed as one block, of sequences longer than ``_SHORT``."""
 
 _SHORT = 512
-"""Up to so many tokens are one block. Exported programs take any length, and always use blocks."""
+"""Up to so many tokens attend through one matrix, which is faster. Exported programs take any
+length, and always use blocks."""
 
 _TAPS = 3
 """Inputs of a convolution: one token before, the token itself, one after."""
@@ -99,12 +100,30 @@ def banded_attention(
     Returns:
         (B, T, H, E).
     """
-    batch, length, heads, size_of_head = query.shape
+    length = query.shape[1]
     if not length:
         return query
     before, after = (min(reach, max(length - 1, 1)) for reach in (before, after))
-    one = not torch.compiler.is_exporting() and length <= _SHORT
-    size = length if one else min(_QUERIES, length)
+    if valid is None:
+        valid = torch.ones(1, length, dtype=torch.bool, device=query.device)
+    if not torch.compiler.is_exporting() and length <= _SHORT:
+        place = torch.arange(length, device=query.device)
+        ahead = place[None, :] - place[:, None]  # (T, T)
+        band = (ahead >= -before) & (ahead <= after)
+        visible = band & (valid[:, None, :] | (ahead == 0))  # (B|1, T, T)
+        attended = F.scaled_dot_product_attention(
+            *(part.transpose(1, 2) for part in (query, key, value)), attn_mask=visible[:, None]
+        )
+        return attended.transpose(1, 2)
+    return _attention_in_blocks(query, key, value, before, after, valid)
+
+
+def _attention_in_blocks(
+    query: Tensor, key: Tensor, value: Tensor, before: int, after: int, valid: Tensor
+) -> Tensor:
+    """:func:`banded_attention` of a long sequence."""
+    batch, length, heads, size_of_head = query.shape
+    size = min(_QUERIES, length)
     blocks = -(-length // size)
     span, fill = size + before + after, blocks * size - length
 
@@ -112,8 +131,6 @@ def banded_attention(
         padded = F.pad(states, (0, 0, 0, 0, before, fill + after))
         return padded.unfold(1, span, size).transpose(-1, -2).flatten(0, 1)  # (B*N, H, span, E)
 
-    if valid is None:
-        valid = torch.ones(1, length, dtype=torch.bool, device=query.device)
     real = F.pad(valid, (before, fill + after)).unfold(1, span, size)[:, :, None]
     rows = torch.arange(size, device=query.device)[:, None]
     ahead = torch.arange(span, device=query.device)[None, :] - rows  # (size, span)
