@@ -112,8 +112,11 @@ def banded_attention(
         band = (ahead >= -before) & (ahead <= after)
         visible = band & (valid[:, None, :] | (ahead == 0))  # (B|1, T, T)
         attended = F.scaled_dot_product_attention(
-            *(part.transpose(1, 2) for part in (query, key, value)), attn_mask=visible[:, None]
-        )
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            attn_mask=visible[:, None],
+        )  # (B, H, T, E)
         return attended.transpose(1, 2)
     return _attention_in_blocks(query, key, value, before, after, valid)
 
