@@ -14,6 +14,7 @@ import pytest
 
 import vtnstream
 from tests.cli.conftest import Outcome
+from tests.synth import Film
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.models.io.checkpoint import read_config
 from vtnstream.video.write import write_video
@@ -170,3 +171,15 @@ def test_black_bars_are_cropped_and_told(run: Run, film: Path, tmp_path: Path) -
     assert told is not None
     assert abs(int(told[1]) - 60) <= 1
     assert "bars" not in json.loads(run("timeline", film, "--json").out)["run"]
+
+
+def test_a_stream_says_what_it_lacks(run: Run, tmp_path: Path) -> None:
+    """Windows of a stream are judged by the network alone; that is told once, and in JSON."""
+    film = Film(count=120, rate=25, size=(64, 64), gop=10)
+    film.format = "matroska"
+    path = film.write(tmp_path / "stream.mkv")
+    done = run("timeline", "--follow", path, "--follow-timeout", "1s", "--window", "32")
+    assert done.code == 0, done.err
+    assert done.err.count("network alone") == 1
+    last = json.loads(done.out.splitlines()[-1])
+    assert any("vtnstream timeline" in warning for warning in last["warnings"])

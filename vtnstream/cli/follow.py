@@ -85,6 +85,8 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
         with analyzer.follow(feed, request, localize, keep_seconds=config.keep) as follower:
             events = _Events(console, feed.name)
             events.start(follower, localize, config)
+            for warning in follower.warnings:
+                console.warn(f"{feed.name}: {warning}")
             for told in follower.told():
                 events.segments(told.segments, final=told.final)
             code = INTERRUPTS.end_calling()
@@ -98,7 +100,7 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
             events.result(report, final, interrupted=bool(code))
     finally:
         INTERRUPTS.end_calling()
-    for warning in report.warnings:
+    for warning in report.warnings[len(follower.warnings) :]:
         console.warn(f"{feed.name}: {warning}")
     if code:
         console.say(f"{feed.name}: stopped; segments printed as final remain valid")

@@ -26,6 +26,7 @@ from vtnstream.inference.opened import Source
 from vtnstream.localization.stream import SegmentStream, smoothing_reach
 from vtnstream.models.vtn.model import VTN
 from vtnstream.preprocess.spatial import frame_fit
+from vtnstream.scoring.localization_plan import knows_styles
 from vtnstream.scoring.stream import StreamScores, stream_scores
 from vtnstream.transport.feed import Feed
 from vtnstream.types import Partial, Segment, TokenTimes, VideoInfo
@@ -44,6 +45,12 @@ class SegmentUpdate:
 
     segments: tuple[Segment, ...]
     final: bool
+
+
+_STYLES_ALONE = (
+    "--follow says how each window is edited by the network alone: shots, cuts and cropped bars, "
+    "which are measured over the whole video, need vtnstream timeline on a recording"
+)
 
 
 @contextmanager
@@ -101,7 +108,10 @@ def follow(
         wait = scores.delay_tokens + smoothing_reach(options) + size + 1
         delay = wait / _tokens_per_second(sampling, video.info)
         delay += max(options.min_duration, options.merge_gap)
-        yield Follower(video, encoder, size, ring, scores, segments, round(delay, 3))
+        follower = Follower(video, encoder, size, ring, scores, segments, round(delay, 3))
+        if knows_styles(model.config):
+            follower.warnings = (_STYLES_ALONE,)
+        yield follower
 
 
 def _temporary_folder(runtime: RuntimeConfig) -> tempfile.TemporaryDirectory[str]:
@@ -133,6 +143,7 @@ class Follower:
         delay_seconds: time from showing a token until a final segment can contain it.
         num_final: final segments emitted so far.
         num_tokens: tokens read.
+        warnings: what differs from the analysis of a whole video, one sentence each.
     """
 
     def __init__(
@@ -146,6 +157,7 @@ class Follower:
         delay_seconds: float,
     ) -> None:
         self.info = video.info
+        self.warnings: tuple[str, ...] = ()
         self.track, self.labels = scores.track, scores.labels
         self.delay_seconds = delay_seconds
         self.num_final = 0
@@ -228,5 +240,5 @@ class Follower:
             delay_seconds=self.delay_seconds,
             batch_size=self._size,
         )
-        warnings = self.info.warnings + summary.warnings
+        warnings = self.warnings + self.info.warnings + summary.warnings
         return Source(self._ring, self.info, partial, warnings, facts)
