@@ -47,7 +47,7 @@ def of_model(model: str | None) -> Detector:
     from vtnstream.inference.request import Request
     from vtnstream.localization.edit_style import SHOTS_TRACK
 
-    analyzer = Analyzer(model, runtime=RuntimeConfig(use_cache=False))
+    analyzer = Analyzer(model, runtime=RuntimeConfig(use_cache=False, backend="eager"))
 
     def detect(path: Path) -> Found:
         report = analyzer.timeline(path, Request(), TimelineConfig())
