@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,3 +127,32 @@ def folder(shared_folder: Path, tmp_path: Path) -> Path:
         if path.is_file():
             (copy / path.name).write_bytes(path.read_bytes())
     return copy
+
+
+@pytest.fixture
+def command(folder: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], Served]]]:
+    """Starts the command, and kills it at the end."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start() -> tuple[subprocess.Popen[str], Served]:
+        with socket.socket() as probe_:
+            probe_.bind(("127.0.0.1", 0))
+            port = probe_.getsockname()[1]
+        words = ["-m", "vtnstream", "studio", str(folder), "--port", str(port), "--no-browser"]
+        process = subprocess.Popen(
+            [sys.executable, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        assert process.stderr is not None
+        assert f"http://127.0.0.1:{port}/" in process.stderr.readline()
+        served = Served(None, port)  # type: ignore[arg-type]
+        end = time.monotonic() + 60
+        while not served.get("/api/results")["rows"]:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        return process, served
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()

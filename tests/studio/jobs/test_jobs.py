@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,11 @@ from tests.cli.conftest import frames
 from tests.report.cases import report
 from tests.studio.conftest import Served, write_result
 from tests.synth import Film
+from vtnstream.batch.workers.outcome import Task
+from vtnstream.progress import NullProgress
 from vtnstream.report.reading import read_report
+from vtnstream.studio.jobs.executors import PreviewExecutor
+from vtnstream.studio.results.playing import way_to_play
 from vtnstream.types import Segment
 from vtnstream.video.probe import probe
 from vtnstream.video.write import write_video
@@ -125,35 +126,6 @@ def test_analyse_correct_train_and_compare(serve: Serve, films: Path, tmp_path: 
     assert found_again["remade"] and found_again["segments"][0]["label"] == "dark"
 
 
-@pytest.fixture
-def command(folder: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], Served]]]:
-    """Starts the command, and kills it at the end."""
-    running: list[subprocess.Popen[str]] = []
-
-    def start() -> tuple[subprocess.Popen[str], Served]:
-        with socket.socket() as probe_:
-            probe_.bind(("127.0.0.1", 0))
-            port = probe_.getsockname()[1]
-        words = ["-m", "vtnstream", "studio", str(folder), "--port", str(port), "--no-browser"]
-        process = subprocess.Popen(
-            [sys.executable, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        assert process.stderr is not None
-        assert f"http://127.0.0.1:{port}/" in process.stderr.readline()
-        served = Served(None, port)  # type: ignore[arg-type]
-        end = time.monotonic() + 60
-        while not served.get("/api/results")["rows"]:
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        return process, served
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
 def test_corrections_and_jobs_survive_kill(
     command: Callable[[], tuple[subprocess.Popen[str], Served]],
 ) -> None:
@@ -172,3 +144,16 @@ def test_corrections_and_jobs_survive_kill(
     process.send_signal(2)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "all corrections are saved" in err
+
+
+def test_a_file_with_two_videos_is_not_left_to_the_browser(tmp_path: Path) -> None:
+    """A browser would choose a stream of its own, which may not be the analysed one."""
+    both = Film(count=20, ticks=25, second_stream=(64, 48)).write(tmp_path / "two.mp4")
+    one = Film(count=20, ticks=25).write(tmp_path / "one.mp4")
+    assert way_to_play(probe(both), both) == "encode"
+    assert way_to_play(probe(one), one) == "direct"
+    small = next(k for k in (0, 1) if probe(both, stream=k).width == 64)
+    executor = PreviewExecutor(tmp_path / "made", small)
+    (made,) = executor.run(Task(str(both), "copy.mp4"), NullProgress()).files
+    info = probe(made)
+    assert (info.num_video_streams, info.width, info.height) == (1, 64, 48)

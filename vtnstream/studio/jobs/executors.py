@@ -39,9 +39,9 @@ class PreviewExecutor:
     """Writes an MP4 that browsers play: packets are copied where only the container is in the way,
     and encoded as H.264 otherwise."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, stream: int) -> None:
         self.facts = ExecutorInfo("preview", "previews")
-        self._output = output
+        self._output, self._stream = output, stream
 
     def run(self, task: Task, progress: Progress) -> Result:
         from vtnstream.types import TimeRange
@@ -51,16 +51,16 @@ class PreviewExecutor:
 
         self._output.mkdir(parents=True, exist_ok=True)
         target = self._output / task.name
-        info = probe(task.path)
+        info = probe(task.path, stream=self._stream)
         if way_to_play(info, Path(task.path)) == REMUX:
             notes = copy_with_chapters(task.path, target, [], overwrite=True)
             return Result([target], None, notes)
         whole = TimeRange(Fraction(0), Fraction(10**8))
-        with CuttingSession.of(task.path) as session:
+        with CuttingSession.of(task.path, self._stream) as session:
             written = session.write(target, [whole], mode="encode", overwrite=True)
         return Result([target], None, written.notes)
 
 
-def make_previews(output: str) -> Executor:
-    """Build the executor of previews in a worker."""
-    return PreviewExecutor(Path(output))
+def make_previews(output: str, stream: int) -> Executor:
+    """Build the executor of previews of one video stream in a worker."""
+    return PreviewExecutor(Path(output), stream)

@@ -180,7 +180,8 @@ def preview(work: Work, *, output: Path) -> dict[str, Any]:
     """Make a copy that browsers play; the handler of ``preview``."""
     request = work.job.request
     tasks = [Task(request["video"], request["name"])]
-    return _summary(work.run(partial(make_previews, str(output)), tasks))
+    make = partial(make_previews, str(output), request["stream"])
+    return _summary(work.run(make, tasks))
 
 
 def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:

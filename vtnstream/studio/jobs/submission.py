@@ -99,7 +99,8 @@ class Jobs:
         if loaded.video is None:
             raise NotFoundProblem(loaded.no_video)
         target = self._studio.preview_path(name)
-        body = {"video": str(loaded.video), "name": target.name}
+        stream = loaded.report.video.stream_index
+        body = {"video": str(loaded.video), "name": target.name, "stream": stream}
         queue = self._studio.queue
         return queue.pending(PREVIEW, body) or queue.submit(PREVIEW, body)
 

@@ -24,6 +24,8 @@ def way_to_play(info: VideoInfo, path: Path) -> str:
     Returns:
         ``direct``; ``remux`` if only the container is in the way; else ``encode``.
     """
+    if info.num_video_streams > 1:  # a browser would choose a stream of its own
+        return ENCODE
     if info.codec_name not in PLAYABLE_CODECS or info.pixel_format not in (*_PIXELS, None):
         return ENCODE
     known = path.suffix.lower() in _CONTAINERS

@@ -9,6 +9,9 @@ export class Player extends EventTarget {
     this.virtual = 0;
     const tell = () => this.dispatchEvent(new Event("time"));
     for (const kind of ["timeupdate", "seeking", "loadedmetadata"]) this.video.addEventListener(kind, tell);
+    this.video.addEventListener("loadedmetadata", () => {
+      if (this.virtual > 0) this.video.currentTime = this.virtual; // chosen before the video was there
+    });
     this.video.addEventListener("play", () => this.follow());
     this.video.addEventListener("error", () => this.explain("This browser cannot play the video. The times and the list work without it."));
   }
