@@ -83,6 +83,23 @@ def test_frames_in_random_order(run: Run, phases: Path, model_folder: Path, tmp_
     assert outcome.code == 2 and "needs a model" in outcome.errors[0]
 
 
+def test_options_that_would_do_nothing_are_refused(
+    run: Run, phases: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "classes.csv").write_text("path,label\na.mp4,x\n")
+    stored = ("evaluate", phases, "--predictions", tmp_path)
+    classes = ("evaluate", tmp_path / "classes.csv", "--predictions", tmp_path)
+    for arguments, flag in (
+        ((*stored, "--window", "8"), "--window"),
+        ((*stored, "--order", "offline"), "--order"),
+        ((*classes, "--phases"), "--phases"),
+        ((*classes, "--frame-rate", "5"), "--frame-rate"),
+    ):
+        outcome = run(*arguments)
+        assert outcome.code == 2
+        assert f"{flag} does nothing with" in outcome.errors[0]
+
+
 def test_videos_without_prediction_cause_a_warning(run: Run, phases: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"results": {"other": []}}))

@@ -21,7 +21,13 @@ from vtnstream.cli.framework.types import complete_files
 from vtnstream.cli.learning_curve import print_learning_curve
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import Input, InputList
-from vtnstream.cli.options.orders import ORDERS, check_online, resolve_order, views_of
+from vtnstream.cli.options.orders import (
+    ORDERS,
+    check_online,
+    refuse_idle,
+    resolve_order,
+    views_of,
+)
 from vtnstream.cli.session import for_each
 from vtnstream.config.train import UNLABELLED
 from vtnstream.datasets.annotations import FORMATS, AnnotatedVideo, Annotations, read_annotations
@@ -143,6 +149,7 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         videos = _selected(found, values["split"], values["fold"])
         print_learning_curve(console, values, found, videos, running.runtime_from(values))
         return ExitCode.OK
+    refuse_idle(values, segments=found.has_segments)
     order = resolve_order(values["order"], segments=found.has_segments)
     if values["window"] is not None and not found.has_segments:
         console.warn(

@@ -107,6 +107,12 @@ def _parents(ctx: click.Context) -> list[click.Context]:
     return contexts[::-1]
 
 
+def given(name: str) -> bool:
+    """Return whether an option of the running command is on its command line."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source == ParameterSource.COMMANDLINE
+
+
 class Command(click.Command):
     """A command with sections and examples in its help. It configures the console.
 

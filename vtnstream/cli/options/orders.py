@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from vtnstream.cli.framework.command import given
 from vtnstream.config import TimelineConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError
@@ -49,6 +52,25 @@ def resolve_order(asked: str | None, *, segments: bool) -> str:
             f"--order {asked} needs annotations of {needs}, but these are {given}: use {fitting}"
         )
     return asked
+
+
+def refuse_idle(values: Mapping[str, Any], *, segments: bool) -> None:
+    """Refuse options on the command line that would do nothing.
+
+    Raises:
+        UsageError: an option of the model with stored predictions, or one of segments with
+            annotations of classes.
+    """
+    timeline = tuple(field.name for field in dataclasses.fields(TimelineConfig))
+    idle: dict[str, str] = {}
+    if values["predictions"] is not None:
+        idle |= dict.fromkeys((*timeline, "order"), "--predictions, which are taken as they are")
+    if not segments:
+        of_segments = (*(set(timeline) - {"window"}), "phases", "unlabelled", "frame_rate")
+        idle |= dict.fromkeys(of_segments, "annotations of classes")
+    for name, why in idle.items():
+        if given(name):
+            raise UsageError(f"--{name.replace('_', '-')} does nothing with {why}: leave it out")
 
 
 def views_of(order: str) -> ViewsConfig | None:
