@@ -10,10 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from tests.synth import paint, read
+from tests.synth import Film, paint, read
 from vtnstream.errors import OutputError
 from vtnstream.types import TimeRange
-from vtnstream.video.cut import cut
+from vtnstream.video.cut import CuttingSession, cut
 
 RATE, SECONDS, AUDIO = 25, 12, 48_000
 
@@ -118,3 +118,36 @@ def test_invalid_cuts_are_refused(clapper: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         cut(clapper, tmp_path / "none" / "x.mp4", whole)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_cannot_be_copied_does_not_spoil_the_next(tmp_path: Path) -> None:
+    options = {"b": "3000000"}
+    film = Film(
+        count=200, ticks=25, codec="mpeg2video", format="vob", b_frames=2, gop=15, options=options
+    ).write(tmp_path / "film.vob")
+    parts = [TimeRange(Fraction(13, 25), Fraction(3)), TimeRange(Fraction(3), Fraction(26, 5))]
+    with CuttingSession.of(film) as session:
+        for number, part in enumerate(parts):
+            try:
+                found = session.write(tmp_path / f"{number}.mp4", [part], mode="copy")
+            except OutputError as error:
+                assert "presentation times" in str(error)
+                continue
+            assert part.end is not None
+            assert 0 <= float(part.start) - found.starts[0] < 0.7
+            assert found.seconds == pytest.approx(float(part.end) - found.starts[0], abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["film.flv", "film.mov"])
+def test_parts_of_one_group_are_copied_from_coarse_times(name: str, tmp_path: Path) -> None:
+    ticks = {"film.flv": 1000, "film.mov": 600}[name]
+    film = Film(count=150, gop=50, ticks=ticks).write(tmp_path / name)
+    with CuttingSession.of(film) as session:
+        offset = float(session.packets.key_time(Fraction(0)) or 0)
+        for number, (start, end) in enumerate(((0.52, 1.0), (1.0, 1.6), (3.0, 5.2))):
+            part = TimeRange(Fraction(start), Fraction(end))
+            target = tmp_path / f"{number}.mp4"
+            found = session.write(target, [part], mode="copy")
+            first = round((found.starts[0] - offset) * 25)
+            numbers = [number for _, number in pictures(target)]
+            assert numbers == list(range(first, round((end - offset) * 25)))

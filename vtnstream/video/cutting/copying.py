@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import floor
 from typing import Any
 
 from vtnstream.types import TimeRange
@@ -99,7 +100,9 @@ class PacketWriter:
     stream: Any
     seconds: Fraction = Fraction(0)
     lead: Fraction = Fraction(0)
-    _newest: int | None = None
+    _newest: Fraction | None = None
+    """Decoding time of the last packet. Packets differ in their time base: those that an earlier
+    part has used are in the base of its output."""
     _held: deque[tuple[Any, Fraction, bool]] = field(default_factory=deque)
 
     def add(self, packet: Any, time: Fraction, decoded: Fraction, *, hidden: bool = False) -> None:
@@ -118,11 +121,11 @@ class PacketWriter:
         if self._newest is None:
             self.lead = time - decoded
         packet.pts, packet.dts = round(time / base), round(decoded / base)
-        if self._newest is not None and packet.dts <= self._newest:
-            packet.dts = self._newest + 1
+        if self._newest is not None and packet.dts * base <= self._newest:
+            packet.dts = floor(self._newest / base) + 1
         if packet.dts > packet.pts:
             raise UncopyableError("its decoding times do not increase")
-        self._newest = packet.dts
+        self._newest = packet.dts * base
         packet.stream = self.stream
         self._held.append((packet, time, hidden))
         if len(self._held) > _NUM_DELAYED:

@@ -127,7 +127,11 @@ class PacketParts:
     def _take(self) -> TimedPacket | None:
         packet, self._ahead = self._ahead, None
         if packet is None and self._packets is not None:
-            packet = next(self._packets, None)
+            try:
+                packet = next(self._packets, None)
+            except Exception:
+                self.close()  # the iterator has ended; the next part must not take it for the end
+                raise
         return packet
 
     def _open(self, start: Fraction | None) -> None:
