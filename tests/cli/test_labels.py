@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from tests.cli.conftest import Outcome
@@ -67,6 +69,44 @@ def test_labels_with_a_backbone_alone(scenes: Path, labels: Path, run: Run) -> N
     report = document(run(*command, "--json", "-q"))
     assert report["classes"][0]["label"] == "first" and report["score_name"] == "match"
     assert report["model"]["name"] == "resnet18"
+
+
+def matroska(source: Path, target: Path) -> Path:
+    """The same packets in a file that can be read as it grows."""
+    with av.open(str(source)) as read, av.open(str(target), "w") as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                written.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("more", [(), ("--multi-label",)])
+def test_a_stream_is_labelled_while_it_arrives(
+    scenes: Path,
+    labels: Path,
+    model_folder: Path,
+    run: Run,
+    tmp_path: Path,
+    more: tuple[str, ...],
+) -> None:
+    film = matroska(scenes, tmp_path / "scenes.mkv")
+    command = ("timeline", film, "--labels", labels, "-m", model_folder, "-q", *more)
+    outcome = run(*command, "--follow")
+    assert outcome.code == 0, outcome.err
+    events = [json.loads(line) for line in outcome.out.splitlines()]
+    final = [event for event in events if event["event"] == "segment" and event["final"]]
+    assert events[0]["track"] == "match" and {"first", "third"} <= set(events[0]["labels"])
+    late = [event for event in final if event["start"] >= 18]
+    assert {event["label"] for event in late} == {"first"}  # the scene that comes again
+    assert late[-1]["end"] == pytest.approx(30, abs=0.3)
+    assert all(a["start"] <= b["start"] for a, b in itertools.pairwise(final))
+    result = events[-1]
+    assert result["event"] == "result" and result["score_name"] == "match"
+    whole = {c["label"]: c["score"] for c in document(run(*command, "--json"))["classes"]}
+    found = {c["label"]: c["score"] for c in result["classes"]}
+    assert found == pytest.approx(whole, abs=1e-3)
 
 
 def test_labels_may_overlap(scenes: Path, labels: Path, model_folder: Path, run: Run) -> None:

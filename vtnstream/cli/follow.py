@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtnstream.cli.analysis import request_from
 from vtnstream.cli.framework.console import Console
@@ -12,10 +12,14 @@ from vtnstream.cli.framework.fields import attach, field, option
 from vtnstream.cli.framework.interrupts import INTERRUPTS
 from vtnstream.cli.framework.types import SecondsType
 from vtnstream.cli.options import running
+from vtnstream.cli.options.labels import make_labeller
 from vtnstream.config import TimelineConfig
 from vtnstream.config.follow import FollowConfig
 from vtnstream.errors import UsageError
 from vtnstream.wording import plural
+
+if TYPE_CHECKING:
+    from vtnstream.search.labeller import Labeller
 
 _SECTION = "Live"
 _EXCLUDED = (
@@ -77,7 +81,11 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
     from vtnstream.video.rtsp import open_stream
 
     request = Request(**request_from(values))
-    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
+    analyzer: Analyzer | Labeller
+    if values["labels"] is not None:
+        analyzer = make_labeller(console, values, localize)
+    else:
+        analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
     path = values["inputs"][0]
     feed = open_stream(path, idle_seconds=config.follow_timeout, warn=console.warn)
     INTERRUPTS.call_instead(feed.close)

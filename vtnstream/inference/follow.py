@@ -81,14 +81,51 @@ def follow(
         VideoError: the stream contains no video.
         UsageError: the model or an option needs the whole video.
     """
+    scores = stream_scores(model, options)
+    with follow_scores(
+        feed,
+        scores,
+        encoder,
+        sampling,
+        options,
+        multi_label=model.config.head.multi_label,
+        keep_seconds=keep_seconds,
+        runtime=runtime,
+        stream=stream,
+    ) as follower:
+        yield follower
+
+
+@contextmanager
+def follow_scores(
+    feed: Feed,
+    scores: StreamScores,
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    options: TimelineConfig,
+    *,
+    multi_label: bool,
+    keep_seconds: float,
+    runtime: RuntimeConfig,
+    stream: int | None = None,
+) -> Iterator[Follower]:
+    """Open a stream to be followed by any method that scores its features.
+
+    Args:
+        scores: the method.
+        multi_label: whether its labels may overlap.
+        feed, encoder, sampling, options, keep_seconds, runtime, stream: see :func:`follow`.
+
+    Raises:
+        VideoError: the stream contains no video.
+        UsageError: an option needs the whole video.
+    """
     if sampling.kind == "uniform":
         raise UsageError(
             f"sampling {sampling.describe()} needs the whole video: follow with --fps N"
         )
     limit_threads(runtime)
     size = runtime.batch_size or _TOKENS_AT_ONCE
-    scores = stream_scores(model, options)
-    multi_label = model.config.head.multi_label
     segments = SegmentStream(scores.labels, multi_label, options, scores.track)
     with ExitStack() as stack:
         stack.callback(feed.close)

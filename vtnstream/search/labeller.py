@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.search import SearchConfig
 from vtnstream.errors import UsageError
-from vtnstream.inference.request import TimeLike
+from vtnstream.inference.follow import Follower, follow_scores
+from vtnstream.inference.report import report_of
+from vtnstream.inference.request import Request, TimeLike
 from vtnstream.labels import BACKGROUND
 from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import match_of
@@ -19,8 +22,10 @@ from vtnstream.localization.segments import to_segments
 from vtnstream.progress import Progress
 from vtnstream.scoring.analysis import Analysis, rank
 from vtnstream.search.asking import Asker
+from vtnstream.search.live import LabelScores
 from vtnstream.search.space import SearchSpace
-from vtnstream.search.vectors import Scored
+from vtnstream.search.vectors import Scored, score
+from vtnstream.transport.feed import Feed
 from vtnstream.types import FloatArray, Report, ScoreTimeline, TokenTimes
 from vtnstream.types.results import MATCH
 from vtnstream.words.queries import Label
@@ -101,6 +106,63 @@ class Labeller(Asker):
             stream=stream,
             progress=progress,
             features=features,
+        )
+        return dataclasses.replace(report, score_name=MATCH)
+
+    def follow(
+        self,
+        feed: Feed,
+        request: Request,
+        options: TimelineConfig,
+        *,
+        keep_seconds: float,
+    ) -> AbstractContextManager[Follower]:
+        """Label a stream while it arrives; see :func:`vtnstream.inference.follow.follow`.
+
+        Each frame is judged by what was seen up to it, so that early scores rest on little.
+
+        Raises:
+            VideoError: the stream contains no video.
+            UsageError: an option needs the whole video, or a trained head.
+        """
+        check_options(options)
+        names = self.names if self.multi_label else (BACKGROUND, *self.names)
+        scores_of = match_of if self.multi_label else _exclusive
+        scores = LabelScores(self._vectors, self.space.project, names, scores_of)
+        return follow_scores(
+            feed,
+            scores,
+            self.space.encoder,
+            self.space.sampling,
+            options,
+            multi_label=self.multi_label,
+            keep_seconds=keep_seconds,
+            runtime=self.runtime,
+            stream=request.stream,
+        )
+
+    def followed(
+        self,
+        follower: Follower,
+        request: Request,
+        options: TimelineConfig,
+        cut_short: str | None = None,
+    ) -> Report:
+        """Return the report of a stream that has ended: the classes of the part that was kept,
+        judged as a whole. Its segments were emitted before."""
+        source, space = follower.source(cut_short), self.space
+        smooth = SearchConfig().smoothing_seconds
+        scored = score(source.features, self._vectors, space.project, smooth)
+        timeline = self._timeline(scored, source.features.times, smooth)
+        analysis = self._analysed(timeline, None)
+        report = report_of(
+            follower.info.path,
+            source,
+            space.about,
+            space.encoder.computed_on,
+            space.sampling,
+            options,
+            analysis,
         )
         return dataclasses.replace(report, score_name=MATCH)
 

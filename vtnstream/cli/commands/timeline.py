@@ -20,6 +20,7 @@ vtnstream timeline recordings/ --recursive -o results -f json,csv
 vtnstream timeline https://example.org/match.mp4 --window 64
 vtnstream timeline match.mp4 --labels "goal; corner; replay" --viterbi 2
 vtnstream timeline match2.mp4 --labels labels.txt --model models/match
+vtnstream timeline recording.ts --follow --labels "goal; corner" --smoothing median
 vtnstream timeline recording.ts --follow --window 32 | jq -c 'select(.final)'
 vtnstream timeline movie.mkv --features movie.safetensors --window 32 --stride 8
 """
@@ -51,9 +52,10 @@ def timeline(console: Console, /, **values: Any) -> int:
     playlist, rtsp:// or tcp://. Each line is a segment; one with "final": true will not change.
     """
     localize = shared.timeline_from(values)
-    if values["labels"] is not None:
-        return labels.label_inputs(console, values, localize)
-    labels.check_unlabelled(values)
+    if values["labels"] is None:
+        labels.check_unlabelled(values)
     if values["follow"]:
         return follow_input(console, values, localize)
+    if values["labels"] is not None:
+        return labels.label_inputs(console, values, localize)
     return analyze_inputs(console, values, localize)

@@ -19,10 +19,11 @@ from vtnstream.config import TimelineConfig
 from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
+    from vtnstream.search.labeller import Labeller
     from vtnstream.types import Report
 
 _SECTION = "Labels"
-_OF_A_HEAD = ("views", "whole", "follow", "reference_preprocess")
+_OF_A_HEAD = ("views", "whole", "reference_preprocess")
 _OF_A_BACKBONE = ("backbone", "backbone_arg", "weights", "pretrained")
 _NATIVE_PREPROCESS = dict.fromkeys(
     ("mean", "std", "size", "width", "resize", "crop", "interpolation")
@@ -61,28 +62,10 @@ def label_inputs(
     Raises:
         UsageError: wrong labels, or an option of a trained head.
     """
-    from vtnstream.words.queries import read_labels
-
-    _refuse_head_options(values)
-    named = read_labels(values["labels"])
     inputs = resolve(values)
     require_one_video(values, inputs)
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
-    runtime = running.runtime_from(values)
-    with loading():
-        from vtnstream.cli.options.space import prepare_space
-        from vtnstream.search.labeller import Labeller, check_options
-
-        if localize is not None:
-            check_options(localize)
-        space = prepare_space({**_NATIVE_PREPROCESS, **values}, console)
-    progress = make_progress(console)
-    try:
-        labeller = Labeller(
-            space, named, multi_label=values["multi_label"], runtime=runtime, progress=progress
-        )
-    finally:
-        progress.close()
+    labeller = make_labeller(console, values, localize)
 
     def ask(path: str, progress: CommandProgress) -> Report:
         return labeller.label(
@@ -96,6 +79,35 @@ def label_inputs(
         )
 
     return deliver_each(inputs, ask, delivery, console)
+
+
+def make_labeller(
+    console: Console, values: Mapping[str, Any], localize: TimelineConfig | None
+) -> Labeller:
+    """Prepare the labels of the options.
+
+    Raises:
+        UsageError: wrong labels, or an option of a trained head.
+    """
+    from vtnstream.words.queries import read_labels
+
+    _refuse_head_options(values)
+    named = read_labels(values["labels"])
+    runtime = running.runtime_from(values)
+    with loading():
+        from vtnstream.cli.options.space import prepare_space
+        from vtnstream.search.labeller import Labeller, check_options
+
+        if localize is not None:
+            check_options(localize)
+        space = prepare_space({**_NATIVE_PREPROCESS, **values}, console)
+    progress = make_progress(console)
+    try:
+        return Labeller(
+            space, named, multi_label=values["multi_label"], runtime=runtime, progress=progress
+        )
+    finally:
+        progress.close()
 
 
 def check_unlabelled(values: Mapping[str, Any]) -> None:
