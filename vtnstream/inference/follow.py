@@ -93,6 +93,8 @@ def follow(
         runtime=runtime,
         stream=stream,
     ) as follower:
+        if knows_styles(model.config):
+            follower.warnings = (_STYLES_ALONE,)
         yield follower
 
 
@@ -145,10 +147,7 @@ def follow_scores(
         wait = scores.delay_tokens + smoothing_reach(options) + size + 1
         delay = wait / _tokens_per_second(sampling, video.info)
         delay += max(options.min_duration, options.merge_gap)
-        follower = Follower(video, encoder, size, ring, scores, segments, round(delay, 3))
-        if knows_styles(model.config):
-            follower.warnings = (_STYLES_ALONE,)
-        yield follower
+        yield Follower(video, encoder, size, ring, scores, segments, round(delay, 3))
 
 
 def _temporary_folder(runtime: RuntimeConfig) -> tempfile.TemporaryDirectory[str]:
