@@ -20,7 +20,7 @@ _ARCHITECTURES = ("vtn", "vivit")
 _SAMPLING_KINDS = ("rate", "uniform", "stride", "all", "keyframes")
 FEATURE_NORMS = ("none", "dataset", "video_mean", "running_mean")
 CROP_MODES = ("center", "squash", "border")
-BARS = ("keep", "crop")
+_BARS = ("keep", "crop")
 _CROP_ROUNDINGS = ("half-even", "floor", "ceil")
 INTERPOLATIONS = ("bicubic", "bilinear", "area", "lanczos")
 
@@ -110,7 +110,7 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         one_of("preprocess.crop", self.crop, CROP_MODES)
-        one_of("preprocess.bars", self.bars, BARS)
+        one_of("preprocess.bars", self.bars, _BARS)
         one_of("preprocess.crop_rounding", self.crop_rounding, _CROP_ROUNDINGS)
         one_of("preprocess.interpolation", self.interpolation, INTERPOLATIONS)
         positive(size=self.size, resize=self.resize)

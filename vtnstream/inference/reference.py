@@ -66,7 +66,7 @@ class ReferencePreprocess(nn.Module):
         """Normalise, scale the short side, crop the centre: the order of the reference."""
         normal = ((pixels.float() / 255.0) - self.mean) / self.std  # (T, H, W, 3)
         planes = normal.permute(3, 0, 1, 2)  # (3, T, H, W)
-        height, width = scaled_size(planes.shape[2], planes.shape[3], self.short_side)
+        height, width = _scaled_size(planes.shape[2], planes.shape[3], self.short_side)
         if (height, width) != tuple(planes.shape[2:]):
             planes = nn.functional.interpolate(
                 planes, size=(height, width), mode="bilinear", align_corners=False
@@ -77,7 +77,7 @@ class ReferencePreprocess(nn.Module):
         return crop.transpose(0, 1).contiguous()  # (T, 3, size, size)
 
 
-def scaled_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+def _scaled_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """Return the (height, width) of a frame whose shorter side is ``short_side``."""
     if min(height, width) == short_side:
         return height, width
@@ -86,7 +86,7 @@ def scaled_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return short_side, math.floor(width / height * short_side)
 
 
-def reference_numbers(count: int, rate: float, num_frames: int) -> Tensor:
+def _reference_numbers(count: int, rate: float, num_frames: int) -> Tensor:
     """Return the numbers of the frames that are read (num_frames,), int64; they may repeat.
 
     Args:
@@ -124,7 +124,7 @@ def run_reference(
     count = count_plain_frames(path, limit, stream=stream)
     if not count:
         raise VideoDecodeError(f"{path}: no frame could be decoded: get another copy")
-    numbers = reference_numbers(count, rate, sampling.num_frames)
+    numbers = _reference_numbers(count, rate, sampling.num_frames)
     distinct, order = torch.unique(numbers, return_inverse=True)
     prepare = ReferencePreprocess(config).to(_device(model))
     with torch.inference_mode():

@@ -59,7 +59,7 @@ def may_be_stored(request: Request) -> bool:
     )
 
 
-def score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatures) -> ScoreKey:
+def _score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatures) -> ScoreKey:
     """Return the key of a model's outputs: everything that determines them."""
     return {
         "features": features.sha256,
@@ -86,7 +86,7 @@ def keep_reading(
             arrays[name] = part
     if reading.sliding is not None:
         arrays["sliding"] = reading.sliding
-    write_scores(store, score_key(facts, plan, features), arrays)
+    write_scores(store, _score_key(facts, plan, features), arrays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class StoredAnswers:
             plan.check_length(path, len(source.features.times))
             middle = time.perf_counter()
             assert isinstance(found.features, StoredFeatures)
-            arrays = read_scores(found.store, score_key(self.facts, plan, found.features))
+            arrays = read_scores(found.store, _score_key(self.facts, plan, found.features))
             if arrays is None:
                 return None
             analysis = analysis_of(config, found.features, plan, _reading(arrays))

@@ -35,7 +35,7 @@ EXCLUSIVE: tuple[tuple[str, ...], ...] = (
 )
 """Groups of options that exclude each other."""
 
-NEEDS: Mapping[str, str] = {
+_NEEDS: Mapping[str, str] = {
     "keep": "follow",
     "follow_timeout": "follow",
     "smoothing_size": "smoothing",
@@ -156,7 +156,7 @@ class Command(click.Command):
 
     def _refuse_idle(self, ctx: click.Context) -> None:
         """Refuse an option on the command line that does nothing without another one."""
-        for name, needed in NEEDS.items():
+        for name, needed in _NEEDS.items():
             given = ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
             if given and name in ctx.params and ctx.params.get(needed) in (None, False, "none"):
                 flags = [f"--{part.replace('_', '-')}" for part in (name, needed)]

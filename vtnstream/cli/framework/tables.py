@@ -42,7 +42,7 @@ def print_table(
     cells = [[visible(cell) for cell in row] for row in rows]
     lines = [list(headers), *cells]
     widths = [max(_width(line[i]) for line in lines) for i in range(len(headers))]
-    limit = output_width()
+    limit = _output_width()
     if limit is not None and sum(widths) + len(_GAP) * (len(widths) - 1) > limit:
         place = 0 if key is None else list(headers).index(key)
         for row in cells:
@@ -60,7 +60,7 @@ def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
     """Print lines of name and value on standard output, with the values aligned. Values that are
     too long go on in the next line, at a blank."""
     indent = max((_width(name) for name, _ in facts), default=0) + len(_GAP)
-    limit = output_width()
+    limit = _output_width()
     for name, value in facts:
         room = None if limit is None else max(limit - indent, _NARROWEST)
         first, *more = _wrapped(visible(value).split(" "), " ", room) or [""]
@@ -69,7 +69,7 @@ def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
             console.out(" " * indent + line)
 
 
-def output_width() -> int | None:
+def _output_width() -> int | None:
     """Columns of standard output; None if it is no terminal and COLUMNS is not set."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
         return max(shutil.get_terminal_size().columns, _NARROWEST)
