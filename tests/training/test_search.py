@@ -227,12 +227,12 @@ def test_few_classes_compare_recipes_too(films: Path, tmp_path: Path, quick: Non
     assert report.classes[0].label == "red"
 
 
-@pytest.mark.parametrize("name", ["probe", "tcn"])
+@pytest.mark.parametrize("name", ["probe", "blend"])
 def test_each_recipe_makes_a_usable_model(
     films: Path, tmp_path: Path, quick: None, name: str
 ) -> None:
     causal = TemporalConfig(
-        num_layers=2, num_heads=4, hidden_size=128, intermediate_size=256, causal=name == "tcn"
+        num_layers=2, num_heads=4, hidden_size=128, intermediate_size=256, causal=name == "blend"
     )
     asked = config(films / "segments.csv", tmp_path / "m", recipe=name, temporal=causal)
     assert train(asked, runtime=runtime(films)).recipe == name
