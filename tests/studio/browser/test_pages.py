@@ -79,7 +79,9 @@ def test_pages_fit_and_keep_nobody_out(
     library.until("[...document.images].every(i => i.complete)")
     video = open_video(**options)
     video.page.keyboard.press("ArrowRight")
-    for seen in (library, video):
+    teach = visit(f"http://127.0.0.1:{served.port}/teach", **options)
+    teach.until("document.getElementById('ready').textContent.includes('corrected')")
+    for seen in (library, video, teach):
         assert seen.see("document.documentElement.scrollWidth") == width
         ground = seen.see("getComputedStyle(document.documentElement).backgroundColor")
         assert (int(ground[4:].split(",")[0]) < 60) is (scheme == "dark")
@@ -87,7 +89,7 @@ def test_pages_fit_and_keep_nobody_out(
         own = f"http://127.0.0.1:{served.port}/"
         assert all(url.startswith(own) for url in seen.requests)
     missing = [p for p in library.problems if "404" not in p]  # the poster of a lost video
-    assert missing == [] and video.problems == []
+    assert missing == [] and video.problems == [] and teach.problems == []
 
 
 def test_the_library_is_searched_and_filtered(served: Served, visit: Any) -> None:
