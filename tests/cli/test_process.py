@@ -148,3 +148,28 @@ def test_names_that_are_not_utf8_survive_every_locale(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert b"Traceback" not in done.stderr
         assert b"\\udcff film.mp4" in done.stderr
+
+
+RUN = """
+import atexit, sys
+from vtnstream.cli import main
+
+def command(arguments):
+    import {library}
+    atexit.register(print, "handler")
+    print("output", end="")
+    return 7
+
+main.main = command
+main.run()
+"""
+
+
+@pytest.mark.parametrize("library", ["torch", "json"])
+def test_the_end_of_a_process(library: str) -> None:
+    """Exit handlers run, output is complete and the code is the command's; destructors of torch's
+    libraries are not waited for."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN.format(library=library)], capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"outputhandler\n", b"")
