@@ -78,3 +78,12 @@ def test_changelog_names_the_version_of_the_package() -> None:
         assert set(parts) <= kinds and len(parts) == len(set(parts)), section[:40]
         before = section.partition("### ")[0]
         assert "\n- " not in before, f"entries without a kind under {section[:20]!r}"
+
+
+def test_messages_that_troubleshooting_quotes_are_messages_of_the_code() -> None:
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "vtnstream").rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # literals over several lines
+    rows = re.findall(r"(?m)^\| (`[^|]+`) \|", (DOCS / "troubleshooting.md").read_text("utf-8"))
+    quoted = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) > 10
+    assert [message for message in quoted if message not in code] == []

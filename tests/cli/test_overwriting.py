@@ -99,5 +99,5 @@ def test_pictures_features_copies_and_logs(run: Run, video: Path, model_folder: 
     assert outcome.code == 1 and "is the source itself" in outcome.errors[0]
 
     outcome = run("show", "r/holiday.mp4.json", "--log-file", video)
-    assert outcome.code == 1 and "is no log of vtnstream" in outcome.err
+    assert outcome.code == 1 and "was not written by vtnstream" in outcome.err
     assert video.read_bytes() == before

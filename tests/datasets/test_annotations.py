@@ -107,7 +107,7 @@ def test_empty_start_and_end_columns_are_classes(tmp_path: Path) -> None:
         ("path,label\na.mp4,x\na.mp4,y\n", "line 3 calls a.mp4 'y', line 2 calls it 'x'"),
         ("path,label,fold\na.mp4,x,1\na.mp4,x,2\n", "line 3 puts a.mp4 into another fold"),
         ("path,label,split\na.mp4,x,later\n", "line 2: split 'later'"),
-        ("a.mp4,x,1\n", "line 1 is no header"),
+        ("a.mp4,x,1\n", "line 1 is not a header"),
         ('path,label\n"a.mp4,x\n', "line 2"),
         (b"path,label\na.mp4,x\nb\xff.mp4,y\n", "line 3 is not UTF-8"),
     ],

@@ -86,7 +86,7 @@ def test_sliding_scores_refuse_invalid_calls() -> None:
     for start in (4, 6):
         sliding.add(start, np.ones(2, np.float32))
     sliding.result()
-    with pytest.raises(ValueError, match="taken already"):
+    with pytest.raises(ValueError, match="read already"):
         sliding.result()
 
 

@@ -113,7 +113,7 @@ def test_outputs_that_are_not_numbers_are_an_error(dense: bool) -> None:
     vtn = model(dense=dense)
     last = vtn.dense_head if dense else vtn.mlp_head[-1]
     last.bias.data.fill_(math.nan)  # as after an overflow
-    with pytest.raises(TrainingError, match="of held-out videos is no number: lower"):
+    with pytest.raises(TrainingError, match="of held-out videos are not finite: lower"):
         validate(vtn, held, settings())
 
 

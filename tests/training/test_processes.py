@@ -129,7 +129,7 @@ def test_two_killed_processes_resume(folder: Path, tmp_path: Path) -> None:
     assert read_unfinished(tmp_path / "cut") is not None
     again = start("cut", 0)
     assert again.wait(400) == 0, again.communicate()[1][-3000:]
-    assert "goes on after step" in again.communicate()[1]
+    assert "continues after step" in again.communicate()[1]
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 

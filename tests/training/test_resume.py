@@ -106,7 +106,7 @@ def test_a_run_killed_within_an_epoch_resumes(folder: Path, tmp_path: Path) -> N
 
     again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "goes on after step" in again.stderr
+    assert "continues after step" in again.stderr
     other = ["-o", str(tmp_path / "whole"), "--set", "checkpoint.seconds=60"]
     whole = subprocess.run([*command, *other], env=environment, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr

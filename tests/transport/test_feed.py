@@ -112,7 +112,7 @@ all.mp4
     assert variants == ((1, "http://host/low"), (20, "http://host/high"))
     for bad, why in (
         ('#EXT-X-KEY:METHOD=AES-128,URI="k"', "encrypted"),
-        ("#EXT-X-TARGETDURATION:many", "no playlist that makes sense"),
+        ("#EXT-X-TARGETDURATION:many", "an invalid playlist"),
         ("https://host:9/x.ts", "not on its own host"),
         ('#EXT-X-MAP:URI="file:///etc/passwd"', "not on its own host"),
         ("http://[broken", "not on its own host"),

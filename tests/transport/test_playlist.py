@@ -230,13 +230,13 @@ def test_a_playlist_that_restarts_its_numbers_is_followed() -> None:
         playlist("c", first=0, ended=False),
         playlist("c", "d", first=0),
     )
-    assert found == b"abcd" and said == ["/l.m3u8: its numbers start anew at 0"]
+    assert found == b"abcd" and said == ["/l.m3u8: its sequence numbers restart at 0"]
     found, said = follow(
         segments("a", "b", "c", "d", "e"),
         playlist("a", "b", first=0, ended=False),
         playlist("c", "d", "e", first=0),
     )
-    assert found == b"abcde" and said == ["/l.m3u8: its numbers start anew at 0"]
+    assert found == b"abcde" and said == ["/l.m3u8: its sequence numbers restart at 0"]
 
 
 def test_a_stale_copy_and_a_failed_reload_are_ignored() -> None:

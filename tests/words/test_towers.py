@@ -205,7 +205,7 @@ def without(prefix: str) -> Callable[[Path], None]:
         (edit("config.json", text_config={"vocab_size": 40}), "belong together|another shape"),
         (edit("config.json", model_type="clip_vision_model"), "without a text tower"),
         (edit("config.json", vision_config={"hidden_act": "relu"}), "activation 'relu'"),
-        (edit("config.json", vision_config={"image_size": 30}), "no whole patches"),
+        (edit("config.json", vision_config={"image_size": 30}), "cannot be divided into patches"),
         (edit("preprocessor_config.json", resample=0), "resampling 0"),
     ],
 )

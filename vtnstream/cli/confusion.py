@@ -62,7 +62,7 @@ def write_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
     from vtnstream.visualize.confusion import confusion_image
 
     if not confusion:
-        raise OutputError(f"{path}: there is no confusion of classes to draw (segments overlap)")
+        raise OutputError(f"{path}: segments overlap, so there is no confusion matrix to draw")
     if path.exists():
         raise OutputError(f"{path}: exists already; name another file")
     try:

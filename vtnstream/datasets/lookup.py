@@ -23,7 +23,9 @@ class VideoFolder:
 
     def __init__(self, root: Path, source: Path) -> None:
         if not root.is_dir():
-            raise AnnotationError(f"{source}: its videos should lie in {root}, which is no folder")
+            raise AnnotationError(
+                f"{source}: its videos should lie in {root}, which is not a folder"
+            )
         self.root = root
         self._source = source
         self._found: dict[str, list[Path]] = {}

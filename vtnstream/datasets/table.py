@@ -134,7 +134,7 @@ def _columns_without_header(path: Path, first: Sequence[str]) -> dict[str, int]:
     if len(first) == 4 and _is_time(first[1]) and _is_time(first[2]):
         return {"path": 0, "start": 1, "end": 2, "label": 3}
     raise AnnotationError(
-        f"{path}: line 1 is no header, and {len(first)} columns do not say which is which: "
+        f"{path}: line 1 is not a header, and {len(first)} columns do not say which is which: "
         "write path,label or path,start,end,label on top"
     )
 

@@ -67,7 +67,7 @@ class SlidingScores:
             ValueError: the window exceeds the sequence, or :meth:`result` was called.
         """
         if self._sums is None:
-            raise ValueError("the result of these windows was taken already")
+            raise ValueError("the result of these windows has been read already")
         stop = start + self._window
         if start < 0 or stop > len(self._weights):
             raise ValueError(f"window [{start}, {stop}) leaves {len(self._weights)} tokens")
@@ -81,7 +81,7 @@ class SlidingScores:
             ValueError: a token lies in no window, or the method was called before.
         """
         if self._sums is None:
-            raise ValueError("the result of these windows was taken already")
+            raise ValueError("the result of these windows has been read already")
         if not self._weights.all():
             raise ValueError(f"token {int(self._weights.argmin())} lies in no window")
         scores, self._sums = self._sums, None

@@ -104,7 +104,7 @@ class AcceleratedEngine(Engine):
                 mixed_precision=_MIXED[precision], cpu=on_cpu, kwargs_handlers=handlers
             )
         except (ValueError, ImportError) as error:
-            raise ConfigError(f"precision {precision} cannot be had here ({error})") from error
+            raise ConfigError(f"precision {precision} is not available here ({error})") from error
         self.index = self._accelerator.process_index
         self.count = self._accelerator.num_processes
         self.device = self._accelerator.device

@@ -115,7 +115,7 @@ def read_unfinished(folder: Path) -> Unfinished | None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, pickle.PickleError) as error:
         why = str(error).split("\n", 1)[0]
         raise TrainingError(
-            f"{path}: the unfinished training cannot be read ({why}): begin anew with --overwrite"
+            f"{path}: the unfinished training cannot be read ({why}): start again with --overwrite"
         ) from error
 
 
@@ -133,7 +133,7 @@ def refuse_other_settings(unfinished: Unfinished, config: TrainConfig, folder: P
         more = f" and {len(other) - 3} more" if len(other) > 3 else ""
         raise UsageError(
             f"{folder}: holds an unfinished training with other settings ({shown}{more}): take "
-            "those to go on, --overwrite to begin anew, or another folder"
+            "those to continue, --overwrite to start again, or another folder"
         )
 
 

@@ -88,7 +88,7 @@ class SavedRun:
         self._begun = (state, self._fitted)
         share = 100 * min((state["epoch"] - 1) / self.config.optim.epochs, 1)
         self.progress.warn(
-            f"{self.folder}: an unfinished training goes on after step {state['steps']} "
+            f"{self.folder}: an unfinished training continues after step {state['steps']} "
             f"({share:.0f} % done)"
         )
 
@@ -203,7 +203,7 @@ class SavedRun:
         except OutputError as error:
             if self.config.checkpoint.on_error == "stop":
                 raise
-            self.progress.warn(f"{error} (the training goes on)")
+            self.progress.warn(f"{error} (the training continues)")
 
     def _show_progress(self, record: EpochRecord) -> None:
         score = record.validation.get("accuracy")

@@ -78,7 +78,7 @@ def validate(
         scores = [row for _, row in sorted(zip(everyone, scores, strict=True), key=_first)]
     if any(part.is_nan for rows in scores for part in rows):
         raise TrainingError(
-            "what the model says of held-out videos is no number: lower optim.learning_rate, or "
+            "the scores of held-out videos are not finite: lower optim.learning_rate, or "
             "look for broken features"
         )
     read = [number for number, rows in enumerate(scores) if rows]

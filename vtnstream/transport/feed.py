@@ -88,8 +88,8 @@ class Feed:
             self._kept += chunk
             if not self.playing and len(self._kept) > _MAX_KEPT_BYTES:
                 raise VideoOpenError(
-                    f"{self.name}: shows no picture in its first {_MAX_KEPT_BYTES >> 20} MB; is it "
-                    "a video?"
+                    f"{self.name}: no frame could be decoded from its first "
+                    f"{_MAX_KEPT_BYTES >> 20} MB; is it a video?"
                 )
         offset = position - self._forgotten
         data = bytes(self._kept[offset : offset + size])

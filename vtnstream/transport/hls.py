@@ -182,7 +182,7 @@ class _Stream:
         url, stop = self.playlists.url, playlist.first + len(playlist.segments)
         fresh = self._num_new(playlist)
         if fresh and self._is_renumbered(playlist):
-            self.following.warn(f"{url}: its numbers start anew at {playlist.first}")
+            self.following.warn(f"{url}: its sequence numbers restart at {playlist.first}")
             self._next = stop - fresh
         if playlist.first > self._next:
             self._count_missed(playlist.first - self._next)
@@ -260,7 +260,7 @@ def _fetched(url: str) -> Playlist:
     if len(data) > _MAX_BYTES:
         raise VideoOpenError(f"{url}: is too long for a playlist")
     if not data.startswith(SIGNATURE):
-        raise VideoOpenError(f"{url}: is no playlist (it does not begin with #EXTM3U)")
+        raise VideoOpenError(f"{url}: is not a playlist (it does not begin with #EXTM3U)")
     return read_playlist(response.url, data.decode("utf-8", "replace"))
 
 

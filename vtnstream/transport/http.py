@@ -96,7 +96,7 @@ def request(
 
 def _redirect_error(url: str, target: str) -> VideoOpenError:
     return VideoOpenError(
-        f"{url}: sends us to {target}, which was not asked for: if that is right, name that address"
+        f"{url}: redirects to {target}, which is refused: if that is right, name that address"
     )
 
 

@@ -133,7 +133,8 @@ class _Reading:
             before = self._before
             if before is None or before.url != url or before.length is None:
                 raise VideoOpenError(
-                    f"{self.url}: is no playlist that makes sense (a byte range that follows none)"
+                    f"{self.url}: is an invalid playlist (a byte range without an offset that "
+                    "follows none)"
                 )
             start = before.start + before.length
         return Segment(url, start, length)
@@ -152,7 +153,7 @@ class _Reading:
 
     def _number(self, text: str) -> int:
         if not _NUMBER.fullmatch(text):
-            raise VideoOpenError(f"{self.url}: is no playlist that makes sense ({text[:40]!r})")
+            raise VideoOpenError(f"{self.url}: is an invalid playlist ({text[:40]!r})")
         return int(float(text))
 
     def _refuse_encrypted(self, value: str) -> None:

@@ -238,7 +238,9 @@ def _choose_stream(container: Any, path: str, wanted: int | None) -> tuple[Any, 
         chosen = next((s for s in candidates if s.index == wanted), None)
         if chosen is None:
             known = ", ".join(str(s.index) for s in candidates)
-            raise UsageError(f"{path}: stream {wanted} is no video stream (video streams: {known})")
+            raise UsageError(
+                f"{path}: stream {wanted} is not a video stream (video streams: {known})"
+            )
         _check_decoder(chosen, path)
         return chosen, len(candidates)
     candidates = _moving(container, candidates)

@@ -315,6 +315,6 @@ def _warnings(
             f"{float(facts.raw_rate):.6g} frames/s"
         )
     if not exact_orientation:
-        yield "the display matrix is no multiple of 90 degrees: the nearest one was used"
+        yield "the display matrix is not a multiple of 90 degrees: the nearest one was used"
     if not plausible_shape:
         yield "the pixel aspect ratio in the header is implausible: square pixels were assumed"

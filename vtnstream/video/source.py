@@ -72,12 +72,12 @@ def open_video(
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
-        ValueError: ``first_index`` is no multiple of ``chunk_size``, or ``decoders`` is below 1.
+        ValueError: ``first_index`` is not a multiple of ``chunk_size``, or ``decoders`` is below 1.
     """
     if decoders < 1:
         raise ValueError(f"decoders must be at least 1, not {decoders}")
     if chunk_size < 1 or first_index < 0 or first_index % chunk_size:
-        raise ValueError(f"first_index {first_index} is no multiple of chunk_size {chunk_size}")
+        raise ValueError(f"first_index {first_index} is not a multiple of chunk_size {chunk_size}")
     lookup(INTERPOLATIONS, interpolation, "interpolation")
     info, facts = examined or examine(medium, stream=stream, max_pixels=max_pixels)
     request = ReadRequest(

@@ -131,7 +131,7 @@ def read_words_config(folder: Path) -> WordsConfig:
         raise ModelError(f"{path}: model type {family!r} is none of {', '.join(FAMILIES)}")
     for part in ("vision_config", "text_config"):
         if not isinstance(data.get(part, {}), dict):
-            raise ModelError(f"{path}: {part} is no object")
+            raise ModelError(f"{path}: {part} is not an object")
     vision = {**_VISION[family], **_given(data.get("vision_config", {}))}
     text = {**_TEXT[family], **_given(data.get("text_config", {}))}
     try:
@@ -194,7 +194,7 @@ def _side(family: str, vision: Mapping[str, Any]) -> int:
         return across * patch
     side = int(vision["image_size"])
     if side % patch:
-        raise ConfigError(f"images of {side} pixels are no whole patches of {patch}")
+        raise ConfigError(f"images of {side} pixels cannot be divided into patches of {patch}")
     return side
 
 

@@ -225,7 +225,7 @@ def _commit_of(path: Path) -> str:
     """
     commit = path.parent.name
     if len(commit) != 40 or set(commit) - set("0123456789abcdef"):
-        raise ModelError(f"{path}: its commit cannot be told, so it cannot be pinned")
+        raise ModelError(f"{path}: its commit is unknown, so it cannot be pinned")
     return commit
 
 

@@ -109,7 +109,7 @@ IMPORTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "head of another size": (lambda p: _with(p, **{HEAD: torch.ones(7, 64)}), "--labels FILE"),
     "no room for [CLS]": (lambda p: _with(p, **{POSITIONS: torch.ones(2, 64)}), "max_positions"),
     "config no YAML": (_cfg("VTN: [1"), "not readable as YAML"),
-    "config a list": (_cfg("- 1"), "no table"),
+    "config a list": (_cfg("- 1"), "not a table"),
     "config too large": (_cfg("#" * 2_000_000), "too large"),
     "config with code": (_cfg("VTN: !!python/object/apply:print [x]"), "not readable as YAML"),
     "config that explodes": (_cfg(f"{LAUGHS}  ATTENTION_WINDOW: *a39"), "ATTENTION_WINDOW"),

@@ -202,7 +202,7 @@ def test_keys_that_are_missing_or_unknown_are_named(make: Make) -> None:
         ({"num_frames": 7}, "7 must be a multiple of the 2 frames of a tubelet"),
         ({"id2label": {"0": "a", "2": "b"}}, "id2label does not count"),
         ({"id2label": {"0": "a", "1": "b"}}, "misshapen"),
-        ({"id2label": [1, 2]}, "id2label is no table"),
+        ({"id2label": [1, 2]}, "id2label is not a table"),
         ({"hidden_size": "wide"}, "hidden_size: expected int"),
     ],
 )

@@ -230,5 +230,5 @@ def test_a_range_after_the_end_is_empty(tmp_path: Path) -> None:
 
 def test_the_first_index_must_be_a_multiple_of_the_chunk_size(tmp_path: Path) -> None:
     path = Film(count=10).write(tmp_path / "film.mp4")
-    with pytest.raises(ValueError, match="no multiple"):
+    with pytest.raises(ValueError, match="not a multiple"):
         read(path, chunk_size=8, first_index=4)

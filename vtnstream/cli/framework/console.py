@@ -88,7 +88,9 @@ class Console:
             with contextlib.suppress(FileNotFoundError), path.open("rb") as there:
                 beginning = there.read(len(_LOG_EXAMPLE)).translate(_DIGITS_TO_ZERO)
                 if beginning and beginning != _LOG_EXAMPLE:
-                    raise ValueError("it exists and is no log of vtnstream; name another file")
+                    raise ValueError(
+                        "it exists and was not written by vtnstream; name another file"
+                    )
             self._log = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error

@@ -140,7 +140,7 @@ def _recipe(loaded: Any, path: Path) -> Mapping[str, Any]:
         reason = weights.one_line(error)
         raise CheckpointError(f"{path}: its config is not readable as YAML ({reason})") from error
     if not isinstance(data, Mapping):
-        raise CheckpointError(f"{path}: its config is no table of sections")
+        raise CheckpointError(f"{path}: its config is not a table of sections")
     return {str(k): section for k, section in data.items() if isinstance(section, Mapping)}
 
 

@@ -110,7 +110,7 @@ def _in_order(named: Any) -> list[str]:
     try:
         numbers = {int(number): str(label) for number, label in dict(named).items()}
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"id2label is no table of numbers ({one_line(error)})") from error
+        raise ConfigError(f"id2label is not a table of numbers ({one_line(error)})") from error
     if sorted(numbers) != list(range(len(numbers))):
         raise ConfigError("id2label does not count its labels from 0")
     return [numbers[number] for number in range(len(numbers))]
@@ -237,7 +237,7 @@ def _square(value: Any, name: str) -> int:
         sides = value if isinstance(value, (list, tuple)) else (value, value)
         height, width = (int(side) for side in sides)
     except (TypeError, ValueError, KeyError) as error:
-        raise ConfigError(f"{name} {value!r} is no size") from error
+        raise ConfigError(f"{name} {value!r} is not a size") from error
     if height != width:
         raise ConfigError(f"{name} {height} x {width}: only squares are supported")
     return height
