@@ -119,7 +119,7 @@ class RayPool:
         try:
             # For Ray, "local" means a new cluster, even if another one runs.
             ray.init(address=self._address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises a plain one if a node does not start in time
             reason = " ".join(str(error).split())
             raise UsageError(f"no Ray cluster at {self._address}: {reason}") from error
         finally:
