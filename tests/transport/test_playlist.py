@@ -76,7 +76,7 @@ def test_byte_ranges_and_numbers_are_parsed(
     [
         ('#EXT-X-KEY:METHOD=AES-128,URI="k"', r"is encrypted \(AES-128\)"),
         ("#EXT-X-SESSION-KEY:METHOD=SAMPLE-AES", r"is encrypted \(SAMPLE-AES\)"),
-        ("#EXT-X-BYTERANGE:100\nall.ts", "a byte range that follows none"),
+        ("#EXT-X-BYTERANGE:100\nall.ts", "a byte range without an offset"),
     ],
 )
 def test_unsupported_playlists_give_the_reason(line: str, words: str) -> None:
@@ -263,7 +263,7 @@ def test_expired_segments_are_reported_as_missed() -> None:
     )
     assert found == b"acf"
     assert said == [
-        "/l.m3u8: 1 segments were missed",
+        "/l.m3u8: 1 segment was missed",
         "segments missed: 1",
         "/l.m3u8: 2 segments were missed",
         "segments missed: 3",

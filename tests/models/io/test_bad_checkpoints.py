@@ -142,7 +142,7 @@ def test_import_with_labels_that_do_not_match(
     folder = str(tmp_path / "new")
     arguments = ["models", "import", str(path), "-o", folder, "--backbone", "test_vit"]
     code = main([*arguments, "--labels", str(labels)])
-    _assert_refused(capsys, code, str(path), "400 classes, but there are 2 labels")
+    _assert_refused(capsys, code, str(path), "400 classes, but 2 labels are given")
     assert not Path(folder).exists()
 
 
@@ -184,7 +184,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unknown": (lambda f: _folder_tensor(f, "extra", torch.ones(1)), "1 unexpected"),
     "labels that do not match": (
         lambda f: _folder_config(f, lambda c: c["head"].update(labels=["a"])),
-        "the class head has .* classes, the config names 1 labels",
+        "the class head has .* classes, the config names 1 label",
     ),
     "std that is no number": (
         lambda f: _folder_config(f, lambda c: c["preprocess"].update(std=[float("nan")] * 3)),
