@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -151,3 +152,17 @@ def test_parts_of_one_group_are_copied_from_coarse_times(name: str, tmp_path: Pa
             first = round((found.starts[0] - offset) * 25)
             numbers = [number for _, number in pictures(target)]
             assert numbers == list(range(first, round((end - offset) * 25)))
+
+
+def test_a_frame_that_is_held_does_not_lengthen_a_copy(tmp_path: Path) -> None:
+    times = [Fraction(k, 25) for k in (*range(50), *range(550, 600))]
+    film = Film(count=100, times=times, b_frames=2, gop=250).write(tmp_path / "film.mp4")
+    with CuttingSession.of(film) as session:
+        found = session.write(
+            tmp_path / "copy.mp4", [TimeRange(Fraction(0), Fraction(24))], mode="copy"
+        )
+    assert found.seconds == 24
+    data = (tmp_path / "copy.mp4").read_bytes()
+    scale, duration = struct.unpack_from(">II", data, data.index(b"mvhd") + 16)
+    assert duration / scale == pytest.approx(24, abs=0.05)  # of the movie header
+    assert [number for _, number in pictures(tmp_path / "copy.mp4")] == list(range(100))

@@ -129,11 +129,14 @@ class PacketWriter:
         packet.stream = self.stream
         self._held.append((packet, time, hidden))
         if len(self._held) > _NUM_DELAYED:
+            self._shorten(*self._held[0])
             self._mux(self._held.popleft()[0])
 
     def end_part(self, seconds: Fraction) -> None:
         """End a part at ``seconds`` of the output; the last frame is displayed until then."""
         shown = [item for item in self._held if not item[2]]
+        for item in shown:
+            self._shorten(*item)
         if shown:
             packet, time, _ = max(shown, key=lambda item: item[1])
             packet.duration = max(1, round((seconds - time) / packet.time_base))
@@ -148,6 +151,14 @@ class PacketWriter:
             self._mux(packet)
         self._held.clear()
         self.seconds = seconds
+
+    def _shorten(self, packet: Any, time: Fraction, hidden: bool) -> None:
+        """Let a frame end where the next one starts. MP4 stores durations in decoding order; with
+        B-frames the muxer would take a long one for the end of the video."""
+        following = min((t for _, t, other in self._held if t > time and not other), default=None)
+        if following is not None and packet.duration and not hidden:
+            longest = max(1, round((following - time) / packet.time_base))
+            packet.duration = min(packet.duration, longest)
 
     def _mux(self, packet: Any) -> None:
         self.out.mux_one(packet)
