@@ -68,8 +68,15 @@ def serious(seen: Visit) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (390, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_pages_fit_and_keep_nobody_out(
     served: Served, visit: Any, open_video: Any, width: int, scheme: str
 ) -> None:
@@ -92,6 +99,7 @@ def test_pages_fit_and_keep_nobody_out(
     assert missing == [] and video.problems == [] and teach.problems == []
 
 
+@pytest.mark.slow
 def test_the_library_is_searched_and_filtered(served: Served, visit: Any) -> None:
     seen = visit(f"http://127.0.0.1:{served.port}/")
     seen.until("document.querySelectorAll('.card').length === 3")
@@ -202,6 +210,7 @@ def test_three_hours_with_two_thousand_segments(served: Served, open_video: Any)
     assert seen.problems == []
 
 
+@pytest.mark.slow
 def test_a_second_tab_is_told(served: Served, open_video: Any) -> None:
     seen = open_video()
     name = served.ids()["25 film.mp4"]

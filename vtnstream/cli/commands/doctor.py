@@ -35,6 +35,7 @@ _EXTRA_USES = {
     "remote": "object stores",
     "formats": "editing and annotation formats",
     "library": "libraries of many videos",
+    "studio": "results and corrections in the browser",
     "words": "search in words",
     "export": "ONNX",
     "backbone": "weights of a backbone without the Hub",
