@@ -97,10 +97,11 @@ def analysis_of(
     classes: tuple[ClassScore, ...] = ()
     if output.logits is not None:
         classes = rank(probabilities(output.logits[None], head.multi_label)[0], head.labels)
-    attention = _attention_curve(features.times, output)
     if knows_styles(config):
         edited = _edited(config, features, plan, output)
-        return replace(edited, attention=attention, facts={**reading.facts, **edited.facts})
+        # The class follows from the cuts: the attention of [CLS] would not explain it.
+        return replace(edited, facts={**reading.facts, **edited.facts})
+    attention = _attention_curve(features.times, output)
     if options is None:
         return Analysis(classes, None, (), (), attention=attention, facts=reading.facts)
     scores = timelines(config, features.times, plan, reading)
