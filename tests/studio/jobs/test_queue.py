@@ -14,7 +14,7 @@ from vtnstream.studio.correcting.exporting import Annotated
 from vtnstream.studio.correcting.timeline import EditedSegment
 from vtnstream.studio.database import Database
 from vtnstream.studio.jobs.queue import JobQueue
-from vtnstream.studio.jobs.runner import JobRunner, Work, _summary
+from vtnstream.studio.jobs.runner import JobRunner, Work, summary_of
 from vtnstream.studio.jobs.teaching import TrainRequest, agreement, splits, write_annotations
 from vtnstream.studio.problems import InvalidProblem, NotFoundProblem
 
@@ -111,10 +111,10 @@ def test_a_stop_puts_the_job_back_and_a_kill_is_recovered(database: Database) ->
 def test_some_failed_videos_do_not_fail_the_job() -> None:
     good = Outcome("a.mp4", "done", "ok", outputs={"a.mp4.json": 1})
     bad = Outcome.failure("b.mp4", "open", "b.mp4: not a video")
-    assert _summary([good, bad])["note"] == "1 video done, 1 failed"
-    assert _summary([good, bad])["failed"] == ["b.mp4: not a video"]
+    assert summary_of([good, bad])["note"] == "1 video done, 1 failed"
+    assert summary_of([good, bad])["failed"] == ["b.mp4: not a video"]
     with pytest.raises(Exception, match=r"b\.mp4: not a video \(and 1 more\)"):
-        _summary([bad, bad])
+        summary_of([bad, bad])
 
 
 def annotated(count: int) -> list[Annotated]:

@@ -158,5 +158,5 @@ def test_all_interfaces_need_a_token(tmp_path: Path) -> None:
     port = int(server.address.rpartition(":")[2].partition("/")[0])
     with pytest.raises(UsageError, match="another --port"):
         StudioServer(studio, StudioConfig(host="0.0.0.0", port=port))
-    server._listener.close()
+    server.close()
     studio.close()

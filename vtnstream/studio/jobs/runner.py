@@ -173,7 +173,7 @@ def analyse(work: Work, *, output: Path, name_of: Callable[[str], str]) -> dict[
     request = work.job.request
     make = partial(make_analysis, request["model"], request["task"], str(output))
     tasks = [Task(path, name_of(path)) for path in request["paths"]]
-    return _summary(work.run(make, tasks))
+    return summary_of(work.run(make, tasks))
 
 
 def preview(work: Work, *, output: Path) -> dict[str, Any]:
@@ -181,11 +181,12 @@ def preview(work: Work, *, output: Path) -> dict[str, Any]:
     request = work.job.request
     tasks = [Task(request["video"], request["name"])]
     make = partial(make_previews, str(output), request["stream"])
-    return _summary(work.run(make, tasks))
+    return summary_of(work.run(make, tasks))
 
 
-def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """
+def summary_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What became of the videos of a job: a note, the errors, and the files.
+
     Raises:
         VideosFailedError: no video has a result.
     """

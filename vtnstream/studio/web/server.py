@@ -58,6 +58,10 @@ class StudioServer:
         finally:
             self._listener.close()
 
+    def close(self) -> None:
+        """Stop listening, for a server that never ran."""
+        self._listener.close()
+
     def stop(self) -> None:
         """End :meth:`run`, which may happen in another thread."""
         self._server.should_exit = True
