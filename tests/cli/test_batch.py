@@ -320,7 +320,8 @@ def test_options_of_single_commands_are_options_of_batches(command: str, run: Ru
         set(re.findall(r"--[a-z][a-z-]+", run(*prefix, command, "--help").out.split("Examples")[0]))
         for prefix in ((), ("batch",))
     )
-    of_labels = {"--labels", "--multi-label"}
+    of_labels = {"--labels", "--multi-label", "--backbone", "--backbone-arg", "--weights"}
+    of_labels |= {"--pretrained"} if command != "extract" else set()
     live = {"--follow", "--follow-timeout", "--keep"}
     assert single - batch <= {"--json", "--output", "--features", *of_labels, *live}
     for flag in (["--follow"], ["--labels", "a; b"]) if command == "timeline" else ():

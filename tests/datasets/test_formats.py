@@ -235,7 +235,7 @@ def test_class_folders_with_splits(tmp_path: Path) -> None:
         "2.MKV": "train",
         "3.mp4": "test",
     }
-    assert "1 videos outside" in got.warnings[0]
+    assert "1 video outside" in got.warnings[0]
 
 
 def test_missing_videos_are_listed(tmp_path: Path) -> None:

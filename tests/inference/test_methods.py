@@ -285,5 +285,5 @@ def test_shuffling_moves_frames_and_keeps_times(
     assert_same(mixed, same)
     assert mixed.end_seconds == plain.end_seconds
     assert plain.run["runtime"].items() >= {"attention": "flash", "backend": "eager"}.items()
-    with pytest.raises(UsageError, match="one pass over the whole video"):
+    with pytest.raises(UsageError, match="one chunked pass over the whole video"):
         Request(shuffle=0, method="end-to-end")
