@@ -350,6 +350,6 @@ def test_a_class_without_samples_gives_a_warning(
     asked = config(folder / "green.csv", tmp_path / "m", optim=optim)
     result = train(asked, runtime=runtime, progress=progress)
     assert result.labels == ("blue", "green", "red")
-    assert any("no sample to learn green from" in warning for warning in progress.warnings)
+    assert any("no training sample of green" in warning for warning in progress.warnings)
     report = api.classify(folder / "c1.mp4", model=tmp_path / "m" / "last", runtime=runtime)
     assert report.classes[0].label == "red"

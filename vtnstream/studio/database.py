@@ -16,7 +16,7 @@ from typing import Any
 from vtnstream.errors import OutputError
 
 FILE = "studio.sqlite3"
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 30
 
 _SCHEMA = """
@@ -36,6 +36,14 @@ CREATE TABLE documents (
     id TEXT PRIMARY KEY, result TEXT NOT NULL, input TEXT NOT NULL, digest TEXT NOT NULL,
     base TEXT NOT NULL, revision INTEGER NOT NULL, checked INTEGER NOT NULL
 );
+CREATE TABLE corrected (id TEXT PRIMARY KEY, segments INTEGER NOT NULL, score REAL);
+CREATE TABLE corrected_labels (id TEXT NOT NULL, label TEXT NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (id, label)) WITHOUT ROWID;
+CREATE INDEX corrected_labels_label ON corrected_labels (label);
+CREATE VIEW shown_labels AS
+    SELECT c.* FROM corrected_labels c JOIN results r ON r.id = c.id
+    UNION ALL
+    SELECT l.* FROM labels l WHERE l.id NOT IN (SELECT id FROM corrected);
 CREATE TABLE changes (
     id TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL, author TEXT NOT NULL,
     action TEXT NOT NULL, removed TEXT NOT NULL, added TEXT NOT NULL, checked INTEGER,

@@ -53,7 +53,7 @@ class Workspace:
         media = tuple(dict.fromkeys(_resolved(place) for place in videos))
         for folder in media:
             if not folder.is_dir():
-                raise UsageError(f"{folder}: is no folder: name a folder of videos")
+                raise UsageError(f"{folder}: is not a folder: name a folder of videos")
         home = folders[0] if folders else files[0].parent
         own = Path(os.path.abspath(state)) if state is not None else home / STATE_FOLDER
         try:

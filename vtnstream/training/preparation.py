@@ -247,6 +247,6 @@ def _check_classes(
         )
     if empty:
         progress.warn(
-            f"no sample to learn {', '.join(empty)} from: the model will not find "
-            f"{'it' if len(empty) == 1 else 'them'}"
+            f"no training sample of {', '.join(empty)}: the model cannot tell "
+            f"{'it' if len(empty) == 1 else 'them'} from other classes: label more videos"
         )

@@ -86,6 +86,18 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_paths_are_relative_to_any_folder_of_the_studio(
+    serve: Serve, films: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "made"
+    results.mkdir()
+    served = serve(results, videos=[films])  # its jobs are not started
+    job = served.post("/api/jobs", {"paths": ["1.mp4", "."], "task": "classify"}, 202)
+    stored = served.studio.queue.find(job["id"]).request
+    assert stored["paths"] == [str(films / "1.mp4")]
+    served.post("/api/jobs", {"paths": ["9.mp4"]}, 422)
+
+
 @pytest.mark.slow
 def test_analyse_correct_train_and_compare(serve: Serve, films: Path, tmp_path: Path) -> None:
     results = tmp_path / "made"

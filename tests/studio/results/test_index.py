@@ -144,6 +144,30 @@ def test_corrected_and_checked(place: tuple[Path, Index, Database]) -> None:
     assert index.page(Query(text="a.mkv")).rows[0].checked
 
 
+def test_the_library_shows_corrected_labels_and_counts(
+    place: tuple[Path, Index, Database],
+) -> None:
+    folder, index, database = place
+    file = make(folder, "a.mkv")
+    index.scan()
+    row = index.page(Query()).rows[0]
+    segments = (EditedSegment("m0", 0, 2, "shot", score=0.5), EditedSegment("m1", 2, 5, "shot"))
+    base, journal = Base(row.id, "a.mkv.json", "a.mkv", segments, 5.0), Journal(database)
+    journal.change(base, 0, Action("relabel", ("m0",), label="rider"), "ann")
+    state = journal.change(base, 1, Action("relabel", ("m1",), label="wheel"), "ann")
+    assert index.labels() == [("rider", 1), ("wheel", 1)]
+    assert names(index, text="rider") == names(index, label="wheel") == ["a.mkv"]
+    assert names(index, label="shot") == []
+    ids = tuple(state.timeline.segments)
+    journal.change(base, 2, Action("merge", ids, label="race"), "ann")
+    os.utime(file, ns=(1, 1))  # read again: the corrections stay
+    index.scan()
+    shown = index.page(Query(sort="segments")).rows[0]
+    assert (shown.segments, shown.score) == (1, None) and index.labels() == [("race", 1)]
+    journal.change(base, 3, Action("undo"), "ann")
+    assert index.page(Query()).rows[0].segments == 2 and names(index, label="race") == []
+
+
 def test_the_id_survives_moving_the_folder(tmp_path: Path) -> None:
     found = []
     for name in ("first", "second"):

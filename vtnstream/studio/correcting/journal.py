@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vtnstream.report.terminal.glyphs import printable
 from vtnstream.studio.correcting.timeline import Action, Edit, EditedSegment, Timeline, plan
 from vtnstream.studio.database import Database
 from vtnstream.studio.problems import InvalidProblem, StaleProblem
@@ -141,6 +142,7 @@ class Journal:
                 "UPDATE documents SET revision = ?, checked = ? WHERE id = ?",
                 (now, timeline.checked, base.id),
             )
+            _describe(cursor, base.id, timeline)
         return self.state(base)
 
     @staticmethod
@@ -185,6 +187,22 @@ def _first(cursor: sqlite3.Cursor, base: Base) -> sqlite3.Row:
     cursor.execute("SELECT * FROM documents WHERE id = ?", (base.id,))
     row: sqlite3.Row = cursor.fetchone()
     return row
+
+
+def _describe(cursor: sqlite3.Cursor, name: str, timeline: Timeline) -> None:
+    """Keep what the library shows of a corrected timeline: it holds for every later scan."""
+    seconds: dict[str, float] = {}
+    for segment in timeline.segments.values():
+        label = printable(segment.label)
+        seconds[label] = seconds.get(label, 0.0) + segment.end - segment.start
+    scores = [s.score for s in timeline.segments.values() if s.score is not None]
+    mean = sum(scores) / len(scores) if scores else None
+    cursor.execute("REPLACE INTO corrected VALUES (?, ?, ?)", (name, len(timeline.segments), mean))
+    cursor.execute("DELETE FROM corrected_labels WHERE id = ?", (name,))
+    cursor.executemany(
+        "INSERT INTO corrected_labels VALUES (?, ?, ?)",
+        [(name, label, length) for label, length in seconds.items()],
+    )
 
 
 def _replayed(stored: sqlite3.Row, rows: Iterable[sqlite3.Row], base: Base) -> State:

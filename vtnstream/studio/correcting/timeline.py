@@ -138,7 +138,10 @@ class Timeline:
             InvalidProblem: there is none.
         """
         if name not in self.segments:
-            raise InvalidProblem(f"there is no segment {name[:40]!r} any more: load the page again")
+            raise InvalidProblem(
+                f"there is no segment {name[:40]!r}: a corrected segment has a new id, which the "
+                "answer to the correction names"
+            )
         return self.segments[name]
 
 

@@ -28,8 +28,8 @@ class AnalyseRequest:
     """What to analyse.
 
     Attributes:
-        paths: videos or folders inside the folders of the studio; absolute, or relative to the
-            first folder.
+        paths: videos or folders inside the folders of the studio; absolute, or relative to
+            one of these folders.
         ids: results whose videos are analysed again, or videos without a result.
         model: a model of this studio by its name, a model folder inside its folders, or empty for
             the bundled model.
@@ -118,19 +118,20 @@ class Jobs:
         return self._studio.queue.submit(TRAIN, asdict(request))
 
     def _videos(self, text: str) -> list[Path]:
+        """Return the videos of a file or folder, given relative to any folder of the studio."""
         workspace = self._studio.workspace
-        try:
-            path = (workspace.home / text).resolve()
-        except (OSError, ValueError, RuntimeError):
-            path = Path()
-        roots = workspace.roots
-        if path.is_dir() and any(path.is_relative_to(root) for root in roots):
-            files = walk(path, workspace.state)
-            return [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
-        found = workspace.allowed(path)
-        if found is None:
-            raise InvalidProblem(f"{text[:200]}: is no file or folder of this studio")
-        return [found]
+        for root in dict.fromkeys((workspace.home, *workspace.results, *workspace.videos)):
+            try:
+                path = (root / text).resolve()
+            except (OSError, ValueError, RuntimeError):
+                continue
+            if path.is_dir() and any(path.is_relative_to(inside) for inside in workspace.roots):
+                files = walk(path, workspace.state)
+                return [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+            found = workspace.allowed(path)
+            if found is not None:
+                return [found]
+        raise InvalidProblem(f"{text[:200]}: is not a file or folder of this studio")
 
     def _video_of(self, name: str) -> Path:
         row = self._studio.index.find(name)

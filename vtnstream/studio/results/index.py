@@ -25,9 +25,10 @@ from vtnstream.suffixes import VIDEO_SUFFIXES
 SORTS = {
     "name": "name COLLATE NOCASE, r.id",
     "length": "length DESC, name COLLATE NOCASE, r.id",
-    "segments": "segments DESC, name COLLATE NOCASE, r.id",
+    "segments": "shown_segments DESC, name COLLATE NOCASE, r.id",
     "newest": "mtime_ns DESC, name COLLATE NOCASE, r.id",
-    "unsure": "coalesce(d.checked, 0), coalesce(d.revision, 0) > 0, score IS NULL, score, r.id",
+    "unsure": "coalesce(d.checked, 0), coalesce(d.revision, 0) > 0, shown_score IS NULL, "
+    "shown_score, r.id",
 }
 """Sort -> SQL. ``unsure`` lists first what the model is least sure of and nobody has checked."""
 
@@ -249,10 +250,15 @@ class Index:
         if order is None:
             raise InvalidProblem(f"no sort {query.sort[:40]!r}: there are {', '.join(SORTS)}")
         size, start = min(max(query.size, 1), _MAX_PAGE), max(query.start, 0)
-        joined = f"FROM results r LEFT JOIN documents d ON d.id = r.id WHERE {where}"
+        joined = (
+            "FROM results r LEFT JOIN documents d ON d.id = r.id"
+            f" LEFT JOIN corrected c ON c.id = r.id WHERE {where}"
+        )
         total = self._database.row(f"SELECT count(*) AS n {joined}", values)
         rows = self._database.rows(
-            f"SELECT r.*, d.revision, d.checked {joined} ORDER BY {order} LIMIT ? OFFSET ?",
+            "SELECT r.*, d.revision, d.checked, coalesce(c.segments, r.segments) AS shown_segments,"
+            f" CASE WHEN c.id IS NULL THEN r.score ELSE c.score END AS shown_score {joined}"
+            f" ORDER BY {order} LIMIT ? OFFSET ?",
             (*values, size, start),
         )
         found = self._database.row("SELECT count(*) AS n FROM results")
@@ -266,7 +272,8 @@ class Index:
     def labels(self, limit: int = 200) -> list[tuple[str, int]]:
         """Labels and the number of results that hold them, the most frequent first."""
         rows = self._database.rows(
-            "SELECT label, count(*) AS n FROM labels GROUP BY label ORDER BY n DESC, label LIMIT ?",
+            "SELECT label, count(*) AS n FROM shown_labels GROUP BY label ORDER BY n DESC, label"
+            " LIMIT ?",
             (limit,),
         )
         return [(row["label"], row["n"]) for row in rows]
@@ -332,11 +339,11 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
         like = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         parts.append(
             "(r.name LIKE ? ESCAPE '\\' OR r.label LIKE ? ESCAPE '\\' OR r.id IN "
-            "(SELECT id FROM labels WHERE label LIKE ? ESCAPE '\\'))"
+            "(SELECT id FROM shown_labels WHERE label LIKE ? ESCAPE '\\'))"
         )
         values += [like, like, like]
     if query.label:
-        parts.append("r.id IN (SELECT id FROM labels WHERE label = ?)")
+        parts.append("r.id IN (SELECT id FROM shown_labels WHERE label = ?)")
         values.append(query.label)
     if query.state in STATES:
         parts.append("r.state = ?")
@@ -355,8 +362,8 @@ def _row(row: sqlite3.Row) -> Row:
         name=row["name"],
         label=row["label"],
         length=row["length"],
-        segments=row["segments"],
-        score=row["score"],
+        segments=row["shown_segments"],
+        score=row["shown_score"],
         model=row["model"],
         problem=row["problem"],
         path=row["path"],

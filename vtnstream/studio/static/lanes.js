@@ -72,7 +72,7 @@ export function drawSegments(pen, view, theme, row, y, look) {
     pen.fillRect(left, y, width > 3 ? width - 1 : width, SEGMENTS);
     if (segment.by === "person" && width > 3) {
       pen.fillStyle = inkOn(color);
-      pen.fillRect(left, y + SEGMENTS - 3, width - 1, 3);
+      pen.fillRect(left + 3, y + SEGMENTS - 6, Math.max(1, width - 7), 3);
     }
     if (width > 34) drawLabel(pen, segment.label, left, y, width, inkOn(color));
     pen.globalAlpha = 1;
