@@ -158,7 +158,7 @@ def _in_order(answers: Mapping[str, Sequence[tuple[str, QueryAnswer]]]) -> Itera
         if len(found) < 2:
             continue
         ranked = sorted(found, key=lambda item: -item[1].order)
-        shown = [f"{path} ({answer.order:.2f})" for path, answer in ranked[:_MOST_NAMED]]
+        shown = [f"{path} (similarity {answer.order:.2f})" for path, answer in ranked[:_MOST_NAMED]]
         more = "" if len(ranked) <= _MOST_NAMED else f" and {len(ranked) - _MOST_NAMED} more"
         yield f"{label}: most similar first: {', '.join(shown)}{more}"
 

@@ -1,4 +1,4 @@
-"""``vtnstream suggest``: the spans of videos whose label would teach a model most."""
+"""``vtnstream suggest``: the spans of videos whose label should teach a model most."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from vtnstream.cli.session import for_each
 from vtnstream.errors import OutputError, UsageError
 from vtnstream.replacing import check_target
 from vtnstream.timecode import format_time
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.localization.informative import Candidate, Suggestion
@@ -102,7 +103,7 @@ _MODEL = option(
 @running.messages
 @click.pass_obj
 def suggest(console: Console, /, **values: Any) -> ExitCode:
-    """Find the spans of INPUTS whose label would teach a model most.
+    """Find the spans of INPUTS whose label should teach a model most.
 
     These are the spans where the scores of the model are undecided and that look unlike those
     suggested before. Label them, add them to the annotations, and train again with
@@ -135,6 +136,9 @@ def suggest(console: Console, /, **values: Any) -> ExitCode:
     chosen = choose_spans(candidates, values["count"])
     if not chosen:
         raise UsageError("no span is left to label in these videos")
+    if len(chosen) < values["count"]:
+        spans = plural(len(chosen), "span")
+        console.say(f"these videos hold only {spans} of up to {values['length']:g} s to label")
     _deliver(console, chosen, analyzer.model.config.name, values)
     return code
 
