@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -73,6 +74,22 @@ def test_corrections_and_conflicts(served: Served, name: str) -> None:
     assert served.ask("POST", path, data=b"{not json")[0] == 422
     history = served.get(f"/api/results/{name}/history")
     assert [(e["revision"], e["author"]) for e in history] == [(1, "Ann")]
+
+
+def test_counts_of_the_model_are_not_shown_beside_corrections(serve: Serve, tmp_path: Path) -> None:
+    edits = {"shots": 2, "cuts": 1, "transitions": 0, "average_shot_seconds": 2.5}
+    one = report(input="a.mkv")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write_result(dataclasses.replace(one, run={**one.run, "edits": edits}), folder)
+    served = serve(folder)
+    (name,) = served.ids().values()
+    assert "2 shots" in served.get(f"/api/results/{name}")["summary"][0]
+    body = {"revision": 0, "kind": "relabel", "ids": ["m0"], "label": "mine"}
+    served.post(f"/api/results/{name}/changes", body)
+    assert "2 shots" not in str(served.get(f"/api/results/{name}")["summary"])
+    _, _, exported = served.ask("GET", f"/api/results/{name}/export/json")
+    assert "edits" not in json.loads(exported)["run"]
 
 
 def test_every_format_holds_the_corrections(served: Served, name: str) -> None:

@@ -95,7 +95,7 @@ class Document:
     """Everything that the page of a video shows.
 
     Attributes:
-        summary: sentences on top: edit facts, the video, the run.
+        summary: sentences on top: edit facts (until a correction), the video, the run.
         notes: warnings, what is partial, answers of a search.
         classes: label and probability of the best classes.
         start, end: bounds of the timeline in seconds.
@@ -211,7 +211,8 @@ class Documents:
         """A result as its page shows it; errors as :meth:`load`."""
         loaded = self.load(name)
         report, corrected = loaded.report, self.corrected(loaded)
-        facts = (edit_facts(report), video_facts(report, UNICODE), run_facts(report, UNICODE))
+        counts = [] if corrected.revision else edit_facts(report)  # they count the model's shots
+        facts = (counts, video_facts(report, UNICODE), run_facts(report, UNICODE))
         return Document(
             id=name,
             name=printable(os.path.basename(report.input) or report.input),
@@ -240,7 +241,8 @@ class Documents:
             for s in state.timeline.ordered()
         )
         known = dict.fromkeys((*loaded.report.labels, *(s.label for s in segments)))
-        return dataclasses.replace(loaded.report, segments=segments, labels=tuple(known))
+        run = {key: value for key, value in loaded.report.run.items() if key != "edits"}
+        return dataclasses.replace(loaded.report, segments=segments, labels=tuple(known), run=run)
 
 
 def _edited(number: int, segment: Segment) -> EditedSegment:
