@@ -95,6 +95,7 @@ def test_the_whole_benchmark(
     assert "share of the limit" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_unknown_backbone_does_not_stop_the_others(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

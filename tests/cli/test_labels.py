@@ -93,7 +93,7 @@ def test_a_stream_is_labelled_while_it_arrives(
 ) -> None:
     film = matroska(scenes, tmp_path / "scenes.mkv")
     command = ("timeline", film, "--labels", labels, "-m", model_folder, "-q", *more)
-    outcome = run(*command, "--follow")
+    outcome = run(*command, "--follow", "--follow-timeout", "1s")
     assert outcome.code == 0, outcome.err
     events = [json.loads(line) for line in outcome.out.splitlines()]
     final = [event for event in events if event["event"] == "segment" and event["final"]]

@@ -205,7 +205,7 @@ def test_a_full_disk_is_an_error_or_skipped(folder: Path, tmp_path: Path) -> Non
             train(skips, runtime=runtime, progress=progress)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert any("the training goes on" in warning for warning in progress.warnings)
+    assert any("the training continues" in warning for warning in progress.warnings)
     after = read_unfinished(tmp_path / "m")
     assert after is not None and after.state["steps"] == before.state["steps"]
     load_model(tmp_path / "m")
