@@ -85,6 +85,8 @@ def test_counts_of_the_model_are_not_shown_beside_corrections(serve: Serve, tmp_
     served = serve(folder)
     (name,) = served.ids().values()
     assert "2 shots" in served.get(f"/api/results/{name}")["summary"][0]
+    _, _, exported = served.ask("GET", f"/api/results/{name}/export/json")
+    assert json.loads(exported)["run"]["edits"] == edits
     body = {"revision": 0, "kind": "relabel", "ids": ["m0"], "label": "mine"}
     served.post(f"/api/results/{name}/changes", body)
     assert "2 shots" not in str(served.get(f"/api/results/{name}")["summary"])

@@ -241,7 +241,9 @@ class Documents:
             for s in state.timeline.ordered()
         )
         known = dict.fromkeys((*loaded.report.labels, *(s.label for s in segments)))
-        run = {key: value for key, value in loaded.report.run.items() if key != "edits"}
+        run = loaded.report.run
+        if state.revision:  # the counts of the model no longer hold
+            run = {key: value for key, value in run.items() if key != "edits"}
         return dataclasses.replace(loaded.report, segments=segments, labels=tuple(known), run=run)
 
 
