@@ -110,6 +110,28 @@ def test_interrupts_during_imports_end_quietly(delay: float, name: str, code: in
     assert done.stderr.count(b"\n") <= 1
 
 
+INTERRUPTED_WHILE_PARSING = """
+import os, signal, sys
+from vtnstream.cli.framework.group import cli
+from vtnstream.cli.main import run
+
+def interrupt(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+
+cli.parse_args = interrupt
+sys.argv = ["vtnstream", "models", "list"]
+run()
+"""
+
+
+def test_interrupt_while_options_are_parsed_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_PARSING], capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert done.stderr == b"vtnstream: interrupted\n"
+
+
 def test_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     read, write = os.pipe()
     process = subprocess.Popen(

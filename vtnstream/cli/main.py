@@ -77,18 +77,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         from vtnstream.cli.framework.console import Console
         from vtnstream.cli.framework.failures import conclude
-        from vtnstream.cli.framework.group import cli, unwrap
+        from vtnstream.cli.framework.group import call
 
         console = Console(debug="--debug" in arguments or bool(os.environ.get("VTNSTREAM_DEBUG")))
         try:
-            code = int(
-                cli.main(
-                    args=list(arguments), prog_name="vtnstream", standalone_mode=False, obj=console
-                )
-                or 0
-            )
+            code = call(arguments, console)
         except BaseException as error:
-            code = conclude(unwrap(error), console)
+            code = conclude(error, console)
         finally:
             console.close()
     except BaseException as error:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from vtnstream.registry import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vtnstream.cli.framework.console import Console
 
 COMMANDS = {
     "classify": ("vtnstream.cli.commands.classify:classify", "Classify whole videos."),
@@ -51,19 +57,6 @@ Exit codes: 0 success, 1 some input failed, 2 wrong usage, 3 success but some re
 """
 
 
-class _Escaped(Exception):
-    """Carries an exception through click, which handles some exceptions itself."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def unwrap(error: BaseException) -> BaseException:
-    """Return the exception that was raised inside a command."""
-    return error.error if isinstance(error, _Escaped) else error
-
-
 class _LazyGroup(click.Group):
     """Imports a command only when it is called or its help is requested."""
 
@@ -96,12 +89,6 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (KeyboardInterrupt, EOFError, OSError) as error:
-            raise _Escaped(error) from error
-
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
@@ -128,3 +115,23 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def cli() -> None:
     """Classify videos of any length and find labelled segments in them."""
+
+
+def call(arguments: Sequence[str], console: Console) -> int:
+    """Run one command line as ``click.Command.main`` does, but raise every exception as it is.
+
+    ``main`` prints an empty line and raises ``Abort`` in place of an interrupt.
+
+    Returns:
+        the exit code.
+    """
+    instruction = os.environ.get("_VTNSTREAM_COMPLETE")
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "vtnstream", "_VTNSTREAM_COMPLETE", instruction)
+    try:
+        with cli.make_context("vtnstream", list(arguments), obj=console) as context:
+            return int(cli.invoke(context) or 0)
+    except click.exceptions.Exit as error:
+        return error.exit_code
