@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import common, machine
 from benchmarks.children import MEGABYTE, Child, Failure, Measurement, interleave
-from benchmarks.films import camera_film, films_directory, repeat_film
+from benchmarks.videos import camera_video, repeat_video, videos_directory
 
 LEAST_OF_CEILING, MOST_SECONDS = 0.60, 20.0
 VIT_B = "vit_base_patch16_224"
@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> None:
         return
     result = common.Result("cuda", {"frames": options.frames, "runs": options.runs})
     add_backbones(result, options)
-    directory = films_directory(options.directory)
-    minute = camera_film(directory, options.part, 1920, 1080)
+    directory = videos_directory(options.directory)
+    minute = camera_video(directory, options.part, 1920, 1080)
     add_decoders(result, minute, options)
-    film = repeat_film(minute, directory / f"{minute.stem}_x{options.times}.mp4", options.times)
-    add_hour(result, film, options)
+    video = repeat_video(minute, directory / f"{minute.stem}_x{options.times}.mp4", options.times)
+    add_hour(result, video, options)
     result.deliver(options)
 
 
@@ -105,11 +105,11 @@ def _features(
     return Child("benchmarks.ours:OurFeatures", settings)
 
 
-def add_decoders(result: common.Result, film: Path, options: argparse.Namespace) -> None:
+def add_decoders(result: common.Result, video: Path, options: argparse.Namespace) -> None:
     """Measure the decoding of sampled frames of a minute of 1080p: by vtnstream on the GPU and
     in software, and by decoders of whole frames."""
     table = result.table(
-        f"Decoding {film.name} at {options.fps} frames/s",
+        f"Decoding {video.name} at {options.fps} frames/s",
         *("decoder", "seconds", "times real time", "CPU s"),
     )
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,8 +120,8 @@ def add_decoders(result: common.Result, film: Path, options: argparse.Namespace)
             library, manner = reader.split()
             settings = {"reader": library, "manner": manner, "rate": options.fps}
             children[reader] = Child("benchmarks.gpu:Decoder", settings)
-        interleave(children, 1, "decode", video=str(film))  # libraries load
-        found = interleave(children, options.runs, "decode", video=str(film))
+        interleave(children, 1, "decode", video=str(video))  # libraries load
+        found = interleave(children, options.runs, "decode", video=str(video))
         for child in children.values():
             child.close()
     for name, timed in found.items():
@@ -131,7 +131,7 @@ def add_decoders(result: common.Result, film: Path, options: argparse.Namespace)
             table.add(name, timed.wall, options.part / timed.wall, timed.cpu)
 
 
-def add_hour(result: common.Result, film: Path, options: argparse.Namespace) -> None:
+def add_hour(result: common.Result, video: Path, options: argparse.Namespace) -> None:
     """Measure a video of an hour from opening it to its features on disk, cold and warm."""
     minutes, backbone = options.part * options.times / 60, options.hour_backbone
     table = result.table(
@@ -145,10 +145,10 @@ def add_hour(result: common.Result, film: Path, options: argparse.Namespace) -> 
         ours.call("load")
         timed = None
         for name in ("first", *(f"warm {n + 1}" for n in range(options.runs))):
-            common.say(f"{film.name}: {name}")
-            timed = ours.call("extract", video=str(film))
+            common.say(f"{video.name}: {name}")
+            timed = ours.call("extract", video=str(video))
             if isinstance(timed, Failure):
-                result.broken.append(f"{film.name}: {timed.reason}")
+                result.broken.append(f"{video.name}: {timed.reason}")
                 return
             ran = ours.call("ran")
             how = ran.value if isinstance(ran, Measurement) else None

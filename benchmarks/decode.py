@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from benchmarks import common
-from benchmarks.films import camera_film, films_directory
+from benchmarks.videos import camera_video, videos_directory
 from vtnstream.config import SamplingConfig
 from vtnstream.types import Fit
 from vtnstream.video.source import VideoSource, open_video
@@ -46,23 +46,23 @@ class Run:
 
 def main(arguments: list[str]) -> None:
     parser = common.parser("decode", __doc__)
-    parser.add_argument("film", type=Path, nargs="?", help="[camera footage, generated]")
+    parser.add_argument("video", type=Path, nargs="?", help="[camera footage, generated]")
     parser.add_argument("--fps", default="2", help="frames per second [2]")
     parser.add_argument("--sparse", default="1/30", help="a sparse sampling [1/30]")
     parser.add_argument("--decoders", type=int, default=2, help="stretches decoded in parallel [2]")
     parser.add_argument("--runs", type=int, default=3, help="runs of each method [3]")
     parser.add_argument("--minutes", type=float, default=3, help="of generated footage [3]")
-    parser.add_argument("--films", type=Path, help="folder of generated videos")
+    parser.add_argument("--videos", type=Path, help="folder of generated videos")
     options = parser.parse_args(arguments)
-    film = options.film or camera_film(films_directory(options.films), options.minutes * 60)
-    settings = {"film": film.name, "runs": options.runs, "decoders": options.decoders}
+    video = options.video or camera_video(videos_directory(options.videos), options.minutes * 60)
+    settings = {"video": video.name, "runs": options.runs, "decoders": options.decoders}
     result = common.Result("decode", settings)
     for fps in (options.fps, options.sparse):
-        measure(result, film, Fraction(fps), options)
+        measure(result, video, Fraction(fps), options)
     result.deliver(options)
 
 
-def measure(result: common.Result, film: Path, fps: Fraction, options: argparse.Namespace) -> None:
+def measure(result: common.Result, video: Path, fps: Fraction, options: argparse.Namespace) -> None:
     """Make one table: all methods for one sampling."""
     ways = [
         Way("everything", skip=False),
@@ -71,14 +71,14 @@ def measure(result: common.Result, film: Path, fps: Fraction, options: argparse.
     ]
     runs: dict[Way, list[Run]] = {way: [] for way in ways}
     common.say(f"{fps} frames/s: are all ways the same?")
-    if len({contents(film, fps, way) for way in ways}) != 1:
+    if len({contents(video, fps, way) for way in ways}) != 1:
         result.broken.append(f"at {fps} frames/s the ways give different frames")
     for number in range(options.runs):
         for way in ways:
             common.say(f"{fps} frames/s, {way.name}, run {number + 1} of {options.runs}")
-            runs[way].append(decode(film, fps, way))
+            runs[way].append(decode(video, fps, way))
     columns = ("way", "frames", "decoded", "share", "CPU s", "ratio", "wall s")
-    table = result.table(f"{film.name} at {fps} frames/s", *columns)
+    table = result.table(f"{video.name} at {fps} frames/s", *columns)
     plain = common.median(run.cpu for run in runs[ways[0]])
     for way, each in runs.items():
         cpu, run = common.median(run.cpu for run in each), each[0]
@@ -87,10 +87,10 @@ def measure(result: common.Result, film: Path, fps: Fraction, options: argparse.
         table.add(way.name, run.tokens, run.decoded, share, cpu, cpu / plain, wall)
 
 
-def contents(film: Path, fps: Fraction, way: Way) -> str:
+def contents(video: Path, fps: Fraction, way: Way) -> str:
     """Return a digest of all frames and their times."""
     digest = hashlib.sha256()
-    with opened(film, fps, way) as source:
+    with opened(video, fps, way) as source:
         for chunk in source.chunks():
             digest.update(chunk.frames.tobytes())
             for values in (chunk.times.indices, chunk.times.pts, chunk.times.end_seconds):
@@ -98,19 +98,19 @@ def contents(film: Path, fps: Fraction, way: Way) -> str:
     return digest.hexdigest()
 
 
-def decode(film: Path, fps: Fraction, way: Way) -> Run:
+def decode(video: Path, fps: Fraction, way: Way) -> Run:
     """Measure one pass over the video."""
     wall, cpu = time.perf_counter(), time.process_time()
-    with opened(film, fps, way) as source:
+    with opened(video, fps, way) as source:
         tokens = sum(len(chunk.times) for chunk in source.chunks())
         stats = source.summary.stats
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return Run(cpu, wall, tokens, stats.num_frames, stats.num_packets)
 
 
-def opened(film: Path, fps: Fraction, way: Way) -> VideoSource:
+def opened(video: Path, fps: Fraction, way: Way) -> VideoSource:
     sampling = SamplingConfig(fps=fps)
-    return open_video(film, sampling, fit=fit, skip=way.skip, decoders=way.decoders)
+    return open_video(video, sampling, fit=fit, skip=way.skip, decoders=way.decoders)
 
 
 def fit(width: int, height: int) -> Fit:

@@ -1,6 +1,6 @@
 """How the bundled model judges the scores of its network, fitted on real videos.
 
-    python -m benchmarks edit_fit --data REAL --films WORK/choice --model MODEL --work FOLDER
+    python -m benchmarks edit_fit --data REAL --videos WORK/choice --model MODEL --work FOLDER
 
 reads the real videos of :mod:`benchmarks.footage`, each as it is and in the variants of
 :mod:`benchmarks.shot_variants`, cuts within one take, and composed videos; fits the weights of
@@ -70,7 +70,7 @@ class Scored:
 def main(arguments: list[str]) -> None:
     parser = common.parser("edit_fit", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with index.csv")
-    parser.add_argument("--films", type=Path, help="composed videos with segments.csv")
+    parser.add_argument("--videos", type=Path, help="composed videos with segments.csv")
     parser.add_argument("--model", help="model folder [default: the bundled model]")
     parser.add_argument("--work", type=Path, required=True, help="folder for variants and scores")
     parser.add_argument("--write", action="store_true", help="save the result in the model")
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> None:
     model = load_model(folder)
     assert isinstance(model, VTN)
     model.eval()
-    scored = list(_scored(model, options.data, options.films, options.work / "clips"))
+    scored = list(_scored(model, options.data, options.videos, options.work / "clips"))
     labels, events = model.config.head.dense_labels, model.config.head.events
     assert events is not None
     if not options.as_is:
@@ -104,14 +104,14 @@ def main(arguments: list[str]) -> None:
     result.deliver(options)
 
 
-def _scored(model: VTN, data: Path, films: Path | None, folder: Path) -> Iterator[Scored]:
+def _scored(model: VTN, data: Path, videos: Path | None, folder: Path) -> Iterator[Scored]:
     """All clips through the network, one after the other."""
-    for kind, clip in _clips(data, films, folder):
+    for kind, clip in _clips(data, videos, folder):
         scores, changes = _read_by(model, clip)
         yield Scored(kind, replace(clip, frames=clip.frames[:0]), scores, changes)
 
 
-def _clips(data: Path, films: Path | None, folder: Path) -> Iterator[tuple[str, Clip]]:
+def _clips(data: Path, videos: Path | None, folder: Path) -> Iterator[tuple[str, Clip]]:
     for number, video in enumerate(read_footage(data)):
         kept = folder / f"{video.path.parent.name}_{video.path.name}.pickle"
         if not kept.exists():
@@ -123,15 +123,15 @@ def _clips(data: Path, films: Path | None, folder: Path) -> Iterator[tuple[str, 
             kept.write_bytes(pickle.dumps(found))
         yield from pickle.loads(kept.read_bytes())
         common.say(f"video {number + 1}")
-    for name, rows in itertools.groupby(_rows(films), key=lambda row: row["path"]):
-        assert films is not None
-        yield COMPOSED, _composed(films / name, list(rows))
+    for name, rows in itertools.groupby(_rows(videos), key=lambda row: row["path"]):
+        assert videos is not None
+        yield COMPOSED, _composed(videos / name, list(rows))
 
 
-def _rows(films: Path | None) -> list[dict[str, str]]:
-    if films is None:
+def _rows(videos: Path | None) -> list[dict[str, str]]:
+    if videos is None:
         return []
-    with (films / "segments.csv").open(newline="") as file:
+    with (videos / "segments.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -40,7 +40,7 @@ BEST_CUTS, BEST_GRADUALS = 0.95, 0.85
 SECOND_STAGE = {"optim.epochs": 6, "optim.learning_rate": 1e-3, "optim.warmup": 0.1}
 """Settings of the second stage, which starts from the first model."""
 
-Film = tuple[Path, list[Segment]]
+LabelledVideo = tuple[Path, list[Segment]]
 
 
 def main(arguments: list[str]) -> None:
@@ -50,29 +50,31 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--footage", type=Path, nargs="*", default=[], help="files and folders")
     parser.add_argument("--start", metavar="MODEL", help="fine-tune this folder, or 'bundled'")
     parser.add_argument("--test-footage", type=Path, nargs="*", default=[])
-    parser.add_argument("--films", type=int, default=2600)
-    parser.add_argument("--choice-films", type=int, default=150)
-    parser.add_argument("--test-films", type=int, default=72)
+    parser.add_argument("--videos", type=int, default=2600)
+    parser.add_argument("--choice-videos", type=int, default=150)
+    parser.add_argument("--test-videos", type=int, default=72)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--model", help="score this model instead of training one")
     parser.add_argument("--long", type=int, default=0, metavar="MINUTES", help="one more video")
     parser.add_argument("--test-seed", type=int, default=TEST_SEED)
     parser.add_argument("--truth", type=Path, help="CSV path,start,end,label of your own videos")
-    parser.add_argument("--speed", type=Path, metavar="FILM", help="time whole commands on it")
+    parser.add_argument("--speed", type=Path, metavar="VIDEO", help="time whole commands on it")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
-    settings = {"films": options.films, "test films": options.test_films}
+    settings = {"videos": options.videos, "test videos": options.test_videos}
     result = common.Result("edit_model", settings)
     model = options.model or str(_made(options, result))
     if options.test_footage or (options.work / "test" / "segments.csv").exists():
-        films = _films(options, "test", options.test_footage, options.test_films, options.test_seed)
-        _score(result, model, films, f"{len(films)} films of the test footage")
+        videos = _videos(
+            options, "test", options.test_footage, options.test_videos, options.test_seed
+        )
+        _score(result, model, videos, f"{len(videos)} videos of the test footage")
         if options.long:
-            long = _long_film(options.work, options.long, options.test_seed)
-            _score(result, model, [long], f"one film of {options.long} minutes")
+            long = _long_video(options.work, options.long, options.test_seed)
+            _score(result, model, [long], f"one video of {options.long} minutes")
     else:
-        result.notes.append("no --test-footage: not scored on films of footage that is new to it")
+        result.notes.append("no --test-footage: not scored on videos of footage that is new to it")
     if options.truth:
         own = read_truth(options.truth)
         _score(result, model, own, f"{len(own)} files of {options.truth.name}")
@@ -89,7 +91,7 @@ def _made(options: Any, result: common.Result) -> Path:
 
     folder: Path = options.work / "model"
     if not (folder / "train.json").exists():
-        _films(options, "train", options.footage, options.films, TRAIN_SEED)
+        _videos(options, "train", options.footage, options.videos, TRAIN_SEED)
         values = parse_assignments(options.set) | {
             "annotations": str(options.work / "train" / "segments.csv"),
             "class_annotations": str(options.work / "train" / "classes.csv"),
@@ -104,7 +106,7 @@ def _made(options: Any, result: common.Result) -> Path:
             on_epoch=_say_epoch,
         )
         result.notes.append(f"trained for {trained.seconds / 60:.0f} minutes")
-    _films(options, "choice", options.footage, options.choice_films, CHOICE_SEED)
+    _videos(options, "choice", options.footage, options.choice_videos, CHOICE_SEED)
     return folder
 
 
@@ -112,23 +114,25 @@ def _say_epoch(record: EpochRecord, best: int) -> None:
     common.say(f"epoch {record.epoch}: loss {record.loss:.3f}, {dict(record.validation)}")
 
 
-def _films(options: Any, name: str, sources: Sequence[Path], count: int, seed: int) -> list[Film]:
+def _videos(
+    options: Any, name: str, sources: Sequence[Path], count: int, seed: int
+) -> list[LabelledVideo]:
     """Return rendered videos of this name, rendering those that do not exist.
 
     Training and choice share their footage.
     """
-    from vtnstream.synthesis.edits import make_edited_films
+    from vtnstream.synthesis.edits import make_edited_videos
     from vtnstream.synthesis.footage import gather
 
     folder: Path = options.work / name
     if not (folder / "segments.csv").exists():
         known = _known(options.data) if options.data and name != "test" else {}
         if not sources and not known:
-            raise SystemExit(f"{folder}: no films there, and no footage named to make them of")
+            raise SystemExit(f"{folder}: no videos there, and no footage named to make them of")
         raw = options.work / ("test_footage" if name == "test" else "footage")
         if not (raw / "takes.json").exists():
             gather([*known, *sorted(_files(sources))], raw, known=known)
-        make_edited_films(folder, raw, count, seed=seed, workers=options.workers)
+        make_edited_videos(folder, raw, count, seed=seed, workers=options.workers)
     return read_truth(folder / "segments.csv")
 
 
@@ -145,29 +149,29 @@ def _known(data: Path) -> dict[Path, KnownEdits]:
     return found
 
 
-def _long_film(work: Path, minutes: int, seed: int) -> Film:
+def _long_video(work: Path, minutes: int, seed: int) -> LabelledVideo:
     """Render several videos one after the other into one file."""
-    from vtnstream.synthesis.edits import EditedFilm, compose, is_new
+    from vtnstream.synthesis.edits import EditedVideo, compose, is_new
     from vtnstream.synthesis.footage import Footage
     from vtnstream.synthesis.looks import Look
     from vtnstream.video.write import write_video
 
     footage = Footage(work / "test_footage")
-    whole = EditedFilm("cut")
+    whole = EditedVideo("cut")
 
     def frames() -> Iterator[Frames]:
         last: Frames | None = None
         number = 0
         while len(whole.labels) < minutes * 60 * FPS:
             random = np.random.default_rng((seed, 1, number))
-            film = compose(footage, random)
-            pictures = Look.drawn(random).over(np.concatenate(film.frames), film.labels, random)
+            video = compose(footage, random)
+            pictures = Look.drawn(random).over(np.concatenate(video.frames), video.labels, random)
             number += 1
             if last is not None and not is_new(last, pictures[0]):
                 continue
             if last is not None:
-                film.labels[0] = "cut"
-            whole.labels += film.labels
+                video.labels[0] = "cut"
+            whole.labels += video.labels
             last = pictures[-1]
             yield from pictures
 
@@ -183,17 +187,17 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read_truth(path: Path) -> list[Film]:
+def read_truth(path: Path) -> list[LabelledVideo]:
     """Read the videos of a CSV ``path,start,end,label``, in order."""
-    films: dict[Path, list[Segment]] = {}
+    videos: dict[Path, list[Segment]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             segment = Segment(float(row["start"]), float(row["end"]), row["label"], 1.0)
-            films.setdefault(path.parent / row["path"], []).append(segment)
-    return list(films.items())
+            videos.setdefault(path.parent / row["path"], []).append(segment)
+    return list(videos.items())
 
 
-def _score(result: common.Result, model: str, films: Sequence[Film], title: str) -> None:
+def _score(result: common.Result, model: str, videos: Sequence[LabelledVideo], title: str) -> None:
     """Make the table of vtnstream and PySceneDetect on the same files."""
     finders: dict[str, Callable[[Path], Events | list[int]]] = {"vtnstream": _ours(model)}
     try:
@@ -203,18 +207,18 @@ def _score(result: common.Result, model: str, films: Sequence[Film], title: str)
     table = result.table(
         title,
         *("finder", "cut P", "cut R", "cut F1 strict", "lenient"),
-        *("gradual P", "gradual R", "gradual F1", "at IoU .5", "false in films without edits"),
+        *("gradual P", "gradual R", "gradual F1", "at IoU .5", "false in videos without edits"),
     )
     found: dict[str, Scores] = {}
     for name, find in finders.items():
         scores = found[name] = Scores()
-        for number, (path, truth) in enumerate(films):
+        for number, (path, truth) in enumerate(videos):
             events, wanted = find(path), events_of(truth, _rate(path))
             if isinstance(events, Events):
                 scores.add(events, wanted)
             else:
                 scores.add_points(events, wanted)
-            common.say(f"{name}: {number + 1} of {len(films)}")
+            common.say(f"{name}: {number + 1} of {len(videos)}")
         row = (scores.strict.precision, scores.strict.recall, scores.strict.f1, scores.lenient.f1)
         gradual = scores.gradual
         half = scores.gradual_half.f1 if scores.gradual_half.wanted else None
@@ -271,18 +275,18 @@ def _scenedetect() -> Mapping[str, Callable[[Path], list[int]]]:
     }
 
 
-def speed_table(result: common.Result, model: str | None, film: Path, runs: int) -> None:
+def speed_table(result: common.Result, model: str | None, video: Path, runs: int) -> None:
     """Measure whole processes, from the start to the list of shots."""
-    detect = (*python("from scenedetect.__main__ import main; main()"), "-q", "-i", film)
+    detect = (*python("from scenedetect.__main__ import main; main()"), "-q", "-i", video)
     named = ("--model", model) if model else ()
     quiet = (*named, "--no-cache", "--quiet", "--json")
     commands = {
-        "vtnstream timeline": (*VTNSTREAM, "timeline", film, *quiet),
+        "vtnstream timeline": (*VTNSTREAM, "timeline", video, *quiet),
         "scenedetect detect-content": (*detect, "detect-content", "list-scenes", "-n"),
         "scenedetect detect-adaptive": (*detect, "detect-adaptive", "list-scenes", "-n"),
     }
     found = alternate(commands, runs)
-    table = result.table(f"Whole commands on {film.name}", "command", "wall s", "CPU s", "peak MB")
+    table = result.table(f"Whole commands on {video.name}", "command", "wall s", "CPU s", "peak MB")
     for name, done in found.items():
         table.add(name, done.wall, done.cpu, done.peak / 2**20)
     fastest = min(done.wall for name, done in found.items() if "scenedetect" in name)

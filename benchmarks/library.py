@@ -7,7 +7,7 @@ of them at once. Queries are further such rows. ``recall@10`` is the share of th
 the exact scan that are found. Each way runs in a process of its own, whose greatest resident
 memory is given; of the numpy scan, it includes the pages of the file that it maps.
 
-    python -m benchmarks library --features film.safetensors --vectors 1000000 --size 64
+    python -m benchmarks library --features video.safetensors --vectors 1000000 --size 64
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from benchmarks import common
 from benchmarks.child import status_bytes
 from benchmarks.children import MEGABYTE, Child, Failure
 from benchmarks.commands import VTNSTREAM, alternate
-from benchmarks.films import block_film, films_directory
 from benchmarks.folders import write_small_model
+from benchmarks.videos import block_video, videos_directory
 
 SHORT_MINUTES = 10
 MOST_GROWTH = 32.0
@@ -29,10 +29,10 @@ KINDS = ("dense", "sliding", "both")
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    directory = films_directory(options.directory)
+    directory = videos_directory(options.directory)
     hours = [float(hours) for hours in common.split(options.hours)]
     names = {f"{SHORT_MINUTES} min": SHORT_MINUTES * 60.0} | {f"{h:g} h": h * 3600 for h in hours}
-    films = {name: block_film(directory, seconds) for name, seconds in names.items()}
+    videos = {name: block_video(directory, seconds) for name, seconds in names.items()}
     result = common.Result(
         "memory",
         {
@@ -50,8 +50,8 @@ def main(arguments: list[str]) -> None:
             hidden_size=options.hidden_size,
             classes=options.classes,
         )
-        add_extract(result, films, options, scratch)
-        add_timeline(result, films, model, scratch)
+        add_extract(result, videos, options, scratch)
+        add_timeline(result, videos, model, scratch)
     result.deliver(options)
 
 
@@ -67,18 +67,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def add_extract(
-    result: common.Result, films: dict[str, Path], options: argparse.Namespace, scratch: Path
+    result: common.Result, videos: dict[str, Path], options: argparse.Namespace, scratch: Path
 ) -> None:
     """Measure the peak of the whole command, including its store and its feature file."""
     table = result.table(
         "extract: peak of the whole command (MB)",
-        *("film", "peak", f"beyond {SHORT_MINUTES} min", "seconds", "CPU s"),
+        *("video", "peak", f"beyond {SHORT_MINUTES} min", "seconds", "CPU s"),
     )
     peaks: list[float] = []
-    for number, (name, film) in enumerate(films.items()):
+    for number, (name, video) in enumerate(videos.items()):
         common.say(f"extract, {name}")
         command = [
-            *(*VTNSTREAM, "extract", film, "--backbone", options.backbone, "--quiet"),
+            *(*VTNSTREAM, "extract", video, "--backbone", options.backbone, "--quiet"),
             *("--fps", options.fps, "--no-cache", "-o", scratch / "features.safetensors"),
         ]
         done = alternate({name: command}, 2 if number == 0 else 1)[name]
@@ -89,20 +89,22 @@ def add_extract(
         result.target(what, max(peaks) - peaks[0], MOST_GROWTH, at_most=True)
 
 
-def add_timeline(result: common.Result, films: dict[str, Path], model: Path, scratch: Path) -> None:
+def add_timeline(
+    result: common.Result, videos: dict[str, Path], model: Path, scratch: Path
+) -> None:
     """Measure the anonymous memory that one call adds, and compare it with the documented bound."""
     table = result.table(
         "timeline from stored features: anonymous memory added (MB)",
-        *("film", "tokens", "localisation", "added", "bound"),
+        *("video", "tokens", "localisation", "added", "bound"),
     )
     shares = []
-    short = str(next(iter(films.values())))
-    for name, film in list(films.items())[1:]:
+    short = str(next(iter(videos.values())))
+    for name, video in list(videos.items())[1:]:
         for kind in KINDS:
             common.say(f"timeline, {name}, {kind}")
             settings = {"model": str(model), "cache": str(scratch / "timeline"), "kind": kind}
             with Child("benchmarks.memory:TimelineMemory", settings) as child:
-                found = child.call("measure", film=str(film), short=short)
+                found = child.call("measure", video=str(video), short=short)
             if isinstance(found, Failure):
                 table.add(name, None, f"{kind}: {found.reason}", None, None)
                 result.broken.append(f"timeline {kind}: {found.reason}")
@@ -132,7 +134,7 @@ class TimelineMemory:
         self.runtime = RuntimeConfig(cache_dir=Path(cache))
         self.options = TimelineConfig(localize=kind)
 
-    def measure(self, film: str, short: str) -> dict[str, float]:
+    def measure(self, video: str, short: str) -> dict[str, float]:
         """Return the bytes that one video adds.
 
         The video and a short one are processed first, so that features are stored and libraries
@@ -142,7 +144,7 @@ class TimelineMemory:
         from vtnstream.inference.plan import temporal_bound_bytes
         from vtnstream.models.vtn.model import VTN
 
-        for path in (film, short):
+        for path in (video, short):
             vtnstream.timeline(path, model=self.model, options=self.options, runtime=self.runtime)
         gc.collect()
         before, peak, done = _anonymous_bytes(), [0], threading.Event()
@@ -154,7 +156,7 @@ class TimelineMemory:
         watcher = threading.Thread(target=watch)
         watcher.start()
         report = vtnstream.timeline(
-            film, model=self.model, options=self.options, runtime=self.runtime
+            video, model=self.model, options=self.options, runtime=self.runtime
         )
         done.set()
         watcher.join()

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import common, machine
 from benchmarks.children import Child, Failure, Median, interleave
-from benchmarks.films import camera_film, films_directory
+from benchmarks.videos import camera_video, videos_directory
 
 OURS = "VTN, full video"
 NAMES = {
@@ -38,11 +38,11 @@ Found = Mapping[str, Median | Failure]
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
     width, height = 340, 256
-    video = camera_film(films_directory(options.directory), 10, width, height)
+    video = camera_video(videos_directory(options.directory), 10, width, height)
     result = common.Result(
         "paper",
         {
-            "film": video.name,
+            "video": video.name,
             "preset": options.preset,
             "views run": f"{options.views} of {VIEWS}",
             "runs": options.runs,

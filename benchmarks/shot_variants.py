@@ -230,13 +230,13 @@ def _coded(made: _Altered) -> Frames:
     return np.stack(small)
 
 
-def jump_cuts(clip: Clip, *, films: int = 2, length: int = 240) -> Iterator[Clip]:
+def jump_cuts(clip: Clip, *, videos: int = 2, length: int = 240) -> Iterator[Clip]:
     """Pieces of 8 to 50 frames of a take, joined: cuts between two moments of one place. A join
     that does not stand out from the motion around it is no cut, and is not made."""
     if len(clip.frames) < 90:
         return
     values = clip.frames.astype(np.int16)
-    for number in range(films):
+    for number in range(videos):
         random = np.random.default_rng((number, zlib.crc32(clip.name.encode())))
         places: list[int] = []
         cuts: list[int] = []

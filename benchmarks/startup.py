@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.commands import VTNSTREAM, alternate, python, run
-from benchmarks.films import camera_film
 from benchmarks.folders import write_small_model
+from benchmarks.videos import camera_video
 
 MOST_HELP_SECONDS = 0.15
 
@@ -62,12 +62,12 @@ def imported_by_inference() -> list[str]:
     names: set[str] = set()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
-        film = camera_film(directory, 2, 160, 90)
+        video = camera_video(directory, 2, 160, 90)
         model = write_small_model(directory / "model", "test_vit")
         for command in ("classify", "timeline"):
             done = run(
                 python(
-                    *(_CLASSIFY, command, film, "--model", model, "--quiet"),
+                    *(_CLASSIFY, command, video, "--model", model, "--quiet"),
                     *("--cache-dir", directory / "cache", "--json"),
                 )
             )

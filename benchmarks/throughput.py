@@ -33,7 +33,7 @@ from benchmarks.children import (
     Median,
     interleave,
 )
-from benchmarks.films import camera_film, films_directory
+from benchmarks.videos import camera_video, videos_directory
 from vtnstream.types import FloatArray
 
 OURS = "vtnstream"
@@ -71,9 +71,9 @@ class Runs:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    directory = films_directory(options.directory)
-    video = options.video or camera_film(directory, options.seconds)
-    settings = {"film": video.name, "frames/s": options.fps, "runs": options.runs}
+    directory = videos_directory(options.directory)
+    video = options.video or camera_video(directory, options.seconds)
+    settings = {"video": video.name, "frames/s": options.fps, "runs": options.runs}
     result = common.Result("throughput", settings | {"device": options.device})
     with Child("benchmarks.child:Imports") as child:
         child.call("load", modules=BASELINE)
@@ -216,7 +216,7 @@ def report(
     """Add the tables and targets of one backbone."""
     ran = {name: runs for name, runs in found.items() if isinstance(runs, Runs)}
     table = result.table(
-        f"{backbone}: film to features on disk",
+        f"{backbone}: video to features on disk",
         *("contender", "computes in", "frames", "warm s", "CPU s", "frames/s", "cold s"),
         *("MB above imports", "MB cold", "least cosine to ours", "ours is faster by"),
         note=f"A process that imported only {' and '.join(BASELINE)}: "

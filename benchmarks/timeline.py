@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks import common, machine
 from benchmarks.commands import VTNSTREAM, Command, alternate, python, run
-from benchmarks.films import block_film, films_directory
 from benchmarks.folders import write_preset
+from benchmarks.videos import block_video, videos_directory
 
 MOST_SECONDS_BF16, MOST_SECONDS = 2.0, 4.0
 HOUR_TOKENS = 7_200
@@ -53,12 +53,12 @@ print(sum("torch" in name or "timm" in name for name in unlike), "modules of tor
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    directory = films_directory(options.directory)
-    film = block_film(directory, options.minutes * 60)
+    directory = videos_directory(options.directory)
+    video = block_video(directory, options.minutes * 60)
     result = common.Result(
         "timeline",
         {
-            "film": film.name,
+            "video": video.name,
             "preset": options.preset,
             "image size": options.image_size or "the preset's own",
             "frames/s": options.fps,
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
             image_size=options.image_size,
         )
         arguments = [
-            *("timeline", str(film), "--model", str(model), "--fps", options.fps, "--json"),
+            *("timeline", str(video), "--model", str(model), "--fps", options.fps, "--json"),
             *("--quiet", "--cache-dir", str(scratch / "cache"), "--dtype", options.dtype),
         ]
         measure(result, arguments, options.runs, scratch)

@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parent
 PICTURES = DOCS / "gallery"
 COLUMNS = 80
 MOST_LINES = 9
-FILM, MODEL = "film_0320.mp4", "vtn"
+VIDEO, MODEL = "film_0320.mp4", "vtn"
 
 
 class Gallery:
@@ -118,7 +118,7 @@ class Gallery:
 
 def fill(gallery: Gallery) -> None:
     """Add all parts of the gallery."""
-    asked = f"{FILM} --model {MODEL}"
+    asked = f"{VIDEO} --model {MODEL}"
     gallery.say("# Gallery")
     gallery.say(
         "Real output, made by `python docs/make_gallery.py` from a video and the model of "
@@ -133,18 +133,18 @@ def fill(gallery: Gallery) -> None:
         "`-o results -f html` writes one file: timeline, scores, attention, a thumbnail of each "
         "segment, and a player. A click on a segment jumps there."
     )
-    gallery.page(f"results/{FILM}.html", "page", "the page in a browser")
+    gallery.page(f"results/{VIDEO}.html", "page", "the page in a browser")
     gallery.say("## Which moments decided")
     gallery.run(f"vtnstream attention {asked} -q -o results")
     gallery.terminal(f"vtnstream attention {asked}", "attention", "attention in a terminal")
-    strip = Image.open(gallery.folder / "results" / f"{FILM}.attention.png")
+    strip = Image.open(gallery.folder / "results" / f"{VIDEO}.attention.png")
     gallery.say("`-o results` also writes an image:")
     gallery.picture(strip, "attention-strip", "frames of the video above the attention of [CLS]")
     gallery.say("## For other programs")
     gallery.say("From one stored result, without model or video (`vtnstream export`):")
     for suffix in ("srt", "ffmetadata", "csv"):
-        gallery.command(f"head -{MOST_LINES} results/{FILM}.{suffix}", MOST_LINES)
-    gallery.command(f"grep -v file: results/{FILM}.edl", MOST_LINES)  # where this folder lies
+        gallery.command(f"head -{MOST_LINES} results/{VIDEO}.{suffix}", MOST_LINES)
+    gallery.command(f"grep -v file: results/{VIDEO}.edl", MOST_LINES)  # where this folder lies
     gallery.say("## The most important moments")
     gallery.command(f"vtnstream summarize {asked} --length 15s -q")
     gallery.say("## Live input")
@@ -165,7 +165,7 @@ def main() -> None:
         if not demo.exists():
             command = [sys.executable, "-m", "vtnstream", "demo", "-o", str(demo)]
             subprocess.run(command, check=True)
-        shutil.copy(demo / "films" / FILM, folder)
+        shutil.copy(demo / "films" / VIDEO, folder)
         shutil.copytree(demo / MODEL, folder / MODEL)
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         gallery = Gallery(folder, browser)

@@ -24,19 +24,19 @@ from vtnstream.config.studio import StudioConfig
 from vtnstream.studio.folders import Workspace
 from vtnstream.studio.service import Studio
 from vtnstream.studio.web.server import StudioServer
-from vtnstream.synthesis.films import FilmConfig, plan_film, render
+from vtnstream.synthesis.cue_videos import CueVideoConfig, plan_video, render
 from vtnstream.video.write import write_video
 
 PICTURE = Path(__file__).resolve().parent / "studio.png"
 WINDOW = {"width": 1180, "height": 1010}
 COLORS = 128
-FILM = FilmConfig(seconds=90, fps=10, size=192, min_phase=5, max_phase=11)
+VIDEO = CueVideoConfig(seconds=90, fps=10, size=192, min_phase=5, max_phase=11)
 
 
 def make_result(folder: Path) -> None:
     """A generated video and the result of ``vtnstream timeline``."""
     video = folder / "generated.mp4"
-    write_video(video, render(plan_film([3], FILM), FILM), Fraction(FILM.fps))
+    write_video(video, render(plan_video([3], VIDEO), VIDEO), Fraction(VIDEO.fps))
     words = ["-m", "vtnstream", "timeline", str(video), "-o", str(folder), "-f", "json"]
     subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
 

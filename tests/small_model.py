@@ -47,7 +47,7 @@ def noise_frames(seed: int = 0, count: int = SECONDS * RATE) -> Iterator[np.ndar
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     write_video(path, noise_frames(), Fraction(RATE))
     return path
@@ -154,7 +154,7 @@ Extract = Callable[..., tuple[np.ndarray, dict[str, Any], Watcher]]
 
 
 @pytest.fixture
-def extract(film: Path, model: VTN) -> Extract:
+def extract(video: Path, model: VTN) -> Extract:
     """Return the features, facts and messages of the video, or of its first seconds."""
 
     def extract(
@@ -168,7 +168,7 @@ def extract(film: Path, model: VTN) -> Extract:
         encoder = encoder or FrameEncoder.from_model(model, runtime)
         span = None if seconds is None else TimeRange(Fraction(0), Fraction(seconds))
         with extract_features(
-            film,
+            video,
             encoder,
             model.config.sampling,
             span=span,

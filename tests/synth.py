@@ -58,7 +58,7 @@ def whole(size: int = 32) -> Callable[[int, int], Fit]:
 
 
 @dataclass
-class Film:
+class SyntheticVideo:
     """How to write one file; every field but ``count`` may stay as it is.
 
     Attributes:
@@ -75,8 +75,8 @@ class Film:
         aspect: sample aspect ratio.
         lost: frames (in coding order) that are never written.
         broken: packets (in coding order) whose data is overwritten.
-        audio_seconds: length of a tone beside the film; None is no sound.
-        cover: a cover picture beside (or instead of) the film.
+        audio_seconds: length of a tone beside the video; None is no sound.
+        cover: a cover picture beside (or instead of) the video.
         second_stream: another video stream of this size.
         muxer: options of the container.
     """
@@ -100,7 +100,7 @@ class Film:
     broken: Collection[int] = ()
     audio_seconds: float | None = None
     cover: bool = False
-    film: bool = True
+    video: bool = True
     second_stream: tuple[int, int] | None = None
     format: str | None = None
     muxer: dict[str, str] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Film:
     def write(self, path: Path) -> Path:
         """Write the file and return its path."""
         with av.open(str(path), "w", format=self.format, options=self.muxer) as out:
-            streams = [_video_stream(out, self, self.size)] if self.film else []
+            streams = [_video_stream(out, self, self.size)] if self.video else []
             if self.second_stream:
                 streams.append(_video_stream(out, self, self.second_stream))
             sound = out.add_stream("aac", rate=44_100) if self.audio_seconds else None
@@ -152,18 +152,18 @@ class Film:
         ]
 
 
-def _video_stream(out: Any, film: Film, size: tuple[int, int]) -> Any:
-    stream = out.add_stream(film.codec, rate=Fraction(film.rate or 25), options=film.options)
+def _video_stream(out: Any, video: SyntheticVideo, size: tuple[int, int]) -> Any:
+    stream = out.add_stream(video.codec, rate=Fraction(video.rate or 25), options=video.options)
     stream.width, stream.height = size
-    stream.pix_fmt = film.pix_fmt
-    stream.codec_context.time_base = 1 / Fraction(film.ticks)
-    stream.codec_context.gop_size = film.gop
-    stream.codec_context.max_b_frames = film.b_frames
+    stream.pix_fmt = video.pix_fmt
+    stream.codec_context.time_base = 1 / Fraction(video.ticks)
+    stream.codec_context.gop_size = video.gop
+    stream.codec_context.max_b_frames = video.b_frames
     stream.codec_context.thread_count = 1
-    if film.aspect is not None:
-        stream.codec_context.sample_aspect_ratio = film.aspect
-    if film.matrix is not None:
-        stream.set_display_matrix(film.matrix)
+    if video.aspect is not None:
+        stream.codec_context.sample_aspect_ratio = video.aspect
+    if video.matrix is not None:
+        stream.set_display_matrix(video.matrix)
     return stream
 
 

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 from benchmarks import common
-from benchmarks.learning import films
+from benchmarks.learning import videos
 from benchmarks.learning.models import Contender, Probe, Recipe, Scores, ask, learn
 from vtnstream.config import HeadConfig
 from vtnstream.metrics.segmentation import segmentation_scores
-from vtnstream.synthesis.films import LABELS
+from vtnstream.synthesis.cue_videos import LABELS
 from vtnstream.training.data.targets import Sample
 
 LONGER = 5
@@ -52,7 +52,7 @@ class Task:
         bounds: target of each column.
     """
 
-    draw: Callable[[tuple[int, ...], int], films.Film]
+    draw: Callable[[tuple[int, ...], int], videos.LabelledVideo]
     head: HeadConfig
     frames: int
     step: int
@@ -65,7 +65,7 @@ class Task:
 
 TASKS = {
     "phases": Task(
-        films.phases,
+        videos.phases,
         HeadConfig(dense_labels=LABELS),
         60,
         1,
@@ -81,8 +81,8 @@ TASKS = {
         (98.0, 90.0),
     ),
     "order": Task(
-        films.order,
-        HeadConfig(labels=films.ORDERS, dropout=0.0),
+        videos.order,
+        HeadConfig(labels=videos.ORDERS, dropout=0.0),
         60,
         2,
         (1200, 200, 200),
@@ -96,7 +96,7 @@ TASKS = {
             f"clips of {CLIP} frames": Contender(clip=CLIP),
             "mean of all frames": Contender(probe=True),
         },
-        ("films",),
+        ("videos",),
         (95.0,),
     ),
 }
@@ -107,10 +107,10 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     task = TASKS[name]
     names = options.only or list(task.contenders)
-    eye = films.Eye()
+    eye = videos.Eye()
     scores: dict[str, list[list[float]]] = {name: [] for name in names}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        training, test, far = _films(task, eye, seed)
+        training, test, far = _videos(task, eye, seed)
         for contender in names:
             found = measure(task, contender, seed, training, (test, far))
             scores[contender].append(found)
@@ -137,14 +137,14 @@ def _settings(task: Task, options: argparse.Namespace, last: int) -> dict[str, A
     recipe = task.recipe
     return {
         "seeds": seeds,
-        "films": task.counts[0],
+        "videos": task.counts[0],
         "epochs": recipe.epochs,
         "layers": recipe.layers,
         "attention window": recipe.window,
     }
 
 
-def _films(task: Task, eye: films.Eye, seed: int) -> tuple[list[Sample], ...]:
+def _videos(task: Task, eye: videos.Eye, seed: int) -> tuple[list[Sample], ...]:
     """Generate the training, test and long videos."""
     lengths = (task.frames, task.frames, LONGER * task.frames)
     splits = zip((TRAIN, TEST, LONG), task.counts, lengths, strict=True)
@@ -168,8 +168,8 @@ def measure(
     else:
         model = learn(contender, task.recipe, task.head, training, seed)
 
-        def answer(film: Sample) -> Scores:
-            return ask(model, film, contender.clip)
+        def answer(video: Sample) -> Scores:
+            return ask(model, video, contender.clip)
 
     return [score for split in splits for score in judge(split, [answer(f) for f in split])]
 
@@ -177,14 +177,14 @@ def measure(
 def judge(split: Sequence[Sample], answers: Sequence[Scores]) -> list[float]:
     """Return the percentage of right videos; or that of right labelled frames, and F1@50."""
     if split[0].targets is None:
-        hits = [int(a.argmax()) == film.label for a, film in zip(answers, split, strict=True)]
+        hits = [int(a.argmax()) == video.label for a, video in zip(answers, split, strict=True)]
         return [100 * float(np.mean(hits))]
-    videos = []
-    for film, answer in zip(split, answers, strict=True):
-        assert film.targets is not None
-        asked = film.targets >= 0
-        videos.append((answer.argmax(-1)[asked].tolist(), film.targets[asked].tolist()))
-    found = segmentation_scores(videos, ignore=())
+    truths = []
+    for video, answer in zip(split, answers, strict=True):
+        assert video.targets is not None
+        asked = video.targets >= 0
+        truths.append((answer.argmax(-1)[asked].tolist(), video.targets[asked].tolist()))
+    found = segmentation_scores(truths, ignore=())
     return [found.frame_accuracy, found.f1[0.5]]
 
 
@@ -195,7 +195,7 @@ def report(result: common.Result, task: Task, scores: dict[str, list[list[float]
     columns = [f"{column}, {length}" for length in lengths for column in task.columns]
     classes = len(task.head.dense_labels or task.head.labels)
     table = result.table(
-        f"Per cent right on unseen films (chance {100 / classes:.0f})",
+        f"Per cent right on unseen videos (chance {100 / classes:.0f})",
         *("learned by", *columns, "each seed"),
         note=f"Means over seeds. Trained on {seconds} s, last epoch, nothing chosen.",
     )

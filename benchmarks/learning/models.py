@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.learning.films import times
+from benchmarks.learning.videos import times
 from vtnstream.config import DataConfig, HeadConfig, ModelConfig, OptimConfig, TemporalConfig
 from vtnstream.config.train import TrainConfig
 from vtnstream.models.long_sequence.streaming import encode_sequence
@@ -69,7 +69,7 @@ def without_backbone(config: ModelConfig, num_features: int) -> VTN:
 
 
 def learn(
-    contender: Contender, recipe: Recipe, head: HeadConfig, films: Sequence[Sample], seed: int
+    contender: Contender, recipe: Recipe, head: HeadConfig, videos: Sequence[Sample], seed: int
 ) -> VTN:
     """Train a model; return it in evaluation mode.
 
@@ -89,7 +89,7 @@ def learn(
             **contender.temporal,
         }
     )
-    passes = len(films[0]) // contender.clip if contender.clip else 1
+    passes = len(videos[0]) // contender.clip if contender.clip else 1
     config = TrainConfig(
         seed=seed,
         temporal=temporal,
@@ -104,17 +104,17 @@ def learn(
     )
     torch.manual_seed(seed)
     made = ModelConfig(feature_norm="dataset", temporal=temporal, head=head)
-    model = without_backbone(made, films[0].features.num_features)
-    fit_feature_norm(model.feature_norm, [VideoFeatures(f.video, f.features) for f in films])
+    model = without_backbone(made, videos[0].features.num_features)
+    fit_feature_norm(model.feature_norm, [VideoFeatures(f.video, f.features) for f in videos])
     norm = model.feature_norm
-    fit(model, [replace(f, features=normalized(f.features, norm)) for f in films], [], config)
+    fit(model, [replace(f, features=normalized(f.features, norm)) for f in videos], [], config)
     return model.eval()
 
 
-def ask(model: VTN, film: Sample, clip: int) -> Scores:
+def ask(model: VTN, video: Sample, clip: int) -> Scores:
     """Return the scores of each token (T, K), or of the whole video (K,): the mean over all
     clips."""
-    output = [encode_sequence(model, part) for part in _parts(film, clip)]
+    output = [encode_sequence(model, part) for part in _parts(video, clip)]
     if model.dense_head is not None:
         tokens = [part.dense_logits for part in output if part.dense_logits is not None]
         return np.concatenate(tokens)
@@ -123,9 +123,9 @@ def ask(model: VTN, film: Sample, clip: int) -> Scores:
     return np.asarray(rows.mean(0), np.float64)
 
 
-def _parts(film: Sample, clip: int) -> list[Features]:
+def _parts(video: Sample, clip: int) -> list[Features]:
     """Return the whole video, or its clips with positions from 0."""
-    values = load(film.features).values
+    values = load(video.features).values
     size = clip or len(values)
     cut = [values[start : start + size] for start in range(0, len(values), size)]
     return [Features(part, times(len(part))) for part in cut]
@@ -134,23 +134,23 @@ def _parts(film: Sample, clip: int) -> list[Features]:
 class Probe:
     """Logistic regression on frames, or on the mean of a video's frames."""
 
-    def __init__(self, films: Sequence[Sample], num_classes: int) -> None:
-        values = np.concatenate([_rows(film) for film in films])
-        wanted = np.concatenate([_targets(film) for film in films])
+    def __init__(self, videos: Sequence[Sample], num_classes: int) -> None:
+        values = np.concatenate([_rows(video) for video in videos])
+        wanted = np.concatenate([_targets(video) for video in videos])
         self._probe = fit_probe(values[wanted >= 0], wanted[wanted >= 0], num_classes)
 
-    def ask(self, film: Sample) -> Scores:
+    def ask(self, video: Sample) -> Scores:
         """Return scores as :func:`ask` does."""
-        logits = self._probe.logits(_rows(film))
-        return logits if film.targets is not None else np.asarray(logits[0])
+        logits = self._probe.logits(_rows(video))
+        return logits if video.targets is not None else np.asarray(logits[0])
 
 
-def _rows(film: Sample) -> Matrix:
+def _rows(video: Sample) -> Matrix:
     """Return the frames (T, D), or their mean (1, D)."""
-    if film.targets is None:
-        return mean_pool(film.features)[None]
-    return load(film.features).values.astype(np.float64)
+    if video.targets is None:
+        return mean_pool(video.features)[None]
+    return load(video.features).values.astype(np.float64)
 
 
-def _targets(film: Sample) -> IndexArray:
-    return np.array([film.label]) if film.targets is None else film.targets
+def _targets(video: Sample) -> IndexArray:
+    return np.array([video.label]) if video.targets is None else video.targets

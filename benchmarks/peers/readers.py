@@ -99,19 +99,19 @@ def torchcodec_nvdec(path: str, rate: Fraction) -> Iterator[Pictures]:
 
 
 def _torchcodec(decoder: Any, rate: Fraction) -> Iterator[Pictures]:
-    film_rate = Fraction(decoder.metadata.average_fps).limit_denominator(1001)
-    wanted = takewhile(lambda number: number < len(decoder), _wanted(film_rate, rate))
+    video_rate = Fraction(decoder.metadata.average_fps).limit_denominator(1001)
+    wanted = takewhile(lambda number: number < len(decoder), _wanted(video_rate, rate))
     for numbers in _lists(wanted):
         yield decoder.get_frames_at(numbers).data
 
 
-def _wanted(film_rate: Fraction, rate: Fraction) -> Iterator[int]:
+def _wanted(video_rate: Fraction, rate: Fraction) -> Iterator[int]:
     """Yield the numbers of the frames to keep, without end."""
-    return (math.floor(k * film_rate / rate) for k in count())
+    return (math.floor(k * video_rate / rate) for k in count())
 
 
-def _kept(frames: Iterable[Any], film_rate: Fraction, rate: Fraction) -> Iterator[Any]:
-    numbers = _wanted(film_rate, rate)
+def _kept(frames: Iterable[Any], video_rate: Fraction, rate: Fraction) -> Iterator[Any]:
+    numbers = _wanted(video_rate, rate)
     wanted = next(numbers)
     for number, frame in enumerate(frames):
         while number == wanted:

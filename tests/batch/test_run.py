@@ -30,7 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def films(*names: str) -> list[str]:
+def videos(*names: str) -> list[str]:
     for name in names:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(name.encode() * 100)
@@ -62,20 +62,20 @@ def recorded(name: str = "status.jsonl") -> list[dict[str, Any]]:
 
 
 def test_a_rerun_processes_only_missing_videos() -> None:
-    names = films("a.mp4", "b.mp4", "partial.mp4", "fail.mp4")
+    names = videos("a.mp4", "b.mp4", "partial.mp4", "fail.mp4")
     summary, done = batch(*names)
     assert done == dict(zip(names, ["done", "done", "partial", "failed"], strict=True))
     summary, done = batch(*names)
     assert done == {} and len(recorded()) == 4
     assert summary == Summary(num_done=2, num_partial=1, num_failed=1, num_skipped=4)
-    summary, done = batch(*names, *films("c.mp4"))
+    summary, done = batch(*names, *videos("c.mp4"))
     assert done == {"c.mp4": "done"}
     assert batch("fail.mp4", "a.mp4", retry_failed=True)[1] == {"fail.mp4": "failed"}
     assert batch("a.mp4", overwrite=True)[1] == {"a.mp4": "done"}
 
 
 def test_changed_settings_repeat_all_videos() -> None:
-    names = films("a.mp4", "fail.mp4")
+    names = videos("a.mp4", "fail.mp4")
     batch(*names)
     assert list(batch(*names, key="others")[1]) == names
     assert batch(*names, key="others")[1] == {}
@@ -83,7 +83,7 @@ def test_changed_settings_repeat_all_videos() -> None:
 
 
 def test_a_changed_file_is_repeated() -> None:
-    (name,) = films("a.mp4")
+    (name,) = videos("a.mp4")
     batch(name)
     stamps = os.stat(name)
 
@@ -106,7 +106,7 @@ def test_a_changed_file_is_repeated() -> None:
 
 
 def test_a_lost_or_truncated_result_is_repeated() -> None:
-    names = films("a.mp4", "b.mp4", "c.mp4")
+    names = videos("a.mp4", "b.mp4", "c.mp4")
     batch(*names)
     Path("out/a.mp4.txt").unlink()
     Path("out/b.mp4.txt").write_text("")
@@ -116,7 +116,7 @@ def test_a_lost_or_truncated_result_is_repeated() -> None:
 @pytest.mark.parametrize("name", ["abort.mp4", "sleep.mp4", "grow.mp4"])
 def test_a_video_that_killed_its_worker_is_skipped_next_time(name: str) -> None:
     limits: dict[str, Any] = {"timeout": 0.5, "memory_limit_bytes": 300 * 2**20}
-    films(name, "after.mp4")
+    videos(name, "after.mp4")
     assert batch(name, "after.mp4", **limits)[1] == {name: "failed", "after.mp4": "done"}
     assert batch(name, "after.mp4", **limits)[1] == {}
     assert batch(name, retry_failed=True, **limits)[1] == {name: "failed"}
@@ -124,7 +124,7 @@ def test_a_video_that_killed_its_worker_is_skipped_next_time(name: str) -> None:
 
 @pytest.mark.parametrize(("code", "again"), [("store", True), ("decode", False)])
 def test_system_failures_are_repeated_by_a_rerun(code: str, again: bool) -> None:
-    names = films("a.mp4")
+    names = videos("a.mp4")
     batch(*names)
     line = StatusLine.from_json(json.dumps(recorded()[0]))
     assert line is not None
@@ -134,7 +134,7 @@ def test_system_failures_are_repeated_by_a_rerun(code: str, again: bool) -> None
 
 
 def test_names_without_a_video_have_status_lines() -> None:
-    films("a.mp4")
+    videos("a.mp4")
     summary, done = batch("a.mp4", "no*.mp4")
     assert done == {"no*.mp4": "failed", "a.mp4": "done"}
     assert summary.num_failed == 1
@@ -143,13 +143,13 @@ def test_names_without_a_video_have_status_lines() -> None:
 
 
 def test_fail_fast_stops_at_the_first_failure() -> None:
-    names = films("a.mp4", "fail.mp4", "b.mp4")
+    names = videos("a.mp4", "fail.mp4", "b.mp4")
     assert batch(*names, fail_fast=True)[1] == {"a.mp4": "done", "fail.mp4": "failed"}
     assert batch(*names)[1] == {"b.mp4": "done"}
 
 
 def test_shards_together_process_all_videos() -> None:
-    names = films(*(f"{letter}.mp4" for letter in "abcdefg"))
+    names = videos(*(f"{letter}.mp4" for letter in "abcdefg"))
     for index in (3, 1, 2):
         batch(*reversed(names), shard=Shard(index, 3))
     shares = [recorded(f"status-{i}-of-3.jsonl") for i in (1, 2, 3)]
@@ -161,7 +161,7 @@ def test_shards_together_process_all_videos() -> None:
 
 
 def test_the_same_name_in_many_folders_is_many_results() -> None:
-    names = films(*(f"{number}/video.mp4" for number in range(5)))
+    names = videos(*(f"{number}/video.mp4" for number in range(5)))
     batch(*names, workers=2)
     outputs = {line["input"]: list(line["outputs"]) for line in recorded()}
     assert set(outputs) == set(names)
@@ -173,7 +173,7 @@ def test_the_same_name_in_many_folders_is_many_results() -> None:
 def test_a_record_that_cannot_be_written_ends_the_batch() -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
-    names = films("a.mp4", "b.mp4")
+    names = videos("a.mp4", "b.mp4")
     Path("out").mkdir()
     Path("out/status.jsonl").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="No space left"):
@@ -183,7 +183,7 @@ def test_a_record_that_cannot_be_written_ends_the_batch() -> None:
 
 
 def test_an_input_is_identified_by_its_absolute_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    films("folder/a.mp4")
+    videos("folder/a.mp4")
     batch("folder/a.mp4")
     assert batch("folder", "./folder//a.mp4", os.path.abspath("folder/a.mp4"))[1] == {}
     assert Input("folder/a.mp4").absolute == os.path.abspath("folder/a.mp4")

@@ -15,33 +15,33 @@ def listed(*paths: str) -> InputList:
     return InputList(tuple(Input(path) for path in paths), single=False)
 
 
-FILMS = [f"/films/day {day}/camera {camera}.mp4" for day in range(50) for camera in range(2)]
+VIDEOS = [f"/films/day {day}/camera {camera}.mp4" for day in range(50) for camera in range(2)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 100, 150])
 def test_shares_are_disjoint_complete_and_balanced(count: int) -> None:
-    shares = [Shard(i, count).of(listed(*FILMS)).items for i in range(1, count + 1)]
+    shares = [Shard(i, count).of(listed(*VIDEOS)).items for i in range(1, count + 1)]
     dealt = [item.path for share in shares for item in share]
-    assert sorted(dealt) == sorted(FILMS)
+    assert sorted(dealt) == sorted(VIDEOS)
     sizes = {len(share) for share in shares}
     assert max(sizes) - min(sizes) <= 1
 
 
 def test_the_order_of_the_list_does_not_matter_and_is_kept() -> None:
-    shuffled = random.Random(0).sample(FILMS, len(FILMS))
+    shuffled = random.Random(0).sample(VIDEOS, len(VIDEOS))
     share = Shard(2, 7).of(listed(*shuffled)).items
-    assert {i.path for i in share} == {i.path for i in Shard(2, 7).of(listed(*FILMS)).items}
+    assert {i.path for i in share} == {i.path for i in Shard(2, 7).of(listed(*VIDEOS)).items}
     assert [i.path for i in share] == [path for path in shuffled if Input(path) in share]
 
 
 def test_a_pattern_of_the_list_is_spread_over_the_shares() -> None:
-    cameras = [item.path[-5] for item in Shard(1, 2).of(listed(*FILMS)).items]
+    cameras = [item.path[-5] for item in Shard(1, 2).of(listed(*VIDEOS)).items]
     assert 10 < cameras.count("0") < 40
 
 
 def test_the_digest_names_the_set_of_inputs() -> None:
-    assert listed(*FILMS).digest() == listed(*reversed(FILMS)).digest()
-    assert listed(*FILMS).digest() != listed(*FILMS[1:]).digest()
+    assert listed(*VIDEOS).digest() == listed(*reversed(VIDEOS)).digest()
+    assert listed(*VIDEOS).digest() != listed(*VIDEOS[1:]).digest()
 
 
 @pytest.mark.parametrize(

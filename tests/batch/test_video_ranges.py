@@ -57,7 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete video, and one with overwritten packets."""
 
     def frames() -> Iterator[np.ndarray]:
@@ -131,25 +131,26 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     fsspec.filesystem("memory").store.clear()
 
 
-@pytest.mark.parametrize(("film", "skip"), [("whole", 2), ("damaged", 0)])
+@pytest.mark.parametrize(("video", "skip"), [("whole", 2), ("damaged", 0)])
 def test_a_report_from_ranges_equals_that_of_one_pass(
-    film: str, skip: int, place: str, films: Path, model: str, tmp_path: Path
+    video: str, skip: int, place: str, videos: Path, model: str, tmp_path: Path
 ) -> None:
-    path = films / f"{film}.mp4"
+    path = videos / f"{video}.mp4"
     expected = straight(timeline(model, tmp_path / "one"), path)
     outcome = in_ranges(actor(partial(timeline, model, tmp_path / "many"), place), path, skip=skip)
-    assert outcome["status"] == ("done" if film == "whole" else "partial"), outcome["error"]
+    assert outcome["status"] == ("done" if video == "whole" else "partial"), outcome["error"]
     assert list(outcome["outputs"]) == ["film.json"]
     assert answer(open_storage(place).read("film.json")) == answer(expected.read_bytes())
 
 
 @pytest.mark.parametrize(
-    ("film", "part"), [("whole", Part("10", "180.3")), ("damaged", Part()), ("damaged", Part("70"))]
+    ("video", "part"),
+    [("whole", Part("10", "180.3")), ("damaged", Part()), ("damaged", Part("70"))],
 )
 def test_features_of_ranges_equal_those_of_one_pass(
-    film: str, part: Part, films: Path, tmp_path: Path
+    video: str, part: Part, videos: Path, tmp_path: Path
 ) -> None:
-    path = films / f"{film}.mp4"
+    path = videos / f"{video}.mp4"
     expected = straight(extraction(tmp_path / "one", part), path)
     place = str(tmp_path / "results")
     in_ranges(actor(partial(extraction, tmp_path / "many", part), place), path)
@@ -157,9 +158,9 @@ def test_features_of_ranges_equal_those_of_one_pass(
 
 
 def test_the_ranges_are_cut_on_the_grid_and_each_is_done_once(
-    films: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    videos: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, place = films / "whole.mp4", str(tmp_path / "results")
+    path, place = videos / "whole.mp4", str(tmp_path / "results")
     made = actor(partial(timeline, model, tmp_path / "many"), place)
     task = {"path": str(path), "name": "film"}
     plan = made.plan(task, RANGE_SECONDS)["plan"]
@@ -184,9 +185,9 @@ def test_the_ranges_are_cut_on_the_grid_and_each_is_done_once(
 
 @pytest.mark.parametrize("harm", ["flip", "swap", "gone"])
 def test_a_damaged_chunk_is_computed_again(
-    harm: str, films: Path, model: str, tmp_path: Path
+    harm: str, videos: Path, model: str, tmp_path: Path
 ) -> None:
-    path, place = films / "whole.mp4", str(tmp_path / "results")
+    path, place = videos / "whole.mp4", str(tmp_path / "results")
     expected = straight(timeline(model, tmp_path / "one"), path)
     made = actor(partial(timeline, model, tmp_path / "many"), place)
     assert in_ranges(made, path)["status"] == "done"
@@ -206,12 +207,12 @@ def test_a_damaged_chunk_is_computed_again(
 
 
 def test_another_video_with_equal_samples_is_recognised(
-    films: Path, model: str, tmp_path: Path
+    videos: Path, model: str, tmp_path: Path
 ) -> None:
     """Chunks are stored under the hash of the whole file, which detects changes between the 16
     blocks."""
     first = tmp_path / "film.mp4"
-    first.write_bytes((films / "whole.mp4").read_bytes() + bytes(4 * 2**20))
+    first.write_bytes((videos / "whole.mp4").read_bytes() + bytes(4 * 2**20))
     made = actor(partial(timeline, model, tmp_path / "many"), str(tmp_path / "results"))
     task = {"path": str(first), "name": "film"}
     folder = made.plan(task, RANGE_SECONDS)["plan"]["folder"]
@@ -222,17 +223,17 @@ def test_another_video_with_equal_samples_is_recognised(
     assert folder != other and folder.partition("-")[0] == other.partition("-")[0]
 
 
-def test_without_a_cache_nothing_is_left(films: Path, model: str, tmp_path: Path) -> None:
+def test_without_a_cache_nothing_is_left(videos: Path, model: str, tmp_path: Path) -> None:
     make = partial(timeline, model, tmp_path, runtime=RuntimeConfig(use_cache=False))
-    outcome = in_ranges(actor(make, str(tmp_path / "results")), films / "whole.mp4")
+    outcome = in_ranges(actor(make, str(tmp_path / "results")), videos / "whole.mp4")
     assert outcome["status"] == "done"
     assert not list((tmp_path / "results").rglob("*.safetensors"))
 
 
 def test_videos_without_a_common_grid_are_not_split(
-    films: Path, model: str, tmp_path: Path
+    videos: Path, model: str, tmp_path: Path
 ) -> None:
-    task = {"path": str(films / "whole.mp4"), "name": "film"}
+    task = {"path": str(videos / "whole.mp4"), "name": "film"}
     for request in (
         {"sampling": SamplingConfig(kind="uniform", num_frames=300)},
         {"method": "end-to-end"},
@@ -241,7 +242,7 @@ def test_videos_without_a_common_grid_are_not_split(
         assert made.plan(task, RANGE_SECONDS) == {}
 
 
-def test_errors_are_returned_as_outcomes(films: Path, model: str, tmp_path: Path) -> None:
+def test_errors_are_returned_as_outcomes(videos: Path, model: str, tmp_path: Path) -> None:
     place = str(tmp_path / "results")
     assert "refused" in actor(partial(timeline, "nowhere", tmp_path), place).facts()
     assert "broken" in actor(partial(timeline), place).facts()
@@ -254,5 +255,5 @@ def test_errors_are_returned_as_outcomes(films: Path, model: str, tmp_path: Path
         AnalysisExecutor, model, {}, TimelineConfig(localize="dense"), formats=("json",)
     )
     dense = partial(dense, every=False, top_k=None, runtime=RuntimeConfig(), output=tmp_path)
-    film = {"path": str(films / "whole.mp4"), "name": "film"}
-    assert "dense" in actor(dense, place).finish(film, None)["refused"]
+    video = {"path": str(videos / "whole.mp4"), "name": "film"}
+    assert "dense" in actor(dense, place).finish(video, None)["refused"]

@@ -40,7 +40,7 @@ class Patient:
         len(b"x" * (megabytes * 2**20))
 
     def fail(self) -> None:
-        raise ValueError("this film\nis too short")
+        raise ValueError("this video\nis too short")
 
     def die(self) -> None:
         os.write(2, b"Fatal: out of luck\n")

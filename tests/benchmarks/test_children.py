@@ -43,8 +43,8 @@ def test_time_and_memory_are_those_of_the_call(child: Child) -> None:
 
 
 def test_an_error_is_a_reason_and_stays(child: Child) -> None:
-    assert child.call("fail") == Failure("ValueError: this film is too short")
-    assert child.call("add", number=1) == Failure("ValueError: this film is too short")
+    assert child.call("fail") == Failure("ValueError: this video is too short")
+    assert child.call("add", number=1) == Failure("ValueError: this video is too short")
 
 
 def test_the_last_line_of_a_dead_process_is_its_reason(child: Child) -> None:
@@ -77,7 +77,7 @@ def test_children_are_asked_in_turn_and_failures_stay_rows() -> None:
     with Child(PATIENT) as good, Child(PATIENT) as bad:
         bad.call("fail")
         found = interleave({"good": good, "bad": bad}, 3, "add", number=2)
-    assert found["bad"] == Failure("ValueError: this film is too short")
+    assert found["bad"] == Failure("ValueError: this video is too short")
     assert isinstance(found["good"], Median) and found["good"].values == [2, 4, 6]
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import decode
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 
 
 def test_fewer_frames_are_decoded_with_equal_results(tmp_path: Path) -> None:
-    film = Film(count=200, gop=25, b_frames=3).write(tmp_path / "film.mp4")
-    decode.main([str(film), "--runs", "1", "--sparse", "1/4", "--save", str(tmp_path)])
+    video = SyntheticVideo(count=200, gop=25, b_frames=3).write(tmp_path / "film.mp4")
+    decode.main([str(video), "--runs", "1", "--sparse", "1/4", "--save", str(tmp_path)])
     (saved,) = tmp_path.glob("decode_*.json")
     tables = json.loads(saved.read_text())["tables"]
     assert [table["title"] for table in tables] == [
@@ -27,7 +27,7 @@ def test_fewer_frames_are_decoded_with_equal_results(tmp_path: Path) -> None:
 
 
 def test_methods_that_differ_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film = Film(count=50, gop=25).write(tmp_path / "film.mp4")
-    monkeypatch.setattr(decode, "contents", lambda film, fps, way: way.name)
+    video = SyntheticVideo(count=50, gop=25).write(tmp_path / "film.mp4")
+    monkeypatch.setattr(decode, "contents", lambda video, fps, way: way.name)
     with pytest.raises(SystemExit, match="different frames"):
-        decode.main([str(film), "--runs", "1"])
+        decode.main([str(video), "--runs", "1"])

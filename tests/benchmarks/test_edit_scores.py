@@ -66,7 +66,7 @@ def test_single_frames_find_transitions_that_no_cut_needs() -> None:
     assert (scores.gradual.hits, scores.gradual.found, scores.gradual.wanted) == (1, 3, 2)
 
 
-def test_films_without_edits_count_false_events() -> None:
+def test_videos_without_edits_count_false_events() -> None:
     scores = Scores()
     scores.add(Events((3,), ((5, 9),)), Events((), ()))
     scores.add_points([7], Events((), ()))
@@ -78,6 +78,6 @@ def test_truth_is_read_in_order(tmp_path: Path) -> None:
     with (tmp_path / "segments.csv").open("w", newline="") as file:
         rows = [("path", "start", "end", "label"), ("b.mp4", 0, 1, "shot")]
         csv.writer(file).writerows([*rows, ("a.mp4", 0, 2, "shot"), ("b.mp4", 1, 2, "black")])
-    films = read_truth(tmp_path / "segments.csv")
-    assert [path.name for path, _ in films] == ["b.mp4", "a.mp4"]
-    assert [s.label for s in films[0][1]] == ["shot", "black"]
+    videos = read_truth(tmp_path / "segments.csv")
+    assert [path.name for path, _ in videos] == ["b.mp4", "a.mp4"]
+    assert [s.label for s in videos[0][1]] == ["shot", "black"]

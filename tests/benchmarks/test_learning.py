@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks import learning
-from benchmarks.learning import fight, films, long_context
+from benchmarks.learning import fight, long_context, videos
 from benchmarks.learning.models import Recipe
-from vtnstream.synthesis.films import CUES
+from vtnstream.synthesis.cue_videos import CUES
 
 
 def table(tmp_path: Path, *arguments: str) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
@@ -23,33 +23,33 @@ def table(tmp_path: Path, *arguments: str) -> tuple[dict[str, list[float]], list
     return {row[0]: row[1:-1] for row in data["tables"][0]["rows"]}, data["targets"]
 
 
-def bars(film: films.Film) -> list[str]:
+def bars(video: videos.LabelledVideo) -> list[str]:
     """Return the colours of the bars, read from the frames."""
-    top = film.frames[:, : films.SIZE // 3].astype(int)
+    top = video.frames[:, : videos.SIZE // 3].astype(int)
     strength = top.mean((1, 2)) - top.mean((1, 2, 3))[:, None]  # (T, 3)
     shown = [CUES[row.argmax()] for row in strength if row.max() > 100]
     return [colour for n, colour in enumerate(shown) if n == 0 or colour != shown[n - 1]]
 
 
 def test_the_class_of_order_is_the_order_of_the_bars() -> None:
-    drawn = [films.order((7, 0, n), 60) for n in range(30)]
-    for film in drawn:
-        assert film.frames.shape == (60, films.SIZE, films.SIZE, 3)
-        assert "-".join(bars(film)) == films.ORDERS[film.label or 0]
-    assert len({film.label for film in drawn}) == 6
-    again = films.order((7, 0, 3), 60)
+    drawn = [videos.order((7, 0, n), 60) for n in range(30)]
+    for video in drawn:
+        assert video.frames.shape == (60, videos.SIZE, videos.SIZE, 3)
+        assert "-".join(bars(video)) == videos.ORDERS[video.label or 0]
+    assert len({video.label for video in drawn}) == 6
+    again = videos.order((7, 0, 3), 60)
     np.testing.assert_array_equal(again.frames, drawn[3].frames)
 
 
 def test_without_the_cue_phases_do_not_determine_labels() -> None:
     """Frames and labels are independent, so a probe of single frames is at chance."""
-    drawn = [films.phases((7, 0, n), 60) for n in range(200)]
+    drawn = [videos.phases((7, 0, n), 60) for n in range(200)]
     counts = np.zeros((3, 3))
-    for film in drawn:
-        assert film.targets is not None and (film.targets[:6] < 0).all()
-        cue = bars(film)
+    for video in drawn:
+        assert video.targets is not None and (video.targets[:6] < 0).all()
+        cue = bars(video)
         assert len(cue) == 1
-        for label in film.targets[film.targets >= 0]:
+        for label in video.targets[video.targets >= 0]:
             counts[CUES.index(cue[0]), label] += 1
     shares = counts / counts.sum(1, keepdims=True)
     assert np.abs(shares - 1 / 3).max() < 0.08

@@ -13,26 +13,26 @@ import pytest
 from benchmarks import machine, throughput
 from benchmarks.children import Failure, Median
 from benchmarks.common import Result
-from benchmarks.films import camera_film
 from benchmarks.peers.features import FeaturePeer, RandomWeights
 from benchmarks.peers.readers import BATCH, READERS
+from benchmarks.videos import camera_video
 
 RATE = Fraction(8)
 LIBRARIES = {"opencv": "cv2", "torchcodec": "torchcodec.decoders", "pyav": "av"}
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return camera_film(tmp_path_factory.mktemp("films"), 5, 320, 180)
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return camera_video(tmp_path_factory.mktemp("films"), 5, 320, 180)
 
 
 @pytest.mark.parametrize("manner", ["user", "expert"])
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_readers_keep_the_same_frames(film: Path, library: str, manner: str) -> None:
+def test_readers_keep_the_same_frames(video: Path, library: str, manner: str) -> None:
     pytest.importorskip(LIBRARIES[library], exc_type=(ImportError, RuntimeError))
 
     def pictures(library: str, manner: str) -> np.ndarray:
-        batches = list(READERS[library, manner](str(film), RATE))
+        batches = list(READERS[library, manner](str(video), RATE))
         assert [len(batch) for batch in batches] == [BATCH, 8]
         if manner == "user" and library != "torchcodec":
             return np.stack([np.asarray(p).transpose(2, 0, 1) for b in batches for p in b])
@@ -46,7 +46,7 @@ def test_readers_keep_the_same_frames(film: Path, library: str, manner: str) -> 
     assert others[1:].min() > difference.max()
 
 
-def test_an_expert_compiles_and_pads_the_last_batch(film: Path, tmp_path: Path) -> None:
+def test_an_expert_compiles_and_pads_the_last_batch(video: Path, tmp_path: Path) -> None:
     """The features do not depend on the method."""
     RandomWeights().write("test_vit", str(tmp_path / "weights.pt"))
     found = {}
@@ -57,8 +57,8 @@ def test_an_expert_compiles_and_pads_the_last_batch(film: Path, tmp_path: Path) 
             compiled=False,
         )
         peer.compiled = manner == "expert"  # pads as a compiled one, without minutes of compiling
-        assert peer.extract(str(film)) == 40
-        assert peer.decode(str(film)) == 40 and peer.backbone(33) == 33
+        assert peer.extract(str(video)) == 40
+        assert peer.decode(str(video)) == 40 and peer.backbone(33) == 33
         found[manner] = np.load(output)
     assert found["user"].shape == (40, 64)
     cosine = (found["user"] * found["expert"]).sum(1) / np.prod(
@@ -68,11 +68,11 @@ def test_an_expert_compiles_and_pads_the_last_batch(film: Path, tmp_path: Path) 
 
 
 def test_the_whole_benchmark(
-    film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     throughput.main(
         [
-            *("--video", str(film), "--backbones", "test_vit", "--runs", "1", "--no-compile"),
+            *("--video", str(video), "--backbones", "test_vit", "--runs", "1", "--no-compile"),
             *("--peers", "pyav,absent", "--manners", "user", "--save", str(tmp_path)),
         ]
     )
@@ -97,12 +97,12 @@ def test_the_whole_benchmark(
 
 @pytest.mark.slow
 def test_an_unknown_backbone_does_not_stop_the_others(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SystemExit, match="no_such_vit"):
         throughput.main(
             [
-                *("--video", str(film), "--backbones", "no_such_vit,test_vit", "--runs", "1"),
+                *("--video", str(video), "--backbones", "no_such_vit,test_vit", "--runs", "1"),
                 *("--no-compile", "--peers", "pyav", "--manners", "user", "--limit", "0.01"),
                 *("--save", str(tmp_path)),
             ]

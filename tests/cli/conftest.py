@@ -77,7 +77,7 @@ def frames(seconds: int = SECONDS) -> Iterator[np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 s at 10 frames/s."""
     path = tmp_path_factory.mktemp("film") / "film one.mp4"
     write_video(path, frames(), Fraction(RATE))
@@ -93,9 +93,9 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def damaged(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def damaged(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The video with overwritten packets."""
-    data = bytearray(film.read_bytes())
+    data = bytearray(video.read_bytes())
     start = len(data) // 2
     data[start : start + len(data) // 20] = bytes(len(data) // 20)
     path = tmp_path_factory.mktemp("damaged") / "damaged.mp4"

@@ -18,8 +18,8 @@ from .conftest import Outcome
 Run = Callable[..., Outcome]
 
 
-def test_strip_and_moments_of_a_video(run: Run, film: Path, model_folder: Path) -> None:
-    outcome = run("attention", film, "--model", model_folder, "--top", "3")
+def test_strip_and_moments_of_a_video(run: Run, video: Path, model_folder: Path) -> None:
+    outcome = run("attention", video, "--model", model_folder, "--top", "3")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert any("attention of [CLS]" in line for line in lines)
@@ -31,13 +31,13 @@ def test_strip_and_moments_of_a_video(run: Run, film: Path, model_folder: Path) 
 
 
 def test_files_have_all_weights_and_an_image(
-    run: Run, film: Path, model_folder: Path, tmp_path: Path
+    run: Run, video: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    outcome = run("attention", film, "--model", model_folder, "-o", folder)
+    outcome = run("attention", video, "--model", model_folder, "-o", folder)
     assert outcome.code == 0, outcome.err
     document = json.loads((folder / "film one.mp4.attention.json").read_text())
-    _, found = vtnstream.attention(film, model=model_folder)
+    _, found = vtnstream.attention(video, model=model_folder)
     weights = np.array(document["weights"])
     assert weights.shape == found.weights.shape == (2, 4, 80)
     np.testing.assert_allclose(weights, found.weights, rtol=1e-3)
@@ -47,11 +47,11 @@ def test_files_have_all_weights_and_an_image(
     image = Image.open(io.BytesIO((folder / "film one.mp4.attention.png").read_bytes()))
     assert image.width > 12 * 100
     colors = len(image.convert("RGB").getcolors(1 << 24))
-    assert colors > 1000, "frames of the film are in the picture"
+    assert colors > 1000, "frames of the video are in the image"
 
 
-def test_json_is_one_document(run: Run, film: Path, model_folder: Path) -> None:
-    document = json.loads(run("attention", film, "--model", model_folder, "--json").out)
+def test_json_is_one_document(run: Run, video: Path, model_folder: Path) -> None:
+    document = json.loads(run("attention", video, "--model", model_folder, "--json").out)
     assert document["schema"] == "vtnstream/attention/1"
     assert len(document["moments"]) == 5
     shares = [m["multiple"] for m in document["moments"]]
@@ -63,16 +63,16 @@ def test_json_is_one_document(run: Run, film: Path, model_folder: Path) -> None:
     [(("--layer", "3"), "the model has 2 layers"), (("--head", "9"), "the model has 4 heads")],
 )
 def test_layers_and_heads_that_are_not_there(
-    run: Run, film: Path, model_folder: Path, arguments: tuple[str, ...], words: str
+    run: Run, video: Path, model_folder: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    outcome = run("attention", film, "--model", model_folder, *arguments)
+    outcome = run("attention", video, "--model", model_folder, *arguments)
     assert outcome.code == 2
     assert words in outcome.errors[0]
 
 
-def test_every_layer_and_head_has_its_own_strip(run: Run, film: Path, model_folder: Path) -> None:
+def test_every_layer_and_head_has_its_own_strip(run: Run, video: Path, model_folder: Path) -> None:
     strips = {
-        run("attention", film, "--model", model_folder, "--layer", layer, "--head", head).out
+        run("attention", video, "--model", model_folder, "--layer", layer, "--head", head).out
         for layer in "12"
         for head in "1234"
     }

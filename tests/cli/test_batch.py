@@ -26,11 +26,11 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture
-def films(home: Path, film: Path, damaged: Path) -> list[str]:
+def videos(home: Path, video: Path, damaged: Path) -> list[str]:
     """Two complete videos of one name, a damaged one, and a file that is not a video."""
     for folder in ("a", "b"):
         Path(folder).mkdir()
-        shutil.copy2(film, f"{folder}/film.mp4")
+        shutil.copy2(video, f"{folder}/film.mp4")
     with open("b/film.mp4", "ab") as file:
         file.write(bytes(8))  # another file with the same pictures
     shutil.copy2(damaged, "damaged.mp4")
@@ -56,12 +56,12 @@ def answers(folder: str) -> dict[str, Any]:
     return found
 
 
-def test_a_batch_from_first_run_to_reruns(run: Run, films: list[str], model_folder: Path) -> None:
-    batch = ["batch", "timeline", *films, "missing.mp4", "-m", model_folder, "-o", "out"]
+def test_a_batch_from_first_run_to_reruns(run: Run, videos: list[str], model_folder: Path) -> None:
+    batch = ["batch", "timeline", *videos, "missing.mp4", "-m", model_folder, "-o", "out"]
     done = run(*batch, "--jsonl")
     assert done.code == 1
     status = {line["input"]: line for line in lines()}
-    assert list(status) == [*films, "missing.mp4"], "one worker keeps the order"
+    assert list(status) == [*videos, "missing.mp4"], "one worker keeps the order"
     assert [status[name]["code"] for name in status] == ["ok", "ok", "partial", "open", "open"]
     assert status["damaged.mp4"]["partial"]["seconds_read"] < 40
     assert status["damaged.mp4"]["partial"]["reasons"]
@@ -77,7 +77,7 @@ def test_a_batch_from_first_run_to_reruns(run: Run, films: list[str], model_fold
     again = run(*batch, "--jsonl")
     printed = [json.loads(line) for line in again.out.splitlines()]
     assert {p["input"]: p["skipped"] for p in printed} == {
-        **dict.fromkeys(films, True),
+        **dict.fromkeys(videos, True),
         "missing.mp4": False,  # nothing says that it is still the same
     }
     assert again.code == 1 and "(4 of them in an earlier run)" in again.err
@@ -86,20 +86,20 @@ def test_a_batch_from_first_run_to_reruns(run: Run, films: list[str], model_fold
 
 
 def test_results_do_not_depend_on_order_or_number_of_workers(
-    films: list[str], model_folder: Path, run: Run
+    videos: list[str], model_folder: Path, run: Run
 ) -> None:
     """Results are bit-identical with the same number of threads per worker, and equal those of
     the commands for single videos."""
-    films.remove("broken.mp4")
+    videos.remove("broken.mp4")
     arguments = ["-m", model_folder, "--no-cache", "-q", "--threads", "1"]
-    assert run("timeline", *films, "-o", "one", *arguments).code == 3
-    two = ["batch", "timeline", *reversed(films), "-o", "two", "--workers", "2", *arguments]
+    assert run("timeline", *videos, "-o", "one", *arguments).code == 3
+    two = ["batch", "timeline", *reversed(videos), "-o", "two", "--workers", "2", *arguments]
     assert run(*two).code == 3
     assert len(answers("one")) == 3 and answers("two") == answers("one")
     assert any(report["segments"] for report in answers("one").values())
 
-    assert run("extract", *films, "-o", "features", *arguments).code == 3
-    four = ["batch", "extract", *films, "-o", "four", "--workers", "4", *arguments]
+    assert run("extract", *videos, "-o", "features", *arguments).code == 3
+    four = ["batch", "extract", *videos, "-o", "four", "--workers", "4", *arguments]
     assert run(*four).code == 3
     expected = {path.name: path.read_bytes() for path in Path("features").iterdir()}
     assert len(expected) == 3
@@ -256,11 +256,11 @@ def test_an_interrupted_batch_resumes_inside_a_video(model_folder: Path, run: Ru
 
 
 def test_odd_names_on_standard_input_and_a_parent_without_torch(
-    film: Path, model_folder: Path
+    video: Path, model_folder: Path
 ) -> None:
     names = [b"-o.mp4", b"\xff.mp4", b"a\nb.mp4", b"x" * 251 + b".mp4"]
     for name in names:
-        shutil.copy(film, name)
+        shutil.copy(video, name)
     arguments = ["batch", "classify", "-0", "-", "-m", str(model_folder), "-o", "out", "-q"]
     program = (
         "import sys\n"
@@ -283,16 +283,16 @@ def test_odd_names_on_standard_input_and_a_parent_without_torch(
     assert outputs < set(os.listdir(b"out"))
 
 
-def test_wrong_requests_are_one_line_and_code_two(run: Run, films: list[str]) -> None:
+def test_wrong_requests_are_one_line_and_code_two(run: Run, videos: list[str]) -> None:
     for arguments, message in (
-        (["batch", "timeline", *films, "-m", "nowhere/x", "-o", "out"], "nowhere/x"),
-        (["batch", "timeline", *films, "-m", "x"], "--output-dir"),
-        (["batch", "extract", *films, "-o", "out"], "no backbone"),
-        (["batch", "timeline", *films, "-m", "x", "-o", "out", "--shard", "3/2"], "shard 3 of 2"),
-        (["batch", "timeline", *films, "-m", "x", "-o", "out", "--workers", "0"], "workers"),
-        (["batch", "timeline", *films, "-m", "x", "-o", "out", "-f", "jsno"], "did you mean"),
+        (["batch", "timeline", *videos, "-m", "nowhere/x", "-o", "out"], "nowhere/x"),
+        (["batch", "timeline", *videos, "-m", "x"], "--output-dir"),
+        (["batch", "extract", *videos, "-o", "out"], "no backbone"),
+        (["batch", "timeline", *videos, "-m", "x", "-o", "out", "--shard", "3/2"], "shard 3 of 2"),
+        (["batch", "timeline", *videos, "-m", "x", "-o", "out", "--workers", "0"], "workers"),
+        (["batch", "timeline", *videos, "-m", "x", "-o", "out", "-f", "jsno"], "did you mean"),
         (
-            ["batch", "timeline", *films, "-m", "x", "-o", "out", "--timeout", "9f"],
+            ["batch", "timeline", *videos, "-m", "x", "-o", "out", "--timeout", "9f"],
             "not a duration",
         ),
     ):
@@ -331,10 +331,10 @@ def test_options_of_single_commands_are_options_of_batches(command: str, run: Ru
 
 @pytest.mark.slow
 def test_formats_that_cannot_hold_a_result_do_not_keep_it_from_being_complete(
-    run: Run, home: Path, film: Path, model_folder: Path
+    run: Run, home: Path, video: Path, model_folder: Path
 ) -> None:
     """Two tracks overlap, which a third of the formats refuse."""
-    shutil.copy2(film, "film.mp4")
+    shutil.copy2(video, "film.mp4")
     batch = ["batch", "timeline", "film.mp4", "-m", model_folder, "-o", "out", "-f", "all"]
     done = run(*batch, "--localize", "both")
     assert done.code == 0, done

@@ -14,7 +14,7 @@ import pytest
 
 import vtnstream
 from tests.cli.conftest import Outcome
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.models.io.checkpoint import read_config
 from vtnstream.video.write import write_video
@@ -40,7 +40,7 @@ def _shot(seed: int, count: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four shots with cuts between them, 25 frames/s."""
     path = tmp_path_factory.mktemp("films") / "four shots.mp4"
     edges = (0, *CUTS, 160)
@@ -49,8 +49,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_shots_of_a_video_without_naming_a_model(run: Run, film: Path) -> None:
-    done = run("timeline", film, "--json")
+def test_shots_of_a_video_without_naming_a_model(run: Run, video: Path) -> None:
+    done = run("timeline", video, "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
     starts = [round(s["start"] * 25) for s in report["segments"]]
@@ -63,37 +63,37 @@ def test_shots_of_a_video_without_naming_a_model(run: Run, film: Path) -> None:
     assert "vtnstream train" in done.err, "says how to get classes of one's own"
 
 
-def test_kinds_of_videos(run: Run, film: Path, tmp_path: Path) -> None:
+def test_kinds_of_videos(run: Run, video: Path, tmp_path: Path) -> None:
     take, still = tmp_path / "take.mp4", tmp_path / "still.mp4"
     write_video(take, _shot(5, 120), Fraction(25))
     write_video(still, np.repeat(_shot(6, 1), 120, axis=0), Fraction(25))
-    for path, kind in ((film, "cut"), (take, "continuous take"), (still, "still")):
+    for path, kind in ((video, "cut"), (take, "continuous take"), (still, "still")):
         classes = json.loads(run("classify", path, "--json").out)["classes"]
         assert {c["label"] for c in classes} == KINDS
         assert classes[0]["label"] == kind, path.name
 
 
-def test_the_same_by_name_and_from_python(run: Run, film: Path) -> None:
-    segments = json.loads(run("timeline", film, "--json").out)["segments"]
-    named = json.loads(run("timeline", film, "--model", BUNDLED_MODEL, "--json").out)
+def test_the_same_by_name_and_from_python(run: Run, video: Path) -> None:
+    segments = json.loads(run("timeline", video, "--json").out)["segments"]
+    named = json.loads(run("timeline", video, "--model", BUNDLED_MODEL, "--json").out)
     assert named["segments"] == segments
-    report = vtnstream.timeline(film)
+    report = vtnstream.timeline(video)
     assert report.segments is not None
     assert [s.start for s in report.segments] == [s["start"] for s in segments]
 
 
-def test_a_folder_of_that_name_does_not_stand_in(run: Run, film: Path) -> None:
+def test_a_folder_of_that_name_does_not_stand_in(run: Run, video: Path) -> None:
     Path(BUNDLED_MODEL).mkdir()
-    assert run("classify", film).code == 0
-    assert run("classify", film, "--model", BUNDLED_MODEL).code == 2
+    assert run("classify", video).code == 0
+    assert run("classify", video, "--model", BUNDLED_MODEL).code == 2
 
 
-def test_batch_attention_and_summary(run: Run, film: Path) -> None:
-    assert run("batch", "timeline", film, "-o", "out", "-f", "csv").code == 0
+def test_batch_attention_and_summary(run: Run, video: Path) -> None:
+    assert run("batch", "timeline", video, "-o", "out", "-f", "csv").code == 0
     rows = next(Path("out").glob("*.csv")).read_text().splitlines()
     assert len(rows) == 1 + 4
-    assert run("attention", film).code == 0
-    assert run("summarize", film, "--length", "2s").code == 0
+    assert run("attention", video).code == 0
+    assert run("summarize", video, "--length", "2s").code == 0
 
 
 def test_what_is_shipped(run: Run) -> None:
@@ -110,16 +110,16 @@ def test_what_is_shipped(run: Run) -> None:
     "option",
     ["--smoothing=median", "--viterbi=3", "--onset=0.6", "--merge-gap=1", "--nms=hard"],
 )
-def test_options_without_a_meaning_are_refused(run: Run, film: Path, option: str) -> None:
-    done = run("timeline", film, option)
+def test_options_without_a_meaning_are_refused(run: Run, video: Path, option: str) -> None:
+    done = run("timeline", video, option)
     assert done.code == 2
     assert option.split("=")[0] in done.err
     assert "--sensitivity" in done.err
 
 
-def test_windows_say_how_they_are_edited(run: Run, film: Path) -> None:
+def test_windows_say_how_they_are_edited(run: Run, video: Path) -> None:
     """Every window with a cut is classified as cut, as is the whole video; none as a slideshow."""
-    done = run("timeline", film, "--window", "64", "--json")
+    done = run("timeline", video, "--window", "64", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
     sliding = [s for s in report["segments"] if s["track"] == "editing style"]
@@ -128,16 +128,16 @@ def test_windows_say_how_they_are_edited(run: Run, film: Path) -> None:
     assert dense == [0, *CUTS]
 
 
-def test_minimum_length_of_shots(run: Run, film: Path) -> None:
-    done = run("timeline", film, "--min-duration", "1.5", "--json")
+def test_minimum_length_of_shots(run: Run, video: Path) -> None:
+    done = run("timeline", video, "--min-duration", "1.5", "--json")
     assert done.code == 0, done.err
     shots = json.loads(done.out)["segments"]
     assert all(s["end"] - s["start"] >= 1.5 for s in shots)
     assert {round(s["start"] * 25) for s in shots} <= {0, *CUTS}
 
 
-def test_counts_are_the_first_facts(run: Run, film: Path) -> None:
-    done = run("timeline", film)
+def test_counts_are_the_first_facts(run: Run, video: Path) -> None:
+    done = run("timeline", video)
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[1].startswith("4 shots")
@@ -153,7 +153,7 @@ def test_frame_rates_outside_of_the_measured_ones_are_told(run: Run, tmp_path: P
     assert "2 frames/s" in json.loads(done.out)["warnings"][0]
 
 
-def test_black_bars_are_cropped_and_told(run: Run, film: Path, tmp_path: Path) -> None:
+def test_black_bars_are_cropped_and_told(run: Run, video: Path, tmp_path: Path) -> None:
     """The same shots between bars at the sides; a second run, of stored features, says so too."""
     path = tmp_path / "vertical.mp4"
     edges = (0, *CUTS, 160)
@@ -170,14 +170,14 @@ def test_black_bars_are_cropped_and_told(run: Run, film: Path, tmp_path: Path) -
     told = re.search(r"black bars cropped: (\d+) % of the width", run("timeline", path).out)
     assert told is not None
     assert abs(int(told[1]) - 60) <= 1
-    assert "bars" not in json.loads(run("timeline", film, "--json").out)["run"]
+    assert "bars" not in json.loads(run("timeline", video, "--json").out)["run"]
 
 
 def test_a_stream_says_what_it_lacks(run: Run, tmp_path: Path) -> None:
     """Windows of a stream are judged by the network alone; that is told once, and in JSON."""
-    film = Film(count=120, rate=25, size=(64, 64), gop=10)
-    film.format = "matroska"
-    path = film.write(tmp_path / "stream.mkv")
+    video = SyntheticVideo(count=120, rate=25, size=(64, 64), gop=10)
+    video.format = "matroska"
+    path = video.write(tmp_path / "stream.mkv")
     done = run("timeline", "--follow", path, "--follow-timeout", "1s", "--window", "32")
     assert done.code == 0, done.err
     assert done.err.count("network alone") == 1

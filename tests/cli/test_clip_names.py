@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 
 from .conftest import Outcome
 
@@ -21,7 +21,7 @@ def numbered(run: Run, model_folder: Path) -> Callable[..., Path]:
     """Write a result of a video of this name, with these segments."""
 
     def make(name: str, *segments: tuple[float, float, str]) -> Path:
-        Film(count=60, rate=10, gop=10).write(Path("film.mp4"))
+        SyntheticVideo(count=60, rate=10, gop=10).write(Path("film.mp4"))
         os.rename("film.mp4", name)
         assert run("timeline", f"./{name}", "-m", model_folder, "-o", "r").code == 0
         (result,) = Path("r").glob("*.json")
@@ -84,10 +84,10 @@ def test_templates_that_cannot_be(
     assert not os.path.exists("c")
 
 
-def test_split_is_timeline_and_clips_in_one(run: Run, film: Path, model_folder: Path) -> None:
-    assert run("timeline", film, "-m", model_folder, "-o", "r").code == 0
+def test_split_is_timeline_and_clips_in_one(run: Run, video: Path, model_folder: Path) -> None:
+    assert run("timeline", video, "-m", model_folder, "-o", "r").code == 0
     segments = json.loads(Path("r/film one.mp4.json").read_text())["segments"]
-    arguments = ["split", film, "-m", model_folder, "-o", "shots", "--smart"]
+    arguments = ["split", video, "-m", model_folder, "-o", "shots", "--smart"]
     outcome = run(*arguments, "--name", "{stem}-{index:02}-{label}")
     assert outcome.code == 0, outcome.err
     assert sorted(os.listdir("shots")) == [

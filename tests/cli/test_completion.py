@@ -32,7 +32,7 @@ os.write(fd, b"\\x15exit\\n")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a film and the completion scripts; ``vtnstream`` is on the path."""
+    """A folder with a video and the completion scripts; ``vtnstream`` is on the path."""
     program = tmp_path / "bin" / "vtnstream"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vtnstream "$@"\n')

@@ -20,12 +20,12 @@ def seconds(path: Path) -> float:
 
 
 def test_summary_as_edit_list_and_video(
-    run: Run, film: Path, model_folder: Path, tmp_path: Path
+    run: Run, video: Path, model_folder: Path, tmp_path: Path
 ) -> None:
-    video, folder = tmp_path / "short.mp4", tmp_path / "lists"
+    rendered, folder = tmp_path / "short.mp4", tmp_path / "lists"
     outcome = run(
-        "summarize", film, "--model", model_folder, "--length", "12", "--piece", "4",
-        "--render", video, "-o", folder, "--json",
+        "summarize", video, "--model", model_folder, "--length", "12", "--piece", "4",
+        "--render", rendered, "-o", folder, "--json",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     document = json.loads(outcome.out)
@@ -34,13 +34,13 @@ def test_summary_as_edit_list_and_video(
     assert 6 < total <= 12
     assert kept == sorted(kept)
     assert document["settings"]["summary"]["length"] == 12
-    assert seconds(video) == pytest.approx(total, abs=0.1 * len(kept) + 0.01)
+    assert seconds(rendered) == pytest.approx(total, abs=0.1 * len(kept) + 0.01)
     assert (folder / "film one.mp4.otio").exists()
 
 
-def test_clips_of_one_label(run: Run, film: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_clips_of_one_label(run: Run, video: Path, model_folder: Path, tmp_path: Path) -> None:
     result = tmp_path / "r"
-    assert run("timeline", film, "--model", model_folder, "-o", result).code == 0
+    assert run("timeline", video, "--model", model_folder, "-o", result).code == 0
     stored = result / "film one.mp4.json"
     segments = json.loads(stored.read_text())["segments"]
     label = segments[0]["label"]
@@ -66,8 +66,8 @@ def test_clips_of_one_label(run: Run, film: Path, model_folder: Path, tmp_path: 
      (("--length", "0.5"), "no piece of at least")],
 )  # fmt: skip
 def test_lengths_that_cannot_be(
-    run: Run, film: Path, model_folder: Path, arguments: tuple[str, ...], words: str
+    run: Run, video: Path, model_folder: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    outcome = run("summarize", film, "--model", model_folder, *arguments)
+    outcome = run("summarize", video, "--model", model_folder, *arguments)
     assert outcome.code != 0
     assert words in outcome.errors[0]

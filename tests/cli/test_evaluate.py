@@ -14,19 +14,21 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture
-def phases(tmp_path: Path, film: Path) -> Path:
+def phases(tmp_path: Path, video: Path) -> Path:
     path = tmp_path / "phases.csv"
-    path.write_text(f"path,start,end,label,split\n{film},0,20,dark,test\n{film},20,40,light,test\n")
+    path.write_text(
+        f"path,start,end,label,split\n{video},0,20,dark,test\n{video},20,40,light,test\n"
+    )
     return path
 
 
 def test_a_model_and_its_stored_answers_score_alike(
-    run: Run, phases: Path, film: Path, model_folder: Path, tmp_path: Path
+    run: Run, phases: Path, video: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     asked = run("evaluate", phases, "--model", model_folder, "--phases", "--json")
     assert asked.code == 0, asked.err
     live = json.loads(asked.out)
-    assert run("timeline", film, "--model", model_folder, "-o", tmp_path / "said").code == 0
+    assert run("timeline", video, "--model", model_folder, "-o", tmp_path / "said").code == 0
     stored = json.loads(
         run("evaluate", phases, "--predictions", tmp_path / "said", "--phases", "--json").out
     )
@@ -36,9 +38,9 @@ def test_a_model_and_its_stored_answers_score_alike(
     assert {"mAP@.5:.95", "edit", "F1@50", "phase_jaccard"} <= set(live["metrics"])
 
 
-def test_classes_in_words(run: Run, film: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_classes_in_words(run: Run, video: Path, model_folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "classes.csv"
-    table.write_text(f"path,label\n{film},calm\n")
+    table.write_text(f"path,label\n{video},calm\n")
     outcome = run("evaluate", table, "--model", model_folder)
     assert outcome.code == 0, outcome.err
     assert "top1" in outcome.out
@@ -49,25 +51,25 @@ def test_classes_in_words(run: Run, film: Path, model_folder: Path, tmp_path: Pa
 
 
 def test_a_window_without_segments_causes_a_warning(
-    run: Run, film: Path, model_folder: Path, tmp_path: Path
+    run: Run, video: Path, model_folder: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "classes.csv").write_text(f"path,label\n{film},calm\n")
+    (tmp_path / "classes.csv").write_text(f"path,label\n{video},calm\n")
     arguments = ("evaluate", tmp_path / "classes.csv", "--model", model_folder)
     assert "--window has no effect" in run(*arguments, "--window", "8").err
     assert "--window" not in run(*arguments).err
 
 
 def test_labels_that_are_not_the_models(
-    run: Run, film: Path, model_folder: Path, tmp_path: Path
+    run: Run, video: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "classes.csv"
-    table.write_text(f"path,label\n{film},zebra\n")
+    table.write_text(f"path,label\n{video},zebra\n")
     outcome = run("evaluate", table, "--model", model_folder)
     assert outcome.code == 1 and len(outcome.errors) == 1
     assert "the model has none of its labels (zebra)" in outcome.errors[0]
-    other = film.with_name("other.mp4")
-    other.write_bytes(film.read_bytes())
-    table.write_text(f"path,label\n{film},zebra\n{other},calm\n")
+    other = video.with_name("other.mp4")
+    other.write_bytes(video.read_bytes())
+    table.write_text(f"path,label\n{video},zebra\n{other},calm\n")
     outcome = run("evaluate", table, "--model", model_folder)
     assert outcome.code == 0
     assert "the model does not have these labels: zebra" in outcome.err
@@ -153,10 +155,10 @@ def test_online_needs_a_causal_model_and_causal_settings(
 
 
 def test_orders_belong_to_classes_or_segments(
-    run: Run, film: Path, model_folder: Path, tmp_path: Path
+    run: Run, video: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "classes.csv"
-    table.write_text(f"path,label\n{film},calm\n")
+    table.write_text(f"path,label\n{video},calm\n")
     outcome = run("evaluate", table, "--model", model_folder, "--order", "offline")
     assert outcome.code == 2 and "segments, but these are classes" in outcome.errors[0]
     outcome = run("evaluate", table, "--model", model_folder, "--order", "multi-view-4x3")

@@ -21,17 +21,17 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(scope="session")
 def stored(
-    film: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    video: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     """The output of ``classify`` and ``timeline`` with ``--json``."""
     place = tmp_path_factory.mktemp("results")
     found = {}
     for command in ("classify", "timeline"):
-        arguments = [command, str(film), "-m", str(model_folder), "-o", str(place), "-q"]
+        arguments = [command, str(video), "-m", str(model_folder), "-o", str(place), "-q"]
         environment = {**os.environ, "XDG_CACHE_HOME": str(place / "cache")}
         line = [sys.executable, "-m", "vtnstream", *arguments]
         subprocess.run(line, check=True, env=environment, stdout=subprocess.DEVNULL)
-        found[command] = (place / f"{film.name}.json").read_bytes()
+        found[command] = (place / f"{video.name}.json").read_bytes()
     return found
 
 
@@ -87,9 +87,9 @@ def test_nothing_heavy_is_imported(result: Path) -> None:
 
 
 def test_show_prints_the_output_of_timeline(
-    run: Run, film: Path, model_folder: Path, result: Path
+    run: Run, video: Path, model_folder: Path, result: Path
 ) -> None:
-    printed = run("timeline", film, "-m", model_folder).out
+    printed = run("timeline", video, "-m", model_folder).out
     again = run("show", result).out
 
     # All but the facts of the run, which say how long it took.
@@ -115,7 +115,7 @@ def test_results_through_a_pipe_and_several_in_one_file(
     assert "result 2: holds no result: b.mp4: is empty" in outcome.errors[0] + outcome.errors[1]
 
 
-def test_chapters_go_into_a_copy(run: Run, film: Path, result: Path) -> None:
+def test_chapters_go_into_a_copy(run: Run, video: Path, result: Path) -> None:
     outcome = run("export", result, "--chapters-into", "copy.mkv")
     assert outcome.code == 0, outcome.err
     segments = json.loads(result.read_text())["segments"]
@@ -130,34 +130,34 @@ def test_chapters_go_into_a_copy(run: Run, film: Path, result: Path) -> None:
     assert again.code == 1 and "copy.mkv: exists already" in again.errors[0]
 
 
-def test_the_video_is_found_and_another_is_rejected(run: Run, film: Path, result: Path) -> None:
+def test_the_video_is_found_and_another_is_rejected(run: Run, video: Path, result: Path) -> None:
     document = json.loads(result.read_text()) | {"input": "gone/film one.mp4"}
     result.write_text(json.dumps(document))
     arguments = ("export", result, "--chapters-into", "copy.mkv")
     outcome = run(*arguments)
     assert outcome.code == 1 and "name it with --video" in outcome.errors[0]
-    Path("results/film one.mp4").write_bytes(film.read_bytes()[:-1] + b"x")
+    Path("results/film one.mp4").write_bytes(video.read_bytes()[:-1] + b"x")
     outcome = run(*arguments)
     assert outcome.code == 1 and "its bytes differ" in outcome.err
     outcome = run(*arguments, "--video", "results/film one.mp4")
     assert outcome.code == 2 and "its bytes differ" in outcome.errors[0]
     assert not Path("copy.mkv").exists()
-    assert run(*arguments, "--video", film).code == 0
+    assert run(*arguments, "--video", video).code == 0
     Path("copy.mkv").unlink()
-    shutil.copy(film, "results/film one.mp4")
+    shutil.copy(video, "results/film one.mp4")
     assert run(*arguments).code == 0
 
 
 def test_a_page_has_thumbnails_and_the_video_where_it_is_at_hand(
-    run: Run, film: Path, model_folder: Path, result: Path
+    run: Run, video: Path, model_folder: Path, result: Path
 ) -> None:
     segments = json.loads(result.read_text())["segments"]
     assert run("export", result, "-f", "html").code == 0
     page = Path("results/film one.mp4.html").read_text()
     assert page.count("data:image/jpeg;base64,") == len(segments)
-    source = os.path.relpath(film, "results").replace(" ", "%20")
+    source = os.path.relpath(video, "results").replace(" ", "%20")
     assert f'<video id="video" src="./{source}"' in page
-    outcome = run("timeline", film, "-m", model_folder, "-o", "out", "-f", "html")
+    outcome = run("timeline", video, "-m", model_folder, "-o", "out", "-f", "html")
     assert outcome.code == 0
     assert "data:image/jpeg" in Path("out/film one.mp4.html").read_text()
     document = json.loads(result.read_text()) | {"input": "gone.mp4"}
@@ -200,10 +200,10 @@ def test_requests_that_cannot_be_met(
 
 @pytest.mark.parametrize(("name", "wanted"), [("film.srt", "srt"), ("a/film.csv", "csv")])
 def test_a_file_in_place_of_a_folder_is_an_error(
-    run: Run, film: Path, model_folder: Path, name: str, wanted: str
+    run: Run, video: Path, model_folder: Path, name: str, wanted: str
 ) -> None:
     before = sorted(os.listdir())
-    outcome = run("timeline", film, "-m", model_folder, "-o", name)
+    outcome = run("timeline", video, "-m", model_folder, "-o", name)
     assert outcome.code == 2 and sorted(os.listdir()) == before
     (line,) = outcome.errors
     assert name in line and f"-o DIR -f {wanted}" in line
@@ -232,10 +232,10 @@ def test_files_that_are_no_results(run: Run, command: str, text: str, words: str
 
 
 def test_no_names_and_classes_without_a_timeline(
-    run: Run, film: Path, model_folder: Path, stored: dict[str, bytes]
+    run: Run, video: Path, model_folder: Path, stored: dict[str, bytes]
 ) -> None:
     assert run("show").code == 2 and run("export", "-f", "srt").code == 2
-    arguments = ("classify", film, "-m", model_folder, "-o", "out", "-f", "srt")
+    arguments = ("classify", video, "-m", model_folder, "-o", "out", "-f", "srt")
     outcome = run(*arguments)
     assert outcome.code == 2 and "srt holds a timeline" in outcome.errors[0]
     Path("class.json").write_bytes(stored["classify"])

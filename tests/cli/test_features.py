@@ -25,8 +25,8 @@ def arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
 
 
-def test_extract_writes_the_documented_arrays(run: Run, film: Path) -> None:
-    outcome = run("extract", film, *BACKBONE, "--fps", "1", "-o", "f.safetensors")
+def test_extract_writes_the_documented_arrays(run: Run, video: Path) -> None:
+    outcome = run("extract", video, *BACKBONE, "--fps", "1", "-o", "f.safetensors")
     assert outcome.code == 0, outcome.err
     assert "random weights" in outcome.err
     assert outcome.out.startswith("f.safetensors: 40 tokens x 64 features")
@@ -37,14 +37,14 @@ def test_extract_writes_the_documented_arrays(run: Run, film: Path) -> None:
     assert metadata["backbone_arguments"] == {"img_size": 64}
 
 
-def test_random_weights_are_the_same_every_time(run: Run, film: Path) -> None:
+def test_random_weights_are_the_same_every_time(run: Run, video: Path) -> None:
     for name in ("a", "b"):
-        run("extract", film, *BACKBONE, "--num-frames", "4", "--no-cache", "-o", f"{name}.st")
+        run("extract", video, *BACKBONE, "--num-frames", "4", "--no-cache", "-o", f"{name}.st")
     a, b = arrays("a.st")[0]["features"], arrays("b.st")[0]["features"]
     np.testing.assert_array_equal(a, b)
 
 
-def test_weights_and_preprocessing_reach_the_backbone(run: Run, film: Path) -> None:
+def test_weights_and_preprocessing_reach_the_backbone(run: Run, video: Path) -> None:
     import timm
     import torch
 
@@ -53,7 +53,7 @@ def test_weights_and_preprocessing_reach_the_backbone(run: Run, film: Path) -> N
     save_file(module.state_dict(), "w.safetensors")
     own = ("--mean", ".4,.5,.6", "--std", ".25", "--size", "64", "--interpolation", "bilinear")
     outcome = run(
-        *("extract", film, *BACKBONE, "--weights", "w.safetensors", *own),
+        *("extract", video, *BACKBONE, "--weights", "w.safetensors", *own),
         *("--num-frames", "4", "-o", "f.st", "--json"),
     )
     assert outcome.code == 0, outcome.err
@@ -65,12 +65,12 @@ def test_weights_and_preprocessing_reach_the_backbone(run: Run, film: Path) -> N
     assert preprocess["size"] == 64 and preprocess["interpolation"] == "bilinear"
 
 
-def test_several_inputs_go_to_a_directory(run: Run, film: Path, broken: Path) -> None:
+def test_several_inputs_go_to_a_directory(run: Run, video: Path, broken: Path) -> None:
     Path("d").mkdir()
     for name in ("a.mp4", "A.mp4"):
-        os.link(film, Path("d") / name)
+        os.link(video, Path("d") / name)
     Path("e").mkdir()
-    os.link(film, "e/a.mp4")
+    os.link(video, "e/a.mp4")
     outcome = run("extract", "d", "e", broken, *BACKBONE, "--num-frames", "2", "-o", "out")
     assert outcome.code == 1
     assert len(os.listdir("out")) == 3
@@ -91,43 +91,43 @@ def test_several_inputs_go_to_a_directory(run: Run, film: Path, broken: Path) ->
         (["--model", "m", "--size", "64", "-o", "f.st"], "--size needs --backbone"),
     ],
 )
-def test_extract_usage_errors(run: Run, film: Path, arguments: list[str], word: str) -> None:
-    outcome = run("extract", film, *arguments)
+def test_extract_usage_errors(run: Run, video: Path, arguments: list[str], word: str) -> None:
+    outcome = run("extract", video, *arguments)
     assert outcome.code == 2, outcome.err
     assert len(outcome.errors) == 1 and word in outcome.errors[0]
 
 
 def test_flag_for_a_backbone_goes_over_a_model_of_the_environment(
-    run: Run, film: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VTNSTREAM_MODEL", "absent")
-    outcome = run("extract", film, *BACKBONE, "--num-frames", "2", "-o", "f.st")
+    outcome = run("extract", video, *BACKBONE, "--num-frames", "2", "-o", "f.st")
     assert outcome.code == 0, outcome.err
 
 
-def test_unwritable_output_is_one_line(run: Run, film: Path) -> None:
-    outcome = run("extract", film, *BACKBONE, "--num-frames", "2", "-o", "absent/f.st")
+def test_unwritable_output_is_one_line(run: Run, video: Path) -> None:
+    outcome = run("extract", video, *BACKBONE, "--num-frames", "2", "-o", "absent/f.st")
     assert outcome.code == 1
     assert len(outcome.errors) == 1 and "absent/f.st" in outcome.errors[0]
 
 
-def test_plan_agrees_with_the_run(run: Run, film: Path, model_folder: Path) -> None:
-    planned = json.loads(run("plan", film, "-m", model_folder, "--json").out)
+def test_plan_agrees_with_the_run(run: Run, video: Path, model_folder: Path) -> None:
+    planned = json.loads(run("plan", video, "-m", model_folder, "--json").out)
     assert planned["tokens"] == 80 and planned["frames"] == 400
     assert planned["stored_tokens"] == 0 and planned["seconds"] > 0
-    run("classify", film, "-m", model_folder, "-q")
-    planned = json.loads(run("plan", film, "-m", model_folder, "--json").out)
+    run("classify", video, "-m", model_folder, "-q")
+    planned = json.loads(run("plan", video, "-m", model_folder, "--json").out)
     assert planned["stored_tokens"] == 80 and planned["seconds"] == 0
-    outcome = run("plan", film, *BACKBONE, "--fps", "5", "--end", "10")
-    assert outcome.code == 0 and "50" in outcome.out and str(film) in outcome.out
+    outcome = run("plan", video, *BACKBONE, "--fps", "5", "--end", "10")
+    assert outcome.code == 0 and "50" in outcome.out and str(video) in outcome.out
 
 
-def test_cache_lists_and_prunes(run: Run, film: Path, model_folder: Path) -> None:
-    run("classify", film, "-m", model_folder, "-q")
-    run("classify", film, "-m", model_folder, "--fps", "1", "-q")
+def test_cache_lists_and_prunes(run: Run, video: Path, model_folder: Path) -> None:
+    run("classify", video, "-m", model_folder, "-q")
+    run("classify", video, "-m", model_folder, "--fps", "1", "-q")
     entries = json.loads(run("cache", "list", "--json").out)
-    assert [entry["video"] for entry in entries] == [str(film)] * 2
-    assert str(film) in run("cache", "list").out
+    assert [entry["video"] for entry in entries] == [str(video)] * 2
+    assert str(video) in run("cache", "list").out
     assert run("cache", "prune", "--limit", "1G").out.startswith("removed 0 ")
     pruned = json.loads(run("cache", "prune", "--all", "--json").out)
     assert len(pruned["removed"]) == 2 and pruned["freed_bytes"] > 0

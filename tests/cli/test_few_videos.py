@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_run import write_film
+from tests.training.test_run import write_scenes
 from tests.training.test_search import config
 from vtnstream.config import RuntimeConfig
 from vtnstream.config.shipped import bundled_model
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["path,start,end,label"]
     for number in range(6):
         first, second = ("blue", "red") if number % 2 else ("red", "blue")
-        write_film(folder / f"f{number}.mp4", [(first, 3), (second, 3)], number)
+        write_scenes(folder / f"f{number}.mp4", [(first, 3), (second, 3)], number)
         lines += [f"f{number}.mp4,0,3,{first}", f"f{number}.mp4,3,6,{second}"]
     (folder / "labels.csv").write_text("\n".join(lines))
     asked = config(folder / "labels.csv", folder / "model", recipe="probe")

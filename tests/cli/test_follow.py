@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Outcome
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from tests.transport.rtsp import camera
 from tests.transport.server import Site, serving
 
@@ -52,14 +52,16 @@ def _picture(number: int, width: int, height: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One minute as Matroska, transport stream and fragmented MP4."""
     folder = tmp_path_factory.mktemp("films")
     found = {}
     for name, muxer in (("mkv", {}), ("ts", {}), ("mp4", {"movflags": "frag_keyframe+empty_moov"})):
-        film = Film(count=600, rate=10, size=(64, 64), gop=10, draw=_picture, muxer=muxer)
-        film.format = {"mkv": "matroska", "ts": "mpegts", "mp4": "mp4"}[name]
-        found[name] = film.write(folder / f"film.{name}")
+        video = SyntheticVideo(
+            count=600, rate=10, size=(64, 64), gop=10, draw=_picture, muxer=muxer
+        )
+        video.format = {"mkv": "matroska", "ts": "mpegts", "mp4": "mp4"}[name]
+        found[name] = video.write(folder / f"film.{name}")
     return found
 
 
@@ -154,19 +156,19 @@ def same(events: Events, document: dict[str, Any]) -> None:
 def test_a_growing_file_gives_the_result_of_the_finished_file(
     run: Run,
     whole: Callable[..., dict[str, Any]],
-    films: dict[str, Path],
+    videos: dict[str, Path],
     model_folder: Path,
     tmp_path: Path,
     kind: str,
 ) -> None:
     target = tmp_path / f"growing.{kind}"
     target.touch()
-    with subprocess.Popen([sys.executable, "-c", WRITER, films[kind], target]) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITER, videos[kind], target]) as writer:
         outcome = run("timeline", target, "-m", model_folder, *WINDOW, *FOLLOW)
         writer.wait()
     assert outcome.code == 0, outcome.err
     events = events_of(outcome.out)
-    same(events, whole(films[kind]))
+    same(events, whole(videos[kind]))
     start = events[0]
     assert start["event"] == "start" and start["delay_seconds"] == (6 + 4 + 1) / 2
     guesses = [e for e in events if e["event"] == "segment" and not e["final"]]
@@ -175,12 +177,12 @@ def test_a_growing_file_gives_the_result_of_the_finished_file(
 
 
 def test_smoothing_and_durations_on_the_way(
-    run: Run, whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+    run: Run, whole: Callable[..., dict[str, Any]], videos: dict[str, Path], model_folder: Path
 ) -> None:
     more = ("--smoothing", "median", "--min-duration", "1.5", "--merge-gap", "1")
-    outcome = run("timeline", films["ts"], "-m", model_folder, *WINDOW, *FOLLOW, *more)
+    outcome = run("timeline", videos["ts"], "-m", model_folder, *WINDOW, *FOLLOW, *more)
     assert outcome.code == 0, outcome.err
-    same(events_of(outcome.out), whole(films["ts"], *more))
+    same(events_of(outcome.out), whole(videos["ts"], *more))
 
 
 @contextmanager
@@ -210,7 +212,7 @@ def pouring(target: Path, source: Path) -> Iterator[threading.Event]:
 )
 def test_a_signal_stops_it_and_final_segments_remain_valid(
     whole: Callable[..., dict[str, Any]],
-    films: dict[str, Path],
+    videos: dict[str, Path],
     model_folder: Path,
     tmp_path: Path,
     signum: int,
@@ -221,7 +223,7 @@ def test_a_signal_stops_it_and_final_segments_remain_valid(
     command = [sys.executable, "-m", "vtnstream", "timeline", target, "-m", model_folder]
     command += [*WINDOW, "--follow", "--follow-timeout", "60"]
     with (
-        pouring(target, films["ts"]),
+        pouring(target, videos["ts"]),
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
     ):
         assert process.stdout is not None
@@ -236,7 +238,7 @@ def test_a_signal_stops_it_and_final_segments_remain_valid(
     result = events[-1]
     assert result["event"] == "result" and result["interrupted"] is True
     assert "stopped after" in result["partial"]["reasons"][0]
-    said, expected = finals(events), whole(films["ts"])["segments"]
+    said, expected = finals(events), whole(videos["ts"])["segments"]
     assert 0 < len(said) == result["num_segments"]
     for mine, its in zip(said, expected, strict=False):
         assert [mine[k] for k in ("start", "end", "label")] == [
@@ -248,16 +250,16 @@ def test_a_signal_stops_it_and_final_segments_remain_valid(
 def test_a_live_playlist(
     run: Run,
     whole: Callable[..., dict[str, Any]],
-    films: dict[str, Path],
+    videos: dict[str, Path],
     model_folder: Path,
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "hls"
     folder.mkdir()
     muxer = {"hls_time": "6", "hls_list_size": "0"}
-    Film(count=600, rate=10, size=(64, 64), gop=10, draw=_picture, format="hls", muxer=muxer).write(
-        folder / "full.m3u8"
-    )
+    SyntheticVideo(
+        count=600, rate=10, size=(64, 64), gop=10, draw=_picture, format="hls", muxer=muxer
+    ).write(folder / "full.m3u8")
     lines = (folder / "full.m3u8").read_text().splitlines()
     ends = [i + 1 for i, line in enumerate(lines) if line.endswith(".ts")]
     assert len(ends) >= 8 and lines[-1] == "#EXT-X-ENDLIST"
@@ -293,7 +295,7 @@ def test_a_live_playlist(
     not shutil.which("ffmpeg") and not os.environ.get("CI"), reason="ffmpeg serves the stream"
 )
 def test_a_transport_stream_over_tcp(
-    run: Run, whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+    run: Run, whole: Callable[..., dict[str, Any]], videos: dict[str, Path], model_folder: Path
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -304,7 +306,7 @@ def test_a_transport_stream_over_tcp(
         "-v",
         "error",
         "-i",
-        films["ts"],
+        videos["ts"],
         "-c",
         "copy",
         "-copyts",
@@ -320,16 +322,16 @@ def test_a_transport_stream_over_tcp(
             time.sleep(0.05)
         server.wait(timeout=20)
     assert outcome.code == 0, outcome.err
-    same(events_of(outcome.out), whole(films["ts"]))
+    same(events_of(outcome.out), whole(videos["ts"]))
 
 
 def test_a_camera(
-    run: Run, whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+    run: Run, whole: Callable[..., dict[str, Any]], videos: dict[str, Path], model_folder: Path
 ) -> None:
-    with camera(films["ts"]) as address:
+    with camera(videos["ts"]) as address:
         outcome = run("timeline", address, "-m", model_folder, *WINDOW, *FOLLOW)
     assert outcome.code == 0, outcome.err
-    said, expected = finals(events_of(outcome.out)), whole(films["ts"])["segments"]
+    said, expected = finals(events_of(outcome.out)), whole(videos["ts"])["segments"]
     # Its clock begins with the first picture; RTP does not say how long the last one lasts.
     assert [s["label"] for s in said] == [s["label"] for s in expected]
     starts = [[s["start"] for s in found] for found in (said, expected)]
@@ -338,32 +340,32 @@ def test_a_camera(
 
 @pytest.mark.slow
 def test_a_pipe(
-    whole: Callable[..., dict[str, Any]], films: dict[str, Path], model_folder: Path
+    whole: Callable[..., dict[str, Any]], videos: dict[str, Path], model_folder: Path
 ) -> None:
     command = [sys.executable, "-m", "vtnstream", "timeline", "-", "-m", model_folder]
-    with subprocess.Popen(["cat", films["mkv"]], stdout=subprocess.PIPE) as cat:
+    with subprocess.Popen(["cat", videos["mkv"]], stdout=subprocess.PIPE) as cat:
         done = subprocess.run(
             [*command, *WINDOW, "--follow"], stdin=cat.stdout, capture_output=True, timeout=120
         )
     assert done.returncode == 0, done.stderr
-    same(events_of(done.stdout.decode()), whole(films["mkv"]))
+    same(events_of(done.stdout.decode()), whole(videos["mkv"]))
 
 
 def test_errors_of_follow_are_one_line(
-    run: Run, film: Path, films: dict[str, Path], model_folder: Path, tmp_path: Path
+    run: Run, video: Path, videos: dict[str, Path], model_folder: Path, tmp_path: Path
 ) -> None:
     def refused(code: int, *arguments: str | Path) -> str:
         outcome = run("timeline", *arguments, "-m", model_folder, *FOLLOW)
         assert outcome.code == code and len(outcome.errors) == 1 and not outcome.out, outcome.err
         return outcome.errors[0]
 
-    assert "fragmented" in refused(1, film)  # its index lies at the end
-    assert "one stream" in refused(2, film, film)
-    assert "--json cannot be used with --follow" in refused(2, films["ts"], "--json")
-    assert "--output-dir" in refused(2, films["ts"], "-o", "out")
-    assert "--viterbi" in refused(2, films["ts"], "--viterbi", "2")
-    assert "temporal.causal" in refused(2, films["ts"], "--localize", "dense")
-    assert "--fps" in refused(2, films["ts"], "--num-frames", "8")
+    assert "fragmented" in refused(1, video)  # its index lies at the end
+    assert "one stream" in refused(2, video, video)
+    assert "--json cannot be used with --follow" in refused(2, videos["ts"], "--json")
+    assert "--output-dir" in refused(2, videos["ts"], "-o", "out")
+    assert "--viterbi" in refused(2, videos["ts"], "--viterbi", "2")
+    assert "temporal.causal" in refused(2, videos["ts"], "--localize", "dense")
+    assert "--fps" in refused(2, videos["ts"], "--num-frames", "8")
     assert "no such file" in refused(1, tmp_path / "nothing.ts")
     assert "empty" in refused(1, _touched(tmp_path / "empty.ts"))
     assert "cannot be reached" in refused(1, "tcp://127.0.0.1:9")
@@ -377,9 +379,9 @@ def _touched(path: Path) -> Path:
 
 
 def test_a_file_cut_off_is_partial(
-    run: Run, films: dict[str, Path], model_folder: Path, tmp_path: Path
+    run: Run, videos: dict[str, Path], model_folder: Path, tmp_path: Path
 ) -> None:
-    data = bytearray(films["ts"].read_bytes())
+    data = bytearray(videos["ts"].read_bytes())
     data[40_000:44_000] = bytes(4000)
     target = tmp_path / "damaged.ts"
     target.write_bytes(data)

@@ -91,8 +91,8 @@ def test_a_stream_is_labelled_while_it_arrives(
     tmp_path: Path,
     more: tuple[str, ...],
 ) -> None:
-    film = matroska(scenes, tmp_path / "scenes.mkv")
-    command = ("timeline", film, "--labels", labels, "-m", model_folder, "-q", *more)
+    video = matroska(scenes, tmp_path / "scenes.mkv")
+    command = ("timeline", video, "--labels", labels, "-m", model_folder, "-q", *more)
     outcome = run(*command, "--follow", "--follow-timeout", "1s")
     assert outcome.code == 0, outcome.err
     events = [json.loads(line) for line in outcome.out.splitlines()]

@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 from tests.cli.conftest import Outcome
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from tests.transport.server import Site, serving
 
 Run = Callable[..., Outcome]
@@ -24,10 +24,10 @@ _OF_THE_RUN = ("store", "video_sha256", "video_blocks_sha256", "seconds", "runti
 
 
 @pytest.fixture
-def site(film: Path, tmp_path: Path) -> Iterator[Site]:
+def site(video: Path, tmp_path: Path) -> Iterator[Site]:
     folder = tmp_path / "site"
     folder.mkdir()
-    shutil.copy(film, folder / "film.mp4")
+    shutil.copy(video, folder / "film.mp4")
     with serving(Site(folder)) as site:
         yield site
 
@@ -56,13 +56,13 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 
 
 def test_a_url_gives_the_result_of_the_file(
-    run: Run, film: Path, model_folder: Path, site: Site
+    run: Run, video: Path, model_folder: Path, site: Site
 ) -> None:
     settings = ("--model", model_folder, "--json", "--window", "8")
-    local = result(run("timeline", film, *settings))
+    local = result(run("timeline", video, *settings))
     assert result(run("timeline", f"{site.address}/film.mp4", *settings)) == local
     system = fsspec.filesystem("memory")
-    system.pipe("/films/film.mp4", film.read_bytes())
+    system.pipe("/films/film.mp4", video.read_bytes())
     assert result(run("timeline", "memory://films/film.mp4", *settings)) == local
     site.ranges = False
     assert (
@@ -94,7 +94,7 @@ def test_features_of_an_address_are_kept_until_it_changes(
 def test_an_interrupted_url_resumes(run: Run, model_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "long"
     folder.mkdir()
-    Film(count=6000, size=(64, 48), gop=50).write(folder / "film.mkv")
+    SyntheticVideo(count=6000, size=(64, 48), gop=50).write(folder / "film.mkv")
     with serving(Site(folder)) as site:
         settings = ("--model", model_folder, "--json", "--batch-size", "4")
         url = f"{site.address}/film.mkv"
@@ -105,7 +105,7 @@ def test_an_interrupted_url_resumes(run: Run, model_folder: Path, tmp_path: Path
 
 
 def test_a_server_without_parts_is_copied_within_a_limit(
-    run: Run, film: Path, model_folder: Path, site: Site
+    run: Run, video: Path, model_folder: Path, site: Site
 ) -> None:
     site.ranges = False
     url = f"{site.address}/film.mp4"
@@ -115,26 +115,26 @@ def test_a_server_without_parts_is_copied_within_a_limit(
 
 
 def test_a_video_on_standard_input(
-    run: Run, film: Path, model_folder: Path, piped: Callable[[bytes], None]
+    run: Run, video: Path, model_folder: Path, piped: Callable[[bytes], None]
 ) -> None:
     settings = ("--model", model_folder, "--json")
-    local = result(run("classify", film, "--no-cache", *settings))
-    piped(film.read_bytes())
+    local = result(run("classify", video, "--no-cache", *settings))
+    piped(video.read_bytes())
     outcome = run("classify", "-", "--no-cache", *settings)
     assert result(outcome) == local and json.loads(outcome.out)["input"] == "-"
-    piped(f"{film}\n".encode())
-    assert json.loads(run("classify", "-", *settings).out)[0]["input"] == str(film)
-    piped(f"{film}\0{film}\0".encode())
+    piped(f"{video}\n".encode())
+    assert json.loads(run("classify", "-", *settings).out)[0]["input"] == str(video)
+    piped(f"{video}\0{video}\0".encode())
     assert "is -0 missing" in run("classify", "-", *settings).err
-    piped(film.read_bytes()[:100_000] + bytes(100))
+    piped(video.read_bytes()[:100_000] + bytes(100))
     outcome = run("attention", "-", "--model", model_folder, "-o", "out")
     assert outcome.code == 2 and "save standard input to a file" in outcome.err
 
 
 @pytest.mark.slow
-def test_a_pipe_through_a_real_process(film: Path, model_folder: Path, home: Path) -> None:
+def test_a_pipe_through_a_real_process(video: Path, model_folder: Path, home: Path) -> None:
     command = [sys.executable, "-m", "vtnstream", "classify", "-", "-m", model_folder, "--jsonl"]
-    with subprocess.Popen(["cat", film], stdout=subprocess.PIPE) as cat:
+    with subprocess.Popen(["cat", video], stdout=subprocess.PIPE) as cat:
         done = subprocess.run(command, stdin=cat.stdout, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -146,7 +146,7 @@ def test_a_mp4_with_its_index_at_the_end_or_the_front(
 ) -> None:
     answers = []
     for name, muxer in (("end", {}), ("front", {"movflags": "+faststart"})):
-        path = Film(count=100, muxer=muxer).write(tmp_path / f"{name}.mp4")
+        path = SyntheticVideo(count=100, muxer=muxer).write(tmp_path / f"{name}.mp4")
         piped(path.read_bytes())
         answers.append(result(run("classify", "-", "--model", model_folder, "--json"))["classes"])
     assert answers[0] == answers[1]
@@ -156,7 +156,7 @@ def test_a_mp4_with_its_index_at_the_end_or_the_front(
 def playlist(site: Site) -> str:
     """Write a finished playlist of transport stream segments."""
     path = site.folder / "list.m3u8"
-    Film(
+    SyntheticVideo(
         count=500,
         size=(64, 48),
         gop=25,

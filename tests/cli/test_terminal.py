@@ -65,8 +65,8 @@ def lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_live_progress_fits_and_shows_rate_and_time_left(film: Path, columns: int) -> None:
-    process, parent = spawn(["extract", str(film), *SLOW, "-o", "f.st", "--no-cache"], columns)
+def test_live_progress_fits_and_shows_rate_and_time_left(video: Path, columns: int) -> None:
+    process, parent = spawn(["extract", str(video), *SLOW, "-o", "f.st", "--no-cache"], columns)
     try:
         text = read_until(parent, r"\d left")
     finally:
@@ -80,8 +80,8 @@ def test_live_progress_fits_and_shows_rate_and_time_left(film: Path, columns: in
     assert ("━" in live[-1]) is (columns >= 60)
 
 
-def test_report_replaces_the_live_display(film: Path, model_folder: Path) -> None:
-    process, parent = spawn(["timeline", str(film), "-m", str(model_folder)], 80)
+def test_report_replaces_the_live_display(video: Path, model_folder: Path) -> None:
+    process, parent = spawn(["timeline", str(video), "-m", str(model_folder)], 80)
     text = read_until(parent, "")
     assert process.wait(60) == 0
     os.close(parent)
@@ -94,9 +94,9 @@ def test_report_replaces_the_live_display(film: Path, model_folder: Path) -> Non
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
-    film: Path, terminal: bool, home: Path
+    video: Path, terminal: bool, home: Path
 ) -> None:
-    arguments = ["extract", str(film), *SLOW, "-o", "f.st"]
+    arguments = ["extract", str(video), *SLOW, "-o", "f.st"]
     if terminal:
         process, parent = spawn(arguments, 80)
         read_until(parent, r"\d left")
@@ -122,9 +122,9 @@ def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
     assert subprocess.run([*COMMAND, "cache", "list"], capture_output=True).returncode == 0
 
 
-def test_plain_lines_are_printed_at_once_without_a_terminal(film: Path) -> None:
+def test_plain_lines_are_printed_at_once_without_a_terminal(video: Path) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "extract", str(film), *SLOW, "-o", "f.st", "--no-cache"],
+        [*COMMAND, "extract", str(video), *SLOW, "-o", "f.st", "--no-cache"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
@@ -138,18 +138,18 @@ def test_plain_lines_are_printed_at_once_without_a_terminal(film: Path) -> None:
 
 
 def test_no_colour_without_a_terminal_or_with_no_color(
-    film: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+    video: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = subprocess.run(
-        [*COMMAND, "timeline", str(film), "-m", str(model_folder)], capture_output=True, timeout=60
+        [*COMMAND, "timeline", str(video), "-m", str(model_folder)], capture_output=True, timeout=60
     )
     assert done.returncode == 0 and b"\x1b" not in done.stdout + done.stderr
 
 
-def test_reader_that_leaves_after_the_first_result(film: Path, model_folder: Path) -> None:
+def test_reader_that_leaves_after_the_first_result(video: Path, model_folder: Path) -> None:
     line = '"$0" -m vtnstream timeline "$1" "$1" "$1" -m "$2" --jsonl -q | head -n 1'
     done = subprocess.run(
-        ["sh", "-c", line, sys.executable, str(film), str(model_folder)],
+        ["sh", "-c", line, sys.executable, str(video), str(model_folder)],
         capture_output=True,
         timeout=60,
     )

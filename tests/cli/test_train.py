@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Outcome, frames
-from vtnstream.synthesis.films import FilmConfig
+from vtnstream.synthesis.cue_videos import CueVideoConfig
 from vtnstream.training import demo as demo_module
 from vtnstream.video.write import write_video
 
@@ -23,7 +23,7 @@ TINY = ("--backbone", "test_vit", "--backbone-arg", "img_size=64", "--weights", 
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six videos of ten seconds in two classes, with annotations of both kinds."""
     folder = tmp_path_factory.mktemp("films")
     classes, segments = ["path,label,fold"], ["path,start,end,label"]
@@ -36,9 +36,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_train_then_classify(run: Run, films: Path) -> None:
+def test_train_then_classify(run: Run, videos: Path) -> None:
     settings = ("--epochs", "2", "--set", "optim.batch_size=2", "--validation-fold", "2")
-    outcome = run("train", films / "classes.csv", "-o", "mine", *TINY, *settings)
+    outcome = run("train", videos / "classes.csv", "-o", "mine", *TINY, *settings)
     assert outcome.code == 0, outcome.err
     assert "classification: even, odd" in outcome.out
     lines = outcome.err.splitlines()
@@ -49,30 +49,30 @@ def test_train_then_classify(run: Run, films: Path) -> None:
     assert "vtnstream classify VIDEO --model mine" in outcome.err
     config = json.loads(Path("mine/config.json").read_text())
     assert config["backbone"]["arguments"] == {"img_size": 64}
-    again = run("train", films / "classes.csv", "-o", "mine", *TINY, *settings)
+    again = run("train", videos / "classes.csv", "-o", "mine", *TINY, *settings)
     assert again.code == 2
     assert "mine: has a model already" in again.err and "--overwrite" in again.err
-    result = json.loads(run("classify", films / "0.mp4", "-m", "mine", "--json").out)
+    result = json.loads(run("classify", videos / "0.mp4", "-m", "mine", "--json").out)
     assert {item["label"] for item in result["classes"]} == {"even", "odd"}
 
 
-def test_segments_train_a_dense_head(run: Run, films: Path) -> None:
+def test_segments_train_a_dense_head(run: Run, videos: Path) -> None:
     outcome = run(
-        *("train", films / "segments.csv", "-o", "mine", *TINY, "--epochs", "1", "--json"),
+        *("train", videos / "segments.csv", "-o", "mine", *TINY, "--epochs", "1", "--json"),
         *("--set", "temporal.attention_window=[8]", "--fps", "1"),
     )
     assert outcome.code == 0, outcome.err
     result = json.loads(outcome.out)
     assert result["task"] == "dense" and result["labels"] == ["background", "first"]
     assert json.loads(Path("mine/config.json").read_text())["sampling"]["fps"] == 1
-    outcome = run("classify", films / "0.mp4", "-m", "mine")
+    outcome = run("classify", videos / "0.mp4", "-m", "mine")
     assert outcome.code == 2
     assert "use vtnstream timeline" in outcome.err
 
 
-def test_recipe_is_under_flags_and_over_config_files(run: Run, films: Path) -> None:
+def test_recipe_is_under_flags_and_over_config_files(run: Run, videos: Path) -> None:
     Path("recipe.toml").write_text(
-        f"annotations = {str(films / 'classes.csv')!r}\noutput = 'made'\n"
+        f"annotations = {str(videos / 'classes.csv')!r}\noutput = 'made'\n"
         "weights = 'random'\nseed = 3\n"
         "[backbone]\nname = 'test_vit'\narguments = {img_size = 64}\n"
         "[optim]\nepochs = 9\nbatch_size = 2\n"
@@ -98,9 +98,9 @@ def test_recipe_is_under_flags_and_over_config_files(run: Run, films: Path) -> N
     ],
 )
 def test_train_errors_are_one_line(
-    run: Run, films: Path, arguments: list[str], code: int, word: str
+    run: Run, videos: Path, arguments: list[str], code: int, word: str
 ) -> None:
-    os.chdir(films)
+    os.chdir(videos)
     outcome = run("train", *arguments)
     assert outcome.code == code, outcome.err
     assert len(outcome.errors) == 1 and word in outcome.errors[0]
@@ -115,7 +115,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         num_train=6,
         num_unseen=2,
         epochs=2,
-        film=dataclasses.replace(FilmConfig(), seconds=24),
+        video=dataclasses.replace(CueVideoConfig(), seconds=24),
         workers=1,
     )
     small: Callable[..., Any] = functools.partial(demo_module.run_demo, config=config)

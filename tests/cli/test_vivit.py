@@ -42,10 +42,10 @@ def document(outcome: Outcome) -> Any:
     return json.loads(outcome.out)
 
 
-def test_classify_and_timeline(run: Run, film: Path, folders: dict[str, Path]) -> None:
+def test_classify_and_timeline(run: Run, video: Path, folders: dict[str, Path]) -> None:
     for form, folder in folders.items():
-        classes = document(run("classify", film, "-m", folder, "--json"))
-        cut = document(run("timeline", film, "-m", folder, "--json"))
+        classes = document(run("classify", video, "-m", folder, "--json"))
+        cut = document(run("timeline", video, "-m", folder, "--json"))
         assert classes["classes"] == cut["classes"] and cut["run"]["frames_decoded"] == 0
         assert cut["run"]["clips"] == 49 and cut["run"]["clip_tokens"] == 4
         assert cut["run"]["class_from"] == "the mean of the clips' logits"
@@ -53,40 +53,42 @@ def test_classify_and_timeline(run: Run, film: Path, folders: dict[str, Path]) -
         assert cut["segments"][0]["start"] == 0
         assert cut["segments"][-1]["end"] == 39.9  # where the last token's last frame ends
         assert cut["model"]["architecture"] == "vivit"
-        shown = run("classify", film, "-m", folder)
+        shown = run("classify", video, "-m", folder)
         assert "100 tokens at 2.5 times 2 frames/s" in shown.out and "49 clips" in shown.out
-        whole = run("classify", film, "-m", folder, "--whole", "--json")
+        whole = run("classify", video, "-m", folder, "--whole", "--json")
         if form == "joint":
             assert whole.code == 2 and "leave --whole out" in whole.errors[0]
         else:
             assert document(whole)["run"]["class_from"] == "one pass over the whole video"
 
 
-def test_extract_and_plan(run: Run, film: Path, folders: dict[str, Path]) -> None:
+def test_extract_and_plan(run: Run, video: Path, folders: dict[str, Path]) -> None:
     encoder, joint = folders["factorised-encoder"], folders["joint"]
-    assert run("extract", film, "-m", encoder, "-o", "f.safetensors").code == 0
-    stored = document(run("classify", film, "-m", encoder, "--features", "f.safetensors", "--json"))
-    plain = document(run("classify", film, "-m", encoder, "--json"))
+    assert run("extract", video, "-m", encoder, "-o", "f.safetensors").code == 0
+    stored = document(
+        run("classify", video, "-m", encoder, "--features", "f.safetensors", "--json")
+    )
+    plain = document(run("classify", video, "-m", encoder, "--json"))
     assert stored["classes"] == plain["classes"]
-    outcome = run("extract", film, "-m", joint, "-o", "g.safetensors")
+    outcome = run("extract", video, "-m", joint, "-o", "g.safetensors")
     assert outcome.code == 2 and "reads clips" in outcome.errors[0]
     assert not Path("g.safetensors").exists()
     for folder in folders.values():
-        assert document(run("plan", film, "-m", folder, "--json"))["tokens"] == 100
+        assert document(run("plan", video, "-m", folder, "--json"))["tokens"] == 100
 
 
-def test_commands_that_need_a_vtn_say_so(run: Run, film: Path, folders: dict[str, Path]) -> None:
+def test_commands_that_need_a_vtn_say_so(run: Run, video: Path, folders: dict[str, Path]) -> None:
     joint = folders["joint"]
-    for command in (["attention", film, "-m", joint], ["summarize", film, "-m", joint]):
+    for command in (["attention", video, "-m", joint], ["summarize", video, "-m", joint]):
         outcome = run(*command)
         assert outcome.code == 2 and "works with a vtn" in outcome.errors[0]
-    outcome = run("classify", film, "-m", joint, "--fps", "5")
+    outcome = run("classify", video, "-m", joint, "--fps", "5")
     assert outcome.code == 2 and "5 samples/s are too many" in outcome.errors[0]
 
 
-def test_views(run: Run, film: Path, folders: dict[str, Path]) -> None:
+def test_views(run: Run, video: Path, folders: dict[str, Path]) -> None:
     for folder in folders.values():
-        said = document(run("classify", film, "-m", folder, "--views", "3x1", "--json"))
+        said = document(run("classify", video, "-m", folder, "--views", "3x1", "--json"))
         assert said["run"]["num_views"] == 3
 
 
@@ -98,11 +100,11 @@ def test_folders_of_transformers_are_imported(run: Run, home: Path) -> None:
     assert (outcome.code, outcome.out) == (0, "ours\n"), outcome.err
     shown = json.loads(run("models", "show", "ours", "--json").out)
     assert shown["config"]["name"] == "ours" and shown["config"]["vivit"]["form"] == "joint"
-    film = home / "film.mp4"
-    write_video(film, frames(3), Fraction(10))
-    read = document(run("classify", film, "-m", theirs, "--json"))
+    video = home / "film.mp4"
+    write_video(video, frames(3), Fraction(10))
+    read = document(run("classify", video, "-m", theirs, "--json"))
     assert {c["label"] for c in read["classes"]} == set(LABELS)
-    assert document(run("classify", film, "-m", "ours", "--json"))["classes"] == read["classes"]
+    assert document(run("classify", video, "-m", "ours", "--json"))["classes"] == read["classes"]
     other = json.loads(run("models", "show", theirs, "--json").out)
     assert other["parameters"] == shown["parameters"]
     outcome = run("models", "import", theirs, "-o", "ours")

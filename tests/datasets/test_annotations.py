@@ -76,9 +76,9 @@ def test_header_is_inferred(tmp_path: Path, text: str, segments: bool) -> None:
 
 
 def test_absolute_paths_stay_and_unused_columns_are_told(tmp_path: Path) -> None:
-    film = tmp_path / "elsewhere" / "a.mp4"
-    got = read(tmp_path, f"video,class,who\n{film},x,me\n")
-    assert got.videos[0].path == film
+    video = tmp_path / "elsewhere" / "a.mp4"
+    got = read(tmp_path, f"video,class,who\n{video},x,me\n")
+    assert got.videos[0].path == video
     assert got.warnings == (f"{tmp_path / 'labels.csv'}: columns not used: who",)
 
 

@@ -42,11 +42,11 @@ def test_bfloat16_features_keep_their_direction(name: str, arguments: dict[str, 
 
 
 def test_bfloat16_scores_differ_by_hundredths(
-    film: Path, model: VTN, runtime: RuntimeConfig
+    video: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
     """The untrained heads of the model are scaled until tokens differ."""
     exact, half = (
-        vtnstream.classify(film, model=model, runtime=replace(runtime, dtype=dtype))
+        vtnstream.classify(video, model=model, runtime=replace(runtime, dtype=dtype))
         for dtype in ("float32", "bfloat16")
     )
     expected = {score.label: score.score for score in exact.classes}
@@ -54,7 +54,7 @@ def test_bfloat16_scores_differ_by_hundredths(
 
 
 def test_an_emulated_precision_is_warned_about_once(
-    film: Path, model: VTN, runtime: RuntimeConfig
+    video: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
     from vtnstream.encoding.engines.state import EngineState
     from vtnstream.encoding.extract import extract_features
@@ -71,7 +71,7 @@ def test_an_emulated_precision_is_warned_about_once(
     encoder, engines = FrameEncoder.from_model(model, half), EngineState()
     for _ in range(2):
         with extract_features(
-            film,
+            video,
             encoder,
             model.config.sampling,
             runtime=half,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from tests.video.reading import read, sampling
 from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.encoder import FrameEncoder
@@ -25,9 +25,9 @@ from vtnstream.video.sampling import pieces
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 
-def features(film: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:
+def features(video: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:
     encoder = FrameEncoder.from_model(model, runtime)
-    with extract_features(film, encoder, model.config.sampling, runtime=runtime) as found:
+    with extract_features(video, encoder, model.config.sampling, runtime=runtime) as found:
         return np.concatenate(list(found.features.blocks(100))), found.facts.as_dict()["runtime"][
             "backend"
         ]
@@ -36,13 +36,13 @@ def features(film: Path, model: VTN, runtime: RuntimeConfig) -> tuple[np.ndarray
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("backend", ["eager", "inductor", "tensorrt"])
 def test_every_backend_equals_eager(
-    film: Path, model: VTN, runtime: RuntimeConfig, backend: str, dtype: str
+    video: Path, model: VTN, runtime: RuntimeConfig, backend: str, dtype: str
 ) -> None:
     cuda = replace(runtime, device="cuda", dtype=dtype)
     if backend != "eager" and get_backend(backend).missing(torch.device("cuda")):
         pytest.skip(f"{backend} is not installed")
-    expected, _ = features(film, model, replace(cuda, backend="eager"))
-    values, used = features(film, model, replace(cuda, backend=backend, use_cache=False))
+    expected, _ = features(video, model, replace(cuda, backend="eager"))
+    values, used = features(video, model, replace(cuda, backend=backend, use_cache=False))
     assert used == backend
     distance = np.linalg.norm(values - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert distance.max() <= TOLERANCE[dtype]
@@ -54,9 +54,9 @@ def test_nvdec_gives_the_features_of_software(
 ) -> None:
     codec = "libx264" if pixels == "yuv420p" else "libx265"  # H.264 of 10 bits is not decoded there
     options = {"preset": "ultrafast"}
-    path = Film(count=200, size=(320, 240), codec=codec, options=options, pix_fmt=pixels).write(
-        tmp_path / "film.mp4"
-    )
+    path = SyntheticVideo(
+        count=200, size=(320, 240), codec=codec, options=options, pix_fmt=pixels
+    ).write(tmp_path / "film.mp4")
     there, here = (
         facts_of(path, model, replace(runtime, device="cuda", dtype="float32", decoder=decoder))
         for decoder in ("nvdec", "software")
@@ -71,7 +71,9 @@ def test_parallel_decoders_give_the_frames_of_one(
 ) -> None:
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
     monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
-    path = Film(count=750, size=(320, 240), gop=25, b_frames=2).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=750, size=(320, 240), gop=25, b_frames=2).write(
+        tmp_path / "film.mp4"
+    )
     hardware = Hardware(0, SurfaceConverter("bicubic"))
     alone, together = (
         read(path, sampling(fps=5), chunk_size=4, decoders=decoders, hardware=hardware)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.synth import Film, quadrants
+from tests.synth import SyntheticVideo, quadrants
 from tests.video.decoding.test_hardware import HOST, beside_torch, needs_compiler, no_gpu
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding import store_session
@@ -30,7 +30,7 @@ from vtnstream.video.source import open_video
 
 
 def test_features_do_not_depend_on_the_number_of_decoders(
-    film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+    video: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces: list[Pass] = []
     piece = Pass.piece
@@ -43,7 +43,7 @@ def test_features_do_not_depend_on_the_number_of_decoders(
         settings = replace(runtime, threads=threads, use_cache=False, batch_size=16)
         encoder = FrameEncoder.from_model(model, settings)
         sampling = model.config.sampling
-        with extract_features(film, encoder, sampling, runtime=settings) as found:
+        with extract_features(video, encoder, sampling, runtime=settings) as found:
             return np.concatenate(list(found.features.blocks(100)))
 
     monkeypatch.setattr(Pass, "piece", begin)
@@ -86,15 +86,15 @@ def extract(
 
 @pytest.mark.usefixtures("on_a_gpu")
 def test_frames_on_the_gpu_are_encoded_there(
-    film: Path, model: VTN, runtime: RuntimeConfig
+    video: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
-    values, facts, told = extract(film, model, runtime)
+    values, facts, told = extract(video, model, runtime)
     assert (facts["decoder"], facts["decoder_reason"]) == ("nvdec", "a stand-in") and not told
-    again, _, _ = extract(film, model, runtime)  # from the store
+    again, _, _ = extract(video, model, runtime)  # from the store
     np.testing.assert_array_equal(again, values)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_session, "choose_decoding", choose_decoding)
-        software, facts, told = extract(film, model, runtime)
+        software, facts, told = extract(video, model, runtime)
     assert facts["decoder"] == "software" and not told
     assert not np.array_equal(software, values)  # another store, pixels off by one
     assert np.abs(software - values).max() < 0.05 * np.abs(software).max()
@@ -104,7 +104,7 @@ def test_frames_on_the_gpu_are_encoded_there(
 def test_software_decodes_the_whole_video_if_the_gpu_fails_midway(
     tmp_path: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = Film(count=400, broken=range(300, 310)).write(tmp_path / "film.mkv")
+    path = SyntheticVideo(count=400, broken=range(300, 310)).write(tmp_path / "film.mkv")
     values, facts, told = extract(path, model, runtime)
     assert facts["decoder"] == "software" and "failed" in facts["decoder_reason"]
     (warning,) = (line for line in told if "software" in line)
@@ -125,7 +125,7 @@ def frames_of(path: Path) -> Callable[[Hardware | None], Any]:
 
 @no_gpu
 def test_without_a_gpu_the_reason_is_reported(tmp_path: Path) -> None:
-    path = Film(count=20).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=20).write(tmp_path / "film.mp4")
     reason = refusal(Hardware(0, SurfaceConverter("bicubic")), frames_of(path))
     assert reason is not None and reason.startswith("nvdec does not read this video: ")
 
@@ -144,7 +144,7 @@ print(refusal(Hardware(0, Ready("bicubic")), frames_of(Path(sys.argv[1]))))
 @needs_compiler
 def test_a_video_that_nvdec_accepts_and_cannot_decode_is_reported(tmp_path: Path) -> None:
     """For an unsupported profile or a missing library, libav reports an error for each packet."""
-    path = Film(count=40, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=40, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
     reason = beside_torch(_REFUSES, path, tmp_path)
     assert reason.startswith(
         "nvdec does not read this video: it does not support this profile, or "
@@ -161,8 +161,8 @@ def test_a_video_that_nvdec_accepts_and_cannot_decode_is_reported(tmp_path: Path
 
 
 def test_nvdec_is_refused_if_its_frames_differ(tmp_path: Path) -> None:
-    film = Film(count=20, draw=lambda _n, w, h: quadrants(w, h))
-    decoded = frames_of(film.write(tmp_path / "film.mp4"))
+    video = SyntheticVideo(count=20, draw=lambda _n, w, h: quadrants(w, h))
+    decoded = frames_of(video.write(tmp_path / "film.mp4"))
     assert refusal(HOST, decoded) is None
 
     def changed(by: Callable[[Any], Any]) -> str:

@@ -18,7 +18,7 @@ import av.error
 import pytest
 
 from tests.small_model import RATE, SECONDS, noise_frames
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.extract import extract_features
@@ -44,11 +44,11 @@ class InterruptAfter(NullProgress):
 
 
 def extracted(
-    film: Path, model: VTN, runtime: RuntimeConfig, **options: object
+    video: Path, model: VTN, runtime: RuntimeConfig, **options: object
 ) -> tuple[dict[str, object], ExtractedFeatures]:
     encoder = FrameEncoder.from_model(model, runtime)
     sampling = options.pop("sampling", model.config.sampling)
-    with extract_features(film, encoder, sampling, runtime=runtime, **options) as result:  # type: ignore[arg-type]
+    with extract_features(video, encoder, sampling, runtime=runtime, **options) as result:  # type: ignore[arg-type]
         return result.facts.as_dict(), result
 
 
@@ -73,56 +73,56 @@ SAMPLINGS = [
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: s.kind)
 def test_interrupted_run_ends_byte_identical(
-    film: Path,
+    video: Path,
     model: VTN,
     runtime: RuntimeConfig,
     other_runtime: RuntimeConfig,
     sampling: SamplingConfig,
 ) -> None:
-    extracted(film, model, runtime, sampling=sampling)
+    extracted(video, model, runtime, sampling=sampling)
     with pytest.raises(KeyboardInterrupt):
-        extracted(film, model, other_runtime, sampling=sampling, progress=InterruptAfter(250))
+        extracted(video, model, other_runtime, sampling=sampling, progress=InterruptAfter(250))
     left = stored_bytes(other_runtime)
     assert "00000000.safetensors" in left and "end.json" not in left
-    facts, _ = extracted(film, model, other_runtime, sampling=sampling)
+    facts, _ = extracted(video, model, other_runtime, sampling=sampling)
     assert 0 < facts["tokens_encoded"] < facts["tokens"]  # type: ignore[operator]
     assert stored_bytes(other_runtime) == stored_bytes(runtime)
 
 
 def test_resumed_run_does_not_decode_the_beginning_again(
-    film: Path, model: VTN, runtime: RuntimeConfig
+    video: Path, model: VTN, runtime: RuntimeConfig
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        extracted(film, model, runtime, progress=InterruptAfter(250))
-    facts, _ = extracted(film, model, runtime)
+        extracted(video, model, runtime, progress=InterruptAfter(250))
+    facts, _ = extracted(video, model, runtime)
     assert facts["tokens_encoded"] == 60
     assert facts["frames_decoded"] < 400  # of 600
 
 
 def test_ranges_fill_one_store_in_any_order(
-    film: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig
+    video: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig
 ) -> None:
-    extracted(film, model, runtime)
+    extracted(video, model, runtime)
     for start, end in ((70, 80), (0, 5), (10, 61)):
-        _, part = extracted(film, model, other_runtime, span=TimeRange(start, end))  # type: ignore[arg-type]
+        _, part = extracted(video, model, other_runtime, span=TimeRange(start, end))  # type: ignore[arg-type]
         assert part.features.times.start_seconds[0] == start
         assert part.features.times.end_seconds[-1] == end
         assert part.partial is None
-    extracted(film, model, other_runtime)
+    extracted(video, model, other_runtime)
     assert stored_bytes(other_runtime) == stored_bytes(runtime)
 
 
 def test_a_range_beyond_the_end_does_not_shorten_the_video(
-    film: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig
+    video: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig
 ) -> None:
-    extracted(film, model, runtime)
+    extracted(video, model, runtime)
     for seen in ((), (TimeRange(Fraction(0), Fraction(5)),)):
         for span in (*seen, TimeRange(Fraction(200), Fraction(300))):
             try:
-                extracted(film, model, other_runtime, span=span)
+                extracted(video, model, other_runtime, span=span)
             except VideoError as error:
                 assert "no frame in the requested range" in str(error)
-        facts, _ = extracted(film, model, other_runtime)
+        facts, _ = extracted(video, model, other_runtime)
         assert facts["tokens"] == SECONDS * 2
         assert stored_bytes(other_runtime) == stored_bytes(runtime)
         other_runtime = replace(other_runtime, cache_dir=Path(f"{other_runtime.cache_dir}-2"))
@@ -143,46 +143,46 @@ def break_reading_at(seconds: int, error: Exception, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("end", [None, 120])
 def test_a_failing_disk_leaves_a_valid_store(
-    film: Path,
+    video: Path,
     model: VTN,
     runtime: RuntimeConfig,
     other_runtime: RuntimeConfig,
     end: int | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    extracted(film, model, runtime)
+    extracted(video, model, runtime)
     span = TimeRange(Fraction(0), None if end is None else Fraction(end))
     with monkeypatch.context() as patch:
         break_reading_at(70, OSError(errno.EIO, "Input/output error"), patch)
         with pytest.raises(VideoError, match=r"reading failed after 1:09\.75 .*run again"):
-            extracted(film, model, other_runtime, span=span)
-    facts, result = extracted(film, model, other_runtime)
+            extracted(video, model, other_runtime, span=span)
+    facts, result = extracted(video, model, other_runtime)
     assert facts["tokens_encoded"] == 180  # the first minute is kept
     assert result.partial is None
     assert stored_bytes(other_runtime) == stored_bytes(runtime)
 
 
 def test_a_video_with_an_unreadable_end_is_partial_and_not_read_again(
-    film: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+    video: Path, model: VTN, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = av.error.InvalidDataError(-1094995529, "Invalid data")
     break_reading_at(70, broken, monkeypatch)
-    _, first = extracted(film, model, runtime)
+    _, first = extracted(video, model, runtime)
     assert first.partial is not None
     assert any("reading stopped at 1:10" in reason for reason in first.partial.reasons)
-    facts, second = extracted(film, model, runtime)
+    facts, second = extracted(video, model, runtime)
     assert facts["frames_decoded"] == 0
     assert second.partial == first.partial
 
 
-def test_damaged_chunk_is_computed_again(film: Path, model: VTN, runtime: RuntimeConfig) -> None:
-    extracted(film, model, runtime)
+def test_damaged_chunk_is_computed_again(video: Path, model: VTN, runtime: RuntimeConfig) -> None:
+    extracted(video, model, runtime)
     good = stored_bytes(runtime)
     assert runtime.cache_dir is not None
     (entry,) = FeatureCache(runtime.cache_dir).entries()
     path = entry.directory / "00000001.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    facts, _ = extracted(film, model, runtime)
+    facts, _ = extracted(video, model, runtime)
     assert facts["tokens_encoded"] == 120
     assert stored_bytes(runtime) == good
 
@@ -201,24 +201,24 @@ class Stuck(NullProgress):
         if done > 200:  # behind the first chunk, before the end
             time.sleep(600)
 
-film, folder, cache = sys.argv[1:]
+video, folder, cache = sys.argv[1:]
 runtime = RuntimeConfig(cache_dir=Path(cache), batch_size=8, dtype="float32")
 model = load_model(folder)
 print("ready", flush=True)
-with extract_features(film, FrameEncoder.from_model(model, runtime), model.config.sampling,
+with extract_features(video, FrameEncoder.from_model(model, runtime), model.config.sampling,
                       runtime=runtime, progress=Stuck()):
     print("done", flush=True)
 """
 
 
 def test_killed_run_resumes_byte_identical(
-    film: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig, tmp_path: Path
+    video: Path, model: VTN, runtime: RuntimeConfig, other_runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
     from vtnstream.models.io.checkpoint import save_model
 
     save_model(model, tmp_path / "model")
-    extracted(film, model, runtime)
-    command = [sys.executable, "-c", CHILD, film, tmp_path / "model", other_runtime.cache_dir]
+    extracted(video, model, runtime)
+    command = [sys.executable, "-c", CHILD, video, tmp_path / "model", other_runtime.cache_dir]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # type: ignore[arg-type]
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
@@ -230,15 +230,15 @@ def test_killed_run_resumes_byte_identical(
     child.wait()
     assert "end.json" not in stored_bytes(other_runtime), "the child was through before the kill"
     child.stdout.close()
-    extracted(film, model, other_runtime)
+    extracted(video, model, other_runtime)
     assert stored_bytes(other_runtime) == stored_bytes(runtime)
 
 
 def test_file_that_changes_while_read_is_refused(
-    film: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
+    video: Path, model: VTN, runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
     growing = tmp_path / "growing.mp4"
-    growing.write_bytes(film.read_bytes())
+    growing.write_bytes(video.read_bytes())
 
     class Grow(NullProgress):
         def finish(self) -> None:
@@ -320,11 +320,11 @@ def write_with_hole(path: Path, *, before: int, hole: int, after: int) -> None:
         container.mux(stream.encode())
 
 
-def test_film_between_two_sampling_times_says_what_helps(
+def test_video_between_two_sampling_times_says_what_helps(
     model: VTN, runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
     path = tmp_path / "late.mkv"
-    Film(count=3, rate=25, start=0.1, audio_seconds=0.3).write(path)
+    SyntheticVideo(count=3, rate=25, start=0.1, audio_seconds=0.3).write(path)
     with pytest.raises(VideoError, match=r"ends at 0\.\d+ s\).*--sample all"):
         extracted(path, model, runtime)
     _, result = extracted(path, model, runtime, sampling=SamplingConfig("all"))

@@ -1,4 +1,4 @@
-"""A film, a small model, and commands that can be killed."""
+"""A video, a small model, and commands that can be killed."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommand]:
 
 @pytest.fixture(scope="session")
 def work(model: VTN, warm: WarmCommand, tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """Five minutes of film at a frame a second: 150 tokens in 5 chunks."""
+    """Five minutes of video at a frame a second: 150 tokens in 5 chunks."""
     folder = tmp_path_factory.mktemp("work")
-    film = folder / "film.mp4"
-    write_video(film, noise_frames(0, SECONDS), Fraction(1))
-    return Work(warm, film, save_model(model, folder / "model"))
+    video = folder / "film.mp4"
+    write_video(video, noise_frames(0, SECONDS), Fraction(1))
+    return Work(warm, video, save_model(model, folder / "model"))

@@ -261,7 +261,7 @@ def main(kind: str, first: int, stop: int, folder: str, scratch: str) -> None:
 
 
 def write_seeds(folder: Path, model: Path, results: dict[str, Any]) -> Path:
-    """The files that are mutated: short films in many containers, and what commands wrote.
+    """The files that are mutated: short videos in many containers, and what commands wrote.
 
     Args:
         folder: where to.
@@ -273,31 +273,33 @@ def write_seeds(folder: Path, model: Path, results: dict[str, Any]) -> Path:
     import torch
     from safetensors.torch import load_file
 
-    from tests.synth import Film
+    from tests.synth import SyntheticVideo
 
     (folder / "media").mkdir(parents=True)
     small = {"count": 12, "size": (64, 48), "rate": Fraction(6)}
-    films = {
-        "plain.mp4": Film(**small, audio_seconds=1),
-        "faststart.mov": Film(**small, muxer={"movflags": "faststart"}),
-        "fragments.mp4": Film(**small, muxer={"movflags": "frag_keyframe+empty_moov"}),
-        "turned.mp4": Film(**small, matrix=(0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)),
-        "film.mkv": Film(**small, b_frames=2),
-        "film.webm": Film(**small, codec="libvpx", options={}),
-        "film.avi": Film(**small, codec="mpeg4", options={}, ticks=6),
-        "film.ts": Film(**small),
-        "film.mpg": Film(**small | {"rate": 25}, codec="mpeg2video", options={}, ticks=25),
-        "film.flv": Film(**small, codec="flv", options={}, ticks=1000),
-        "film.h264": Film(**small, format="h264"),
-        "film.gif": Film(**small, codec="gif", options={}, pix_fmt="rgb8", ticks=100),
-        "film.nut": Film(**small, codec="mjpeg", options={}, pix_fmt="yuvj420p"),
-        "film.ogv": Film(**small, codec="libtheora", options={}, ticks=6),
+    videos = {
+        "plain.mp4": SyntheticVideo(**small, audio_seconds=1),
+        "faststart.mov": SyntheticVideo(**small, muxer={"movflags": "faststart"}),
+        "fragments.mp4": SyntheticVideo(**small, muxer={"movflags": "frag_keyframe+empty_moov"}),
+        "turned.mp4": SyntheticVideo(**small, matrix=(0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)),
+        "film.mkv": SyntheticVideo(**small, b_frames=2),
+        "film.webm": SyntheticVideo(**small, codec="libvpx", options={}),
+        "film.avi": SyntheticVideo(**small, codec="mpeg4", options={}, ticks=6),
+        "film.ts": SyntheticVideo(**small),
+        "film.mpg": SyntheticVideo(
+            **small | {"rate": 25}, codec="mpeg2video", options={}, ticks=25
+        ),
+        "film.flv": SyntheticVideo(**small, codec="flv", options={}, ticks=1000),
+        "film.h264": SyntheticVideo(**small, format="h264"),
+        "film.gif": SyntheticVideo(**small, codec="gif", options={}, pix_fmt="rgb8", ticks=100),
+        "film.nut": SyntheticVideo(**small, codec="mjpeg", options={}, pix_fmt="yuvj420p"),
+        "film.ogv": SyntheticVideo(**small, codec="libtheora", options={}, ticks=6),
     }
     import av
 
-    for name, film in films.items():
-        if film.codec in av.codecs_available:
-            film.write(folder / "media" / name)
+    for name, video in videos.items():
+        if video.codec in av.codecs_available:
+            video.write(folder / "media" / name)
     shutil.copytree(model, folder / "model")
     state = load_file(model / "model.safetensors")
     small_state = dict(list(state.items())[:6])

@@ -22,7 +22,7 @@ def fail_at(work: Work, kind: str, number: int, error: str, lasting: bool) -> No
         assert len(ended.errors) == ended.code, ended
         assert "Traceback" not in ended.err and "internal error" not in ended.err, ended
         if ended.code:
-            assert str(place.folder) in ended.errors[0] or str(work.film) in ended.errors[0], ended
+            assert str(place.folder) in ended.errors[0] or str(work.video) in ended.errors[0], ended
         encoded, published = place.frames_encoded(), len(place.chunks())
         again = place.run()
         assert (again.code, again.errors) == (0, []), again

@@ -17,7 +17,7 @@ from tests.faults.tally import Cases
 from tests.faults.warm import Ended
 from tests.faults.witness import Witness, witness
 from tests.faults.work import Work
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 
 Attack = Callable[[Path, Witness], object]
 
@@ -63,8 +63,8 @@ XXE = """<?xml version="1.0"?><!DOCTYPE MPD [<!ENTITY x SYSTEM "file://{canary}"
 """
 
 FILES: dict[str, Attack] = {
-    "list of a local film": hls(lambda seen: str(seen.canary)),
-    "list of a film beside it": hls(lambda seen: seen.canary.name),
+    "list of a local video": hls(lambda seen: str(seen.canary)),
+    "list of a video beside it": hls(lambda seen: seen.canary.name),
     "list of file:": hls(lambda seen: f"file://{seen.canary}"),
     "list of concat:": hls(lambda seen: f"concat:{seen.canary}|{seen.canary}"),
     "list of crypto:": hls(lambda seen: f"crypto:{seen.canary}"),
@@ -101,7 +101,7 @@ FILES: dict[str, Attack] = {
     "image script": text("push graphic-context\nimage over 0,0 0,0 '{canary}'\n"),
     "SVG": text('<svg xmlns="http://www.w3.org/2000/svg"><image href="{canary}"/></svg>'),
     "AviSynth": text('DirectShowSource("{canary}")\n'),
-    "a film's own list": lambda path, seen: path.write_bytes(
+    "a video's own list": lambda path, seen: path.write_bytes(
         b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2"
         + f"\n#EXTM3U\n#EXTINF:9,\n{seen.canary}\n".encode()
     ),
@@ -118,8 +118,8 @@ FILES: dict[str, Attack] = {
 
 
 def external_data(path: Path, seen: Witness) -> None:
-    """A QuickTime film whose pictures lie in another file, as its data reference says."""
-    Film(count=5).write(path.with_suffix(".mov"))
+    """A QuickTime video whose pictures lie in another file, as its data reference says."""
+    SyntheticVideo(count=5).write(path.with_suffix(".mov"))
     data = path.with_suffix(".mov").read_bytes()
     path.with_suffix(".mov").unlink()
     own = struct.pack(">I4sI", 12, b"url ", 1)
@@ -195,7 +195,7 @@ def scene(tmp_path: Path, work: Work) -> Path:
     """A folder with a canary beside the attack."""
     folder = tmp_path / "scene"
     folder.mkdir()
-    shutil.copy(work.film, folder / "canary.mp4")
+    shutil.copy(work.video, folder / "canary.mp4")
     return folder
 
 
@@ -221,15 +221,15 @@ def test_files_that_reach_for_others(work: Work, cases: Cases, some: Some, scene
 
 
 READABLE = {"external data"}
-"""The film itself lies in the file, and that is all that is read."""
+"""The video itself lies in the file, and that is all that is read."""
 
 SUFFIXES = {
-    "list of a film beside it": ".m3u8",
+    "list of a video beside it": ".m3u8",
     "concat of an absolute path": ".ffconcat",
     "SDP over TCP": ".sdp",
     "DASH of a file": ".mpd",
 }
-"""Of those that do not call themselves films."""
+"""Of those that do not call themselves videos."""
 
 
 def test_names_that_are_addresses(work: Work, cases: Cases, some: Some, scene: Path) -> None:
@@ -278,27 +278,27 @@ def apng(side: int) -> bytes:
     )
 
 
-def patched(film: bytes, box: bytes, offset: int, value: int, size: int) -> bytes:
-    """The film with a number of ``size`` bytes at ``offset`` behind the name of a box."""
-    data = bytearray(film)
-    at = film.index(box) + 4 + offset
+def patched(video: bytes, box: bytes, offset: int, value: int, size: int) -> bytes:
+    """The video with a number of ``size`` bytes at ``offset`` behind the name of a box."""
+    data = bytearray(video)
+    at = video.index(box) + 4 + offset
     data[at : at + size] = value.to_bytes(size, "big")
     return bytes(data)
 
 
 BOMBS: dict[str, Callable[[bytes], bytes]] = {
-    "huge GIF": lambda film: gif(60_000),
-    "huge APNG": lambda film: apng(40_000),
-    "huge raw frames": lambda film: (
+    "huge GIF": lambda video: gif(60_000),
+    "huge APNG": lambda video: apng(40_000),
+    "huge raw frames": lambda video: (
         b"YUV4MPEG2 W60000 H60000 F25:1 Ip A1:1 C420\nFRAME\n" + bytes(99)
     ),
-    "a billion samples": lambda film: patched(film, b"stsz", 8, 2**32 - 1, 4),
-    "a billion times": lambda film: patched(film, b"stts", 4, 2**31 - 1, 4),
-    "a billion chunks": lambda film: patched(film, b"stco", 4, 2**30, 4),
-    "a box of 4 GB": lambda film: patched(film, b"stbl", -8, 2**32 - 1, 4),
-    "a sample of 2 GB": lambda film: patched(film, b"stsz", 12, 2**31 - 1, 4),
-    "Matroska of 2^56 bytes": lambda film: b"\x1a\x45\xdf\xa3\x01" + b"\xff" * 7 + bytes(2000),
-    "boxes in boxes": lambda film: b"".join(
+    "a billion samples": lambda video: patched(video, b"stsz", 8, 2**32 - 1, 4),
+    "a billion times": lambda video: patched(video, b"stts", 4, 2**31 - 1, 4),
+    "a billion chunks": lambda video: patched(video, b"stco", 4, 2**30, 4),
+    "a box of 4 GB": lambda video: patched(video, b"stbl", -8, 2**32 - 1, 4),
+    "a sample of 2 GB": lambda video: patched(video, b"stsz", 12, 2**31 - 1, 4),
+    "Matroska of 2^56 bytes": lambda video: b"\x1a\x45\xdf\xa3\x01" + b"\xff" * 7 + bytes(2000),
+    "boxes in boxes": lambda video: b"".join(
         struct.pack(">I4s", 8 * (9999 - n), b"moov") for n in range(9000)
     ),
 }
@@ -307,11 +307,15 @@ BOMBS: dict[str, Callable[[bytes], bytes]] = {
 def test_bombs(work: Work, cases: Cases, some: Some, scene: Path) -> None:
     """Little memory, little time, whatever the header says; a result only where pictures
     were there."""
-    film = Film(count=30, muxer={"movflags": "faststart"}).write(scene / "film.mp4").read_bytes()
+    video = (
+        SyntheticVideo(count=30, muxer={"movflags": "faststart"})
+        .write(scene / "film.mp4")
+        .read_bytes()
+    )
     for name, make in some(BOMBS.items(), 3):
         with cases("decompression bomb", name), witness(scene, scene / "canary.mp4") as seen:
             path = scene / "bomb.mp4"
-            path.write_bytes(make(film))
+            path.write_bytes(make(video))
             seen.begin()
             seen.program += LIMITS
             ended = attacked(work, scene, seen, path)

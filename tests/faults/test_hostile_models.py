@@ -152,7 +152,7 @@ FOLDERS: dict[str, Change] = {
 USABLE = {"billion positions", "window of 10^12"}
 """Large numbers that cost nothing."""
 SEEN_LATE = {"pictures of 10^9"}
-"""What is wrong shows when a film is there."""
+"""What is wrong shows when a video is there."""
 
 FILES: dict[str, Callable[[Path], object]] = {
     "pickle": lambda path: path.write_bytes(pickle.dumps(Evil(path.with_name("owned")))),
@@ -189,7 +189,7 @@ def zipped(path: Path, name: str, data: bytes) -> None:
 
 @pytest.fixture
 def scene(tmp_path: Path, work: Work) -> Path:
-    shutil.copy(work.film, tmp_path / "canary.mp4")
+    shutil.copy(work.video, tmp_path / "canary.mp4")
     return tmp_path
 
 
@@ -200,20 +200,20 @@ def test_model_folders(work: Work, cases: Cases, some: Some, scene: Path) -> Non
             change(folder, seen)
             seen.begin()
             out = folder / "out"
-            command = ["timeline", work.film, "-m", folder, "-o", out]
+            command = ["timeline", work.video, "-m", folder, "-o", out]
             more = ["--cache-dir", scene / "cache", "--progress", "none"]
             ended = work.warm.run(*command, *more, program=seen.program + LIMITS)
             seen.assert_nothing_happened(out, scene / "cache")
             if name in USABLE:
                 assert ended.code == 0, ended
             else:
-                assert_refused(ended, str(work.film if name in SEEN_LATE else folder))
+                assert_refused(ended, str(work.video if name in SEEN_LATE else folder))
                 assert not out.exists() or not list(out.iterdir())
 
 
 def test_weights(work: Work, cases: Cases, some: Some, scene: Path) -> None:
     commands = {
-        ".pth": ["extract", work.film, "--backbone", "test_vit", "--weights"],
+        ".pth": ["extract", work.video, "--backbone", "test_vit", "--weights"],
         ".pyth": ["models", "import", "--backbone", "test_vit"],
     }
     for name, suffix in some(itertools.product(FILES, commands), 4):

@@ -126,9 +126,9 @@ def shape(path: Path) -> Any:
     return SHAPES.get(path.suffix, lambda text: len(text.splitlines()))(text)
 
 
-def analysed(work: Work, folder: Path, film: Path, model: Path, program: str) -> Ended:
+def analysed(work: Work, folder: Path, video: Path, model: Path, program: str) -> Ended:
     fixed = ["--fps", "0.5", "--cache-dir", folder / "cache", "--progress", "none"]
-    command = ["timeline", "-m", model, "-o", folder / "out", "-f", "all", *fixed, "--", film]
+    command = ["timeline", "-m", model, "-o", folder / "out", "-f", "all", *fixed, "--", video]
     return work.warm.run(*command, program=program)
 
 
@@ -143,8 +143,8 @@ def assert_harmless(ended: Ended) -> None:
 def usual(work: Work, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The shapes with harmless labels."""
     folder = tmp_path_factory.mktemp("usual")
-    film = Path(shutil.copy(work.film, folder / "film.mp4"))
-    ended = analysed(work, folder, film, with_labels(work, folder / "model", HARMLESS), "")
+    video = Path(shutil.copy(work.video, folder / "film.mp4"))
+    ended = analysed(work, folder, video, with_labels(work, folder / "model", HARMLESS), "")
     assert_harmless(ended)
     files = (folder / "out").iterdir()
     return {path.name.partition(".mp4")[2]: shape(path) for path in files}
@@ -158,11 +158,11 @@ def test_labels(
         labels = PAYLOADS[number : number + 6]
         folder = tmp_path / f"case{number}"
         folder.mkdir()
-        film = Path(shutil.copy(work.film, folder / "film.mp4"))
+        video = Path(shutil.copy(work.video, folder / "film.mp4"))
         model = with_labels(work, folder / "model", labels)
-        with witness(folder, film) as seen:
+        with witness(folder, video) as seen:
             seen.begin()
-            ended = analysed(work, folder, film, model, seen.program)
+            ended = analysed(work, folder, video, model, seen.program)
             with cases("hostile labels", "terminal"):
                 assert_harmless(ended)
                 assert seen.deeds() == [] and not seen.was_called()
@@ -175,7 +175,7 @@ def test_labels(
                     assert shape(path) == usual[ending]
             for command in (
                 *(["models", "show", model], ["models", "show", model, "--json"]),
-                *(["plan", film, "-m", model], ["show", found[".json"]]),
+                *(["plan", video, "-m", model], ["show", found[".json"]]),
                 ["export", found[".json"], "-f", "csv", "-o", folder / "out"],
             ):
                 with cases("hostile labels", f"{number} {command[:2]}"):
@@ -186,10 +186,10 @@ def test_names(work: Work, cases: Cases, some: Some, usual: dict[str, Any], tmp_
     for number, name in enumerate(some(NAMES, 1)):
         folder = tmp_path / f"case{number}"
         folder.mkdir()
-        film = Path(shutil.copy(work.film, folder / name.decode(errors="surrogateescape")))
-        with cases("hostile file name", repr(name)), witness(folder, film) as seen:
+        video = Path(shutil.copy(work.video, folder / name.decode(errors="surrogateescape")))
+        with cases("hostile file name", repr(name)), witness(folder, video) as seen:
             seen.begin()
-            ended = analysed(work, folder, film, work.model, seen.program)
+            ended = analysed(work, folder, video, work.model, seen.program)
             assert_harmless(ended)
             assert seen.deeds() == [] and not seen.was_called()
             assert seen.changed(folder / "out", folder / "cache") == []

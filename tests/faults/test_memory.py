@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.films import block_film
+from benchmarks.videos import block_video
 from tests.faults.tally import Cases
 from tests.faults.work import Work
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 
 pytestmark = pytest.mark.slow
 
@@ -47,14 +47,14 @@ def watched(pid: int, done: Callable[[], int]) -> Iterator[Sample]:
         time.sleep(0.02)
 
 
-def films(folder: Path) -> list[Path]:
+def videos(folder: Path) -> list[Path]:
     """A thousand: different sizes and containers, each its own content, every tenth broken."""
     seeds = []
     for number, suffix in enumerate((".mp4", ".mkv", ".ts", ".avi", ".mp4")):
         size = (64 + 32 * number, 64)
         codec = {".avi": "mpeg4"}.get(suffix, "libx264")
-        film = Film(count=24, rate=6, size=size, codec=codec, options={}, ticks=6)
-        seeds.append(film.write(folder / f"seed{number}{suffix}"))
+        video = SyntheticVideo(count=24, rate=6, size=size, codec=codec, options={}, ticks=6)
+        seeds.append(video.write(folder / f"seed{number}{suffix}"))
     paths = []
     for number in range(NUM_FILES):
         seed = seeds[number % len(seeds)]
@@ -72,7 +72,7 @@ def films(folder: Path) -> list[Path]:
 def test_a_thousand_files_in_one_process(work: Work, cases: Cases, tmp_path: Path) -> None:
     (tmp_path / "films").mkdir()
     listed = tmp_path / "list.txt"
-    listed.write_text("\n".join(map(str, films(tmp_path / "films"))))
+    listed.write_text("\n".join(map(str, videos(tmp_path / "films"))))
     out = tmp_path / "out"
     out.mkdir()
     pid = work.warm.start(
@@ -100,10 +100,10 @@ def _median(samples: list[Sample], name: str) -> float:
 
 
 def test_three_hours_in_flat_memory(work: Work, cases: Cases, tmp_path: Path) -> None:
-    film = block_film(tmp_path, 3 * 3600.0)
+    video = block_video(tmp_path, 3 * 3600.0)
     cache = tmp_path / "cache"
     pid = work.warm.start(
-        *("extract", film, "-m", work.model, "-o", tmp_path / "f.safetensors", "--fps", "2"),
+        *("extract", video, "-m", work.model, "-o", tmp_path / "f.safetensors", "--fps", "2"),
         *("--cache-dir", cache, "--progress", "none", "--backend", "eager", "--batch-size", "8"),
         seconds=3000,
     )

@@ -1,4 +1,4 @@
-"""Damage in a feature store is found and mended; processes, films, models and settings never
+"""Damage in a feature store is found and mended; processes, videos, models and settings never
 mix in one."""
 
 from __future__ import annotations
@@ -150,11 +150,11 @@ def test_a_stale_lock_file_and_the_rest_of_a_killed_writer_are_no_obstacle(
 # ------------------------------------------------------------- old features never met
 
 
-def edit_in_silence(film: Path) -> None:
+def edit_in_silence(video: Path) -> None:
     """One byte where no sample is taken, with the old size and time of change."""
-    state = film.stat()
-    change(film, lambda data: data.__setitem__(len(data) - 100_000, 7))
-    os.utime(film, ns=(state.st_atime_ns, state.st_mtime_ns))
+    state = video.stat()
+    change(video, lambda data: data.__setitem__(len(data) - 100_000, 7))
+    os.utime(video, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 def another_backbone(model: Path) -> None:
@@ -173,7 +173,7 @@ def another_mean(model: Path) -> None:
 
 
 CHANGES: dict[str, Callable[[Work], tuple[str, ...]]] = {
-    "film edited, size and time kept": lambda work: edit_in_silence(work.film) or (),
+    "video edited, size and time kept": lambda work: edit_in_silence(work.video) or (),
     "weights of the backbone": lambda work: another_backbone(work.model) or (),
     "preprocessing of the model": lambda work: another_mean(work.model) or (),
     "--fps": lambda work: ("--fps", "0.25"),
@@ -181,11 +181,11 @@ CHANGES: dict[str, Callable[[Work], tuple[str, ...]]] = {
 }
 
 
-def with_padding(film: Path, target: Path) -> Path:
-    """The film with 3 MB behind it that no player looks at."""
+def with_padding(video: Path, target: Path) -> Path:
+    """The video with 3 MB behind it that no player looks at."""
     padding = 3_000_000
     box = padding.to_bytes(4, "big") + b"free" + bytes(padding - 8)
-    target.write_bytes(film.read_bytes() + box)
+    target.write_bytes(video.read_bytes() + box)
     return target
 
 
@@ -197,11 +197,11 @@ def test_what_is_changed_never_meets_old_features(
         folder.mkdir()
         own = replace(
             work,
-            film=with_padding(work.film, folder / "film.mp4"),
+            video=with_padding(work.video, folder / "film.mp4"),
             model=Path(shutil.copytree(work.model, folder / "model")),
             _whole={},
         )
-        with cases("changed film, model or setting", name), own.place("extract") as place:
+        with cases("changed video, model or setting", name), own.place("extract") as place:
             assert place.run().code == 0
             place.more = change_it(own)
             again = place.run()

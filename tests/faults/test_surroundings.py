@@ -68,11 +68,11 @@ def test_a_reader_that_leaves_after_the_first_line(work: Work, cases: Cases) -> 
 
         reader = threading.Thread(target=read)
         reader.start()
-        films = [place.folder / f"{number}.mp4" for number in range(3)]
-        for film in films:
-            os.link(work.film, film)
+        videos = [place.folder / f"{number}.mp4" for number in range(3)]
+        for video in videos:
+            os.link(work.video, video)
         ended = work.warm.run(
-            *("timeline", *films, "-m", work.model, "--jsonl", "--progress", "none", "-q"),
+            *("timeline", *videos, "-m", work.model, "--jsonl", "--progress", "none", "-q"),
             *("--cache-dir", place.cache, "--fps", "0.5"),
             program=REDIRECTED.format(path=str(pipe), number=1),
         )
@@ -92,7 +92,7 @@ def test_full_streams(work: Work, cases: Cases) -> None:
     ):
         with cases("full stream", f"{number} {form}"), work.place("timeline") as place:
             ended = work.warm.run(
-                *("timeline", work.film, "-m", work.model, form, "--progress", "none"),
+                *("timeline", work.video, "-m", work.model, form, "--progress", "none"),
                 *("--cache-dir", place.cache, "--fps", "0.5"),
                 program=REDIRECTED.format(path="/dev/full", number=number),
             )
@@ -117,7 +117,7 @@ def run_in(work: Work, folder: Path, streams: str, variables: dict[str, str | No
     root = str(Path(__file__).parents[2])
     usual = {k: v.format(home=folder, root=root) for k, v in USUAL.items()} | variables
     environment = {k: v for k, v in usual.items() if v is not None}
-    command = ["timeline", work.film, "-m", work.model, "-o", folder / "out", "--fps", "0.5"]
+    command = ["timeline", work.video, "-m", work.model, "-o", folder / "out", "--fps", "0.5"]
     command += ["--cache-dir", folder / "cache", "-q"]
     done = subprocess.run(
         ["sh", "-c", f'"$@" {streams}', "sh", sys.executable, "-m", "vtnstream", *command],
@@ -128,7 +128,7 @@ def run_in(work: Work, folder: Path, streams: str, variables: dict[str, str | No
     )
     assert done.returncode == 0, done
     assert done.stderr == b"", done
-    return folder / "out" / f"{work.film.name}.json"
+    return folder / "out" / f"{work.video.name}.json"
 
 
 @pytest.mark.slow
@@ -152,8 +152,8 @@ def test_a_user_without_a_home(work: Work, cases: Cases) -> None:
         tempfile.TemporaryDirectory() as place,  # pytest's own folders are for its user alone
     ):
         os.chmod(place, 0o777)
-        film, model = shutil.copy(work.film, place), shutil.copytree(work.model, f"{place}/model")
-        command = ["timeline", film, "-m", model, "--fps", "0.5", "--json"]
+        video, model = shutil.copy(work.video, place), shutil.copytree(work.model, f"{place}/model")
+        command = ["timeline", video, "-m", model, "--fps", "0.5", "--json"]
         ended = work.warm.run(*command, program=become)
         assert ended.code == 2 and len(ended.errors) == 1, ended
         assert "--cache-dir" in ended.errors[0]

@@ -42,7 +42,7 @@ class Witness:
 
     Attributes:
         folder: everything the case lives in.
-        canary: a film nothing may open.
+        canary: a video nothing may open.
         tcp, udp: ports of this machine nothing may talk to.
         program: to run in the child first.
     """

@@ -38,22 +38,22 @@ class Left:
 
 @dataclass(frozen=True)
 class Work:
-    """A film to be read with a model.
+    """A video to be read with a model.
 
     Attributes:
         warm: runs commands.
-        film, model: paths.
+        video, model: paths.
     """
 
     warm: WarmCommand
-    film: Path
+    video: Path
     model: Path
     _whole: dict[str, tuple[Left, list[Operation]]] = field(default_factory=dict)
 
     @contextmanager
     def place(self, kind: str) -> Iterator[Place]:
         """A fresh cache and output folder."""
-        with tempfile.TemporaryDirectory(dir=self.film.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=self.video.parent) as folder:
             yield Place(self, kind, Path(folder))
 
     def whole(self, kind: str) -> tuple[Left, list[Operation]]:
@@ -90,7 +90,7 @@ class Place:
             target = ["-o", self.out, "-f", "json,csv,srt"]
         settings = ["--fps", "0.5", "--batch-size", str(BATCH), "--backend", "eager"]
         common = ["--cache-dir", self.cache, "--progress", "none", *settings]
-        return [self.kind, work.film, "-m", work.model, *target, *common, *self.more]
+        return [self.kind, work.video, "-m", work.model, *target, *common, *self.more]
 
     def run(self, *, seconds: float | None = None, **fault: Any) -> Ended:
         """The command; a second run of a place resumes.

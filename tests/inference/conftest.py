@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.small_model import compiled, compiler, extract, film, model, other_runtime, runtime
+from tests.small_model import compiled, compiler, extract, model, other_runtime, runtime, video
 
-__all__ = ["compiled", "compiler", "extract", "film", "model", "other_runtime", "runtime"]
+__all__ = ["compiled", "compiler", "extract", "model", "other_runtime", "runtime", "video"]

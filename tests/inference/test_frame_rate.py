@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.synth import Film, read
+from tests.synth import SyntheticVideo, read
 from tests.video.reading import read as read_video
 from tests.video.reading import sampling
 from vtnstream.encoding.frame_numbers import frames_up_to
@@ -28,8 +28,8 @@ NTSC = Fraction(1000, 1001)
 @pytest.mark.parametrize("rate", [24 * NTSC, Fraction(25), 30 * NTSC, Fraction(10), 60 * NTSC])
 def test_constant_rates_and_frame_numbers(rate: Fraction, suffix: str, tmp_path: Path) -> None:
     ticks = 90_000 if suffix == ".ts" else rate.numerator
-    film = Film(count=120, rate=rate, ticks=ticks, b_frames=2, audio_seconds=4.0)
-    path = film.write(tmp_path / f"film{suffix}")
+    video = SyntheticVideo(count=120, rate=rate, ticks=ticks, b_frames=2, audio_seconds=4.0)
+    path = video.write(tmp_path / f"film{suffix}")
     result = read_video(path, sampling("all"))
     info = probe(path)
     frames = frames_up_to(path, info, result.times, result.summary.frames)
@@ -58,14 +58,16 @@ def index_by_decoder(path: Path) -> FrameIndex:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_variable_rates_are_detected(suffix: str, tmp_path: Path) -> None:
     times = [Fraction(k, 30) for k in range(60)] + [2 + Fraction(k, 17) for k in range(60)]
-    path = Film(count=120, times=times, rate=30).write(tmp_path / f"film{suffix}")
+    path = SyntheticVideo(count=120, times=times, rate=30).write(tmp_path / f"film{suffix}")
     assert constant_frame_rate(index_of(path), probe(path)) is None
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_missing_frame_on_the_grid_is_detected(suffix: str, tmp_path: Path) -> None:
     times = [Fraction(k, 30) for k in range(200) if k not in (90, 91, 92)]
-    path = Film(count=197, times=times, rate=30, b_frames=2).write(tmp_path / f"film{suffix}")
+    path = SyntheticVideo(count=197, times=times, rate=30, b_frames=2).write(
+        tmp_path / f"film{suffix}"
+    )
     info, frames = probe(path), index_of(path)
     assert constant_frame_rate(frames, info) is None
     base = Timebase.of(Report(str(path), info, {}, frames=frames))
@@ -76,13 +78,13 @@ def test_a_missing_frame_on_the_grid_is_detected(suffix: str, tmp_path: Path) ->
 
 
 def test_two_frames_do_not_determine_a_rate(tmp_path: Path) -> None:
-    path = Film(count=2).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=2).write(tmp_path / "film.mp4")
     assert constant_frame_rate(index_of(path), probe(path)) is None
     assert constant_frame_rate(None, probe(path)) is None
 
 
 def test_a_range_counts_from_the_beginning_of_the_video(tmp_path: Path) -> None:
-    path = Film(count=300, rate=25, b_frames=2).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, rate=25, b_frames=2).write(tmp_path / "film.mp4")
     times = read_video(path, sampling("all")).times[100:120]
     frames = frames_up_to(path, probe(path), times)
     assert frames is not None and frames.until is not None and frames.count < 300
@@ -90,9 +92,9 @@ def test_a_range_counts_from_the_beginning_of_the_video(tmp_path: Path) -> None:
 
 
 def test_frames_are_not_counted_if_some_were_skipped(tmp_path: Path) -> None:
-    path = Film(count=100).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=100).write(tmp_path / "film.mp4")
     assert read_video(path, sampling("keyframes")).summary.frames is None
-    late = Film(count=100, audio_seconds=4.0).write(tmp_path / "film.ts")
+    late = SyntheticVideo(count=100, audio_seconds=4.0).write(tmp_path / "film.ts")
     assert count_frames(late) is None  # packets of a transport stream prove nothing
     assert index_by_decoder(late).count == 100
 
@@ -121,10 +123,10 @@ def test_every_frame_has_its_number_whatever_the_distances(steps: list[int]) -> 
 
 
 def test_sound_that_begins_earlier_and_cameras_timecode(tmp_path: Path) -> None:
-    late = Film(count=50, start=Fraction(13, 100), audio_seconds=2.0)
+    late = SyntheticVideo(count=50, start=Fraction(13, 100), audio_seconds=2.0)
     info = probe(late.write(tmp_path / "late.mkv"))
     assert info.start_seconds == 0
     assert info.first_frame_seconds == Fraction(13, 100)
-    path = Film(count=50, rate=30 * NTSC, ticks=30_000).write(tmp_path / "camera.mov")
+    path = SyntheticVideo(count=50, rate=30 * NTSC, ticks=30_000).write(tmp_path / "camera.mov")
     assert probe(path).start_timecode is None
     assert np.isclose(float(probe(path).first_frame_seconds), 0)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import vtnstream
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.config import (
     BackboneConfig,
     HeadConfig,
@@ -84,21 +84,23 @@ def noise(number: int, width: int, height: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
 
 
-FILMS: dict[str, Callable[[], Film]] = {
-    "wide": lambda: Film(count=60, size=(162, 90), b_frames=2, draw=noise),
-    "tall": lambda: Film(count=40, size=(90, 130), draw=noise),
-    "short": lambda: Film(count=9, size=(128, 96), draw=noise),
-    "30 frames/s": lambda: Film(count=70, rate=30, size=(128, 96), draw=noise),
-    "29.97": lambda: Film(count=70, rate=Fraction(30000, 1001), size=(128, 96), draw=noise),
-    "no scaling": lambda: Film(count=30, size=(100, 76), draw=noise),
+VIDEOS: dict[str, Callable[[], SyntheticVideo]] = {
+    "wide": lambda: SyntheticVideo(count=60, size=(162, 90), b_frames=2, draw=noise),
+    "tall": lambda: SyntheticVideo(count=40, size=(90, 130), draw=noise),
+    "short": lambda: SyntheticVideo(count=9, size=(128, 96), draw=noise),
+    "30 frames/s": lambda: SyntheticVideo(count=70, rate=30, size=(128, 96), draw=noise),
+    "29.97": lambda: SyntheticVideo(
+        count=70, rate=Fraction(30000, 1001), size=(128, 96), draw=noise
+    ),
+    "no scaling": lambda: SyntheticVideo(count=30, size=(100, 76), draw=noise),
 }
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_frames_and_pixels_are_those_of_the_reference(
     name: str, model: VTN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = FILMS[name]().write(tmp_path / "film.mp4")
+    path = VIDEOS[name]().write(tmp_path / "film.mp4")
     clip, index = theirs(path)
     seen: list[torch.Tensor] = []
     encode = model.encode_frames
@@ -114,7 +116,7 @@ def test_frames_and_pixels_are_those_of_the_reference(
 
 
 def test_report_says_what_was_followed(model: VTN, tmp_path: Path) -> None:
-    path = Film(count=120, size=(128, 96)).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=120, size=(128, 96)).write(tmp_path / "film.mp4")
     analyzer = vtnstream.Analyzer(model, runtime=RUNTIME)
     report = analyzer.classify(path, vtnstream.Request(reference=True))
     assert report.run["preprocess"] == "PySlowFast" and report.end_seconds == 1.0
@@ -126,13 +128,13 @@ def test_report_says_what_was_followed(model: VTN, tmp_path: Path) -> None:
 def test_a_model_of_another_kind_and_a_damaged_video_are_refused(
     model: VTN, tmp_path: Path
 ) -> None:
-    path = Film(count=30, broken=(14, 15, 16, 17)).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=30, broken=(14, 15, 16, 17)).write(tmp_path / "film.mp4")
     sampling = SamplingConfig("rate")
     with pytest.raises(UsageError, match="--reference-preprocess is for"):
         run_reference(path, model, sampling)
     with pytest.raises(UsageError, match="excludes --start"):
         vtnstream.Request(reference=True, start=3)
-    text = Film(count=3).write(tmp_path / "cut.mp4")
+    text = SyntheticVideo(count=3).write(tmp_path / "cut.mp4")
     text.write_bytes(text.read_bytes()[:700])
     with pytest.raises(vtnstream.errors.VideoError):
         run_reference(text, model, model.config.sampling)

@@ -51,45 +51,45 @@ def stored(folder: Path, runtime: RuntimeConfig) -> StoredAnswers | None:
 
 @pytest.mark.parametrize("span", [(None, None), ("0:20", "1:31.3")])
 def test_a_stored_answer_is_that_of_the_model_bit_for_bit(
-    film: Path, folder: Path, runtime: RuntimeConfig, span: tuple[str | None, str | None]
+    video: Path, folder: Path, runtime: RuntimeConfig, span: tuple[str | None, str | None]
 ) -> None:
     request = Request(start=span[0], end=span[1])
     for _ in range(2):  # the second run of a loaded model decodes nothing either
         plain = Analyzer(str(folder), runtime=runtime)
-        timeline = plain.timeline(film, request, SLIDING)
-        classes = plain.classify(film, request)
+        timeline = plain.timeline(video, request, SLIDING)
+        classes = plain.classify(video, request)
     answers = stored(folder, runtime)
     assert answers is not None
-    found = answers.report(film, request, SLIDING)
+    found = answers.report(video, request, SLIDING)
     assert answers_of(found) == answers_of(timeline)
     assert found is not None and found.run["scores_from_store"]
-    assert answers_of(answers.report(film, request, None)) == answers_of(classes)
+    assert answers_of(answers.report(video, request, None)) == answers_of(classes)
     # Another way to cut the same scores is answered as well.
     strict = dataclasses.replace(SLIDING, localize="dense", window=None, threshold=0.9)
-    cut = answers.report(film, request, strict)
+    cut = answers.report(video, request, strict)
     assert cut is None  # the dense head alone was not asked for before
-    plain.timeline(film, request, strict)
+    plain.timeline(video, request, strict)
     loose = dataclasses.replace(strict, threshold=0.4, smoothing="median")
-    expected = plain.timeline(film, request, loose)
-    assert answers_of(answers.report(film, request, loose)) == answers_of(expected)
+    expected = plain.timeline(video, request, loose)
+    assert answers_of(answers.report(video, request, loose)) == answers_of(expected)
 
 
 def test_whatever_decides_an_answer_is_in_its_key(
-    film: Path, folder: Path, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+    video: Path, folder: Path, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = Request()
-    Analyzer(str(folder), runtime=runtime).timeline(film, request, SLIDING)
+    Analyzer(str(folder), runtime=runtime).timeline(video, request, SLIDING)
     answers = stored(folder, runtime)
     assert answers is not None
-    assert answers.report(film, request, SLIDING) is not None
+    assert answers.report(video, request, SLIDING) is not None
     for other in (
         dataclasses.replace(SLIDING, window=25),
         dataclasses.replace(SLIDING, stride=3),
     ):
-        assert answers.report(film, request, other) is None
-    assert answers.report(film, Request(start=3), SLIDING) is None
-    assert answers.report(film, Request(method="end-to-end"), SLIDING) is None
-    assert answers.report(film, Request(shuffle=1), SLIDING) is None
+        assert answers.report(video, request, other) is None
+    assert answers.report(video, Request(start=3), SLIDING) is None
+    assert answers.report(video, Request(method="end-to-end"), SLIDING) is None
+    assert answers.report(video, Request(shuffle=1), SLIDING) is None
     for change in ({"threads": 2}, {"dtype": "bfloat16"}, {"backend": "eager"}):
         assert stored(folder, dataclasses.replace(runtime, **change)) is None
     assert stored(folder, dataclasses.replace(runtime, use_cache=False)) is None
@@ -101,25 +101,25 @@ def test_whatever_decides_an_answer_is_in_its_key(
 
 
 def test_missing_and_damaged_parts_are_left_to_the_model(
-    film: Path, folder: Path, runtime: RuntimeConfig
+    video: Path, folder: Path, runtime: RuntimeConfig
 ) -> None:
     request = Request()
-    Analyzer(str(folder), runtime=runtime).timeline(film, request, SLIDING)
+    Analyzer(str(folder), runtime=runtime).timeline(video, request, SLIDING)
     answers = stored(folder, runtime)
     assert answers is not None and runtime.cache_dir is not None
     (scores,) = runtime.cache_dir.glob("features/*/*/scores_*")
     good = scores.read_bytes()
     scores.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    assert answers.report(film, request, SLIDING) is None
+    assert answers.report(video, request, SLIDING) is None
     scores.write_bytes(good)
-    assert answers.report(film, request, SLIDING) is not None
+    assert answers.report(video, request, SLIDING) is not None
     chunk = scores.with_name("00000000.safetensors")
     chunk.write_bytes(chunk.read_bytes()[:-8])
-    assert answers.report(film, request, SLIDING) is None
-    assert answers.report(film.with_name("missing.mp4"), request, SLIDING) is None
+    assert answers.report(video, request, SLIDING) is None
+    assert answers.report(video.with_name("missing.mp4"), request, SLIDING) is None
 
 
-def test_a_second_command_imports_no_torch(film: Path, tmp_path: Path) -> None:
+def test_a_second_command_imports_no_torch(video: Path, tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from vtnstream.cli.main import main\n"
@@ -127,7 +127,7 @@ def test_a_second_command_imports_no_torch(film: Path, tmp_path: Path) -> None:
         "heavy = {'torch', 'torchvision', 'timm', 'transformers'} & set(sys.modules)\n"
         "print(code, sorted(heavy), file=sys.stderr)\n"
     )
-    command = [sys.executable, "-c", script, "timeline", str(film), "-q", "--json"]
+    command = [sys.executable, "-c", script, "timeline", str(video), "-q", "--json"]
     command += ["--cache-dir", str(tmp_path / "cache")]
     runs = [subprocess.run(command, capture_output=True, text=True) for _ in range(2)]
     assert runs[0].stderr.splitlines()[-1] == "0 ['torch']"

@@ -13,7 +13,7 @@ import torch
 
 import vtnstream
 from tests.small_model import RATE, noise_frames
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream import api
 from vtnstream.config import (
     BackboneConfig,
@@ -104,11 +104,11 @@ def every_frame(path: Path, model: ViViT) -> torch.Tensor:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_clips_equal_the_model_on_manually_cut_clips(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str
 ) -> None:
     model = models[form]
-    report = vtnstream.timeline(film, model=model, runtime=runtime)
-    frames = every_frame(film, model)
+    report = vtnstream.timeline(video, model=model, runtime=runtime)
+    frames = every_frame(video, model)
     count = len(frames) // 2
     assert report.run["tokens"] == count == 300
     table = SlidingScores(count, len(LABELS), CLIP)
@@ -136,7 +136,7 @@ def test_clips_equal_the_model_on_manually_cut_clips(
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("span", [(None, None), ("0:20.2", "0:51.3"), ("30", "31")])
 def test_chunked_and_end_to_end_agree(
-    film: Path,
+    video: Path,
     models: dict[str, ViViT],
     runtime: RuntimeConfig,
     form: str,
@@ -144,45 +144,45 @@ def test_chunked_and_end_to_end_agree(
 ) -> None:
     start, end = span
     ask = {"model": models[form], "runtime": runtime, "start": start, "end": end}
-    chunked = vtnstream.timeline(film, **ask)
-    assert_same(chunked, vtnstream.timeline(film, **ask, method="end-to-end"))
-    assert_same(chunked, vtnstream.timeline(film, **ask))  # from the store
+    chunked = vtnstream.timeline(video, **ask)
+    assert_same(chunked, vtnstream.timeline(video, **ask, method="end-to-end"))
+    assert_same(chunked, vtnstream.timeline(video, **ask))  # from the store
     if start == "30":  # half a clip
         assert chunked.run["tokens"] == 2 and chunked.run["clips"] == 1
         assert (chunked.start_seconds, chunked.end_seconds) == (30, 31)
 
 
 def test_whole_video_is_one_sequence(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
     model = models["factorised-encoder"]
-    report = vtnstream.timeline(film, model=model, runtime=runtime, whole=True)
+    report = vtnstream.timeline(video, model=model, runtime=runtime, whole=True)
     with torch.no_grad():
-        logits = model(every_frame(film, model)[None]).logits[0]
+        logits = model(every_frame(video, model)[None]).logits[0]
     assert scores(report) == pytest.approx(logits.softmax(0).tolist(), abs=TOLERANCE)
     assert report.run["class_from"] == "one pass over the whole video"
-    clips = vtnstream.timeline(film, model=model, runtime=runtime)
+    clips = vtnstream.timeline(video, model=model, runtime=runtime)
     assert spans(report) == spans(clips), "its timeline is that of the clips"
     assert scores(report) != pytest.approx(scores(clips), abs=1e-3)
-    plain = vtnstream.timeline(film, model=model, method="end-to-end", whole=True)
+    plain = vtnstream.timeline(video, model=model, method="end-to-end", whole=True)
     assert_same(report, plain)
 
 
-def test_dense_head_reads_the_whole_video(film: Path, runtime: RuntimeConfig) -> None:
+def test_dense_head_reads_the_whole_video(video: Path, runtime: RuntimeConfig) -> None:
     model = make("factorised-encoder", dense=True)
     ask = {"model": model, "runtime": runtime}
-    dense = vtnstream.timeline(film, **ask)
+    dense = vtnstream.timeline(video, **ask)
     assert dense.settings["tracks"] == ["dense"] and len(spans(dense)) > 3
     assert dense.run["class_from"] == "the mean of the clips' logits"
     with torch.no_grad():
-        logits = model(every_frame(film, model)[None]).dense_logits[0]
+        logits = model(every_frame(video, model)[None]).dense_logits[0]
     found = np.concatenate(
         [np.full(int((s.end - s.start) * 2), s.label) for s in dense.segments or ()]
         + [np.full(0, "x")]
     )
     names = np.array(["background", "x", "y"])[logits.argmax(1)]
     assert found.tolist() == [name for name in names if name != "background"]
-    both = vtnstream.timeline(film, **ask, options=TimelineConfig(localize="both"))
+    both = vtnstream.timeline(video, **ask, options=TimelineConfig(localize="both"))
     assert both.settings["tracks"] == ["dense", "sliding"]
 
 
@@ -197,7 +197,7 @@ def test_dense_head_reads_the_whole_video(film: Path, runtime: RuntimeConfig) ->
     ],
 )
 def test_other_samplings(
-    film: Path,
+    video: Path,
     models: dict[str, ViViT],
     runtime: RuntimeConfig,
     form: str,
@@ -205,19 +205,19 @@ def test_other_samplings(
     tokens: int | None,
 ) -> None:
     ask = {"model": models[form], "sampling": sampling, "runtime": runtime}
-    chunked = vtnstream.timeline(film, **ask)
-    assert_same(chunked, vtnstream.timeline(film, **ask, method="end-to-end"))
+    chunked = vtnstream.timeline(video, **ask)
+    assert_same(chunked, vtnstream.timeline(video, **ask, method="end-to-end"))
     assert tokens is None or chunked.run["tokens"] == tokens
 
 
 def test_rarer_samples_keep_their_inner_step(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
     """With one sample every 2 s its frames are still a quarter of a second apart."""
     model = models["factorised-encoder"]
     rare = SamplingConfig(fps=Fraction(1, 2))
-    report = vtnstream.classify(film, model=model, sampling=rare, runtime=runtime, whole=True)
-    frames = every_frame(film, model)
+    report = vtnstream.classify(video, model=model, sampling=rare, runtime=runtime, whole=True)
+    frames = every_frame(video, model)
     picked = torch.cat([frames[k : k + 2] for k in range(0, 600, 8)])
     with torch.no_grad():
         logits = model(picked[None]).logits[0]
@@ -234,14 +234,14 @@ def gapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     end."""
     times = [Fraction(k, 4) for k in range(41)] + [16 + Fraction(k, 4) for k in range(30)]
     path = tmp_path_factory.mktemp("gapped") / "gapped.mkv"
-    film = Film(
+    video = SyntheticVideo(
         times=times,
         last_seconds=0.25,
         size=(64, 64),
         draw=lambda number, *_: next(noise_frames(number, 1)),
         lost=range(41, 47),
     )
-    return film.write(path)
+    return video.write(path)
 
 
 @pytest.mark.parametrize("form", ["joint", "factorised-encoder"])
@@ -288,42 +288,42 @@ def test_videos_shorter_than_a_clip(
 @pytest.mark.parametrize("form", ["joint", "factorised-encoder"])
 @pytest.mark.parametrize("lost", [[0], [1], [2], [0, 2], [1, 2]])
 def test_lost_chunks_are_computed_again_byte_identical(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str, lost: list[int]
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str, lost: list[int]
 ) -> None:
     ask = {"model": models[form], "runtime": runtime}
-    first = vtnstream.timeline(film, **ask)
+    first = vtnstream.timeline(video, **ask)
     assert runtime.cache_dir is not None
     chunks = sorted(runtime.cache_dir.rglob("0*.safetensors"))
     before = [path.read_bytes() for path in chunks]
     assert len(chunks) == 3
     for number in lost:
         chunks[number].unlink()
-    again = vtnstream.timeline(film, **ask)
+    again = vtnstream.timeline(video, **ask)
     assert 0 < again.run["tokens_encoded"] < 300
     assert [path.read_bytes() for path in chunks] == before
     assert spans(again) == spans(first) and scores(again) == scores(first)
 
 
 def test_a_second_run_decodes_nothing(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
     for form in ("joint", "factorised-encoder"):
         ask = {"model": models[form], "runtime": runtime}
-        assert not vtnstream.classify(film, **ask).run["from_store"]
-        assert vtnstream.timeline(film, **ask).run["from_store"]
-    whole = vtnstream.timeline(film, **ask, window=10, whole=True)
+        assert not vtnstream.classify(video, **ask).run["from_store"]
+        assert vtnstream.timeline(video, **ask).run["from_store"]
+    whole = vtnstream.timeline(video, **ask, window=10, whole=True)
     assert whole.run["from_store"] and whole.run["clip_tokens"] == 10
-    assert vtnstream.timeline(film, **ask, end=30).run["from_store"]
+    assert vtnstream.timeline(video, **ask, end=30).run["from_store"]
     other = TimelineConfig(stride=1)
-    finer = vtnstream.timeline(film, model=models["joint"], runtime=runtime, options=other)
+    finer = vtnstream.timeline(video, model=models["joint"], runtime=runtime, options=other)
     assert not finer.run["from_store"] and finer.run["clips"] == 297
     assert_same(
         finer,
-        vtnstream.timeline(film, model=models["joint"], options=other, method="end-to-end"),
+        vtnstream.timeline(video, model=models["joint"], options=other, method="end-to-end"),
     )
 
 
-def test_forms_with_equal_weights_have_separate_stores(film: Path, runtime: RuntimeConfig) -> None:
+def test_forms_with_equal_weights_have_separate_stores(video: Path, runtime: RuntimeConfig) -> None:
     """Averaging ViTs have the same tensors in forms 1 and 4; their features differ."""
     found = []
     for form in ("joint", "factorised-dot-product"):
@@ -335,46 +335,46 @@ def test_forms_with_equal_weights_have_separate_stores(film: Path, runtime: Runt
         model = ViViT(config).eval()
         with torch.no_grad():
             model.head.weight.normal_()
-        found.append(vtnstream.classify(film, model=model, runtime=runtime, end=10))
+        found.append(vtnstream.classify(video, model=model, runtime=runtime, end=10))
     assert not found[1].run["from_store"]
     assert scores(found[0]) != pytest.approx(scores(found[1]), abs=1e-6)
 
 
 def test_stored_features_of_a_factorised_encoder(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, tmp_path: Path
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig, tmp_path: Path
 ) -> None:
     model = models["factorised-encoder"]
     target = tmp_path / "features.safetensors"
     encoder = FrameEncoder.from_model(model, runtime)
     sampling = model.config.sampling
-    api.extract(film, encoder, sampling=sampling, output=target, runtime=runtime)
+    api.extract(video, encoder, sampling=sampling, output=target, runtime=runtime)
     for whole in (False, True):
-        stored = vtnstream.timeline(film, model=model, features=target, whole=whole)
-        assert_same(stored, vtnstream.timeline(film, model=model, runtime=runtime, whole=whole))
+        stored = vtnstream.timeline(video, model=model, features=target, whole=whole)
+        assert_same(stored, vtnstream.timeline(video, model=model, runtime=runtime, whole=whole))
     with pytest.raises(UsageError, match="no features per token"):
         joint = FrameEncoder.from_model(models["joint"], runtime)
-        api.extract(film, joint, sampling=sampling, output=target, runtime=runtime)
+        api.extract(video, joint, sampling=sampling, output=target, runtime=runtime)
 
 
 # ------------------------------------------------------------------ what is refused
 
 
 def test_unsupported_requests_are_refused_before_decoding(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig
 ) -> None:
     joint = {"model": models["joint"], "runtime": runtime}
     with pytest.raises(UsageError, match="leave --whole out"):
-        vtnstream.classify(film, **joint, whole=True)
+        vtnstream.classify(video, **joint, whole=True)
     with pytest.raises(UsageError, match="only clips of 4 tokens"):
-        vtnstream.timeline(film, **joint, window=16)
+        vtnstream.timeline(video, **joint, window=16)
     with pytest.raises(UsageError, match="stride 5 is larger than the clip of 4"):
-        vtnstream.timeline(film, **joint, options=TimelineConfig(stride=5))
+        vtnstream.timeline(video, **joint, options=TimelineConfig(stride=5))
     with pytest.raises(UsageError, match="4 samples/s are too many"):
-        vtnstream.classify(film, **joint, sampling=SamplingConfig(fps=Fraction(4)))
+        vtnstream.classify(video, **joint, sampling=SamplingConfig(fps=Fraction(4)))
     with pytest.raises(UsageError, match="no dense head"):
-        vtnstream.timeline(film, **joint, options=TimelineConfig(localize="dense"))
+        vtnstream.timeline(video, **joint, options=TimelineConfig(localize="dense"))
     with pytest.raises(UsageError, match="attention works with a vtn"):
-        vtnstream.attention(film, **joint)
+        vtnstream.attention(video, **joint)
     with pytest.raises(UsageError, match="exclude each other"):
-        vtnstream.classify(film, **joint, views="2x1", whole=True)
+        vtnstream.classify(video, **joint, views="2x1", whole=True)
     assert runtime.cache_dir is not None and not runtime.cache_dir.exists()

@@ -26,12 +26,12 @@ def models() -> dict[str, ViViT]:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_views_equal_the_mean_over_manually_cut_clips(
-    film: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str
+    video: Path, models: dict[str, ViViT], runtime: RuntimeConfig, form: str
 ) -> None:
     """Clips of 2 s at 0, 49.5 and 99 s of 150 s; one crop covers the whole square frame."""
     model = models[form]
-    report = vtnstream.classify(film, model=model, runtime=runtime, views="3x1")
-    frames = every_frame(film, model)
+    report = vtnstream.classify(video, model=model, runtime=runtime, views="3x1")
+    frames = every_frame(video, model)
     rows = []
     for start in (0, 49.5, 99):  # a third of the 148 s that a clip leaves over, on the grid
         first = round(start * RATE)

@@ -81,7 +81,7 @@ def test_held_labels_last_until_the_next_event() -> None:
 
     stopped = [(0, 6, "shot"), (6, 11, "black"), (11, 16, "shot")]
     assert cut("ssssssbbbbbcssss") == stopped
-    assert cut("ssssssbbbbb") == stopped[:2], "the end of the film is an event"
+    assert cut("ssssssbbbbb") == stopped[:2], "the end of the video is an event"
     assert cut("ssssssbbbbbssssss") == [(0, 17, "shot")], "it moves on"
     assert cut("cbbbbbcssss") == [(0, 6, "shot"), (6, 11, "shot")], "still from the beginning"
     assert cut("bbbbbsssssbbbbbcssss") == [(0, 10, "shot"), (10, 15, "black"), (15, 20, "shot")]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.errors import UsageError
 from vtnstream.preprocess.surfaces import KERNELS, SurfaceConverter, to_rgb
 from vtnstream.types import Colour, Fit
@@ -94,9 +94,9 @@ def test_frames_equal_software_for_every_chroma_location(
 ) -> None:
     pix_fmt, layout = ("yuv420p", "nv12") if depth == 8 else ("yuv420p10le", "p010le")
     options = {"preset": "ultrafast", "crf": "12", "x264-params": f"chromaloc={place}"}
-    film = Film(count=2, size=(160, 96), options=options, pix_fmt=pix_fmt)
-    film.draw = lambda _n, w, h: soft(w, h)
-    with av.open(str(film.write(tmp_path / "film.mp4"))) as container:
+    video = SyntheticVideo(count=2, size=(160, 96), options=options, pix_fmt=pix_fmt)
+    video.draw = lambda _n, w, h: soft(w, h)
+    with av.open(str(video.write(tmp_path / "film.mp4"))) as container:
         frame = next(container.decode(video=0))
     surface = frame.reformat(format=layout)  # the same samples, in the layout of a GPU
     colour = Colour(int(frame.colorspace), int(frame.color_range), 1 if depth == 8 else 256)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.report.films import RATES, Case, make_case
+from tests.report.videos import RATES, Case, make_case
 
 
 @pytest.fixture(scope="session", params=sorted(RATES))

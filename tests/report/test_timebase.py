@@ -13,7 +13,7 @@ from vtnstream.report.timebase import Clock, Timebase, editing_rate
 from vtnstream.timecode import SMPTE_RATES, drops_frames, format_smpte, parse_smpte
 
 NTSC = Fraction(30000, 1001)
-FILM = Fraction(24000, 1001)
+CINEMA = Fraction(24000, 1001)
 
 
 @pytest.mark.parametrize("rate", SMPTE_RATES)
@@ -36,7 +36,7 @@ def test_invalid_timecodes(text: str) -> None:
 def test_drop_frame_follows_real_time() -> None:
     base = timebase(NTSC)
     assert base.timecode(3600.0) == "01:00:00;00"
-    assert timebase(FILM).timecode(3600.0) == "00:59:56:10"
+    assert timebase(CINEMA).timecode(3600.0) == "00:59:56:10"
 
 
 def timebase(rate: Fraction | None, *, constant: bool = True, **video: object) -> Timebase:
@@ -46,7 +46,7 @@ def timebase(rate: Fraction | None, *, constant: bool = True, **video: object) -
     return found
 
 
-@pytest.mark.parametrize("rate", [FILM, Fraction(25), NTSC, Fraction(10), Fraction(120)])
+@pytest.mark.parametrize("rate", [CINEMA, Fraction(25), NTSC, Fraction(10), Fraction(120)])
 @pytest.mark.parametrize("tick", [Fraction(1, 1000), Fraction(1, 90_000), Fraction(1, 12_800)])
 def test_every_frame_keeps_its_number_after_rounding_to_the_files_clock(
     rate: Fraction, tick: Fraction

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.report.cases import many_segments, report
-from tests.report.films import make_case
+from tests.report.videos import make_case
 from vtnstream.config.studio import StudioConfig
 from vtnstream.report.writer import write_reports
 from vtnstream.studio.folders import Workspace

@@ -1,4 +1,4 @@
-"""Edited films: their truth is what is in them."""
+"""Edited videos: their truth is what is in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vtnstream.synthesis.edits import (
     compose,
     is_new,
     is_other_view,
-    make_edited_films,
+    make_edited_videos,
     resampled,
 )
 from vtnstream.synthesis.footage import Footage, KnownEdits, RealEdit, gather, unbroken
@@ -77,11 +77,11 @@ def test_truth_matches_the_pictures(folder: Path) -> None:
     footage = Footage(folder)
     seen: dict[str, int] = {}
     for seed in range(40):
-        film = compose(footage, np.random.default_rng(seed))
-        frames = np.concatenate(film.frames).astype(np.int16)
-        assert len(frames) == len(film.labels)
-        seen[film.kind] = seen.get(film.kind, 0) + 1
-        for segment in film.segments():
+        video = compose(footage, np.random.default_rng(seed))
+        frames = np.concatenate(video.frames).astype(np.int16)
+        assert len(frames) == len(video.labels)
+        seen[video.kind] = seen.get(video.kind, 0) + 1
+        for segment in video.segments():
             first, stop = round(segment.start * FPS), round(segment.end * FPS)
             part = frames[first:stop]
             seen[segment.label] = seen.get(segment.label, 0) + 1
@@ -95,10 +95,10 @@ def test_truth_matches_the_pictures(folder: Path) -> None:
             elif segment.label == "dissolve":
                 steps = np.abs(np.diff(part, axis=0)).mean((1, 2, 3))
                 assert np.median(steps) < 0.6 * np.abs(part[-1] - part[0]).mean() + 8
-        if film.kind in ("continuous take", "still"):
-            assert set(film.labels) == {"shot"}
-        if film.kind == "slow transitions":
-            assert set(film.labels) & {"dissolve", "fade", "wipe", "cut"}
+        if video.kind in ("continuous take", "still"):
+            assert set(video.labels) == {"shot"}
+        if video.kind == "slow transitions":
+            assert set(video.labels) & {"dissolve", "fade", "wipe", "cut"}
     assert set(KINDS) <= set(seen)
     assert set(LABELS) <= set(seen)
 
@@ -110,9 +110,9 @@ def test_is_new_sees_through_a_change_of_grading() -> None:
     assert not is_new(one, (one * 0.6).astype(np.uint8))
 
 
-def test_written_films_are_the_same_on_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
-    alone = make_edited_films(tmp_path / "one", folder, 3, seed=5, workers=1)
-    many = make_edited_films(tmp_path / "two", folder, 3, seed=5, workers=2)
+def test_written_videos_are_the_same_on_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
+    alone = make_edited_videos(tmp_path / "one", folder, 3, seed=5, workers=1)
+    many = make_edited_videos(tmp_path / "two", folder, 3, seed=5, workers=2)
     for a, b in zip(alone, many, strict=True):
         assert a.path.read_bytes() == b.path.read_bytes()
         assert (a.kind, a.segments) == (b.kind, b.segments)
@@ -122,12 +122,12 @@ def test_written_films_are_the_same_on_any_number_of_workers(folder: Path, tmp_p
     def fit(width: int, height: int) -> Fit:
         return Fit(32, 32, 0, 0, 32, 32)
 
-    for film in alone:
-        with open_video(film.path, SamplingConfig(kind="all"), fit=fit) as source:
+    for video in alone:
+        with open_video(video.path, SamplingConfig(kind="all"), fit=fit) as source:
             read = sum(len(chunk.times) for chunk in source.chunks())
             rate = source.info.average_rate
         assert rate is not None
-        own = [row for row in rows if row["path"] == film.path.name]
+        own = [row for row in rows if row["path"] == video.path.name]
         lengths = [float(row["end"]) - float(row["start"]) for row in own]
         assert sum(round(rate * length) for length in lengths) == read
     kinds = (tmp_path / "one" / "classes.csv").read_text().splitlines()
@@ -199,9 +199,9 @@ def test_stretches_of_real_edits_keep_their_cuts(folder: Path) -> None:
     footage = gather([source], folder.parent / "real", known={source: KnownEdits(cuts=(40,))})
     found = 0
     for seed in range(60):
-        film = compose(footage, np.random.default_rng(seed))
-        frames = np.concatenate(film.frames)
-        if len(frames) != 80 or film.labels.count("cut") != 1 or film.labels[40] != "cut":
+        video = compose(footage, np.random.default_rng(seed))
+        frames = np.concatenate(video.frames)
+        if len(frames) != 80 or video.labels.count("cut") != 1 or video.labels[40] != "cut":
             continue
         found += 1
         steps = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean((1, 2, 3))

@@ -32,7 +32,7 @@ from vtnstream.video.write import write_video
 RATE = 8
 
 
-def film(path: Path, bright_first: bool, seed: int) -> None:
+def video(path: Path, bright_first: bool, seed: int) -> None:
     """Return noisy frames that are bright for long and dark for short, or the reverse."""
     random = np.random.default_rng(seed)
     levels = (170, 40) if bright_first else (40, 170)
@@ -49,7 +49,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     segments, classes = ["path,start,end,label"], ["path,label"]
     for number in range(12):
         first = number % 2 == 0
-        film(folder / f"{number}.mp4", first, number)
+        video(folder / f"{number}.mp4", first, number)
         one, two = ("light", "dark") if first else ("dark", "light")
         segments += [f"{number}.mp4,0,4.5,{one}", f"{number}.mp4,4.5,6,{two}"]
         classes.append(f"{number}.mp4,{'mostly light' if first else 'mostly dark'}")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.training.test_resume import RECIPE, Cut, metrics, settings
-from tests.training.test_run import write_film
+from tests.training.test_run import write_scenes
 from vtnstream.config import RuntimeConfig
 from vtnstream.errors import TrainingError
 from vtnstream.training.resume import read_unfinished
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes, segments = ["path,label"], ["path,start,end,label"]
     for number in range(11):
         name = ("blue", "red")[number % 3 == 0]
-        write_film(folder / f"{number}.mp4", [(name, 3 + number % 3)], number)
+        write_scenes(folder / f"{number}.mp4", [(name, 3 + number % 3)], number)
         classes.append(f"{number}.mp4,{name}")
         segments.append(f"{number}.mp4,1,2.5,{name}")
     (folder / "classes.csv").write_text("\n".join(classes))

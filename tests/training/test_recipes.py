@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_run import write_film
+from tests.training.test_run import write_scenes
 from vtnstream.config import (
     HeadConfig,
     ModelConfig,
@@ -49,7 +49,7 @@ def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["path,label,split"]
     for number in range(6):
         name = ("blue", "red")[number % 2]
-        write_film(folder / f"{number}.mp4", [(name, 1 if number == 0 else 6)], number)
+        write_scenes(folder / f"{number}.mp4", [(name, 1 if number == 0 else 6)], number)
         lines.append(f"{number}.mp4,{name},{'train' if number < 4 else 'validation'}")
     (folder / "annotations.csv").write_text("\n".join(lines))
     return folder / "annotations.csv"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_run import Recorder, config, write_film
+from tests.training.test_run import Recorder, config, write_scenes
 from vtnstream.config import (
     AugmentConfig,
     CheckpointConfig,
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["path,label"]
     for number in range(8):
         name = ("blue", "red")[number % 2]
-        write_film(folder / f"{number}.mp4", [(name, 3 + number % 3)], number)
+        write_scenes(folder / f"{number}.mp4", [(name, 3 + number % 3)], number)
         lines.append(f"{number}.mp4,{name}")
     (folder / "classes.csv").write_text("\n".join(lines))
     return folder

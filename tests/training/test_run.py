@@ -47,7 +47,7 @@ class Recorder(NullProgress):
         self.warnings.append(message)
 
 
-def write_film(path: Path, parts: list[tuple[str, float]], seed: int) -> None:
+def write_scenes(path: Path, parts: list[tuple[str, float]], seed: int) -> None:
     """Return plain colours with noise at 4 frames per second."""
     rng = np.random.default_rng(seed)
     colours = [COLOURS[name] for name, seconds in parts for _ in range(int(seconds * 4))]
@@ -64,9 +64,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(8):
         name = ("blue", "red")[number % 2]
         other = ("blue", "red")[1 - number % 2]
-        write_film(folder / f"c{number}.mp4", [(name, 3 + number % 3)], number)
+        write_scenes(folder / f"c{number}.mp4", [(name, 3 + number % 3)], number)
         classes.append(f"c{number}.mp4,{name},{number // 4}")
-        write_film(folder / f"s{number}.mp4", [(name, 3), (other, 2)], 50 + number)
+        write_scenes(folder / f"s{number}.mp4", [(name, 3), (other, 2)], 50 + number)
         segments.append(f"s{number}.mp4,0,3,{name}")
         if other == "red":  # blue after red is left without a label: background
             segments.append(f"s{number}.mp4,3,5,{other}")
@@ -214,7 +214,7 @@ def test_bad_videos_stop_or_are_skipped(
     folder: Path, tmp_path: Path, runtime: RuntimeConfig
 ) -> None:
     text = (folder / "classes.csv").read_text()
-    (folder / "broken.mp4").write_bytes(b"no film")
+    (folder / "broken.mp4").write_bytes(b"no video")
     broken, gone = folder / "broken.csv", folder / "gone.csv"
     broken.write_text(f"{text}\nbroken.mp4,red,0\n")
     gone.write_text(f"{text}\ngone.mp4,red,0\n")

@@ -38,23 +38,23 @@ from vtnstream.training.search.saved_fits import SavedFit, SavedFits
 from vtnstream.training.search.search import refuses_search, wants_search
 
 from .cases import class_sample, features, model, video
-from .test_run import Recorder, write_film
+from .test_run import Recorder, write_scenes
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine films whose colour changes, three of a scene each."""
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine videos whose colour changes, three of a scene each."""
     folder = tmp_path_factory.mktemp("few")
     lines, classes = ["path,start,end,label,scene"], ["path,label"]
     for number in range(9):
         first, second = ("blue", "red") if number % 2 else ("red", "blue")
         cut = 2 + number % 3
-        write_film(folder / f"f{number}.mp4", [(first, cut), (second, 7 - cut)], number)
+        write_scenes(folder / f"f{number}.mp4", [(first, cut), (second, 7 - cut)], number)
         lines += [
             f"f{number}.mp4,0,{cut},{first},{number // 3}",
             f"f{number}.mp4,{cut},7,{second},{number // 3}",
         ]
-        write_film(folder / f"c{number}.mp4", [(first, 2)], 20 + number)
+        write_scenes(folder / f"c{number}.mp4", [(first, 2)], 20 + number)
         classes.append(f"c{number}.mp4,{first}")
     (folder / "segments.csv").write_text("\n".join(lines))
     (folder / "classes.csv").write_text("\n".join(classes))
@@ -82,10 +82,10 @@ def runtime(folder: Path) -> RuntimeConfig:
     return RuntimeConfig(cache_dir=folder / "store")
 
 
-def test_few_segments_compare_all_recipes(films: Path, tmp_path: Path, quick: None) -> None:
+def test_few_segments_compare_all_recipes(videos: Path, tmp_path: Path, quick: None) -> None:
     told = Recorder()
     result = train(
-        config(films / "segments.csv", tmp_path / "m"), runtime=runtime(films), progress=told
+        config(videos / "segments.csv", tmp_path / "m"), runtime=runtime(videos), progress=told
     )
     names = [row["recipe"] for row in result.search["table"]]
     assert sorted(names) == ["blend", "ms-tcn", "probe", "tcn"]
@@ -97,34 +97,34 @@ def test_few_segments_compare_all_recipes(films: Path, tmp_path: Path, quick: No
     assert "comparing recipes" in told.started
     written = json.loads((tmp_path / "m" / "train.json").read_text())["result"]
     assert written["search"]["table"][0]["recipe"] == result.recipe
-    report = api.timeline(films / "f1.mp4", model=tmp_path / "m", runtime=runtime(films))
+    report = api.timeline(videos / "f1.mp4", model=tmp_path / "m", runtime=runtime(videos))
     assert report.segments is not None
     assert [s.label for s in report.segments] == ["blue", "red"]
 
 
 def test_a_named_recipe_is_an_ensemble_and_repeats(
-    films: Path, tmp_path: Path, quick: None
+    videos: Path, tmp_path: Path, quick: None
 ) -> None:
-    asked = config(films / "segments.csv", tmp_path / "a", recipe="ms-tcn")
-    result = train(asked, runtime=runtime(films))
+    asked = config(videos / "segments.csv", tmp_path / "a", recipe="ms-tcn")
+    result = train(asked, runtime=runtime(videos))
     assert result.search["members"] == 3
     one = load_model(tmp_path / "a")
     assert isinstance(one, VTN)
     assert one.config.temporal.members == 3
     assert one.config.head.dense_temperature == pytest.approx(result.search["temperature"])
-    train(replace(asked, output=str(tmp_path / "b")), runtime=runtime(films))
+    train(replace(asked, output=str(tmp_path / "b")), runtime=runtime(videos))
     two = load_model(tmp_path / "b").state_dict()
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.state_dict().items())
     alone = replace(asked, output=str(tmp_path / "c"), ensemble="none")
-    assert train(alone, runtime=runtime(films)).search["members"] == 1
+    assert train(alone, runtime=runtime(videos)).search["members"] == 1
     assert load_model(tmp_path / "c").config.temporal.members == 1
 
 
 def test_a_comparison_that_was_cut_off_goes_on(
-    films: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+    videos: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = config(films / "segments.csv", tmp_path / "whole", recipe="ms-tcn")
-    whole = train(asked, runtime=runtime(films))
+    asked = config(videos / "segments.csv", tmp_path / "whole", recipe="ms-tcn")
+    whole = train(asked, runtime=runtime(videos))
     begun = replace(asked, output=str(tmp_path / "begun"))
     fits: list[str] = []
 
@@ -136,9 +136,9 @@ def test_a_comparison_that_was_cut_off_goes_on(
 
     monkeypatch.setattr(cross_validation, "fit_recipe", fit)
     with pytest.raises(KeyboardInterrupt):
-        train(begun, runtime=runtime(films))
+        train(begun, runtime=runtime(videos))
     assert len(list((tmp_path / "begun" / "search").iterdir())) == 1
-    result = train(begun, runtime=runtime(films))
+    result = train(begun, runtime=runtime(videos))
     assert len(fits) == 4  # of three folds one was there already
     assert not (tmp_path / "begun" / "search").exists()
     assert [row["folds"] for row in result.search["table"]] == [
@@ -181,14 +181,14 @@ def test_guessing_is_told_apart_from_learning() -> None:
 
 
 def test_a_blend_answers_with_the_mean_of_its_networks(
-    films: Path, tmp_path: Path, quick: None
+    videos: Path, tmp_path: Path, quick: None
 ) -> None:
-    asked = config(films / "segments.csv", tmp_path / "m", recipe="blend")
-    result = train(asked, runtime=runtime(films))
+    asked = config(videos / "segments.csv", tmp_path / "m", recipe="blend")
+    result = train(asked, runtime=runtime(videos))
     assert result.recipe == "blend"
     assert result.search["members"] == 4  # three networks of one recipe, one of the other
     assert {row["recipe"] for row in result.search["table"]} == {"blend", "tcn", "ms-tcn"}
-    report = api.timeline(films / "f1.mp4", model=tmp_path / "m", runtime=runtime(films))
+    report = api.timeline(videos / "f1.mp4", model=tmp_path / "m", runtime=runtime(videos))
     assert report.segments
     with pytest.raises(ConfigError, match="blend is an ensemble"):
         wants_search(replace(asked, ensemble="none"), "dense", 9, 1)
@@ -219,39 +219,39 @@ def test_a_widened_network_gives_the_same_answers() -> None:
     torch.testing.assert_close(after, before)
 
 
-def test_few_classes_compare_recipes_too(films: Path, tmp_path: Path, quick: None) -> None:
-    result = train(config(films / "classes.csv", tmp_path / "m"), runtime=runtime(films))
+def test_few_classes_compare_recipes_too(videos: Path, tmp_path: Path, quick: None) -> None:
+    result = train(config(videos / "classes.csv", tmp_path / "m"), runtime=runtime(videos))
     assert {row["recipe"] for row in result.search["table"]} == {"attention", "probe", "tcn"}
     assert result.best.validation["accuracy"] == 100
-    report = api.classify(films / "c0.mp4", model=tmp_path / "m", runtime=runtime(films))
+    report = api.classify(videos / "c0.mp4", model=tmp_path / "m", runtime=runtime(videos))
     assert report.classes[0].label == "red"
 
 
 @pytest.mark.parametrize("name", ["probe", "blend"])
 def test_each_recipe_makes_a_usable_model(
-    films: Path, tmp_path: Path, quick: None, name: str
+    videos: Path, tmp_path: Path, quick: None, name: str
 ) -> None:
     causal = TemporalConfig(
         num_layers=2, num_heads=4, hidden_size=128, intermediate_size=256, causal=name == "blend"
     )
-    asked = config(films / "segments.csv", tmp_path / "m", recipe=name, temporal=causal)
-    assert train(asked, runtime=runtime(films)).recipe == name
+    asked = config(videos / "segments.csv", tmp_path / "m", recipe=name, temporal=causal)
+    assert train(asked, runtime=runtime(videos)).recipe == name
     assert load_model(tmp_path / "m").config.temporal.causal == causal.causal
-    report = api.timeline(films / "f0.mp4", model=tmp_path / "m", runtime=runtime(films))
+    report = api.timeline(videos / "f0.mp4", model=tmp_path / "m", runtime=runtime(videos))
     assert report.segments
 
 
 def test_the_annotations_own_validation_videos_are_kept_out(
-    films: Path, tmp_path: Path, quick: None
+    videos: Path, tmp_path: Path, quick: None
 ) -> None:
     asked = config(
-        films / "segments.csv", tmp_path / "m", recipe="probe", data=DataConfig(validation=0.3)
+        videos / "segments.csv", tmp_path / "m", recipe="probe", data=DataConfig(validation=0.3)
     )
-    lines = (films / "segments.csv").read_text().splitlines()
+    lines = (videos / "segments.csv").read_text().splitlines()
     split = [lines[0] + ",split"]
     split += [f"{line},{'val' if line.endswith(',2') else 'train'}" for line in lines[1:]]
-    (films / "split.csv").write_text("\n".join(split))
-    result = train(replace(asked, annotations=str(films / "split.csv")), runtime=runtime(films))
+    (videos / "split.csv").write_text("\n".join(split))
+    result = train(replace(asked, annotations=str(videos / "split.csv")), runtime=runtime(videos))
     assert (result.num_train, result.num_validation) == (6, 3)
     assert result.search["folds"] == 2
 
@@ -273,12 +273,12 @@ def test_settings_by_hand_are_left_alone() -> None:
         TrainConfig(recipe="best")
 
 
-def test_one_group_cannot_be_compared(films: Path, tmp_path: Path) -> None:
-    lines = (films / "segments.csv").read_text().splitlines()
-    (films / "one.csv").write_text("\n".join(lines[:3]))
-    asked = config(films / "one.csv", tmp_path / "m", recipe="probe")
+def test_one_group_cannot_be_compared(videos: Path, tmp_path: Path) -> None:
+    lines = (videos / "segments.csv").read_text().splitlines()
+    (videos / "one.csv").write_text("\n".join(lines[:3]))
+    asked = config(videos / "one.csv", tmp_path / "m", recipe="probe")
     with pytest.raises(TrainingError, match="held out in turn"):
-        train(asked, runtime=runtime(films))
+        train(asked, runtime=runtime(videos))
     assert not (tmp_path / "m").exists()
 
 

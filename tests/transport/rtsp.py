@@ -26,9 +26,9 @@ def units_of(data: bytes) -> list[bytes]:
 
 
 class _Camera:
-    def __init__(self, film: Path) -> None:
+    def __init__(self, video: Path) -> None:
         self.frames: list[tuple[int, list[bytes]]] = []
-        with av.open(str(film)) as source:
+        with av.open(str(video)) as source:
             stream = source.streams.video[0]
             for packet in source.demux(stream):
                 if packet.size and packet.pts is not None and stream.time_base is not None:
@@ -94,8 +94,8 @@ class _Camera:
 
 
 @contextmanager
-def camera(film: Path) -> Iterator[str]:
-    """Yield the address of a camera that serves ``film`` (H.264 in MPEG-TS) to each client."""
+def camera(video: Path) -> Iterator[str]:
+    """Yield the address of a camera that serves ``video`` (H.264 in MPEG-TS) to each client."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -106,7 +106,7 @@ def camera(film: Path) -> Iterator[str]:
                 return
             with connection:
                 try:
-                    _Camera(film).answer(connection)
+                    _Camera(video).answer(connection)
                 except OSError:
                     continue
 

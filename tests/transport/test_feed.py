@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.errors import VideoOpenError
 from vtnstream.transport import feed as feeds
 from vtnstream.transport.feed import Feed, comes_in_order
@@ -66,14 +66,14 @@ def test_closing_wakes_a_reader_of_a_growing_file(tmp_path: Path) -> None:
 def test_the_position_of_the_index_of_an_mp4_is_found(
     tmp_path: Path, muxer: dict[str, str], expected: bool | None
 ) -> None:
-    data = Film(count=10, muxer=muxer).write(tmp_path / "film.mp4").read_bytes()
+    data = SyntheticVideo(count=10, muxer=muxer).write(tmp_path / "film.mp4").read_bytes()
     if expected is None:
         expected = data.index(b"moov") < data.index(b"mdat")
     assert comes_in_order(Feed("film", iter([data]), lambda: None)) is expected
 
 
 def test_other_formats_come_in_order(tmp_path: Path) -> None:
-    data = Film(count=10).write(tmp_path / "film.mkv").read_bytes()
+    data = SyntheticVideo(count=10).write(tmp_path / "film.mkv").read_bytes()
     assert comes_in_order(Feed("film", iter([data]), lambda: None))
     assert comes_in_order(Feed("film", iter([b"short"]), lambda: None))
 

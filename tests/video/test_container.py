@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from tests.video.reading import read, sampling
 from vtnstream.errors import (
     NoVideoStreamError,
@@ -28,21 +28,21 @@ SECRET = "secret.mp4"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    Film(count=5).write(tmp_path / SECRET)
+    SyntheticVideo(count=5).write(tmp_path / SECRET)
     return tmp_path
 
 
 def hostile(folder: Path, name: str) -> Path:
     """Write one of the files that must be refused."""
     path = folder / f"{name}.mp4"
-    film = folder / SECRET
+    video = folder / SECRET
     texts = {
-        "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{film}\n#EXT-X-ENDLIST\n",
+        "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{video}\n#EXT-X-ENDLIST\n",
         "ffconcat": f"ffconcat version 1.0\nfile {SECRET}\n",
         "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
         "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
         "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period/></MPD>',
-        "text": "This is no film. " * 50,
+        "text": "This is no video. " * 50,
     }
     if name in texts:
         path.write_text(texts[name])
@@ -103,7 +103,7 @@ def test_huge_frames_are_rejected_before_decoding(tmp_path: Path) -> None:
 
 
 def test_the_pixel_limit_is_an_option(tmp_path: Path) -> None:
-    path = Film(count=3).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=3).write(tmp_path / "film.mp4")
     with pytest.raises(VideoOpenError, match="larger than the limit of 1000 pixels"):
         probe(path, max_pixels=1000)
 
@@ -111,7 +111,7 @@ def test_the_pixel_limit_is_an_option(tmp_path: Path) -> None:
 def test_decoders_that_are_not_allowed_do_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = Film(count=3).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=3).write(tmp_path / "film.mp4")
     monkeypatch.setattr(container, "DECODERS", container.DECODERS - {"h264"})
     with pytest.raises(VideoOpenError, match="the codec h264"):
         probe(path)
@@ -124,7 +124,7 @@ def test_every_allowed_name_exists() -> None:
 
 
 def test_metadata_need_not_be_utf8(tmp_path: Path) -> None:
-    path = Film(count=3, muxer={"movflags": "faststart"}).write(tmp_path / "film.mkv")
+    path = SyntheticVideo(count=3, muxer={"movflags": "faststart"}).write(tmp_path / "film.mkv")
     data = path.read_bytes()
     assert b"Lavf" in data
     path.write_bytes(data.replace(b"Lavf", b"\xff\xfe\xfd\xfc"))
@@ -136,38 +136,40 @@ def test_file_names_are_never_interpreted_as_options_or_addresses(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("Episode:1.mp4", "-y.mp4", "%d.mp4", "http:x.mp4", "fïlm \n.mp4"):
-        Film(count=3).write(tmp_path / "film.mp4").rename(tmp_path / name)
+        SyntheticVideo(count=3).write(tmp_path / "film.mp4").rename(tmp_path / name)
         assert probe(name).width == 128
 
 
 def test_a_file_with_only_a_cover_has_no_video(tmp_path: Path) -> None:
-    path = Film(film=False, cover=True, audio_seconds=1).write(tmp_path / "song.mp4")
+    path = SyntheticVideo(video=False, cover=True, audio_seconds=1).write(tmp_path / "song.mp4")
     with pytest.raises(NoVideoStreamError, match="only a cover image"):
         probe(path)
 
 
 def test_an_audio_file_has_no_video(tmp_path: Path) -> None:
-    path = Film(film=False, audio_seconds=1).write(tmp_path / "song.mp4")
+    path = SyntheticVideo(video=False, audio_seconds=1).write(tmp_path / "song.mp4")
     with pytest.raises(NoVideoStreamError, match="only audio or subtitles"):
         probe(path)
 
 
 def test_a_cover_image_is_not_the_video_stream(tmp_path: Path) -> None:
-    reading = read(Film(cover=True, audio_seconds=2).write(tmp_path / "film.mp4"))
+    reading = read(SyntheticVideo(cover=True, audio_seconds=2).write(tmp_path / "film.mp4"))
     assert reading.numbers == [0, 12, 25, 37]
     assert reading.info.num_video_streams == 1
 
 
 def test_the_animation_of_an_avif_is_the_video(tmp_path: Path) -> None:
     path = tmp_path / "animated.avif"
-    Film(count=10, rate=10, codec="libsvtav1", options={"preset": "12", "crf": "20"}).write(path)
+    SyntheticVideo(
+        count=10, rate=10, codec="libsvtav1", options={"preset": "12", "crf": "20"}
+    ).write(path)
     found = read(path, sampling("all"))
     assert found.info.num_video_streams == 1
     assert found.numbers == list(range(10))
 
 
 def test_the_largest_of_several_streams_is_chosen_and_another_can_be_named(tmp_path: Path) -> None:
-    path = Film(second_stream=(256, 192)).write(tmp_path / "two.mkv")
+    path = SyntheticVideo(second_stream=(256, 192)).write(tmp_path / "two.mkv")
     info = probe(path)
     assert (info.num_video_streams, info.width) == (2, 256)
     assert "2 video streams" in info.warnings[0]
@@ -180,12 +182,12 @@ def test_files_are_closed_after_success_and_errors(folder: Path) -> None:
     def num_open() -> int:
         return len(os.listdir("/proc/self/fd"))
 
-    film = folder / SECRET
+    video = folder / SECRET
     broken = folder / "broken.mp4"
-    broken.write_bytes(film.read_bytes()[:200])
+    broken.write_bytes(video.read_bytes()[:200])
     before = num_open()
     for _ in range(5):
-        probe(film)
+        probe(video)
         for path in (broken, hostile(folder, "text")):
             with pytest.raises(VideoError):
                 probe(path)
@@ -199,14 +201,14 @@ def test_thousands_of_files_do_not_leak_memory(folder: Path) -> None:
         gc.collect()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    film = folder / SECRET
+    video = folder / SECRET
     for _ in range(30):
-        read(film)
+        read(video)
     before = peak()
     gc.disable()  # closing, not the garbage collector, must free what is large
     try:
         for _ in range(150):
-            read(film)
+            read(video)
     finally:
         gc.enable()
     assert peak() - before < 15_000  # kB; without close() it is 4 MB a file
@@ -233,6 +235,6 @@ def test_opening_does_not_wait_for_a_writer(folder: Path) -> None:
 
 
 def test_a_file_without_any_packet_is_an_error(tmp_path: Path) -> None:
-    path = Film(count=5, lost=range(5), audio_seconds=1).write(tmp_path / "silent.mkv")
+    path = SyntheticVideo(count=5, lost=range(5), audio_seconds=1).write(tmp_path / "silent.mkv")
     with pytest.raises((VideoDecodeError, NoVideoStreamError)):
         read(path)

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.synth import Film, paint, read
+from tests.synth import SyntheticVideo, paint, read
 from vtnstream.errors import OutputError
 from vtnstream.types import TimeRange
 from vtnstream.video.cut import CuttingSession, cut
@@ -101,10 +101,10 @@ def test_copied_parts_begin_at_keyframes_and_are_in_sync(clapper: Path, tmp_path
 
 
 def test_matroska_and_videos_without_audio_are_cut(tmp_path: Path) -> None:
-    from tests.synth import Film
+    from tests.synth import SyntheticVideo
 
-    film = Film(count=100, rate=10).write(tmp_path / "mute.mkv")
-    cut(film, tmp_path / "part.mkv", [TimeRange(Fraction(2), Fraction(4))])
+    video = SyntheticVideo(count=100, rate=10).write(tmp_path / "mute.mkv")
+    cut(video, tmp_path / "part.mkv", [TimeRange(Fraction(2), Fraction(4))])
     assert [n for _, n in pictures(tmp_path / "part.mkv")] == list(range(20, 40))
 
 
@@ -123,11 +123,11 @@ def test_invalid_cuts_are_refused(clapper: Path, tmp_path: Path) -> None:
 
 def test_a_part_that_cannot_be_copied_does_not_spoil_the_next(tmp_path: Path) -> None:
     options = {"b": "3000000"}
-    film = Film(
+    video = SyntheticVideo(
         count=200, ticks=25, codec="mpeg2video", format="vob", b_frames=2, gop=15, options=options
     ).write(tmp_path / "film.vob")
     parts = [TimeRange(Fraction(13, 25), Fraction(3)), TimeRange(Fraction(3), Fraction(26, 5))]
-    with CuttingSession.of(film) as session:
+    with CuttingSession.of(video) as session:
         for number, part in enumerate(parts):
             try:
                 found = session.write(tmp_path / f"{number}.mp4", [part], mode="copy")
@@ -142,8 +142,8 @@ def test_a_part_that_cannot_be_copied_does_not_spoil_the_next(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["film.flv", "film.mov"])
 def test_parts_of_one_group_are_copied_from_coarse_times(name: str, tmp_path: Path) -> None:
     ticks = {"film.flv": 1000, "film.mov": 600}[name]
-    film = Film(count=150, gop=50, ticks=ticks).write(tmp_path / name)
-    with CuttingSession.of(film) as session:
+    video = SyntheticVideo(count=150, gop=50, ticks=ticks).write(tmp_path / name)
+    with CuttingSession.of(video) as session:
         offset = float(session.packets.key_time(Fraction(0)) or 0)
         for number, (start, end) in enumerate(((0.52, 1.0), (1.0, 1.6), (3.0, 5.2))):
             part = TimeRange(Fraction(start), Fraction(end))
@@ -156,8 +156,8 @@ def test_parts_of_one_group_are_copied_from_coarse_times(name: str, tmp_path: Pa
 
 def test_a_frame_that_is_held_does_not_lengthen_a_copy(tmp_path: Path) -> None:
     times = [Fraction(k, 25) for k in (*range(50), *range(550, 600))]
-    film = Film(count=100, times=times, b_frames=2, gop=250).write(tmp_path / "film.mp4")
-    with CuttingSession.of(film) as session:
+    video = SyntheticVideo(count=100, times=times, b_frames=2, gop=250).write(tmp_path / "film.mp4")
+    with CuttingSession.of(video) as session:
         found = session.write(
             tmp_path / "copy.mp4", [TimeRange(Fraction(0), Fraction(24))], mode="copy"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.types import TimeRange
 from vtnstream.video.cut import CuttingSession
 from vtnstream.video.dolby_vision import has_dolby_vision
@@ -36,16 +36,16 @@ def with_configuration(path: Path) -> Path:
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return Film(count=50).write(tmp_path / "film.mp4")
+def video(tmp_path: Path) -> Path:
+    return SyntheticVideo(count=50).write(tmp_path / "film.mp4")
 
 
 @pytest.mark.parametrize("mode", ["encode", "copy", "smart"])
-def test_its_loss_is_said(film: Path, tmp_path: Path, mode: str) -> None:
+def test_its_loss_is_said(video: Path, tmp_path: Path, mode: str) -> None:
     part = [TimeRange(Fraction(0), Fraction(1))]
     other = tmp_path / "other.mp4"
-    other.write_bytes(film.read_bytes())
-    for number, source in enumerate((film, with_configuration(other))):
+    other.write_bytes(video.read_bytes())
+    for number, source in enumerate((video, with_configuration(other))):
         target = tmp_path / f"{number}.mp4"
         with CuttingSession.of(source) as session:
             cut = session.write(target, part, mode=mode)

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.synth import Film, read
+from tests.synth import SyntheticVideo, read
 from vtnstream.errors import VideoOpenError
 from vtnstream.video.local_copy import join_runs
 
@@ -15,8 +15,8 @@ from vtnstream.video.local_copy import join_runs
 def test_runs_of_different_sizes_are_joined(tmp_path: Path) -> None:
     fragmented = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
     parts = [
-        Film(count=50, b_frames=2, muxer=fragmented).write(tmp_path / "a.mp4"),
-        Film(count=30, size=(64, 48), muxer=fragmented).write(tmp_path / "b.mp4"),
+        SyntheticVideo(count=50, b_frames=2, muxer=fragmented).write(tmp_path / "a.mp4"),
+        SyntheticVideo(count=30, size=(64, 48), muxer=fragmented).write(tmp_path / "b.mp4"),
     ]
     join_runs(parts, tmp_path / "joined")
     with av.open(str(tmp_path / "joined")) as container:
@@ -34,6 +34,6 @@ def test_runs_of_different_sizes_are_joined(tmp_path: Path) -> None:
 
 
 def test_codecs_with_fixed_parameters_are_refused(tmp_path: Path) -> None:
-    film = Film(count=5, codec="libvpx-vp9", options={}).write(tmp_path / "a.webm")
+    video = SyntheticVideo(count=5, codec="libvpx-vp9", options={}).write(tmp_path / "a.webm")
     with pytest.raises(VideoOpenError, match="changes its initialisation, which vp9"):
-        join_runs([film, film], tmp_path / "joined")
+        join_runs([video, video], tmp_path / "joined")

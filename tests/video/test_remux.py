@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.writers.test_chapters import chapters_in, ffprobe
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from tests.video.reading import read, sampling
 from vtnstream.errors import OutputError, VideoOpenError
 from vtnstream.types import Chapter
@@ -22,20 +22,20 @@ from vtnstream.video.remux import copy_with_chapters
 NTSC = Fraction(30_000, 1001)
 TURNED = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 
-FILMS = {
-    "plain.mp4": Film(count=60, rate=NTSC, ticks=30_000, b_frames=2),
-    "sound.mp4": Film(count=60, rate=NTSC, ticks=30_000, audio_seconds=2.0),
-    "turned.mp4": Film(count=60, matrix=TURNED),
-    "late.mkv": Film(count=60, start=Fraction(13, 100), audio_seconds=2.0),
-    "stream.ts": Film(count=60, start=5, audio_seconds=2.0),
-    "variable.mp4": Film(count=60, times=[Fraction(k * k, 90) for k in range(60)]),
+VIDEOS = {
+    "plain.mp4": SyntheticVideo(count=60, rate=NTSC, ticks=30_000, b_frames=2),
+    "sound.mp4": SyntheticVideo(count=60, rate=NTSC, ticks=30_000, audio_seconds=2.0),
+    "turned.mp4": SyntheticVideo(count=60, matrix=TURNED),
+    "late.mkv": SyntheticVideo(count=60, start=Fraction(13, 100), audio_seconds=2.0),
+    "stream.ts": SyntheticVideo(count=60, start=5, audio_seconds=2.0),
+    "variable.mp4": SyntheticVideo(count=60, times=[Fraction(k * k, 90) for k in range(60)]),
 }
 FRAMES = (0, 17, 41)
 
 
-@pytest.fixture(scope="module", params=sorted(FILMS))
-def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return FILMS[request.param].write(tmp_path_factory.mktemp("films") / request.param)
+@pytest.fixture(scope="module", params=sorted(VIDEOS))
+def video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return VIDEOS[request.param].write(tmp_path_factory.mktemp("films") / request.param)
 
 
 def hashes(path: Path) -> list[str]:
@@ -47,15 +47,15 @@ def hashes(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
 def test_frames_are_unchanged_and_chapters_begin_with_their_frames(
-    film: Path, suffix: str, tmp_path: Path
+    video: Path, suffix: str, tmp_path: Path
 ) -> None:
-    before = read(film, sampling("all"))
+    before = read(video, sampling("all"))
     starts = [Fraction(float(before.times.start_seconds[k])) for k in FRAMES]
     ends = [*starts[1:], Fraction(float(before.times.end_seconds[-1]))]
     titles = ("one", "zwei = 切", "three; #")
     chapters = [Chapter(*c) for c in zip(starts, ends, titles, strict=True)]
     copy = tmp_path / f"copy{suffix}"
-    assert copy_with_chapters(film, copy, chapters) == ()
+    assert copy_with_chapters(video, copy, chapters) == ()
     after = read(copy, sampling("all"))
     assert after.numbers == before.numbers
     steps = before.times.start_seconds - before.times.start_seconds[0]
@@ -69,23 +69,23 @@ def test_frames_are_unchanged_and_chapters_begin_with_their_frames(
         shown = after.times.start_seconds.searchsorted(float(time) - start + 1e-9, "right") - 1
         # In MP4 the first chapter begins with the file, even if that begins with audio.
         assert max(shown, 0) == number
-    info, copied = probe(film), probe(copy)
+    info, copied = probe(video), probe(copy)
     assert (copied.width, copied.height, copied.rotation) == (
         info.width,
         info.height,
         info.rotation,
     )
     assert copied.has_audio == info.has_audio
-    if film.suffix == suffix:
-        assert hashes(copy) == hashes(film)
+    if video.suffix == suffix:
+        assert hashes(copy) == hashes(video)
 
 
 def test_many_chapters_are_written(tmp_path: Path) -> None:
-    film = Film(count=600, rate=10).write(tmp_path / "film.mp4")
+    video = SyntheticVideo(count=600, rate=10).write(tmp_path / "film.mp4")
     times = [Fraction(k, 10) for k in range(601)]
     chapters = [Chapter(a, b, f"{k}") for k, (a, b) in enumerate(pairwise(times))]
     for suffix in (".mkv", ".mp4"):
-        copy_with_chapters(film, tmp_path / f"copy{suffix}", chapters)
+        copy_with_chapters(video, tmp_path / f"copy{suffix}", chapters)
         found = chapters_in(tmp_path / f"copy{suffix}")
         assert [(ceil(a * 1000), title) for a, _, title in found] == [
             (100 * k, str(k)) for k in range(600)
@@ -93,9 +93,9 @@ def test_many_chapters_are_written(tmp_path: Path) -> None:
 
 
 def test_metadata_is_kept_and_omitted_streams_are_named(tmp_path: Path) -> None:
-    film = Film(count=25, cover=True, audio_seconds=1.0).write(tmp_path / "film.mp4")
+    video = SyntheticVideo(count=25, cover=True, audio_seconds=1.0).write(tmp_path / "film.mp4")
     tagged = tmp_path / "tagged.mp4"
-    command = ["ffmpeg", "-v", "error", "-i", str(film), "-map", "0", "-c", "copy"]
+    command = ["ffmpeg", "-v", "error", "-i", str(video), "-map", "0", "-c", "copy"]
     subprocess.run(
         [*command, "-metadata:s:a:0", "language=deu", "-metadata", "title=Film", str(tagged)],
         check=True,
@@ -111,7 +111,7 @@ def test_metadata_is_kept_and_omitted_streams_are_named(tmp_path: Path) -> None:
 
 
 def test_a_failed_copy_is_one_error_line_and_leaves_no_file(tmp_path: Path) -> None:
-    film = Film(count=25).write(tmp_path / "film.mp4")
+    video = SyntheticVideo(count=25).write(tmp_path / "film.mp4")
     (tmp_path / "there.mkv").write_bytes(b"precious")
     for target, words in (
         ("copy.avi", "chapters are kept in .mkv"),
@@ -121,7 +121,7 @@ def test_a_failed_copy_is_one_error_line_and_leaves_no_file(tmp_path: Path) -> N
         ("absent/copy.mkv", "the copy cannot be written"),
     ):
         with pytest.raises(OutputError, match=words) as caught:
-            copy_with_chapters(film, tmp_path / target, [])
+            copy_with_chapters(video, tmp_path / target, [])
         assert str(caught.value).startswith(str(tmp_path / target))
         assert "\n" not in str(caught.value)
     with pytest.raises(VideoOpenError):

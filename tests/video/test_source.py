@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.synth import Film, paint, whole
+from tests.synth import SyntheticVideo, paint, whole
 from tests.video.reading import sampling
 from vtnstream.errors import VideoDecodeError
 from vtnstream.video import container, probe
@@ -41,16 +41,16 @@ def num_open() -> int:
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return Film(count=500, gop=25).write(tmp_path / "film.mp4")
+def video(tmp_path: Path) -> Path:
+    return SyntheticVideo(count=500, gop=25).write(tmp_path / "film.mp4")
 
 
 def source_of(path: Path, fps: int = 25) -> VideoSource:
     return open_video(path, sampling(fps=fps), fit=whole(32), chunk_size=8)
 
 
-def test_an_unreferenced_iterator_closes_its_file(film: Path) -> None:
-    source = source_of(film)
+def test_an_unreferenced_iterator_closes_its_file(video: Path) -> None:
+    source = source_of(video)
     before = num_open()
     for _chunk in source.chunks():
         assert num_open() > before
@@ -60,23 +60,23 @@ def test_an_unreferenced_iterator_closes_its_file(film: Path) -> None:
         _ = source.summary
 
 
-def test_leaving_the_source_closes_its_iterators(film: Path) -> None:
+def test_leaving_the_source_closes_its_iterators(video: Path) -> None:
     before = num_open()
-    with source_of(film) as source:
+    with source_of(video) as source:
         chunks = source.chunks()
         next(chunks)
     assert num_open() == before
     assert list(chunks) == []
 
 
-def test_a_source_can_be_read_again(film: Path) -> None:
-    with source_of(film) as source:
+def test_a_source_can_be_read_again(video: Path) -> None:
+    with source_of(video) as source:
         first = [c.times.pts.tolist() for c in source.chunks()]
         assert [c.times.pts.tolist() for c in source.chunks()] == first
 
 
-def test_prefetch_gives_equal_items_in_order(film: Path) -> None:
-    with source_of(film) as source:
+def test_prefetch_gives_equal_items_in_order(video: Path) -> None:
+    with source_of(video) as source:
         straight = [c.times.pts.tolist() for c in source.chunks()]
         ahead = [c.times.pts.tolist() for c in prefetch(source.chunks())]
         assert ahead == straight
@@ -110,10 +110,10 @@ def test_prefetch_passes_errors_on() -> None:
         next(items)
 
 
-def test_leaving_prefetch_early_closes_everything(film: Path) -> None:
+def test_leaving_prefetch_early_closes_everything(video: Path) -> None:
     before, threads = num_open(), threading.active_count()
     for _ in range(5):
-        with source_of(film) as source:
+        with source_of(video) as source:
             for _chunk in prefetch(source.chunks()):
                 break
     gc.collect()
@@ -123,8 +123,8 @@ def test_leaving_prefetch_early_closes_everything(film: Path) -> None:
 
 def test_a_long_wait_between_tokens_can_be_cancelled(tmp_path: Path) -> None:
     """There is one token in many thousand frames, and the consumer must not wait for the next."""
-    film = Film(count=4000, rate=100, size=(320, 240), gop=250, draw=still)
-    path = film.write(tmp_path / "film.mp4")
+    video = SyntheticVideo(count=4000, rate=100, size=(320, 240), gop=250, draw=still)
+    path = video.write(tmp_path / "film.mp4")
     source = open_video(path, sampling(fps="1/30"), fit=whole(32), chunk_size=1, skip=False)
     items = prefetch(source.chunks())
     threading.Timer(0.05, source.close).start()
@@ -136,18 +136,18 @@ def test_a_long_wait_between_tokens_can_be_cancelled(tmp_path: Path) -> None:
     assert time.perf_counter() - whole_pass > 0.1  # else this test shows nothing
 
 
-def test_an_interrupt_inside_libav_is_raised(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_inside_libav_is_raised(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object, **options: object) -> None:
         raise av.error.InterruptedError(4, "Interrupted system call")
 
     monkeypatch.setattr(container.av, "open", interrupted)
     before = num_open()
     with pytest.raises(KeyboardInterrupt):
-        probe.probe(film)
+        probe.probe(video)
     assert num_open() == before
 
 
-def test_ctrl_c_ends_a_pass_at_once(film: Path) -> None:
+def test_ctrl_c_ends_a_pass_at_once(video: Path) -> None:
     script = f"""
         import sys
         from fractions import Fraction
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_a_pass_at_once(film: Path) -> None:
         from vtnstream.video.source import open_video
         try:
             while True:
-                source = open_video({str(film)!r}, SamplingConfig(fps=Fraction(25)), fit=whole(32))
+                source = open_video({str(video)!r}, SamplingConfig(fps=Fraction(25)), fit=whole(32))
                 for chunk in prefetch(source.chunks()):
                     print("chunk", flush=True)
         except KeyboardInterrupt:
@@ -194,8 +194,8 @@ def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path: Path) -> No
     """
     peaks = []
     for count in (400, 4000):
-        film = Film(count=count, size=(320, 240), gop=50, b_frames=2, draw=still)
-        path = film.write(tmp_path / "film.mp4")
+        video = SyntheticVideo(count=count, size=(320, 240), gop=50, b_frames=2, draw=still)
+        path = video.write(tmp_path / "film.mp4")
         out = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(script), str(path)],
             cwd=Path(__file__).parents[2],

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.synth import Film, quadrants
+from tests.synth import SyntheticVideo, quadrants
 from tests.video.reading import read, sampling
 
 SIZE = 32
@@ -48,24 +48,26 @@ def pictures(path: Path) -> np.ndarray:
 
 TURNED = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 UNEVEN = [Fraction(k * k, 50) + Fraction(k, 20) for k in range(30)]
-FILMS = {
-    "constant.mp4": Film(count=40),
-    "b-frames.mp4": Film(count=40, b_frames=2),
-    "b-frames.ts": Film(count=40, b_frames=2),
-    "uneven.mkv": Film(count=30, times=UNEVEN),
-    "uneven.mp4": Film(count=30, times=UNEVEN, b_frames=2),
-    "late.mp4": Film(count=40, start=10, audio_seconds=2),
-    "turned.mp4": Film(count=5, matrix=TURNED, draw=lambda k, w, h: quadrants(w, h)),
-    "wide.mp4": Film(count=5, aspect=Fraction(3, 2), draw=lambda k, w, h: quadrants(w, h)),
-    "odd.mkv": Film(count=5, size=(127, 95), codec="ffv1", options={}, pix_fmt="yuv444p"),
-    "ten-bit.mkv": Film(count=5, codec="ffv1", options={}, pix_fmt="yuv420p10le"),
-    "motion.avi": Film(count=20, codec="mjpeg", options={}, pix_fmt="yuvj420p"),
+VIDEOS = {
+    "constant.mp4": SyntheticVideo(count=40),
+    "b-frames.mp4": SyntheticVideo(count=40, b_frames=2),
+    "b-frames.ts": SyntheticVideo(count=40, b_frames=2),
+    "uneven.mkv": SyntheticVideo(count=30, times=UNEVEN),
+    "uneven.mp4": SyntheticVideo(count=30, times=UNEVEN, b_frames=2),
+    "late.mp4": SyntheticVideo(count=40, start=10, audio_seconds=2),
+    "turned.mp4": SyntheticVideo(count=5, matrix=TURNED, draw=lambda k, w, h: quadrants(w, h)),
+    "wide.mp4": SyntheticVideo(
+        count=5, aspect=Fraction(3, 2), draw=lambda k, w, h: quadrants(w, h)
+    ),
+    "odd.mkv": SyntheticVideo(count=5, size=(127, 95), codec="ffv1", options={}, pix_fmt="yuv444p"),
+    "ten-bit.mkv": SyntheticVideo(count=5, codec="ffv1", options={}, pix_fmt="yuv420p10le"),
+    "motion.avi": SyntheticVideo(count=20, codec="mjpeg", options={}, pix_fmt="yuvj420p"),
 }
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_frames_and_times_equal_those_of_ffmpeg(tmp_path: Path, name: str) -> None:
-    path = FILMS[name].write(tmp_path / name)
+    path = VIDEOS[name].write(tmp_path / name)
     reading = read(path, sampling("all"))  # squashed to SIZE x SIZE, its default
     np.testing.assert_allclose(reading.times.start_seconds, frame_times(path), atol=2e-6)
     theirs = pictures(path)

@@ -1,4 +1,4 @@
-"""Edited films with exact truth: shots joined by cuts, dissolves, fades, wipes, black and
+"""Edited videos with exact truth: shots joined by cuts, dissolves, fades, wipes, black and
 freezes, the training material of the bundled model.
 
 A cut is the first frame of the shot after it. Gradual transitions are all frames in which both
@@ -33,7 +33,7 @@ KINDS = ("continuous take", "cut", "slow transitions", "slideshow", "still")
 FPS = 25
 _SHARES = (0.3, 0.43, 0.15, 0.07, 0.05)
 _REAL_SHARE = 0.15
-"""Films that are a stretch of a real edit, where there are any."""
+"""Videos that are a stretch of a real edit, where there are any."""
 _LONGEST = 40
 """Frames of the longest transition."""
 _GRADUAL = ("dissolve", "fade", "wipe")
@@ -43,8 +43,8 @@ _STEP_SHARES = (0.66, 0.07, 0.12, 0.08, 0.07)
 
 
 @dataclass(slots=True)
-class EditedFilm:
-    """A film as it grows: frames and the label of each."""
+class EditedVideo:
+    """A video as it grows: frames and the label of each."""
 
     kind: str
     frames: list[Frames] = field(default_factory=list)
@@ -68,19 +68,19 @@ class EditedFilm:
         return found
 
 
-def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
-    """One film of 64 to 320 frames."""
+def compose(footage: Footage, random: np.random.Generator) -> EditedVideo:
+    """One video of 64 to 320 frames."""
     if footage.edits and random.random() < _REAL_SHARE:
         return _real(footage, random)
     kind = KINDS[random.choice(len(KINDS), p=_SHARES)]
     length = int(random.integers(64, 320))
-    film = EditedFilm(kind)
+    video = EditedVideo(kind)
     if kind in ("continuous take", "still"):
         still = kind == "still"
         photo = still or bool(random.random() < 0.2)
         whole = draw_shot(footage, length, random, photo=photo, moving=not still)
-        film.add(whole.frames, "shot")
-        return film
+        video.add(whole.frames, "shot")
+        return video
     slides = kind == "slideshow"
     near = 0.0 if slides else float(random.choice([0.15, 0.5, 0.9]))
     count, join = _core_length(random, slides), _transition(kind, random)
@@ -90,26 +90,26 @@ def compose(footage: Footage, random: np.random.Generator) -> EditedFilm:
     while True:
         core = shot[:count]
         if fresh:
-            film.add(core[:1], "cut")
+            video.add(core[:1], "cut")
             core = core[1:]
         if len(core):
-            film.add(core, "shot")
-        if len(film.labels) >= length:
-            return film
+            video.add(core, "shot")
+        if len(video.labels) >= length:
+            return video
         rest = shot[count:]
         if not slides and random.random() < 0.06:
-            _freeze(film, random)
+            _freeze(video, random)
         count, following_join = _core_length(random, slides), _transition(kind, random)
         wanted = count + _room(join) + _room(following_join)
         following = None
         if random.random() < near and drawn.origin.take is not None:
-            following = _near_shot(footage, film.frames[-1], drawn.origin, wanted, random)
-        drawn = following or _next_shot(footage, film.frames[-1][-1], wanted, random, slides)
-        shot, fresh = _join(film, rest, drawn.frames, join, random)
+            following = _near_shot(footage, video.frames[-1], drawn.origin, wanted, random)
+        drawn = following or _next_shot(footage, video.frames[-1][-1], wanted, random, slides)
+        shot, fresh = _join(video, rest, drawn.frames, join, random)
         join = following_join
 
 
-def _real(footage: Footage, random: np.random.Generator) -> EditedFilm:
+def _real(footage: Footage, random: np.random.Generator) -> EditedVideo:
     """A stretch of a real edit through one crop, with one look."""
     lengths = np.asarray([edit.stop - edit.start for edit in footage.edits], np.float64)
     edit = footage.edits[int(random.choice(len(lengths), p=lengths / lengths.sum()))]
@@ -119,11 +119,11 @@ def _real(footage: Footage, random: np.random.Generator) -> EditedFilm:
     for cut in edit.cuts:
         if first < cut < first + length:
             labels[cut - first] = "cut"
-    film = EditedFilm("cut" if "cut" in labels else "continuous take")
+    video = EditedVideo("cut" if "cut" in labels else "continuous take")
     frames = draw_stretch(footage, edit.start + first, length, random)
     for k, label in enumerate(labels):
-        film.add(frames[k : k + 1], label)
-    return film
+        video.add(frames[k : k + 1], label)
+    return video
 
 
 def _room(transition: str) -> int:
@@ -196,38 +196,40 @@ def _transition(kind: str, random: np.random.Generator) -> str:
     return str(random.choice(["cut", "dissolve", "wipe"], p=[0.6, 0.3, 0.1]))
 
 
-def _freeze(film: EditedFilm, random: np.random.Generator) -> None:
-    last = film.frames[-1][-1:]
-    film.add(np.repeat(last, int(random.integers(10, 40)), 0), "freeze")
+def _freeze(video: EditedVideo, random: np.random.Generator) -> None:
+    last = video.frames[-1][-1:]
+    video.add(np.repeat(last, int(random.integers(10, 40)), 0), "freeze")
 
 
 def _join(
-    film: EditedFilm, rest: Frames, following: Frames, kind: str, random: np.random.Generator
+    video: EditedVideo, rest: Frames, following: Frames, kind: str, random: np.random.Generator
 ) -> tuple[Frames, bool]:
     """Add a transition; returns what is left of the following shot, and whether its first
     frame is a cut."""
     if kind == "cut":
         return following, True
     if kind == "black":
-        film.add(black(int(random.integers(4, 30)), random), "black")
+        video.add(black(int(random.integers(4, 30)), random), "black")
         return following, True
     length = min(int(random.integers(5, _LONGEST)), len(rest))
     if length < 5:
         return following, True
     if kind == "fade":
-        return _fade(film, rest[:length], following, random), False
+        return _fade(video, rest[:length], following, random), False
     mix = dissolve if kind == "dissolve" else wipe
-    film.add(mix(rest[:length], following[:length], random), kind)
+    video.add(mix(rest[:length], following[:length], random), kind)
     return following[length:], False
 
 
-def _fade(film: EditedFilm, out: Frames, following: Frames, random: np.random.Generator) -> Frames:
+def _fade(
+    video: EditedVideo, out: Frames, following: Frames, random: np.random.Generator
+) -> Frames:
     """Out to black (or white), perhaps held, and in again; returns what is left."""
     hold = black(int(random.integers(0, 25)) + 1, random)
     count = int(random.integers(5, _LONGEST))
-    film.add(towards(out, hold[0], random), "fade")
-    film.add(hold, "black" if len(hold) > 2 else "fade")
-    film.add(towards(following[:count][::-1], hold[0], random)[::-1], "fade")
+    video.add(towards(out, hold[0], random), "fade")
+    video.add(hold, "black" if len(hold) > 2 else "fade")
+    video.add(towards(following[:count][::-1], hold[0], random)[::-1], "fade")
     return following[count:]
 
 
@@ -263,17 +265,17 @@ def resampled(frames: Frames, labels: list[str], step: int) -> tuple[Frames, lis
 
 @dataclass(frozen=True, slots=True)
 class EditedFile:
-    """One film that was written, and its truth."""
+    """One video that was written, and its truth."""
 
     path: Path
     kind: str
     segments: tuple[Segment, ...]
 
 
-def make_edited_films(
+def make_edited_videos(
     directory: str | Path,
     footage: str | Path,
-    num_films: int,
+    num_videos: int,
     *,
     seed: int = 0,
     workers: int = 2,
@@ -283,26 +285,26 @@ def make_edited_films(
     ``classes.csv`` beside them for ``vtnstream train``.
 
     Args:
-        directory: where the films go.
+        directory: where the videos go.
         footage: folder of :func:`vtnstream.synthesis.footage.gather`.
-        num_films: how many.
+        num_videos: how many.
         seed: of all of them.
         workers: processes.
-        progress: told of each film.
+        progress: told of each video.
 
     Raises:
         OutputError: a file cannot be written.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    paths = [directory / f"edit_{number:05d}.mp4" for number in range(num_films)]
+    paths = [directory / f"edit_{number:05d}.mp4" for number in range(num_videos)]
     work = partial(_make_numbered, footage=str(footage), seed=seed)
-    films = render_all(work, paths, workers=workers, progress=progress or NullProgress())
-    rows = [(film.path.name, s.start, s.end, s.label) for film in films for s in film.segments]
+    videos = render_all(work, paths, workers=workers, progress=progress or NullProgress())
+    rows = [(video.path.name, s.start, s.end, s.label) for video in videos for s in video.segments]
     _write_csv(directory / "segments.csv", ("path", "start", "end", "label"), rows)
-    kinds = [(film.path.name, film.kind) for film in films]
+    kinds = [(video.path.name, video.kind) for video in videos]
     _write_csv(directory / "classes.csv", ("path", "label"), kinds)
-    return films
+    return videos
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -317,23 +319,23 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
 
 @lru_cache(maxsize=1)
 def _opened(folder: str) -> Footage:
-    """Once a process, however many films it makes."""
+    """Once a process, however many videos it makes."""
     return Footage(folder)
 
 
 def _make_numbered(number: int, path: Path, *, footage: str, seed: int) -> EditedFile:
-    film = make_edited_film(path, _opened(footage), (seed, number))
-    return EditedFile(path, film.kind, tuple(film.segments()))
+    video = make_edited_video(path, _opened(footage), (seed, number))
+    return EditedFile(path, video.kind, tuple(video.segments()))
 
 
-def make_edited_film(path: Path, footage: Footage, seed: Sequence[int]) -> EditedFilm:
-    """Compose and write one film; quality and encoder speed vary from film to film."""
+def make_edited_video(path: Path, footage: Footage, seed: Sequence[int]) -> EditedVideo:
+    """Compose and write one video; quality and encoder speed vary from video to video."""
     random = np.random.default_rng(list(seed))
-    film = compose(footage, random)
-    frames = Look.drawn(random).over(np.concatenate(film.frames), film.labels, random)
-    film.frames = []
-    step = int(random.choice(_STEPS, p=_STEP_SHARES)) if film.kind != "still" else 1
-    frames, film.labels, film.fps = resampled(frames, film.labels, step)
+    video = compose(footage, random)
+    frames = Look.drawn(random).over(np.concatenate(video.frames), video.labels, random)
+    video.frames = []
+    step = int(random.choice(_STEPS, p=_STEP_SHARES)) if video.kind != "still" else 1
+    frames, video.labels, video.fps = resampled(frames, video.labels, step)
     options = {
         # From veryfast on x264 looks ahead in a thread, and bytes differ from run to run.
         "preset": str(random.choice(["ultrafast", "superfast"])),
@@ -342,5 +344,5 @@ def make_edited_film(path: Path, footage: Footage, seed: Sequence[int]) -> Edite
         ),
         "g": str(int(random.choice([12, 50, 250]))),
     }
-    write_video(path, frames, Fraction(film.fps), options=options)
-    return film
+    write_video(path, frames, Fraction(video.fps), options=options)
+    return video

@@ -1,4 +1,4 @@
-"""Many films made side by side, each from its own seed."""
+"""Many videos made side by side, each from its own seed."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def render_all(
         work: can be pickled where there is more than one worker.
         paths: what to make.
         workers: processes.
-        progress: told of each film.
+        progress: told of each video.
     """
-    progress.start("rendering films", total=len(paths), unit="films")
-    films: dict[int, T] = {}
+    progress.start("rendering videos", total=len(paths), unit="videos")
+    videos: dict[int, T] = {}
     try:
         if workers > 1:
-            _in_processes(work, paths, workers, progress, films)
+            _in_processes(work, paths, workers, progress, videos)
         for number, path in enumerate(paths):
-            if number not in films:
-                films[number] = work(number, path)
-                progress.advance(len(films))
+            if number not in videos:
+                videos[number] = work(number, path)
+                progress.advance(len(videos))
     finally:
         progress.finish()
-    return [films[number] for number in range(len(paths))]
+    return [videos[number] for number in range(len(paths))]
 
 
 def _in_processes(
@@ -46,7 +46,7 @@ def _in_processes(
     paths: Sequence[Path],
     workers: int,
     progress: Progress,
-    films: dict[int, T],
+    videos: dict[int, T],
 ) -> None:
     """As far as worker processes get with it."""
     # Spawned, never forked: libav and torch may already run threads in this process. Ctrl-C
@@ -57,8 +57,8 @@ def _in_processes(
             futures = {pool.submit(work, i, path): i for i, path in enumerate(paths)}
             try:
                 for future in as_completed(futures):
-                    films[futures[future]] = future.result()
-                    progress.advance(len(films))
+                    videos[futures[future]] = future.result()
+                    progress.advance(len(videos))
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise

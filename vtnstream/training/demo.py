@@ -1,9 +1,9 @@
 """``vtnstream demo``: train a model that needs the whole sequence, and one that cannot use it.
 
-In the generated videos (:mod:`vtnstream.synthesis.films`) the first seconds determine the labels
-of everything later. A small VTN is trained on them by the code of ``vtnstream train``, through
-files, decoder, backbone and feature store. The same model without global attention is trained
-for as many steps and stays near chance, because each of its tokens sees a few seconds only.
+In the generated videos (:mod:`vtnstream.synthesis.cue_videos`) the first seconds determine the
+labels of everything later. A small VTN is trained on them by the code of ``vtnstream train``,
+through files, decoder, backbone and feature store. The same model without global attention is
+trained for as many steps and stays near chance, because each of its tokens sees a few seconds only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ from vtnstream.models.architectures import require_vtn
 from vtnstream.models.io.checkpoint import load_model
 from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.synthesis.films import CUES, LABELS, FilmConfig, make_films, write_annotations
+from vtnstream.synthesis.cue_videos import (
+    CUES,
+    LABELS,
+    CueVideoConfig,
+    make_videos,
+    write_annotations,
+)
 from vtnstream.training.data.features import collect_features
 from vtnstream.training.data.targets import dense_samples
 from vtnstream.training.run import train
@@ -53,14 +59,14 @@ class DemoConfig:
         num_train: number of training videos.
         num_unseen: number of test videos.
         epochs: training epochs of each model.
-        film: appearance of the videos.
+        video: appearance of the videos.
         workers: processes that render videos.
     """
 
     num_train: int = 320
     num_unseen: int = 40
     epochs: int = 20
-    film: FilmConfig = dataclasses.field(default_factory=FilmConfig)
+    video: CueVideoConfig = dataclasses.field(default_factory=CueVideoConfig)
     workers: int = 2
 
 
@@ -91,7 +97,7 @@ class DemoResult:
     Attributes:
         directory: folder with videos, annotations and models.
         annotations: CSV file of the annotations.
-        film: the video shown, the first test video.
+        video: the video shown, the first test video.
         cue: colour of its bar.
         truth: its true segments.
         labels: labels of the phases.
@@ -106,7 +112,7 @@ class DemoResult:
 
     directory: Path
     annotations: Path
-    film: Path
+    video: Path
     cue: str
     truth: tuple[Segment, ...]
     labels: tuple[str, ...]
@@ -129,7 +135,7 @@ def run_demo(
     """Generate videos, train on them with and without global attention, and test both models.
 
     Args:
-        directory: folder for ``films/``, ``annotations.csv``, the model folders and the features;
+        directory: folder for ``videos/``, ``annotations.csv``, the model folders and the features;
             it is created.
         seed: seed of videos, weights and training.
         config: size of the demo.
@@ -157,17 +163,17 @@ def _one_thread() -> Iterator[None]:
 def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> DemoResult:
     began = time.perf_counter()
     runtime = RuntimeConfig(device="cpu", cache_dir=directory / "features")
-    films = make_films(
+    videos = make_videos(
         directory / "films",
         config.num_train + config.num_unseen,
         seed=seed,
-        config=config.film,
+        config=config.video,
         workers=config.workers,
         progress=progress,
     )
     splits = ["train"] * config.num_train + ["test"] * config.num_unseen
-    csv = write_annotations(directory / "annotations.csv", films, splits=splits)
-    shown = films[config.num_train]
+    csv = write_annotations(directory / "annotations.csv", videos, splits=splits)
+    shown = videos[config.num_train]
     unseen = [video for video in read_annotations(csv).videos if video.split == "test"]
 
     models: list[DemoModel] = []
@@ -179,7 +185,7 @@ def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> 
     return DemoResult(
         directory=directory,
         annotations=csv,
-        film=shown.path,
+        video=shown.path,
         cue=CUES[shown.plan.cue],
         truth=shown.plan.segments(),
         labels=LABELS,
@@ -209,7 +215,7 @@ def train_config(
         weights=RANDOM_WEIGHTS,
         sampling=SamplingConfig(fps=Fraction(1)),
         backbone=BackboneConfig("test_resnet"),
-        preprocess={"size": config.film.size, "resize": config.film.size},
+        preprocess={"size": config.video.size, "resize": config.video.size},
         feature_norm="dataset",
         temporal=TemporalConfig(
             num_layers=2,

@@ -91,11 +91,11 @@ def test_dead_actors_cost_an_attempt_up_to_the_limit() -> None:
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_the_results_of_one_process(model_and_film: tuple[Path, Path]) -> None:
+def test_a_cluster_gives_the_results_of_one_process(model_and_video: tuple[Path, Path]) -> None:
     """One actor is killed during the run; a rerun computes nothing."""
-    model, film = model_and_film
+    model, video = model_and_video
     for name in ("one", "two"):
-        shutil.copy(film, f"{name}.mp4")
+        shutil.copy(video, f"{name}.mp4")
         with open(f"{name}.mp4", "ab") as file:
             file.write(name.encode())
     arguments = [".", "-m", model, "-q", "--threads", "1"]
@@ -125,7 +125,7 @@ def test_a_cluster_gives_the_results_of_one_process(model_and_film: tuple[Path, 
 
 
 @pytest.fixture
-def model_and_film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def model_and_video(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from fractions import Fraction
 
     import numpy as np

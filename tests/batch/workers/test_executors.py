@@ -49,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> str:
+def video(tmp_path_factory: pytest.TempPathFactory) -> str:
     def frames() -> Iterator[np.ndarray]:
         random = np.random.default_rng(0)
         for _ in range(40):
@@ -77,13 +77,13 @@ def do(executor: AnalysisExecutor | ExtractExecutor, path: str) -> Outcome:
     return attempt(executor, Task(path, "name"), NullProgress())
 
 
-def test_reports_are_written_under_the_given_name(model: str, film: str, tmp_path: Path) -> None:
-    outcome = do(analysis(model, tmp_path, formats=("json", "csv")), film)
+def test_reports_are_written_under_the_given_name(model: str, video: str, tmp_path: Path) -> None:
+    outcome = do(analysis(model, tmp_path, formats=("json", "csv")), video)
     assert (outcome.status, outcome.code, outcome.error) == ("done", "ok", None)
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
     assert outcome.outputs == sizes and set(sizes) == {"name.json", "name.csv"}
     assert outcome.file is not None
-    assert outcome.file["size_bytes"] == os.stat(film).st_size
+    assert outcome.file["size_bytes"] == os.stat(video).st_size
 
 
 @pytest.mark.parametrize(
@@ -106,24 +106,24 @@ def test_a_fifo_does_not_stop_a_worker(model: str, tmp_path: Path) -> None:
 
 
 def test_a_range_beyond_the_video_is_its_failure_alone(
-    model: str, film: str, tmp_path: Path
+    model: str, video: str, tmp_path: Path
 ) -> None:
-    outcome = do(analysis(model, tmp_path, start="1:00:00"), film)
+    outcome = do(analysis(model, tmp_path, start="1:00:00"), video)
     assert outcome.code == "decode"
     assert outcome.error is not None and "the video ends at" in outcome.error
 
 
-def test_a_request_that_fits_no_video_is_refused(model: str, film: str, tmp_path: Path) -> None:
+def test_a_request_that_fits_no_video_is_refused(model: str, video: str, tmp_path: Path) -> None:
     executor = analysis(model, tmp_path, localize=TimelineConfig(localize="dense"))
     with pytest.raises(RequestRefused, match="dense"):
-        do(executor, film)
+        do(executor, video)
 
 
-def test_a_full_disk_is_a_failure_of_the_system(model: str, film: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_a_failure_of_the_system(model: str, video: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
-    assert do(analysis(model, tmp_path, output=tmp_path / "file"), film).code == "output"
+    assert do(analysis(model, tmp_path, output=tmp_path / "file"), video).code == "output"
     runtime = RuntimeConfig(cache_dir=tmp_path / "file")
-    assert do(analysis(model, tmp_path, runtime=runtime), film).code == "store"
+    assert do(analysis(model, tmp_path, runtime=runtime), video).code == "store"
 
 
 def test_everything_that_determines_results_is_in_the_key(model: str, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_everything_that_determines_results_is_in_the_key(model: str, tmp_path: 
     assert len(keys) == len(changed) and plain not in keys
 
 
-def test_the_key_depends_on_all_settings(film: str, tmp_path: Path) -> None:
+def test_the_key_depends_on_all_settings(video: str, tmp_path: Path) -> None:
     def extraction(seed: int = 0, **changes: Any) -> ExtractExecutor:
         torch.manual_seed(seed)
         config = BackboneConfig("test_vit", {"img_size": 64})
@@ -166,7 +166,7 @@ def test_the_key_depends_on_all_settings(film: str, tmp_path: Path) -> None:
         }
         return ExtractExecutor(encoder, **{**settings, **changes})
 
-    outcome = do(extraction(), film)
+    outcome = do(extraction(), video)
     assert outcome.outputs == {"name.safetensors": (tmp_path / "name.safetensors").stat().st_size}
     changed = [
         extraction(),

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.report.cases import PARTIAL, REPORT, many_segments, report
-from tests.report.films import make_case
 from tests.report.page.test_render import EVIL
-from tests.synth import Film
+from tests.report.videos import make_case
+from tests.synth import SyntheticVideo
 from vtnstream.report.writer import write_reports
 from vtnstream.types import ClassScore, Report, Segment
 from vtnstream.video.probe import probe
@@ -24,7 +24,7 @@ SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 
 
 @pytest.fixture(scope="module")
-def film_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page next to its video, with thumbnails."""
     case = make_case(tmp_path_factory.mktemp("beside"), "25")
     one = dataclasses.replace(case.report, attention=REPORT.attention, scores=REPORT.scores)
@@ -42,10 +42,10 @@ def written(one: Report, folder: Path) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", sorted(SIZES))
 def test_the_page_fits_any_window_without_console_errors(
-    visit: Any, film_page: Path, size: str, scheme: str
+    visit: Any, video_page: Path, size: str, scheme: str
 ) -> None:
     width, height = SIZES[size]
-    seen = visit(film_page, viewport={"width": width, "height": height}, color_scheme=scheme)
+    seen = visit(video_page, viewport={"width": width, "height": height}, color_scheme=scheme)
     seen.until("document.querySelector('video').readyState >= 1")
     assert seen.see("document.documentElement.scrollWidth") == width
     ground = seen.see("getComputedStyle(document.documentElement).backgroundColor")
@@ -60,8 +60,8 @@ def test_the_page_fits_any_window_without_console_errors(
     assert all(address.startswith(("file:", "data:")) for address in seen.requests)
 
 
-def test_choosing_a_segment_seeks(visit: Any, film_page: Path) -> None:
-    seen = visit(film_page)
+def test_choosing_a_segment_seeks(visit: Any, video_page: Path) -> None:
+    seen = visit(video_page)
     seen.until("document.querySelector('video').readyState >= 1")
     now = "document.querySelector('video').currentTime"
     seen.page.click("#segment-4 td.label")
@@ -82,8 +82,8 @@ def test_choosing_a_segment_seeks(visit: Any, film_page: Path) -> None:
     assert seen.page.locator("#playhead").is_visible()
 
 
-def test_the_player_follows_while_the_table_is_read(visit: Any, film_page: Path) -> None:
-    seen = visit(film_page, viewport={"width": 1000, "height": 500})
+def test_the_player_follows_while_the_table_is_read(visit: Any, video_page: Path) -> None:
+    seen = visit(video_page, viewport={"width": 1000, "height": 500})
     seen.until("document.querySelector('video').readyState >= 1")
     seen.page.click("#segment-5 td.label")
     seen.until("document.querySelector('.player').classList.contains('floating')")
@@ -93,8 +93,8 @@ def test_the_player_follows_while_the_table_is_read(visit: Any, film_page: Path)
     seen.until("!document.querySelector('.floating')")
 
 
-def test_keys(visit: Any, film_page: Path) -> None:
-    seen = visit(film_page)
+def test_keys(visit: Any, video_page: Path) -> None:
+    seen = visit(video_page)
     for key, number in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("ArrowLeft", 1)):
         seen.page.keyboard.press(key)
         assert seen.chosen == f"segment-{number}"
@@ -116,8 +116,8 @@ def test_keys(visit: Any, film_page: Path) -> None:
     assert seen.chosen == "segment-2"
 
 
-def test_filter_by_chips_and_sort(visit: Any, film_page: Path) -> None:
-    seen = visit(film_page)
+def test_filter_by_chips_and_sort(visit: Any, video_page: Path) -> None:
+    seen = visit(video_page)
     seen.page.click(".chip[data-label='intro']")
     assert "intro" not in seen.shown() and len(seen.shown()) == 4
     assert seen.page.locator(".segment.off").count() == 1
@@ -134,8 +134,8 @@ def test_filter_by_chips_and_sort(visit: Any, film_page: Path) -> None:
     assert seen.page.get_attribute("th:has([data-sort='score'])", "aria-sort") == "descending"
 
 
-def test_the_page_is_readable_without_javascript(visit: Any, film_page: Path) -> None:
-    seen = visit(film_page, java_script_enabled=False)
+def test_the_page_is_readable_without_javascript(visit: Any, video_page: Path) -> None:
+    seen = visit(video_page, java_script_enabled=False)
     text = seen.page.inner_text("body")
     assert "Schnitt — 切" in text and "50.0 %" in text and "up to" in text
     assert seen.page.locator("#filter").is_hidden() and seen.page.locator("#zoom-in").is_hidden()
@@ -191,7 +191,7 @@ def test_three_hours_with_two_thousand_segments(visit: Any, tmp_path: Path) -> N
 
 
 def test_a_video_that_no_browser_plays_is_reported(visit: Any, tmp_path: Path) -> None:
-    path = Film(count=25, codec="mpeg4", options={}, ticks=25).write(tmp_path / "old.avi")
+    path = SyntheticVideo(count=25, codec="mpeg4", options={}, ticks=25).write(tmp_path / "old.avi")
     one = report(input=str(path), video=probe(path), segments=(Segment(0, 1, "a", 0.5),))
     seen = visit(written(one, tmp_path))
     seen.page.wait_for_selector("#now.failed")
@@ -200,19 +200,19 @@ def test_a_video_that_no_browser_plays_is_reported(visit: Any, tmp_path: Path) -
     assert "open it in a player" in seen.page.inner_text("#now")
 
 
-def test_served_over_http(visit: Any, film_page: Path) -> None:
+def test_served_over_http(visit: Any, video_page: Path) -> None:
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *arguments: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(Handler, directory=str(film_page.parent.parent))
+        ("127.0.0.1", 0), partial(Handler, directory=str(video_page.parent.parent))
     )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
         address = f"http://127.0.0.1:{server.server_port}"
-        seen = visit(f"{address}/results/{film_page.name}")
+        seen = visit(f"{address}/results/{video_page.name}")
         seen.until("document.querySelector('video').readyState >= 1")
         assert seen.problems == []
         assert all(url.startswith((address, "data:")) for url in seen.requests)

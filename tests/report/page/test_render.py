@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.cases import PARTIAL, REPORT, SEGMENTS, many_segments, report
-from tests.report.films import Case
+from tests.report.videos import Case
 from vtnstream.report.page.render import report_page
 from vtnstream.report.page.timeline import MAX_ROWS, Scale, curves, rows, ticks
 from vtnstream.report.place import Place

@@ -15,7 +15,7 @@ from labelformat.formats.activitynet import ActivityNetTemporalClassificationInp
 from labelformat.formats.cvat import CVATObjectDetectionInput
 
 from tests.report.cases import REPORT, VIDEO, report
-from tests.report.films import COUNT, Case
+from tests.report.videos import COUNT, Case
 from vtnstream.report.place import Place
 from vtnstream.report.writers.annotations import (
     label_studio_config,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.report.cases import report
-from tests.report.films import Case
+from tests.report.videos import Case
 from vtnstream.report.writers.chapters import chapters_of, report_ffmetadata
 from vtnstream.types import Segment
 

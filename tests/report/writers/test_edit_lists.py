@@ -15,7 +15,7 @@ import opentimelineio as otio
 import pytest
 
 from tests.report.cases import VIDEO, many_segments, report
-from tests.report.films import NTSC, Case
+from tests.report.videos import NTSC, Case
 from vtnstream.report.formats import WRITERS
 from vtnstream.report.place import Place
 from vtnstream.report.writers.edit_lists import CutList, report_edl, report_fcp7, report_otio

@@ -10,7 +10,7 @@ import pysubs2
 import pytest
 
 from tests.report.cases import VIDEO, report
-from tests.report.films import Case
+from tests.report.videos import Case
 from vtnstream.report.writers.subtitles import report_srt, report_vtt
 from vtnstream.types import Segment
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from tests.report.cases import REPORT, VIDEO, report
-from tests.report.films import Case
+from tests.report.videos import Case
 from vtnstream.report.writers.tables import report_csv, report_tsv
 from vtnstream.types import ClassScore, Segment
 

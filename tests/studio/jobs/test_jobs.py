@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import frames
 from tests.report.cases import report
 from tests.studio.conftest import Served, write_result
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.progress import NullProgress
 from vtnstream.report.reading import read_report
@@ -54,7 +54,7 @@ def test_what_is_asked_for_must_lie_in_the_folders(serve: Serve, folder: Path) -
 
 
 def test_a_copy_that_browsers_play(serve: Serve, folder: Path) -> None:
-    old = Film(count=50, codec="mpeg4", options={}, ticks=25).write(folder / "old.avi")
+    old = SyntheticVideo(count=50, codec="mpeg4", options={}, ticks=25).write(folder / "old.avi")
     segments = (Segment(0, 1, "a", 0.5),)
     one = report(input=str(old), video=probe(old), segments=segments, end_seconds=2.0)
     write_result(one, folder)
@@ -79,7 +79,7 @@ def test_a_copy_that_browsers_play(serve: Serve, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     for number in range(4):
         write_video(folder / f"{number}.mp4", frames(10), Fraction(10))
@@ -87,24 +87,24 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_paths_are_relative_to_any_folder_of_the_studio(
-    serve: Serve, films: Path, tmp_path: Path
+    serve: Serve, videos: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "made"
     results.mkdir()
-    served = serve(results, videos=[films])  # its jobs are not started
+    served = serve(results, videos=[videos])  # its jobs are not started
     job = served.post("/api/jobs", {"paths": ["1.mp4", "."], "task": "classify"}, 202)
     stored = served.studio.queue.find(job["id"]).request
-    assert stored["paths"] == [str(films / "1.mp4")]
+    assert stored["paths"] == [str(videos / "1.mp4")]
     served.post("/api/jobs", {"paths": ["9.mp4"]}, 422)
 
 
 @pytest.mark.slow
-def test_analyse_correct_train_and_compare(serve: Serve, films: Path, tmp_path: Path) -> None:
+def test_analyse_correct_train_and_compare(serve: Serve, videos: Path, tmp_path: Path) -> None:
     results = tmp_path / "made"
     results.mkdir()
-    served = serve(results, videos=[films])
+    served = serve(results, videos=[videos])
     served.studio.start()
-    job = served.post("/api/jobs", {"paths": [str(films)]}, 202)
+    job = served.post("/api/jobs", {"paths": [str(videos)]}, 202)
     seen = events(served, job["id"])
     assert seen[-1]["state"] == "done" and seen[-1]["note"] == "4 videos done"
     served.studio.index.wait()
@@ -160,8 +160,8 @@ def test_corrections_and_jobs_survive_kill(
 
 def test_a_file_with_two_videos_is_not_left_to_the_browser(tmp_path: Path) -> None:
     """A browser would choose a stream of its own, which may not be the analysed one."""
-    both = Film(count=20, ticks=25, second_stream=(64, 48)).write(tmp_path / "two.mp4")
-    one = Film(count=20, ticks=25).write(tmp_path / "one.mp4")
+    both = SyntheticVideo(count=20, ticks=25, second_stream=(64, 48)).write(tmp_path / "two.mp4")
+    one = SyntheticVideo(count=20, ticks=25).write(tmp_path / "one.mp4")
     assert way_to_play(probe(both), both) == "encode"
     assert way_to_play(probe(one), one) == "direct"
     small = next(k for k in (0, 1) if probe(both, stream=k).width == 64)

@@ -25,7 +25,7 @@ def test_fifty_clients_while_a_job_runs(
     process, served = command()
     assert isinstance(process, subprocess.Popen)
     names = served.ids()
-    film, long = names["25 film.mp4"], names["long.mkv"]
+    video, long = names["25 film.mp4"], names["long.mkv"]
     size = (folder / "25 film.mp4").stat().st_size
     served.post("/api/jobs", {"paths": ["25 film.mp4", "29.97 film.mkv"]}, 202)
     problems: list[str] = []
@@ -38,10 +38,10 @@ def test_fifty_clients_while_a_job_runs(
             start = rng.randrange(size)
             path, headers, want = rng.choice(
                 [
-                    (f"/api/results/{film}/video", {"Range": f"bytes={start}-"}, 206),
+                    (f"/api/results/{video}/video", {"Range": f"bytes={start}-"}, 206),
                     (f"/api/results/{long}", {}, 200),
                     ("/api/results?text=film", {}, 200),
-                    (f"/api/results/{film}/pictures/{rng.randrange(120)}", {}, 200),
+                    (f"/api/results/{video}/pictures/{rng.randrange(120)}", {}, 200),
                     ("/assets/video.js", {}, 200),
                     ("/api/jobs", {}, 200),
                 ]

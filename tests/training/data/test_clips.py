@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.test_run import Recorder, config, write_film
+from tests.training.test_run import Recorder, config, write_scenes
 from vtnstream import api
 from vtnstream.config import (
     AugmentConfig,
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["path,label"]
     for number in range(8):
         name = ("blue", "red")[number % 2]
-        write_film(folder / f"{number}.mp4", [(name, 1 if number == 0 else 5)], number)
+        write_scenes(folder / f"{number}.mp4", [(name, 1 if number == 0 else 5)], number)
         lines.append(f"{number}.mp4,{name}")
     (folder / "classes.csv").write_text("\n".join(lines))
     return folder

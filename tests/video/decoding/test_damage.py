@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.synth import Film, truncated
+from tests.synth import SyntheticVideo, truncated
 from tests.video.reading import read, sampling
 from vtnstream.errors import VideoDecodeError, VideoError
 
@@ -21,8 +21,8 @@ BROKEN = range(60, 100)
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_broken_packets_are_counted_and_skipped(tmp_path: Path, suffix: str, codec: str) -> None:
     options = {"preset": "ultrafast", "crf": "18"} if codec == "libx264" else {}
-    film = Film(count=200, codec=codec, options=options, gop=25, broken=BROKEN, ticks=25)
-    reading = read(film.write(tmp_path / f"film.{suffix}"), sampling(fps=5))
+    video = SyntheticVideo(count=200, codec=codec, options=options, gop=25, broken=BROKEN, ticks=25)
+    reading = read(video.write(tmp_path / f"film.{suffix}"), sampling(fps=5))
     stats = reading.summary.stats
     assert stats.num_packet_errors + stats.num_corrupt > 0
     assert reading.summary.problems
@@ -36,7 +36,7 @@ def test_broken_packets_are_counted_and_skipped(tmp_path: Path, suffix: str, cod
 
 
 def test_damaged_videos_are_decoded_deterministically(tmp_path: Path) -> None:
-    path = Film(count=100, b_frames=2, broken=range(30, 60)).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=100, b_frames=2, broken=range(30, 60)).write(tmp_path / "film.mp4")
     first = read(path, sampling("all"))
     for _ in range(3):
         again = read(path, sampling("all"))
@@ -46,7 +46,7 @@ def test_damaged_videos_are_decoded_deterministically(tmp_path: Path) -> None:
 
 def test_lost_frames_leave_a_gap(tmp_path: Path) -> None:
     """A third of the file is zeros."""
-    path = Film(count=200, gop=12).write(tmp_path / "film.mkv")
+    path = SyntheticVideo(count=200, gop=12).write(tmp_path / "film.mkv")
     data = bytearray(path.read_bytes())
     third = len(data) // 3
     data[third : 2 * third] = bytes(third)
@@ -60,7 +60,7 @@ def test_lost_frames_leave_a_gap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["mkv", "flv"])
 def test_a_cut_file_is_partial(tmp_path: Path, suffix: str) -> None:
-    whole = Film(count=250, audio_seconds=10).write(tmp_path / f"whole.{suffix}")
+    whole = SyntheticVideo(count=250, audio_seconds=10).write(tmp_path / f"whole.{suffix}")
     reading = read(truncated(whole, 0.6, tmp_path / f"cut.{suffix}"))
     assert any("by its header" in problem for problem in reading.summary.problems)
     assert reading.summary.reached_end
@@ -69,7 +69,7 @@ def test_a_cut_file_is_partial(tmp_path: Path, suffix: str) -> None:
 
 
 def test_an_mp4_without_its_index_is_one_error_line(tmp_path: Path) -> None:
-    whole = Film(count=250).write(tmp_path / "whole.mp4")
+    whole = SyntheticVideo(count=250).write(tmp_path / "whole.mp4")
     with pytest.raises(VideoError, match="copy it again"):
         read(truncated(whole, 0.5, tmp_path / "cut.mp4"))
 
@@ -77,12 +77,14 @@ def test_an_mp4_without_its_index_is_one_error_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [1, 5])
 def test_audio_of_another_length_is_no_damage(tmp_path: Path, seconds: float) -> None:
     for suffix in ("mp4", "mkv", "ts", "flv"):
-        path = Film(audio_seconds=seconds).write(tmp_path / f"film.{suffix}")
+        path = SyntheticVideo(audio_seconds=seconds).write(tmp_path / f"film.{suffix}")
         assert read(path).summary.problems == ()
 
 
 def test_a_video_without_decodable_frames_is_an_error(tmp_path: Path) -> None:
-    path = Film(count=60, gop=1, broken=range(60), codec="mjpeg", options={}, pix_fmt="yuvj420p")
+    path = SyntheticVideo(
+        count=60, gop=1, broken=range(60), codec="mjpeg", options={}, pix_fmt="yuvj420p"
+    )
     data = bytearray(path.write(tmp_path / "film.mkv").read_bytes())
     data = data.replace(b"\xff\xd8\xff", b"\x00\x00\x00")
     (tmp_path / "film.mkv").write_bytes(data)
@@ -91,7 +93,7 @@ def test_a_video_without_decodable_frames_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_video_is_an_error(tmp_path: Path) -> None:
-    plain = Film(count=60).write(tmp_path / "plain.mp4")
+    plain = SyntheticVideo(count=60).write(tmp_path / "plain.mp4")
     secret = tmp_path / "secret.mp4"
     key = "76a6c65c5ea762046bd749a2e632ccbb"
     command = ["ffmpeg", "-v", "error", "-i", str(plain), "-c", "copy", "-encryption_scheme"]
@@ -108,13 +110,13 @@ def test_an_encrypted_video_is_an_error(tmp_path: Path) -> None:
 def test_random_damage_gives_a_result_or_a_known_error(tmp_path: Path) -> None:
     """Random damage gives a result or an error of this package."""
     draw = random.Random(5)
-    films = [
-        Film(count=40, b_frames=2, audio_seconds=1).write(tmp_path / f"film.{suffix}")
+    videos = [
+        SyntheticVideo(count=40, b_frames=2, audio_seconds=1).write(tmp_path / f"film.{suffix}")
         for suffix in ("mp4", "mkv", "ts", "avi", "flv")
     ]
     outcomes = set()
     for number in range(40):
-        data = bytearray(films[number % len(films)].read_bytes())
+        data = bytearray(videos[number % len(videos)].read_bytes())
         for _ in range(draw.choice([1, 10, 300])):
             data[draw.randrange(len(data))] = draw.randrange(256)
         path = tmp_path / "damaged"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import synth
-from tests.synth import Film, joined, quadrants
+from tests.synth import SyntheticVideo, joined, quadrants
 from tests.video.reading import read, sampling
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import Fit
@@ -55,10 +55,10 @@ def shown_by(matrix: tuple[int, int, int, int], picture: np.ndarray) -> np.ndarr
 
 @pytest.mark.parametrize("name", MATRICES)
 def test_every_display_matrix_is_applied(tmp_path: Path, name: str) -> None:
-    film = Film(
+    video = SyntheticVideo(
         count=3, size=(96, 64), matrix=full(MATRICES[name]), draw=lambda _n, w, h: quadrants(w, h)
     )
-    path = film.write(tmp_path / "film.mp4")
+    path = video.write(tmp_path / "film.mp4")
     wanted = shown_by(MATRICES[name], quadrants(96, 64))
     height, width = wanted.shape[:2]
     info = probe(path)
@@ -80,7 +80,7 @@ def test_rotation_is_clockwise() -> None:
 
 @pytest.mark.parametrize("aspect", [Fraction(2, 1), Fraction(2, 3)])
 def test_the_sample_aspect_ratio_stretches_the_width(tmp_path: Path, aspect: Fraction) -> None:
-    path = Film(count=3, aspect=aspect).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=3, aspect=aspect).write(tmp_path / "film.mp4")
     seen: list[tuple[int, int]] = []
 
     def fit(width: int, height: int) -> Fit:
@@ -100,8 +100,8 @@ def test_implausible_aspect_ratios_are_ignored() -> None:
 
 
 def test_the_size_may_change_within_a_stream(tmp_path: Path) -> None:
-    first = Film(count=25).write(tmp_path / "a.ts")
-    second = Film(count=25, start=1, size=(256, 144)).write(tmp_path / "b.ts")
+    first = SyntheticVideo(count=25).write(tmp_path / "a.ts")
+    second = SyntheticVideo(count=25, start=1, size=(256, 144)).write(tmp_path / "b.ts")
     seen = set()
 
     def fit(width: int, height: int) -> Fit:
@@ -133,9 +133,9 @@ FORMATS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_pixel_formats_are_converted(tmp_path: Path, name: str) -> None:
     options = {"preset": "ultrafast", "crf": "18"} if FORMATS[name] == "libx264" else {}
-    film = Film(count=30, codec=FORMATS[name], options=options, pix_fmt=name, ticks=25)
+    video = SyntheticVideo(count=30, codec=FORMATS[name], options=options, pix_fmt=name, ticks=25)
     suffix = "mov" if FORMATS[name] == "png" else "mkv"
-    reading = read(film.write(tmp_path / f"film.{suffix}"), sampling(fps=5))
+    reading = read(video.write(tmp_path / f"film.{suffix}"), sampling(fps=5))
     assert reading.numbers == [0, 5, 10, 15, 20, 25]
     white, black = reading.frames[1].max(), reading.frames[1].min()
     assert abs(int(white) - 200) <= 12
@@ -144,8 +144,8 @@ def test_pixel_formats_are_converted(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("size", [(130, 98), (161, 121), (67, 51)])
 def test_odd_sizes_are_scaled(tmp_path: Path, size: tuple[int, int]) -> None:
-    film = Film(count=10, codec="ffv1", options={}, ticks=25, size=size)
-    frame = read(film.write(tmp_path / "film.mkv"), sampling("all")).frames[7]
+    video = SyntheticVideo(count=10, codec="ffv1", options={}, ticks=25, size=size)
+    frame = read(video.write(tmp_path / "film.mkv"), sampling("all")).frames[7]
     assert synth.read(frame) == 7
     wanted = synth.paint(7, 32, 32)
     inner = np.s_[10:14, 10:14]  # within one field: no garbage columns, no bleeding
@@ -201,8 +201,10 @@ def test_scaling_down_averages_pixels(tmp_path: Path) -> None:
         picture[:, ::2] = 255
         return picture
 
-    film = Film(count=3, codec="ffv1", options={}, pix_fmt="gray", ticks=25, draw=stripes)
-    path = film.write(tmp_path / "film.mkv")
+    video = SyntheticVideo(
+        count=3, codec="ffv1", options={}, pix_fmt="gray", ticks=25, draw=stripes
+    )
+    path = video.write(tmp_path / "film.mkv")
     for interpolation in ("bicubic", "bilinear", "area", "lanczos"):
         frame = read(path, interpolation=interpolation).frames[0]
         assert abs(frame[4:-4, 4:-4].mean() - 127) < 6
@@ -211,14 +213,14 @@ def test_scaling_down_averages_pixels(tmp_path: Path) -> None:
 
 def test_interlaced_frames_are_scaled_as_one(tmp_path: Path) -> None:
     """Scaling the fields separately would give a still image comb edges."""
-    film = Film(
+    video = SyntheticVideo(
         count=5,
         codec="mpeg2video",
         options={"flags": "+ildct+ilme", "qscale": "1", "b": "8M"},
         ticks=25,
         draw=lambda _n, w, h: quadrants(w, h),
     )
-    path = film.write(tmp_path / "film.mkv")
+    path = video.write(tmp_path / "film.mkv")
     frame = read(path, sampling("all"), fit=lambda w, h: Fit(64, 48, 0, 0, 64, 48)).frames[0]
     column = frame[:, 16].astype(int)
     assert (np.abs(np.diff(column[:20], axis=0)).max(axis=1) < 12).all()
@@ -236,13 +238,13 @@ def test_crop_boxes_are_applied() -> None:
 
 
 def test_the_crop_is_taken_from_the_rotated_frame(tmp_path: Path) -> None:
-    film = Film(
+    video = SyntheticVideo(
         count=3,
         size=(128, 64),
         matrix=full(MATRICES["90 clockwise"]),
         draw=lambda _n, w, h: quadrants(w, h),
     )
-    path = film.write(tmp_path / "film.mp4")
+    path = video.write(tmp_path / "film.mp4")
     # DisplayedFrame 64 x 128: blue and red above, white and green below. The top half is cut.
     frame = read(path, fit=lambda w, h: Fit(32, 64, 0, 0, 32, 32)).frames[0]
     assert frame[4, 4].argmax() == 2
@@ -251,7 +253,7 @@ def test_the_crop_is_taken_from_the_rotated_frame(tmp_path: Path) -> None:
 
 
 def test_extreme_shapes_are_refused(tmp_path: Path) -> None:
-    film = Film(count=3, codec="ffv1", options={}, ticks=25, size=(2000, 16))
-    path = film.write(tmp_path / "film.mkv")
+    video = SyntheticVideo(count=3, codec="ffv1", options={}, ticks=25, size=(2000, 16))
+    path = video.write(tmp_path / "film.mkv")
     with pytest.raises(VideoDecodeError, match="too large"):
         read(path, fit=lambda w, h: Fit(w * 16, h * 16, 0, 0, 32, 32), max_pixels=1_000_000)

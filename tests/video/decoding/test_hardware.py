@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.synth import Film, whole
+from tests.synth import SyntheticVideo, whole
 from tests.video.decoding.test_frames import MATRICES, full
 from tests.video.reading import Reading, read, sampling
 from vtnstream.config import SamplingConfig
@@ -76,14 +76,16 @@ def test_frames_and_times_equal_software(tmp_path: Path, kind: str) -> None:
         "stride": {"stride": 7},
         "all": {},
     }
-    path = Film(count=75, b_frames=2).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=75, b_frames=2).write(tmp_path / "film.mp4")
     here = assert_alike(path, sampling(kind, **options[kind]), chunk_size=4)
     assert len(here.indices) >= 10
 
 
 def test_ten_bit_and_rotated_frames_and_crops_equal_software(tmp_path: Path) -> None:
-    film = Film(count=20, size=(96, 64), pix_fmt="yuv420p10le", matrix=full(MATRICES["transposed"]))
-    assert_alike(film.write(tmp_path / "film.mp4"), sampling("all"), fit=whole(48))
+    video = SyntheticVideo(
+        count=20, size=(96, 64), pix_fmt="yuv420p10le", matrix=full(MATRICES["transposed"])
+    )
+    assert_alike(video.write(tmp_path / "film.mp4"), sampling("all"), fit=whole(48))
 
 
 @no_gpu
@@ -94,7 +96,7 @@ def test_ten_bit_and_rotated_frames_and_crops_equal_software(tmp_path: Path) -> 
 )
 def test_opening_without_a_gpu_is_refused(tmp_path: Path, codec: str, reason: str) -> None:
     options = {"preset": "ultrafast"} if codec == "libx264" else {}
-    path = Film(count=5, codec=codec, options=options).write(tmp_path / "film.mkv")
+    path = SyntheticVideo(count=5, codec=codec, options=options).write(tmp_path / "film.mkv")
     with pytest.raises(HardwareRefusedError, match=reason):
         read(path, hardware=Hardware(0, Ready("bicubic")))
     with pytest.raises(HardwareRefusedError, match=r"the GPU cannot be used \(\w+"):
@@ -110,16 +112,16 @@ def test_frames_decoded_in_software_are_refused(tmp_path: Path) -> None:
         def accelerator(self) -> None:
             return None
 
-    path = Film(count=5).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=5).write(tmp_path / "film.mp4")
     with pytest.raises(HardwareRefusedError, match="in software"):
         read(path, hardware=Silent(0, HOST.converter))
 
 
 def test_unsupported_surfaces_are_rejected(tmp_path: Path) -> None:
-    path = Film(count=5, pix_fmt="yuv444p").write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=5, pix_fmt="yuv444p").write(tmp_path / "film.mp4")
     with pytest.raises(HardwareRefusedError, match="yuv444p"):
         read(path, hardware=HOST)
-    odd = Film(count=5, codec="ffv1", options={}, ticks=25, size=(67, 51))
+    odd = SyntheticVideo(count=5, codec="ffv1", options={}, ticks=25, size=(67, 51))
     with pytest.raises(HardwareRefusedError, match="67 x 51"):
         read(odd.write(tmp_path / "film.mkv"), hardware=HOST)
 
@@ -130,7 +132,7 @@ def test_a_failing_gpu_is_refused(tmp_path: Path, error: type[Exception]) -> Non
         def frame(self, *arguments: Any) -> torch.Tensor:
             raise error("not today\nand a trace")
 
-    path = Film(count=5).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=5).write(tmp_path / "film.mp4")
     with pytest.raises(HardwareRefusedError, match=r"cannot be read \(not today\)$"):
         read(path, hardware=OnTheHost(0, Failing("bicubic")))
 
@@ -141,7 +143,7 @@ def test_damage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(
         passes, "refusing", lambda *told: lambda: asked.append(1) or refusing(*told)()
     )
-    path = Film(count=400, broken=range(40, 50)).write(tmp_path / "film.mkv")
+    path = SyntheticVideo(count=400, broken=range(40, 50)).write(tmp_path / "film.mkv")
     with pytest.raises(HardwareRefusedError, match="cannot be decoded there"):
         read(path, sampling("all"), hardware=HOST)
     assert 40 < len(asked) < 60
@@ -197,5 +199,5 @@ def beside_torch(code: str, path: Path, folder: Path) -> str:
 @needs_compiler
 def test_libav_shares_the_context_of_torch(tmp_path: Path) -> None:
     """libav rejects the primary context, PyAV's default, once torch has created it."""
-    path = Film(count=5, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=5, options={"preset": "ultrafast"}).write(tmp_path / "film.mp4")
     assert beside_torch(_OPENS, path, tmp_path) == "True"

@@ -11,40 +11,50 @@ import av
 import numpy as np
 import pytest
 
-from tests.synth import Film, paint
+from tests.synth import SyntheticVideo, paint
 from tests.video.reading import Reading, read, sampling
 from vtnstream.types import FrameChunk, TimeRange
 from vtnstream.video.decoding.reader import FrameReader, SeekUnverifiedError
 
 OPEN = "open-gop=1:bframes=3:b-pyramid=normal:keyint=25:scenecut=0"
-FILMS = {
-    "closed": (Film(count=300, gop=25, b_frames=3), "mp4"),
+VIDEOS = {
+    "closed": (SyntheticVideo(count=300, gop=25, b_frames=3), "mp4"),
     "open": (
-        Film(count=300, gop=25, b_frames=3, options={"preset": "veryfast", "x264-params": OPEN}),
+        SyntheticVideo(
+            count=300, gop=25, b_frames=3, options={"preset": "veryfast", "x264-params": OPEN}
+        ),
         "mp4",
     ),
     "open mkv": (
-        Film(count=300, gop=25, b_frames=3, options={"preset": "veryfast", "x264-params": OPEN}),
+        SyntheticVideo(
+            count=300, gop=25, b_frames=3, options={"preset": "veryfast", "x264-params": OPEN}
+        ),
         "mkv",
     ),
     "intra refresh": (
-        Film(
+        SyntheticVideo(
             count=300,
             gop=25,
             options={"preset": "veryfast", "x264-params": "intra-refresh=1:keyint=25"},
         ),
         "mp4",
     ),
-    "mpeg4": (Film(count=300, gop=25, codec="mpeg4", options={}, ticks=25, b_frames=2), "mp4"),
-    "mpeg2": (Film(count=300, gop=25, codec="mpeg2video", options={}, ticks=25, b_frames=2), "mkv"),
+    "mpeg4": (
+        SyntheticVideo(count=300, gop=25, codec="mpeg4", options={}, ticks=25, b_frames=2),
+        "mp4",
+    ),
+    "mpeg2": (
+        SyntheticVideo(count=300, gop=25, codec="mpeg2video", options={}, ticks=25, b_frames=2),
+        "mkv",
+    ),
     "vp9": (
-        Film(
+        SyntheticVideo(
             count=300, gop=25, codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"}
         ),
         "webm",
     ),
     "fragmented": (
-        Film(
+        SyntheticVideo(
             count=300,
             gop=25,
             b_frames=2,
@@ -53,10 +63,12 @@ FILMS = {
         "mp4",
     ),
     "uneven": (
-        Film(count=300, gop=25, b_frames=2, times=[Fraction(k * k, 2000) for k in range(300)]),
+        SyntheticVideo(
+            count=300, gop=25, b_frames=2, times=[Fraction(k * k, 2000) for k in range(300)]
+        ),
         "mp4",
     ),
-    "offset": (Film(count=300, gop=25, b_frames=2, start=100), "mp4"),
+    "offset": (SyntheticVideo(count=300, gop=25, b_frames=2, start=100), "mp4"),
 }
 
 
@@ -66,11 +78,11 @@ def textured(number: int, width: int, height: int) -> np.ndarray:
     return np.clip(paint(number, width, height) + noise, 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="module", params=FILMS)
-def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    film, suffix = FILMS[request.param]
-    film.draw = textured
-    return film.write(tmp_path_factory.mktemp("seek") / f"film.{suffix}")
+@pytest.fixture(scope="module", params=VIDEOS)
+def video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    video, suffix = VIDEOS[request.param]
+    video.draw = textured
+    return video.write(tmp_path_factory.mktemp("seek") / f"film.{suffix}")
 
 
 @pytest.fixture
@@ -101,15 +113,15 @@ def same(some: list[FrameChunk], others: list[FrameChunk]) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["rate", "uniform"])
-def test_resuming_is_bit_identical(film: Path, kind: str, seeks: list[Fraction]) -> None:
+def test_resuming_is_bit_identical(video: Path, kind: str, seeks: list[Fraction]) -> None:
     config = sampling(kind, fps=5, num_frames=60)
-    whole = read(film, config, chunk_size=8)
+    whole = read(video, config, chunk_size=8)
     for first in (24, 40, 48):
         before = [c for c in whole.chunks if c.first_index < first]
         after = [c for c in whole.chunks if c.first_index >= first]
         for known in (None, int(before[-1].times.pts[-1])):
             seeks.clear()
-            part = read(film, config, chunk_size=8, first_index=first, known_pts=known)
+            part = read(video, config, chunk_size=8, first_index=first, known_pts=known)
             assert len(seeks) == 1
             assert same(part.chunks, after)
             assert part.summary.end_seconds == whole.summary.end_seconds
@@ -121,7 +133,7 @@ def test_resuming_is_bit_identical(film: Path, kind: str, seeks: list[Fraction])
 def test_damage_near_a_border_is_counted_once(
     tmp_path: Path, frame: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = Film(count=200, gop=25, b_frames=3).write(tmp_path / "film.mp4")
+    video = SyntheticVideo(count=200, gop=25, b_frames=3).write(tmp_path / "film.mp4")
     note = FrameReader._note
 
     def note_damage(reader: FrameReader, packet: Any) -> None:
@@ -131,10 +143,10 @@ def test_damage_near_a_border_is_counted_once(
 
     monkeypatch.setattr(FrameReader, "_note", note_damage)
     config = sampling(fps=5)
-    whole = [c.stats.num_corrupt for c in read(film, config, chunk_size=8).chunks]
+    whole = [c.stats.num_corrupt for c in read(video, config, chunk_size=8).chunks]
     parts = (
-        *read(film, config, chunk_size=8, stop_index=24).chunks,
-        *read(film, config, chunk_size=8, first_index=24).chunks,
+        *read(video, config, chunk_size=8, stop_index=24).chunks,
+        *read(video, config, chunk_size=8, first_index=24).chunks,
     )
     assert sum(whole) == 1
     assert [c.stats.num_corrupt for c in parts] == whole
@@ -142,24 +154,24 @@ def test_damage_near_a_border_is_counted_once(
 
 @pytest.mark.parametrize("kind", ["stride", "all", "keyframes"])
 def test_a_span_is_bit_identical(
-    film: Path, kind: str, seeks: list[Fraction], monkeypatch: pytest.MonkeyPatch
+    video: Path, kind: str, seeks: list[Fraction], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, span = sampling(kind, stride=3), TimeRange(Fraction(6), Fraction(9))
-    sought = read(film, config, span=span, chunk_size=8)
+    sought = read(video, config, span=span, chunk_size=8)
     assert len(seeks) == 1
 
     def refuse(self: FrameReader, time: Fraction, **options: bool) -> None:
         raise SeekUnverifiedError
 
     monkeypatch.setattr(FrameReader, "seek", refuse)
-    straight = read(film, config, span=span, chunk_size=8)
+    straight = read(video, config, span=span, chunk_size=8)
     assert len(straight.chunks) > 0
     assert same(sought.chunks, straight.chunks)
 
 
 @pytest.mark.parametrize("kind", ["stride", "all", "keyframes"])
 def test_kinds_that_count_resume_from_their_start(tmp_path: Path, kind: str) -> None:
-    path = Film(count=300, gop=5).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=5).write(tmp_path / "film.mp4")
     config = sampling(kind, stride=3)
     whole = read(path, config, chunk_size=8)
     part = read(path, config, chunk_size=8, first_index=32)
@@ -170,7 +182,7 @@ def test_kinds_that_count_resume_from_their_start(tmp_path: Path, kind: str) -> 
 def test_formats_without_a_reliable_index_are_read_from_the_start(
     tmp_path: Path, suffix: str, seeks: list[Fraction]
 ) -> None:
-    path = Film(count=300, gop=25).write(tmp_path / f"film.{suffix}")
+    path = SyntheticVideo(count=300, gop=25).write(tmp_path / f"film.{suffix}")
     whole = read(path, sampling(fps=5), chunk_size=8)
     part = read(path, sampling(fps=5), chunk_size=8, first_index=40)
     assert same(part.chunks, [c for c in whole.chunks if c.first_index >= 40])
@@ -178,7 +190,7 @@ def test_formats_without_a_reliable_index_are_read_from_the_start(
 
 
 def test_a_seek_without_the_known_frame_is_rejected(tmp_path: Path, seeks: list[Fraction]) -> None:
-    path = Film(count=300, gop=25).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=25).write(tmp_path / "film.mp4")
     whole = read(path, sampling(fps=5), chunk_size=8)
     known = int(whole.times.pts[39]) - 1  # no frame has this time
     part = read(path, sampling(fps=5), chunk_size=8, first_index=40, known_pts=known)
@@ -192,10 +204,10 @@ def test_files_with_guessed_first_times_are_read_from_the_start(
 ) -> None:
     """Matroska stores no negative times: those of the first frames are lost, and libav computes
     them from later frames."""
-    film = Film(count=200, gop=25, codec="mpeg4", options={}, ticks=25, b_frames=1)
+    video = SyntheticVideo(count=200, gop=25, codec="mpeg4", options={}, ticks=25, b_frames=1)
     path, options = tmp_path / "early.mkv", {"avoid_negative_ts": "disabled"}
     with (
-        av.open(str(film.write(tmp_path / "film.mp4"))) as source,
+        av.open(str(video.write(tmp_path / "film.mp4"))) as source,
         av.open(str(path), "w", options=options) as early,
     ):
         stream = early.add_stream_from_template(source.streams.video[0])
@@ -213,7 +225,7 @@ def test_files_with_guessed_first_times_are_read_from_the_start(
 
 def test_a_file_that_marks_all_packets_as_keyframes_is_read_from_the_start(tmp_path: Path) -> None:
     """An MP4 without a table of sync samples marks all as such, so a seek may land anywhere."""
-    path = Film(count=300, gop=25, b_frames=2, draw=textured).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=25, b_frames=2, draw=textured).write(tmp_path / "film.mp4")
     whole = read(path, sampling(fps=5), chunk_size=8)
     path.write_bytes(path.read_bytes().replace(b"stss", b"free"))
     part = read(path, sampling(fps=5), chunk_size=8, first_index=40)
@@ -221,7 +233,7 @@ def test_a_file_that_marks_all_packets_as_keyframes_is_read_from_the_start(tmp_p
 
 
 def test_a_range_after_the_end_is_empty(tmp_path: Path) -> None:
-    path = Film(count=100, gop=25).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=100, gop=25).write(tmp_path / "film.mp4")
     reading: Reading = read(path, sampling(fps=5), chunk_size=8, first_index=800)
     assert reading.chunks == []
     assert reading.summary.reached_end
@@ -229,6 +241,6 @@ def test_a_range_after_the_end_is_empty(tmp_path: Path) -> None:
 
 
 def test_the_first_index_must_be_a_multiple_of_the_chunk_size(tmp_path: Path) -> None:
-    path = Film(count=10).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=10).write(tmp_path / "film.mp4")
     with pytest.raises(ValueError, match="not a multiple"):
         read(path, chunk_size=8, first_index=4)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synth import Film, joined, truncated
+from tests.synth import SyntheticVideo, joined, truncated
 from tests.video.decoding.skipping import assert_same, h264, textured, without_packets
 from tests.video.reading import Reading, read, sampling
 from vtnstream.errors import VideoError
@@ -22,7 +22,7 @@ def h265(**options: object) -> dict[str, str]:
     return {"preset": "ultrafast", "x265-params": f"log-level=none:pools=1:{params}"}
 
 
-PLAIN = Film(count=130, gop=30, b_frames=3, draw=textured)
+PLAIN = SyntheticVideo(count=130, gop=30, b_frames=3, draw=textured)
 PYRAMID = h264(bframes=3, b_pyramid="normal", keyint=30, scenecut=0)
 OPEN = h264(open_gop=1, bframes=3, b_pyramid="normal", keyint=30, scenecut=0)
 UNEVEN = [Fraction(k * k, 2000) for k in range(130)]
@@ -147,11 +147,13 @@ def damaged(folder: Path, how: str) -> Path:
     """Return a video that is damaged in one of several ways."""
     path = folder / f"whole.{how.split()[-1]}"
     broken = range(60, 90) if how.startswith("broken") else ()
-    film = Film(count=200, gop=30, b_frames=3, draw=textured, options=PYRAMID, broken=broken)
+    video = SyntheticVideo(
+        count=200, gop=30, b_frames=3, draw=textured, options=PYRAMID, broken=broken
+    )
     if how.startswith("cut"):
-        film.muxer = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
-        return truncated(film.write(path), 0.61, folder / f"cut{path.suffix}")
-    film.write(path)
+        video.muxer = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+        return truncated(video.write(path), 0.61, folder / f"cut{path.suffix}")
+    video.write(path)
     if how.startswith("joined"):
         return joined(folder / "joined.ts", path, path)
     if how.startswith("zeros"):
@@ -207,8 +209,8 @@ def test_a_cut_file_is_detected_without_a_sampled_last_frame(tmp_path: Path) -> 
 
 
 def test_damage_after_returned_chunks_does_not_repeat_them(tmp_path: Path) -> None:
-    film = Film(count=400, gop=30, b_frames=3, draw=textured, broken=range(300, 330))
-    path = film.write(tmp_path / "film.mkv")
+    video = SyntheticVideo(count=400, gop=30, b_frames=3, draw=textured, broken=range(300, 330))
+    path = video.write(tmp_path / "film.mkv")
     skipped, plain = (
         read(path, sampling(fps=5), chunk_size=4, skip=skip) for skip in (True, False)
     )

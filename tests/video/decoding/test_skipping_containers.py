@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from tests.video.decoding.skipping import assert_same, h264, textured, without_packets
 from tests.video.reading import read, sampling
 from vtnstream.types import TimeRange
@@ -21,8 +21,8 @@ def test_times_that_contradict_the_frame_order_are_detected(tmp_path: Path) -> N
     """An MP4 without its table of offsets has decoding times as presentation times; a pass that
     begins in the middle must detect this itself."""
     options = h264(bframes=1, b_adapt=0, keyint=100, scenecut=0)
-    film = Film(count=200, gop=100, b_frames=1, draw=textured, options=options)
-    path = film.write(tmp_path / "film.mp4")
+    video = SyntheticVideo(count=200, gop=100, b_frames=1, draw=textured, options=options)
+    path = video.write(tmp_path / "film.mp4")
     path.write_bytes(path.read_bytes().replace(b"ctts", b"free"))
     for start in (Fraction(5), Fraction(126, 25)):
         skipped, plain = (
@@ -66,10 +66,10 @@ def test_frames_before_an_edit_are_decoded(
 ) -> None:
     """Frames that precede the start of an edit are decoded, although they are not displayed."""
     options = h264(bframes=1, keyint=12, scenecut=0) if codec == "libx264" else {}
-    film = Film(
+    video = SyntheticVideo(
         count=130, gop=12, b_frames=1, draw=textured, codec=codec, ticks=25, options=options
     )
-    path = edited(film.write(tmp_path / "film.mp4"), *edits)
+    path = edited(video.write(tmp_path / "film.mp4"), *edits)
     for fps in (2, 3):
         skipped, plain = (
             read(path, sampling(fps=fps), chunk_size=4, skip=skip) for skip in (True, False)
@@ -99,8 +99,8 @@ def test_packets_with_new_headers_are_not_omitted(tmp_path: Path, suffix: str) -
     parts = []
     for offset in (0, 8):
         options = h264(keyint=25, cabac=0, qp=30, chroma_qp_offset=offset)
-        film = Film(count=55, gop=25, b_frames=2, draw=coloured, options=options)
-        parts.append(film.write(tmp_path / f"{offset}.flv"))
+        video = SyntheticVideo(count=55, gop=25, b_frames=2, draw=coloured, options=options)
+        parts.append(video.write(tmp_path / f"{offset}.flv"))
     path = recorded_on(tmp_path / "joined.flv", *parts, *parts)
     if suffix == "mp4":
         path = copied(path, tmp_path / "joined.mp4")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synth import Film, joined
+from tests.synth import SyntheticVideo, joined
 from tests.video.reading import read, sampling
 from vtnstream.video.decoding.clock import FrameClock
 from vtnstream.video.probe import StreamFacts, probe
@@ -20,7 +20,7 @@ EVERY_FIFTH = list(range(0, 50, 5))
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv", "avi", "mov"])
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_containers_give_equal_times(tmp_path: Path, suffix: str, b_frames: int) -> None:
-    path = Film(start=0 if suffix == "avi" else 7, b_frames=b_frames).write(
+    path = SyntheticVideo(start=0 if suffix == "avi" else 7, b_frames=b_frames).write(
         tmp_path / f"film.{suffix}"
     )
     reading = read(path, FIVE)
@@ -32,8 +32,8 @@ def test_containers_give_equal_times(tmp_path: Path, suffix: str, b_frames: int)
 
 @pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video"])
 def test_avi_without_presentation_times_uses_decoding_times(tmp_path: Path, codec: str) -> None:
-    film = Film(codec=codec, options={}, ticks=25, b_frames=2)
-    reading = read(film.write(tmp_path / "film.avi"), FIVE)
+    video = SyntheticVideo(codec=codec, options={}, ticks=25, b_frames=2)
+    reading = read(video.write(tmp_path / "film.avi"), FIVE)
     assert reading.numbers == EVERY_FIFTH
     assert reading.starts == [k / 5 for k in range(10)]
     assert "without presentation times" in reading.summary.warnings[0]
@@ -41,9 +41,9 @@ def test_avi_without_presentation_times_uses_decoding_times(tmp_path: Path, code
 
 @pytest.mark.parametrize("kind", ["rate", "uniform"])
 def test_an_elementary_stream_is_timed_at_its_own_rate(tmp_path: Path, kind: str) -> None:
-    film = Film(rate=Fraction(30000, 1001), count=60, format="h264", b_frames=2)
-    film.ticks = film.rate  # a bit stream knows its rate by its ticks
-    path = film.write(tmp_path / "film.h264")
+    video = SyntheticVideo(rate=Fraction(30000, 1001), count=60, format="h264", b_frames=2)
+    video.ticks = video.rate  # a bit stream knows its rate by its ticks
+    path = video.write(tmp_path / "film.h264")
     info = probe(path)
     assert info.average_rate == Fraction(30000, 1001)
     assert "without times" in info.warnings[0]
@@ -54,7 +54,7 @@ def test_an_elementary_stream_is_timed_at_its_own_rate(tmp_path: Path, kind: str
 
 
 def test_time_continues_after_a_clock_jumps_back(tmp_path: Path) -> None:
-    part = Film(count=50).write(tmp_path / "part.ts")
+    part = SyntheticVideo(count=50).write(tmp_path / "part.ts")
     reading = read(joined(tmp_path / "joined.ts", part, part), FIVE)
     assert reading.numbers == EVERY_FIFTH * 2
     assert reading.starts == [k / 5 for k in range(20)]
@@ -64,7 +64,7 @@ def test_time_continues_after_a_clock_jumps_back(tmp_path: Path) -> None:
 
 
 def test_missing_packets_of_a_transport_stream_are_a_gap(tmp_path: Path) -> None:
-    data = bytearray(Film(count=400, gop=25).write(tmp_path / "whole.ts").read_bytes())
+    data = bytearray(SyntheticVideo(count=400, gop=25).write(tmp_path / "whole.ts").read_bytes())
     packets = len(data) // 188
     del data[188 * (packets // 3) : 188 * (packets * 2 // 3)]
     path = tmp_path / "hole.ts"
@@ -81,7 +81,7 @@ def test_missing_packets_of_a_transport_stream_are_a_gap(tmp_path: Path) -> None
 
 def test_a_gap_between_stored_durations_is_found(tmp_path: Path) -> None:
     """Matroska stores 40 ms per frame, so no frame is displayed from 2.0 to 4.8 s."""
-    path = Film(count=200, gop=10, lost=range(50, 120)).write(tmp_path / "hole.mkv")
+    path = SyntheticVideo(count=200, gop=10, lost=range(50, 120)).write(tmp_path / "hole.mkv")
     reading = read(path)
     # A frame is held for max(1 s, 2 / fps) after its time: 1.96 + 1 < 3.0.
     assert reading.indices == [0, 1, 2, 3, 4, 5, *range(10, 16)]
@@ -94,7 +94,9 @@ def test_a_gap_between_stored_durations_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fps", ["1/4", "2", "8"])
 def test_a_frame_is_held_for_two_grid_cells_and_at_least_a_second(tmp_path: Path, fps: str) -> None:
-    path = Film(count=500, gop=10, lost=range(50, 350)).write(tmp_path / "hole.mkv")  # 2 to 14 s
+    path = SyntheticVideo(count=500, gop=10, lost=range(50, 350)).write(
+        tmp_path / "hole.mkv"
+    )  # 2 to 14 s
     reading = read(path, sampling(fps=fps))
     rate = Fraction(fps)
     patience = max(Fraction(1), 2 / rate)
@@ -105,7 +107,7 @@ def test_a_frame_is_held_for_two_grid_cells_and_at_least_a_second(tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["all", "stride", "uniform"])
 def test_tokens_end_at_a_gap_with_their_frame(tmp_path: Path, kind: str) -> None:
-    path = Film(count=200, gop=10, lost=range(50, 120)).write(tmp_path / "hole.mkv")
+    path = SyntheticVideo(count=200, gop=10, lost=range(50, 120)).write(tmp_path / "hole.mkv")
     reading = read(path, sampling(kind, stride=7, num_frames=20))
     ends, starts = reading.ends, reading.starts
     (place,) = [i for i in range(len(ends) - 1) if starts[i + 1] - ends[i] > 0.5]
@@ -121,8 +123,8 @@ def test_a_slide_is_displayed_for_its_stored_duration(
     tmp_path: Path, suffix: str, b_frames: int
 ) -> None:
     times = [0, 0.1, 0.5, 0.7, 30, 30.1, 90, 90.5]
-    film = Film(count=8, times=times, last_seconds=20, b_frames=b_frames)
-    reading = read(film.write(tmp_path / f"slides.{suffix}"), sampling(fps=1))
+    video = SyntheticVideo(count=8, times=times, last_seconds=20, b_frames=b_frames)
+    reading = read(video.write(tmp_path / f"slides.{suffix}"), sampling(fps=1))
     shown = reading.shown()
     assert [shown[k] for k in (0, 1, 29, 30, 31, 89, 90)] == [0, 3, 3, 4, 5, 5, 6]
     assert reading.summary.problems == ()
@@ -132,8 +134,10 @@ def test_a_slide_is_displayed_for_its_stored_duration(
 
 
 def test_a_missing_fragment_is_a_gap(tmp_path: Path) -> None:
-    film = Film(count=250, gop=25, muxer={"movflags": "frag_keyframe+empty_moov+default_base_moof"})
-    data = film.write(tmp_path / "whole.mp4").read_bytes()
+    video = SyntheticVideo(
+        count=250, gop=25, muxer={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    )
+    data = video.write(tmp_path / "whole.mp4").read_bytes()
     boxes, place = [], 0
     while place < len(data):
         size = int.from_bytes(data[place : place + 4], "big")
@@ -151,8 +155,8 @@ def test_a_missing_fragment_is_a_gap(tmp_path: Path) -> None:
 
 
 def test_a_huge_clock_jump_takes_no_time(tmp_path: Path) -> None:
-    first = Film(count=50).write(tmp_path / "a.ts")
-    second = Film(count=50, start=20 * 3600).write(tmp_path / "b.ts")
+    first = SyntheticVideo(count=50).write(tmp_path / "a.ts")
+    second = SyntheticVideo(count=50, start=20 * 3600).write(tmp_path / "b.ts")
     reading = read(joined(tmp_path / "joined.ts", first, second), sampling(fps=100), chunk_size=8)
     assert reading.indices[-1] > 20 * 3600 * 100
     assert len(reading.chunks) < 100

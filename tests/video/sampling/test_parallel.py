@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.synth import Film, truncated, whole
+from tests.synth import SyntheticVideo, truncated, whole
 from tests.video.decoding.test_hardware import HOST
-from tests.video.decoding.test_seek import FILMS, same, textured
+from tests.video.decoding.test_seek import VIDEOS, same, textured
 from tests.video.reading import Reading, read, sampling
 from vtnstream.config import SamplingConfig
 from vtnstream.types import DecodeSummary, FrameChunk, TimeRange
@@ -59,12 +59,12 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield begun
 
 
-@pytest.fixture(scope="module", params=FILMS)
-def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    film, suffix = FILMS[request.param]
-    film.draw = textured
+@pytest.fixture(scope="module", params=VIDEOS)
+def video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    video, suffix = VIDEOS[request.param]
+    video.draw = textured
     name = request.param.replace(" ", "_")
-    return film.write(tmp_path_factory.mktemp("parallel") / f"{name}.{suffix}")
+    return video.write(tmp_path_factory.mktemp("parallel") / f"{name}.{suffix}")
 
 
 def counted(summary: DecodeSummary) -> DecodeSummary:
@@ -85,10 +85,10 @@ def assert_same(some: Reading, other: Reading) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_parallel_decoding_gives_the_same_chunks(film: Path, kind: str, passes: list[str]) -> None:
-    together, alone = both(film, KINDS[kind])
+def test_parallel_decoding_gives_the_same_chunks(video: Path, kind: str, passes: list[str]) -> None:
+    together, alone = both(video, KINDS[kind])
     assert_same(together, alone)
-    if film.stem in [name.replace(" ", "_") for name in NOT_CERTAIN]:
+    if video.stem in [name.replace(" ", "_") for name in NOT_CERTAIN]:
         assert passes.count("chunks") == 2
     else:
         assert passes.count("piece") >= 3
@@ -98,7 +98,7 @@ def test_parallel_decoding_gives_the_same_chunks(film: Path, kind: str, passes: 
 def test_parallel_decoding_of_a_range_gives_the_same_chunks(
     tmp_path: Path, passes: list[str]
 ) -> None:
-    path = Film(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
     straight = read(path, KINDS["rate"], chunk_size=4)
     known = int(straight.times.pts[15])
     for first, stop, pts in ((0, 40, None), (16, None, None), (16, 48, known), (56, None, None)):
@@ -135,7 +135,7 @@ def test_a_second_decoder_joins_within_the_first_part(
 
     monkeypatch.setattr(parallel._LoadMeter, "idle", idle)
     monkeypatch.setattr(ParallelPass, "_start", watch)
-    path = Film(count=600, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=600, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
     together_read, alone = both(path, KINDS["rate"], chunk_size=2)
     assert_same(together_read, alone)
     assert measured and any(together) == waiting
@@ -143,7 +143,7 @@ def test_a_second_decoder_joins_within_the_first_part(
 
 def test_parts_of_numbered_frames_give_the_same_chunks(tmp_path: Path, passes: list[str]) -> None:
     """Frames are numbered from the start of a range."""
-    path = Film(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=25, b_frames=3, draw=textured).write(tmp_path / "film.mp4")
     config, span = sampling("all"), TimeRange(Fraction("3.3"), Fraction(10))
     straight = read(path, config, chunk_size=4, span=span)
     known = int(straight.times.pts[39])
@@ -167,7 +167,7 @@ def test_parts_of_numbered_frames_give_the_same_chunks(tmp_path: Path, passes: l
 
 def test_a_gap_takes_one_index(tmp_path: Path) -> None:
     """Packets do not show the gap, so the parts after it do not match those before."""
-    path = Film(count=300, gop=25, lost=range(150, 225)).write(tmp_path / "film.mkv")
+    path = SyntheticVideo(count=300, gop=25, lost=range(150, 225)).write(tmp_path / "film.mkv")
     together, alone = both(path, sampling("all"))
     assert_same(together, alone)
     assert alone.indices == [*range(150), *range(151, 226)]
@@ -176,8 +176,8 @@ def test_a_gap_takes_one_index(tmp_path: Path) -> None:
 def test_packets_without_a_displayed_frame_are_not_numbered(tmp_path: Path) -> None:
     """There are more packets than displayed frames."""
     options = {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16"}
-    film = Film(count=150, gop=25, codec="libvpx", options=options, draw=textured)
-    path = film.write(tmp_path / "film.webm")
+    video = SyntheticVideo(count=150, gop=25, codec="libvpx", options=options, draw=textured)
+    path = video.write(tmp_path / "film.webm")
     assert_same(*both(path, sampling("all")))
 
 
@@ -187,9 +187,9 @@ def test_a_video_cut_at_an_open_gop_is_numbered(tmp_path: Path) -> None:
         "preset": "ultrafast",
         "x265-params": "log-level=none:pools=1:keyint=27:min-keyint=2:open-gop=1:scenecut=0",
     }
-    film = Film(count=150, codec="libx265", options=options, gop=27, b_frames=3)
+    video = SyntheticVideo(count=150, codec="libx265", options=options, gop=27, b_frames=3)
     path, keyframes, packets = tmp_path / "cut.mkv", 0, 0
-    with av.open(str(film.write(tmp_path / "film.mkv"))) as source, av.open(path, "w") as cut:
+    with av.open(str(video.write(tmp_path / "film.mkv"))) as source, av.open(path, "w") as cut:
         stream = cut.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             keyframes += packet.is_keyframe
@@ -205,7 +205,7 @@ def test_a_video_cut_at_an_open_gop_is_numbered(tmp_path: Path) -> None:
 
 def test_parts_begin_at_keyframes(tmp_path: Path) -> None:
     """Each part decodes less than a chunk of frames that are not needed."""
-    path = Film(count=300, gop=37, b_frames=2).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=37, b_frames=2).write(tmp_path / "film.mp4")
     together, alone = both(path, sampling("all"))
     assert_same(together, alone)
     extra = together.summary.stats.num_frames - alone.summary.stats.num_frames
@@ -215,14 +215,14 @@ def test_parts_begin_at_keyframes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["broken", "lost", "cut", "header"])
 @pytest.mark.parametrize("skip", [True, False, None])
 def test_damage_gives_the_report_of_one_pass(tmp_path: Path, how: str, skip: bool | None) -> None:
-    film = Film(count=300, gop=25, b_frames=3, draw=textured)
+    video = SyntheticVideo(count=300, gop=25, b_frames=3, draw=textured)
     if how == "broken":
-        film.broken = range(150, 170)
+        video.broken = range(150, 170)
     if how == "lost":
-        film.lost = range(150, 230)
+        video.lost = range(150, 230)
     if how == "header":
-        film.muxer = {"movflags": "faststart"}
-    path = film.write(tmp_path / ("film.mp4" if how == "header" else "film.mkv"))
+        video.muxer = {"movflags": "faststart"}
+    path = video.write(tmp_path / ("film.mp4" if how == "header" else "film.mkv"))
     if how in ("cut", "header"):
         path = truncated(path, 0.6, tmp_path / f"cut{path.suffix}")
     kind = "all" if skip is None else "rate"
@@ -236,7 +236,7 @@ def test_damage_gives_the_report_of_one_pass(tmp_path: Path, how: str, skip: boo
 def test_parts_that_do_not_match_are_read_in_one_pass(
     tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = Film(count=300, gop=25, draw=textured).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=25, draw=textured).write(tmp_path / "film.mp4")
     check = ParallelPass._check
 
     def forget(self: ParallelPass, current: Any, chunk: Any) -> None:
@@ -254,7 +254,7 @@ def test_parts_that_do_not_match_are_read_in_one_pass(
 def test_formats_without_a_reliable_index_are_read_in_one_pass(
     tmp_path: Path, name: str, passes: list[str]
 ) -> None:
-    path = Film(count=200, gop=25).write(tmp_path / name)
+    path = SyntheticVideo(count=200, gop=25).write(tmp_path / name)
     together, alone = both(path, KINDS["rate"])
     assert_same(together, alone)
     assert "piece" not in passes
@@ -264,7 +264,7 @@ def test_short_videos_are_read_in_one_pass(
     tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    path = Film(count=200, gop=25).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=200, gop=25).write(tmp_path / "film.mp4")
     assert_same(*both(path, KINDS["rate"]))
     assert "piece" not in passes
 
@@ -276,7 +276,7 @@ def test_packets_are_numbered_only_if_parts_are_long_enough(
     monkeypatch.undo()
     read_all: list[Pass] = []
     monkeypatch.setattr(Pass, "find_numbers", lambda self: read_all.append(self))
-    path = Film(count=60, gop=25).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=60, gop=25).write(tmp_path / "film.mp4")
     for size, numbered in ((224, 0), (32, 1)):
         read_all.clear()
         read(path, KINDS["all"], chunk_size=4, decoders=2, fit=whole(size))
@@ -285,7 +285,7 @@ def test_packets_are_numbered_only_if_parts_are_long_enough(
 
 def test_waiting_frames_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All decoders wait for a consumer that does not read."""
-    path = Film(count=1500, gop=25, size=(64, 48)).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=1500, gop=25, size=(64, 48)).write(tmp_path / "film.mp4")
     made: list[int] = []
     original = Pass.piece
 
@@ -324,7 +324,7 @@ def test_decoders_are_added_if_cores_are_idle(
         started.extend(run for run in self._running if run not in started)
 
     monkeypatch.setattr(ParallelPass, "_start", watch)
-    path = Film(count=600, gop=25, size=(96, 64)).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=600, gop=25, size=(96, 64)).write(tmp_path / "film.mp4")
     with open_video(path, sampling(fps=5), fit=whole(32), chunk_size=4, decoders=3) as source:
         for _chunk in source.chunks():
             time.sleep(0.05 if slow else 0)
@@ -345,7 +345,7 @@ def test_all_decoders_of_a_gpu_start_together(
         running.append(len(self._running))
 
     monkeypatch.setattr(ParallelPass, "_start", watch)
-    path = Film(count=300, gop=25, b_frames=2).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=300, gop=25, b_frames=2).write(tmp_path / "film.mp4")
     together, alone = both(path, KINDS["rate"], hardware=HOST)
     assert running[0] >= 3
     for some, other in zip(together.chunks, alone.chunks, strict=True):
@@ -355,7 +355,7 @@ def test_all_decoders_of_a_gpu_start_together(
 
 
 def test_an_early_end_closes_all_files(tmp_path: Path) -> None:
-    path = Film(count=500, gop=25).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=500, gop=25).write(tmp_path / "film.mp4")
 
     def num_open() -> int:
         return len(os.listdir("/proc/self/fd"))
@@ -377,6 +377,6 @@ def test_the_limit_of_waiting_frames_depends_on_their_size() -> None:
 
 
 def test_the_number_of_decoders_must_be_positive(tmp_path: Path) -> None:
-    path = Film(count=5).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=5).write(tmp_path / "film.mp4")
     with pytest.raises(ValueError, match="decoders"):
         read(path, decoders=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.synth import Film, truncated
+from tests.synth import SyntheticVideo, truncated
 from tests.video.reading import Reading, read, sampling
 from vtnstream.config import SamplingConfig
 from vtnstream.types import TimeRange
@@ -18,14 +18,14 @@ from vtnstream.video.sampling.grid import Burst, estimate_num_tokens, index_rang
 UNEVEN = [0, 0.1, 0.5, 0.7, 1.2, 1.3, 1.35, 2.0, 2.9, 3.0, 3.6]
 """Presentation times of a video of variable rate; the last frame is displayed for 0.4 s."""
 QUARTER_TURN = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
-FILMS = {
-    "constant": Film(),
-    "b-frames": Film(b_frames=2),
-    "ntsc": Film(rate=Fraction(30000, 1001)),
-    "uneven": Film(count=11, times=UNEVEN, last_seconds=0.4),
-    "uneven b-frames": Film(count=11, times=UNEVEN, last_seconds=0.4, b_frames=2),
-    "offset": Film(start=10),
-    "turned": Film(matrix=QUARTER_TURN, size=(96, 128)),
+VIDEOS = {
+    "constant": SyntheticVideo(),
+    "b-frames": SyntheticVideo(b_frames=2),
+    "ntsc": SyntheticVideo(rate=Fraction(30000, 1001)),
+    "uneven": SyntheticVideo(count=11, times=UNEVEN, last_seconds=0.4),
+    "uneven b-frames": SyntheticVideo(count=11, times=UNEVEN, last_seconds=0.4, b_frames=2),
+    "offset": SyntheticVideo(start=10),
+    "turned": SyntheticVideo(matrix=QUARTER_TURN, size=(96, 128)),
 }
 KINDS = {
     "rate": sampling(fps=5),
@@ -38,10 +38,10 @@ KINDS = {
 }
 
 
-def expected(film: Film, config: SamplingConfig) -> tuple[list[int], list[Fraction]]:
+def expected(video: SyntheticVideo, config: SamplingConfig) -> tuple[list[int], list[Fraction]]:
     """Return frame numbers and start times by the definition, from the video's times."""
-    times = film.presentation_times()
-    last = Fraction(film.last_seconds or 1 / Fraction(film.rate)).limit_denominator(100_000)
+    times = video.presentation_times()
+    last = Fraction(video.last_seconds or 1 / Fraction(video.rate)).limit_denominator(100_000)
     end = times[-1] + last
     if config.kind == "rate":
         starts = []
@@ -63,19 +63,19 @@ def expected(film: Film, config: SamplingConfig) -> tuple[list[int], list[Fracti
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("films")
-    return {name: film.write(folder / f"{name}.mp4") for name, film in FILMS.items()}
+    return {name: video.write(folder / f"{name}.mp4") for name, video in VIDEOS.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("film", FILMS)
+@pytest.mark.parametrize("video", VIDEOS)
 def test_frames_and_times_equal_the_definition(
-    films: dict[str, Path], film: str, kind: str
+    videos: dict[str, Path], video: str, kind: str
 ) -> None:
-    numbers, starts = expected(FILMS[film], KINDS[kind])
-    reading = read(films[film], KINDS[kind])
-    if film != "turned":  # turned boards are read in test_frames
+    numbers, starts = expected(VIDEOS[video], KINDS[kind])
+    reading = read(videos[video], KINDS[kind])
+    if video != "turned":  # turned boards are read in test_frames
         assert reading.numbers == numbers
     assert reading.indices == list(range(len(numbers)))
     assert np.allclose(reading.times.start_seconds, [float(s) for s in starts], atol=2e-5)
@@ -84,9 +84,9 @@ def test_frames_and_times_equal_the_definition(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("film", FILMS)
-def test_a_token_ends_where_the_next_starts(films: dict[str, Path], film: str, kind: str) -> None:
-    reading = read(films[film], KINDS[kind])
+@pytest.mark.parametrize("video", VIDEOS)
+def test_a_token_ends_where_the_next_starts(videos: dict[str, Path], video: str, kind: str) -> None:
+    reading = read(videos[video], KINDS[kind])
     times = reading.times
     assert (times.end_seconds[:-1] == times.start_seconds[1:]).all()
     assert times.end_seconds[-1] > times.start_seconds[-1]
@@ -95,7 +95,9 @@ def test_a_token_ends_where_the_next_starts(films: dict[str, Path], film: str, k
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_truncated_video_is_partial(tmp_path: Path, kind: str) -> None:
-    whole = Film(count=200, gop=25, muxer={"movflags": "faststart"}).write(tmp_path / "whole.mp4")
+    whole = SyntheticVideo(count=200, gop=25, muxer={"movflags": "faststart"}).write(
+        tmp_path / "whole.mp4"
+    )
     reading = read(truncated(whole, 0.5, tmp_path / "cut.mp4"), KINDS[kind])
     assert any("at 0:08.00 by its header" in problem for problem in reading.summary.problems)
     assert 2 < reading.summary.end_seconds < 6
@@ -110,16 +112,16 @@ BURSTS = {
 
 
 @pytest.mark.parametrize("burst", BURSTS)
-@pytest.mark.parametrize("film", ["b-frames", "uneven"])
+@pytest.mark.parametrize("video", ["b-frames", "uneven"])
 def test_bursts_are_the_frames_displayed_at_their_times(
-    films: dict[str, Path], film: str, burst: str
+    videos: dict[str, Path], video: str, burst: str
 ) -> None:
     fps, frames = BURSTS[burst]
-    times, end = FILMS[film].presentation_times(), Fraction(4 if film == "uneven" else 2)
+    times, end = VIDEOS[video].presentation_times(), Fraction(4 if video == "uneven" else 2)
     points = [k / fps + i * frames.step for k in range(17) for i in range(frames.frames)]
     points = [point for point in points if point < end]
     assert points == sorted(points)
-    reading = read(films[film], SamplingConfig(fps=fps), burst=frames)
+    reading = read(videos[video], SamplingConfig(fps=fps), burst=frames)
     assert reading.indices == list(range(len(points)))
     assert reading.numbers == [max(i for i, t in enumerate(times) if t <= p) for p in points]
     assert np.allclose(reading.times.start_seconds, [float(p) for p in points], atol=2e-5)
@@ -127,7 +129,7 @@ def test_bursts_are_the_frames_displayed_at_their_times(
 
 
 def test_bursts_after_a_seek_equal_those_of_a_whole_pass(tmp_path: Path) -> None:
-    path = Film(count=200, gop=10).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=200, gop=10).write(tmp_path / "film.mp4")
     config, burst = SamplingConfig(fps=Fraction(2)), Burst(2, Fraction(2, 25))
     whole = read(path, config, burst=burst, chunk_size=4)
     known = int(whole.times.pts[19])
@@ -138,7 +140,7 @@ def test_bursts_after_a_seek_equal_those_of_a_whole_pass(tmp_path: Path) -> None
 
 
 def test_keyframes_are_sampled(tmp_path: Path) -> None:
-    path = Film(gop=12).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(gop=12).write(tmp_path / "film.mp4")
     reading = read(path, sampling("keyframes"))
     assert reading.numbers == [0, 12, 24, 36, 48]
     assert reading.starts == [0, 0.48, 0.96, 1.44, 1.92]
@@ -149,12 +151,14 @@ def test_keyframes_are_sampled(tmp_path: Path) -> None:
 
 def test_keyframes_of_open_gops_are_sampled(tmp_path: Path) -> None:
     options = {"preset": "veryfast", "x264-params": "open-gop=1:bframes=3:keyint=10:scenecut=0"}
-    path = Film(count=60, gop=10, b_frames=3, options=options).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=60, gop=10, b_frames=3, options=options).write(
+        tmp_path / "film.mp4"
+    )
     assert read(path, sampling("keyframes")).numbers == [0, 10, 20, 30, 40, 50]
 
 
 def test_chunks_are_cut_on_the_grid(tmp_path: Path) -> None:
-    path = Film(count=100).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=100).write(tmp_path / "film.mp4")
     reading = read(path, sampling(fps=10), chunk_size=16)
     assert [(c.first_index, c.stop_index, len(c.times)) for c in reading.chunks] == [
         (0, 16, 16),
@@ -167,7 +171,7 @@ def test_chunks_are_cut_on_the_grid(tmp_path: Path) -> None:
 
 
 def test_a_stop_index_does_not_change_earlier_tokens(tmp_path: Path) -> None:
-    path = Film(count=100).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=100).write(tmp_path / "film.mp4")
     whole, part = read(path, sampling(fps=10)), read(path, sampling(fps=10), stop_index=11)
     assert part.indices == list(range(11))
     assert part.ends == whole.ends[:11]
@@ -177,7 +181,7 @@ def test_a_stop_index_does_not_change_earlier_tokens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["stride", "all", "uniform"])
 def test_a_span_is_sampled_from_its_start(tmp_path: Path, kind: str) -> None:
-    path = Film(count=100).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=100).write(tmp_path / "film.mp4")
     span = TimeRange(Fraction(1, 2), Fraction(3, 2))
     reading = read(path, sampling(kind, stride=5, num_frames=4), span=span)
     first, stop = 13, 38  # frames at 0.52 to 1.48 s
@@ -201,11 +205,11 @@ def test_index_range_of_a_rate_covers_its_grid_points() -> None:
     assert index_range(sampling("all"), TimeRange(Fraction(1), Fraction(3))) == (0, None)
 
 
-def test_estimates_come_from_the_header(films: dict[str, Path]) -> None:
-    info = probe(films["constant"])
+def test_estimates_come_from_the_header(videos: dict[str, Path]) -> None:
+    info = probe(videos["constant"])
     estimates = {kind: estimate_num_tokens(info, config) for kind, config in KINDS.items()}
     for kind, config in KINDS.items():
-        assert estimates[kind] == len(expected(FILMS["constant"], config)[0]), kind
+        assert estimates[kind] == len(expected(VIDEOS["constant"], config)[0]), kind
     assert estimate_num_tokens(info, sampling("keyframes")) is None
     half = TimeRange(Fraction(1), Fraction(2))
     assert estimate_num_tokens(info, sampling(fps=5), half) == 5
@@ -214,7 +218,9 @@ def test_estimates_come_from_the_header(films: dict[str, Path]) -> None:
 
 def test_nothing_is_sampled_before_the_first_frame(tmp_path: Path) -> None:
     """Audio starts at 0 s and video at 1 s, so no frame is displayed at the first points."""
-    path = Film(times=[1 + k / 25 for k in range(50)], audio_seconds=3).write(tmp_path / "late.mkv")
+    path = SyntheticVideo(times=[1 + k / 25 for k in range(50)], audio_seconds=3).write(
+        tmp_path / "late.mkv"
+    )
     reading: Reading = read(path, sampling(fps=5))
     assert reading.info.start_seconds == 0
     assert reading.indices == list(range(5, 15))

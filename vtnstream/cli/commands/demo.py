@@ -99,7 +99,7 @@ def _print(result: DemoResult) -> None:
     strips = timeline_lines(report, legend, canvas)[: -len(legend.lines(gaps=False))]
     names = Text("  ").join(Text.assemble(legend.mark(name), f" {name}") for name in legend.labels)
     lines = [
-        Text(f"{result.film}: a video unseen in training; the bar at its start is {result.cue}"),
+        Text(f"{result.video}: a video unseen in training; the bar at its start is {result.cue}"),
         Text(),
         *strips,
         names,  # without the shares of time that a timeline's legend shows
@@ -147,7 +147,7 @@ def _next_commands(result: DemoResult) -> list[str]:
 
     model = result.vtn.folder
     return [
-        line("timeline", result.film, "--model", model),
+        line("timeline", result.video, "--model", model),
         line("models", "show", model),
         line("plan", "your-video.mp4", "--model", model),
         line(
@@ -165,7 +165,7 @@ def _document(result: DemoResult) -> dict[str, Any]:
         }
 
     return {
-        "film": str(result.film),
+        "film": str(result.video),
         "annotations": str(result.annotations),
         "cue": result.cue,
         "truth": [dataclasses.asdict(segment) for segment in result.truth],

@@ -23,14 +23,14 @@ _SCENE_SECONDS = 4
 _GRAIN = 6
 
 
-def films_directory(given: Path | None) -> Path:
+def videos_directory(given: Path | None) -> Path:
     """Return the directory of generated videos, which are kept between runs."""
     place = given or Path(tempfile.gettempdir()) / "vtnstream-benchmarks"
     place.mkdir(parents=True, exist_ok=True)
     return place
 
 
-def camera_film(
+def camera_video(
     directory: Path, seconds: float, width: int = 1280, height: int = 720, fps: int = 25
 ) -> Path:
     """Write a generated H.264 video once, and return its path.
@@ -75,7 +75,7 @@ def _scene(random: np.random.Generator, width: int, height: int) -> Picture:
     return np.clip(total + 120, 0, 255).astype(np.uint8)
 
 
-def block_film(directory: Path, seconds: float) -> Path:
+def block_video(directory: Path, seconds: float) -> Path:
     """Write a video of noise blocks, 320 x 180 at 4 frames/s, which is very cheap to decode."""
     path = directory / f"blocks_{seconds:g}s.mp4"
     minute = directory / "blocks_60s.mp4"
@@ -85,11 +85,11 @@ def block_film(directory: Path, seconds: float) -> Path:
         frames = (np.kron(blocks[n // 4 % 64], np.ones((20, 20, 1), np.uint8)) for n in range(240))
         write_video(minute, frames, 4)
     if not path.exists():
-        repeat_film(minute, path, round(seconds / 60))
+        repeat_video(minute, path, round(seconds / 60))
     return path
 
 
-def repeat_film(source: Path, path: Path, times: int) -> Path:
+def repeat_video(source: Path, path: Path, times: int) -> Path:
     """Repeat ``source`` in one file by copying packets, once: hours of video in seconds."""
     if path.exists():
         return path
@@ -97,11 +97,11 @@ def repeat_film(source: Path, path: Path, times: int) -> Path:
     with av.open(os.fspath(part), "w", format="mp4") as target:
         stream, offset = None, 0
         for _ in range(times):
-            with av.open(os.fspath(source)) as film:
-                video = film.streams.video[0]
+            with av.open(os.fspath(source)) as container:
+                video = container.streams.video[0]
                 stream = stream or target.add_stream_from_template(video)
                 end = 0
-                for packet in film.demux(video):
+                for packet in container.demux(video):
                     if packet.dts is None or packet.pts is None:
                         continue
                     end = max(end, packet.pts + (packet.duration or 0))

@@ -1,6 +1,6 @@
 """Generated videos, as features, whose labels only the whole video determines.
 
-*phases* are the videos of ``vtnstream demo`` (:mod:`vtnstream.synthesis.films`): a bar in the
+*phases* are the videos of ``vtnstream demo`` (:mod:`vtnstream.synthesis.cue_videos`): a bar in the
 first seconds, then phases whose label is (image + colour of the bar) mod 3. *order*: three bars,
 one of each colour, far apart among the same moving images; the class is their order. Colours are
 uniform and independent of everything else.
@@ -24,12 +24,12 @@ from vtnstream.config import BackboneConfig
 from vtnstream.datasets.annotations import AnnotatedVideo
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.models.backbone import create_backbone, native_preprocess
-from vtnstream.synthesis.films import (
+from vtnstream.synthesis.cue_videos import (
     CUES,
     LABELS,
     OPENING_SECONDS,
-    FilmConfig,
-    plan_film,
+    CueVideoConfig,
+    plan_video,
     render,
 )
 from vtnstream.training.data.targets import IGNORE, Sample
@@ -46,7 +46,7 @@ BATCH = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Film:
+class LabelledVideo:
     """Frames (T, SIZE, SIZE, 3) uint8 with the class of the video, or of each token (T,).
 
     Tokens without a class have IGNORE.
@@ -57,22 +57,22 @@ class Film:
     targets: NDArray[np.int64] | None = None
 
 
-def phases(seed: tuple[int, ...], count: int) -> Film:
+def phases(seed: tuple[int, ...], count: int) -> LabelledVideo:
     """Generate a video of ``vtnstream demo``; its opening, which shows the cue, has no label."""
-    config = FilmConfig(seconds=count, fps=1, size=SIZE)
-    plan = plan_film(seed, config)
+    config = CueVideoConfig(seconds=count, fps=1, size=SIZE)
+    plan = plan_video(seed, config)
     targets = np.full(count, IGNORE, np.int64)
     for phase in plan.phases:
         targets[phase.start : phase.end] = (phase.picture + plan.cue) % len(LABELS)
-    return Film(np.stack(list(render(plan, config))), targets=targets)
+    return LabelledVideo(np.stack(list(render(plan, config))), targets=targets)
 
 
-def order(seed: tuple[int, ...], count: int) -> Film:
+def order(seed: tuple[int, ...], count: int) -> LabelledVideo:
     """Generate a video with three bars at least a sixth of its length apart, in one of six
     orders."""
-    config = FilmConfig(seconds=count, fps=1, size=SIZE)
+    config = CueVideoConfig(seconds=count, fps=1, size=SIZE)
     random = np.random.default_rng([*seed, 2])
-    plan = replace(plan_film(seed, config), cue_start=count)  # no cue of its own
+    plan = replace(plan_video(seed, config), cue_start=count)  # no cue of its own
     frames = np.stack(list(render(plan, config)))
     frames[:OPENING_SECONDS] = frames[OPENING_SECONDS : 2 * OPENING_SECONDS]  # nor a title
     label = int(random.integers(len(ORDERS)))
@@ -84,7 +84,7 @@ def order(seed: tuple[int, ...], count: int) -> Film:
         bar = frames[start : start + EVENT, : SIZE // 3]
         bar[:] = 30
         bar[..., colour] = 230
-    return Film(frames, label=label)
+    return LabelledVideo(frames, label=label)
 
 
 class Eye:
@@ -100,16 +100,20 @@ class Eye:
         self._look = self._encoder.runner(BATCH)
 
     def samples(
-        self, draw: Callable[[tuple[int, ...], int], Film], seed: int, part: int, count: int,
+        self,
+        draw: Callable[[tuple[int, ...], int], LabelledVideo],
+        seed: int,
+        part: int,
+        count: int,
         length: int,
-    ) -> list[Sample]:  # fmt: skip
+    ) -> list[Sample]:
         """Encode the videos of one split; splits (``part``) share no video."""
         found = []
         for number in range(count):
-            film = draw((seed, part, number), length)
+            drawn = draw((seed, part, number), length)
             video = AnnotatedVideo(Path(f"{seed}-{part}-{number}"), ())
-            features = Features(self._look(film.frames), times(length))
-            found.append(Sample(video, features, 0, length, film.label, film.targets))
+            features = Features(self._look(drawn.frames), times(length))
+            found.append(Sample(video, features, 0, length, drawn.label, drawn.targets))
         return found
 
 

@@ -1,4 +1,4 @@
-"""Generated films: the same whatever renders them, and true to their annotations."""
+"""Generated videos: the same whatever renders them, and true to their annotations."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 from vtnstream.config import SamplingConfig
 from vtnstream.datasets.annotations import read_annotations
 from vtnstream.errors import ConfigError, OutputError
-from vtnstream.synthesis.films import (
+from vtnstream.synthesis.cue_videos import (
     CUE_SECONDS,
     LABELS,
     OPENING_SECONDS,
-    FilmConfig,
-    make_films,
-    plan_film,
+    CueVideoConfig,
+    make_videos,
+    plan_video,
     render,
     write_annotations,
 )
 from vtnstream.types import Fit
 from vtnstream.video.source import open_video
 
-SHORT = FilmConfig(seconds=20, min_phase=4, max_phase=8)
+SHORT = CueVideoConfig(seconds=20, min_phase=4, max_phase=8)
 
 
 def digests(directory: Path) -> list[str]:
@@ -33,19 +33,19 @@ def digests(directory: Path) -> list[str]:
 
 
 def test_output_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
-    one = make_films(tmp_path / "one", 3, seed=5, config=SHORT, workers=1)
-    two = make_films(tmp_path / "two", 3, seed=5, config=SHORT, workers=2)
-    assert [film.plan for film in one] == [film.plan for film in two]
+    one = make_videos(tmp_path / "one", 3, seed=5, config=SHORT, workers=1)
+    two = make_videos(tmp_path / "two", 3, seed=5, config=SHORT, workers=2)
+    assert [video.plan for video in one] == [video.plan for video in two]
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert len(set(digests(tmp_path / "one"))) == 3
-    make_films(tmp_path / "other", 3, seed=6, config=SHORT, workers=1)
+    make_videos(tmp_path / "other", 3, seed=6, config=SHORT, workers=1)
     assert not set(digests(tmp_path / "one")) & set(digests(tmp_path / "other"))
 
 
 def test_cue_says_nothing_about_pictures_and_labels_follow_from_both() -> None:
     pairs: Counter[tuple[int, int]] = Counter()
     for seed in range(600):
-        plan = plan_film((seed,), SHORT)
+        plan = plan_video((seed,), SHORT)
         pairs[plan.cue, plan.phases[0].picture] += 1
         for phase, segment in zip(plan.phases, plan.segments(), strict=True):
             assert segment.label == LABELS[(phase.picture + plan.cue) % 3]
@@ -55,9 +55,9 @@ def test_cue_says_nothing_about_pictures_and_labels_follow_from_both() -> None:
     assert len(pairs) == 9
 
 
-def test_phases_fill_the_film_after_its_opening() -> None:
+def test_phases_fill_the_video_after_its_opening() -> None:
     for seed in range(50):
-        plan = plan_film((seed,), SHORT)
+        plan = plan_video((seed,), SHORT)
         edges = [OPENING_SECONDS, *(phase.end for phase in plan.phases)]
         assert [phase.start for phase in plan.phases] == edges[:-1]
         assert edges[-1] == SHORT.seconds
@@ -69,7 +69,7 @@ def test_phases_fill_the_film_after_its_opening() -> None:
 
 def test_the_bar_is_shown_in_its_colour_for_two_seconds_and_never_again() -> None:
     for seed in range(6):
-        plan = plan_film((seed,), SHORT)
+        plan = plan_video((seed,), SHORT)
         frames = np.stack(list(render(plan, SHORT)))
         assert frames.shape == (SHORT.seconds * SHORT.fps, 64, 64, 3)
         assert frames.dtype == np.uint8
@@ -80,11 +80,11 @@ def test_the_bar_is_shown_in_its_colour_for_two_seconds_and_never_again() -> Non
         assert (top[bar].argmax(1) == plan.cue).all()
 
 
-def test_the_file_shows_the_film_at_its_times(tmp_path: Path) -> None:
-    film = make_films(tmp_path, 1, seed=2, config=SHORT, workers=1)[0]
-    wanted = np.stack(list(render(film.plan, SHORT)))
+def test_the_file_shows_the_video_at_its_times(tmp_path: Path) -> None:
+    video = make_videos(tmp_path, 1, seed=2, config=SHORT, workers=1)[0]
+    wanted = np.stack(list(render(video.plan, SHORT)))
     whole = Fit(64, 64, 0, 0, 64, 64)
-    with open_video(film.path, SamplingConfig(kind="all"), fit=lambda w, h: whole) as source:
+    with open_video(video.path, SamplingConfig(kind="all"), fit=lambda w, h: whole) as source:
         chunks = list(source.chunks())
     frames = np.concatenate([chunk.frames for chunk in chunks])
     times = np.concatenate([chunk.times.start_seconds for chunk in chunks])
@@ -96,21 +96,21 @@ def test_the_file_shows_the_film_at_its_times(tmp_path: Path) -> None:
 
 
 def test_annotations_read_back_with_their_splits(tmp_path: Path) -> None:
-    films = make_films(tmp_path / "films", 2, seed=0, config=SHORT, workers=1)
-    csv = write_annotations(tmp_path / "a.csv", films, splits=["train", "test"])
+    videos = make_videos(tmp_path / "films", 2, seed=0, config=SHORT, workers=1)
+    csv = write_annotations(tmp_path / "a.csv", videos, splits=["train", "test"])
     got = read_annotations(csv)
     assert got.has_segments
-    assert [video.split for video in got.videos] == ["train", "test"]
-    for video, film in zip(got.videos, films, strict=True):
-        assert video.path == film.path
-        spans = [(float(a.start), float(a.end), a.label) for a in video.annotations]
-        assert spans == [(s.start, s.end, s.label) for s in film.plan.segments()]
+    assert [read.split for read in got.videos] == ["train", "test"]
+    for read, video in zip(got.videos, videos, strict=True):
+        assert read.path == video.path
+        spans = [(float(a.start), float(a.end), a.label) for a in read.annotations]
+        assert spans == [(s.start, s.end, s.label) for s in video.plan.segments()]
 
 
-def test_impossible_films_are_refused(tmp_path: Path) -> None:
+def test_impossible_videos_are_refused(tmp_path: Path) -> None:
     for wrong in ({"seconds": 8}, {"size": 33}, {"min_phase": 0}, {"noise": 200}):
         with pytest.raises(ConfigError):
-            FilmConfig(**wrong)
+            CueVideoConfig(**wrong)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made"):
-        make_films(tmp_path / "file", 1, workers=1)
+        make_videos(tmp_path / "file", 1, workers=1)

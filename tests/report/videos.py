@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from tests.synth import Film
+from tests.synth import SyntheticVideo
 from vtnstream.report.reading import report_from_json
 from vtnstream.report.writers.structured import report_json
 from vtnstream.types import Report, Segment
@@ -60,7 +60,7 @@ def make_case(folder: Path, name: str, suffix: str = ".mp4") -> Case:
         starts = [
             t if k < 60 else 2 * t - starts[60] + Fraction(k % 7, 900) for k, t in enumerate(starts)
         ]
-    film = Film(
+    video = SyntheticVideo(
         count=COUNT,
         rate=rate or 30,
         ticks=rate.numerator if rate else 90_000,
@@ -68,7 +68,7 @@ def make_case(folder: Path, name: str, suffix: str = ".mp4") -> Case:
         last_seconds=starts[-1] - starts[-2],
         b_frames=2,
     )
-    path = film.write(folder / f"{name} film{suffix}")
+    path = video.write(folder / f"{name} film{suffix}")
     pairs = zip(EDGES[:-1], EDGES[1:], LABELS, strict=True)
     cuts = tuple((a, b, label) for k, (a, b, label) in enumerate(pairs) if k != BARE)
     report = Report(

@@ -1,9 +1,9 @@
-"""Generated films in which a cue in the first seconds changes what everything later means.
+"""Generated videos in which a cue in the first seconds changes what everything later means.
 
 In the opening of six seconds a coloured bar of class c is shown for two. Then comes phase
 after phase, each of one moving picture v, and the label of a phase is (v + c) mod 3. c is
 uniform and independent of v: whoever has not seen the bar knows nothing about any label,
-however closely the rest is watched. A model must carry the cue through the whole film.
+however closely the rest is watched. A model must carry the cue through the whole video.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ OPENING_SECONDS = 6
 """Before the first phase; without a label."""
 CUE_SECONDS = 2
 _ENCODER = {"preset": "ultrafast", "crf": "30"}
-"""Noise is most of such a film: finer quantisation makes it ten times larger."""
+"""Noise is most of such a video: finer quantisation makes it ten times larger."""
 
 
 @dataclass(frozen=True, slots=True)
-class FilmConfig:
-    """How the films look.
+class CueVideoConfig:
+    """How the videos look.
 
     Attributes:
-        seconds: length of a film, its opening included.
+        seconds: length of a video, its opening included.
         fps: frames per second of the file.
         size: side of the square picture in pixels.
         min_phase: seconds of the shortest phase.
@@ -60,11 +60,13 @@ class FilmConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.min_phase <= self.max_phase:
-            raise ConfigError("films: phases need 0 < min_phase <= max_phase")
+            raise ConfigError("cue videos: phases need 0 < min_phase <= max_phase")
         if self.seconds < OPENING_SECONDS + self.min_phase:
-            raise ConfigError(f"films: {self.seconds} s have no room for a phase")
+            raise ConfigError(f"cue videos: {self.seconds} s have no room for a phase")
         if self.fps < 1 or self.size < 16 or self.size % 2 or not 0 <= self.noise < 128:
-            raise ConfigError("films: at least 1 frame/s, an even side from 16, noise below 128")
+            raise ConfigError(
+                "cue videos: at least 1 frame/s, an even side from 16, noise below 128"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class FilmPlan:
-    """All that happens in one film; ``seed`` fixes it and the pixels alike."""
+class CueVideoPlan:
+    """All that happens in one video; ``seed`` fixes it and the pixels alike."""
 
     seed: tuple[int, ...]
     cue: int
@@ -94,15 +96,15 @@ class FilmPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """A film on disk and what is true of it."""
+class SyntheticVideo:
+    """A video on disk and what is true of it."""
 
     path: Path
-    plan: FilmPlan
+    plan: CueVideoPlan
 
 
-def plan_film(seed: Sequence[int], config: FilmConfig) -> FilmPlan:
-    """Draw cue and phases of one film."""
+def plan_video(seed: Sequence[int], config: CueVideoConfig) -> CueVideoPlan:
+    """Draw cue and phases of one video."""
     rng = np.random.default_rng(list(seed))
     cue = int(rng.integers(3))
     cue_start = int(rng.integers(OPENING_SECONDS - CUE_SECONDS + 1))
@@ -114,18 +116,18 @@ def plan_film(seed: Sequence[int], config: FilmConfig) -> FilmPlan:
             end = config.seconds
         phases.append(Phase(start, end, picture))
         start, picture = end, (picture + int(rng.integers(1, 3))) % 3
-    return FilmPlan(tuple(seed), cue, cue_start, tuple(phases))
+    return CueVideoPlan(tuple(seed), cue, cue_start, tuple(phases))
 
 
-def render(plan: FilmPlan, config: FilmConfig) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a film, (size, size, 3) uint8 RGB, phase by phase in little memory."""
+def render(plan: CueVideoPlan, config: CueVideoConfig) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a video, (size, size, 3) uint8 RGB, phase by phase in little memory."""
     rng = np.random.default_rng([*plan.seed, 1])
     back = rng.integers(70, 130, 3, np.int16)
     fore = back + rng.integers(40, 80, 3, np.int16)
     for start, end, picture in _parts(plan):
         times = np.arange(start * config.fps, end * config.fps) / config.fps
         frames = np.empty((len(times), config.size, config.size, 3), np.int16)
-        if picture is None:  # a dark title, alike in all films
+        if picture is None:  # a dark title, alike in all videos
             frames[:] = 30
             shown = (times >= plan.cue_start) & (times < plan.cue_start + CUE_SECONDS)
             frames[shown, : config.size // 3, :, plan.cue] = 230
@@ -137,7 +139,7 @@ def render(plan: FilmPlan, config: FilmConfig) -> Iterator[NDArray[np.uint8]]:
         yield from np.clip(frames, 0, 255, out=frames).astype(np.uint8)
 
 
-def _parts(plan: FilmPlan) -> Iterator[tuple[int, int, int | None]]:
+def _parts(plan: CueVideoPlan) -> Iterator[tuple[int, int, int | None]]:
     """(start, end, picture) of the opening, which has none, and of each phase."""
     yield 0, OPENING_SECONDS, None
     for phase in plan.phases:
@@ -163,28 +165,28 @@ def _picture(
     return inside
 
 
-def make_film(path: Path, seed: Sequence[int], config: FilmConfig) -> Film:
-    """Render and write one film.
+def make_video(path: Path, seed: Sequence[int], config: CueVideoConfig) -> SyntheticVideo:
+    """Render and write one video.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    plan = plan_film(seed, config)
+    plan = plan_video(seed, config)
     write_video(path, render(plan, config), config.fps, options=_ENCODER)
-    return Film(path, plan)
+    return SyntheticVideo(path, plan)
 
 
-def make_films(
+def make_videos(
     directory: str | Path,
-    num_films: int,
+    num_videos: int,
     *,
     seed: int = 0,
-    config: FilmConfig | None = None,
+    config: CueVideoConfig | None = None,
     workers: int = 2,
     progress: Progress | None = None,
-) -> list[Film]:
+) -> list[SyntheticVideo]:
     """Write ``film_0000.mp4`` ... into ``directory``, the same whatever ``workers`` is: each
-    film has its own seed.
+    video has its own seed.
 
     Raises:
         OutputError: a file cannot be written.
@@ -194,20 +196,20 @@ def make_films(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be made ({error.strerror or error})") from error
-    paths = [directory / f"film_{index:04d}.mp4" for index in range(num_films)]
-    work = partial(_make_numbered, seed=seed, config=config or FilmConfig())
+    paths = [directory / f"film_{index:04d}.mp4" for index in range(num_videos)]
+    work = partial(_make_numbered, seed=seed, config=config or CueVideoConfig())
     return render_all(work, paths, workers=workers, progress=progress)
 
 
-def _make_numbered(index: int, path: Path, *, seed: int, config: FilmConfig) -> Film:
-    return make_film(path, (seed, index), config)
+def _make_numbered(index: int, path: Path, *, seed: int, config: CueVideoConfig) -> SyntheticVideo:
+    return make_video(path, (seed, index), config)
 
 
 def write_annotations(
-    path: str | Path, films: Sequence[Film], *, splits: Sequence[str] | None = None
+    path: str | Path, videos: Sequence[SyntheticVideo], *, splits: Sequence[str] | None = None
 ) -> Path:
-    """The films' truth as the CSV ``vtnstream train`` reads: ``path,start,end,label`` and,
-    with ``splits`` (one a film), ``split``; paths relative to the CSV.
+    """The videos' truth as the CSV ``vtnstream train`` reads: ``path,start,end,label`` and,
+    with ``splits`` (one a video), ``split``; paths relative to the CSV.
 
     Raises:
         OutputError: the file cannot be written.
@@ -215,10 +217,10 @@ def write_annotations(
     path = Path(path)
     header = ["path", "start", "end", "label", *(["split"] if splits else [])]
     rows: list[list[str | float]] = [[*header]]
-    for number, film in enumerate(films):
-        name = Path(os.path.relpath(film.path, path.parent)).as_posix()
+    for number, video in enumerate(videos):
+        name = Path(os.path.relpath(video.path, path.parent)).as_posix()
         extra = [splits[number]] if splits else []
-        rows += [[name, s.start, s.end, s.label, *extra] for s in film.plan.segments()]
+        rows += [[name, s.start, s.end, s.label, *extra] for s in video.plan.segments()]
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
