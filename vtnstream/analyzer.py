@@ -271,7 +271,13 @@ class Analyzer:
             )
             if may_be_stored(request):
                 self._keep(source, plan, reading)
-            analysis = analysis_of(self.model.config, source.features, plan, reading)
+            analysis = analysis_of(
+                self.model.config,
+                source.features,
+                plan,
+                reading,
+                keep_scores=request.frame_scores,
+            )
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts,

@@ -55,7 +55,7 @@ def check_target(
             )
     if overwrite or not os.path.lexists(target):
         return
-    if remembered and _was_written_here(target):
+    if remembered and was_written_here(target):
         return
     changed = " and was not written by vtnstream, or was changed since" if remembered else ""
     raise OutputError(
@@ -120,11 +120,11 @@ def announce(temporary: Path, target: Path) -> None:
     """Record that ``temporary`` is about to be renamed to ``target``. A process that is killed
     right after the rename thereby leaves a file that the next run recognises."""
     with contextlib.suppress(OSError, ConfigError):
-        known = [_fingerprint(target)] if _was_written_here(target) else []
+        known = [_fingerprint(target)] if was_written_here(target) else []
         _write_record(target, [_fingerprint(temporary), *known])
 
 
-def _was_written_here(file: Path) -> bool:
+def was_written_here(file: Path) -> bool:
     """Return whether :func:`remember` was called for this path and the file is unchanged since."""
     try:
         if file.is_symlink() or not file.is_file():

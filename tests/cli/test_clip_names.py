@@ -94,3 +94,18 @@ def test_split_is_timeline_and_clips_in_one(run: Run, video: Path, model_folder:
         f"film one-{number:02}-{segment['label']}.mp4" for number, segment in enumerate(segments, 1)
     ]
     assert run(*arguments[:-3]).code == 2  # no place
+
+
+def test_shots_are_named_by_their_own_numbers(run: Run, numbered: Callable[..., Path]) -> None:
+    result = numbered("a.mp4", (0, 1, "shot"), (1, 2, "dissolve"), (2, 3, "shot"))
+    assert run("clips", result, "-o", "c", "--name", "{stem}-{shot:02}").code == 2, "no numbers"
+    document = json.loads(result.read_text())
+    for number, place in ((1, 0), (2, 2)):
+        document["segments"][place]["shot"] = number
+    result.write_text(json.dumps(document))
+    template = "{stem}-{shot:02}-{title}"
+    assert run("clips", result, "-o", "d", "--name", template).code == 0
+    names = ["a-01-dissolve.mp4", "a-01-shot-1.mp4", "a-02-shot-2.mp4"]
+    assert sorted(os.listdir("d")) == names
+    twice = run("clips", result, "-o", "e", "--name", "{shot}")
+    assert twice.code == 2 and "two clips are named 1.mp4" in twice.err

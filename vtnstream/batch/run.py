@@ -141,7 +141,14 @@ def _is_current(line: StatusLine, item: Input, batch: Batch, sizes: Mapping[str,
     if line.status == FAILED:
         return not batch.config.retry_failed and line.code not in RETRYABLE
     stored = batch.storage.stored
-    return all(sizes.get(stored(name)) == size for name, size in line.outputs.items())
+    inner: dict[str, Mapping[str, int]] = {"": sizes}
+    for name, size in line.outputs.items():
+        folder, _, rest = stored(name).rpartition("/")
+        if folder not in inner:
+            inner[folder] = batch.storage.sizes(folder)
+        if inner[folder].get(rest) != size:
+            return False
+    return True
 
 
 def _with_identity(outcome: Outcome) -> Outcome:

@@ -48,7 +48,7 @@ class StatusLine:
         error: one line, or None unless the video failed.
         seconds: wall time.
         partial: reasons, seconds read and seconds expected of a partial result.
-        outputs: file name in the output folder -> size in bytes.
+        outputs: name in the output folder, with ``/`` between folders -> size in bytes.
         key: hash of everything that determines results: command, settings, model.
         file: size, modification times and sampled content of the video.
         attempts: number of attempts.

@@ -36,7 +36,14 @@ def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
         "views": values.get("views"),
         "whole": values["whole"],
         "reference": values.get("reference_preprocess", False),
+        "frame_scores": wants_frame_scores(values),
     }
+
+
+def wants_frame_scores(values: Mapping[str, Any]) -> bool:
+    """Return whether a format of ``--format`` holds the scores of each frame."""
+    named = (part.strip() for name in values["format"] or () for part in name.split(","))
+    return "stats" in named
 
 
 class Answers:

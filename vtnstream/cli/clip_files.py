@@ -15,7 +15,7 @@ from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.errors import OutputError, UsageError, VtnstreamError
 from vtnstream.registry import suggestion
-from vtnstream.report.naming import MAX_NAME_BYTES, base_name
+from vtnstream.report.naming import MAX_NAME_BYTES, base_name, safe_label
 
 if TYPE_CHECKING:
     from vtnstream.types import Report, Segment, TimeRange
@@ -25,8 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_NAME = "{name}.{index:03}-{label}"
 _JOINED = "{name}.clips"
-_FIELDS = ("name", "stem", "index", "label", "start", "end", "score")
-_LONGEST_LABEL = 60
+_FIELDS = ("name", "stem", "index", "label", "shot", "title", "start", "end", "score")
+_UNIQUE = frozenset(("index", "shot", "title", "start", "end"))
+"""Fields of which one at least makes the names of clips differ."""
 _HASH_DIGITS = 16
 
 
@@ -56,8 +57,8 @@ def naming(section: str) -> Callable[[F], F]:
             section=section,
             settable=False,
             metavar="TEMPLATE",
-            help="Names of the clips, with the fields {stem}, {name}, {index}, {label}, {start}, "
-            f"{{end}}, {{score}} [default: {DEFAULT_NAME}].",
+            help="Names of the clips, with the fields {stem}, {name}, {index}, {label}, {shot}, "
+            f"{{title}}, {{start}}, {{end}}, {{score}} [default: {DEFAULT_NAME}].",
         )
     )
 
@@ -107,10 +108,11 @@ def check_template(template: str) -> None:
             known = ", ".join(f"{{{name}}}" for name in _FIELDS)
             hint = suggestion(field, _FIELDS)
             raise UsageError(f"--name {template}: no field {{{field}}}{hint} (there are {known})")
-    if not {"index", "start", "end"} & set(fields):
+    if not _UNIQUE & set(fields):
         raise UsageError(f"--name {template}: all clips would share a name: use {{index}}")
     try:
-        template.format(name="", stem="", index=1, label="", start=0.0, end=1.0, score=1.0)
+        numbers = {"index": 1, "shot": 1, "start": 0.0, "end": 1.0, "score": 1.0}
+        template.format(name="", stem="", label="", title="", **numbers)
     except (ValueError, TypeError) as error:
         raise UsageError(f"--name {template}: {error}") from None
 
@@ -125,7 +127,9 @@ def _clip_name(template: str, report: Report, index: int, segment: Segment, suff
     stem = os.path.splitext(name)[0] or name
     rest = {
         "index": index,
-        "label": _safe_label(segment.label),
+        "label": safe_label(segment.label),
+        "shot": _shot_number(report, segment),
+        "title": _title(segment),
         "start": segment.start,
         "end": segment.end,
         "score": segment.score,
@@ -136,6 +140,21 @@ def _clip_name(template: str, report: Report, index: int, segment: Segment, suff
         return whole.replace("/", "_").replace("\0", "_").lstrip(".") + suffix
 
     return _fitting(filled, len(os.fsencode(name)))
+
+
+def _title(segment: Segment) -> str:
+    """Return the label as part of a file name, for a shot with its number: ``shot-12``."""
+    label = safe_label(segment.label)
+    return label if segment.shot is None else f"{label}-{segment.shot}"
+
+
+def _shot_number(report: Report, segment: Segment) -> int:
+    """Return the number of a shot; for other segments that of the last shot that begins before, or
+    0."""
+    if segment.shot is not None:
+        return segment.shot
+    before = (s.shot for s in report.segments or () if s.start < segment.start)
+    return max((shot for shot in before if shot is not None), default=0)
 
 
 def _fitting(filled: Callable[[int], str], length: int) -> str:
@@ -156,11 +175,6 @@ def _shortened(name: str, cut: int) -> str:
     # An incomplete character at the end decodes to surrogates.
     kept = kept.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
     return f"{kept}~{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}"
-
-
-def _safe_label(label: str) -> str:
-    """Return the label as part of a file name: letters, digits, ``-`` and ``_``, at most 60."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in label)[:_LONGEST_LABEL] or "_"
 
 
 # -------------------------------------------------------------------------------- clips
@@ -189,8 +203,12 @@ def separate(
     """Make one clip per segment.
 
     Raises:
-        UsageError: two clips would have the same name.
+        UsageError: two clips would have the same name, or the template numbers shots and the
+            result has none.
     """
+    numbered_shots = any(segment.shot is not None for segment in report.segments or ())
+    if "{shot" in template and not numbered_shots:
+        raise UsageError(f"--name {template}: {report.input} has no numbered shots: use {{index}}")
     clips = [
         Clip(_clip_name(template, report, index, segment, suffix), (_padded(segment, pad),))
         for index, segment in chosen

@@ -228,9 +228,9 @@ def _printing_one_format(
 
 def _check_folder(directory: Path) -> None:
     """Refuse a new folder that is named like a result file: the user most likely meant a file."""
-    from vtnstream.report.formats import WRITERS
+    from vtnstream.report.formats import every_writer
 
-    for name, writer in WRITERS.items():
+    for name, writer in every_writer().items():
         if directory.name.endswith(writer.suffix):
             raise UsageError(
                 f"-o {directory}: -o takes a folder, and files in it are named after the input: "

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from vtnstream.cli.framework.console import Console
 from vtnstream.errors import UsageError, VtnstreamError
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
+    from vtnstream.report.writers.pictures import SpanFrames
     from vtnstream.types import Report
 
 
 STANDARD_OUTPUT = "-"
 """What ``-o`` names for one format on standard output."""
+_IMAGES = ".images"
+"""Suffix of a folder of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,17 @@ class ResultFiles:
         return cls(formats, every, console, overwrite)
 
     def check_printable(self) -> None:
-        """Check that there is exactly one format.
+        """Check that there is exactly one format, and that it is a text.
 
         Raises:
-            UsageError: there are several.
+            UsageError: there are several, or one of images.
         """
+        from vtnstream.report.formats import shows_frames
+
+        if shows_frames(self.formats):
+            raise UsageError(
+                f"-f {','.join(self.formats)} writes images: name a folder for them with -o DIR"
+            )
         if len(self.formats) != 1:
             raise UsageError(
                 "one format goes to standard output: name one with -f, or an output folder for "
@@ -117,7 +127,7 @@ class ResultFiles:
         Raises:
             OutputError: a file cannot be written, or exists already and is not vtnstream's.
         """
-        from vtnstream.replacing import announce, check_target, remember
+        from vtnstream.replacing import announce, check_target, remember, was_written_here
         from vtnstream.report.writer import is_result_of, write_reports
 
         formats = [name for name in self.formats if name not in without]
@@ -141,10 +151,12 @@ class ResultFiles:
             video=video,
             check=check,
             before_rename=announce,
+            frames=self._frames(report, video, formats),
+            obsolete=was_written_here,
         )
         remember(written.files)
-        for path in written.files:
-            self.console.say(f"wrote {path}")
+        for line in _lines(written.files):
+            self.console.say(line)
         for remark in written.remarks:
             self.console.warn(f"{report.input}: {remark}")
         reasons = "; ".join(f"no {name}: {why}" for name, why in written.refused.items())
@@ -152,6 +164,18 @@ class ResultFiles:
             self.console.say(f"{report.input}: {reasons}")
             return None
         return f"{report.input}: {reasons}" if reasons else None
+
+    def _frames(
+        self, report: Report, video: Path | None, formats: Sequence[str]
+    ) -> SpanFrames | None:
+        """Return what reads frames of the video, if a format needs it and the file is found."""
+        from vtnstream.report.formats import shows_frames
+
+        if not shows_frames(formats):
+            return None
+        from vtnstream.video.span_frames import span_reader
+
+        return span_reader(video or report.input, report.video.stream_index)
 
     def _illustrated(self, report: Report, video: Path) -> Report:
         """Return the report with a thumbnail of each segment, if the video file is found."""
@@ -166,3 +190,17 @@ class ResultFiles:
             self.console.warn(f"no thumbnails: {error}")
             return report
         return dataclasses.replace(report, thumbnails=found)
+
+
+def _lines(files: Sequence[Path]) -> list[str]:
+    """Return one line per file; files of a folder of images have one line together."""
+    groups: dict[Path, list[Path]] = {}
+    for path in files:
+        groups.setdefault(path.parent, []).append(path)
+    lines = []
+    for folder, found in groups.items():
+        if folder.suffix == _IMAGES:
+            lines.append(f"wrote {plural(len(found), 'image')} into {folder}")
+        else:
+            lines += [f"wrote {path}" for path in found]
+    return lines

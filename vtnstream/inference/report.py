@@ -61,6 +61,7 @@ def report_of(
         settings=settings,
         attention=analysis.attention if analysis else None,
         scores=analysis.scores if analysis else (),
+        frame_scores=analysis.frame_scores if analysis else None,
         frame_rate=constant_frame_rate(source.frames, source.info),
         frames=_kept_frames(source.frames, segments, source.info),
         run={**source.facts.as_dict(), **read, **computed.as_dict(), **_versions()},

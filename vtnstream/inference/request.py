@@ -36,6 +36,7 @@ class Request:
         shuffle: seed of a random order of the frames, each at the time of another; None keeps the
             order.
         reference: sample and preprocess as PySlowFast does, for comparisons with its numbers.
+        frame_scores: keep the scores of each token of a timeline in the report.
 
     Raises:
         UsageError: the parts exclude each other.
@@ -51,6 +52,7 @@ class Request:
     whole: bool = False
     shuffle: int | None = None
     reference: bool = False
+    frame_scores: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

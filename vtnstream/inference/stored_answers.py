@@ -161,7 +161,13 @@ class StoredAnswers:
             arrays = read_scores(found.store, _score_key(self.facts, plan, found.features))
             if arrays is None:
                 return None
-            analysis = analysis_of(config, found.features, plan, _reading(arrays))
+            analysis = analysis_of(
+                config,
+                found.features,
+                plan,
+                _reading(arrays),
+                keep_scores=request.frame_scores,
+            )
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts,

@@ -6,8 +6,8 @@ the cuts and transitions that were found, not predicted separately.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,6 +115,16 @@ def edit_counts(segments: Sequence[Segment], edits: Edits) -> dict[str, float]:
         "transitions": len(edits.graduals),
         "average_shot_seconds": round(mean, 3),
     }
+
+
+def with_shot_numbers(segments: Iterable[Segment]) -> list[Segment]:
+    """Return segments whose shots are numbered in order of time, from 1; the order of the
+    segments is kept."""
+    found = list(segments)
+    shots = (i for i, s in enumerate(found) if s.label == SHOT and s.track in (None, SHOTS_TRACK))
+    ordered = sorted(shots, key=lambda i: (found[i].start, found[i].end))
+    numbers = {i: number for number, i in enumerate(ordered, 1)}
+    return [replace(s, shot=numbers.get(i)) for i, s in enumerate(found)]
 
 
 def style_scores(edits: Edits, first: int, stop: int) -> dict[str, float]:

@@ -29,6 +29,8 @@ from vtnstream.report.writers.edit_lists import (
 )
 from vtnstream.report.writers.fcpxml import report_fcpxml
 from vtnstream.report.writers.lanes import overlapping
+from vtnstream.report.writers.pictures import IMAGES, SHEETS
+from vtnstream.report.writers.stats import report_stats, without_scores
 from vtnstream.report.writers.structured import report_json, report_json_lines
 from vtnstream.report.writers.subtitles import report_srt, report_vtt
 from vtnstream.report.writers.tables import not_trainable, report_csv, report_train_csv, report_tsv
@@ -74,6 +76,11 @@ class ReportWriter:
     modules: tuple[str, ...] = ()
     check: Check = _fits
 
+    @property
+    def is_text(self) -> bool:
+        """Whether a report is one text in this format, which can also be printed."""
+        return self.write is not _not_text
+
     def refuses(self, report: Report, place: Place) -> str | None:
         """Return one sentence why this format cannot hold a report; None if it can."""
         if self.timeline and report.segments is None:
@@ -106,6 +113,14 @@ def _placed(render: Callable[[Report, Place], str]) -> Write:
         file.write(render(report, place).encode("utf-8", "backslashreplace"))
 
     return write
+
+
+def _not_text(report: Report, place: Place, file: BinaryIO) -> None:
+    raise AssertionError("images are written by write_reports")
+
+
+def _without_segments(report: Report, place: Place) -> str | None:
+    return None if report.segments else "it shows a frame of each segment, but there is none"
 
 
 def _within_a_day(report: Report, place: Place) -> str | None:
@@ -148,12 +163,32 @@ WRITERS: Mapping[str, ReportWriter] = {
     "cvat": ReportWriter(".cvat.xml", _text(report_cvat), numbers=True),
     "fiftyone": ReportWriter(".fiftyone.json", _text(report_fiftyone)),
 }
+"""Formats that hold a result, each in one text file."""
+
+FURTHER_WRITERS: Mapping[str, ReportWriter] = {
+    "stats": ReportWriter(".stats.csv", report_stats, check=without_scores),
+    IMAGES: ReportWriter(".images", _not_text, check=_without_segments),
+    SHEETS: ReportWriter(".contact-sheet.jpg", _not_text, check=_without_segments),
+}
+"""Formats that need more than a result: the scores of its frames, or the video. ``all`` leaves them
+out."""
+
+
+def shows_frames(names: Iterable[str]) -> bool:
+    """Return whether any of these formats shows frames of the video."""
+    return any(not every_writer()[name].is_text for name in names)
+
+
+def every_writer() -> dict[str, ReportWriter]:
+    """Return all formats, those of ``all`` first."""
+    return {**WRITERS, **FURTHER_WRITERS}
 
 
 def format_names(names: Iterable[str], *, timeline: bool = True) -> tuple[str, ...]:
     """Read the values of ``--format``: ``json,csv``, several options, or ``all``.
 
-    ``all`` is every format that can be written here; :func:`left_out` returns the others.
+    ``all`` is every format of :data:`WRITERS` that can be written here; :func:`left_out` returns
+    the others.
 
     Args:
         names: values of the option.
@@ -168,18 +203,19 @@ def format_names(names: Iterable[str], *, timeline: bool = True) -> tuple[str, .
     for part in parts:
         if part == _ALL:
             continue
-        writer = lookup({**WRITERS, _ALL: None}, part, "format")
+        writer = lookup({**every_writer(), _ALL: None}, part, "format")
         assert writer is not None
         for module in filterfalse(installed, writer.modules):
             require(module, EXTRA)
         if writer.timeline and not timeline:
             raise UsageError(f"format {part} holds a timeline: use vtnstream timeline")
     if _ALL in parts:
-        return tuple(
+        every = (
             name
             for name, writer in WRITERS.items()
             if all(map(installed, writer.modules)) and (timeline or not writer.timeline)
         )
+        parts = [*every, *(part for part in parts if part in FURTHER_WRITERS)]
     return tuple(dict.fromkeys(parts))
 
 
@@ -201,7 +237,8 @@ def remarks(report: Report, names: Iterable[str]) -> tuple[str, ...]:
     """Return remarks on a report in these formats, one sentence each."""
     found, names = [], tuple(names)
     base = Timebase.of(report)
-    counting = [name for name in names if WRITERS[name].frames]
+    writers = every_writer()
+    counting = [name for name in names if writers[name].frames]
     if counting and base is not None and not base.constant:
         found.append(
             f"{', '.join(counting)}: the frame rate varies or is uncertain: times are "

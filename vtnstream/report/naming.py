@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 MAX_NAME_BYTES = 255
 _HASH_DIGITS = (8, 16, 64)
 _CUT_DIGITS = 16
+_LONGEST_LABEL = 60
 _DIRECTION_MARKS = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
@@ -74,6 +75,11 @@ def file_name(base: str, suffix: str) -> str:
     while len(os.fsencode(cut)) > room - len(mark):
         cut = cut[:-1]
     return f"{cut}{mark}{suffix}"
+
+
+def safe_label(label: str) -> str:
+    """Return a label as part of a file name: letters, digits, ``-`` and ``_``, at most 60."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in label)[:_LONGEST_LABEL] or "_"
 
 
 def same_source(a: str, b: str) -> bool:

@@ -20,6 +20,7 @@ from vtnstream.localization.edit_style import (
     edits_of,
     style_scores,
     window_styles,
+    with_shot_numbers,
 )
 from vtnstream.localization.events import to_events
 from vtnstream.localization.segments import to_segments
@@ -27,6 +28,7 @@ from vtnstream.localization.view_changes import ViewChanges
 from vtnstream.localization.window_scores import combine
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.scoring.frame_changes import frame_changes
+from vtnstream.scoring.frame_scores import frame_scores
 from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
 from vtnstream.scoring.probabilities import probabilities
 from vtnstream.types import (
@@ -34,6 +36,7 @@ from vtnstream.types import (
     Curve,
     FeatureSequence,
     FloatArray,
+    FrameScores,
     ScoreCurve,
     ScoreTimeline,
     Segment,
@@ -54,6 +57,7 @@ class Analysis:
         attention: attention of [CLS] over time, if the pass kept it.
         facts: how the video was read, for the report.
         warnings: requests that had no effect, one sentence each.
+        frame_scores: the scores of each token, if they were requested.
     """
 
     classes: tuple[ClassScore, ...]
@@ -64,6 +68,7 @@ class Analysis:
     attention: Curve | None = None
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    frame_scores: FrameScores | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +87,12 @@ class Reading:
 
 
 def analysis_of(
-    config: ModelConfig, features: FeatureSequence, plan: LocalizationPlan, reading: Reading
+    config: ModelConfig,
+    features: FeatureSequence,
+    plan: LocalizationPlan,
+    reading: Reading,
+    *,
+    keep_scores: bool = False,
 ) -> Analysis:
     """Classify a video and, if ``plan`` has options, cut it into labelled segments.
 
@@ -92,13 +102,14 @@ def analysis_of(
         plan: how to localise, resolved for this model.
         reading: the outputs of the model for these features. Its logits are overwritten, because
             a timeline may be large.
+        keep_scores: also return the scores of each token.
     """
     head, options, output = config.head, plan.options, reading.output
     classes: tuple[ClassScore, ...] = ()
     if output.logits is not None:
         classes = rank(probabilities(output.logits[None], head.multi_label)[0], head.labels)
     if knows_styles(config):
-        edited = _edited(config, features, plan, output)
+        edited = _edited(config, features, plan, output, keep_scores)
         # The class follows from the cuts: the attention of [CLS] would not explain it.
         return replace(edited, facts={**reading.facts, **edited.facts})
     attention = _attention_curve(features.times, output)
@@ -107,7 +118,7 @@ def analysis_of(
     scores = timelines(config, features.times, plan, reading)
     measured = plan.dense and head.events is not None
     changes = frame_changes(config, features) if measured else None
-    analysis = _localize(classes, scores, options, head.events, changes)
+    analysis = _localize(classes, scores, options, head.events, changes, keep_scores)
     return replace(analysis, attention=attention, facts=reading.facts, warnings=plan.warnings)
 
 
@@ -143,7 +154,11 @@ def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
 
 
 def _edited(
-    config: ModelConfig, features: FeatureSequence, plan: LocalizationPlan, output: SequenceOutput
+    config: ModelConfig,
+    features: FeatureSequence,
+    plan: LocalizationPlan,
+    output: SequenceOutput,
+    keep_scores: bool,
 ) -> Analysis:
     """Find the shots and transitions of a video, and classify its style of editing from them."""
     head, times = config.head, features.times
@@ -153,7 +168,7 @@ def _edited(
     scores = probabilities(output.dense_logits, False)
     timeline = ScoreTimeline(scores, times, head.dense_labels, False, SHOTS_TRACK)
     options = plan.options or TimelineConfig()
-    segments = to_events(timeline, head.events, options, changes)
+    segments = with_shot_numbers(to_events(timeline, head.events, options, changes))
     edits = edits_of(timeline, head.events, changes, segments)
     styles = style_scores(edits, 0, len(times))
     classes = rank(np.array([styles[name] for name in head.labels], np.float32), head.labels)
@@ -163,7 +178,7 @@ def _edited(
         return Analysis(classes, None, (), (), facts=facts, warnings=warnings)
     wants_dense = options.localize != "sliding"
     tracks = (*([SHOTS_TRACK] * wants_dense), *([STYLE_TRACK] * plan.styles))
-    found = list(segments) if wants_dense else []
+    found = segments if wants_dense else []
     if plan.styles:
         window, stride = options.num_window_tokens, options.num_stride_tokens
         found += window_styles(edits, times, window, stride, STYLE_TRACK)
@@ -175,7 +190,13 @@ def _edited(
     labels = (*(head.dense_labels if wants_dense else ()), *(head.labels if plan.styles else ()))
     ordered = sorted(found, key=lambda s: (s.start, s.end, s.track or "", s.label))
     found_all = tuple(ordered)
-    return Analysis(classes, found_all, labels, tracks, curves, facts=facts, warnings=warnings)
+    kept = frame_scores([timeline], head.events, changes) if keep_scores else None
+    return Analysis(
+        *(classes, found_all, labels, tracks, curves),
+        facts=facts,
+        warnings=warnings,
+        frame_scores=kept,
+    )
 
 
 _SLOWEST, _FASTEST = 3.9, 125.0
@@ -198,12 +219,17 @@ def _localize(
     options: TimelineConfig,
     events: EventsConfig | None,
     changes: Sequence[ViewChanges] | None,
+    keep_scores: bool,
 ) -> Analysis:
     """Cut timelines into segments: one track for one timeline or two with equal labels, else two
     tracks."""
     if len(timelines) == 2 and set(timelines[0].labels) == set(timelines[1].labels):
         timelines = [combine(timelines[0], timelines[1], out=timelines[0].scores)]
     tracks = tuple(timeline.track for timeline in timelines)
+    kept = None
+    if keep_scores and timelines:
+        judged = events if timelines[0].track == "dense" else None
+        kept = frame_scores(timelines, judged, changes)
     segments: list[Segment] = []
     scores: list[ScoreCurve] = []
     for timeline in timelines:
@@ -220,4 +246,4 @@ def _localize(
         scores += curves
     labels = tuple(dict.fromkeys(label for t in timelines for label in t.labels))
     ordered = tuple(sorted(segments, key=lambda s: (s.start, s.end, s.track or "", s.label)))
-    return Analysis(classes, ordered, labels, tracks, scores=tuple(scores))
+    return Analysis(classes, ordered, labels, tracks, scores=tuple(scores), frame_scores=kept)

@@ -32,7 +32,8 @@ class Segment:
 
     ``score`` is the mean of its tokens' probabilities, or the highest match for a search. ``track``
     is ``dense`` or ``sliding`` if a report has both, else None. ``rank`` numbers the segments of
-    one query of a search; 1 is the best.
+    one query of a search; 1 is the best. ``shot`` numbers the shots of a video from 1, in order of
+    time; other segments have None.
     """
 
     start: float
@@ -41,6 +42,12 @@ class Segment:
     score: float
     track: str | None = None
     rank: int | None = None
+    shot: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The label, for a shot with its number: ``shot 12``."""
+        return self.label if self.shot is None else f"{self.label} {self.shot}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,27 @@ class ScoreTimeline:
 
     def __repr__(self) -> str:
         return f"ScoreTimeline({self.scores.shape}, {self.track}, {self.times!r})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameScores:
+    """The numbers by which a timeline was cut, for each of N tokens.
+
+    Attributes:
+        values: (N, C) float32; NaN where a token has no such number.
+        times: the N tokens.
+        columns: C names.
+    """
+
+    values: FloatArray
+    times: TokenTimes
+    columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_shape("values", self.values, np.float32, len(self.times), len(self.columns))
+
+    def __repr__(self) -> str:
+        return f"FrameScores({self.values.shape}, {self.times!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +243,8 @@ class Report:
     """Frame numbers, counted while the video was read; None if they were not counted."""
     thumbnails: tuple[Thumbnail | None, ...] = ()
     """One thumbnail per segment, or empty. HTML pages show them; JSON files do not hold them."""
+    frame_scores: FrameScores | None = None
+    """The scores of each token, if the request asks for them. JSON files do not hold them."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """Information on the run: tokens, seconds, rates, versions, device, cache hit."""
     warnings: tuple[str, ...] = ()

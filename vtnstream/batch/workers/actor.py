@@ -104,7 +104,7 @@ class _StoringExecutor:
             result = finish(self._executor, task, self._plan, self._storage, progress)
         if not self._local:
             for file in result.files:
-                self._storage.put(file.name, file)
+                self._storage.put(result.name_of(file), file)
         return result
 
 

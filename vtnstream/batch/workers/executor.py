@@ -79,11 +79,20 @@ class ExecutorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one video: the written files, and why it is partial, if so."""
+    """The result of one video: the written files, and why it is partial, if so.
+
+    ``folder`` is the output folder, relative to which files are named; None if all files lie in
+    it directly.
+    """
 
     files: Sequence[Path]
     partial: Partial | None = None
     warnings: Sequence[str] = ()
+    folder: Path | None = None
+
+    def name_of(self, file: Path) -> str:
+        """Return the name of a file in the output folder, with ``/`` between folders."""
+        return file.name if self.folder is None else file.relative_to(self.folder).as_posix()
 
 
 class Executor(Protocol):
@@ -120,7 +129,7 @@ def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
         identity = None  # the executor reports the error
     try:
         result = executor.run(task, progress)
-        outputs = {file.name: file.stat().st_size for file in result.files}
+        outputs = {result.name_of(file): file.stat().st_size for file in result.files}
     except Exception as error:
         if concerns_all(error, task.path):
             raise RequestRefused(one_line(error)) from error

@@ -108,6 +108,7 @@ class AnalysisExecutor:
         self._analyzer.runtime = runtime
 
     def run(self, task: Task, progress: Progress) -> Result:
+        from vtnstream.report.formats import shows_frames
         from vtnstream.report.writer import write_reports
 
         if self._localize is None:
@@ -118,11 +119,17 @@ class AnalysisExecutor:
             )
         if self._top_k is not None:
             report = dataclasses.replace(report, classes=report.classes[: self._top_k])
-        written = write_reports(report, self.output, self._formats, base=task.name)
+        frames = None
+        if shows_frames(self._formats):
+            from vtnstream.video.span_frames import span_reader
+
+            frames = span_reader(task.path, report.video.stream_index)
+        written = write_reports(report, self.output, self._formats, base=task.name, frames=frames)
         if written.refused and not self._every:
             reasons = "; ".join(f"no {name}: {why}" for name, why in written.refused.items())
             raise ReportError(f"{task.path}: {reasons}")
-        return Result(written.files, report.partial, (*report.warnings, *written.remarks))
+        warnings = (*report.warnings, *written.remarks)
+        return Result(written.files, report.partial, warnings, folder=self.output)
 
 
 class ExtractExecutor:

@@ -51,7 +51,7 @@ class Outcome:
         error: one line that names the input, or None unless it failed.
         seconds: wall time of all attempts.
         partial: ``reasons``, ``seconds_read`` and ``seconds_expected`` of a partial result.
-        outputs: file name in the output folder -> size in bytes.
+        outputs: name in the output folder, with ``/`` between folders -> size in bytes.
         file: identity of the video when processing began.
         warnings: one sentence each.
         traceback: traceback for ``--debug``.

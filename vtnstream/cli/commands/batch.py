@@ -61,7 +61,7 @@ vtnstream batch status results --jsonl | jq -r 'select(.code == "timeout").path'
 
 
 def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig | None) -> ExitCode:
-    from vtnstream.report.formats import WRITERS
+    from vtnstream.report.formats import every_writer
 
     files = ResultFiles.of(
         values["format"] or DEFAULT_FORMATS, console, timeline=localize is not None
@@ -69,7 +69,7 @@ def _analyze(console: Console, values: dict[str, Any], localize: TimelineConfig 
     make_executor = partial(
         batch_options.make_analysis_executor, values, localize, files.formats, files.every
     )
-    suffixes = tuple(WRITERS[name].suffix for name in files.formats)
+    suffixes = tuple(every_writer()[name].suffix for name in files.formats)
     return batch_options.run(console, values, make_executor, suffixes)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
 vtnstream export movie.mkv.json -f srt,otio
 vtnstream export movie.mkv.json -f csv -o - | column -s, -t
+vtnstream export movie.mkv.json -f images,contact-sheet --video movie.mkv
 vtnstream export results/*.json -f all -o exported
 vtnstream export movie.mkv.json --chapters-into movie-with-chapters.mkv
 vtnstream timeline movie.mkv --json | vtnstream export - -f edl
@@ -73,8 +74,8 @@ vtnstream export --schema > report.schema.json
 def export(console: Console, /, **values: Any) -> ExitCode:
     """Write RESULTS (JSON files of `classify` or `timeline`) in other formats.
 
-    No model is run. The video is needed only for --chapters-into and for the thumbnails of an
-    HTML page.
+    No model is run. The video is needed only for --chapters-into, for images and contact sheets,
+    and for the thumbnails of an HTML page.
     """
     if values["schema"]:
         return _print_schema(console)

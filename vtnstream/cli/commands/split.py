@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import clip_files
+from vtnstream.cli.analysis import wants_frame_scores
 from vtnstream.cli.commands.clips import chosen_segments
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
@@ -15,18 +16,20 @@ from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.process_settings import loading
 from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.framework.types import complete_formats
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import resolve
+from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.session import for_each
 from vtnstream.config.shipped import BUNDLED_SAYS
-from vtnstream.errors import UsageError
+from vtnstream.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from vtnstream.types import Partial
 
 _EXAMPLES = """
 vtnstream split movie.mkv -o shots
-vtnstream split movie.mkv -o shots --smart --name '{stem}-{index:03}-{label}'
+vtnstream split movie.mkv -o shots --smart --label shot --name '{stem}-{shot:03}' -f json,images
 vtnstream split surgery.mp4 --model models/surgery --label clipping -o phases/
 """
 
@@ -53,6 +56,16 @@ vtnstream split surgery.mp4 --model models/surgery --label clipping -o phases/
     ),
     shared.output_dir("Write the clips here.", settable=False),
     shared.overwrite,
+    option(
+        "--format",
+        "-f",
+        section="Output",
+        settable=False,
+        multiple=True,
+        shell_complete=complete_formats,
+        metavar="NAMES",
+        help="Also write the result there in these formats, such as json,images.",
+    ),
 )
 @clip_files.cutting("Clips")
 @clip_files.naming("Clips")
@@ -71,6 +84,7 @@ def split(console: Console, /, **values: Any) -> ExitCode:
     folder: Path | None = values["output_dir"]
     if folder is None:
         raise UsageError("no output folder for the clips: name one with -o DIR")
+    files = ResultFiles.of(values["format"], console, overwrite=values["overwrite"])
     template = values["name"] or clip_files.DEFAULT_NAME
     clip_files.check_template(template)
     mode = clip_files.mode_from(values)
@@ -80,7 +94,12 @@ def split(console: Console, /, **values: Any) -> ExitCode:
         from vtnstream.analyzer import Analyzer
         from vtnstream.inference.request import Request
 
-        request = Request(start=values["start"], end=values["end"], stream=values["stream"])
+        request = Request(
+            start=values["start"],
+            end=values["end"],
+            stream=values["stream"],
+            frame_scores=wants_frame_scores(values),
+        )
         analyzer = Analyzer(values["model"], runtime=runtime)
     if values["model"] is None:
         console.say(BUNDLED_SAYS)
@@ -89,6 +108,9 @@ def split(console: Console, /, **values: Any) -> ExitCode:
         report = analyzer.timeline(path, request, localize, progress=progress)
         for warning in report.warnings:
             console.warn(f"{path}: {warning}")
+        refusal = files.write(report, folder, inputs=[item.path for item in inputs.items])
+        if refusal is not None:
+            raise OutputError(refusal)
         video = Path(path)
         chosen = chosen_segments(report, values["label"], values["min_score"])
         suffix = clip_files.suffix_for(video, mode)

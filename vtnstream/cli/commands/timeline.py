@@ -17,6 +17,7 @@ vtnstream timeline movie.mkv --window 64
 vtnstream timeline surgery.mp4 --model models/surgery --smoothing median --min-duration 5
 vtnstream timeline match.mp4 --localize both --viterbi 4 --json > match.json
 vtnstream timeline recordings/ --recursive -o results -f json,csv
+vtnstream timeline movie.mkv -o results -f json,images,contact-sheet,stats
 vtnstream timeline https://example.org/match.mp4 --window 64
 vtnstream timeline match.mp4 --labels "goal; corner; replay" --viterbi 2
 vtnstream timeline match2.mp4 --labels labels.txt --model models/match

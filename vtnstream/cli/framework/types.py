@@ -26,11 +26,13 @@ def complete_formats(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the names of formats after the last comma."""
-    from vtnstream.report.formats import WRITERS
+    from vtnstream.report.formats import every_writer
 
     before, comma, begun = incomplete.rpartition(",")
     taken = before.split(",")
-    names = [name for name in ("all", *WRITERS) if name.startswith(begun) and name not in taken]
+    names = [
+        name for name in ("all", *every_writer()) if name.startswith(begun) and name not in taken
+    ]
     return [CompletionItem(f"{before}{comma}{name}") for name in names]
 
 

@@ -125,6 +125,7 @@ def _table(
                 "end_text": format_time(segment.end, digits=digits),
                 "length_text": format_time(segment.end - segment.start, digits=digits),
                 "label": printable(segment.label),
+                "name": printable(segment.name),
                 "color": colors[segment.label],
                 "score": segment.score if segment.score == segment.score else -1,
                 "percent": percent(segment.score),

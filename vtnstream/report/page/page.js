@@ -15,6 +15,7 @@
     start: Number(row.dataset.start),
     end: Number(row.dataset.end),
     label: row.dataset.label,
+    name: row.dataset.name,
     shape: document.querySelector(`.segment[data-segment="${index + 1}"]`),
   })) : [];
   let chosen = null;
@@ -38,7 +39,7 @@
     // With a player the page stays where it is: the picture is what is looked at.
     if (!video) segment.row.scrollIntoView({ block: "nearest" });
     showTime((segment.start + segment.end) / 2);
-    say(`${clock(segment.start)} – ${clock(segment.end)}  ${segment.label}`);
+    say(`${clock(segment.start)} – ${clock(segment.end)}  ${segment.name}`);
     if (!video) return;
     follow();
     // A hair after the cut: browsers may round a time to the picture before.
@@ -120,7 +121,7 @@
     video.addEventListener("timeupdate", () => {
       drawPlayhead();
       const time = video.currentTime;
-      const here = segments.filter((s) => s.start <= time && time < s.end).map((s) => s.label);
+      const here = segments.filter((s) => s.start <= time && time < s.end).map((s) => s.name);
       if (time > 0) say(`${clock(time)}  ${here.slice(0, 4).join(", ") || "–"}`);
     });
     video.addEventListener("loadedmetadata", drawPlayhead);
@@ -144,7 +145,7 @@
     const off = new Set(chips.filter((c) => c.getAttribute("aria-pressed") === "false").map((c) => c.dataset.label));
     let number = 0;
     for (const segment of segments) {
-      const hide = off.has(segment.label) || !segment.label.toLowerCase().includes(text);
+      const hide = off.has(segment.label) || !segment.name.toLowerCase().includes(text);
       segment.row.hidden = hide;
       if (segment.shape) segment.shape.classList.toggle("off", hide);
       number += hide ? 0 : 1;

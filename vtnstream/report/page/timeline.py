@@ -83,7 +83,7 @@ def rows(
     def shape(segment: Segment) -> Shape:
         number = numbers[id(segment)]
         color = colors[segment.label]
-        label = printable(segment.label)
+        label = printable(segment.name)
         times = f"{format_time(segment.start)} – {format_time(segment.end)}"
         return Shape(
             number=number + 1,

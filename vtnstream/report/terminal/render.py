@@ -157,7 +157,7 @@ def _rows(
     """Return the rows of one track."""
     shown, left_out, place = _without_middle(segments, most)
     rows = [
-        columns.row(canvas, columns.times_of(s), legend.mark(s.label), s.label, percent(s.score))
+        columns.row(canvas, columns.times_of(s), legend.mark(s.label), s.name, percent(s.score))
         for s in shown
     ]
     if left_out:
@@ -195,7 +195,7 @@ class _Columns:
         cells = [head, *(columns.times_of(s) for s in segments)]
         widths = tuple(max(map(len, column)) for column in zip(*cells, strict=True))
         fixed = sum(widths) + 2 * len(widths) + 2 + 9
-        widest = max(5, *(canvas.text(s.label).cell_len for s in segments))
+        widest = max(5, *(canvas.text(s.name).cell_len for s in segments))
         return dataclasses.replace(
             columns, widths=widths, label_width=min(widest, max(4, canvas.width - fixed))
         )

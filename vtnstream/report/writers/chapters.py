@@ -39,7 +39,7 @@ def chapters_of(report: Report) -> list[Chapter]:
         if start > begin:
             chapters.append(Chapter(begin, start, BACKGROUND))
         if end > start:
-            chapters.append(Chapter(start, end, printable(segment.label) or "-"))
+            chapters.append(Chapter(start, end, printable(segment.name) or "-"))
         begin = max(begin, end)
     last = clock.exact(report.end_seconds)
     if chapters and last > begin:

@@ -37,7 +37,7 @@ class Cut:
 
     @property
     def name(self) -> str:
-        return printable(self.segment.label) or "-"
+        return printable(self.segment.name) or "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,8 @@ def _about(segment: Segment) -> dict[str, Any]:
         "end_seconds": segment.end,
         "track": segment.track,
     }
+    if segment.shot is not None:
+        about["shot"] = segment.shot
     plain: dict[str, Any] = plain_data(about)
     return plain
 

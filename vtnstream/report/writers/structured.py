@@ -95,8 +95,8 @@ def _frames_document(frames: FrameIndex) -> dict[str, Any]:
 def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, Any]:
     """Convert one segment.
 
-    It has ``track`` only if the report has several, ``frames`` of start and end only if frames
-    were counted, and ``timecode`` only if the video's rate has one.
+    It has ``track`` only if the report has several, ``shot`` only for a numbered shot, ``frames``
+    of start and end only if frames were counted, and ``timecode`` only if the video's rate has one.
     """
     document: dict[str, Any] = {
         "start": segment.start,
@@ -108,6 +108,8 @@ def segment_document(segment: Segment, timebase: Timebase | None) -> dict[str, A
         document["track"] = segment.track
     if segment.rank is not None:
         document["rank"] = segment.rank
+    if segment.shot is not None:
+        document["shot"] = segment.shot
     if timebase is not None:
         times = (segment.start, segment.end)
         frames = [timebase.frame(t) for t in times]

@@ -59,7 +59,7 @@ def _cues(report: Report) -> Iterator[tuple[int, int, str]]:
 def _text(segment: Segment) -> str:
     score = f"({percent(segment.score)})" if segment.score == segment.score else ""
     track = f"[{segment.track}]" if segment.track else ""
-    parts = (track, printable(segment.label).strip(), score)
+    parts = (track, printable(segment.name).strip(), score)
     return " ".join(part for part in parts if part) or "-"
 
 

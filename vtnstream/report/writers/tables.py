@@ -4,7 +4,8 @@ The first row names the columns. Fields are quoted if necessary (RFC 4180), and 
 line feed. Several tracks follow one another. Labels are safe to open in a spreadsheet: control
 characters become escapes, and a label that would be read as a formula (``=``, ``+``, ``-``, ``@``
 first) gets an apostrophe before it; JSON has labels unchanged. Frame numbers are empty if frames
-were not counted, and timecode if the rate has none.
+were not counted, and timecode if the rate has none. A column ``shot`` with the numbers of shots is
+the last one, if there are any.
 """
 
 from __future__ import annotations
@@ -41,15 +42,23 @@ def _table(report: Report, delimiter: str) -> str:
     rows: list[tuple[str, ...]]
     if report.segments is None:
         rows = [("label", "score")]
-        rows += [(_label(c.label), _number(c.score)) for c in report.classes]
+        rows += [(_label(c.label), decimal(c.score)) for c in report.classes]
     else:
         tracks = any(s.track is not None for s in report.segments)
-        rows = [(*_COLUMNS, *(("track",) if tracks else ()), *_FRAME_COLUMNS)]
+        shots = any(s.shot is not None for s in report.segments)
+        rows = [
+            (
+                *(*_COLUMNS, *(("track",) if tracks else ()), *_FRAME_COLUMNS),
+                *(("shot",) if shots else ()),
+            )
+        ]
         base = Timebase.of(report)
         for s in chain.from_iterable(tracks_of(report.segments).values()):
-            row = (_number(s.start), _number(s.end), _label(s.label), _number(s.score))
-            rows.append((*row, *((s.track or "",) if tracks else ()), *_frames(s, base)))
-    return "".join(delimiter.join(_field(f, delimiter) for f in row) + "\n" for row in rows)
+            row = (decimal(s.start), decimal(s.end), _label(s.label), decimal(s.score))
+            number = "" if s.shot is None else str(s.shot)
+            row = (*row, *((s.track or "",) if tracks else ()), *_frames(s, base))
+            rows.append((*row, *((number,) if shots else ())))
+    return "".join(delimiter.join(cell(f, delimiter) for f in row) + "\n" for row in rows)
 
 
 def _frames(segment: Segment, base: Timebase | None) -> tuple[str, ...]:
@@ -65,15 +74,15 @@ def _label(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
-def _field(text: str, delimiter: str) -> str:
-    """Quote a field if necessary."""
+def cell(text: str, delimiter: str) -> str:
+    """Return a field, quoted if necessary."""
     if any(character in text for character in (delimiter, '"')):
         doubled = text.replace('"', '""')
         return f'"{doubled}"'
     return text
 
 
-def _number(value: float) -> str:
+def decimal(value: float) -> str:
     """Format plain decimals, rounded to 1e-6; empty for a number that is not finite."""
     if not math.isfinite(value):
         return ""
@@ -93,7 +102,7 @@ def report_train_csv(report: Report, place: Place) -> str:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(("path", "start", "end", "label"))
     for s in report.segments or ():
-        rows.writerow((path, _number(s.start), _number(s.end), s.label))
+        rows.writerow((path, decimal(s.start), decimal(s.end), s.label))
     return out.getvalue()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtnstream.errors import ReportError
+from vtnstream.localization.edit_style import with_shot_numbers
 from vtnstream.report.facts import edit_facts, run_facts, video_facts
 from vtnstream.report.page.contents import answer_lines, partial_lines
 from vtnstream.report.page.timeline import colors_of
@@ -240,6 +241,8 @@ class Documents:
             Segment(s.start, s.end, s.label, math.nan if s.score is None else s.score, s.track)
             for s in state.timeline.ordered()
         )
+        if any(s.shot is not None for s in loaded.report.segments or ()):
+            segments = tuple(with_shot_numbers(segments))
         known = dict.fromkeys((*loaded.report.labels, *(s.label for s in segments)))
         run = loaded.report.run
         if state.revision:  # the counts of the model no longer hold
