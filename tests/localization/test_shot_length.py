@@ -34,6 +34,19 @@ def test_short_shots_merge_across_a_cut() -> None:
     assert _merged("s5 s2 s6", 0) == "s5 s2 s6"
 
 
+def test_shots_do_not_become_longer_than_necessary() -> None:
+    assert _merged("s7 s2 s2 s2 s2 s2 s2 s8", 6) == "s7 s12 s8"
+    assert _merged(" ".join(["s2"] * 40), 6) == " ".join(["s8"] * 10)
+    assert _merged("s9 d2 s1 d2 s5", 3) == "s9 d2 s8"
+    assert _merged("d2 s1 d2 s9", 3) == "d2 s12"
+
+
+def test_many_short_shots_take_no_quadratic_time() -> None:
+    merged = _merged(" ".join(["s1"] * 50_000), 7).split()
+    assert min(int(word[1:]) for word in merged) >= 7
+    assert max(int(word[1:]) for word in merged) <= 14
+
+
 def test_transitions_keep_their_length() -> None:
     assert _merged("s9 d2 s9", 3) == "s9 d2 s9"
     assert _merged("s9 d2 s1 s9", 3) == "s9 d2 s10"

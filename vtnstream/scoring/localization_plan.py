@@ -43,7 +43,7 @@ class LocalizationPlan:
             return cls(None, dense=knows_styles(config))
         dense, sliding = _heads(config, options)
         if dense and config.head.events is not None:
-            _refuse_without_effect(config, options)
+            _refuse_without_effect(config, options, sliding)
         elif options.sensitivity is not None:
             raise UsageError(
                 f"--sensitivity is for models that find cuts and transitions, and model "
@@ -130,7 +130,7 @@ _REASONS = {
 }
 
 
-def _refuse_without_effect(config: ModelConfig, options: TimelineConfig) -> None:
+def _refuse_without_effect(config: ModelConfig, options: TimelineConfig, sliding: bool) -> None:
     """Refuse options of segments for a model that finds cuts as peaks.
 
     Raises:
@@ -142,4 +142,10 @@ def _refuse_without_effect(config: ModelConfig, options: TimelineConfig) -> None
             raise UsageError(
                 f"--{field.replace('_', '-')} {reason}: model {config.name} takes "
                 "--sensitivity, --threshold and --min-duration"
+            )
+    for field in ("window", "stride"):
+        if not sliding and getattr(options, field) is not None:
+            raise UsageError(
+                f"--{field} is for sliding windows, and none are asked for: add "
+                + ("--window N" if field == "stride" else "--localize both")
             )
