@@ -291,6 +291,49 @@ def test_a_live_playlist(
     same(events_of(outcome.out), finished)
 
 
+def test_a_live_playlist_whose_initialisation_changes(
+    run: Run, whole: Callable[..., dict[str, Any]], model_folder: Path, tmp_path: Path
+) -> None:
+    """The second part has another size and another clock, and appears after the first was read."""
+    lines = ["#EXTM3U", "#EXT-X-PLAYLIST-TYPE:EVENT", "#EXT-X-TARGETDURATION:1"]
+    states = []
+    for name, size, start in (("a", 64, 0.0), ("b", 48, 500.0)):
+        muxer = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        video = SyntheticVideo(
+            count=300, rate=10, size=(size, size), gop=10, start=start, draw=_picture, muxer=muxer
+        )
+        data = video.write(tmp_path / f"{name}.mp4").read_bytes()
+        begin = data.index(b"moof") - 4
+        (tmp_path / f"{name}-init.mp4").write_bytes(data[:begin])
+        (tmp_path / f"{name}.m4s").write_bytes(data[begin:])
+        lines += [f'#EXT-X-MAP:URI="{name}-init.mp4"', "#EXTINF:30,", f"{name}.m4s"]
+        states.append("\n".join(lines))
+        lines.append("#EXT-X-DISCONTINUITY")
+    live = tmp_path / "live.m3u8"
+    (tmp_path / "full.m3u8").write_text(states[1] + "\n#EXT-X-ENDLIST\n")
+    live.write_text(states[0])
+
+    def grow() -> None:
+        while not any(path == "/a.m4s" for path, _ in site.asked):
+            time.sleep(0.05)
+        shutil.copy(tmp_path / "full.m3u8", tmp_path / "next")
+        (tmp_path / "next").replace(live)
+
+    with serving(Site(tmp_path)) as site:
+        grower = threading.Thread(target=grow)
+        grower.start()
+        outcome = run(
+            "timeline", f"{site.address}/live.m3u8", "-m", model_folder, *WINDOW, "--follow"
+        )
+        grower.join()
+        finished = whole(f"{site.address}/full.m3u8")
+    assert outcome.code == 0, outcome.err
+    events = events_of(outcome.out)
+    same(events, finished)
+    assert events[-1]["partial"] is None
+    assert events[-1]["range"] == finished["range"]
+
+
 @pytest.mark.skipif(
     not shutil.which("ffmpeg") and not os.environ.get("CI"), reason="ffmpeg serves the stream"
 )

@@ -39,6 +39,19 @@ def test_a_stream_is_kept_until_it_plays_and_then_discarded() -> None:
         feed.reader()
 
 
+def test_a_stream_is_read_part_by_part() -> None:
+    feed = Feed("stream", iter([b"ab", None, b"cd", b"", b"ef", None, b"gh"]), lambda: None)
+    for _ in range(2):
+        assert feed.reader().read() == b"ab", "before it plays, as often as needed"
+    feed.play()
+    assert feed.reader().read(1) == b"a"
+    assert feed.next_part(), "the rest of the part is discarded"
+    assert feed.reader().read() == b"cdef"
+    assert feed.next_part()
+    assert feed.reader().read() == b"gh"
+    assert not feed.next_part() and not feed.next_part()
+
+
 def test_a_stream_without_a_known_format_does_not_fill_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtnstream.errors import VideoOpenError
-from vtnstream.transport.hls import Following, playlist_bytes, playlist_runs
+from vtnstream.transport.hls import Following, playlist_parts, playlist_runs
 from vtnstream.transport.playlist import read_playlist
 
 URL = "http://host:8/a/list.m3u8"
@@ -185,13 +185,44 @@ def test_a_new_initialisation_begins_a_run() -> None:
     with serving(place) as address:
         runs = list(playlist_runs(f"{address}/l.m3u8"))
         following = Following(lambda _: False, 1, cut.append, cut.append)
-        followed = list(playlist_bytes(f"{address}/l.m3u8", following))
+        followed = list(playlist_parts(f"{address}/l.m3u8", following))
     assert [r for r in runs if r[1]] == [
         (0, b"ia"), (0, b"a"), (0, b"b"), (1, b"ib"), (1, b"c"),
     ]  # fmt: skip
-    assert b"".join(followed) == b"iaab" and cut == [
-        "its initialisation changes, which cannot be followed"
-    ]
+    assert [data for data in followed if data != b""] == [b"ia", b"a", b"b", None, b"ib", b"c"]
+    assert cut == []
+
+
+def test_a_discontinuity_begins_a_run() -> None:
+    new, gap = "#EXT-X-DISCONTINUITY", "#EXT-X-GAP"
+    place = segments("a", "b", "c", "d")
+    place.files["/l.m3u8"] = playlist(new, "a", "b", new, "c", new, gap, "x", "d")
+    with serving(place) as address:
+        runs = list(playlist_runs(f"{address}/l.m3u8"))
+    assert [r for r in runs if r[1]] == [(0, b"a"), (0, b"b"), (1, b"c"), (2, b"d")]
+    place.files |= {"/i": b"i", "/m.m3u8": playlist('#EXT-X-MAP:URI="i"', "a", new, "b")}
+    with serving(place) as address:
+        runs = list(playlist_runs(f"{address}/m.m3u8"))
+    assert [r for r in runs if r[1]] == [(0, b"i"), (0, b"a"), (1, b"i"), (1, b"b")]
+
+
+def test_a_signed_address_of_the_same_initialisation_begins_no_run() -> None:
+    place = Place()
+    place.files |= {f"/{name}": name.encode() for name in ("a", "b")}
+    place.files |= {f"/ia?Signature={number}": b"ia" for number in range(2)}
+    signed = [f'#EXT-X-MAP:URI="ia?Signature={number}"' for number in range(2)]
+    place.files["/l.m3u8"] = playlist(signed[0], "a", signed[1], "b")
+    with serving(place) as address:
+        runs = list(playlist_runs(f"{address}/l.m3u8"))
+    assert [r for r in runs if r[1]] == [(0, b"ia"), (0, b"a"), (0, b"b")]
+
+
+def test_a_lost_initialisation_of_a_live_playlist_is_a_lost_segment() -> None:
+    place = Place()
+    place.files |= {f"/{name}": name.encode() for name in ("ia", "a", "b", "c")}
+    ia, ib = '#EXT-X-MAP:URI="ia"', '#EXT-X-MAP:URI="gone"'
+    found, said = follow(place, playlist(ia, "a", ib, "b", ia, "c"))
+    assert found == b"iaac" and said == ["/l.m3u8: 1 segment was missed", "segments missed: 1"]
 
 
 def follow(place: Place, *states: bytes | None, idle: float = 0.3) -> tuple[bytes, list[str]]:
@@ -206,7 +237,7 @@ def follow(place: Place, *states: bytes | None, idle: float = 0.3) -> tuple[byte
 
     with serving(place) as address:
         following = Following(wait, idle, said.append, said.append)
-        data = b"".join(playlist_bytes(f"{address}/l.m3u8", following))
+        data = b"".join(d or b"" for d in playlist_parts(f"{address}/l.m3u8", following))
         return data, [line.replace(address, "") for line in said]
 
 

@@ -11,14 +11,23 @@ _MAX_KEPT_BYTES = 64 << 20
 """Number of bytes within which the format of a stream must be recognised."""
 
 
+class _End:
+    """Marks the end of a stream."""
+
+
+_END = _End()
+
+
 class Feed:
     """A stream that can be read from its beginning several times before :meth:`play`.
 
-    After :meth:`play` it is read once more, and bytes are discarded after reading.
+    After :meth:`play` it is read once more, and bytes are discarded after reading. A stream may
+    consist of parts, which are files of their own (:meth:`next_part`).
 
     Args:
         name: name for messages and results.
-        chunks: iterator that waits for bytes and yields them; it ends after :meth:`close`.
+        chunks: iterator that waits for bytes and yields them, and None where a new part begins; it
+            ends after :meth:`close`.
         stop: function that makes ``chunks`` end.
         cut: list to which ``chunks`` appends reasons why the stream is incomplete.
 
@@ -29,7 +38,7 @@ class Feed:
     def __init__(
         self,
         name: str,
-        chunks: Iterator[bytes],
+        chunks: Iterator[bytes | None],
         stop: Callable[[], None],
         cut: list[str] | None = None,
     ) -> None:
@@ -39,6 +48,8 @@ class Feed:
         self._cut = [] if cut is None else cut
         self._kept = bytearray()
         self._forgotten = 0
+        self._part_start = 0
+        self._is_part_over = False
         self.playing = False
 
     @property
@@ -58,14 +69,28 @@ class Feed:
         return self._forgotten + len(self._kept)
 
     def reader(self) -> FeedReader:
-        """Return a file object that reads from the beginning.
+        """Return a file object that reads from the beginning of the current part.
 
         Raises:
             RuntimeError: the beginning was discarded.
         """
-        if self._forgotten:
+        if self._forgotten > self._part_start:
             raise RuntimeError(f"{self.name}: the beginning of the stream is gone")
-        return FeedReader(self)
+        return FeedReader(self, self._part_start)
+
+    def next_part(self) -> bool:
+        """Discard the rest of the current part and move to the next one, waiting if needed.
+
+        Returns:
+            False if the stream has ended.
+        """
+        while not self._is_part_over and self._receive():
+            self._forget_kept()
+        if not self._is_part_over:
+            return False
+        self._forget_kept()
+        self._part_start, self._is_part_over = self._forgotten, False
+        return True
 
     def play(self) -> None:
         """Start the last reading: bytes are discarded after they are read."""
@@ -76,16 +101,15 @@ class Feed:
         self._stop()
 
     def read_at(self, position: int, size: int) -> bytes:
-        """Return 1 to ``size`` bytes from ``position`` on, waiting if needed; empty at the end.
+        """Return 1 to ``size`` bytes from ``position`` on, waiting if needed; empty at the end of
+        the current part.
 
         Raises:
             VideoOpenError: the stream does not play yet, and too many bytes were kept.
         """
         while position >= self.num_bytes:
-            chunk = next(self._chunks, None)
-            if chunk is None:
+            if self._is_part_over or not self._receive():
                 return b""
-            self._kept += chunk
             if not self.playing and len(self._kept) > _MAX_KEPT_BYTES:
                 raise VideoOpenError(
                     f"{self.name}: no frame could be decoded from its first "
@@ -97,6 +121,22 @@ class Feed:
             del self._kept[: offset + len(data)]
             self._forgotten += offset + len(data)
         return data
+
+    def _receive(self) -> bool:
+        """Wait for the next bytes, or for the end of the part; return False at the end of the
+        stream."""
+        chunk = next(self._chunks, _END)
+        if isinstance(chunk, _End):
+            return False
+        if chunk is None:
+            self._is_part_over = True
+        else:
+            self._kept += chunk
+        return True
+
+    def _forget_kept(self) -> None:
+        self._forgotten += len(self._kept)
+        self._kept.clear()
 
 
 def comes_in_order(feed: Feed) -> bool:
@@ -122,12 +162,12 @@ def comes_in_order(feed: Feed) -> bool:
 
 
 class FeedReader(io.RawIOBase):
-    """File object that reads a :class:`Feed` from its beginning."""
+    """File object that reads one part of a :class:`Feed` from its beginning."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, start: int = 0) -> None:
         super().__init__()
         self._feed = feed
-        self._position = 0
+        self._position = start
 
     def readable(self) -> bool:
         return True

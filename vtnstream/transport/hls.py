@@ -2,8 +2,8 @@
 
 Concatenated MPEG-TS segments, and concatenated fragmented MP4 segments after their
 initialisation section, form a valid stream, so that no media library has to follow a playlist.
-Where the initialisation section changes, a new run begins (:func:`playlist_runs`), which is a
-file of its own.
+Where the initialisation section changes, or timestamps begin anew, a new run begins
+(:func:`playlist_runs`), which is a file of its own.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def playlist_runs(url: str, following: Following | None = None) -> Iterator[tupl
 
     Yields:
         The number of the run, from 0, and bytes of it; a new run begins where the initialisation
-        section changes.
+        section changes, and where the playlist states that timestamps do not continue.
 
     Raises:
         VideoOpenError: the playlist or a segment cannot be read.
@@ -75,16 +75,16 @@ def playlist_runs(url: str, following: Following | None = None) -> Iterator[tupl
     yield from _Stream(reading, following or Following(), live=following is not None).runs(playlist)
 
 
-def playlist_bytes(url: str, following: Following) -> Iterator[bytes]:
-    """Read a playlist as a single stream of bytes.
+def playlist_parts(url: str, following: Following) -> Iterator[bytes | None]:
+    """Read a playlist as a stream of bytes, with None where a new run begins.
 
-    The stream ends, marked as cut short, where the initialisation section changes, because a
-    reader of a single stream cannot follow that. Errors are those of :func:`playlist_runs`.
+    Errors are those of :func:`playlist_runs`.
     """
+    current = 0
     for run, data in playlist_runs(url, following):
-        if run:
-            following.cut_short("its initialisation changes, which cannot be followed")
-            return
+        if run != current:
+            current = run
+            yield None
         yield data
 
 
@@ -145,8 +145,10 @@ class _Stream:
     playlists: _Playlists
     following: Following
     live: bool
-    _run: int = 0
+    _run: int | None = None
     _initialisation: Segment | None = None
+    _read: bytes = b""
+    _header: bytes = b""
     _next: int = 0
     _known: deque[_Key] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _num_missed: int = 0
@@ -228,14 +230,14 @@ class _Stream:
             self._count_missed(1)
             return
         self._known.append(_key(segment))
-        if before is not None and before != self._initialisation:
-            self._run += self._initialisation is not None
-            self._initialisation = before
-            for data in _bytes_of(before):
-                yield self._run, data
         counters = self._counters
         counters.begin()
         try:
+            header = self._header_of(before)
+            if self._run is None or segment.new_clock or header != self._header:
+                self._run = 0 if self._run is None else self._run + 1
+                self._header = header
+                yield self._run, header
             for data in _bytes_of(segment):
                 yield self._run, counters.take(data)
             yield self._run, counters.end()
@@ -243,6 +245,17 @@ class _Stream:
             if not self.live:
                 raise
             self._count_missed(1)
+
+    def _header_of(self, section: Segment | None) -> bytes:
+        """Return the content of an initialisation section, empty for None. Sections are compared by
+        content, because addresses may be signed anew."""
+        if section is None:
+            return b""
+        if section == self._initialisation:
+            return self._read
+        self._read = b"".join(_bytes_of(section))
+        self._initialisation = section
+        return self._read
 
 
 def _key(segment: Segment) -> _Key:

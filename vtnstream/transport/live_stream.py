@@ -27,7 +27,7 @@ from vtnstream.transport.address import (
     shown,
 )
 from vtnstream.transport.feed import Feed
-from vtnstream.transport.hls import SIGNATURE, Following, playlist_bytes
+from vtnstream.transport.hls import SIGNATURE, Following, playlist_parts
 from vtnstream.transport.http import CUT, request
 from vtnstream.transport.media import open_file
 
@@ -51,6 +51,7 @@ def open_feed(path: str, *, idle_seconds: float, warn: Callable[[str], None]) ->
     stop = Event()
     name = shown(path)
     cut: list[str] = []
+    chunks: Iterator[bytes | None]
     if path == STANDARD_INPUT:
         chunks = _piped(stop, idle_seconds)
     elif is_file_name(path):
@@ -139,7 +140,7 @@ def _readable(
 
 def _from_web(
     url: str, stop: Event, idle_seconds: float, warn: Callable[[str], None], cut: list[str]
-) -> Iterator[bytes]:
+) -> Iterator[bytes | None]:
     response = request(url)
     with response.body as body:
         beginning = body.read(len(SIGNATURE))
@@ -157,7 +158,7 @@ def _from_web(
                 cut.append(f"the connection ended after {done} of {response.size} bytes")
             return
     following = Following(stop.wait, idle_seconds, warn, cut.append)
-    for data in playlist_bytes(url, following):
+    for data in playlist_parts(url, following):
         if stop.is_set():
             return
         yield data

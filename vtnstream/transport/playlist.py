@@ -17,11 +17,17 @@ _VIDEO_CODECS = ("avc", "hvc", "hev", "dvh", "dva", "vp0", "vp8", "vp9", "av01",
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A segment or initialisation section: ``length`` bytes from ``start`` of a file, or all from
-    there."""
+    there.
+
+    Attributes:
+        new_clock: whether its timestamps do not continue those of the segment before
+            (``EXT-X-DISCONTINUITY``).
+    """
 
     url: str
     start: int = 0
     length: int | None = None
+    new_clock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class _Reading:
     _range: tuple[int | None, int] | None = None
     _bits: int | None = None
     _missing: bool = False
+    _new_clock: bool = False
     _before: Segment | None = None
 
     def tag(self, tag: str, value: str) -> None:
@@ -110,6 +117,8 @@ class _Reading:
                 self._ahead = self._map(value)
             case "#EXT-X-GAP":
                 self._missing = True
+            case "#EXT-X-DISCONTINUITY":
+                self._new_clock = True
             case "#EXT-X-STREAM-INF":
                 self._bits = self._bits_of(value)
 
@@ -123,11 +132,12 @@ class _Reading:
             return
         segment = self._segment(url)
         self.segments.append((self._ahead, None if self._missing else segment))
+        self._new_clock &= self._missing
         self._range, self._missing, self._before = None, False, segment
 
     def _segment(self, url: str) -> Segment:
         if self._range is None:
-            return Segment(url)
+            return Segment(url, new_clock=self._new_clock)
         start, length = self._range
         if start is None:
             before = self._before
@@ -137,7 +147,7 @@ class _Reading:
                     "follows none)"
                 )
             start = before.start + before.length
-        return Segment(url, start, length)
+        return Segment(url, start, length, self._new_clock)
 
     def _map(self, value: str) -> Segment:
         found = _attributes(value)

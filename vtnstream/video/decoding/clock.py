@@ -137,6 +137,13 @@ class FrameClock:
         """Ticks that are currently added to the timestamps of the file."""
         return self._offset
 
+    def join(self, stamp: int) -> None:
+        """Let timestamps from ``stamp`` on follow the last frame: a new clock begins by the
+        statement of the source, so there is no warning."""
+        if self._last is not None:
+            self._offset = self._expected() - stamp
+        self._other_offset = None
+
     def _expected(self) -> int:
         tick = self.facts.time_base
         if self._last is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import av.error
 
-from vtnstream.errors import VideoDecodeError
+from vtnstream.errors import VideoDecodeError, VideoError
 from vtnstream.types import FrameIndex
 from vtnstream.video.container import DECODE_ERRORS, OpenedVideo
 from vtnstream.video.decoding.bitstream import classifier
@@ -25,6 +25,8 @@ from vtnstream.video.resize import RESIZER
 
 DECODER = "software"
 """Name of the decoder in the feature key."""
+
+_MAX_WARNINGS = 5
 
 _MAX_REORDERED = 32
 """Largest number of frames by which a decoder may lag behind its packets."""
@@ -53,6 +55,9 @@ class FrameReader:
     Attributes:
         choice: selects the frames to decode; None decodes all. If skipping is not safe (no times,
             unknown codecs), all frames are decoded.
+        next_part: opens the part of a stream that follows the end of the current one, or returns
+            None; its frames follow the last frame, whatever their timestamps. A part for which
+            it raises VideoError is counted as lost.
         num_encrypted: number of encrypted packets.
         reached_end: whether the file was read to its end.
     """
@@ -61,6 +66,7 @@ class FrameReader:
     facts: StreamFacts
     keyframes_only: bool = False
     choice: FrameChoice | None = None
+    next_part: Callable[[], OpenedVideo | None] = lambda: None
     cancelled: Callable[[], bool] = lambda: False
     counters: DecodeCounters = field(default_factory=DecodeCounters)
     reached_end: bool = False
@@ -73,12 +79,17 @@ class FrameReader:
     _landing: int | None = None
     _first_dts: int | None = None
     _lag: int | None = None
+    _is_joining: bool = False
 
     def __post_init__(self) -> None:
         self.clock = FrameClock(self.facts)
         self.continuity = Continuity(self.facts, self.clock, self.keyframes_only)
+        self._begin(self.video)
+
+    def _begin(self, video: OpenedVideo) -> None:
+        self.video = video
         self.source = PacketReader(
-            self.video, self.facts, self.counters, self.continuity, self.cancelled
+            video, self.facts, self.counters, self.continuity, self.cancelled
         )
         context = self.video.stream.codec_context
         # On damaged files, more threads change the frames with the number of threads, and slice
@@ -216,8 +227,26 @@ class FrameReader:
         return self.source.packets()
 
     def _decoded(self) -> Iterator[list[Any]]:
+        yield from self._decoded_part()
+        while self.stopped is None and (video := self._next_readable_part()) is not None:
+            self._begin(video)
+            self._is_joining = True
+            yield from self._decoded_part()
+        self.reached_end = self.stopped is None
+
+    def _next_readable_part(self) -> OpenedVideo | None:
+        while True:
+            try:
+                return self.next_part()
+            except VideoError as error:
+                self.source.count_error()
+                if self.counters.lifetime.num_packet_errors <= _MAX_WARNINGS:
+                    self.clock.warnings.append(f"a part of the stream is left out: {error}")
+
+    def _decoded_part(self) -> Iterator[list[Any]]:
         context, alone = self.video.stream.codec_context, self.keyframes_only
         for packet in self.packets():
+            self._convert_times(packet)
             self._note(packet)
             if alone and not packet.is_keyframe:
                 continue
@@ -240,7 +269,18 @@ class FrameReader:
             else:
                 yield frames
         yield from self._flushed(context)
-        self.reached_end = self.stopped is None
+
+    def _convert_times(self, packet: Any) -> None:
+        """Convert the times of a packet to the ticks of the first part."""
+        base = self.facts.time_base
+        if packet.time_base and packet.time_base != base:
+            ratio = packet.time_base / base
+            packet.pts = None if packet.pts is None else round(packet.pts * ratio)
+            packet.dts = None if packet.dts is None else round(packet.dts * ratio)
+            packet.duration = round((packet.duration or 0) * ratio)
+        if self._is_joining and packet.pts is not None:
+            self.clock.join(packet.pts)
+            self._is_joining = False
 
     def _decode_alone(self, packet: Any) -> list[Any]:
         """Decode a keyframe by itself. Decoding keyframes one after the other, or with

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -191,6 +191,18 @@ class Pass:
                 target = min(target, facts.player_time(request.known_pts))
         return target if target > _MIN_SEEK_SECONDS else None
 
+    def _next_part(self, open_parts: ExitStack) -> OpenedVideo | None:
+        """Open the next part of a stream in place of the current one; None at its end."""
+        medium = self.request.medium
+        if not isinstance(medium, Feed):
+            return None
+        open_parts.close()
+        if not medium.next_part():
+            return None
+        video = open_video(medium, max_pixels=self.request.max_pixels)
+        open_parts.callback(video.close)
+        return video
+
     @contextmanager
     def _opened(self) -> Iterator[OpenedVideo]:
         request, hardware = self.request, self.request.hardware
@@ -209,12 +221,13 @@ class Pass:
         if isinstance(request.medium, Feed):
             request.medium.play()
         counters = DecodeCounters()
-        with self._opened() as video:
+        with self._opened() as video, ExitStack() as parts:
             reader = FrameReader(
                 video,
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
                 choice=self._choice(),
+                next_part=lambda: self._next_part(parts),
                 cancelled=refusing(self.cancelled, counters)
                 if request.hardware
                 else self.cancelled,
