@@ -86,7 +86,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         workspace = Workspace.of(
             places, videos=options.pop("videos", ()), state=options.pop("state", None)
         )
-        studio = Studio(workspace, cache=tmp_path / "pictures", author="tester")
+        model = options.pop("search_model", None)
+        studio = Studio(workspace, cache=tmp_path / "pictures", author="tester", search_model=model)
         studio.index.scan()
         config = StudioConfig(port=0, **options)
         server = StudioServer(studio, config, token=token)

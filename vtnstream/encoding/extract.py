@@ -20,7 +20,13 @@ from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.run_facts import RunFacts, StoreFacts
 from vtnstream.encoding.store_filling import DecodeFacts, fill_store
 from vtnstream.encoding.store_session import Opened, Opening
-from vtnstream.encoding.stored import ExtractedFeatures, extracted
+from vtnstream.encoding.stored import (
+    ExtractedFeatures,
+    chunk_range,
+    extracted,
+    missing_runs,
+    stored_backend,
+)
 from vtnstream.errors import VideoError
 from vtnstream.features.cache import (
     FeatureCache,
@@ -101,6 +107,38 @@ def extract_features(
             sampling,
             span,
             lambda features: _facts(facts, features, opened, time.perf_counter() - began),
+        )
+
+
+def is_stored(
+    path: str | Path,
+    encoder: FrameEncoder,
+    sampling: SamplingConfig,
+    runtime: RuntimeConfig,
+    *,
+    stream: int | None = None,
+) -> bool:
+    """Return whether the store holds all features of a video, so that :func:`extract_features`
+    decodes nothing.
+
+    Args:
+        path, encoder, sampling, runtime, stream: as for :func:`extract_features`.
+
+    Raises:
+        VideoError: the video cannot be opened.
+        StoreError: the store cannot be read.
+    """
+    state = FileState.of(path)
+    examined = examine(path, stream=stream)
+    engines = Engines(encoder, runtime, NullProgress())
+    cache = FeatureCache(runtime.cache_dir or default_cache_dir())
+    opening = Opening(path, state, examined, sampling, TimeRange(), stream, cache, engines)
+    found = stored_backend(cache, opening.key, engines.candidates(), runtime.backend)
+    if found is None:
+        return False
+    with cache.open(opening.key(found[0]), state) as store:
+        return store.layout is not None and not missing_runs(
+            store, *chunk_range(store, sampling, TimeRange())
         )
 
 

@@ -15,6 +15,7 @@ from vtnstream.studio.correcting.exporting import Annotated, Export, annotations
 from vtnstream.studio.correcting.journal import Entry, Journal
 from vtnstream.studio.correcting.timeline import Action
 from vtnstream.studio.database import Database
+from vtnstream.studio.finding.finder import Finder
 from vtnstream.studio.folders import Workspace
 from vtnstream.studio.jobs.queue import JobQueue
 from vtnstream.studio.jobs.runner import JobRunner
@@ -35,10 +36,17 @@ class Studio:
         workspace: the folders.
         cache: folder for pictures; None is the user's cache.
         author: name of the person who corrects; None is the name of the login.
+        search_model, library: see :class:`vtnstream.studio.finding.finder.Finder`.
     """
 
     def __init__(
-        self, workspace: Workspace, *, cache: Path | None = None, author: str | None = None
+        self,
+        workspace: Workspace,
+        *,
+        cache: Path | None = None,
+        author: str | None = None,
+        search_model: str | None = None,
+        library: str | None = None,
     ) -> None:
         self.workspace = workspace
         self.database = Database(workspace.state)
@@ -49,7 +57,12 @@ class Studio:
         self.author = (author or _login())[:_MAX_AUTHOR]
         self.queue = JobQueue(self.database)
         self.jobs = Jobs(self)
-        self._runner = JobRunner(self.queue, self.jobs.handlers())
+        self.finder = Finder(self, search_model, library)
+        handlers = {**self.jobs.handlers(), **self.finder.handlers()}
+        self._runners = (
+            JobRunner(self.queue, handlers),
+            JobRunner(self.queue, self.finder.quick_handlers()),
+        )
         self._lock = FileLock(workspace.state / "jobs.lock")
 
     def start(self) -> None:
@@ -58,11 +71,13 @@ class Studio:
         self.index.refresh()
         with contextlib.suppress(Timeout):
             self._lock.acquire(timeout=0)
-            self._runner.start()
+            for runner in self._runners:
+                runner.start()
 
     def close(self) -> None:
         """Stop jobs and searching, and close the database. A running job is queued again."""
-        self._runner.stop()
+        for runner in self._runners:
+            runner.stop()
         self._lock.release()
         self.index.stop()
         self.database.close()
@@ -117,6 +132,11 @@ class Studio:
         """A JPEG of a part of the timeline; errors as :meth:`Pictures.part`."""
         loaded = self.documents.load(name)
         return self.pictures.part(loaded, self._picture_source(loaded), number)
+
+    def frame(self, name: str, start: float, end: float) -> bytes:
+        """A JPEG of a span; errors as :meth:`Pictures.span`."""
+        loaded = self.documents.load(name)
+        return self.pictures.span(loaded, self._picture_source(loaded), start, end)
 
     def _picture_source(self, loaded: Loaded) -> Path:
         """The preview where there is one: it can be sought in."""

@@ -103,8 +103,8 @@ def test_a_stop_puts_the_job_back_and_a_kill_is_recovered(database: Database) ->
     assert states(queue) == ["queued"]
     for _ in range(3):  # each time the server is killed while the job runs
         assert states(queue) == ["queued"]
-        assert queue.claim(0) is not None
-        JobQueue(database).recover()
+        assert queue.claim(0, ["kind"]) is not None
+        JobQueue(database).recover(["kind"])
     assert states(queue) == ["failed"] and "several times" in queue.find(1).note
 
 

@@ -224,7 +224,11 @@ def test_the_openapi_document_describes_every_route(served: Served, name: str) -
     jsonschema.validate(served.get(f"/api/results/{name}"), schema)
 
 
-def test_the_curl_lines_of_the_documents_work(served: Served, name: str, tmp_path: Path) -> None:
+def test_the_curl_lines_of_the_documents_work(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    (folder / "models" / "mine").mkdir(parents=True)
+    (folder / "models" / "mine" / "config.json").write_text("{}")
+    served = serve(folder, search_model=str(folder))  # jobs are submitted here, and not run
+    name = served.ids()["25 film.mp4"]
     text = (Path(__file__).parents[3] / "docs" / "studio.md").read_text("utf-8")
     text = text.replace("match.mp4", "25 film.mp4")
     served.studio.queue.submit("analyse", {})
@@ -234,6 +238,7 @@ def test_the_curl_lines_of_the_documents_work(served: Served, name: str, tmp_pat
     assert len(lines) >= 6
     for line in lines:
         own = line.replace("127.0.0.1:8090", f"127.0.0.1:{served.port}").replace("/ID", f"/{name}")
+        own = own.replace('"ID"', f'"{name}"')
         done = subprocess.run(
             [*shlex.split(own), "--fail-with-body"], cwd=tmp_path, capture_output=True, check=False
         )

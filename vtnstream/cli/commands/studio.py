@@ -17,6 +17,7 @@ from vtnstream.config.studio import StudioConfig
 _EXAMPLES = """
 vtnstream studio results
 vtnstream studio results --videos recordings --port 0 --no-browser
+vtnstream studio results --videos recordings --library archive
 vtnstream studio results/match.mp4.json --as "Dr. Chen"
 VTNSTREAM_STUDIO_TOKEN=secret vtnstream studio results --host 0.0.0.0
 """
@@ -66,6 +67,20 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
         help="Name of the person who corrects [default: the login name].",
     ),
     option(
+        "--search-model",
+        section=_SECTION,
+        metavar="MODEL",
+        help="Model for searching the library: an image-text model, or a trained model, which "
+        "understands examples alone [default: siglip2-base].",
+    ),
+    option(
+        "--library",
+        section=_SECTION,
+        settable=False,
+        metavar="NAME",
+        help="Search this library of vtnstream index in place of stored features.",
+    ),
+    option(
         "--browser/--no-browser",
         section=_SECTION,
         settable=False,
@@ -91,7 +106,12 @@ def studio(console: Console, /, **values: Any) -> None:
 
     config = StudioConfig(host=values["host"], port=values["port"])
     workspace = Workspace.of(values["places"], videos=values["videos"], state=values["state"])
-    opened = Studio(workspace, author=values["as"])
+    opened = Studio(
+        workspace,
+        author=values["as"],
+        search_model=values["search_model"],
+        library=values["library"],
+    )
     try:
         server = StudioServer(opened, config, token=values["token"] or None)
         opened.start()

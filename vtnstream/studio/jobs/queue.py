@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from vtnstream.studio.problems import InvalidProblem, NotFoundProblem
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
 ANALYSE, PREVIEW, TRAIN = "analyse", "preview", "train"
+SEARCH, READ, SUGGEST = "search", "read", "suggest"
 
 _MAX_ATTEMPTS = 3
 """Starts of a job that ended the server each time, before it counts as failed."""
@@ -27,7 +28,8 @@ class Job:
 
     Attributes:
         id: number, in the order of submission.
-        kind: ``analyse``, ``preview`` or ``train``.
+        kind: ``analyse``, ``preview``, ``train``, ``search``, ``read`` (features for searches) or
+            ``suggest``.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
         created, started, ended: seconds since 1970, or None.
         request: what was asked for.
@@ -85,9 +87,27 @@ class JobQueue:
         return _job(row)
 
     def recent(self, count: int = 50) -> list[Job]:
-        """The latest jobs, the newest first."""
-        rows = self._database.rows("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (count,))
+        """The latest jobs, the newest first; searches are left out."""
+        rows = self._database.rows(
+            "SELECT * FROM jobs WHERE kind <> ? ORDER BY id DESC LIMIT ?", (SEARCH, count)
+        )
         return list(map(_job, rows))
+
+    def latest(self, kind: str) -> Job | None:
+        """The latest job of a kind that is done, or None."""
+        row = self._database.row(
+            "SELECT * FROM jobs WHERE kind = ? AND state = ? ORDER BY id DESC LIMIT 1", (kind, DONE)
+        )
+        return None if row is None else _job(row)
+
+    def forget(self, kind: str, keep: int) -> None:
+        """Remove all but the latest ``keep`` jobs of a kind that have ended."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "DELETE FROM jobs WHERE kind = ? AND state IN (?, ?, ?) AND id NOT IN"
+                " (SELECT id FROM jobs WHERE kind = ? ORDER BY id DESC LIMIT ?)",
+                (kind, *ENDED, kind, keep),
+            )
 
     def pending(self, kind: str, request: Mapping[str, Any]) -> Job | None:
         """A job of the same request that has not ended."""
@@ -97,12 +117,17 @@ class JobQueue:
         )
         return None if row is None else _job(row)
 
-    def claim(self, timeout: float) -> Job | None:
-        """Start the oldest queued job; None if there was none for ``timeout`` seconds."""
+    def claim(self, timeout: float, kinds: Collection[str]) -> Job | None:
+        """Start the oldest queued job of these kinds; None if there was none for ``timeout``
+        seconds."""
         end = time.monotonic() + timeout
         while True:
             with self._database.transaction() as cursor:
-                cursor.execute("SELECT * FROM jobs WHERE state = ? ORDER BY id LIMIT 1", (QUEUED,))
+                cursor.execute(
+                    f"SELECT * FROM jobs WHERE state = ? AND kind IN ({_marks(kinds)})"
+                    " ORDER BY id LIMIT 1",
+                    (QUEUED, *kinds),
+                )
                 row = cursor.fetchone()
                 if row is not None:
                     cursor.execute(
@@ -172,23 +197,32 @@ class JobQueue:
                 (QUEUED, number),
             )
 
-    def recover(self) -> None:
-        """Queue again what ran when the last server was killed; jobs that were running at the end
-        of several servers count as failed."""
+    def recover(self, kinds: Collection[str]) -> None:
+        """Queue jobs of these kinds again that ran when the last server was killed; those that were
+        running at the end of several servers count as failed."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "UPDATE jobs SET state = ?, ended = ?, note = ? WHERE state = ? AND attempts >= ?",
+                "UPDATE jobs SET state = ?, ended = ?, note = ? WHERE state = ? AND attempts >= ?"
+                f" AND kind IN ({_marks(kinds)})",
                 (
                     FAILED,
                     time.time(),
                     "the studio ended during it several times",
                     RUNNING,
                     _MAX_ATTEMPTS,
+                    *kinds,
                 ),
             )
             cursor.execute(
-                "UPDATE jobs SET state = ?, share = 0 WHERE state = ?", (QUEUED, RUNNING)
+                "UPDATE jobs SET state = ?, share = 0 WHERE state = ?"
+                f" AND kind IN ({_marks(kinds)})",
+                (QUEUED, RUNNING, *kinds),
             )
+
+
+def _marks(values: Collection[str]) -> str:
+    """Placeholders of SQL for these values."""
+    return ", ".join("?" for _ in values)
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -84,7 +84,7 @@ Handler = Callable[[Work], dict[str, Any]]
 
 
 class JobRunner:
-    """Runs jobs one after the other.
+    """Runs jobs of some kinds one after the other. Jobs of other kinds are left to other runners.
 
     Args:
         queue: the jobs.
@@ -100,7 +100,7 @@ class JobRunner:
 
     def start(self) -> None:
         """Begin, with what the last server left."""
-        self._queue.recover()
+        self._queue.recover(self._handlers)
         self._thread.start()
 
     def stop(self) -> None:
@@ -133,7 +133,7 @@ class JobRunner:
     def _run(self) -> None:
         try:
             while not self.is_stopping():
-                job = self._queue.claim(_IDLE_SECONDS)
+                job = self._queue.claim(_IDLE_SECONDS, self._handlers)
                 if job is None:
                     self._close_pool()
                 elif self.is_stopping():

@@ -89,7 +89,7 @@ class Jobs:
             raise InvalidProblem("there is no video to analyse in what was named")
         if len(paths) > _MAX_PATHS:
             raise InvalidProblem(f"one job analyses at most {_MAX_PATHS:,} videos")
-        model = self._model(request.model)
+        model = str(self.model_folder(request.model)) if request.model else None
         body = {"paths": list(map(str, paths)), "model": model, "task": request.task}
         return self._studio.queue.submit(ANALYSE, body)
 
@@ -142,14 +142,17 @@ class Jobs:
             raise NotFoundProblem(f"{row['name']}: the video does not lie in the folders")
         return found
 
-    def _model(self, text: str) -> str | None:
-        if not text:
-            return None
+    def model_folder(self, text: str) -> Path:
+        """The folder of a model that was trained here, or of one in the folders of the studio.
+
+        Raises:
+            NotFoundProblem: there is none.
+        """
         own = self._models / text / "model"
         for place in (own, self._studio.workspace.home / text):
             config = self._studio.workspace.allowed(place / "config.json")
             if config is not None:
-                return str(config.parent)
+                return config.parent
         raise NotFoundProblem(f"there is no model {text[:100]!r} in the folders of this studio")
 
     # -------------------------------------------------------------------------- running

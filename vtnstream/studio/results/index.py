@@ -19,7 +19,16 @@ from vtnstream.report.terminal.glyphs import printable
 from vtnstream.studio.database import Database
 from vtnstream.studio.folders import Workspace
 from vtnstream.studio.problems import InvalidProblem, NotFoundProblem
-from vtnstream.studio.results.listing import FAILED, NEW, STATES, Listing, listings, walk
+from vtnstream.studio.results.listing import (
+    DONE,
+    FAILED,
+    NEW,
+    PARTIAL,
+    STATES,
+    Listing,
+    listings,
+    walk,
+)
 from vtnstream.suffixes import VIDEO_SUFFIXES
 
 SORTS = {
@@ -277,6 +286,13 @@ class Index:
             (limit,),
         )
         return [(row["label"], row["n"]) for row in rows]
+
+    def analysed(self) -> list[sqlite3.Row]:
+        """``id``, ``path``, ``input`` and ``name`` of all results with segments or classes."""
+        return self._database.rows(
+            "SELECT id, path, input, name FROM results WHERE state IN (?, ?) ORDER BY name, id",
+            (DONE, PARTIAL),
+        )
 
     def find(self, name: str) -> sqlite3.Row:
         """The stored row of a result.

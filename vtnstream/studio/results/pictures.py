@@ -19,6 +19,9 @@ _PART_SIDE = 160
 _SHORTEST = 0.25
 """Seconds; a shorter span of a short video may have no frame of its own."""
 
+_DIGITS = 3
+"""Decimals of the seconds of spans, so that equal spans share a picture."""
+
 _NEAR_START = 1.0
 """Seconds that are decoded at most for the poster of a file that cannot be sought in."""
 
@@ -59,6 +62,18 @@ class Pictures:
         step = (end - start) / PARTS
         span = _widened(start + number * step, start + (number + 1) * step, end)
         return self._picture(loaded, video, span, _PART_SIDE)
+
+    def span(self, loaded: Loaded, video: Path, start: float, end: float) -> bytes:
+        """A JPEG of a span of seconds, at most 160 pixels wide and high.
+
+        Raises:
+            NotFoundProblem: the span does not lie in the video, or no frame can be shown.
+        """
+        limit = loaded.base.limit
+        if not 0 <= start < end or start >= limit:
+            raise NotFoundProblem(f"there is no span {start:g} to {end:g} s in this video")
+        rounded = (round(start, _DIGITS), round(min(end, limit), _DIGITS))
+        return self._picture(loaded, video, _widened(*rounded, limit), _PART_SIDE)
 
     def _picture(self, loaded: Loaded, video: Path, span: tuple[float, float], side: int) -> bytes:
         status = video.stat()

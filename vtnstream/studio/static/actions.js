@@ -105,6 +105,14 @@ export class Actions {
     this.player.seekTo(first);
   }
 
+  /** Moments of all videos that look like the chosen segments, in the library. */
+  findSimilar() {
+    if (!this.needChosen()) return;
+    const chosen = this.store.chosenSegments();
+    const start = Math.min(...chosen.map((s) => s.start)), end = Math.max(...chosen.map((s) => s.end));
+    location.assign(`/?like=${this.store.name}@${start.toFixed(3)}-${end.toFixed(3)}`);
+  }
+
   undo() {
     if (this.store.canUndo) this.store.change({ kind: "undo" });
   }
@@ -143,7 +151,7 @@ export function listenToKeys(actions) {
     l: () => one("label").select(), Enter: () => one("label").select(),
     i: () => actions.markIn(), o: () => actions.markOut(), a: () => actions.add(),
     "+": () => actions.zoomIn(), "=": () => actions.zoomIn(), "-": () => actions.zoomOut(), 0: () => actions.zoomFit(),
-    n: () => actions.nextUnsure(), "/": () => one("filter").focus(),
+    n: () => actions.nextUnsure(), f: () => actions.findSimilar(), "/": () => one("filter").focus(),
   };
   const arrows = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
   document.addEventListener("keydown", (event) => {

@@ -1,7 +1,7 @@
 // Jobs: submit them, follow their progress, and show them.
 import { ApiError, announce, api, el } from "./common.js";
 
-const KINDS = { analyse: "Analyse", preview: "Copy for the browser", train: "Train" };
+const KINDS = { analyse: "Analyse", preview: "Copy for the browser", train: "Train", read: "Read for searches", suggest: "Suggest" };
 const ENDED = ["done", "failed", "cancelled"];
 
 export const hasEnded = (job) => ENDED.includes(job.state);
@@ -33,6 +33,8 @@ export async function submit(path, body) {
 function subject(job) {
   const { request } = job;
   if (job.kind === "train") return request.name;
+  if (job.kind === "suggest") return request.model;
+  if (job.kind === "read") return "all videos";
   if (job.kind === "preview") return request.video.split("/").at(-1);
   const first = request.paths[0].split("/").at(-1);
   return request.paths.length > 1 ? `${first} and ${request.paths.length - 1} more` : first;

@@ -1,4 +1,5 @@
 // The library: a page of videos at a time, however many there are.
+import { beginAsking } from "./ask.js";
 import { follow, hasEnded, submit } from "./jobs.js";
 import { announce, api, clock, drawPages, el, one, percent, plural, settled } from "./common.js";
 
@@ -73,6 +74,13 @@ function query() {
   return values;
 }
 
+/** The address holds the query, and what is asked for in words. */
+function remember(values) {
+  const kept = new URLSearchParams(values), given = new URLSearchParams(location.search);
+  for (const name of ["ask", "like"]) if (given.get(name)) kept.set(name, given.get(name));
+  history.replaceState(null, "", kept.size ? `?${kept}` : location.pathname);
+}
+
 function sayCount(page) {
   const scanning = page.scanning ? " The folders are still being searched …" : "";
   const all = page.total === page.found ? "" : ` of ${page.found.toLocaleString("en")}`;
@@ -84,7 +92,7 @@ function sayCount(page) {
 async function load() {
   const number = ++asked;
   const values = query();
-  history.replaceState(null, "", values.size ? `?${values}` : location.pathname);
+  remember(values);
   values.set("size", SIZE);
   let page;
   try {
@@ -143,6 +151,7 @@ async function begin() {
     }
   });
   await load();
+  await beginAsking().catch((error) => announce(error.message, "error"));
 }
 
 begin();

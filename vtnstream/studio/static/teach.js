@@ -1,6 +1,7 @@
 // Train on corrections, watch it, and compare before and after.
 import { announce, api, clock, drawPages, el, one } from "./common.js";
 import { follow, hasEnded, line, submit } from "./jobs.js";
+import { beginSuggesting, offerModels } from "./suggest.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const followed = new Set();
@@ -80,6 +81,7 @@ function model(found) {
 async function drawModels() {
   const models = await api("/api/models");
   if (models.length) one("models").replaceChildren(...models.map(model));
+  offerModels(models.filter((found) => found.ready).map((found) => found.name));
 }
 
 function drawJob(job) {
@@ -129,6 +131,7 @@ async function begin() {
     if (!jobs.length) one("jobs").append(el("li", { class: "quiet" }, "None yet."));
     jobs.forEach(watch);
     await drawModels();
+    await beginSuggesting(drawJob);
   } catch (error) {
     announce(error.message, "error");
   }

@@ -145,6 +145,16 @@ function wire() {
   addEventListener("beforeunload", (event) => store.waiting && event.preventDefault());
 }
 
+/** Go to the time that the address names, and choose the segment there. */
+function goTo(text) {
+  const seconds = Number(text);
+  if (text === null || !Number.isFinite(seconds)) return;
+  const [segment] = store.at(seconds + 1e-3);
+  if (segment) store.choose([segment.id]);
+  player.seek(seconds + 0.002);
+  timeline.reveal(seconds, seconds);
+}
+
 async function begin() {
   drawPages();
   try {
@@ -154,7 +164,9 @@ async function begin() {
     wire();
     drawSegments();
     drawSaved();
-    await Promise.all([player.begin(found), drawFormats()]);
+    const playing = player.begin(found);
+    goTo(new URLSearchParams(location.search).get("at"));
+    await Promise.all([playing, drawFormats()]);
   } catch (error) {
     one("problem").textContent = error.message;
     one("problem").hidden = false;

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import anyio
@@ -31,8 +31,8 @@ from vtnstream.config.studio import StudioConfig
 from vtnstream.errors import VtnstreamError
 from vtnstream.studio.correcting.exporting import available
 from vtnstream.studio.correcting.journal import Entry
-from vtnstream.studio.correcting.timeline import Action
-from vtnstream.studio.jobs.queue import ENDED, Job
+from vtnstream.studio.finding.requests import SearchRequest, SearchStatus, SuggestRequest
+from vtnstream.studio.jobs.queue import ENDED, SUGGEST, Job
 from vtnstream.studio.jobs.submission import AnalyseRequest, TrainedModel
 from vtnstream.studio.jobs.teaching import TrainRequest
 from vtnstream.studio.problems import Problem
@@ -41,6 +41,7 @@ from vtnstream.studio.results.index import Page
 from vtnstream.studio.results.index import Query as LibraryQuery
 from vtnstream.studio.results.playing import media_type
 from vtnstream.studio.service import Studio
+from vtnstream.studio.web.bodies import About, Change, Label, Playing
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
 THEME = Path(vtnstream.__file__).resolve().parent / "report" / "page" / "theme.css"
@@ -48,67 +49,6 @@ _PICTURES_AT_ONCE = 2
 _EVENT_SECONDS = 0.3
 _KEEP_ALIVE_SECONDS = 15.0
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A correction: an action and the revision that it was made for.
-
-    Fields other than ``revision`` and ``author`` are those of
-    :class:`vtnstream.studio.correcting.timeline.Action`.
-    """
-
-    revision: int
-    kind: Literal[
-        "move", "relabel", "confirm", "add", "split", "merge", "delete", "check", "undo", "redo"
-    ]
-    ids: tuple[str, ...] = ()
-    start: float | None = None
-    end: float | None = None
-    at: float | None = None
-    label: str | None = None
-    neighbour: bool = False
-    checked: bool | None = None
-    author: str | None = None
-
-    def action(self) -> Action:
-        return Action(
-            self.kind,
-            self.ids,
-            self.start,
-            self.end,
-            self.at,
-            self.label,
-            self.neighbour,
-            self.checked,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A label and the number of results that hold it."""
-
-    label: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Playing:
-    """How the video of a result can be played: ``direct``, ``preview``, ``remux``, ``encode`` or
-    ``none``, and the address of what can be played now."""
-
-    way: str
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """The server."""
-
-    version: str
-    formats: tuple[str, ...]
-    author: str
-    folders: tuple[str, ...]
 
 
 def create_app(studio: Studio, config: StudioConfig) -> FastAPI:
@@ -124,6 +64,7 @@ def create_app(studio: Studio, config: StudioConfig) -> FastAPI:
     app.include_router(_result_routes(studio), tags=["results"])
     app.include_router(_media_routes(studio), tags=["media"])
     app.include_router(_job_routes(studio), tags=["jobs"])
+    app.include_router(_finder_routes(studio), tags=["search"])
     app.include_router(_page_routes(), include_in_schema=False)
     app.mount("/assets", StaticFiles(directory=STATIC), name="assets")
     _handle_errors(app)
@@ -239,6 +180,11 @@ def _media_routes(studio: Studio) -> APIRouter:
         """A frame of one of 120 equal parts of the timeline as a JPEG."""
         return _jpeg(await slowly(lambda: studio.picture(name, number)))
 
+    @routes.get("/frame", response_class=Response)
+    async def frame(name: str, start: float, end: float) -> Response:
+        """A frame of a span of seconds as a JPEG."""
+        return _jpeg(await slowly(lambda: studio.frame(name, start, end)))
+
     return routes
 
 
@@ -285,6 +231,39 @@ def _job_routes(studio: Studio) -> APIRouter:
     def models() -> list[TrainedModel]:
         """Models that were trained on corrections, with their metrics and the comparison."""
         return studio.jobs.models()
+
+    return routes
+
+
+def _finder_routes(studio: Studio) -> APIRouter:
+    routes = APIRouter(prefix="/api")
+
+    @routes.get("/search")
+    def status() -> SearchStatus:
+        """Whether the videos can be searched in words or by examples, or what is missing."""
+        return studio.finder.status()
+
+    @routes.post("/search", status_code=202)
+    def search(request: SearchRequest) -> Job:
+        """Search all videos in words, by an example, or both. The outcome of the job holds the
+        segments, best first, and how many videos have no stored features (`missing`)."""
+        return studio.finder.search(request)
+
+    @routes.post("/search/features", status_code=202)
+    def read() -> Job:
+        """Read all videos once, so that searches find them."""
+        return studio.finder.read()
+
+    @routes.post("/suggestions", status_code=202)
+    def suggest(request: SuggestRequest) -> Job:
+        """Find the spans whose label should teach a model most. The outcome of the job holds
+        them, the most informative first."""
+        return studio.finder.suggest(request)
+
+    @routes.get("/suggestions")
+    def suggestions() -> Job | None:
+        """The latest job with suggestions, or null."""
+        return studio.queue.latest(SUGGEST)
 
     return routes
 
