@@ -21,7 +21,7 @@ class Imports:
             importlib.import_module(name)
 
 
-def _peak_since(reset: bool) -> int:
+def peak_since(reset: bool) -> int:
     """Return the peak of resident bytes; ``reset`` starts a new peak, where the system allows
     it."""
     peak = status_bytes("self", "VmHWM:")
@@ -62,7 +62,7 @@ def _serve(contender: str, settings: dict[str, Any]) -> None:
     made: Any = None
     for line in sys.stdin:
         request = json.loads(line)
-        _peak_since(reset=True)
+        peak_since(reset=True)
         before = status_bytes("self", "VmRSS:") + gpu_bytes(reset=True)
         wall, cpu = time.perf_counter(), _cpu_seconds()
         try:
@@ -74,7 +74,7 @@ def _serve(contender: str, settings: dict[str, Any]) -> None:
                 "wall": time.perf_counter() - wall,
                 "cpu": _cpu_seconds() - cpu,
                 "before": before,
-                "peak": _peak_since(reset=False) + gpu_bytes(reset=False),
+                "peak": peak_since(reset=False) + gpu_bytes(reset=False),
                 "value": value,
             }
         except Exception as error:

@@ -2,10 +2,12 @@
 
 Vectors are made from real features: rows of feature files (``vtnstream extract``), reduced by
 principal components to ``--size`` numbers, repeated with noise and scaled to length 1. They are
-written to a file in ``--folder`` block by block and mapped into memory, so that no way needs all
-of them at once. Queries are further such rows. ``recall@10`` is the share of the ten vectors of
-the exact scan that are found. Each way runs in a process of its own, whose greatest resident
-memory is given; of the numpy scan, it includes the pages of the file that it maps.
+written to a file in ``--folder`` and read from it block by block, so that no way needs all of
+them at once. Queries are further such rows. ``recall@10`` is the share of the ten vectors of the
+exact scan that are found. Each way runs in a process of its own, whose greatest resident memory
+is given, for building and for asking; of the numpy scan and of faiss, it includes the pages of
+the file that they map. faiss is asked with growing numbers of vectors that are compared exactly,
+until its recall is that of the library.
 
     python -m benchmarks library --features video.safetensors --vectors 1000000 --size 64
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,9 +31,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from benchmarks import common
-from benchmarks.child import status_bytes
+from benchmarks.child import peak_since
+from vtnstream.library.rows import LibraryAbout, VideoRow
 from vtnstream.library.searching import CANDIDATES
-from vtnstream.library.store import ROWS_A_PARTITION, LibraryAbout, LibraryStore, VideoRow
+from vtnstream.library.store import COMPARED_ROWS, NUM_PROBES, ROWS_A_PARTITION, LibraryStore
 from vtnstream.types import FloatArray
 from vtnstream.words.vectors import unit
 
@@ -40,11 +44,18 @@ _VECTORS = "vectors.f32"
 _QUERIES = "queries.npy"
 _EXACT = "exact.npy"
 _ROWS = "rows.json"
+_REACHED = "recall.txt"
 _TIMED_SCANS = 20
+_COMPARED = (400, 2_000, 8_000, 32_000, 128_000)
+"""How many of its best candidates faiss compares exactly, one after another until its recall is
+that of the library."""
+
+_NUMBERS_A_CODE = 8
 _TRAINED_ROWS = 256
 _FEWEST_TRAINED = 65_536
-"""Rows for each list on which faiss is trained, as many as LanceDB takes, and rows at least: the
-256 codes of a part of a vector are trained on them too."""
+"""Numbers of a vector that share a product-quantised code of faiss, rows for each list on which it
+is trained (its own recommendation reaches from 39 to 256), and rows at least: the 256 codes of a
+part of a vector are trained on them too."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +90,21 @@ class Task:
         return [set(map(int, row)) for row in np.load(self.folder / _EXACT)]
 
     def blocks(self) -> Iterator[tuple[int, FloatArray]]:
-        """First number and vectors of each block."""
-        vectors = self.vectors
-        for start in range(0, self.count, _BLOCK):
-            yield start, vectors[start : start + _BLOCK]
+        """First number and vectors of each block, read rather than mapped."""
+        with (self.folder / _VECTORS).open("rb") as file:
+            for start in range(0, self.count, _BLOCK):
+                numbers = min(_BLOCK, self.count - start) * self.size
+                yield start, np.fromfile(file, np.float32, numbers).reshape(-1, self.size)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What building cost: wall and processor time, greatest memory, size on disk."""
+
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_megabytes: float | None = None
+    megabytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +112,7 @@ class Measured:
     """One row of the table."""
 
     way: str
-    build_seconds: float | None = None
-    megabytes: float | None = None
+    build: Built | None = None
     seconds: tuple[float, ...] = ()
     recall: float | None = None
     peak_megabytes: float | None = None
@@ -101,8 +122,18 @@ class Measured:
             (float(np.quantile(self.seconds, q) * 1e3) if self.seconds else None)
             for q in (0.5, 0.99)
         )
-        shown = (self.build_seconds, self.megabytes, half, most, self.recall, self.peak_megabytes)
-        return (self.way, *shown)
+        built = self.build or Built()
+        return (
+            self.way,
+            built.seconds,
+            built.cpu_seconds,
+            built.peak_megabytes,
+            built.megabytes,
+            half,
+            most,
+            self.recall,
+            self.peak_megabytes,
+        )
 
 
 def main(arguments: list[str]) -> None:
@@ -125,7 +156,8 @@ def main(arguments: list[str]) -> None:
     result = common.Result(f"library_{options.vectors}", settings)
     table = result.table(
         f"Ten nearest of {options.vectors:,} vectors",
-        "way", "build s", "size MB", "p50 ms", "p99 ms", "recall@10", "peak MB",
+        "way", "build s", "CPU s", "peak MB", "size MB", "p50 ms", "p99 ms", "recall@10",
+        "asking, peak MB",
     )  # fmt: skip
     if options.folder is not None:
         options.folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +170,8 @@ def main(arguments: list[str]) -> None:
             common.say(way)
             for row in _alone(way, task):
                 table.add(*row.cells())
+            load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+            result.notes.append(f"Load of the machine after {way} (1, 5, 15 minutes): {load}.")
             result.keep(options)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -156,7 +190,16 @@ def _alone(way: str, task: Task) -> list[Measured]:
     if done.returncode:
         sys.exit(f"{way} failed")
     rows = json.loads((task.folder / _ROWS).read_text())
-    return [Measured(**{**row, "seconds": tuple(row["seconds"])}) for row in rows]
+    return [
+        Measured(
+            row["way"],
+            None if row["build"] is None else Built(**row["build"]),
+            tuple(row["seconds"]),
+            row["recall"],
+            row["peak_megabytes"],
+        )
+        for row in rows
+    ]
 
 
 def _child(options: argparse.Namespace) -> None:
@@ -184,8 +227,8 @@ def _basis(paths: list[Path], size: int) -> FloatArray:
     """Real features on their first principal components, of length 1."""
     rows = unit(np.concatenate([load_file(path)["features"] for path in paths]))
     centred = rows - rows.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    return unit(np.asarray(centred @ axes[:size].T, np.float32))
+    _, axes = np.linalg.eigh(centred.T @ centred)  # by rising variance
+    return unit(np.asarray(centred @ axes[:, : -size - 1 : -1], np.float32))
 
 
 def _made(basis: FloatArray, count: int, noise: float, seed: int) -> FloatArray:
@@ -210,71 +253,88 @@ def _numpy(task: Task) -> list[Measured]:
         places = np.take_along_axis(places, kept, axis=1)
     np.save(task.folder / _EXACT, places)
 
+    vectors = task.vectors
+
     def ask(query: FloatArray) -> np.ndarray:
-        parts = [block @ query for _, block in task.blocks()]
+        starts = range(0, task.count, _BLOCK)
+        parts = [vectors[start : start + _BLOCK] @ query for start in starts]
         return np.argpartition(-np.concatenate(parts), _TOP)[:_TOP]
 
     answers, seconds = _asked(queries[:_TIMED_SCANS], ask)
     recall = _recall(answers, task.exact)
-    megabytes = 4 * task.count * task.size / 1e6
-    return [Measured("numpy, every vector", 0.0, megabytes, seconds, recall, _peak())]
+    built = Built(0.0, 0.0, None, 4 * task.count * task.size / 1e6)
+    return [Measured("numpy, every vector", built, seconds, recall, _peak())]
 
 
-def _faiss(task: Task) -> list[Measured]:
-    name = f"faiss IVF,PQ, {CANDIDATES} compared exactly"
+def _faiss(task: Task, codes: str, named: str) -> list[Measured]:
+    """An index of faiss with the library's lists, and codes of ``codes`` in place of vectors."""
     try:
         import faiss
     except ImportError as error:
-        return [Measured(f"{name} ({error})")]
+        return [Measured(f"faiss ({error})")]
     lists = max(1, task.count // ROWS_A_PARTITION)
     vectors = task.vectors
-    began = time.perf_counter()
-    index = faiss.index_factory(task.size, f"IVF{lists},PQ{task.size // 8}", 0)
+    build = _Building()
+    index = faiss.index_factory(task.size, f"IVF{lists},{codes}", faiss.METRIC_INNER_PRODUCT)
     random = np.random.default_rng(0)
     trained = min(task.count, max(_TRAINED_ROWS * lists, _FEWEST_TRAINED))
     index.train(vectors[np.sort(random.choice(task.count, trained, replace=False))])
     for _, block in task.blocks():
-        index.add(np.ascontiguousarray(block))
-    built = time.perf_counter() - began
-    faiss.extract_index_ivf(index).nprobe = 40
+        index.add(block)
     path = task.folder / "index.faiss"
     faiss.write_index(index, str(path))
-    megabytes = path.stat().st_size / 1e6
-
-    def ask(query: FloatArray) -> np.ndarray:
-        _, found = index.search(query[None], CANDIDATES)
-        near = found[0][found[0] >= 0]
-        return np.asarray(near[np.argsort(-(vectors[near] @ query))[:_TOP]])
-
-    answers, seconds = _asked(task.queries, ask)
+    built = build.done(path.stat().st_size)
     path.unlink()
-    return [Measured(name, built, megabytes, seconds, _recall(answers, task.exact), _peak())]
+    faiss.extract_index_ivf(index).nprobe = NUM_PROBES
+    wanted = float((task.folder / _REACHED).read_text())
+    made: list[Measured] = []
+    for compared in _COMPARED:
+
+        def ask(query: FloatArray, compared: int = compared) -> np.ndarray:
+            _, found = index.search(query[None], compared)
+            near = found[0][found[0] >= 0]
+            return np.asarray(near[np.argsort(-(vectors[near] @ query))[:_TOP]])
+
+        answers, seconds = _asked(task.queries, ask)
+        recall = _recall(answers, task.exact)
+        way = f"faiss IVF, {named}, {compared:,} compared exactly"
+        made.append(Measured(way, built, seconds, recall, _peak()))
+        if recall >= wanted:
+            break
+    return made
+
+
+def _product_codes(task: Task) -> list[Measured]:
+    return _faiss(task, f"PQ{max(1, task.size // _NUMBERS_A_CODE)}", "PQ")
+
+
+def _scalar_codes(task: Task) -> list[Measured]:
+    return _faiss(task, "SQ8", "SQ8")
 
 
 def _ours(task: Task) -> list[Measured]:
     """The library, asked for ten vectors, and for as many as a search takes."""
     folder = task.folder / "library"
     about = LibraryAbout("benchmark", "0" * 64, task.size, "{}")
+    build = _Building()
     store = LibraryStore(str(folder), about)
     numbers = np.arange(task.count + 1, dtype=np.float64)
 
     def row(batch: str) -> VideoRow:
         return VideoRow("v", batch, "{}", "v", task.count, 0.9, 0.6, "{}")
 
-    began = time.perf_counter()
     blocks = (
         (block, numbers[start : start + len(block)], numbers[start + 1 : start + 1 + len(block)])
         for start, block in task.blocks()
     )
     store.write(row, blocks, "v")
-    common.say(f"written in {time.perf_counter() - began:.1f} s")
+    common.say(f"written in {build.seconds:.1f} s")
     store.maintain()
-    built = time.perf_counter() - began
-    common.say(f"with its index in {built:.1f} s")
-    megabytes = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
+    built = build.done(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()))
+    common.say(f"with its index in {built.seconds:.1f} s")
     store.nearest(task.queries[0], _TOP)
     made = []
-    kind = "" if store.is_indexed else ", every vector"
+    kind = f", {COMPARED_ROWS:,} compared exactly" if store.is_indexed else ", every vector"
     for limit in (_TOP, CANDIDATES):
 
         def ask(query: FloatArray, limit: int = limit) -> np.ndarray:
@@ -283,8 +343,26 @@ def _ours(task: Task) -> list[Measured]:
         answers, seconds = _asked(task.queries, ask)
         recall = _recall(answers, task.exact)
         way = f"vtnstream{kind}, asked for {limit}"
-        made.append(Measured(way, built, megabytes, seconds, recall, _peak()))
+        made.append(Measured(way, built, seconds, recall, _peak()))
+    (task.folder / _REACHED).write_text(str(made[0].recall))
     return made
+
+
+class _Building:
+    """Measures a build from its creation on."""
+
+    def __init__(self) -> None:
+        peak_since(reset=True)
+        self._began, self._used = time.perf_counter(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def done(self, size: int) -> Built:
+        """Return what was measured, for an index of ``size`` bytes; a new peak of memory starts."""
+        used = time.process_time() - self._used
+        return Built(self.seconds, used, peak_since(reset=True) / 1e6, size / 1e6)
 
 
 def _asked(
@@ -304,14 +382,15 @@ def _recall(found: list[set[int]], exact: list[set[int]]) -> float:
     return float(np.mean([len(a & b) / len(b) for a, b in pairs]))
 
 
-def _peak() -> float | None:
-    """Greatest resident memory of this process in MB, where Linux tells it."""
-    peak = status_bytes("self", "VmHWM:")
-    return peak / 1e6 if peak else None
+def _peak() -> float:
+    """Greatest resident memory of this process in MB since the last build."""
+    return peak_since(reset=False) / 1e6
 
 
 _WAYS: dict[str, Callable[[Task], list[Measured]]] = {
     "numpy": _numpy,
-    "faiss": _faiss,
     "vtnstream": _ours,
+    # last, to be compared at the recall of the library
+    "faiss-sq8": _scalar_codes,
+    "faiss-pq": _product_codes,
 }

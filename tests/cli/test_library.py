@@ -16,7 +16,6 @@ pytest.importorskip("lancedb")
 from tests.cli.conftest import Outcome
 from tests.search.scenes import SCENE_SECONDS, write_scenes, write_still
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 Run = Callable[..., Outcome]
 
 

@@ -16,11 +16,11 @@ pytest.importorskip("lancedb")
 
 from vtnstream.errors import StoreError, UsageError
 from vtnstream.library import store as module
-from vtnstream.library.store import LibraryAbout, LibraryStore, VideoRow
+from vtnstream.library.rows import LibraryAbout, VideoRow
+from vtnstream.library.store import LibraryStore
 from vtnstream.types import FloatArray, SecondsArray
 from vtnstream.words.vectors import unit
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SIZE = 16
 ABOUT = LibraryAbout("m", "0" * 64, SIZE, '{"kind": "rate"}')
 
@@ -86,7 +86,8 @@ _WRITER = """
 import sys, time
 import numpy as np
 from tests.library.test_store import ABOUT, SIZE, add, vectors
-from vtnstream.library.store import LibraryStore, VideoRow
+from vtnstream.library.rows import VideoRow
+from vtnstream.library.store import LibraryStore
 
 place, name, videos, slow = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "slow"
 store = LibraryStore(place, ABOUT)

@@ -13,7 +13,8 @@ from pathlib import Path
 from vtnstream.config import RuntimeConfig
 from vtnstream.features.key import FileState, video_identity
 from vtnstream.inference.report import report_of
-from vtnstream.library.store import LibraryAbout, LibraryStore, VideoRow, state_text
+from vtnstream.library.rows import LibraryAbout, VideoRow
+from vtnstream.library.store import LibraryStore, state_text
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.report.writers.structured import report_json
 from vtnstream.search.reading import read_video

@@ -10,14 +10,16 @@ import numpy as np
 
 from vtnstream.config.loading import to_dict
 from vtnstream.config.search import SearchConfig
-from vtnstream.library.store import Hits, LibraryStore, VideoRow
+from vtnstream.library.rows import Hits, VideoRow
+from vtnstream.library.store import LibraryStore
 from vtnstream.localization.peaks import match_of
 from vtnstream.report.reading import report_from_json
 from vtnstream.search.vectors import QueryVectors
 from vtnstream.types import FloatArray, QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
 from vtnstream.words.scoring import WORD_FLOOR, Floor
-from vtnstream.words.vectors import LabelVectors
+from vtnstream.words.similarity import example_similarities
+from vtnstream.words.vectors import LabelVectors, identity
 
 CANDIDATES = 400
 """Frames that a query looks at."""
@@ -35,6 +37,7 @@ def search_library(
     A frame near a query is judged as in the search of one video: words against unrelated words,
     examples against the similarity of the video's own frames. Frames that follow each other make
     a segment. Unlike there, evidence is not smoothed and unrelated words are not searched for.
+    For examples, the similarity of each video that shows one is that of the search of one video.
 
     Args:
         store: the library.
@@ -43,8 +46,9 @@ def search_library(
         exact: compare every vector, even where there is an index.
 
     Returns:
-        A report for each video that shows something, best first; its segments have their rank
-        over all videos.
+        A report for each video that shows something, in the order of
+        :attr:`~vtnstream.types.QueryAnswer.order`, best first; its segments have their rank over
+        all videos.
 
     Raises:
         UsageError: vectors of another space.
@@ -63,14 +67,26 @@ def search_library(
             found.setdefault(batch, []).append(dataclasses.replace(segment, rank=rank))
         for batch in {batch for batch, _ in kept}:
             best = max((s for b, s in kept if b == batch), key=lambda s: s.score)
-            answer = QueryAnswer(label.name, True, best.score, best.start)
+            similarity = _similarity(store, videos[batch], label)
+            answer = QueryAnswer(label.name, True, best.score, best.start, similarity)
             answers.setdefault(batch, []).append(answer)
-    ordered = sorted(found, key=lambda batch: -max(s.score for s in found[batch]))
+    ordered = sorted(found, key=lambda batch: -max(answer.order for answer in answers[batch]))
     names = tuple(label.name for label in vectors.labels)
     return [
         _report(videos[batch], found[batch], answers[batch], names, config, store.name)
         for batch in ordered
     ]
+
+
+def _similarity(store: LibraryStore, row: VideoRow, label: LabelVectors) -> float | None:
+    """The similarity of a video to the nearest example of a label; None if it has none."""
+    if not len(label.examples):
+        return None
+    features = store.features(row)
+    cosines = label.examples @ features.values.T
+    floor = Floor.between(row.tokens, _known(row.near), _known(row.far)).cosine
+    found = example_similarities(features, cosines, label.examples, label.seconds, floor, identity)
+    return float(found.max())
 
 
 def _report(

@@ -13,7 +13,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,86 +21,38 @@ import numpy as np
 
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.errors import StoreError, UsageError
+from vtnstream.library.rows import (
+    EXTRA,
+    Hits,
+    LibraryAbout,
+    VideoRow,
+    schemas,
+    token_times,
+    vector_rows,
+)
 from vtnstream.optional import require
-from vtnstream.types import FloatArray, SecondsArray
+from vtnstream.types import Features, FloatArray, SecondsArray
 from vtnstream.wording import plural
 
 T = TypeVar("T")
 
-EXTRA = "library"
-SCHEMA = 1
 EXACT_ROWS = 100_000
 """Up to so many vectors every one is compared; beyond, an index is built."""
 
 ROWS_A_PARTITION = 8192
 NUM_PROBES = 40
-COMPARED_ROWS = 2000
+COMPARED_ROWS = 400
 """Rows of a partition of the index, how many partitions are read, and how many of their rows at
-least are compared exactly. The share of the exact answers that is found depends on the vectors:
-``python -m benchmarks library`` measures it."""
+least are compared exactly. The index holds one byte for each number of a vector. The share of
+the exact answers that is found depends on the vectors: ``python -m benchmarks library`` measures
+it. Product-quantised codes need an eighth of the space and take twenty-five times as long to
+build; with them, five times as many rows had to be compared for the same share."""
+
+_TRAINING_ROUNDS, _TRAINED_ROWS = 10, 64
+"""Rounds in which the partitions are found, and rows for each of them."""
 
 _ABANDONED_SECONDS = 24 * 3600.0
 _TRIES = 12
-_DIMENSIONS_A_CODE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryAbout:
-    """What the vectors of a library are.
-
-    Attributes:
-        model: name of the model, as ``--model`` takes it; empty where a backbone was named.
-        weights_sha256: hash of the weights that read the frames.
-        size: E, numbers of a vector.
-        sampling: which frames, as JSON.
-        schema: version of the tables.
-    """
-
-    model: str
-    weights_sha256: str
-    size: int
-    sampling: str
-    schema: int = SCHEMA
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRow:
-    """One video of a library.
-
-    Attributes:
-        path: absolute, or its address.
-        batch: which rows of ``vectors`` are its own.
-        state: where and when the file was read, as JSON.
-        identity: size and block hash of its content.
-        tokens: number of vectors.
-        near, far: see :class:`vtnstream.words.vectors.FrameStatistics`; NaN for a single frame.
-        report: its report without an answer, as JSON.
-    """
-
-    path: str
-    batch: str
-    state: str
-    identity: str
-    tokens: int
-    near: float
-    far: float
-    report: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Hits:
-    """Frames of a library near a vector.
-
-    Attributes:
-        vectors: (n, E) float32.
-        batches: n numbers of batches.
-        starts, ends: (n,) seconds of the source.
-    """
-
-    vectors: FloatArray
-    batches: tuple[str, ...]
-    starts: SecondsArray
-    ends: SecondsArray
 
 
 def place_of(name: str) -> str:
@@ -149,7 +101,7 @@ class LibraryStore:
         if "about" not in self._database.list_tables().tables:
             if about is None:
                 raise StoreError(f"library {self.name}: is not there: `vtnstream index` makes it")
-            for table, schema in _schemas(about.size).items():
+            for table, schema in schemas(about.size).items():
                 self._database.create_table(table, schema=schema, exist_ok=True)
             rows = [asdict(about)]
             self._database.create_table("about", data=rows, exist_ok=True)  # last: now it is whole
@@ -198,7 +150,7 @@ class LibraryStore:
             {"batch": batch, "path": path, "started": time.time()}
         ]))  # fmt: skip
         for vectors, starts, ends in blocks:
-            rows = _vector_rows(vectors, batch, starts, ends)
+            rows = vector_rows(vectors, batch, starts, ends)
             self._retried(lambda rows=rows: self._tables["vectors"].add(rows))  # type: ignore[misc]
         made = row(batch)
         replaced = self.videos().get(path)
@@ -281,19 +233,22 @@ class LibraryStore:
         rows = table.count_rows()
         if rows <= EXACT_ROWS or self.is_indexed:
             return None
-        self._retried(
-            lambda: table.create_index(
-                metric="cosine",
-                num_partitions=max(1, rows // ROWS_A_PARTITION),
-                num_sub_vectors=_codes(self.about.size),
-            )
+        index = require("lancedb.index", EXTRA)
+        near = index.IvfSq(
+            distance_type="cosine",
+            num_partitions=max(1, rows // ROWS_A_PARTITION),
+            max_iterations=_TRAINING_ROUNDS,
+            sample_rate=_TRAINED_ROWS,
         )
+        self._retried(lambda: table.create_index("vector", config=near))
+        self._retried(lambda: table.create_index("batch", config=index.Bitmap()))
         return f"an index over {plural(rows, 'vector')} was built"
 
     @property
     def is_indexed(self) -> bool:
-        """Return whether an index exists."""
-        return bool(self._tables["vectors"].list_indices())
+        """Return whether the vectors have an index."""
+        indices = self._tables["vectors"].list_indices()
+        return any(list(one.columns) == ["vector"] for one in indices)
 
     def nearest(self, vector: FloatArray, limit: int, *, exact: bool = False) -> Hits:
         """The vectors with the highest cosine to ``vector``, best first.
@@ -317,17 +272,35 @@ class LibraryStore:
             query = query.bypass_vector_index()
         else:
             query = query.nprobes(NUM_PROBES).refine_factor(max(1, -(-COMPARED_ROWS // limit)))
+        found, vectors = self._read(query)
+        return Hits(
+            vectors,
+            tuple(found["batch"].to_pylist()),
+            found["start"].to_numpy(),
+            found["end"].to_numpy(),
+        )
+
+    def features(self, row: VideoRow) -> Features:
+        """All vectors of one video (T, E), in the order of time.
+
+        Raises:
+            StoreError: the library cannot be read.
+        """
+        table = self._tables["vectors"]
+        query = table.search().where(f"batch = '{row.batch}'").limit(max(1, row.tokens))
+        found, vectors = self._read(query)
+        starts, ends = found["start"].to_numpy(), found["end"].to_numpy()
+        order = np.argsort(starts, kind="stable")
+        return Features(vectors[order], token_times(starts[order], ends[order]))
+
+    def _read(self, query: Any) -> tuple[Any, FloatArray]:
+        """Return the rows of a query as an Arrow table, and their vectors (n, E) float32."""
         try:
             found = query.to_arrow()
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(f"library {self.name}: cannot be read ({_short(error)})") from error
         flat = found["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return Hits(
-            np.asarray(flat, np.float32).reshape(-1, self.about.size),
-            tuple(found["batch"].to_pylist()),
-            found["start"].to_numpy(),
-            found["end"].to_numpy(),
-        )
+        return found, np.asarray(flat, np.float32).reshape(-1, self.about.size)
 
     def _retried(self, work: Callable[[], T]) -> T:
         """Commit; retry if another writer committed in between."""
@@ -342,43 +315,6 @@ class LibraryStore:
                     ) from error
                 time.sleep(random.uniform(0.02, 0.1) * 2 ** min(number, 5))
         raise AssertionError("unreachable")
-
-
-def _codes(size: int) -> int:
-    """Return the number of sub-vectors of a product-quantised vector: of about 8 numbers each."""
-    wanted = max(1, size // _DIMENSIONS_A_CODE)
-    return next(count for count in range(wanted, 0, -1) if size % count == 0)
-
-
-def _schemas(size: int) -> Mapping[str, Any]:
-    arrow = require("pyarrow", EXTRA)
-    text, real, whole = arrow.string(), arrow.float64(), arrow.int64()
-    kinds = {"str": text, "float": real, "int": whole}
-    return {
-        "vectors": arrow.schema(
-            [
-                ("vector", arrow.list_(arrow.float16(), size)),
-                ("batch", text),
-                ("start", real),
-                ("end", real),
-            ]
-        ),
-        "videos": arrow.schema([(f.name, kinds[str(f.type)]) for f in fields(VideoRow)]),
-        "pending": arrow.schema([("batch", text), ("path", text), ("started", real)]),
-    }
-
-
-def _vector_rows(vectors: FloatArray, batch: str, starts: SecondsArray, ends: SecondsArray) -> Any:
-    arrow = require("pyarrow", EXTRA)
-    flat = arrow.array(np.ascontiguousarray(vectors, np.float16).ravel(), arrow.float16())
-    return arrow.table(
-        {
-            "vector": arrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
-            "batch": [batch] * len(vectors),
-            "start": starts,
-            "end": ends,
-        }
-    )
 
 
 def _short(error: Exception) -> str:
