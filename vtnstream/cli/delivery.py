@@ -33,6 +33,7 @@ class Delivery:
         files: ResultFiles,
         *,
         classes: bool = True,
+        thumbnails: bool | None = False,
     ) -> None:
         self._console = console
         self._inputs = inputs
@@ -40,6 +41,7 @@ class Delivery:
         self._directory = directory
         self._files = files
         self._classes = classes
+        self._thumbnails = thumbnails
         self._num_printed = 0
 
     def __enter__(self) -> Self:
@@ -82,15 +84,18 @@ class Delivery:
         """End the output; ``failed`` is true if an exception ended the command."""
 
     def _print(self, report: Report) -> None:
+        from vtnstream.cli.pictures import illustrated
         from vtnstream.report.terminal.render import print_report
 
+        screen = terminal()
+        report = illustrated(report, screen, self._console, wanted=self._thumbnails)
         shown = self._top_k or TERMINAL_TOP_K
         if not self._classes:
             report = dataclasses.replace(report, classes=())
         with self._console.writing():
             if self._num_printed:
                 sys.stdout.write("\n")
-            print_report(report, terminal(), top_k=shown)
+            print_report(report, screen, top_k=shown)
         self._num_printed += 1
 
 
@@ -173,7 +178,8 @@ def make_delivery(
     Without a folder, or with ``-o -``, one format goes to standard output.
 
     Args:
-        values: ``json``, ``jsonl``, ``output_dir``, ``overwrite``, ``format``, ``top_k``.
+        values: ``json``, ``jsonl``, ``output_dir``, ``overwrite``, ``format``, ``top_k``, and of
+            a search ``thumbnails``.
         console: prints the messages.
         inputs: the inputs of the command line.
         timeline: whether results will have a timeline.
@@ -199,7 +205,15 @@ def make_delivery(
         kind = _printing_one_format(files, inputs, values)
     elif values["json"] or values["jsonl"]:
         kind = _JsonDelivery if values["json"] else _JsonLinesDelivery
-    return kind(console, inputs, values["top_k"], directory, files, classes=classes)
+    return kind(
+        console,
+        inputs,
+        values["top_k"],
+        directory,
+        files,
+        classes=classes,
+        thumbnails=values.get("thumbnails", False),
+    )
 
 
 def _printing_one_format(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtnstream.cli.framework.console import Console
-from vtnstream.errors import UsageError, VtnstreamError
+from vtnstream.errors import UsageError
 from vtnstream.wording import plural
 
 if TYPE_CHECKING:
@@ -179,17 +178,11 @@ class ResultFiles:
 
     def _illustrated(self, report: Report, video: Path) -> Report:
         """Return the report with a thumbnail of each segment, if the video file is found."""
-        if not report.segments or report.thumbnails or not video.is_file():
+        if report.thumbnails:
             return report
-        from vtnstream.video.thumbnails import thumbnails
+        from vtnstream.cli.pictures import with_thumbnails
 
-        spans = [(segment.start, segment.end) for segment in report.segments]
-        try:
-            found = thumbnails(video, spans, stream=report.video.stream_index)
-        except VtnstreamError as error:
-            self.console.warn(f"no thumbnails: {error}")
-            return report
-        return dataclasses.replace(report, thumbnails=found)
+        return with_thumbnails(report, range(len(report.segments or ())), video, self.console)
 
 
 def _lines(files: Sequence[Path]) -> list[str]:

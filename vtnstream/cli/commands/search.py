@@ -20,6 +20,7 @@ from vtnstream.cli.library_search import search_in_library
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.cli.options.input_list import require_one_video, resolve
+from vtnstream.cli.pictures import thumbnails_option
 from vtnstream.cli.session import deliver_each
 from vtnstream.config.search import SearchConfig
 from vtnstream.errors import UsageError
@@ -91,7 +92,7 @@ _MOST_NAMED = 5
         help="Drop shorter segments.",
     ),
 )
-@attach(library)
+@attach(library, thumbnails_option)
 @shared.model_or("siglip2-base")
 @backbone_options
 @shared.features

@@ -14,6 +14,7 @@ from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.types import complete_files
 from vtnstream.cli.options import running
+from vtnstream.cli.pictures import illustrated, thumbnails_option
 from vtnstream.cli.stored import each_result
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ ssh server cat movie.mkv.json | vtnstream show -
         metavar="N",
         help="Rows in the table of segments [default: 30]; the timeline above it shows all.",
     ),
+    thumbnails_option,
 )
 @running.messages
 @click.pass_obj
@@ -57,10 +59,12 @@ def show(console: Console, /, **values: Any) -> ExitCode:
 
     def work(name: str, report: Report) -> None:
         nonlocal num_shown
+        screen = terminal()
+        report = illustrated(report, screen, console, wanted=values["thumbnails"])
         with console.writing():
             if num_shown:
                 sys.stdout.write("\n")
-            print_report(report, terminal(), top_k=values["top_k"], max_segments=rows)
+            print_report(report, screen, top_k=values["top_k"], max_segments=rows)
         num_shown += 1
 
     return each_result(values["results"], console, work)

@@ -18,6 +18,7 @@ from vtnstream.report.terminal.canvas import Canvas
 from vtnstream.report.terminal.drawing import timeline_lines
 from vtnstream.report.terminal.glyphs import ACCENT
 from vtnstream.report.terminal.legend import Legend
+from vtnstream.report.terminal.pictures import ImageRow, thumbnail_rows, way_to_draw
 from vtnstream.report.writers.lanes import tracks_of
 from vtnstream.timecode import format_time
 from vtnstream.types import Partial, QueryAnswer, Report, Segment
@@ -41,7 +42,8 @@ def print_report(
     top_k: int | None = None,
     max_segments: int = MAX_SEGMENTS,
 ) -> None:
-    """Print a report: facts, classes, timeline, attention, segments, and missing parts.
+    """Print a report: facts, classes, timeline, attention, segments, missing parts, and
+    thumbnails where the report has some and the console shows images.
 
     No line is wider than the console, and only the sentences of the partial panel are wrapped.
     Without colour (``NO_COLOR``, no terminal) letters distinguish the labels.
@@ -53,7 +55,10 @@ def print_report(
         max_segments: rows of the segment table.
     """
     canvas = Canvas.of(console)
-    for item in _render_report(report, canvas, top_k=top_k, max_segments=max_segments):
+    items = _render_report(report, canvas, top_k=top_k, max_segments=max_segments)
+    if any(report.thumbnails) and (way := way_to_draw(console)):
+        items += [Text(), *thumbnail_rows(report, Legend.of(report, canvas), canvas, way)]
+    for item in items:
         if isinstance(item, Panel):
             console.print(item, highlight=False)
         else:
@@ -66,9 +71,9 @@ def _render_report(
     *,
     top_k: int | None = None,
     max_segments: int = MAX_SEGMENTS,
-) -> list[Text | Panel]:
+) -> list[Text | Panel | ImageRow]:
     """Return the lines of a report, fitted to the canvas; arguments as :func:`print_report`."""
-    items: list[Text | Panel] = list(_header(report, canvas))
+    items: list[Text | Panel | ImageRow] = list(_header(report, canvas))
     if report.classes:
         items += [Text(), *_classes(report, canvas, top_k or 10)]
     if report.answers:
