@@ -37,9 +37,16 @@ from vtnstream.metrics.phases import PhaseScores, phase_scores
 from vtnstream.metrics.relaxed_phases import CHOLEC80_PHASES, relaxed_phase_scores
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.timecode import FrameCount
-from vtnstream.types import ClassScore, FrameIndex, Segment, VideoInfo, seconds_of_frame
+from vtnstream.types import (
+    ClassScore,
+    FrameIndex,
+    HeadClasses,
+    Segment,
+    VideoInfo,
+    seconds_of_frame,
+)
 
-_MIN_CLASSES_FOR_TOP5 = 10
+MIN_CLASSES_FOR_TOP5 = 10
 """Number of classes from which top-5 is reported; with five classes it is always 100 %."""
 
 FRAMES_PER_SECOND = 10
@@ -60,6 +67,7 @@ class Judged:
         frames: frame index, which converts annotations in frames of variable-rate video.
         is_annotated: False for a video without annotations: its segments are false positives of
             mAP, and other metrics leave it out.
+        heads: predicted classes by each of several class heads.
     """
 
     video: AnnotatedVideo
@@ -70,6 +78,7 @@ class Judged:
     info: VideoInfo | None = None
     frames: FrameIndex | None = None
     is_annotated: bool = True
+    heads: tuple[HeadClasses, ...] = ()
 
     def truth(self) -> list[Segment]:
         """Return the annotated segments in seconds, in order of time.
@@ -178,7 +187,7 @@ def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Ev
         "top1": 100 * top_k_accuracy(scores, targets, 1),
         "mean_class_accuracy": 100 * mean_class_accuracy(confusion),
     }
-    if len(names) >= _MIN_CLASSES_FOR_TOP5:
+    if len(names) >= MIN_CLASSES_FOR_TOP5:
         metrics["top5"] = 100 * top_k_accuracy(scores, targets, 5)
     metrics["majority"], metrics["chance"] = (100 * x for x in baseline_accuracies(confusion))
     if whole:

@@ -18,7 +18,7 @@ from vtnstream.errors import ReportError
 from vtnstream.labels import normal_form
 from vtnstream.report.reading import read_report, report_from_json
 from vtnstream.report.writers.structured import SCHEMA
-from vtnstream.types import ClassScore, FrameIndex, Report, Segment, VideoInfo
+from vtnstream.types import ClassScore, FrameIndex, HeadClasses, Report, Segment, VideoInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Prediction:
         seconds: length of the video.
         info: stream properties, if the source states them.
         frames: index of the video's frames, if the source contains it.
+        heads: classes by each of several class heads.
     """
 
     classes: tuple[ClassScore, ...] = ()
@@ -38,6 +39,7 @@ class Prediction:
     seconds: float | None = None
     info: VideoInfo | None = None
     frames: FrameIndex | None = None
+    heads: tuple[HeadClasses, ...] = ()
 
     @classmethod
     def of(cls, report: Report) -> Prediction:
@@ -48,6 +50,7 @@ class Prediction:
             float(length) if length is not None else report.end_seconds,
             report.video,
             report.frames,
+            report.heads,
         )
 
 

@@ -276,3 +276,84 @@ def test_moments_in_time(tmp_path: Path) -> None:
     (tmp_path / "trainingSet.csv").write_text("running/a.mp4,running,4,0\nrunning\n")
     with pytest.raises(AnnotationError, match=r"trainingSet\.csv: line 2"):
         read_annotations(tmp_path)
+
+
+EPIC = """narration_id,participant_id,video_id,start_timestamp,stop_timestamp,start_frame,\
+stop_frame,narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes
+P01_01_0,P01,P01_01,00:00:00.14,00:00:03.37,8,202,open door,open,3,door,3,['door'],[3]
+P01_01_1,P01,P01_01,00:00:03.00,00:01:06.17,180,370,"turn on, light",turn-on,6,light,114,\
+"['light', 'tap']","[114, 0]"
+"""
+
+
+def epic_kitchens(folder: Path, text: str = EPIC) -> Path:
+    touch(folder / "P01" / "videos" / "P01_01.MP4", folder / "P02" / "videos" / "P02_01.MP4")
+    (folder / "EPIC_100_train.csv").write_text(text)
+    (folder / "EPIC_100_validation.csv").write_text(text.replace("P01", "P02"))
+    (folder / "EPIC_100_verb_classes.csv").write_text(
+        "id,key,instances,category\n3,open,\"['open', 'unlock']\",access\n6,turn-on,['on'],access\n"
+    )
+    (folder / "EPIC_100_noun_classes_v2.csv").write_text(
+        '"id","key","instances","category"\n3,"cupboard","[\'door\']","a"\n114,"light","[]","b"\n'
+    )
+    return folder
+
+
+def test_epic_kitchens(tmp_path: Path) -> None:
+    folder = epic_kitchens(tmp_path)
+    train = folder / "EPIC_100_train.csv"
+    assert recognise(folder) == recognise(train) == "epic-kitchens"
+    got = read_annotations(folder)
+    assert got.heads == ("verb", "noun") and got.has_segments and got.are_clips
+    assert got.labels == ("verb:open", "verb:turn-on", "noun:cupboard", "noun:light")
+    assert not got.warnings
+    found = [(v.path.name, v.split, v.group) for v in got.videos]
+    assert found == [("P01_01.MP4", "train", "P01"), ("P02_01.MP4", "validation", "P02")]
+    first, second = got.videos[0].annotations  # they overlap
+    assert (first.start, first.end, first.label) == (
+        Fraction(14, 100),
+        Fraction(337, 100),
+        "open cupboard",
+    )
+    assert second.parts == ("verb:turn-on", "noun:light") and second.end == Fraction(6617, 100)
+    assert (first.line, second.line) == (2, 3)
+    (folder / "EPIC_100_verb_classes.csv").unlink()
+    without = read_annotations(train)
+    assert without.labels[:2] == ("verb:3", "verb:6")
+    assert "EPIC_100_verb_classes.csv is not beside it" in without.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("verb_class", "verb_id", r"line 1: no column verb_class"),
+        (",3,door,", ",,door,", r"line 2: one of .* is empty"),
+        ("00:00:03.37", "00:00:00.14", r"line 2: 00:00:00.14 to 00:00:00.14 does not run forward"),
+        ("00:00:03.37", "soon", r"line 2: not a time: 'soon'"),
+        (",114,", ",115,", r"line 3: noun_class 115 is not among the named"),
+    ],
+)
+def test_wrong_lines_of_epic_kitchens(tmp_path: Path, old: str, new: str, words: str) -> None:
+    folder = epic_kitchens(tmp_path, EPIC.replace(old, new))
+    with pytest.raises(AnnotationError, match=words):
+        read_annotations(folder)
+
+
+def test_a_table_with_labels_for_several_heads(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label:verb,label:noun\na.mp4,take,10\nb.mp4,put,9\n")
+    got = read_annotations(path)
+    assert got.heads == ("verb", "noun") and not got.has_segments and not got.are_clips
+    assert got.labels == ("verb:put", "verb:take", "noun:9", "noun:10")
+    assert pairs(got) == [("a.mp4", "take 10"), ("b.mp4", "put 9")]
+    path.write_text("path,start,end,label:verb,label:noun\na.mp4,0,2,take,lid\na.mp4,1,3,put,lid\n")
+    assert [a.parts[0] for a in read_annotations(path).videos[0].annotations] == [
+        *("verb:take", "verb:put"),
+    ]
+    path.write_text("path,label:verb,label:noun\na.mp4,take,\n")
+    with pytest.raises(AnnotationError, match="line 2: the label is empty"):
+        read_annotations(path)
+    path.write_text("path,label:verb\na.mp4,take\n")
+    with pytest.raises(AnnotationError, match="line 1: one class head needs no name"):
+        read_annotations(path)

@@ -10,6 +10,7 @@ from vtnstream.metrics.classification import (
     bootstrap_interval,
     calibration_error,
     confusion_matrix,
+    joint_top_k_accuracy,
     mean_class_accuracy,
     mean_interval,
     t_quantile,
@@ -33,6 +34,32 @@ def test_top_k_accuracy_equals_sorting() -> None:
     for k in (1, 5):
         expected = np.mean([t in row[:k] for t, row in zip(targets, order, strict=True)])
         assert top_k_accuracy(scores, targets, k) == pytest.approx(expected)
+
+
+def test_joint_accuracy_ranks_the_products_as_epic_kitchens_does() -> None:
+    rng = np.random.default_rng(1)
+    verbs = rng.dirichlet(np.ones(7), 300)
+    nouns = rng.dirichlet(np.ones(11), 300)
+    targets = np.stack([rng.integers(0, 7, 300), rng.integers(0, 11, 300)], axis=1)
+    for k in (1, 5):
+        hits = []
+        for v, n, (verb, noun) in zip(verbs, nouns, targets, strict=True):
+            pairs = sorted(((v[a] * n[b], a, b) for a in range(7) for b in range(11)), reverse=True)
+            hits.append((verb, noun) in [(a, b) for _, a, b in pairs[:k]])
+        assert joint_top_k_accuracy([verbs, nouns], targets, k) == pytest.approx(np.mean(hits))
+    both = (verbs.argmax(1) == targets[:, 0]) & (nouns.argmax(1) == targets[:, 1])
+    assert joint_top_k_accuracy([verbs, nouns], targets) == pytest.approx(both.mean())
+    one = joint_top_k_accuracy([verbs], targets[:, :1], 3)
+    assert one == top_k_accuracy(verbs, targets[:, 0], 3)
+
+
+def test_joint_accuracy_of_three_heads_and_ties() -> None:
+    parts = [np.array([[0.6, 0.4]]), np.array([[0.5, 0.5]]), np.array([[0.9, 0.1]])]
+    assert joint_top_k_accuracy(parts, np.array([[0, 0, 0]])) == 1.0
+    assert joint_top_k_accuracy(parts, np.array([[0, 1, 0]])) == 0.0  # equal, and later
+    assert joint_top_k_accuracy(parts, np.array([[0, 1, 0]]), 2) == 1.0
+    with pytest.raises(ValueError, match="do not fit 3 heads"):
+        joint_top_k_accuracy(parts, np.array([[0, 1]]))
 
 
 def test_constant_scores_are_correct_for_one_class_only() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from vtnstream.types import (
     ClassScore,
     Curve,
+    HeadClasses,
     Partial,
     Report,
     ScoreCurve,
@@ -74,6 +75,12 @@ REPORT = Report(
     run={"tokens": 7200, "frames_decoded": 107892, "from_store": False, "seconds": 41.25},
     warnings=("one warning",),
 )
+
+HEADS = (
+    HeadClasses("verb", (ClassScore("take", 0.75), ClassScore("put", 0.25))),
+    HeadClasses("noun", (ClassScore("lid", 0.5), ClassScore("pan", 0.5))),
+)
+"""Classes by two class heads."""
 
 PARTIAL = Partial(
     reasons=("3 packets could not be decoded", "the file ends early"),

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.report.cases import PARTIAL, REPORT, report
+from tests.report.cases import HEADS, PARTIAL, REPORT, report
 from vtnstream.report.writers.structured import SCHEMA, failure_document, report_document
 from vtnstream.types import ClassScore, Segment
 
@@ -53,6 +53,7 @@ def check(document: Any) -> None:
         {"segments": (), "partial": PARTIAL},
         {"segments": (Segment(0, 1, "a", float("nan"), "dense"),)},
         {"classes": (ClassScore("a", float("nan")),), "model": {"name": "x"}},
+        {"heads": HEADS},
     ],
 )
 def test_documents_are_valid_and_every_key_is_described(changes: dict[str, Any]) -> None:

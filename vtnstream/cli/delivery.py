@@ -63,7 +63,7 @@ class Delivery:
             taken = round(seconds_since_start(), 3)
             report = dataclasses.replace(report, run={**report.run, "command_seconds": taken})
         if self._top_k is not None:
-            report = dataclasses.replace(report, classes=report.classes[: self._top_k])
+            report = report.with_best(self._top_k)
         refusal = None
         if self._directory is not None:
             everything = [item.path for item in self._inputs.items]
@@ -91,7 +91,7 @@ class Delivery:
         report = illustrated(report, screen, self._console, wanted=self._thumbnails)
         shown = self._top_k or TERMINAL_TOP_K
         if not self._classes:
-            report = dataclasses.replace(report, classes=())
+            report = dataclasses.replace(report, classes=(), heads=())
         with self._console.writing():
             if self._num_printed:
                 sys.stdout.write("\n")

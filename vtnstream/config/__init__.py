@@ -5,6 +5,7 @@ types and choices from these classes. A model folder stores its :class:`ModelCon
 ``config.json``. Invalid values raise :class:`vtnstream.errors.ConfigError`.
 """
 
+from vtnstream.config.class_heads import ClassHead
 from vtnstream.config.model import (
     BackboneConfig,
     EventsConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "AugmentConfig",
     "BackboneConfig",
     "CheckpointConfig",
+    "ClassHead",
     "DataConfig",
     "EventsConfig",
     "HeadConfig",

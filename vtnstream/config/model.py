@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from vtnstream.config.checks import one_of, positive
+from vtnstream.config.class_heads import ClassHead, split_heads
 from vtnstream.config.loading import to_dict
 from vtnstream.config.temporal import TemporalConfig, check_causal_norm
 from vtnstream.config.vivit import ViViTConfig
@@ -274,7 +275,8 @@ class HeadConfig:
     ``mlp_dim`` is the hidden size of the MLP; 0 means the encoder's D. ``linear`` replaces the MLP
     by one linear layer. Logits are divided by ``temperature``, those of tokens by
     ``dense_temperature``; values fitted on held-out videos calibrate the scores (Guo et al., ICML
-    2017). ``events`` turns dense labels into segments if some of them are moments.
+    2017). ``events`` turns dense labels into segments if some of them are moments. ``heads`` names
+    several class heads, such as ``verb`` and ``noun``; ``labels`` are then ``verb:take`` and so on.
     """
 
     labels: tuple[str, ...] = ()
@@ -286,8 +288,12 @@ class HeadConfig:
     temperature: float = 1.0
     dense_temperature: float = 1.0
     events: EventsConfig | None = None
+    heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        split_heads(self.heads, self.labels)
+        if self.heads and self.multi_label:
+            raise ConfigError("head.heads cannot be combined with head.multi_label")
         positive(temperature=self.temperature, dense_temperature=self.dense_temperature)
         for name in ("labels", "dense_labels"):
             labels = getattr(self, name)
@@ -295,6 +301,16 @@ class HeadConfig:
                 raise ConfigError(f"head.{name}: a label is named twice")
         if self.events is not None:
             self._check_events(self.events)
+
+    @property
+    def class_heads(self) -> tuple[ClassHead, ...]:
+        """The class heads: one without a name, those of ``heads``, or none without labels."""
+        return split_heads(self.heads, self.labels)
+
+    @property
+    def class_sizes(self) -> tuple[int, ...]:
+        """Number of labels of each class head, in the order of the class logits."""
+        return tuple(len(head.labels) for head in self.class_heads)
 
     def _check_events(self, events: EventsConfig) -> None:
         if not self.dense_labels:  # a recipe, before its labels are known

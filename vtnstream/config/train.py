@@ -237,7 +237,7 @@ class TrainConfig:
         one_of("feature_norm", self.feature_norm, FEATURE_NORMS)
         one_of("weight_init", self.weight_init, _WEIGHT_INITS)
         check_causal_norm(self.temporal, self.feature_norm)
-        if self.head.labels or self.head.dense_labels:
+        if self.head.labels or self.head.dense_labels or self.head.heads:
             raise ConfigError("head: labels come from the annotations: leave them out")
         if self.head.multi_label:
             raise ConfigError("head.multi_label: training supports one label per moment only")

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from vtnstream.config.class_heads import SEPARATOR, full_label
+from vtnstream.datasets.epic_kitchens import FILES as EPIC_KITCHENS_FILES
 from vtnstream.datasets.lines import (
     AnnotatedVideo,
     Annotation,
@@ -50,6 +52,7 @@ FORMATS = {
     "ms-tcn": "vtnstream.datasets.ms_tcn:read_ms_tcn",
     "cholec80": "vtnstream.datasets.cholec80:read_cholec80",
     "moments": "vtnstream.datasets.moments:read_moments",
+    "epic-kitchens": "vtnstream.datasets.epic_kitchens:read_epic_kitchens",
     "folders": "vtnstream.datasets.folders:read_folders",
 }
 """name -> reader, imported when it is needed."""
@@ -72,7 +75,8 @@ def read_annotations(
         check_files: refuse annotations of videos which do not exist.
         overlapping: keep segments as they are given, for evaluation: they may overlap, stand
             twice and be of no length, and videos without segments stay. Without it, each moment
-            has one label, as a dense head learns it.
+            has one label, as a dense head learns it; segments with labels for several class heads
+            may overlap all the same.
 
     Raises:
         AnnotationError: unreadable, a wrong line (with its number), overlapping segments,
@@ -87,20 +91,20 @@ def read_annotations(
     if not lines:
         raise AnnotationError(f"{path}: no annotation in it (read as {name})")
     lines = normalized(lines)
-    segments = _all_segments(path, lines)
-    found, left_out = gathered(path, lines, overlapping=overlapping)
+    segments, heads = _all_segments(path, lines), _heads(path, lines)
+    found, left_out = gathered(path, lines, overlapping=overlapping or bool(heads))
     if not overlapping:
         named, found = found, tuple(video for video in found if video.annotations)
         if len(found) < len(named):
             count = len(named) - len(found)
             left_out = (*left_out, f"{path}: {plural(count, 'video')} without segments left out")
-    if segments and not overlapping:
+    if segments and not overlapping and not heads:
         for video in found:
             check_overlaps(video.annotations, f"{path}: {video.path.name}")
-    labels = stable_order(item.label for video in found for item in video.annotations)
+    labels = _labels(heads, [item for video in found for item in video.annotations])
     if not labels:
         raise AnnotationError(f"{path}: no annotation in it (read as {name})")
-    result = Annotations(path, found, labels, segments, (*warnings, *left_out))
+    result = Annotations(path, found, labels, segments, (*warnings, *left_out), heads)
     if check_files:
         refuse_missing(result)
     return result
@@ -117,6 +121,8 @@ def recognise(path: Path) -> str:
             return "ms-tcn"
         if any((path / name).is_file() for name in ("trainingSet.csv", "validationSet.csv")):
             return "moments"
+        if any((path / name).is_file() for name in EPIC_KITCHENS_FILES):
+            return "epic-kitchens"
         phases = next((p for p in path.rglob("*-phase.txt")), None)
         return "folders" if phases is None else "cholec80"
     if path.name in ("trainingSet.csv", "validationSet.csv"):
@@ -134,9 +140,36 @@ def recognise(path: Path) -> str:
     columns = {name.strip().lower() for name in first.split(",")}
     if {"label", "youtube_id", "time_start"} <= columns:
         return "kinetics"
+    if {"video_id", "start_timestamp", "stop_timestamp"} <= columns:
+        return "epic-kitchens"
     if not any(d in first for d in ",;\t") and len(first.split()) == 2:
         return "pyslowfast"
     return "csv"
+
+
+def _heads(path: Path, lines: Sequence[Line]) -> tuple[str, ...]:
+    """Return the names of the class heads if the lines have several.
+
+    Raises:
+        AnnotationError: lines have different heads.
+    """
+    items = [line.annotation for line in lines if line.annotation is not None]
+    found = {tuple(part.partition(SEPARATOR)[0] for part in item.parts) for item in items}
+    if len(found) > 1:
+        raise AnnotationError(f"{path}: each line needs a label for the same class heads")
+    return found.pop() if found else ()
+
+
+def _labels(heads: Sequence[str], items: Sequence[Annotation]) -> tuple[str, ...]:
+    """Return all labels in order, those of several heads one head after the other."""
+    if not heads:
+        return stable_order(item.label for item in items)
+    parts = [[part.partition(SEPARATOR)[2] for part in item.parts] for item in items]
+    return tuple(
+        full_label(head, label)
+        for head, column in zip(heads, zip(*parts, strict=True), strict=True)
+        for label in stable_order(column)
+    )
 
 
 def _all_segments(path: Path, lines: Sequence[Line]) -> bool:

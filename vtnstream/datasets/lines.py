@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+from vtnstream.config.class_heads import full_label
 from vtnstream.errors import AnnotationError
 from vtnstream.labels import normal_form
 from vtnstream.timecode import FrameCount
@@ -26,16 +27,38 @@ _SHOWN_MISSING = 5
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One line: a label for the span ``[start, end)``, or for all of the video (None)."""
+    """One line: a label for the span ``[start, end)``, or for all of the video (None).
+
+    ``parts`` has one label for each of several class heads, ``HEAD:LABEL``; ``label`` is then their
+    combination.
+    """
 
     label: str
     start: Time | None = None
     end: Time | None = None
     line: int = 0
+    parts: tuple[str, ...] = ()
+
+    @classmethod
+    def of_heads(
+        cls,
+        labels: Mapping[str, str],
+        start: Time | None = None,
+        end: Time | None = None,
+        line: int = 0,
+    ) -> Annotation:
+        """Return the annotation with one label for each class head, by the name of the head."""
+        parts = tuple(full_label(head, label) for head, label in labels.items())
+        return cls(" ".join(labels.values()), start, end, line, parts)
 
     @property
     def is_segment(self) -> bool:
         return self.start is not None
+
+    @property
+    def class_labels(self) -> tuple[str, ...]:
+        """One label for each class head, as the model names them."""
+        return self.parts or (self.label,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +89,12 @@ class Annotations:
     Attributes:
         source: the file.
         videos: in order of first mention.
-        labels: all labels in alphabetical order.
+        labels: all labels in alphabetical order; those of several class heads one head after the
+            other.
         has_segments: its lines are segments, not classes of whole videos.
         warnings: what was read but may not be meant.
+        heads: names of the class heads if there are several; segments may then overlap, since each
+            is a clip of its own.
     """
 
     source: Path
@@ -76,6 +102,12 @@ class Annotations:
     labels: tuple[str, ...]
     has_segments: bool
     warnings: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+
+    @property
+    def are_clips(self) -> bool:
+        """Whether each segment is a clip to classify, not a part of a timeline."""
+        return self.has_segments and bool(self.heads)
 
     def missing(self) -> tuple[AnnotatedVideo, ...]:
         """Videos that are no file on this machine."""
@@ -161,8 +193,11 @@ def normalized(lines: Sequence[Line]) -> list[Line]:
     found = []
     for line in lines:
         item = line.annotation
-        if item is not None and (label := normal_form(item.label)) != item.label:
-            line = replace(line, annotation=replace(item, label=label))
+        if item is not None and not item.label.isascii():
+            parts = tuple(map(normal_form, item.parts))
+            line = replace(
+                line, annotation=replace(item, label=normal_form(item.label), parts=parts)
+            )
         if not line.path.name.isascii() and not line.path.exists():
             forms = (unicodedata.normalize(form, str(line.path)) for form in ("NFC", "NFD"))
             existing = next((Path(form) for form in forms if Path(form).exists()), line.path)

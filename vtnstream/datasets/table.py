@@ -4,6 +4,7 @@ column is which::
     path,label[,fold][,scene][,split]             one class a video
     path,start,end,label[,fold][,scene][,split]   labelled segments of it
 
+Columns ``label:verb,label:noun`` in place of ``label`` are the labels of several class heads.
 A line of segments with nothing but a path names a video without segments, which evaluation counts.
 ``start`` and ``end`` take every form of :func:`vtnstream.timecode.parse_time`; paths are
 relative to the file's own folder.
@@ -14,12 +15,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from vtnstream.config.class_heads import check_head_names
 from vtnstream.datasets.lines import Annotation, Line, Time, split_named
 from vtnstream.datasets.lookup import read_text
-from vtnstream.errors import AnnotationError, UsageError
+from vtnstream.errors import AnnotationError, ConfigError, UsageError
 from vtnstream.timecode import FrameCount, parse_time
 
 COLUMNS = {
@@ -33,6 +35,8 @@ COLUMNS = {
 }
 """Columns and the names a header may call them; others are left alone."""
 
+_HEAD = "label:"
+"""Begins the name of a column with the labels of one of several class heads."""
 _DELIMITERS = (",", ";", "\t")
 _SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?:\d+:){0,2}\d+,\d+s?")
@@ -112,13 +116,33 @@ def _header(cells: Sequence[str]) -> dict[str, int]:
         position = next((names.index(alias) for alias in aliases if alias in names), None)
         if position is not None:
             found[column] = position
-    return found if {"path", "label"} <= set(found) else {}
+    if "label" not in found:
+        found |= {name: place for place, name in enumerate(names) if name.startswith(_HEAD)}
+    return found if "path" in found and any(map(_is_label, found)) else {}
+
+
+def _is_label(column: str) -> bool:
+    return column == "label" or column.startswith(_HEAD)
+
+
+def _check_heads(path: Path, columns: Iterable[str]) -> None:
+    """Check the names of the class heads in the header.
+
+    Raises:
+        AnnotationError: they are no names of several heads.
+    """
+    names = [column.removeprefix(_HEAD) for column in columns if column.startswith(_HEAD)]
+    try:
+        check_head_names(names, f"{path}: line 1")
+    except ConfigError as error:
+        raise AnnotationError(str(error)) from error
 
 
 def _columns(path: Path, first: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     found = _header(first)
     if not found:
         return _columns_without_header(path, first), ()
+    _check_heads(path, found)
     if ("start" in found) != ("end" in found):
         raise AnnotationError(f"{path}: line 1: columns start and end go together")
     used = set(found.values())
@@ -151,7 +175,8 @@ def _parse(
     path: Path, root: Path, number: int, cells: Sequence[str], columns: dict[str, int], width: int
 ) -> Line:
     where = f"{path}: line {number}"
-    needed = max(columns["path"], columns["label"]) + 1
+    heads = [column for column in columns if _is_label(column)]
+    needed = max(columns[column] for column in ("path", *heads)) + 1
     if not needed <= len(cells) <= width:
         raise AnnotationError(
             f"{where}: {len(cells)} columns instead of {width} "
@@ -165,13 +190,18 @@ def _parse(
     if not cell("path"):
         raise AnnotationError(f"{where}: the path is empty")
     # A table of segments names a video without any by a line with nothing but its path.
-    bare = "start" in columns and not any(map(cell, ("label", "start", "end")))
-    if not bare and not cell("label"):
+    bare = "start" in columns and not any(map(cell, (*heads, "start", "end")))
+    if not bare and not all(map(cell, heads)):
         raise AnnotationError(f"{where}: the label is empty")
     start, end = _span(where, cell("start"), cell("end"))
+    if heads == ["label"]:
+        annotation = Annotation(cell("label"), start, end, number)
+    else:
+        named = {head.removeprefix(_HEAD): cell(head) for head in heads}
+        annotation = Annotation.of_heads(named, start, end, number)
     return Line(
         path=root / cell("path"),
-        annotation=None if bare else Annotation(cell("label"), start, end, number),
+        annotation=None if bare else annotation,
         number=number,
         fold=cell("fold") or None,
         group=cell("group") or None,

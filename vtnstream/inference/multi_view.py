@@ -108,7 +108,10 @@ def run_multi_view(
         raise VideoDecodeError(f"{path}: none of {len(starts)} clips could be decoded")
     views_logits = np.concatenate(rows)  # (views, K)
     features = _distinct(parts)
-    mean = _mean_logits(views_logits, model.config.head.multi_label)
+    head = model.config.head
+    mean = np.concatenate(
+        [_mean_logits(views_logits[:, part.columns], head.multi_label) for part in head.class_heads]
+    )
     return MultiView(
         features=features,
         output=SequenceOutput(mean, None),

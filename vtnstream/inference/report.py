@@ -66,6 +66,7 @@ def report_of(
         frames=_kept_frames(source.frames, segments, source.info),
         run={**source.facts.as_dict(), **read, **computed.as_dict(), **_versions()},
         warnings=source.warnings + (analysis.warnings if analysis else ()),
+        heads=analysis.heads if analysis else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -43,6 +44,37 @@ def top_k_accuracy(scores: NDArray[np.floating], targets: IndexArray, k: int = 1
     before = np.arange(scores.shape[1]) < targets[:, None]
     rank = better + ((scores == own) & before).sum(axis=1)
     return float((rank < k).mean())
+
+
+def joint_top_k_accuracy(
+    scores: Sequence[NDArray[np.floating]], targets: IndexArray, k: int = 1
+) -> float:
+    """Return the fraction of videos whose combination of classes, one of each head, is among the
+    ``k`` with the highest products of scores: the action accuracy of EPIC-Kitchens.
+
+    Equal products are ranked by class indices, those of the first head first.
+
+    Args:
+        scores: (N, Kh) probabilities of each of H heads.
+        targets: (N, H) class indices.
+        k: at least 1.
+
+    Raises:
+        ValueError: as :func:`top_k_accuracy`.
+    """
+    if targets.ndim != 2 or targets.shape[1] != len(scores):
+        raise ValueError(f"targets {targets.shape} do not fit {len(scores)} heads")
+    if len(scores) == 1:
+        return top_k_accuracy(scores[0], targets[:, 0], k)
+    hits = []
+    for rows in zip(*scores, targets, strict=True):
+        *parts, wanted = rows
+        products = functools.reduce(np.multiply.outer, [part.astype(np.float64) for part in parts])
+        place = np.ravel_multi_index(tuple(wanted), products.shape)
+        hits.append(top_k_accuracy(products.reshape(1, -1), np.array([place]), k))
+    if not hits:
+        raise ValueError("no video to judge")
+    return float(np.mean(hits))
 
 
 def confusion_matrix(

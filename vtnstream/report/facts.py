@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vtnstream.config.class_heads import JOINT
 from vtnstream.report.terminal.glyphs import Glyphs
 from vtnstream.timecode import format_time
-from vtnstream.types import Report
+from vtnstream.types import ClassScore, Report
 from vtnstream.wording import plural
+
+
+def class_lists(report: Report) -> list[tuple[str, tuple[ClassScore, ...]]]:
+    """Return the lists of classes of the whole video with their names: one without a name, or that
+    of the combinations and one for each of several class heads."""
+    if not report.heads:
+        return [("", report.classes)] if report.classes else []
+    return [(JOINT, report.classes), *((head.name, head.classes) for head in report.heads)]
 
 
 def edit_facts(report: Report) -> list[str]:

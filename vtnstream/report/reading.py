@@ -20,6 +20,7 @@ from vtnstream.types import (
     Curve,
     FrameIndex,
     FrameRun,
+    HeadClasses,
     Partial,
     QueryAnswer,
     Report,
@@ -139,10 +140,23 @@ def _report(document: Any, where: str) -> Report:
         run=_expect(document.get("run", {}), dict, f"{where}: run"),
         warnings=_value(tuple[str, ...], document.get("warnings", []), f"{where}: warnings"),
         answers=_records(QueryAnswer, document.get("answers", []), f"{where}: answers"),
+        heads=_heads(document.get("heads", []), f"{where}: heads"),
         score_name=_score_name(document.get("score_name", PROBABILITY), f"{where}: score_name"),
     )
     _check_segments(report, where)
     return report
+
+
+def _heads(items: Any, where: str) -> tuple[HeadClasses, ...]:
+    """Read the classes by each of several class heads."""
+    found = []
+    for number, item in enumerate(_expect(items, list, where), 1):
+        at = f"{where}: {number}"
+        values = _expect(item, dict, at)
+        name: str = _expect(values.get("name"), str, f"{at}: name")
+        classes = _records(ClassScore, values.get("classes", []), f"{at}: classes")
+        found.append(HeadClasses(name, classes))
+    return tuple(found)
 
 
 def _score_name(value: Any, where: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vtnstream.config import EventsConfig, ModelConfig, TimelineConfig
+from vtnstream.config import EventsConfig, HeadConfig, ModelConfig, TimelineConfig
 from vtnstream.localization.curves import relative_weights, score_curves, time_curve
 from vtnstream.localization.edit_style import (
     SHOTS_TRACK,
@@ -30,13 +30,14 @@ from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.scoring.frame_changes import frame_changes
 from vtnstream.scoring.frame_scores import frame_scores
 from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
-from vtnstream.scoring.probabilities import probabilities
+from vtnstream.scoring.probabilities import class_probabilities, probabilities
 from vtnstream.types import (
     ClassScore,
     Curve,
     FeatureSequence,
     FloatArray,
     FrameScores,
+    HeadClasses,
     ScoreCurve,
     ScoreTimeline,
     Segment,
@@ -49,7 +50,8 @@ class Analysis:
     """Result of a model for one video.
 
     Attributes:
-        classes: classes of the whole video, best first.
+        classes: classes of the whole video, best first; of a model with several class heads the
+            best combinations.
         segments: None if no timeline was requested.
         labels: labels of the timeline.
         tracks: how the scores were made: ``dense``, ``sliding``, both or ``combined``.
@@ -58,6 +60,7 @@ class Analysis:
         facts: how the video was read, for the report.
         warnings: requests that had no effect, one sentence each.
         frame_scores: the scores of each token, if they were requested.
+        heads: classes by each of several class heads.
     """
 
     classes: tuple[ClassScore, ...]
@@ -69,6 +72,7 @@ class Analysis:
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     frame_scores: FrameScores | None = None
+    heads: tuple[HeadClasses, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,27 +110,32 @@ def analysis_of(
     """
     head, options, output = config.head, plan.options, reading.output
     classes: tuple[ClassScore, ...] = ()
+    heads: tuple[HeadClasses, ...] = ()
     if output.logits is not None:
-        classes = rank(probabilities(output.logits[None], head.multi_label)[0], head.labels)
+        classes, heads = rank_heads(class_probabilities(output.logits[None], head)[0], head)
     if knows_styles(config):
         edited = _edited(config, features, plan, output, keep_scores)
         # The class follows from the cuts: the attention of [CLS] would not explain it.
         return replace(edited, facts={**reading.facts, **edited.facts})
     attention = _attention_curve(features.times, output)
     if options is None:
-        return Analysis(classes, None, (), (), attention=attention, facts=reading.facts)
+        facts = reading.facts
+        return Analysis(classes, None, (), (), attention=attention, facts=facts, heads=heads)
     scores = timelines(config, features.times, plan, reading)
     measured = plan.dense and head.events is not None
     changes = frame_changes(config, features) if measured else None
     analysis = _localize(classes, scores, options, head.events, changes, keep_scores)
-    return replace(analysis, attention=attention, facts=reading.facts, warnings=plan.warnings)
+    return replace(
+        analysis, attention=attention, facts=reading.facts, warnings=plan.warnings, heads=heads
+    )
 
 
 def timelines(
     config: ModelConfig, times: TokenTimes, plan: LocalizationPlan, reading: Reading
 ) -> list[ScoreTimeline]:
     """Return the scores of the tokens by the dense head and by sliding windows, as far as ``plan``
-    asks for them. The logits of ``reading`` are overwritten."""
+    asks for them. Of several class heads each has its own track. The logits of ``reading`` are
+    overwritten."""
     head, found = config.head, []
     if plan.dense:
         if reading.output.dense_logits is None:
@@ -134,9 +143,10 @@ def timelines(
         scores = probabilities(reading.output.dense_logits, head.multi_label)
         found.append(ScoreTimeline(scores, times, head.dense_labels, head.multi_label, "dense"))
     if reading.sliding is not None:
-        found.append(
-            ScoreTimeline(reading.sliding, times, head.labels, head.multi_label, "sliding")
-        )
+        for part in head.class_heads:
+            scores = np.ascontiguousarray(reading.sliding[:, part.columns])
+            track = part.name or "sliding"
+            found.append(ScoreTimeline(scores, times, part.full_labels, head.multi_label, track))
     return found
 
 
@@ -151,6 +161,41 @@ def rank(scores: FloatArray, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
     """Return all classes, best first; equal scores keep the order of the labels."""
     order = np.argsort(-scores, kind="stable")
     return tuple(ClassScore(labels[i], float(scores[i])) for i in order)
+
+
+MOST_COMBINATIONS = 100
+"""Number of combinations of several class heads that a result lists, as in EPIC-Kitchens."""
+
+
+def rank_heads(
+    scores: FloatArray, head: HeadConfig
+) -> tuple[tuple[ClassScore, ...], tuple[HeadClasses, ...]]:
+    """Return the classes of a video, and those of each head if there are several.
+
+    A combination of one class of each head has the product of their probabilities as its score.
+
+    Args:
+        scores: (K,) probabilities.
+        head: heads and labels.
+
+    Returns:
+        all classes, best first, and no heads; or the best combinations, and all classes of each
+        head, best first.
+    """
+    if not head.heads:
+        return rank(scores, head.labels), ()
+    heads = tuple(
+        HeadClasses(part.name, rank(scores[part.columns], part.labels)) for part in head.class_heads
+    )
+    best = [ClassScore("", 1.0)]
+    for one in heads:  # the best combinations consist of the best of each head
+        products = [
+            ClassScore(f"{left.label} {right.label}".strip(), left.score * right.score)
+            for left in best
+            for right in one.classes[:MOST_COMBINATIONS]
+        ]
+        best = sorted(products, key=lambda item: -item.score)[:MOST_COMBINATIONS]
+    return tuple(best), heads
 
 
 def _edited(

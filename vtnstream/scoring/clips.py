@@ -16,7 +16,7 @@ from vtnstream.localization.runs import gap_free_runs
 from vtnstream.localization.window_scores import SlidingScores, window_starts
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.sequence import ClipSpan, encode_clips
-from vtnstream.scoring.probabilities import probabilities
+from vtnstream.scoring.probabilities import class_probabilities
 from vtnstream.types import FeatureSequence, FloatArray, TokenTimes
 
 
@@ -87,7 +87,8 @@ def score_clips(
     """
     stretches = layout.spans(features.times)
     clips = [clip for stretch in stretches for clip in stretch]
-    labels, multi_label = len(model.config.head.labels), model.config.head.multi_label
+    head = model.config.head
+    labels = len(head.labels)
     total = np.zeros(labels, np.float64)
     tables: list[FloatArray] = []
     logits = encode_clips(model, features, clips)
@@ -98,7 +99,7 @@ def score_clips(
             row = next(logits)
             total += row
             if scores is not None:
-                scores.add(clip.first - first, probabilities(row[None], multi_label)[0])
+                scores.add(clip.first - first, class_probabilities(row[None], head)[0])
         if scores is not None:
             tables.append(scores.result())
     mean = (total / len(clips)).astype(np.float32)

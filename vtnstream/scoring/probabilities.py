@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from vtnstream.config import HeadConfig
 from vtnstream.types import FloatArray
+
+
+def class_probabilities(logits: FloatArray, head: HeadConfig) -> FloatArray:
+    """Apply the softmax (or sigmoid) of each class head to its columns of (..., K), in place."""
+    for part in head.class_heads:
+        probabilities(logits[..., part.columns], head.multi_label)
+    return logits
 
 
 def probabilities(logits: FloatArray, multi_label: bool) -> FloatArray:

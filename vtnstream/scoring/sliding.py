@@ -7,7 +7,7 @@ from vtnstream.localization.window_scores import SlidingScores, window_starts
 from vtnstream.models.long_sequence.shared_windows import SharedWindows
 from vtnstream.models.long_sequence.windows import encode_windows
 from vtnstream.models.vtn.model import VTN
-from vtnstream.scoring.probabilities import probabilities
+from vtnstream.scoring.probabilities import class_probabilities
 from vtnstream.types import FeatureSequence, FloatArray
 
 
@@ -45,8 +45,7 @@ class SlidingWindows:
             self._add(start, logits)
 
     def _add(self, start: int, logits: FloatArray) -> None:
-        multi_label = self._model.config.head.multi_label
-        self._scores.add(start, probabilities(logits[None], multi_label)[0])
+        self._scores.add(start, class_probabilities(logits[None], self._model.config.head)[0])
 
     def result(self) -> FloatArray:
         """Return (N, K) probabilities after all windows were classified. May be called once."""

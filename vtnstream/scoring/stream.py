@@ -68,6 +68,11 @@ def stream_scores(model: VTN, options: TimelineConfig) -> StreamScores:
             f"model {name} has no class head for sliding windows, and its dense head needs the "
             "whole video: --follow needs one trained with temporal.causal, or with a class head"
         )
+    if head.heads:
+        raise UsageError(
+            f"model {name} has several class heads ({', '.join(head.heads)}), which --follow does "
+            "not support: use classify or timeline on a whole video"
+        )
     if model.config.feature_norm == "video_mean":
         raise UsageError(
             f"model {name} subtracts the mean of the whole video (feature_norm video_mean), which "

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from vtnstream.config import BackboneConfig, ModelConfig, PreprocessConfig, TrainConfig
+from vtnstream.config import (
+    BackboneConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessConfig,
+    TrainConfig,
+)
 from vtnstream.config.train import RANDOM_WEIGHTS
 from vtnstream.errors import ConfigError
-from vtnstream.labels import stable_order
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import checkpoint_gradients, create_backbone, load_backbone_weights
 from vtnstream.models.io.checkpoint import load_model
@@ -83,9 +88,7 @@ def _with_stochastic_depth(config: TrainConfig) -> BackboneConfig:
 def model_config_of(
     config: TrainConfig,
     preprocess: PreprocessConfig,
-    labels: tuple[str, ...],
-    dense: bool,
-    classes: Mapping[Path, str],
+    head: HeadConfig,
     videos: Sequence[VideoFeatures],
     progress: Progress,
 ) -> ModelConfig:
@@ -94,9 +97,7 @@ def model_config_of(
     Args:
         config: configuration of the run.
         preprocess: preprocessing of the backbone.
-        labels: labels of the annotations.
-        dense: whether ``labels`` belong to the dense head.
-        classes: class of each whole video, if there are classes beside segments.
+        head: heads with their labels.
         videos: all videos, whose lengths decide about positions.
         progress: receives warnings.
     """
@@ -108,7 +109,7 @@ def model_config_of(
             preprocess=preprocess,
             backbone=config.backbone,
             vivit=config.vivit,
-            head=dataclasses.replace(config.head, labels=labels),
+            head=head,
         )
     temporal = config.temporal
     if config.data.clip_tokens:
@@ -122,11 +123,6 @@ def model_config_of(
         else:
             progress.warn(f"{short}training with rotary positions instead, which know no end")
             temporal = dataclasses.replace(temporal, positions="rotary")
-    head = dataclasses.replace(
-        config.head,
-        labels=stable_order(classes.values()) if dense else labels,
-        dense_labels=labels if dense else (),
-    )
     return ModelConfig(
         name=Path(config.output).name,
         sampling=config.sampling,
@@ -169,7 +165,7 @@ def _start_from(model: VideoModel, folder: str) -> None:
     trained = load_model(folder)
     state = trained.state_dict()
     ours, theirs = model.config.head, trained.config.head
-    if ours.labels != theirs.labels:
+    if (ours.labels, ours.heads) != (theirs.labels, theirs.heads):
         state = {n: t for n, t in state.items() if n.partition(".")[0] not in ("mlp_head", "head")}
     if ours.dense_labels != theirs.dense_labels:
         state = {n: t for n, t in state.items() if not n.startswith("dense_head.")}

@@ -152,6 +152,8 @@ def learning_curve(
     """
     model = require_vtn(load_model(folder), "a learning curve")
     config, recipe, task = _training_of(Path(folder), model)
+    if model.config.head.heads or annotations.heads:
+        raise ModelError(f"{folder}: a learning curve is made for models with one class head")
     with ExitStack() as stack:
         samples, base_model = _samples(
             model, config, task, annotations, videos, runtime, stack, progress

@@ -137,11 +137,14 @@ class Trainer:
         self.device = device_of(model)
         head = model.config.head
         self.num_classes = len(head.dense_labels or head.labels)
+        self.class_sizes = head.class_sizes
         self.weights: Tensor | None = None
         if config.optim.class_weights != "none":
+            sizes = (self.num_classes,) if head.dense_labels else self.class_sizes
             counts = class_counts(samples, self.num_classes)
             power = 0.5 if config.optim.class_weights == "root" else 1.0
-            self.weights = balanced_weights(counts, power).to(self.device)
+            parts = np.split(counts, np.cumsum(sizes)[:-1])
+            self.weights = torch.cat([balanced_weights(p, power) for p in parts]).to(self.device)
         self.forward, self.optimizer = engine.prepare(
             Forward(model), build_optimizer(model, config.optim)
         )
@@ -152,7 +155,7 @@ class Trainer:
         self.epoch, self.steps, self.rate = 1, 0, 0.0
         self._batch, self._total, self._bad = 0, 0.0, 0
         self._counted = 0
-        self.accuracy = TrainingAccuracy(self.device)
+        self.accuracy = TrainingAccuracy(self.device, head.class_heads)
         self._epoch_order = self.order.bit_generator.state
         self._began = time.perf_counter()
 
@@ -282,6 +285,7 @@ class Trainer:
             optim,
             class_weights=self.weights,
             soft_labels=soft,
+            class_sizes=self.class_sizes,
             engine=self.engine,
         )
         value = float(self.engine.sum(loss.detach()) / self.engine.count)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,12 +43,13 @@ def head_loss(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     soft_labels: Tensor | None = None,
+    class_sizes: Sequence[int] = (),
     steadiness: float = 0.0,
     engine: Engine | None = None,
 ) -> Tensor:
     """Return the sum of the cross-entropies of the heads for which the batch has targets, a scalar.
 
-    Each stage of a ``tcn`` adds the losses of the dense head.
+    Each stage of a ``tcn`` adds the losses of the dense head, each of several class heads its own.
 
     Args:
         output: output of the model.
@@ -54,6 +57,7 @@ def head_loss(
         class_weights: (K,) for the dense head, or for the MLP head if there is no dense head.
         label_smoothing: share of the target that is spread over all classes.
         soft_labels: (B, K) labels that replace those of the batch (mixup).
+        class_sizes: number of classes of each class head if there are several.
         steadiness: weight of :func:`unsteadiness` in the loss of the dense head.
         engine: processes that share the batch. The loss is then scaled such that the mean of the
             gradients over the processes equals the gradient for the whole batch.
@@ -70,12 +74,35 @@ def head_loss(
     if target is not None:
         assert output.logits is not None
         weight = class_weights if batch.targets is None else None
-        loss = functional.cross_entropy(
-            output.logits, target, weight=weight, label_smoothing=label_smoothing
-        )
-        mass = _mass(target, weight) if soft_labels is None else loss.new_tensor(len(target))
-        losses.append(_share_of_mean(loss, mass, batch, engine))
+        for logits, wanted, own in _by_head(output.logits, target, weight, class_sizes):
+            loss = functional.cross_entropy(
+                logits, wanted, weight=own, label_smoothing=label_smoothing
+            )
+            mass = _mass(wanted, own) if soft_labels is None else loss.new_tensor(len(wanted))
+            losses.append(_share_of_mean(loss, mass, batch, engine))
     return torch.stack(losses).sum()
+
+
+def _by_head(
+    logits: Tensor, target: Tensor, weight: Tensor | None, sizes: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Yield logits (B, Kh), targets (B,) or (B, Kh), and class weights (Kh,) of each class head.
+
+    Args:
+        logits: (B, K).
+        target: (B,) classes, (B, H) columns of the logits, or (B, K) soft labels.
+        weight: (K,) class weights.
+        sizes: H numbers Kh; none or one for a single head.
+    """
+    if len(sizes) < 2:
+        yield logits, target, weight
+        return
+    start = 0
+    for number, size in enumerate(sizes):
+        columns = slice(start, start + size)
+        wanted = target[:, columns] if target.is_floating_point() else target[:, number] - start
+        yield logits[:, columns], wanted, None if weight is None else weight[columns]
+        start += size
 
 
 def _dense_losses(
@@ -114,6 +141,7 @@ def batch_loss(
     *,
     class_weights: Tensor | None,
     soft_labels: Tensor | None,
+    class_sizes: Sequence[int],
     engine: Engine,
 ) -> Tensor:
     """Return :func:`head_loss` with the settings of the config."""
@@ -123,6 +151,7 @@ def batch_loss(
         class_weights=class_weights,
         label_smoothing=optim.label_smoothing,
         soft_labels=soft_labels,
+        class_sizes=class_sizes,
         steadiness=optim.steadiness,
         engine=engine if engine.count > 1 or not batch.counts else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 
 from vtnstream.config import (
+    HeadConfig,
     PreprocessConfig,
     RuntimeConfig,
     TrainConfig,
 )
+from vtnstream.config.class_heads import ClassHead, split_heads
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.datasets.annotations import Annotations, read_annotations
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
@@ -70,6 +72,11 @@ def resolve_task(config: TrainConfig, annotations: Annotations) -> str:
     Raises:
         ConfigError: the requested task does not match the annotations.
     """
+    if annotations.heads and (config.class_annotations or config.task in ("dense", "both")):
+        raise ConfigError(
+            f"{annotations.source}: labels of several class heads ({', '.join(annotations.heads)}) "
+            "are for task = classification, without class_annotations"
+        )
     if config.class_annotations and config.task in ("classification", "dense"):
         raise ConfigError(f"class_annotations teach both heads, task is {config.task}")
     if config.task == "both" and not config.class_annotations:
@@ -80,7 +87,7 @@ def resolve_task(config: TrainConfig, annotations: Annotations) -> str:
         raise ConfigError(f"{annotations.source}: task dense needs segments (path,start,end,label)")
     if config.class_annotations:
         return "both"
-    if config.vivit is not None:
+    if config.vivit is not None or annotations.heads:
         return "classification"
     if config.task == "auto":
         return "dense" if annotations.has_segments else "classification"
@@ -130,9 +137,12 @@ def prepare(
     if dense:
         unlabelled = resolve_unlabelled(config.data.unlabelled, videos, annotations.labels)
         missing = BACKGROUND if unlabelled.is_background else None
-    labels = stable_order(annotations.labels, background=missing is not None)
+    labels = annotations.labels
+    if not annotations.heads:
+        labels = stable_order(labels, background=missing is not None)
     classes = _classes(config)
-    model_config = model_config_of(config, preprocess, labels, dense, classes, videos, progress)
+    head = _head_config(config.head, annotations.heads, labels, dense, classes)
+    model_config = model_config_of(config, preprocess, head, videos, progress)
     model = untrained_model(config, model_config, backbone)
     if config.mode == "frozen":
         fit_feature_norm(model.feature_norm, learned)
@@ -149,8 +159,31 @@ def prepare(
         for message in unseen:
             progress.warn(message)
         parts.append(samples)
-    _check_classes(annotations, parts[0], labels, progress)
+    for part in split_heads(annotations.heads, labels):
+        _check_classes(annotations, parts[0], labels, part, progress)
     return Prepared(model, parts[0], parts[1], labels, unlabelled)
+
+
+def _head_config(
+    config: HeadConfig,
+    heads: tuple[str, ...],
+    labels: tuple[str, ...],
+    dense: bool,
+    classes: Mapping[Path, str],
+) -> HeadConfig:
+    """Return the heads of the model.
+
+    Args:
+        config: dropout and width.
+        heads: names of the class heads if there are several.
+        labels: labels of the annotations.
+        dense: whether ``labels`` belong to the dense head.
+        classes: class of each whole video, if there are classes beside segments.
+    """
+    if dense:
+        whole = stable_order(classes.values())
+        return dataclasses.replace(config, labels=whole, dense_labels=labels)
+    return dataclasses.replace(config, labels=labels, heads=heads)
 
 
 def _check_mixing(config: TrainConfig, task: str) -> None:
@@ -214,7 +247,7 @@ def _classes(config: TrainConfig) -> dict[Path, str]:
     if not config.class_annotations:
         return {}
     found = read_annotations(config.class_annotations, videos=config.data.videos, check_files=False)
-    if found.has_segments:
+    if found.has_segments or found.heads:
         raise AnnotationError(f"{found.source}: class_annotations are path,label, not segments")
     return {video.path: video.annotations[0].label for video in found.videos}
 
@@ -226,13 +259,22 @@ def _with_normalized(item: VideoFeatures, model: VideoModel, config: TrainConfig
 
 
 def _check_classes(
-    annotations: Annotations, samples: Sequence[Sample], labels: Sequence[str], progress: Progress
+    annotations: Annotations,
+    samples: Sequence[Sample],
+    all_labels: Sequence[str],
+    head: ClassHead,
+    progress: Progress,
 ) -> None:
+    """Check that there are samples of the classes of one head.
+
+    Raises:
+        TrainingError: there are samples of fewer than two of them.
+    """
     if not samples:
         raise TrainingError(
             f"{annotations.source}: no sampled frame falls into any segment: check the times"
         )
-    counts = class_counts(samples, len(labels))
+    counts, labels = class_counts(samples, len(all_labels))[head.columns], head.full_labels
     empty = [
         label
         for label, count in zip(labels, counts, strict=True)
@@ -243,7 +285,8 @@ def _check_classes(
         learned -= 1
     if learned < 2:
         raise TrainingError(
-            f"{annotations.source}: only one class to learn from: two or more are needed"
+            f"{annotations.source}: only one {head.name or 'class'} to learn from: two or more are "
+            "needed"
         )
     if empty:
         progress.warn(

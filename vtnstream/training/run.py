@@ -128,7 +128,7 @@ def train(
     with ExitStack() as stack:
         engine = make_engine(config, runtime.device)
         searches = unfinished is None and wants_search(
-            config, task, len(annotations.videos), engine.count
+            config, task, len(annotations.videos), engine.count, max(len(annotations.heads), 1)
         )
         # Cross-validation needs no separate validation videos.
         data = dataclasses.replace(config.data, validation=0.0) if searches else config.data

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vtnstream.config import TrainConfig
+from vtnstream.config import HeadConfig, TrainConfig
 from vtnstream.errors import TrainingError
 from vtnstream.localization.window_scores import window_starts
-from vtnstream.metrics.classification import top_k_accuracy
+from vtnstream.metrics.classification import joint_top_k_accuracy, top_k_accuracy
 from vtnstream.metrics.segmentation import segmentation_scores
 from vtnstream.models.architectures import VideoModel
 from vtnstream.training.accelerator import Engine
@@ -28,7 +28,7 @@ _MAX_CLIPS = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scores:
-    """Log-probabilities of one crop: ``tokens`` (T, Kd), ``whole`` (K,)."""
+    """Log-probabilities of one crop: ``tokens`` (T, Kd), ``whole`` (K,), by class head."""
 
     tokens: FloatArray | None
     whole: FloatArray | None
@@ -54,7 +54,8 @@ def validate(
 
     These are ``accuracy`` (percent) and ``loss``; for dense heads also ``edit`` and ``f1@10``
     etc. If both heads are trained, those of the MLP head are ``class_accuracy`` and
-    ``class_loss``.
+    ``class_loss``. Of several class heads ``accuracy`` counts a sample as right if all are, and
+    ``verb_accuracy`` etc. are those of each.
 
     Args:
         model: in any mode; it is set to evaluation mode.
@@ -121,7 +122,7 @@ def _metrics(
 ) -> dict[str, float]:
     metrics: dict[str, float] = {}
     if samples[0].label is not None:
-        metrics = _class_metrics(samples, scores)
+        metrics = _class_metrics(model.config.head, samples, scores)
         if samples[0].targets is not None:
             metrics = {f"class_{name}": value for name, value in metrics.items()}
     if samples[0].targets is not None:
@@ -160,20 +161,34 @@ def _score(model: VideoModel, batch: Batch) -> list[_Scores]:
     dense, whole = output.dense_logits, output.logits
     count = len(batch.inputs)
     rows = dense.float().log_softmax(-1).cpu().numpy() if dense is not None else [None] * count
-    means = whole.float().log_softmax(-1).cpu().numpy() if whole is not None else [None] * count
+    means: Sequence[FloatArray | None] = [None] * count
+    if whole is not None:
+        logs = [
+            whole[:, head.columns].float().log_softmax(-1) for head in model.config.head.class_heads
+        ]
+        means = list(torch.cat(logs, -1).cpu().numpy())
     return [_Scores(*pair) for pair in zip(rows, means, strict=True)]
 
 
-def _class_metrics(samples: Sequence[Sample], scores: list[list[_Scores]]) -> dict[str, float]:
-    labels = np.array([sample.label for sample in samples], np.int64)
+def _class_metrics(
+    config: HeadConfig, samples: Sequence[Sample], scores: list[list[_Scores]]
+) -> dict[str, float]:
+    labels = np.array([sample.classes for sample in samples], np.int64)  # (N, H)
     means = np.stack(
         [np.mean([np.exp(r.whole) for r in rows if r.whole is not None], 0) for rows in scores]
     )
-    right = means[np.arange(len(labels)), labels]
-    return {
-        "accuracy": 100 * top_k_accuracy(means, labels),
-        "loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
+    right = np.take_along_axis(means, labels, axis=1)  # (N, H)
+    heads = config.class_heads
+    parts = [means[:, head.columns] for head in heads]
+    targets = labels - np.array([head.start for head in heads], np.int64)
+    found = {
+        "accuracy": 100 * joint_top_k_accuracy(parts, targets),
+        "loss": float(-np.log(np.maximum(right, 1e-12)).sum(1).mean()),
     }
+    if len(heads) > 1:
+        for number, (head, part) in enumerate(zip(heads, parts, strict=True)):
+            found[f"{head.name}_accuracy"] = 100 * top_k_accuracy(part, targets[:, number])
+    return found
 
 
 def _dense_metrics(

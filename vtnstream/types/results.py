@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +24,19 @@ class ClassScore:
 
     label: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadClasses:
+    """The classes of the whole video by one of several class heads.
+
+    Attributes:
+        name: of the head, such as ``verb``.
+        classes: all its classes, best first.
+    """
+
+    name: str
+    classes: tuple[ClassScore, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +233,9 @@ class Report:
     model: Mapping[str, Any]
     """Name, source and hashes of the model."""
     classes: tuple[ClassScore, ...] = ()
-    """Classes of the whole video, best first; empty for models without a class head."""
+    """Classes of the whole video, best first; empty for models without a class head. Of a model
+    with several class heads they are the best combinations, with the product of the
+    probabilities."""
     segments: tuple[Segment, ...] | None = None
     """Segments of the timeline; None if no timeline was requested."""
     labels: tuple[str, ...] = ()
@@ -253,3 +268,10 @@ class Report:
     score_name: str = PROBABILITY
     """Name of the scores: ``probability``, or ``match`` if frames are compared with words or
     examples, whose scores are no probabilities."""
+    heads: tuple[HeadClasses, ...] = ()
+    """Classes by each of several class heads; empty for models with one."""
+
+    def with_best(self, count: int) -> Report:
+        """Return the report with the ``count`` best classes, and as many of each head."""
+        heads = tuple(replace(head, classes=head.classes[:count]) for head in self.heads)
+        return replace(self, classes=self.classes[:count], heads=heads)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.cases import PARTIAL, REPORT, SEGMENTS, many_segments, report
+from tests.report.cases import HEADS, PARTIAL, REPORT, SEGMENTS, many_segments, report
 from tests.report.videos import Case
 from vtnstream.report.page.render import report_page
 from vtnstream.report.page.timeline import MAX_ROWS, Scale, curves, rows, ticks
@@ -184,6 +184,11 @@ def test_thumbnails_are_embedded_and_missing_ones_are_reported() -> None:
 def test_a_class_without_a_timeline() -> None:
     page = page_of(report(segments=None, scores=(), attention=None))
     assert "cholecystectomy" in page.words and page.all("video") == []
+    assert "Class of the whole video" in page.words
+    several = page_of(report(segments=None, heads=HEADS)).words
+    for title in ("Action", "Verb", "Noun"):
+        assert f"{title} of the whole video" in several
+    assert "take" in several and "75" in several
     assert not any(a.get("id") == "rows" for a in page.all("div"))
     attention_alone = page_of(report(segments=None, scores=()))
     assert any(a.get("id") == "rows" for a in attention_alone.all("div"))

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from tests.report.cases import PARTIAL, REPORT, SEGMENTS, many_segments, report
+from tests.report.cases import HEADS, PARTIAL, REPORT, SEGMENTS, many_segments, report
 from vtnstream.report.terminal.render import print_report
 from vtnstream.types import ClassScore, Curve, Partial, Report, Segment
 
@@ -39,6 +39,7 @@ REPORTS = {
         )
     ),
     "class": report(segments=None, labels=()),
+    "heads": report(segments=None, labels=(), heads=HEADS),
     "empty": report(segments=(), classes=()),
     "short": report(
         segments=(Segment(0, 0.04, "clipping", 1.0),), end_seconds=0.04, run={}, sampling={}
@@ -70,6 +71,14 @@ def _shown(
 
 def _without_codes(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_several_class_heads_have_a_table_each() -> None:
+    lines = _shown(REPORTS["heads"], top_k=1).splitlines()
+    titles = [lines.index(name) for name in ("action", "verb", "noun")]
+    assert titles == sorted(titles)
+    assert [lines[place + 1].split()[0] for place in titles] == ["cholecystectomy", "take", "lid"]
+    assert not any("put" in line for line in lines)
 
 
 @pytest.mark.parametrize("color", [None, "truecolor", "256", "standard"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.report.cases import PARTIAL, REPORT, SEGMENTS, report
+from tests.report.cases import HEADS, PARTIAL, REPORT, SEGMENTS, report
 from vtnstream.errors import ReportError
 from vtnstream.report.reading import read_report, report_from_json
 from vtnstream.report.writers.structured import (
@@ -77,6 +77,7 @@ def test_one_segment_per_line() -> None:
                 Segment(0.0, 2.0, "a", 0.5, "sliding"),
             )
         },
+        {"heads": HEADS},
         {"input": "caf\udce9 \udcff.mkv"},
         {"labels": ("切开", "a\nb", "\u2028", "=1+1", '"', "\ud800")},
     ],
@@ -91,6 +92,7 @@ def test_documents_read_back_equal(changes: dict) -> None:
     assert again.labels == original.labels
     assert again.video == original.video
     assert again.partial == original.partial
+    assert again.heads == original.heads
     assert (again.scores, again.frame_rate) == (original.scores, original.frame_rate)
     assert (again.segments is None) == (original.segments is None)
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tests.report.cases import REPORT, VIDEO, report
+from tests.report.cases import HEADS, REPORT, VIDEO, report
 from tests.report.videos import Case
 from vtnstream.report.writers.tables import report_csv, report_tsv
 from vtnstream.types import ClassScore, Segment
@@ -41,6 +41,15 @@ def test_one_row_per_class_without_a_timeline() -> None:
     rows = _rows(report_csv(report(segments=None)))
     assert rows == [["label", "score"], ["cholecystectomy", "0.9731"], ["hernia repair", "0.0004"]]
     assert len(_rows(report_csv(report(segments=())))) == 1
+
+
+def test_classes_of_several_heads_name_their_head() -> None:
+    actions = (ClassScore("take lid", 0.375), ClassScore("put pan", 0.125))
+    rows = _rows(report_csv(report(segments=None, classes=actions, heads=HEADS)))
+    assert rows[0] == ["label", "score", "head"]
+    assert rows[1] == ["take lid", "0.375", "action"]
+    assert [row[2] for row in rows[1:]] == ["action"] * 2 + ["verb"] * 2 + ["noun"] * 2
+    assert rows[3] == ["take", "0.75", "verb"]
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ class AnalysisExecutor:
                 task.path, self._request, self._localize, progress=progress
             )
         if self._top_k is not None:
-            report = dataclasses.replace(report, classes=report.classes[: self._top_k])
+            report = report.with_best(self._top_k)
         frames = None
         if shows_frames(self._formats):
             from vtnstream.video.span_frames import span_reader

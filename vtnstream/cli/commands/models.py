@@ -232,8 +232,8 @@ def _temporal_layers(config: ModelConfig) -> str:
 def _labels(config: ModelConfig) -> str:
     head = config.head
     parts = []
-    if head.labels:
-        parts.append(f"{len(head.labels)} of a video")
+    for part in head.class_heads:
+        parts.append(f"{len(part.labels)} of a video{f' ({part.name})' if part.name else ''}")
     if head.dense_labels:
         parts.append(f"{len(head.dense_labels)} of a moment")
     return ", ".join(parts)
@@ -262,8 +262,9 @@ def _facts(name: str, config: ModelConfig, counts: dict[str, int]) -> list[tuple
     facts += [
         (f"parameters of {part}", f"{count / 1e6:.2f} M") for part, count in counts.items() if count
     ]
-    if head.labels:
-        facts.append(("labels of a video", ", ".join(head.labels)))
+    for part in head.class_heads:
+        name = f"labels of a video ({part.name})" if part.name else "labels of a video"
+        facts.append((name, ", ".join(part.labels)))
     if head.dense_labels:
         facts.append(("labels of a moment", ", ".join(head.dense_labels)))
     return facts

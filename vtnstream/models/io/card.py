@@ -114,7 +114,11 @@ def _facts(config: ModelConfig) -> list[tuple[str, str]]:
 
 def _labels(config: ModelConfig) -> list[str]:
     head = config.head
-    named = (("Classes of a video", head.labels), ("Classes of a moment", head.dense_labels))
+    named = [
+        (f"Classes of a video{f': {part.name}' if part.name else ''}", part.labels)
+        for part in head.class_heads
+    ]
+    named.append(("Classes of a moment", head.dense_labels))
     return [_section(title, ", ".join(map(_plain, labels))) for title, labels in named if labels]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vtnstream.report.facts import edit_facts, percent, run_facts, video_facts
+from vtnstream.report.facts import class_lists, edit_facts, percent, run_facts, video_facts
 from vtnstream.report.page.timeline import Scale, colors_of, curves, gaps, legend, rows, ticks
 from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import UNICODE, printable
@@ -80,13 +80,23 @@ def _answer(answer: QueryAnswer) -> dict[str, Any]:
 
 
 def _classes(report: Report) -> dict[str, Any]:
-    shown = report.classes[:_MAX_CLASSES]
+    """Return the lists of classes of the whole video, each with its title."""
     return {
-        "classes": [
-            {"label": printable(c.label), "percent": percent(c.score), "share": _share(c.score)}
-            for c in shown
-        ],
-        "more_classes": len(report.classes) - len(shown),
+        "class_lists": [
+            {
+                "title": f"{printable(name).capitalize()} of the whole video",
+                "classes": [
+                    {
+                        "label": printable(c.label),
+                        "percent": percent(c.score),
+                        "share": _share(c.score),
+                    }
+                    for c in classes[:_MAX_CLASSES]
+                ],
+                "more": max(len(classes) - _MAX_CLASSES, 0),
+            }
+            for name, classes in ((name or "class", found) for name, found in class_lists(report))
+        ]
     }
 
 

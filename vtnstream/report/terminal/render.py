@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from vtnstream.report.attention import attention_strip
-from vtnstream.report.facts import edit_facts, percent, run_facts, video_facts
+from vtnstream.report.facts import class_lists, edit_facts, percent, run_facts, video_facts
 from vtnstream.report.terminal.canvas import Canvas
 from vtnstream.report.terminal.drawing import timeline_lines
 from vtnstream.report.terminal.glyphs import ACCENT
@@ -21,7 +21,7 @@ from vtnstream.report.terminal.legend import Legend
 from vtnstream.report.terminal.pictures import ImageRow, thumbnail_rows, way_to_draw
 from vtnstream.report.writers.lanes import tracks_of
 from vtnstream.timecode import format_time
-from vtnstream.types import Partial, QueryAnswer, Report, Segment
+from vtnstream.types import ClassScore, Partial, QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
 from vtnstream.wording import plural
 
@@ -75,7 +75,7 @@ def _render_report(
     """Return the lines of a report, fitted to the canvas; arguments as :func:`print_report`."""
     items: list[Text | Panel | ImageRow] = list(_header(report, canvas))
     if report.classes:
-        items += [Text(), *_classes(report, canvas, top_k or 10)]
+        items += _class_tables(report, canvas, top_k or 10)
     if report.answers:
         items += [Text(), *_answers(report.answers, canvas)]
     legend = Legend.of(report, canvas)
@@ -103,9 +103,18 @@ def _header(report: Report, canvas: Canvas) -> list[Text]:
     return lines
 
 
-def _classes(report: Report, canvas: Canvas, top_k: int) -> list[Text]:
+def _class_tables(report: Report, canvas: Canvas, top_k: int) -> list[Text]:
+    """Return the classes, with a title for each list if there are several class heads."""
+    lines: list[Text] = []
+    for name, classes in class_lists(report):
+        title = [canvas.cut(canvas.text(name, "dim"), canvas.width)] if name else []
+        lines += [Text(), *title, *_classes(classes, canvas, top_k)]
+    return lines
+
+
+def _classes(classes: Sequence[ClassScore], canvas: Canvas, top_k: int) -> list[Text]:
     glyphs = canvas.glyphs
-    shown = report.classes[:top_k]
+    shown = classes[:top_k]
     names = [canvas.text(c.label) for c in shown]
     widest = max(name.cell_len for name in names)
     name_width = min(widest, max(12, (canvas.width - 12) // 2), 48)

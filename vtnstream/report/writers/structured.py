@@ -63,6 +63,8 @@ def report_document(report: Report) -> dict[str, Any]:
         "run": report.run,
         "warnings": report.warnings,
     }
+    if report.heads:
+        document["heads"] = [dataclasses.asdict(head) for head in report.heads]
     if report.answers:
         document["answers"] = [dataclasses.asdict(answer) for answer in report.answers]
     if report.score_name != PROBABILITY:

@@ -17,6 +17,7 @@ import os
 from itertools import chain
 from urllib.parse import unquote_to_bytes
 
+from vtnstream.report.facts import class_lists
 from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import printable
 from vtnstream.report.timebase import Timebase
@@ -41,8 +42,10 @@ def report_tsv(report: Report) -> str:
 def _table(report: Report, delimiter: str) -> str:
     rows: list[tuple[str, ...]]
     if report.segments is None:
-        rows = [("label", "score")]
-        rows += [(_label(c.label), decimal(c.score)) for c in report.classes]
+        rows = [("label", "score", *(("head",) if report.heads else ()))]
+        for name, classes in class_lists(report):
+            head = (_label(name),) if name else ()
+            rows += [(_label(c.label), decimal(c.score), *head) for c in classes]
     else:
         tracks = any(s.track is not None for s in report.segments)
         shots = any(s.shot is not None for s in report.segments)

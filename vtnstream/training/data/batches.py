@@ -58,7 +58,7 @@ class Batch:
             training from pixels, (B, T, H, W, 3) uint8 frames.
         indices: (B, T) int64 grid positions.
         padding_mask: (B, T) bool, True for real tokens; None if all are real.
-        labels: (B,) int64, or None.
+        labels: (B,) int64, or (B, H) columns of the class logits for H class heads, or None.
         targets: (B, T) int64 with :data:`~vtnstream.training.data.targets.IGNORE` in the padding,
             or None.
         counts: False in a process without a part of the batch, which takes part in communication

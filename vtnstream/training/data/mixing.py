@@ -51,7 +51,7 @@ def mixup(
         generator: random generator for shares and pairs.
 
     Returns:
-        The mixed batch, and its (B, K) soft labels.
+        The mixed batch, and its (B, K) soft labels, which sum to 1 over the classes of each head.
     """
     order = torch.from_numpy(generator.permutation(len(batch.inputs))).to(batch.inputs.device)
     share = float(generator.beta(alpha, alpha))
@@ -103,5 +103,6 @@ def _paired(batch: Batch, mixed: Tensor, order: Tensor) -> Batch:
 
 def _soft(batch: Batch, num_classes: int, share: float, order: Tensor) -> Tensor:
     assert batch.labels is not None
-    hot = functional.one_hot(batch.labels, num_classes).float()
+    columns = batch.labels.reshape(len(batch.labels), -1)  # (B, H), one of each class head
+    hot = functional.one_hot(columns, num_classes).sum(1).float()  # (B, K)
     return share * hot + (1 - share) * hot[order]

@@ -20,6 +20,9 @@ IGNORE = -100
 """Target of tokens that losses ignore (the default of torch's cross-entropy)."""
 
 
+Label = int | tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """Tokens ``[start, stop)`` of a video with their class or targets.
@@ -29,7 +32,8 @@ class Sample:
         features: normalised features of the whole video, or its frames.
         start: first token of the sample.
         stop: end of the sample's tokens.
-        label: class of the sample, or None.
+        label: class of the sample, or None; for several class heads the class of each, as a column
+            of the class logits.
         targets: (stop - start,) int64 class of each token, or None.
     """
 
@@ -37,11 +41,18 @@ class Sample:
     features: FeatureSequence
     start: int
     stop: int
-    label: int | None = None
+    label: Label | None = None
     targets: IndexArray | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Its class by each class head, as columns of the class logits; empty without a label."""
+        if self.label is None:
+            return ()
+        return self.label if isinstance(self.label, tuple) else (self.label,)
 
 
 def _seconds(time: Time, item: VideoFeatures) -> Fraction:
@@ -67,7 +78,7 @@ def _seconds(time: Time, item: VideoFeatures) -> Fraction:
 def _in_seconds(item: VideoFeatures) -> list[Annotation]:
     """Return the segments of a video with all times in seconds."""
     return [
-        Annotation(a.label, _seconds(a.start, item), _seconds(a.end, item), a.line)
+        replace(a, start=_seconds(a.start, item), end=_seconds(a.end, item))
         for a in item.video.annotations
         if a.start is not None and a.end is not None
     ]
@@ -167,7 +178,8 @@ def with_classes(
 def class_samples(
     videos: Sequence[VideoFeatures], labels: Sequence[str]
 ) -> tuple[list[Sample], list[str]]:
-    """Return one sample per video, or per segment if the annotations are segments.
+    """Return one sample per video, or per segment if the annotations are segments, whose label is a
+    position in ``labels``, or one for each of several class heads.
 
     Returns:
         The samples, and a message for each segment without tokens or beyond the video's end.
@@ -178,7 +190,7 @@ def class_samples(
         segments = _in_seconds(item)
         for annotation in item.video.annotations:
             if not annotation.is_segment:
-                label = numbers[annotation.label]
+                label = _label(annotation, numbers)
                 whole = Sample(item.video, item.features, 0, len(item.features.times), label)
                 samples.append(whole)
         warnings += _warnings(item, segments)
@@ -186,9 +198,16 @@ def class_samples(
             assert isinstance(segment.start, Fraction) and isinstance(segment.end, Fraction)
             first, stop = _tokens_inside(item.features.times, segment.start, segment.end)
             if stop > first:
-                label = numbers[segment.label]
+                label = _label(segment, numbers)
                 samples.append(Sample(item.video, item.features, first, stop, label))
     return samples, warnings
+
+
+def _label(annotation: Annotation, numbers: Mapping[str, int]) -> Label:
+    """Return the class of an annotation, or one for each of several class heads."""
+    if annotation.parts:
+        return tuple(numbers[part] for part in annotation.parts)
+    return numbers[annotation.label]
 
 
 _MAX_EXCESS_SECONDS = 2.0
@@ -221,5 +240,5 @@ def class_counts(samples: Sequence[Sample], num_classes: int) -> IndexArray:
         if sample.targets is not None:
             counts += np.bincount(sample.targets[sample.targets >= 0], minlength=num_classes)
         elif sample.label is not None:
-            counts[sample.label] += 1
+            counts[list(sample.classes)] += 1
     return counts

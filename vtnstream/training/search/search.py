@@ -37,13 +37,16 @@ MOST_VIDEOS = 500
 """With more, a recipe is no longer chosen by itself."""
 
 
-def refuses_search(config: TrainConfig, task: str, num_videos: int) -> str | None:
+def refuses_search(
+    config: TrainConfig, task: str, num_videos: int, num_heads: int = 1
+) -> str | None:
     """Why recipes are not compared, in words; None where they can be."""
     defaults = TrainConfig()
     temporal = dataclasses.replace(config.temporal, causal=defaults.temporal.causal)
     reasons = {
         "mode is " + config.mode: config.mode != "frozen",
         f"the task is {task}": task == "both",
+        f"there are {num_heads} class heads": num_heads > 1,
         "temporal is set by hand": temporal != defaults.temporal,
         "optim is set by hand": config.optim != defaults.optim,
         "head is set by hand": config.head != HeadConfig(),
@@ -57,7 +60,9 @@ def refuses_search(config: TrainConfig, task: str, num_videos: int) -> str | Non
     return next((why for why, holds in reasons.items() if holds), None)
 
 
-def wants_search(config: TrainConfig, task: str, num_videos: int, num_processes: int) -> bool:
+def wants_search(
+    config: TrainConfig, task: str, num_videos: int, num_processes: int, num_heads: int = 1
+) -> bool:
     """Whether recipes are compared, or one is cross-validated.
 
     Raises:
@@ -65,7 +70,7 @@ def wants_search(config: TrainConfig, task: str, num_videos: int, num_processes:
     """
     if config.recipe == "own":
         return False
-    why = refuses_search(config, task, num_videos)
+    why = refuses_search(config, task, num_videos, num_heads)
     if why is None and num_processes > 1:
         why = "several processes train together"
     if config.recipe == "auto":

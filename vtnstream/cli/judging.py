@@ -1,0 +1,203 @@
+"""Annotated videos with the predictions of a model, or with stored ones, for ``evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtnstream.cli.framework.console import Console
+from vtnstream.cli.framework.exit_codes import ExitCode
+from vtnstream.cli.framework.progress import CommandProgress
+from vtnstream.cli.options import running, shared
+from vtnstream.cli.options.input_list import Input, InputList
+from vtnstream.cli.options.orders import check_online, views_of
+from vtnstream.cli.session import for_each
+from vtnstream.datasets.annotations import AnnotatedVideo, Annotations, Time
+from vtnstream.errors import AnnotationError, VideoError
+from vtnstream.labels import BACKGROUND, normal_form
+from vtnstream.timecode import FrameCount
+from vtnstream.wording import plural
+
+if TYPE_CHECKING:
+    from vtnstream.analyzer import Analyzer
+    from vtnstream.config import HeadConfig
+    from vtnstream.evaluation import Judged
+    from vtnstream.inference.request import Request, TimeLike
+    from vtnstream.types import Partial
+
+
+def judged_by_predictions(
+    annotations: Annotations,
+    videos: list[AnnotatedVideo],
+    values: Mapping[str, Any],
+    console: Console,
+) -> list[Judged]:
+    """Return the annotated videos with their predictions, in the order of the predictions.
+
+    A video without a prediction counts as one without segments. A result file of ActivityNet is
+    read as its script does: videos that are not among the annotated ones count as false
+    positives. Both give a warning.
+    """
+    from vtnstream.evaluation import Judged
+    from vtnstream.predictions import Prediction, read_predictions
+
+    path, rate = values["predictions"], values["frame_rate"]
+    rate = None if rate is None else Fraction(str(rate))
+    predictions = read_predictions(path)
+    judged: list[tuple[int, Judged]] = []
+    absent = []
+    for video in videos:
+        name = predictions.name_of(video.path)
+        if name is None:
+            absent.append(video.path.name)
+            if not annotations.has_segments:
+                continue
+        said = Prediction() if name is None else predictions[name]
+        one = Judged(
+            video,
+            rate,
+            said.seconds,
+            said.classes,
+            said.segments or (),
+            said.info,
+            said.frames,
+            heads=said.heads,
+        )
+        judged.append((predictions.place(name), one))
+    if absent:
+        shown = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
+        console.warn(f"{path}: no prediction for {len(absent)} of {len(videos)} videos: {shown}")
+    if predictions.whole and annotations.has_segments:
+        named = videos if annotations.source.suffix == ".json" else annotations.videos
+        others = predictions.others(video.path for video in named)
+        for name in others:
+            said = predictions[name]
+            stranger = AnnotatedVideo(Path(name), ())
+            one = Judged(stranger, segments=said.segments or (), is_annotated=False)
+            judged.append((predictions.place(name), one))
+        if others:
+            shown = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
+            console.warn(
+                f"{path}: {plural(len(others), 'video')} not among the annotated ones, whose "
+                f"segments count as false positives: {shown}"
+            )
+    return [one for _, one in sorted(judged, key=lambda item: item[0])]
+
+
+def judged_by_model(
+    annotations: Annotations,
+    videos: list[AnnotatedVideo],
+    order: str,
+    values: Mapping[str, Any],
+    console: Console,
+) -> tuple[ExitCode, list[Judged], tuple[str, ...]]:
+    """Run the model on every video. A video that fails is left out and makes the exit code 1.
+
+    Returns:
+        the exit code, the videos with their predictions, and the model's dense labels.
+    """
+    from vtnstream.analyzer import Analyzer
+    from vtnstream.evaluation import Judged
+    from vtnstream.inference.request import Request
+
+    request = Request(
+        views=views_of(order), shuffle=values["shuffle"], reference=order == "reference"
+    )
+    timelines = annotations.has_segments and not annotations.are_clips
+    localize = shared.timeline_from(values) if timelines else None
+    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
+    if order == "online" and localize is not None:
+        check_online(analyzer.model.config, localize)
+    _check_labels(annotations, videos, analyzer.model.config.head, console)
+    judged: list[Judged] = []
+    by_path = {str(video.path): video for video in videos}
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        if annotations.are_clips:
+            judged.extend(_clips(analyzer, by_path[path], request, progress))
+            return None
+        if localize is None:
+            report = analyzer.classify(path, request, progress=progress)
+        else:
+            report = analyzer.timeline(path, request, localize, progress=progress)
+        length = report.video.duration_from_header
+        judged.append(
+            Judged(
+                by_path[path],
+                report.video.average_rate,
+                float(length) if length is not None else report.end_seconds,
+                report.classes,
+                report.segments or (),
+                report.video,
+                report.frames,
+                heads=report.heads,
+            )
+        )
+        return report.partial
+
+    inputs = InputList(tuple(Input(path) for path in by_path), single=len(by_path) == 1)
+    return for_each(inputs, work, console), judged, analyzer.model.config.head.dense_labels
+
+
+def _clips(
+    analyzer: Analyzer, video: AnnotatedVideo, request: Request, progress: CommandProgress
+) -> list[Judged]:
+    """Classify each annotated segment of a video. A segment that fails is left out with a warning.
+
+    Raises:
+        VideoError: none of its segments can be read.
+    """
+    from vtnstream.evaluation import Judged
+
+    found: list[Judged] = []
+    last: VideoError | None = None
+    for item in video.annotations:
+        start, end = _time_like(item.start), _time_like(item.end)
+        try:
+            part = dataclasses.replace(request, start=start, end=end)
+            report = analyzer.classify(video.path, part, progress=progress)
+        except VideoError as error:
+            progress.warn(f"{error} (the segment of line {item.line} is left out)")
+            last = error
+            continue
+        one = dataclasses.replace(video, annotations=(item,))
+        found.append(Judged(one, classes=report.classes, heads=report.heads))
+    if not found and last is not None:
+        raise last
+    return found
+
+
+def _time_like(time: Time | None) -> TimeLike | None:
+    return f"{time.frames}f" if isinstance(time, FrameCount) else time
+
+
+def _check_labels(
+    annotations: Annotations, videos: list[AnnotatedVideo], head: HeadConfig, console: Console
+) -> None:
+    """Warn of annotated labels that the model does not have.
+
+    Raises:
+        AnnotationError: the model has none of them, or other class heads.
+    """
+    if annotations.heads and annotations.heads != head.heads:
+        raise AnnotationError(
+            f"{annotations.source}: has labels for the class heads {', '.join(annotations.heads)}, "
+            f"the model has {', '.join(head.heads) or 'one class head'}: choose another model"
+        )
+    known = {*map(normal_form, (*head.labels, *head.dense_labels)), BACKGROUND}
+    wanted = {
+        label for video in videos for item in video.annotations for label in item.class_labels
+    }
+    unknown = sorted(wanted - known)
+    if not unknown:
+        return
+    shown = ", ".join(unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+    if not wanted & known:
+        raise AnnotationError(
+            f"{annotations.source}: the model has none of its labels ({shown}): choose another "
+            "model"
+        )
+    console.warn(f"{annotations.source}: the model does not have these labels: {shown}")
