@@ -178,13 +178,19 @@ class Analyzer:
             progress: receives the state of the extraction.
 
         Raises:
-            UsageError: the model finds cuts, which are not labels of spans.
+            UsageError: the model finds cuts, which are not labels of spans, or has several class
+                heads.
         """
         head = self.model.config.head
         if head.events is not None or knows_styles(self.model.config):
             raise UsageError(
                 f"model {self.model.config.name} finds cuts and transitions, for which no span is "
                 "labelled: name a model of your own labels with --model"
+            )
+        if head.heads:
+            raise UsageError(
+                f"model {self.model.config.name} has several class heads: spans are suggested for "
+                "models with one"
             )
         plan = LocalizationPlan.of(self.model.config, TimelineConfig())
         with self._open(path, request, progress) as source:

@@ -142,6 +142,8 @@ def test_what_several_heads_do_not_allow_is_one_line(
         assert outcome.code in (1, 2) and len(outcome.errors) == 1, outcome.err
         assert words in outcome.errors[0]
     followed = run("timeline", video, "-m", model, "--follow")
+    suggested = run("suggest", video, "-m", model)
+    assert suggested.code == 2 and "spans are suggested for models" in suggested.errors[0]
     assert followed.code == 2 and "several class heads (verb, noun)" in followed.errors[0]
 
 
