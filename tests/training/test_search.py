@@ -27,17 +27,17 @@ from vtnstream.models.io.checkpoint import load_model
 from vtnstream.models.vtn.model import VTN
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.run import train
-from vtnstream.training.search import cross_validation, recipes
+from vtnstream.training.search import cross_validation, fits_ahead, fitting, recipes
 from vtnstream.training.search.blend import widened
 from vtnstream.training.search.calibration import fit_temperature
 from vtnstream.training.search.cross_validation import Comparison, Contender
-from vtnstream.training.search.fitting import fit_recipe
+from vtnstream.training.search.fitting import SearchBase, fit_recipe
 from vtnstream.training.search.folds import make_folds
 from vtnstream.training.search.recipes import RECIPES
 from vtnstream.training.search.saved_fits import SavedFit, SavedFits
 from vtnstream.training.search.search import refuses_search, wants_search
 
-from .cases import class_sample, features, model, video
+from .cases import class_sample, dense_sample, features, model, video
 from .test_run import Recorder, write_scenes
 
 
@@ -134,7 +134,7 @@ def test_a_comparison_that_was_cut_off_goes_on(
             raise KeyboardInterrupt
         return fit_recipe(*arguments, **more)
 
-    monkeypatch.setattr(cross_validation, "fit_recipe", fit)
+    monkeypatch.setattr(fitting, "fit_recipe", fit)
     with pytest.raises(KeyboardInterrupt):
         train(begun, runtime=runtime(videos))
     assert len(list((tmp_path / "begun" / "search").iterdir())) == 1
@@ -309,6 +309,42 @@ def test_a_time_limit_leaves_out_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(got.folds), got.all_folds) == (2, 5)
     assert "allows 2 of 5 folds" in told.warnings[0]
     assert len(cross_validation.compare(base, RECIPES[:1], folds, 2, 0, told).folds) == 5
+
+
+def test_fits_of_processes_equal_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [dense_sample(8, n) for n in range(6)]
+    base = SearchBase(model(dense=True), TrainConfig(), samples, 2.0)
+    chosen = [recipe for recipe in RECIPES if recipe.name in ("ms-tcn", "probe")][:2]
+    folds = [[0, 1], [2, 3], [4, 5]]
+    told = Recorder()
+    alone = cross_validation.compare(base, chosen, folds, 2, 0, told)
+    monkeypatch.setattr(cross_validation, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr("vtnstream.machine.num_cores", lambda: 2)
+    fits: list[str] = []
+
+    def fit_fold(base: SearchBase, recipe: recipes.Recipe, *rest: Any) -> Any:
+        fits.append(recipe.name)
+        return fitting.fit_fold(base, recipe, *rest)
+
+    monkeypatch.setattr(cross_validation, "fit_fold", fit_fold)
+    together = cross_validation.compare(base, chosen, folds, 2, 0, told)
+    assert fits == ["ms-tcn", "probe"]  # of the first fold; processes make the others
+    assert not told.warnings
+    for one, two in zip(alone.contenders, together.contenders, strict=True):
+        assert (one.recipe.name, one.scores) == (two.recipe.name, two.scores)
+        for a, b in zip(one.models, two.models, strict=True):
+            other = b.model.state_dict()
+            assert all(torch.equal(v, other[k]) for k, v in a.model.state_dict().items())
+
+
+def test_processes_are_few_enough_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = SearchBase(model(dense=True), TrainConfig(), [dense_sample(8, 0)], 2.0)
+    monkeypatch.setattr("vtnstream.machine.num_cores", lambda: 64)
+    monkeypatch.setattr("vtnstream.machine.memory_bytes", lambda: 8 * 10**9)
+    assert fits_ahead.num_workers(base, 2) == 2
+    assert fits_ahead.num_workers(base, 100) == 3
+    monkeypatch.setattr("vtnstream.machine.memory_bytes", lambda: 10**9)
+    assert fits_ahead.num_workers(base, 100) == 1
 
 
 def test_a_lead_within_noise_is_told_apart() -> None:

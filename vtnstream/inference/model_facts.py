@@ -25,6 +25,7 @@ from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
 from vtnstream.errors import StoreError, VtnstreamError
 from vtnstream.features.key import FileState
 from vtnstream.features.store import read_json, write_json
+from vtnstream.machine import num_cores
 
 _SCHEMA = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "av", "safetensors")
@@ -174,8 +175,7 @@ def _environment(runtime: RuntimeConfig) -> str:
         for name, value in os.environ.items()
         if name.startswith(_SETTINGS) and not name.startswith(_OWN_SETTINGS)
     }
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = [_code(), _versions(), _processor(), settings, cores, runtime.threads]
+    facts = [_code(), _versions(), _processor(), settings, num_cores(), runtime.threads]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

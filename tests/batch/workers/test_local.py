@@ -237,10 +237,10 @@ def _lives(pid: int) -> bool:
 
 
 def test_threads_and_devices_of_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vtnstream.batch.machine.num_cores", lambda: 9)
+    monkeypatch.setattr("vtnstream.machine.num_cores", lambda: 9)
     assert pool(tmp_path, workers=4).threads == 2
     assert pool(tmp_path, workers=20).threads == 1
-    monkeypatch.setattr("vtnstream.batch.machine.memory_bytes", lambda: 8 * 2**30)
+    monkeypatch.setattr("vtnstream.machine.memory_bytes", lambda: 8 * 2**30)
     assert pool(tmp_path, workers=None).num_workers == 2, "memory for two, cores for four"
     assert pool(tmp_path, workers=2).memory_limit == int(8 * 2**30 * 0.9 / 2)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.studio.conftest import Served
-from vtnstream.batch.machine import resident_bytes
+from vtnstream.machine import resident_bytes
 
 CLIENTS, SECONDS = 50, 20
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from vtnstream.batch import machine
+from vtnstream import machine
 from vtnstream.batch.workers.executor import ExecutorInfo, MakeExecutor
 from vtnstream.batch.workers.outcome import Outcome, Task
 from vtnstream.batch.workers.pool import IgnoreMessages, MessageSink, OnProgress

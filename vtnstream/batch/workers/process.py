@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vtnstream.batch.machine import resident_bytes
 from vtnstream.batch.workers.executor import MakeExecutor
 from vtnstream.batch.workers.outcome import Task
+from vtnstream.machine import resident_bytes
 
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "

@@ -22,6 +22,7 @@ from vtnstream.cli.framework.settings import config_files
 from vtnstream.cli.framework.tables import print_facts
 from vtnstream.cli.framework.types import format_size
 from vtnstream.cli.options import running, shared
+from vtnstream.machine import num_cores
 from vtnstream.optional import extras
 from vtnstream.wording import plural
 
@@ -136,9 +137,7 @@ def _devices(problems: list[str]) -> dict[str, Any]:
     devices: dict[str, Any] = {
         "cpu": {
             "name": _cpu_name(),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
+            "cores": num_cores(),
             "torch_threads": torch.get_num_threads(),
             "capability": torch.backends.cpu.get_cpu_capability(),
             "flags": flags,

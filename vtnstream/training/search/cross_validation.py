@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from vtnstream.errors import TrainingError
 from vtnstream.metrics.classification import MeanInterval, mean_interval
 from vtnstream.progress import Progress
 from vtnstream.training.data.targets import IGNORE, Sample
-from vtnstream.training.optim import trained_state
-from vtnstream.training.search.fitting import FittedModel, SearchBase, fit_recipe, predict
+from vtnstream.training.search.fits_ahead import WORTH_SECONDS, FitsAhead, num_workers
+from vtnstream.training.search.fitting import FittedModel, SearchBase, fit_fold
 from vtnstream.training.search.recipes import Recipe
 from vtnstream.training.search.saved_fits import SavedFit, SavedFits
 from vtnstream.types import FloatArray, IndexArray
@@ -114,14 +114,16 @@ def compare(
     progress: Progress,
     saved: SavedFits | None = None,
 ) -> Comparison:
-    """Cross-validate, fold after fold with every recipe, until the time is up.
+    """Cross-validate every recipe on one fold after another, until the time is up.
+
+    After the first fold the others are trained in processes side by side, if that is worth it.
 
     Args:
         base: samples and settings.
         recipes: to be compared.
         folds: numbers of the samples of each.
         num_classes: K.
-        seconds: limit; 0 is none. Two folds are answered in any case.
+        seconds: limit; 0 is none. Two folds are predicted in any case.
         progress: told of each fit.
         saved: where fits are kept and found; None keeps none.
 
@@ -134,21 +136,26 @@ def compare(
     began = time.perf_counter()
     done: list[tuple[int, ...]] = []
     progress.start("comparing recipes", total=len(folds) * len(recipes), unit="fits")
-    try:
-        for number, fold in enumerate(folds):
+    with ExitStack() as stack:
+        stack.callback(progress.finish)
+        ahead: FitsAhead | None = None
+        for fold in folds:
             spent = time.perf_counter() - began
-            if seconds and len(done) >= FEWEST_FOLDS and spent * (1 + 1 / len(done)) > seconds:
+            expected = spent + _next_seconds(contenders, ahead)
+            if seconds and len(done) >= FEWEST_FOLDS and expected > seconds:
                 progress.warn(
                     f"the time limit of {seconds:.0f} s allows {len(done)} of {len(folds)} folds"
                 )
                 break
-            for place, contender in enumerate(contenders):
-                _answer(base, contender, fold, num_classes, progress, saved)
-                fits = number * len(recipes) + place + 1
+            for contender in contenders:
+                _answer(base, contender, fold, num_classes, progress, saved, ahead)
+                fits = sum(len(each.models) for each in contenders)
                 progress.advance(fits, note=f"{contender.recipe.name} {contender.value:.1f} %")
             done.append(tuple(fold))
-    finally:
-        progress.finish()
+            if len(done) == 1:
+                ahead = _start_ahead(base, contenders, folds[1:], progress, saved)
+                if ahead is not None:
+                    stack.enter_context(ahead)
     counts = np.zeros(num_classes, np.int64)
     for sample in base.samples:
         counts += np.bincount(known_targets(sample), minlength=num_classes)
@@ -162,6 +169,36 @@ def compare(
     )
 
 
+def _next_seconds(contenders: Sequence[Contender], ahead: FitsAhead | None) -> float:
+    """Estimate the time of the next fold from the fits so far."""
+    fits = [each.seconds / max(len(each.models), 1) for each in contenders]
+    return max(sum(fits) / (ahead.workers if ahead else 1), *fits)
+
+
+def _start_ahead(
+    base: SearchBase,
+    contenders: Sequence[Contender],
+    folds: Sequence[Sequence[int]],
+    progress: Progress,
+    saved: SavedFits,
+) -> FitsAhead | None:
+    """Start to train for the remaining folds in processes, if that is worth their start."""
+    jobs = [
+        (each.recipe.name, tuple(fold))
+        for fold in folds
+        for each in contenders
+        if saved.load(each.recipe.name, fold) is None
+    ]
+    costs = {each.recipe.name: each.seconds for each in contenders}
+    if sum(costs[name] for name, _ in jobs) < WORTH_SECONDS:
+        return None
+    workers = num_workers(base, len(jobs))
+    if workers < 2:
+        return None
+    recipes = [each.recipe for each in contenders]
+    return FitsAhead(base, recipes, jobs, workers, progress)
+
+
 def _answer(
     base: SearchBase,
     contender: Contender,
@@ -169,13 +206,18 @@ def _answer(
     num_classes: int,
     progress: Progress,
     saved: SavedFits,
+    ahead: FitsAhead | None,
 ) -> None:
-    """Train on all but a fold and answer it, or take both from an earlier run."""
+    """Train on all but a fold and predict it, or take both from an earlier run or a process."""
     name = contender.recipe.name
     asked = [base.samples[n] for n in fold]
     fit = saved.load(name, fold)
+    if fit is None and ahead is not None:
+        fit = ahead.take(name, fold)
+        if fit is not None:
+            saved.save(name, fold, fit)
     if fit is None:
-        fitted, fit = _fit(base, contender.recipe, fold, progress)
+        fitted, fit = fit_fold(base, contender.recipe, fold, progress.warn)
         saved.save(name, fold, fit)
     else:
         fitted = _restored(base, contender.recipe, fit, len(fold))
@@ -183,21 +225,6 @@ def _answer(
     contender.models.append(fitted)
     contender.answers.update(zip(fold, fit.answers, strict=True))
     contender.scores.append(scores_of(asked, fit.answers, num_classes))
-
-
-def _fit(
-    base: SearchBase, recipe: Recipe, fold: Sequence[int], progress: Progress
-) -> tuple[FittedModel, SavedFit]:
-    held = set(fold)
-    learned = [sample for n, sample in enumerate(base.samples) if n not in held]
-    if not learned:
-        raise TrainingError("nothing is left to learn from when a fold is held out")
-    began = time.perf_counter()
-    fitted = fit_recipe(base, recipe, learned, progress.warn)
-    answers = predict(fitted.model, [base.samples[n] for n in fold], base.config)
-    seconds = time.perf_counter() - began
-    state = {name: tensor.cpu() for name, tensor in trained_state(fitted.model).items()}
-    return fitted, SavedFit(state, fitted.loss, fitted.steps, seconds, answers)
 
 
 def _restored(base: SearchBase, recipe: Recipe, fit: SavedFit, held: int) -> FittedModel:

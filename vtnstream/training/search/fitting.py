@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from vtnstream.config import TrainConfig
+from vtnstream.errors import TrainingError
 from vtnstream.models.architectures import build_model, require_vtn
 from vtnstream.models.vtn.model import VTN
 from vtnstream.training.accelerator import Engine
@@ -19,8 +21,10 @@ from vtnstream.training.data.reading import BatchReader
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.forward import device_of, run_model
 from vtnstream.training.loop import fit
+from vtnstream.training.optim import trained_state
 from vtnstream.training.search.linear import solve_linear
 from vtnstream.training.search.recipes import Recipe
+from vtnstream.training.search.saved_fits import SavedFit
 from vtnstream.types import FloatArray
 
 
@@ -99,14 +103,40 @@ def fit_recipe(
     """
     config = base.settings(recipe, len({sample.video.path for sample in samples}))
     model = base.untrained(config)
-    if recipe.is_linear:
-        device = device_of(model)
-        loss = solve_linear(model.cpu(), samples, config.seed)
-        return FittedModel(model.to(device).eval(), loss, 0)
     with _one_thread(model):
+        if recipe.is_linear:
+            device = device_of(model)
+            loss = solve_linear(model.cpu(), samples, config.seed)
+            return FittedModel(model.to(device).eval(), loss, 0)
         fitted = fit(model, samples, (), config, warn=warn)
     last = fitted.records[-1]
     return FittedModel(model.eval(), last.loss, last.steps)
+
+
+def fit_fold(
+    base: SearchBase, recipe: Recipe, fold: Sequence[int], warn: Callable[[str], None]
+) -> tuple[FittedModel, SavedFit]:
+    """Train a recipe on all samples but those of a fold, and predict the fold.
+
+    Args:
+        base: samples and settings.
+        recipe: what is trained.
+        fold: numbers of the samples that are held out.
+        warn: receives warnings.
+
+    Raises:
+        TrainingError: nothing is left to learn from, or the loss is not finite.
+    """
+    held = set(fold)
+    learned = [sample for n, sample in enumerate(base.samples) if n not in held]
+    if not learned:
+        raise TrainingError("nothing is left to learn from when a fold is held out")
+    began = time.perf_counter()
+    fitted = fit_recipe(base, recipe, learned, warn)
+    answers = predict(fitted.model, [base.samples[n] for n in fold], base.config)
+    seconds = time.perf_counter() - began
+    state = {name: tensor.cpu() for name, tensor in trained_state(fitted.model).items()}
+    return fitted, SavedFit(state, fitted.loss, fitted.steps, seconds, answers)
 
 
 @torch.inference_mode()

@@ -1,0 +1,140 @@
+"""Train the recipes of a comparison side by side, in processes of one thread each."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context
+from types import TracebackType
+from typing import Self
+
+from vtnstream import machine
+from vtnstream.progress import Progress
+from vtnstream.training.forward import device_of
+from vtnstream.training.search.fitting import SearchBase, fit_fold
+from vtnstream.training.search.recipes import Recipe
+from vtnstream.training.search.saved_fits import SavedFit
+from vtnstream.types import Features
+
+WORTH_SECONDS = 20.0
+"""Processes are started if at least so many seconds of fits are left: each one imports torch."""
+
+_PROCESS_BYTES = 1_200_000_000
+"""Memory of a process besides the features that it receives."""
+
+Job = tuple[str, tuple[int, ...]]
+"""A recipe's name and the samples that are held out."""
+
+
+def num_workers(base: SearchBase, num_jobs: int) -> int:
+    """Return how many processes can train side by side.
+
+    It is 1 on a GPU, which is one device, and for features on disk, which are one open store.
+    """
+    features = [sample.features for sample in base.samples]
+    held = sum(f.values.nbytes for f in features if isinstance(f, Features))
+    if device_of(base.model).type != "cpu" or not all(isinstance(f, Features) for f in features):
+        return 1
+    fitting = min(machine.num_cores(), num_jobs)
+    memory = machine.memory_bytes()
+    if memory is not None:
+        fitting = min(fitting, int(memory / 2 / (_PROCESS_BYTES + held)))
+    return max(fitting, 1)
+
+
+class FitsAhead:
+    """Fits that processes make while others are waited for.
+
+    A fit is the same as one made in this process. On exit all fits that were not taken are ended.
+
+    Args:
+        base: samples and settings; each process receives a copy.
+        recipes: those that are compared.
+        jobs: in the order in which they will be taken.
+        workers: processes.
+        progress: receives the warnings of fits.
+    """
+
+    def __init__(
+        self,
+        base: SearchBase,
+        recipes: Sequence[Recipe],
+        jobs: Sequence[Job],
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self.workers = workers
+        self._progress = progress
+        sent = (base, {recipe.name: recipe for recipe in recipes})
+        self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _receive, sent)
+        self._futures: dict[Job, Future[tuple[SavedFit, list[str]]]] = {}
+        others = set(active_children())
+        # Processes inherit the mask: Ctrl-C during their imports would print a traceback.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for job in jobs:
+                self._futures[job] = self._pool.submit(_work, *job)
+        except BrokenProcessPool:
+            self._give_up()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self._processes = set(active_children()) - others
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.terminate()
+        self._pool.shutdown(wait=True)
+
+    def take(self, recipe: str, fold: Sequence[int]) -> SavedFit | None:
+        """Wait for a fit and return it; None if no process makes it.
+
+        Raises:
+            TrainingError: the fit failed.
+        """
+        future = self._futures.pop((recipe, tuple(fold)), None)
+        if future is None:
+            return None
+        try:
+            fit, warnings = future.result()
+        except BrokenProcessPool:
+            self._give_up()
+            return None
+        for message in warnings:
+            self._progress.warn(message)
+        return fit
+
+    def _give_up(self) -> None:
+        """Leave all fits to this process.
+
+        A script without an importable ``__main__`` cannot spawn, and a process can be killed for
+        its memory.
+        """
+        self._futures.clear()
+        self._progress.warn("recipes cannot be trained in processes side by side: one at a time")
+
+
+_RECEIVED: list[tuple[SearchBase, dict[str, Recipe]]] = []
+"""What the parent of a process sent when it started."""
+
+
+def _receive(base: SearchBase, recipes: dict[str, Recipe]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _RECEIVED[:] = [(base, recipes)]
+
+
+def _work(name: str, fold: tuple[int, ...]) -> tuple[SavedFit, list[str]]:
+    base, recipes = _RECEIVED[0]
+    warnings: list[str] = []
+    return fit_fold(base, recipes[name], fold, warnings.append)[1], warnings
