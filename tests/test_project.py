@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import scheduling
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -41,6 +43,10 @@ def test_places_in_the_code_exist(name: str) -> None:
     assert len(places) > 5
     for place in places:
         assert (ROOT / "vtnstream" / place).exists() or (ROOT / place).exists(), place
+
+
+def test_files_that_run_first_exist() -> None:
+    assert [name for name in scheduling.LONGEST if not (ROOT / name).is_file()] == []
 
 
 def addresses(entries: list[object]) -> list[str]:

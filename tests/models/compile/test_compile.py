@@ -67,14 +67,20 @@ def test_the_table_has_every_backend_of_the_option() -> None:
 # --------------------------------------------------------------------------- inductor
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled engine of the small network (half a minute), in a relative folder, since
-    ``--cache-dir`` may be relative."""
+@pytest.fixture(scope="module", params=["assumed", pytest.param("tried", marks=pytest.mark.slow)])
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled engine of the small network, in a relative folder, since ``--cache-dir`` may
+    be relative.
+
+    By default torch tries the vector instructions of the processor with ten programs, which take
+    longer than the engine. Here it assumes that the C++ compiler knows them, except with -m slow.
+    """
     if shutil.which("g++") is None and not os.environ.get("CI"):
         pytest.skip("no C++ compiler")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("inductor"))
+        if request.param == "assumed":
+            patch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")
         return built("inductor", Path("engine"), network()).absolute()
 
 
