@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
@@ -41,7 +43,7 @@ class Visit:
     def see(self, script: str) -> Any:
         return self.page.evaluate(script)
 
-    def until(self, script: str, seconds: float = 60) -> None:
+    def until(self, script: str, seconds: float = HANG) -> None:
         """Wait for a condition. (Playwright's own waiting is ``eval``, which the page's policy
         forbids.)"""
         end = time.monotonic() + seconds

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
+
 # zsh completes only for a terminal: this shows one the keys and prints what comes back.
 TYPIST = """
 import os, pty, select, sys, time
@@ -23,9 +25,9 @@ def heard(wanted, seconds):
             text += os.read(fd, 65536).decode(errors="replace")
     return text
 os.write(fd, b"autoload -Uz compinit; compinit -u; source completion.zsh; echo rea''dy\\n")
-heard("ready", 20)
+heard("ready", 200)
 os.write(fd, sys.argv[1].encode() + b"\\t")
-print(heard(sys.argv[2], 20))
+print(heard(sys.argv[2], 200))
 os.write(fd, b"\\x15exit\\n")
 """
 
@@ -53,7 +55,7 @@ def needs(shell: str) -> pytest.MarkDecorator:
 
 
 def output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
     return done.stdout + done.stderr
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Outcome
+from tests.patience import HANG
 from tests.synth import SyntheticVideo
 from tests.transport.rtsp import camera
 from tests.transport.server import Site, serving
@@ -231,7 +232,7 @@ def test_a_signal_stops_it_and_final_segments_remain_valid(
         while len(finals(events_of("".join(lines)))) < 1:
             lines.append(process.stdout.readline().decode())
         process.send_signal(signum)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=HANG)
     assert process.returncode == code, err
     assert b"remain valid" in err and err.count(b"\n") == 1
     events = events_of("".join(lines) + out.decode())
@@ -358,12 +359,13 @@ def test_a_transport_stream_over_tcp(
     ]
     command += ["-f", "mpegts", f"{address}?listen=1"]
     with subprocess.Popen(command) as server:
-        for _ in range(100):
+        end = time.monotonic() + HANG
+        while time.monotonic() < end:
             outcome = run("timeline", address, "-m", model_folder, *WINDOW, *FOLLOW)
             if "cannot be reached" not in outcome.err:
                 break
             time.sleep(0.05)
-        server.wait(timeout=20)
+        server.wait(timeout=HANG)
     assert outcome.code == 0, outcome.err
     same(events_of(outcome.out), whole(videos["ts"]))
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
+
 COMMAND = [sys.executable, "-m", "vtnstream"]
 HEAVY = ("torch", "av", "timm", "transformers", "numpy", "rich", "safetensors")
 
 
 def vtnstream(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=HANG, **options)  # type: ignore[call-overload, no-any-return]
 
 
 EACH_ALONE = """
@@ -50,7 +52,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "sys.exit(f'loaded: {loaded}' if loaded or code else 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     assert b"Usage: vtnstream" in done.stdout
 
@@ -81,7 +83,7 @@ def test_importing_the_package_is_light_and_its_names_are_functions() -> None:
         "assert callable(vtnstream.create_model) and callable(vtnstream.extract)\n"
         "assert vtnstream.__version__[0].isdigit()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
 
 
@@ -103,7 +105,7 @@ run()
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_interrupts_during_imports_end_quietly(delay: float, name: str, code: int) -> None:
     program = INTERRUPTED.format(delay=delay, name=name)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=HANG)
     assert (done.returncode, done.stdout) == (code, b""), done.stderr
     # Before the console stands there is no line; from then on there is one.
     assert done.stderr == b"" or done.stderr.startswith(b"vtnstream: interrupted")
@@ -126,7 +128,7 @@ run()
 
 def test_interrupt_while_options_are_parsed_is_one_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_WHILE_PARSING], capture_output=True, timeout=60
+        [sys.executable, "-c", INTERRUPTED_WHILE_PARSING], capture_output=True, timeout=HANG
     )
     assert (done.returncode, done.stdout) == (130, b"")
     assert done.stderr == b"vtnstream: interrupted\n"
@@ -139,7 +141,7 @@ def test_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     )
     os.close(write)
     os.close(read)  # nobody listens from the start
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 141
     assert err == b""
 
@@ -148,7 +150,7 @@ def test_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 def test_full_disk_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*COMMAND, "cache", "list", "--json"], stdout=full, stderr=subprocess.PIPE, timeout=60
+            [*COMMAND, "cache", "list", "--json"], stdout=full, stderr=subprocess.PIPE, timeout=HANG
         )
     assert done.returncode == 1
     assert done.stderr == b"vtnstream: error: standard output: No space left on device\n"
@@ -157,7 +159,7 @@ def test_full_disk_is_one_line() -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(closed: str) -> None:
     line = f'"$0" -m vtnstream cache list --json {closed}'
-    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, timeout=60)
+    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, timeout=HANG)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr and b"ignored" not in done.stderr
 
@@ -192,6 +194,6 @@ def test_the_end_of_a_process(library: str) -> None:
     """Exit handlers run, output is complete and the code is the command's; destructors of torch's
     libraries are not waited for."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN.format(library=library)], capture_output=True, timeout=60
+        [sys.executable, "-c", RUN.format(library=library)], capture_output=True, timeout=HANG
     )
     assert (done.returncode, done.stdout, done.stderr) == (7, b"outputhandler\n", b"")

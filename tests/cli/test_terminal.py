@@ -13,34 +13,51 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.cli.conftest import Outcome
+from tests.faults.warm import WarmCommand
+from tests.patience import HANG, at_most
 
 COMMAND = [sys.executable, "-m", "vtnstream"]
 SLOW = ("--backbone", "resnet18", "--fps", "10", "--batch-size", "2", "--threads", "1")
 
 
-def spawn(arguments: list[str], columns: int) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a command on a terminal of this width."""
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommand]:
+    with WarmCommand(tmp_path_factory.mktemp("warm")) as warm:
+        yield warm
+
+
+ON_TERMINAL = """
+import os, sys
+os.chdir({folder!r})
+os.setsid()
+terminal = os.open({name!r}, os.O_RDWR)  # becomes the terminal of the session
+for number in range(3):
+    os.dup2(terminal, number)
+for name in ("COLUMNS", "NO_COLOR"):
+    os.environ.pop(name, None)
+sys.stdout.reconfigure(line_buffering=True)
+"""
+
+
+def spawn(warm: WarmCommand, arguments: list[str], columns: int) -> tuple[int, int]:
+    """Start a command on a terminal of this width; return its process and the other side."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
-    for name in ("COLUMNS", "NO_COLOR"):
-        environment.pop(name, None)
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        env=environment,
-        start_new_session=True,
-    )
+    program = ON_TERMINAL.format(folder=os.getcwd(), name=os.ttyname(child))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    pid = warm.start(*arguments, program=program, environment=environment)
+    assert select.select([parent], [], [], HANG)[0]  # the command has the terminal, too
     os.close(child)
-    return process, parent
+    return pid, parent
 
 
-def read_until(parent: int, pattern: str, seconds: float = 60) -> str:
+def read_until(parent: int, pattern: str, seconds: float = HANG) -> str:
     """Return the output of the terminal until ``pattern`` or the end."""
     text, deadline = "", time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -65,13 +82,16 @@ def lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_live_progress_fits_and_shows_rate_and_time_left(video: Path, columns: int) -> None:
-    process, parent = spawn(["extract", str(video), *SLOW, "-o", "f.st", "--no-cache"], columns)
+def test_live_progress_fits_and_shows_rate_and_time_left(
+    warm: WarmCommand, video: Path, columns: int
+) -> None:
+    command = ["extract", str(video), *SLOW, "-o", "f.st", "--no-cache"]
+    process, parent = spawn(warm, command, columns)
     try:
         text = read_until(parent, r"\d left")
     finally:
-        process.kill()
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        warm.end(process)
         os.close(parent)
     live = [line for line in lines(text) if "%" in line]
     assert live and all(len(line) <= columns for line in live)
@@ -80,10 +100,12 @@ def test_live_progress_fits_and_shows_rate_and_time_left(video: Path, columns: i
     assert ("━" in live[-1]) is (columns >= 60)
 
 
-def test_report_replaces_the_live_display(video: Path, model_folder: Path) -> None:
-    process, parent = spawn(["timeline", str(video), "-m", str(model_folder)], 80)
+def test_report_replaces_the_live_display(
+    warm: WarmCommand, video: Path, model_folder: Path
+) -> None:
+    process, parent = spawn(warm, ["timeline", str(video), "-m", str(model_folder)], 80)
     text = read_until(parent, "")
-    assert process.wait(60) == 0
+    assert warm.end(process).code == 0
     os.close(parent)
     assert "\x1b[?25l" in text and "\x1b[?25h" in text  # the cursor was hidden and is back
     shown = lines(text[text.rindex("\x1b[?25h") :])
@@ -94,14 +116,16 @@ def test_report_replaces_the_live_display(video: Path, model_folder: Path) -> No
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
-    video: Path, terminal: bool, home: Path
+    warm: WarmCommand, video: Path, terminal: bool, run: Callable[..., Outcome]
 ) -> None:
     arguments = ["extract", str(video), *SLOW, "-o", "f.st"]
     if terminal:
-        process, parent = spawn(arguments, 80)
+        pid, parent = spawn(warm, arguments, 80)
         read_until(parent, r"\d left")
-        os.killpg(process.pid, signal.SIGINT)
+        began = time.monotonic()
+        os.killpg(pid, signal.SIGINT)
         text = read_until(parent, "")
+        code = warm.end(pid).code
         os.close(parent)
     else:
         process = subprocess.Popen(
@@ -109,17 +133,17 @@ def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
         )
         assert process.stderr is not None
         assert b"started" in process.stderr.readline() + process.stderr.readline()
-        time.sleep(1)
+        time.sleep(0.5)
+        began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=HANG)
         assert out == b""
-        text = err.decode()
-    began = time.monotonic()
-    assert process.wait(10) == 130
-    assert time.monotonic() - began < 2
+        text, code = err.decode(), process.returncode
+    assert time.monotonic() - began < at_most(2)
+    assert code == 130
     assert "interrupted" in lines(text)[-1] and "Traceback" not in text
     assert not Path("f.st").exists()
-    assert subprocess.run([*COMMAND, "cache", "list"], capture_output=True).returncode == 0
+    assert run("cache", "list").code == 0
 
 
 def test_plain_lines_are_printed_at_once_without_a_terminal(video: Path) -> None:
@@ -141,7 +165,9 @@ def test_no_colour_without_a_terminal_or_with_no_color(
     video: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = subprocess.run(
-        [*COMMAND, "timeline", str(video), "-m", str(model_folder)], capture_output=True, timeout=60
+        [*COMMAND, "timeline", str(video), "-m", str(model_folder)],
+        capture_output=True,
+        timeout=HANG,
     )
     assert done.returncode == 0 and b"\x1b" not in done.stdout + done.stderr
 
@@ -151,7 +177,7 @@ def test_reader_that_leaves_after_the_first_result(video: Path, model_folder: Pa
     done = subprocess.run(
         ["sh", "-c", line, sys.executable, str(video), str(model_folder)],
         capture_output=True,
-        timeout=60,
+        timeout=HANG,
     )
     assert done.stderr == b""
     assert done.stdout.count(b"\n") == 1

@@ -17,6 +17,7 @@ from typing import Any
 import av.error
 import pytest
 
+from tests.patience import HANG
 from tests.small_model import RATE, SECONDS, noise_frames
 from tests.synth import SyntheticVideo
 from vtnstream.config import RuntimeConfig, SamplingConfig
@@ -223,7 +224,7 @@ def test_killed_run_resumes_byte_identical(
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     assert other_runtime.cache_dir is not None
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while not list(other_runtime.cache_dir.rglob("*.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.001)
     os.kill(child.pid, signal.SIGKILL)

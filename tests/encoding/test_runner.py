@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.patience import HANG
 from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
 from vtnstream.encoding.runner import MOST_WORKERS, Encoding, Runner, WorkerPlan
@@ -140,7 +141,7 @@ def test_at_most_twice_as_many_batches_as_workers_are_in_memory(encoder: FrameEn
     started, most, lock, release = 0, 0, threading.Lock(), threading.Event()
 
     def slow(pixels: torch.Tensor) -> torch.Tensor:
-        release.wait(10)
+        release.wait(HANG)
         return encoder.network(pixels)
 
     def batches() -> Iterator[FrameChunk]:
@@ -155,7 +156,10 @@ def test_at_most_twice_as_many_batches_as_workers_are_in_memory(encoder: FrameEn
         results = encoding.results(batches())
         taker = threading.Thread(target=lambda: next(results))
         taker.start()
-        time.sleep(0.3)
+        end = time.monotonic() + HANG
+        while started < 2 * worker_plan.workers and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.2)
         most = started  # the first result is not there, so nothing more may be taken
         release.set()
         taker.join()

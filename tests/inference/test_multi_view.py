@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import vtnstream
-from vtnstream.config import PreprocessConfig, RuntimeConfig, SamplingConfig
+from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig, SamplingConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import ConfigError, UsageError
 from vtnstream.models.vtn.model import VTN
@@ -42,6 +42,7 @@ def paper_model(model: VTN, wide: Path) -> VTN:
     torch.manual_seed(1)
     config = replace(
         model.config,
+        backbone=BackboneConfig("test_vit", {"img_size": 64}),
         feature_norm="none",
         sampling=SamplingConfig(kind="uniform", num_frames=25),
         preprocess=PreprocessConfig(size=64, resize=72, mean=(0.5,) * 3, std=(0.5,) * 3),

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
 from tests.report.cases import many_segments, report
 from tests.report.videos import make_case
 from vtnstream.config.studio import StudioConfig
@@ -50,7 +51,7 @@ class Served:
         data: bytes | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer; ``path`` is sent as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG)
         sent = {"Content-Type": "application/json"} if body is not None or data else {}
         payload = data if body is None else json.dumps(body).encode()
         try:
@@ -147,7 +148,7 @@ def command(folder: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], 
         assert process.stderr is not None
         assert f"http://127.0.0.1:{port}/" in process.stderr.readline()
         served = Served(None, port)  # type: ignore[arg-type]
-        end = time.monotonic() + 60
+        end = time.monotonic() + HANG
         while not served.get("/api/results")["rows"]:
             assert time.monotonic() < end
             time.sleep(0.1)

@@ -86,16 +86,20 @@ def test_a_run_killed_within_an_epoch_resumes(folder: Path, tmp_path: Path) -> N
     recipe.write_text(RECIPE.format(output="killed"))
     store = folder / "store"
     environment = {**os.environ, "VTNSTREAM_CACHE_DIR": str(store)}
-    # Each run has a process of its own, because other tests may have changed the threads.
-    command = [sys.executable, "-m", "vtnstream", "train", str(recipe), "--device", "cpu"]
-    command += ["--threads", "1"]
+    # No run is in this process, because other tests may have changed the threads.
+    arguments = ["train", str(recipe), "--device", "cpu", "--threads", "1"]
+    command = [sys.executable, "-m", "vtnstream", *arguments]
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    written = 0
     while True:
+        assert child.poll() is None, child.communicate()[1]
+        time.sleep(0.003)
+        file = folder / "killed" / UNFINISHED_FILE
+        if not file.exists() or written == (written := file.stat().st_mtime_ns):
+            continue
         left = read_unfinished(folder / "killed")
         if left is not None and left.state["epoch"] > 2 and 0 < left.state["batch"] < 6:
             break
-        assert child.poll() is None, child.communicate()[1]
-        time.sleep(0.003)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     assert child.returncode == -signal.SIGKILL
@@ -104,12 +108,15 @@ def test_a_run_killed_within_an_epoch_resumes(folder: Path, tmp_path: Path) -> N
     assert not (folder / "killed" / "train.json").exists()
     load_model(folder / "killed")  # the best so far
 
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "continues after step" in again.stderr
-    other = ["-o", str(tmp_path / "whole"), "--set", "checkpoint.seconds=60"]
-    whole = subprocess.run([*command, *other], env=environment, capture_output=True, text=True)
-    assert whole.returncode == 0, whole.stderr
+    other = [*arguments, "-o", str(tmp_path / "whole"), "--set", "checkpoint.seconds=60"]
+    program = (
+        "import sys; from vtnstream.cli.main import main\n"
+        f"sys.exit(main({arguments!r}) or main({other!r}))"
+    )
+    both = [sys.executable, "-c", program]
+    done = subprocess.run(both, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("continues after step") == 1
     assert metrics(folder / "killed") == metrics(tmp_path / "whole")
     assert weights(folder / "killed") == weights(tmp_path / "whole")
     assert weights(folder / "killed" / "last") == weights(tmp_path / "whole" / "last")

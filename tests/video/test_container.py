@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
+from tests.patience import HANG
 from tests.synth import SyntheticVideo
 from tests.video.reading import read, sampling
 from vtnstream.errors import (
@@ -230,7 +231,7 @@ def test_opening_does_not_wait_for_a_writer(folder: Path) -> None:
 
     thread = threading.Thread(target=open_it, daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(HANG)
     assert outcome == [VideoOpenError]
 
 

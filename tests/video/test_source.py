@@ -18,6 +18,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.patience import HANG, at_most
 from tests.synth import SyntheticVideo, paint, whole
 from tests.video.reading import sampling
 from vtnstream.errors import VideoDecodeError
@@ -130,7 +131,7 @@ def test_a_long_wait_between_tokens_can_be_cancelled(tmp_path: Path) -> None:
     threading.Timer(0.05, source.close).start()
     began = time.perf_counter()
     assert len(list(items)) <= 2
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < at_most(1)
     whole_pass = time.perf_counter()
     assert len(list(source.chunks())) == 2
     assert time.perf_counter() - whole_pass > 0.1  # else this test shows nothing
@@ -173,7 +174,7 @@ def test_ctrl_c_ends_a_pass_at_once(video: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=5)
+    _, errors = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert errors == ""
 

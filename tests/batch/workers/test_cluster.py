@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.patience import HANG
+
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
 INSTEAD = """
@@ -69,7 +71,7 @@ def test_dead_actors_cost_an_attempt_up_to_the_limit() -> None:
     arguments = ["--instead", ".", "-m", "any", "-o", "out", "-q", "--ray", "local"]
     arguments += ["--workers", "2", "--threads", "1", "--timeout", "6"]
     process = start(*arguments, stderr=subprocess.PIPE)
-    _, err = process.communicate(timeout=180)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 1, err
     done = status()
     assert {name: done[name]["code"] for name in names} == {
@@ -102,7 +104,7 @@ def test_a_cluster_gives_the_results_of_one_process(model_and_video: tuple[Path,
     assert start(*arguments, "-o", "local", "--no-cache").wait(timeout=300) == 0
     ray = [*arguments, "-o", "out", "--ray", "local", "--workers", "2", "--range-seconds", "60"]
     process = start(*ray)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG
     while not (found := actors(process)) or not list(Path("out").rglob("0*.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)

@@ -35,7 +35,7 @@ def small(**temporal: object) -> VideoModel:
     config = replace(
         CONFIG,
         preprocess=PreprocessConfig(size=32, resize=32),
-        backbone=BackboneConfig("test_vit", {"img_size": 32}),
+        backbone=BackboneConfig("test_vit", {"img_size": 32, "depth": 1}),
         temporal=replace(TEMPORAL, **{"num_layers": 1, **temporal}),
     )
     model = build_model(config).eval()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import frames
+from tests.patience import HANG
 from tests.report.cases import report
 from tests.studio.conftest import Served, write_result
 from tests.synth import SyntheticVideo
@@ -154,7 +155,7 @@ def test_corrections_and_jobs_survive_kill(
     assert found["revision"] == 1 and found["segments"][0]["label"] == "mine"
     assert events(served, job["id"])[-1]["state"] == "done"  # it went on by itself
     process.send_signal(2)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 0 and "all corrections are saved" in err
 
 

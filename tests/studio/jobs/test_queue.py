@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
 from vtnstream.batch.workers.outcome import Outcome
 from vtnstream.studio.correcting.exporting import Annotated
 from vtnstream.studio.correcting.timeline import EditedSegment
@@ -79,7 +80,7 @@ def test_cancel_what_waits_and_what_runs(database: Database) -> None:
     assert queue.cancel(2).state == "cancelled"
     runner = JobRunner(queue, {"kind": handle})
     runner.start()
-    started.wait(10)
+    started.wait(HANG)
     queue.cancel(1)
     wait_until(lambda: states(queue) == ["cancelled", "cancelled"])
     assert queue.cancel(1).state == "cancelled"
@@ -98,7 +99,7 @@ def test_a_stop_puts_the_job_back_and_a_kill_is_recovered(database: Database) ->
     queue.submit("kind", {"n": 1})
     runner = JobRunner(queue, {"kind": handle})
     runner.start()
-    started.wait(10)
+    started.wait(HANG)
     runner.stop()
     assert states(queue) == ["queued"]
     for _ in range(3):  # each time the server is killed while the job runs

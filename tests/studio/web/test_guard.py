@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
 from tests.studio.conftest import Served
 
 Serve = Callable[..., Served]
@@ -75,7 +76,7 @@ def test_too_large_bodies(serve: Serve, folder: Path) -> None:
     (name, *_) = served.ids().values()
     path = f"/api/results/{name}/changes"
     assert served.ask("POST", path, data=b"x" * 2001)[0] == 413
-    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as raw:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=HANG) as raw:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
         head += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         raw.sendall(head.encode() + b"800\r\n" + b"x" * 0x800 + b"\r\n")

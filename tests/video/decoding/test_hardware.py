@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.patience import HANG
 from tests.synth import SyntheticVideo, whole
 from tests.video.decoding.test_frames import MATRICES, full
 from tests.video.reading import Reading, read, sampling
@@ -190,7 +191,7 @@ def beside_torch(code: str, path: Path, folder: Path) -> str:
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
     command = [sys.executable, "-c", code, str(path)]
     said = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, capture_output=True, text=True, timeout=HANG, check=False
     )
     assert said.returncode == 0, said.stderr
     return said.stdout.strip()
