@@ -116,7 +116,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="small",
         sampling=SamplingConfig(fps=Fraction(2)),
         preprocess=PreprocessConfig(size=64, resize=64, mean=(0.5,) * 3, std=(0.5,) * 3),
-        backbone=BackboneConfig("test_vit", {"img_size": 64, "depth": 2}),
+        backbone=BackboneConfig("test_vit", {"img_size": 64}),
         temporal=TemporalConfig(
             num_layers=2, num_heads=4, intermediate_size=128, attention_window=(16,)
         ),
