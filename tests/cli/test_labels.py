@@ -65,10 +65,13 @@ def test_prototypes_make_a_timeline(
 
 
 def test_labels_with_a_backbone_alone(scenes: Path, labels: Path, run: Run) -> None:
-    command = ("timeline", scenes, "--labels", labels, "--backbone", "resnet18", "--fps", "1")
-    report = document(run(*command, "--json", "-q"))
+    backbone = ("--backbone", "test_vit", "--backbone-arg", "img_size=64")
+    command = ("timeline", scenes, "--labels", labels, *backbone, "--fps", "2")
+    report = document(run(*command, "--dtype", "float32", "--json", "-q"))
+    assert spans(report, "first") == [(0, 6), (24, 30)]
+    assert spans(report, "third") == [(12, 18)]
     assert report["classes"][0]["label"] == "first" and report["score_name"] == "match"
-    assert report["model"]["name"] == "resnet18"
+    assert report["model"]["name"] == "test_vit"
 
 
 def matroska(source: Path, target: Path) -> Path:

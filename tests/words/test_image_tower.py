@@ -17,6 +17,8 @@ from vtnstream.encoding.extract import extract_features
 from vtnstream.features.file import FeatureFile
 from vtnstream.search.space import model_space
 
+_RAY = ("--ray", "local", "--workers", "1", "--range-seconds", "12")
+
 __all__ = ["compiled", "compiler", "run", "runtime"]
 
 
@@ -25,9 +27,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scenes(tmp_path_factory.mktemp("scenes") / "scenes.mp4")
 
 
-@pytest.fixture(scope="module")
-def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("towers") / "clip", "clip")
+@pytest.fixture(scope="module", params=["clip", pytest.param("siglip", marks=pytest.mark.slow)])
+def towers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("towers") / request.param, request.param)
 
 
 def features(scenes: Path, towers: Path, runtime: RuntimeConfig) -> tuple[np.ndarray, str]:
@@ -47,13 +49,22 @@ def test_a_compiled_image_tower_gives_the_features_of_the_plain_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "workers", [(), ("--ray", "local", "--workers", "1", "--range-seconds", "12")]
+)
 def test_a_batch_extracts_with_an_image_tower(
-    scenes: Path, towers: Path, run: Callable[..., Outcome], tmp_path: Path
+    workers: tuple[str, ...],
+    scenes: Path,
+    towers: Path,
+    run: Callable[..., Outcome],
+    tmp_path: Path,
 ) -> None:
+    if workers:
+        pytest.importorskip("ray")
     options = ("-m", towers, "--dtype", "float32", "--no-cache", "-q")
     one, many = tmp_path / "one.safetensors", tmp_path / "many"
     assert run("extract", scenes, *options, "-o", one).code == 0
-    outcome = run("batch", "extract", scenes, *options, "-o", many)
+    outcome = run("batch", "extract", scenes, *options, *workers, "-o", many)
     assert outcome.code == 0, outcome.err
     (written,) = many.rglob("*.safetensors")
     first, second = (np.concatenate(list(FeatureFile(p).blocks(64))) for p in (one, written))

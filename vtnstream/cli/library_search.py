@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from vtnstream.batch.manifest import Input, InputList
@@ -62,11 +63,8 @@ def search_in_library(
                 f"library {store.name}: holds vectors of another model "
                 f"({store.about.model or 'a backbone'}): ask with that one"
             )
-    progress = make_progress(console)
-    try:
+    with closing(make_progress(console)) as progress:
         vectors = make_vectors(space, queries, runtime, progress)
-    finally:
-        progress.close()
     reports = search_library(store, vectors, config)
     inputs = InputList(tuple(Input(report.input) for report in reports), False)
     shown = {answer.label for report in reports for answer in report.answers}

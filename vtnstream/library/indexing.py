@@ -15,7 +15,7 @@ from vtnstream.features.key import FileState, video_identity
 from vtnstream.inference.report import report_of
 from vtnstream.library.rows import LibraryAbout, VideoRow
 from vtnstream.library.store import LibraryStore, state_text
-from vtnstream.progress import NullProgress, Progress
+from vtnstream.progress import Progress
 from vtnstream.report.writers.structured import report_json
 from vtnstream.search.reading import read_video
 from vtnstream.search.space import SearchSpace
@@ -74,7 +74,7 @@ class Indexer:
         if known is not None and known.identity == content:
             self._store.touch(dataclasses.replace(known, state=state))
             return UNCHANGED, None
-        with read_video(path, self._space, self._runtime, progress=progress or NullProgress()) as s:
+        with read_video(path, self._space, self._runtime, progress=progress) as s:
             space = self._space
             statistics = FrameStatistics.of(unit_blocks(s.features, space.project))
             bare = report_of(

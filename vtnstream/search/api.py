@@ -12,6 +12,7 @@ from vtnstream.errors import UsageError
 from vtnstream.inference.request import TimeLike
 from vtnstream.progress import Progress
 from vtnstream.search.labeller import Labeller
+from vtnstream.search.reading import Part
 from vtnstream.search.searcher import Searcher
 from vtnstream.search.space import SearchSpace, encoder_space, model_space
 from vtnstream.types import Report
@@ -65,15 +66,8 @@ def find_moments(
     check_labels(labels, "queries")
     space = _space(model, runtime, sampling)
     searcher = Searcher(space, labels, runtime=runtime, progress=progress)
-    return searcher.search(
-        path,
-        config or SearchConfig(),
-        start=start,
-        end=end,
-        stream=stream,
-        progress=progress,
-        features=features,
-    )
+    part = Part(start, end, stream, features)
+    return searcher.search(path, config or SearchConfig(), part, progress=progress)
 
 
 def label(
@@ -120,15 +114,8 @@ def label(
         runtime=runtime,
         progress=progress,
     )
-    return labeller.label(
-        path,
-        options or TimelineConfig(),
-        start=start,
-        end=end,
-        stream=stream,
-        progress=progress,
-        features=features,
-    )
+    part = Part(start, end, stream, features)
+    return labeller.label(path, options or TimelineConfig(), part, progress=progress)
 
 
 def _space(

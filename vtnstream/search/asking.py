@@ -8,10 +8,9 @@ from pathlib import Path
 
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.inference.report import report_of
-from vtnstream.inference.request import TimeLike
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.scoring.analysis import Analysis
-from vtnstream.search.reading import read_video, timed
+from vtnstream.search.reading import Part, read_video, timed
 from vtnstream.search.space import SearchSpace
 from vtnstream.search.vectors import Scored, make_vectors, score
 from vtnstream.types import Report, TokenTimes
@@ -54,19 +53,13 @@ class Asker:
         smoothing_seconds: float,
         analyse: Analyse,
         options: TimelineConfig | None,
-        *,
-        start: TimeLike | None,
-        end: TimeLike | None,
-        stream: int | None,
+        part: Part,
         progress: Progress | None,
-        features: str | Path | None,
     ) -> Report:
         """Score one video and report what ``analyse`` makes of it."""
         began = time.perf_counter()
         space = self.space
-        with read_video(
-            path, space, self.runtime, start, end, stream, progress, features
-        ) as source:
+        with read_video(path, space, self.runtime, part, progress) as source:
             middle = time.perf_counter()
             scored = score(source.features, self._vectors, space.project, smoothing_seconds)
             analysis = analyse(scored, source.features.times)

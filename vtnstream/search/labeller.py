@@ -14,7 +14,7 @@ from vtnstream.config.search import SearchConfig
 from vtnstream.errors import UsageError
 from vtnstream.inference.follow import Follower, follow_scores
 from vtnstream.inference.report import report_of
-from vtnstream.inference.request import Request, TimeLike
+from vtnstream.inference.request import Request
 from vtnstream.labels import BACKGROUND
 from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import match_of
@@ -23,6 +23,7 @@ from vtnstream.progress import Progress
 from vtnstream.scoring.analysis import Analysis, rank
 from vtnstream.search.asking import Asker
 from vtnstream.search.live import LabelScores
+from vtnstream.search.reading import WHOLE, Part
 from vtnstream.search.space import SearchSpace
 from vtnstream.search.vectors import Scored, score
 from vtnstream.transport.feed import Feed
@@ -65,21 +66,17 @@ class Labeller(Asker):
         self,
         path: str | Path,
         options: TimelineConfig | None,
+        part: Part = WHOLE,
         *,
-        start: TimeLike | None = None,
-        end: TimeLike | None = None,
-        stream: int | None = None,
         progress: Progress | None = None,
-        features: str | Path | None = None,
     ) -> Report:
         """Label one video.
 
         Args:
             path: a file or address.
             options: how to localise; None for the classes alone.
-            start, end, stream: see :class:`vtnstream.inference.request.Request`.
+            part: the part of the video, or its stored features.
             progress: told how far decoding is.
-            features: file of ``vtnstream extract`` that is read instead of the video.
 
         Returns:
             A report whose scores are matches.
@@ -101,11 +98,8 @@ class Labeller(Asker):
             smooth,
             analyse,
             options,
-            start=start,
-            end=end,
-            stream=stream,
-            progress=progress,
-            features=features,
+            part,
+            progress,
         )
         return dataclasses.replace(report, score_name=MATCH)
 

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from vtnstream.config import RuntimeConfig
@@ -18,16 +19,34 @@ from vtnstream.search.space import SearchSpace
 from vtnstream.video.local_copy import local_copy
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a video to ask about.
+
+    Attributes:
+        start, end: times as of :class:`vtnstream.inference.request.Request`; None is the beginning
+            or the end of the video.
+        stream: index of the video stream if a file has several.
+        features: file of ``vtnstream extract`` that is read instead of the video.
+    """
+
+    start: TimeLike | None = None
+    end: TimeLike | None = None
+    stream: int | None = None
+    features: str | Path | None = None
+
+
+WHOLE = Part()
+"""All of a video, of its first video stream."""
+
+
 @contextmanager
 def read_video(
     path: str | Path,
     space: SearchSpace,
     runtime: RuntimeConfig,
-    start: TimeLike | None = None,
-    end: TimeLike | None = None,
-    stream: int | None = None,
+    part: Part = WHOLE,
     progress: Progress | None = None,
-    features: str | Path | None = None,
 ) -> Iterator[Source]:
     """Return a video's features in a space, of a feature file, stored or decoded now; valid
     inside the context.
@@ -36,9 +55,10 @@ def read_video(
         VtnstreamError: one line that names the file and what to do.
     """
     progress = progress or NullProgress()
+    features, stream = part.features, part.stream
     if features is not None:
         with local_copy(path, progress, runtime.spool_limit_bytes) as place:
-            span = time_range(place, start, end, stream)
+            span = time_range(place, part.start, part.end, stream)
             opened = source_of_file(place, features, space.encoder, space.sampling, span, stream)
             yield with_display_name(path, place, opened)
         return
@@ -48,7 +68,7 @@ def read_video(
             place,
             space.encoder,
             space.sampling,
-            span=time_range(place, start, end, stream),
+            span=time_range(place, part.start, part.end, stream),
             runtime=runtime,
             stream=stream,
             progress=progress,

@@ -9,12 +9,12 @@ import numpy as np
 
 from vtnstream.config.loading import to_dict
 from vtnstream.config.search import SearchConfig
-from vtnstream.inference.request import TimeLike
 from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import Evidence, find_segments, match_of
 from vtnstream.progress import Progress
 from vtnstream.scoring.analysis import Analysis
 from vtnstream.search.asking import Asker
+from vtnstream.search.reading import WHOLE, Part
 from vtnstream.search.vectors import Scored
 from vtnstream.types import QueryAnswer, Report, ScoreTimeline, Segment, TokenTimes
 from vtnstream.types.results import MATCH
@@ -28,21 +28,17 @@ class Searcher(Asker):
         self,
         path: str | Path,
         config: SearchConfig,
+        part: Part = WHOLE,
         *,
-        start: TimeLike | None = None,
-        end: TimeLike | None = None,
-        stream: int | None = None,
         progress: Progress | None = None,
-        features: str | Path | None = None,
     ) -> Report:
         """Look for all queries in one video.
 
         Args:
             path: a file or address.
             config: how many segments, and from which match on.
-            start, end, stream: see :class:`vtnstream.inference.request.Request`.
+            part: the part of the video, or its stored features.
             progress: told how far decoding is.
-            features: file of ``vtnstream extract`` that is read instead of the video.
 
         Returns:
             A report whose segments are in the order of time, each with its rank, with one
@@ -63,11 +59,8 @@ class Searcher(Asker):
             config.smoothing_seconds,
             analyse,
             None,
-            start=start,
-            end=end,
-            stream=stream,
-            progress=progress,
-            features=features,
+            part,
+            progress,
         )
         settings = {**to_dict(config), "queries": [_described(query) for query in self.labels]}
         return dataclasses.replace(report, settings=settings, answers=answers, score_name=MATCH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ from vtnstream.cli.library_search import search_in_library
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import backbone_options
 from vtnstream.cli.options.input_list import require_one_video, resolve
+from vtnstream.cli.options.labels import part_from
 from vtnstream.cli.pictures import thumbnails_option
 from vtnstream.cli.session import deliver_each
 from vtnstream.config.search import SearchConfig
@@ -125,24 +127,13 @@ def search(console: Console, /, **values: Any) -> ExitCode:
         from vtnstream.search.searcher import Searcher
 
         space = prepare_space(values, console)
-    progress = make_progress(console)
-    try:
+    with closing(make_progress(console)) as progress:
         searcher = Searcher(space, queries, runtime=runtime, progress=progress)
-    finally:
-        progress.close()
-
+    part = part_from(values)
     answers: dict[str, list[tuple[str, QueryAnswer]]] = {}
 
     def ask(path: str, progress: CommandProgress) -> Report:
-        report = searcher.search(
-            path,
-            config,
-            start=values["start"],
-            end=values["end"],
-            stream=values["stream"],
-            progress=progress,
-            features=values["features"],
-        )
+        report = searcher.search(path, config, part, progress=progress)
         for answer in report.answers:
             answers.setdefault(answer.label, []).append((path, answer))
         return report

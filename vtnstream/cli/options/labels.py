@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from vtnstream.cli.delivery import make_delivery
@@ -20,6 +21,7 @@ from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
     from vtnstream.search.labeller import Labeller
+    from vtnstream.search.reading import Part
     from vtnstream.types import Report
 
 _SECTION = "Labels"
@@ -67,18 +69,19 @@ def label_inputs(
     delivery = make_delivery(values, console, inputs, timeline=localize is not None)
     labeller = make_labeller(console, values, localize)
 
+    part = part_from(values)
+
     def ask(path: str, progress: CommandProgress) -> Report:
-        return labeller.label(
-            path,
-            localize,
-            start=values["start"],
-            end=values["end"],
-            stream=values["stream"],
-            progress=progress,
-            features=values["features"],
-        )
+        return labeller.label(path, localize, part, progress=progress)
 
     return deliver_each(inputs, ask, delivery, console)
+
+
+def part_from(values: Mapping[str, Any]) -> Part:
+    """Return the part of the videos that the options select."""
+    from vtnstream.search.reading import Part
+
+    return Part(values["start"], values["end"], values["stream"], values["features"])
 
 
 def make_labeller(
@@ -101,13 +104,10 @@ def make_labeller(
         if localize is not None:
             check_options(localize)
         space = prepare_space({**_NATIVE_PREPROCESS, **values}, console)
-    progress = make_progress(console)
-    try:
+    with closing(make_progress(console)) as progress:
         return Labeller(
             space, named, multi_label=values["multi_label"], runtime=runtime, progress=progress
         )
-    finally:
-        progress.close()
 
 
 def check_unlabelled(values: Mapping[str, Any]) -> None:
