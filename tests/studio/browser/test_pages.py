@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.browser import Visit
+from tests.cli.conftest import frames
 from tests.report.cases import report
 from tests.report.page.test_render import EVIL
 from tests.studio.conftest import Served, write_result
 from vtnstream.report.reading import read_report
 from vtnstream.types import ClassScore, Segment
+from vtnstream.video.probe import probe
+from vtnstream.video.write import write_video
 
 Serve = Callable[..., Served]
 SERIOUS = {"serious", "critical"}
@@ -183,12 +187,23 @@ def test_drag_a_bound_with_the_mouse(served: Served, open_video: Any) -> None:
     seen.page.mouse.click(x(3.5), y)
     assert chosen(seen) == ["=1+1"]
     assert seen.see("document.querySelector('video').currentTime") == pytest.approx(3.5, abs=0.05)
+    seen.page.click("#as-grid")  # the segments as frames
+    seen.until("[...document.querySelectorAll('#grid img')].every(i => i.naturalWidth > 0)")
+    assert seen.see("document.querySelectorAll('#grid .card').length") == 5
+    assert "=1+1" in seen.page.inner_text("#grid [aria-selected=true]")
+    seen.page.click("#grid .card[aria-posinset='5']")
+    assert seen.page.inner_text("#grid [aria-selected=true] strong") == "end"
+    assert seen.see("document.querySelector('video').currentTime") == pytest.approx(4.8, abs=0.05)
 
 
 def test_three_hours_with_two_thousand_segments(served: Served, open_video: Any) -> None:
     seen = open_video("long.mkv")
     assert seen.see("document.querySelectorAll('.list .row').length") < 60
     assert seen.page.inner_text("#count") == "2000"
+    seen.page.click("#as-grid")
+    assert 60 <= seen.see("document.querySelectorAll('#grid .card').length") <= 240
+    assert seen.see("document.querySelectorAll('#grid img').length") == 0  # there is no video
+    seen.page.click("#as-grid")
     assert "--videos gone" in seen.page.inner_text("#novideo")
     seen.page.fill("#filter", "label 3")
     seen.until("document.getElementById('count').textContent.includes(' of 2000')")
@@ -248,3 +263,44 @@ def test_nothing_in_a_result_can_run(serve: Serve, visit: Any, tmp_path: Path) -
     tried = "fetch('http://127.0.0.1:9/').then(() => 'went', () => 'stopped')"
     assert seen.see(tried) == "stopped"
     assert json.dumps(seen.requests).count("127.0.0.1:9") == 0 or seen.problems
+
+
+@pytest.mark.slow
+def test_correct_train_and_use_the_model_with_the_mouse(
+    serve: Serve, visit: Any, tmp_path: Path
+) -> None:
+    videos, results = tmp_path / "videos", tmp_path / "made"
+    videos.mkdir()
+    for number in range(4):
+        path = videos / f"{number}.mp4"
+        write_video(path, frames(10), Fraction(10))
+        one = report(input=str(path), video=probe(path), segments=(), end_seconds=10.0, scores=())
+        write_result(one, results)
+    served = serve(results, videos=[videos])
+    served.studio.start()
+    own = f"http://127.0.0.1:{served.port}"
+    for name in served.ids().values():
+        spans = ((0.0, 5.0, "dark"), (5.0, 10.0, "bright"))
+        for revision, (start, end, label) in enumerate(spans):
+            body = {"kind": "add", "start": start, "end": end, "label": label}
+            served.post(f"/api/results/{name}/changes", {"revision": revision, **body})
+    seen = visit(f"{own}/teach")
+    seen.until("document.querySelectorAll('#plan li').length === 1")
+    assert "No training video" not in seen.page.inner_text("#plan")
+    assert seen.see("document.getElementById('suggest-go').disabled")  # there is no model yet
+    seen.page.fill("#name", "mine")
+    seen.page.fill("#epochs", "2")
+    seen.page.click("#train button")
+    seen.until("document.querySelector('.held') !== null", seconds=600)
+    assert "held-out" in seen.page.inner_text(".model")
+    seen.page.click("#suggest-go")
+    seen.until("document.querySelector('#suggestions .card') !== null", seconds=300)
+    seen.page.click("#suggestions a")
+    seen.until(
+        "document.querySelector('video')?.currentTime > 0 || location.search.includes('0.000')"
+    )
+    seen.page.goto(f"{own}/teach")
+    seen.until("document.querySelector('.model button') !== null")
+    seen.page.click(".model button")
+    seen.until("document.querySelector('#jobs .state.done') !== null", seconds=300)
+    assert seen.problems == []

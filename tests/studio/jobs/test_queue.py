@@ -16,7 +16,13 @@ from vtnstream.studio.correcting.timeline import EditedSegment
 from vtnstream.studio.database import Database
 from vtnstream.studio.jobs.queue import JobQueue
 from vtnstream.studio.jobs.runner import JobRunner, Work, summary_of
-from vtnstream.studio.jobs.teaching import TrainRequest, agreement, splits, write_annotations
+from vtnstream.studio.jobs.teaching import (
+    TrainRequest,
+    agreement,
+    splits,
+    training_plan,
+    write_annotations,
+)
 from vtnstream.studio.problems import InvalidProblem, NotFoundProblem
 
 
@@ -128,6 +134,26 @@ def test_held_out_videos_are_a_stable_quarter() -> None:
     chosen = splits(annotated(8))
     assert sorted(chosen.values()).count("test") == 2
     assert splits(annotated(8)[::-1]) == chosen
+
+
+def labelled(name: str, *labels: str) -> Annotated:
+    segments = tuple(EditedSegment(f"m{k}", k, k + 1, label) for k, label in enumerate(labels))
+    return Annotated(name, Path(f"/v/{name}.mp4"), segments, False)
+
+
+def test_videos_with_labels_of_their_own_are_not_held_out() -> None:
+    for rare in range(4):  # whichever video has it
+        videos = [labelled(f"id{k}", "a", *(("rare",) if k == rare else ())) for k in range(4)]
+        chosen = splits(videos)
+        assert list(chosen.values()).count("test") == 1 and chosen[f"id{rare}"] == "train"
+        assert all(not one.unseen for one in training_plan(videos).held_out)
+
+
+def test_labels_that_no_training_video_has_are_named() -> None:
+    plan = training_plan([labelled(f"id{k}", "a", f"own {k}") for k in range(4)])
+    (held,) = plan.held_out
+    assert plan.videos == 4 and held.unseen == (f"own {held.id[2:]}",)
+    assert training_plan([labelled("id0", "a")]).held_out == ()
 
 
 def test_annotations_for_training(tmp_path: Path) -> None:

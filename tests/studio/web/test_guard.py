@@ -129,7 +129,14 @@ def test_paths_lead_nowhere_else(served: Served) -> None:
 
 
 def test_every_answer_closes_the_page_to_other_hosts(served: Served) -> None:
-    for path in ("/", "/api/results", "/assets/studio.css", "/theme.css", "/nowhere"):
+    for path in (
+        "/",
+        "/api/results",
+        "/assets/studio.css",
+        "/shared/theme.css",
+        "/shared/times.js",
+        "/nowhere",
+    ):
         headers = served.ask("GET", path)[1]
         assert "default-src 'none'" in headers["content-security-policy"], path
         assert headers["x-content-type-options"] == "nosniff"

@@ -1,5 +1,5 @@
-"use strict";
 (() => {
+  "use strict";
   const page = document.documentElement;
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (id) => document.getElementById(id);
@@ -20,12 +20,6 @@
   })) : [];
   let chosen = null;
 
-  const clock = (seconds) => {
-    const whole = Math.floor(Math.max(0, seconds) * 10) / 10;
-    const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
-    const rest = (whole % 60).toFixed(1).padStart(4, "0");
-    return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
-  };
   const say = (text) => { if (now && !now.classList.contains("failed")) now.textContent = text; };
 
   function choose(segment) {
@@ -42,14 +36,12 @@
     say(`${clock(segment.start)} – ${clock(segment.end)}  ${segment.name}`);
     if (!video) return;
     follow();
-    // A hair after the cut: browsers may round a time to the picture before.
-    video.currentTime = segment.start + Math.min(0.002, (segment.end - segment.start) / 2);
+    video.currentTime = insideOf(segment);
   }
 
   // ------------------------------------------------------------------ timeline and zoom
   const ticks = one("ticks");
   const from = rows ? Number(rows.dataset.start) : 0, to = rows ? Number(rows.dataset.end) : 0;
-  const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
   let zoom = 1;
 
   const place = (seconds) => (seconds - from) / (to - from);
@@ -69,7 +61,7 @@
   function drawTicks() {
     const { width } = track(), svg = "http://www.w3.org/2000/svg";
     const room = (to >= 3600 ? 72 : 52) + (zoom > 8 ? 12 : 0);
-    const step = STEPS.find((s) => (s / (to - from)) * width >= room) || STEPS[STEPS.length - 1];
+    const step = tickStep((to - from) / width, room);
     const group = document.createDocumentFragment();
     for (let n = Math.ceil(from / step - 1e-9); n * step <= to; n += 1) {
       const time = n * step, x = `${100 * place(time)}%`;
@@ -77,7 +69,7 @@
       const line = document.createElementNS(svg, "line"), text = document.createElementNS(svg, "text");
       for (const [key, value] of [["x1", x], ["x2", x], ["y1", 0], ["y2", 6]]) line.setAttribute(key, value);
       for (const [key, value] of [["x", x], ["dx", 3], ["y", 14]]) text.setAttribute(key, value);
-      text.textContent = step < 1 ? clock(time) : clock(time).replace(/\.\d$/, "");
+      text.textContent = clock(time, step < 1 ? 1 : 0);
       group.append(line, text);
     }
     ticks.replaceChildren(group);

@@ -22,7 +22,7 @@ def report_page(report: Report, place: Place) -> str:
     """Render the page. It plays the video if ``place`` has an address relative to the page."""
     from markupsafe import Markup
 
-    style, script = _part("theme.css") + _part("page.css"), _part("page.js")
+    style, script = page_style(), page_script()
     page: str = _template().render(
         **contents(report, place),
         style=Markup(style),
@@ -30,6 +30,17 @@ def report_page(report: Report, place: Place) -> str:
         policy=content_policy(style, script),
     )
     return f"{page.rstrip()}\n"
+
+
+def page_style() -> str:
+    """Return the style of a page: what it shares with the studio, then its own."""
+    return _part("theme.css") + _part("page.css")
+
+
+def page_script() -> str:
+    """Return the script of a page. ``times.js`` is a module for the studio; a page of one file
+    imports nothing, so that it holds the functions themselves."""
+    return _part("times.js").replace("export function", "function") + _part("page.js")
 
 
 def content_policy(style: str, script: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from vtnstream.localization.informative import Suggestion
-from vtnstream.report.page.render import content_policy
+from vtnstream.report.page.render import content_policy, page_style
 from vtnstream.report.terminal.glyphs import printable
 from vtnstream.timecode import format_time
 from vtnstream.types import Thumbnail
@@ -47,7 +47,7 @@ def suggestions_page(
         }
         for one, thumbnail in zip(suggestions, thumbnails, strict=True)
     ]
-    style = files(__package__).joinpath("page.css").read_text("utf-8")
+    style = page_style()
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

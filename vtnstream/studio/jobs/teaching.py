@@ -15,8 +15,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -111,6 +112,8 @@ class HeldOut:
         name: of the video.
         before, after: percent of the time whose label agrees with the corrections.
         truth, old, new: start, end and label of each segment.
+        unseen: labels of the corrections that no training video has: the new model cannot find
+            them.
     """
 
     id: str
@@ -120,13 +123,70 @@ class HeldOut:
     truth: tuple[tuple[float, float, str], ...]
     old: tuple[tuple[float, float, str], ...]
     new: tuple[tuple[float, float, str], ...]
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutVideo:
+    """A video that a training would hold out; ``unseen`` as in :class:`HeldOut`."""
+
+    id: str
+    name: str
+    unseen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What a training would learn from.
+
+    Attributes:
+        videos: number of corrected videos whose file is at hand.
+        held_out: those of them that are held out.
+    """
+
+    videos: int
+    held_out: tuple[HeldOutVideo, ...]
+
+
+def training_plan(videos: Sequence[Annotated]) -> TrainingPlan:
+    """What a training on these videos would learn from."""
+    chosen = splits(videos)
+    unseen = unseen_labels(videos, chosen)
+    held = [video for video in videos if chosen[video.id] == TEST]
+    return TrainingPlan(
+        len(videos), tuple(HeldOutVideo(v.id, v.video.name, unseen[v.id]) for v in held)
+    )
+
+
+def unseen_labels(
+    videos: Sequence[Annotated], chosen: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Id of each held-out video -> its labels that no training video has."""
+    taught = {s.label for v in videos if chosen[v.id] == TRAIN for s in v.segments}
+    return {
+        v.id: tuple(sorted({s.label for s in v.segments} - taught))
+        for v in videos
+        if chosen[v.id] == TEST
+    }
 
 
 def splits(videos: Sequence[Annotated]) -> dict[str, str]:
-    """Which corrected videos are held out: a stable choice, so that models can be compared."""
+    """Which corrected videos are held out: a stable choice, so that models can be compared.
+
+    Videos come first whose labels all occur in a video that is trained on, because a model cannot
+    find the others.
+    """
     order = sorted(videos, key=lambda v: hashlib.sha256(v.id.encode()).hexdigest())
     count = 0 if len(videos) < _MIN_FOR_HOLDING_OUT else max(1, len(videos) // _HELD_OUT)
-    return {video.id: TEST if k < count else TRAIN for k, video in enumerate(order)}
+    left = Counter(label for video in videos for label in {s.label for s in video.segments})
+    held: list[str] = []
+    for video in order:
+        labels = {s.label for s in video.segments}
+        if len(held) < count and all(left[label] > 1 for label in labels):
+            held.append(video.id)
+            left.subtract(labels)
+    held += [video.id for video in order if video.id not in held][: count - len(held)]
+    return {video.id: TEST if video.id in held else TRAIN for video in order}
 
 
 def write_annotations(videos: Sequence[Annotated], path: Path) -> dict[str, str]:
@@ -175,7 +235,11 @@ def teach(
     _train(work, folder / ANNOTATIONS_FILE, model, request)
     work.progress(_SHARE_OF_TRAINING, "comparing on held-out videos")
     held = [video for video in videos if chosen[video.id] == TEST]
-    compared = _compared(work, held, old, model, folder / _RESULTS_FOLDER)
+    unseen = unseen_labels(videos, chosen)
+    compared = [
+        replace(one, unseen=unseen[one.id])
+        for one in _compared(work, held, old, model, folder / _RESULTS_FOLDER)
+    ]
     with whole_file(folder / COMPARISON_FILE) as file:
         file.write(json.dumps([asdict(one) for one in compared]).encode())
     note = f"trained on {len(videos) - len(held)} videos"
@@ -185,6 +249,9 @@ def teach(
         note += (
             f"; agreement on {len(compared)} held out: {before:.1f} % before, {after:.1f} % after"
         )
+        unseen = sorted({label for one in compared for label in one.unseen})
+        if unseen:
+            note += f"; no training video has {', '.join(unseen[:5])}"
     return {"note": note, "model": str(model), "name": request.name}
 
 

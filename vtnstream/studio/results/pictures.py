@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import threading
 from pathlib import Path
 
 from vtnstream.atomic import whole_file
@@ -14,6 +16,7 @@ from vtnstream.studio.results.documents import Loaded
 PARTS = 120
 """Number of equal parts of a timeline that have a picture each."""
 
+_LIMIT_BYTES = 256 << 20
 _POSTER_SIDE = 320
 _PART_SIDE = 160
 _SHORTEST = 0.25
@@ -31,10 +34,13 @@ class Pictures:
 
     Args:
         folder: of the cache.
+        limit_bytes: the least recently used pictures are removed when all together take more.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, limit_bytes: int = _LIMIT_BYTES) -> None:
+        self._folder, self._limit = folder, limit_bytes
+        self._held: int | None = None
+        self._lock = threading.Lock()
 
     def poster(self, loaded: Loaded, video: Path) -> bytes:
         """A JPEG from the first half of a video, at most 320 pixels wide and high.
@@ -81,14 +87,35 @@ class Pictures:
         name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         path = self._folder / name[:2] / f"{name}.jpg"
         with contextlib.suppress(OSError):
-            return path.read_bytes()
+            known = path.read_bytes()
+            os.utime(path)  # it counts as used now
+            return known
         stream = loaded.report.video.stream_index if video == loaded.video else None
         made = _frame(video, span, stream, side)
         with contextlib.suppress(OSError):  # a full cache makes pictures slower, never absent
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
                 file.write(made)
+            self._make_room(len(made))
         return made
+
+    def _make_room(self, added: int) -> None:
+        """Count a new picture. Beyond the limit, remove the least recently used ones until a tenth
+        of it is free, so that the folder is not searched for every picture."""
+        with self._lock:
+            if self._held is not None:
+                self._held += added
+                if self._held <= self._limit:
+                    return
+            found = [(path, path.stat()) for path in self._folder.glob("*/*.jpg")]
+            self._held = sum(status.st_size for _, status in found)
+            if self._held <= self._limit:
+                return
+            for path, status in sorted(found, key=lambda item: item[1].st_mtime_ns):
+                path.unlink(missing_ok=True)
+                self._held -= status.st_size
+                if self._held <= 0.9 * self._limit:
+                    return
 
 
 def _widened(start: float, end: float, limit: float) -> tuple[float, float]:

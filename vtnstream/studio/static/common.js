@@ -1,4 +1,5 @@
 // What all pages share: requests, times, elements and messages.
+export { clock } from "/shared/times.js";
 
 export class ApiError extends Error {
   constructor(status, message, body) {
@@ -23,15 +24,6 @@ export async function api(path, { method = "GET", body } = {}) {
   const found = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new ApiError(answer.status, found.error || `error ${answer.status}`, found);
   return found;
-}
-
-/** 1:02:03.4, as everywhere in vtnstream; digits after the point are cut, not rounded. */
-export function clock(seconds, digits = 1) {
-  const scale = 10 ** digits;
-  const whole = Math.floor(Math.max(0, seconds) * scale + 1e-6) / scale;
-  const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
-  const rest = (whole % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
-  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
 /** Seconds from 83, 1:23 or 1:02:03.4; NaN for anything else. */

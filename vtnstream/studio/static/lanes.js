@@ -1,8 +1,8 @@
 // Rows of the timeline, and how each is drawn on a canvas.
+import { tickStep } from "/shared/times.js";
 
 export const RULER = 22, SEGMENTS = 34, CURVE = 40, GAP = 6;
 const MAX_ROWS = 24;
-const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
 
 /** Segments that follow each other share a row; where they overlap, each label has its own. */
 export function rowsOf(segments) {
@@ -42,7 +42,7 @@ export function inkOn(color) {
 
 export function drawRuler(pen, view, theme, clock) {
   const room = view.end >= 3600 ? 76 : 58;
-  const step = STEPS.find((s) => (s / (view.to - view.from)) * view.width >= room) || 86400;
+  const step = tickStep((view.to - view.from) / view.width, room);
   pen.fillStyle = theme.quiet;
   pen.strokeStyle = theme.line;
   pen.font = `11px ${theme.font}`;

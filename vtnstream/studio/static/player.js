@@ -1,4 +1,5 @@
 // The player, and the time that everything else follows.
+import { insideOf } from "/shared/times.js";
 import { api, clock, one } from "./common.js";
 
 export class Player extends EventTarget {
@@ -54,9 +55,8 @@ export class Player extends EventTarget {
     else this.dispatchEvent(new Event("time"));
   }
 
-  /** A hair after the start: browsers may round a time to the frame before. */
   seekTo(segment) {
-    this.seek(segment.start + Math.min(0.002, (segment.end - segment.start) / 2));
+    this.seek(insideOf(segment));
   }
 
   step(frames) {

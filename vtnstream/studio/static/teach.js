@@ -35,6 +35,13 @@ function strip(spans, end, colors) {
 
 const HUES = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#ff9da7", "#9c755f", "#86a8d9"];
 
+/** Why the agreement of a held-out video is low, where no training could have made it high. */
+function unseen(held) {
+  if (!held.unseen?.length) return null;
+  const labels = held.unseen.flatMap((label, k) => [k ? ", " : "", el("bdi", {}, label)]);
+  return el("p", { class: "notice partial" }, "No training video has the labels ", ...labels, ": the new model cannot find them here. Correct another video with them, and train again.");
+}
+
 function comparison(held) {
   const labels = [...new Set([...held.truth, ...held.old, ...held.new].map((span) => span[2]))].sort();
   const colors = (label) => HUES[labels.indexOf(label) % HUES.length];
@@ -46,6 +53,7 @@ function comparison(held) {
       row("before", held.old, `${held.before.toFixed(1)} %`),
       row("corrected", held.truth, "agreement"),
       row("new model", held.new, `${held.after.toFixed(1)} %`)),
+    unseen(held),
     el("p", { class: "legend" }, ...labels.map((label) => {
       const swatch = el("i", { "aria-hidden": "true" });
       swatch.style.background = colors(label);
@@ -113,6 +121,11 @@ async function start(path, body) {
   }
 }
 
+/** Which videos a training would hold out, and what it could not learn for them. */
+function drawPlan({ held_out: held }) {
+  one("plan").replaceChildren(...held.map((video) => el("li", {}, el("a", { href: `/video/${video.id}` }, el("bdi", {}, video.name)), " would be held out.", unseen(video))));
+}
+
 async function begin() {
   drawPages();
   one("train").addEventListener("submit", (event) => {
@@ -122,10 +135,11 @@ async function begin() {
     start("/api/training", body);
   });
   try {
-    const [corrected, checked, jobs, models] = await Promise.all([
-      api("/api/results?state=corrected&size=1"), api("/api/results?state=checked&size=1"), api("/api/jobs"), api("/api/models"),
+    const [corrected, checked, jobs, models, plan] = await Promise.all([
+      api("/api/results?state=corrected&size=1"), api("/api/results?state=checked&size=1"), api("/api/jobs"), api("/api/models"), api("/api/training"),
     ]);
     one("ready").textContent = `${corrected.total} ${corrected.total === 1 ? "video is" : "videos are"} corrected, ${checked.total} of them checked as a whole. With three or more, some are held out to compare before and after.`;
+    drawPlan(plan);
     one("name").value = `corrections-${models.length + 1}`;
     one("jobs").replaceChildren(...jobs.map(line));
     if (!jobs.length) one("jobs").append(el("li", { class: "quiet" }, "None yet."));

@@ -1,6 +1,7 @@
 // The page of one video: joins the player, the timeline, the list and the corrections.
 import { Actions, listenToKeys, typedTime } from "./actions.js";
 import { api, clock, drawPages, el, one, percent, settled } from "./common.js";
+import { SegmentGrid } from "./grid.js";
 import { SegmentList } from "./list.js";
 import { follow, submit } from "./jobs.js";
 import { Player } from "./player.js";
@@ -10,6 +11,7 @@ import { TimelineView } from "./timeline.js";
 const name = location.pathname.split("/").at(-1);
 const store = new Store(name), player = new Player(name);
 const timeline = new TimelineView(store, player), list = new SegmentList(store, player);
+const grid = new SegmentGrid(store, player);
 const actions = new Actions(store, player, timeline, list);
 
 function drawDocument(found) {
@@ -44,12 +46,14 @@ function drawChosen() {
     list.reveal();
   }
   list.draw();
+  grid.mark();
   timeline.draw();
 }
 
 function drawSegments() {
   timeline.arrange();
   list.fill(timeline.filter);
+  grid.fill(list.shown);
   one("labels").replaceChildren(...Object.keys(store.colors).map((label) => el("option", { value: label })));
   document.querySelector("[data-do=undo]").disabled = !store.canUndo;
   document.querySelector("[data-do=redo]").disabled = !store.canRedo;
@@ -94,6 +98,7 @@ async function exportAs(format) {
 function applyFilter() {
   timeline.filter = one("filter").value.trim().toLowerCase();
   list.fill(timeline.filter);
+  grid.fill(list.shown);
   timeline.draw();
 }
 
@@ -129,6 +134,10 @@ function wire() {
     else actions.bound(side, seconds);
   });
   one("checked").addEventListener("change", () => store.change({ kind: "check", checked: one("checked").checked }));
+  one("as-grid").addEventListener("click", () => {
+    grid.show(!grid.visible, list.shown);
+    drawChosen();
+  });
   one("filter").addEventListener("input", settled(120, applyFilter));
   one("filter").addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import (
     FileResponse,
+    HTMLResponse,
     JSONResponse,
     PlainTextResponse,
     Response,
@@ -34,7 +34,7 @@ from vtnstream.studio.correcting.journal import Entry
 from vtnstream.studio.finding.requests import SearchRequest, SearchStatus, SuggestRequest
 from vtnstream.studio.jobs.queue import ENDED, SUGGEST, Job
 from vtnstream.studio.jobs.submission import AnalyseRequest, TrainedModel
-from vtnstream.studio.jobs.teaching import TrainRequest
+from vtnstream.studio.jobs.teaching import TrainingPlan, TrainRequest, training_plan
 from vtnstream.studio.problems import Problem
 from vtnstream.studio.results.documents import Corrected, Document
 from vtnstream.studio.results.index import Page
@@ -42,9 +42,8 @@ from vtnstream.studio.results.index import Query as LibraryQuery
 from vtnstream.studio.results.playing import media_type
 from vtnstream.studio.service import Studio
 from vtnstream.studio.web.bodies import About, Change, Label, Playing
+from vtnstream.studio.web.pages import LIBRARY, SHARED, STATIC, TEACH, VIDEO, page, shared
 
-STATIC = Path(__file__).resolve().parents[1] / "static"
-THEME = Path(vtnstream.__file__).resolve().parent / "report" / "page" / "theme.css"
 _PICTURES_AT_ONCE = 2
 _EVENT_SECONDS = 0.3
 _KEEP_ALIVE_SECONDS = 15.0
@@ -201,6 +200,11 @@ def _job_routes(studio: Studio) -> APIRouter:
         """Make a copy of a video that browsers play."""
         return studio.jobs.preview(name)
 
+    @routes.get("/training")
+    def plan() -> TrainingPlan:
+        """What a training would learn from, and which videos it would hold out."""
+        return training_plan(list(studio.annotated()))
+
     @routes.post("/training", status_code=202)
     def train(request: TrainRequest) -> Job:
         """Train a model on all corrections, and compare it on held-out videos."""
@@ -288,27 +292,28 @@ async def _events(studio: Studio, number: int) -> AsyncIterator[str]:
 def _page_routes() -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/")
-    def library() -> Response:
-        return FileResponse(STATIC / "library.html")
+    def add(path: str, send: Callable[[], Response]) -> None:
+        routes.add_api_route(path, send, methods=["GET"])
 
-    @routes.get("/video/{name}")
-    def video(name: str) -> Response:
-        return FileResponse(STATIC / "video.html")
-
-    @routes.get("/teach")
-    def teach() -> Response:
-        return FileResponse(STATIC / "teach.html")
-
-    @routes.get("/theme.css")
-    def theme() -> Response:
-        return FileResponse(THEME)
+    for path, one in (("/", LIBRARY), ("/video/{name}", VIDEO), ("/teach", TEACH)):
+        add(path, _sender(HTMLResponse, page(one)))
+    for name, kind in SHARED.items():
+        add(f"/shared/{name}", _sender(FileResponse, shared(name), media_type=kind))
 
     @routes.get("/favicon.ico")
     def icon() -> Response:
         return FileResponse(STATIC / "icon.svg")
 
     return routes
+
+
+def _sender(make: Callable[..., Response], *values: Any, **named: Any) -> Callable[[], Response]:
+    """A route without parameters that makes one response."""
+
+    def send() -> Response:
+        return make(*values, **named)
+
+    return send
 
 
 def _handle_errors(app: FastAPI) -> None:
