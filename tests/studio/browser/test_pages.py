@@ -187,6 +187,21 @@ def test_drag_a_bound_with_the_mouse(served: Served, open_video: Any) -> None:
     seen.page.mouse.click(x(3.5), y)
     assert chosen(seen) == ["=1+1"]
     assert seen.see("document.querySelector('video').currentTime") == pytest.approx(3.5, abs=0.05)
+    seen.page.mouse.move(x(2.1), y)  # nothing is here: a drag adds a segment
+    seen.page.mouse.down()
+    seen.page.mouse.move(x(2.9), y, steps=4)
+    seen.page.mouse.up()
+    saved(seen, 2)
+    added = served.get(f"/api/results/{name}")["corrected"]["segments"][2]
+    assert (added["by"], chosen(seen)) == ("person", ["=1+1"])
+    assert (added["start"], added["end"]) == (
+        pytest.approx(2.1, abs=0.06),
+        pytest.approx(2.9, abs=0.06),
+    )
+    seen.page.keyboard.press("Escape")
+    seen.page.keyboard.press("Control+z")
+    saved(seen, 3)
+    seen.page.mouse.click(x(3.5), y)
     seen.page.click("#as-grid")  # the segments as frames
     seen.until("[...document.querySelectorAll('#grid img')].every(i => i.naturalWidth > 0)")
     assert seen.see("document.querySelectorAll('#grid .card').length") == 5

@@ -24,16 +24,19 @@ def test_the_cache_keeps_what_was_used_last(
     def files() -> dict[str, int]:
         return {path.name: path.stat().st_size for path in cache.glob("*/*.jpg")}
 
-    pictures = Pictures(cache, limit_bytes=1 << 20)
-    first = pictures.span(loaded, loaded.video, 0.0, 0.5)
-    (kept,) = files()
-    pictures.span(loaded, loaded.video, 1.0, 1.5)
-    (dropped,) = set(files()) - {kept}
+    def made(start: float) -> str:
+        before = set(files())
+        pictures.span(loaded, video, start, start + 0.5)
+        (name,) = set(files()) - before
+        return name
+
+    video, pictures = loaded.video, Pictures(cache, limit_bytes=1 << 20)
+    kept, dropped, third = made(0.0), made(1.0), made(3.0)
+    first = pictures.span(loaded, video, 0.0, 0.5)
+    limit = sum(files().values()) - 1  # room for two of these three
+    next(cache.glob(f"*/{third}")).unlink()
     for number, name in enumerate((kept, dropped)):  # as if both had been made long ago
-        (path,) = cache.glob(f"*/{name}")
-        os.utime(path, (1000 + number, 1000 + number))
-    held = sum(files().values())
-    limit = int(1.2 * held)  # room for two of the three pictures, and a tenth
+        os.utime(next(cache.glob(f"*/{name}")), (1000 + number, 1000 + number))
     small = Pictures(cache, limit_bytes=limit)
     assert small.span(loaded, loaded.video, 0.0, 0.5) == first  # used again
     small.span(loaded, loaded.video, 3.0, 3.5)

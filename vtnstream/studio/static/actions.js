@@ -4,6 +4,7 @@ import { announce, one, parseClock } from "./common.js";
 export class Actions {
   constructor(store, player, timeline, list) {
     Object.assign(this, { store, player, timeline, list });
+    timeline.onAdd = (start, end) => this.addSpan(start, end);
   }
 
   ids() {
@@ -86,10 +87,14 @@ export class Actions {
       announce("Mark the start (I) and the end (O) first.");
       return;
     }
-    const label = this.store.chosenSegments()[0]?.label || this.list.shown[0]?.label || "new";
-    const [start, end] = [Math.min(from, to), Math.max(from, to)];
     this.timeline.marks = [null, null];
     this.showMarks();
+    this.addSpan(Math.min(from, to), Math.max(from, to));
+  }
+
+  /** Add a segment, and ask for its label. */
+  addSpan(start, end) {
+    const label = this.store.chosenSegments()[0]?.label || this.list.shown[0]?.label || "new";
     this.store.change({ kind: "add", start, end, label }).then((done) => done && one("label").select());
   }
 

@@ -2,7 +2,7 @@
 import { clock, one, settled } from "./common.js";
 import { CURVE, GAP, RULER, SEGMENTS, drawCurve, drawGaps, drawPlayhead, drawRuler, drawSegments, rowsOf } from "./lanes.js";
 
-const GRIP = 6, PARTS = 120, MAX_ZOOM = 4096;
+const GRIP = 6, DRAG = 4, PARTS = 120, MAX_ZOOM = 4096;
 
 export class TimelineView {
   constructor(store, player) {
@@ -15,6 +15,7 @@ export class TimelineView {
     this.drag = null;
     this.marks = [null, null];
     this.dirty = false;
+    this.onAdd = () => {};
     this.listen();
   }
 
@@ -128,7 +129,9 @@ export class TimelineView {
       drawGaps(pen, this, theme, this.gaps, y, SEGMENTS);
     }
     for (const { lane, y } of this.curves) drawCurve(pen, this, theme, lane, y);
-    drawPlayhead(pen, this, theme, this.player.time, this.height, this.marks);
+    const { drag } = this;
+    const marks = drag?.kind === "add" && drag.at !== null ? [drag.start, drag.at] : this.marks;
+    drawPlayhead(pen, this, theme, this.player.time, this.height, marks);
   }
 
   /** Where a segment is drawn: while a bound is dragged, its neighbour goes along. */
@@ -206,7 +209,8 @@ export class TimelineView {
     else if (segment) this.store.choose([segment.id]);
     if (!segment) this.player.seek(this.seconds(x));
     else if (!event.shiftKey) this.player.seek(this.seconds(x));
-    this.drag = { kind: "seek" };
+    if (!segment && this.rowAt(y)) this.drag = { kind: "add", start: this.snapped(this.seconds(x)), from: x, at: null };
+    else this.drag = { kind: "seek" };
   }
 
   extend(segment) {
@@ -222,6 +226,10 @@ export class TimelineView {
       if (this.drag.moved) this.drag.at = this.snapped(this.seconds(x));
       this.player.seek(this.drag.at);
       this.draw();
+    } else if (this.drag?.kind === "add") {
+      if (this.drag.at !== null || Math.abs(x - this.drag.from) > DRAG) this.drag.at = this.snapped(this.seconds(x));
+      if (this.drag.at !== null) this.player.seek(this.drag.at);
+      this.draw();
     } else if (this.drag && y < RULER + 4) this.player.seek(this.seconds(x));
     this.canvas.style.cursor = this.drag?.kind === "bound" || this.boundAt(x, y) ? "ew-resize" : "pointer";
     this.showPreview(x, y);
@@ -230,6 +238,9 @@ export class TimelineView {
   up() {
     const drag = this.drag;
     this.drag = null;
+    if (drag?.kind === "add" && drag.at !== null && drag.at !== drag.start) {
+      this.onAdd(Math.min(drag.start, drag.at), Math.max(drag.start, drag.at));
+    }
     if (drag?.kind !== "bound") return;
     if (!drag.moved || drag.at === drag.segment[drag.side]) {
       this.store.choose([drag.segment.id]);
