@@ -249,9 +249,9 @@ def teach(
         note += (
             f"; agreement on {len(compared)} held out: {before:.1f} % before, {after:.1f} % after"
         )
-        unseen = sorted({label for one in compared for label in one.unseen})
-        if unseen:
-            note += f"; no training video has {', '.join(unseen[:5])}"
+        alien = sorted({label for one in compared for label in one.unseen})
+        if alien:
+            note += f"; no training video has {', '.join(alien[:5])}"
     return {"note": note, "model": str(model), "name": request.name}
 
 
