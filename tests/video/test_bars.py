@@ -11,7 +11,7 @@ import pytest
 from vtnstream.config import PreprocessConfig, SamplingConfig
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import Fit
-from vtnstream.video.bars import Bars, bars_of, find_bars
+from vtnstream.video.bars import Bars, bars_of, coloured_bars_of, find_bars
 from vtnstream.video.probe import examine
 from vtnstream.video.source import open_video
 from vtnstream.video.write import write_video
@@ -36,6 +36,42 @@ def test_bars_are_found(tmp_path: Path, left: int, top: int) -> None:
     found = find_bars(path, examine(path))
     expected = (left / 160, top / 120, left / 160, top / 120)
     assert found.shares() == pytest.approx(expected, abs=0.012)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (30, 90, 200), (128, 128, 128)])
+@pytest.mark.parametrize(("left", "top"), [(20, 0), (0, 16)])
+def test_coloured_bars_are_found(
+    tmp_path: Path, colour: tuple[int, int, int], left: int, top: int
+) -> None:
+    frames = np.empty((60, 120, 160, 3), np.uint8)
+    frames[:] = colour
+    columns = np.arange(160 - 2 * left)
+    for k in range(60):
+        stripes = np.where((columns + 3 * k) // 8 % 2, 220, 20).astype(np.uint8)
+        frames[k, top : 120 - top, left : 160 - left] = stripes[None, :, None]
+    path = tmp_path / "bars.mp4"
+    write_video(path, frames, Fraction(25), options={"g": "10", "crf": "18"})
+    expected = (left / 160, top / 120, left / 160, top / 120)
+    assert find_bars(path, examine(path)).shares() == pytest.approx(expected, abs=0.02)
+
+
+def test_what_is_no_coloured_bar() -> None:
+    """A plain background, a side of its own, and bars of two colours."""
+    low = np.full((108, 192, 3), 240, np.uint8)
+    high = low.copy()
+    low[30:80, 60:130] = 20
+    assert not coloured_bars_of(low, high), "an object before a white wall"
+    low[:, 40:152] = 20
+    assert coloured_bars_of(low, high).shares() == pytest.approx(
+        (40 / 192, 0, 40 / 192, 0), abs=1e-6
+    )
+    low[3, 5] = 200
+    assert not coloured_bars_of(low, high), "the bar changes"
+    low[3, 5] = 240
+    for values in (low, high):
+        values[:, 152:] = (240, 200, 240)
+    assert not coloured_bars_of(low, high), "bars of two colours"
+    assert not coloured_bars_of(np.full_like(low, 240), np.full_like(low, 240)), "one plain colour"
 
 
 def test_what_is_no_bar(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ class PreprocessConfig:
     ``half-even`` as torchvision and timm, ``floor`` as transformers, ``ceil`` as PySlowFast. An
     imported model keeps the rounding of the code it was trained with.
 
-    ``bars`` is ``crop`` to leave out black bars at the sides of a whole video before scaling.
+    ``bars`` is ``crop`` to leave out bars of one colour at the sides of a whole video before
+    scaling.
     """
 
     size: int = 224

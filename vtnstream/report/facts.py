@@ -94,14 +94,14 @@ def _origin(report: Report) -> str:
 
 
 def _bars(report: Report) -> str:
-    """``black bars cropped: 25 % of the width``."""
+    """``bars cropped: 25 % of the width``."""
     shares = report.run.get("bars")
     if not isinstance(shares, (list, tuple)) or len(shares) != 4:
         return ""
     left, top, right, bottom = shares
     sides = {"width": left + right, "height": top + bottom}
     parts = [f"{100 * share:.0f} % of the {side}" for side, share in sides.items() if share]
-    return f"black bars cropped: {' and '.join(parts)}" if parts else ""
+    return f"bars cropped: {' and '.join(parts)}" if parts else ""
 
 
 def _number(report: Report, fact: str) -> int | float | None:

@@ -1,4 +1,5 @@
-"""Find black bars at the sides of a whole video on a few frames, and remove them by the scaling."""
+"""Find bars of one colour at the sides of a whole video on a few frames, and remove them by the
+scaling."""
 
 from __future__ import annotations
 
@@ -34,13 +35,20 @@ _UNEVEN = 0.03
 _NARROWEST = 0.02
 _LEAST_LEFT = 0.2
 """Minimum share of a side between the bars."""
+_SAME_COLOUR = 14
+"""Largest difference, of 255, of a pixel of a coloured bar from the colour of the bar, and of the
+colours of two opposite bars."""
+_BORDER, _BORDER_PIXELS = 0.6, 2
+"""Minimum share of the border that differs from a coloured bar in some frame, within so many pixels
+of the bar. A plain background ends at an outline instead, and is no bar."""
 
 Gray = NDArray[np.uint8]
+Colours = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Shares of the displayed frame that black bars cover.
+    """Shares of the displayed frame that bars cover.
 
     Attributes:
         left, right: shares of its width.
@@ -81,9 +89,11 @@ class Bars:
 
 
 def find_bars(path: str | Path, examined: Examined) -> Bars:
-    """Find black bars on frames spread over a video, or from its beginning if it is not seekable.
+    """Find bars on frames spread over a video, or from its beginning if it is not seekable.
 
-    A bar is dark in every frame, from edge to edge, and about as wide as the opposite one.
+    A black bar is dark in every frame, from edge to edge, and about as wide as the opposite one. A
+    bar of another colour has that colour in every frame, as does the opposite one, and the image
+    begins at a straight border.
 
     Args:
         path: a local video.
@@ -93,24 +103,30 @@ def find_bars(path: str | Path, examined: Examined) -> Bars:
         The bars; none if no frame can be decoded or all frames are dark.
     """
     resize = FrameResizer(str(path), _small, max_pixels=DEFAULT_MAX_PIXELS)
-    brightest = np.zeros((_HEIGHT, _WIDTH), np.uint8)
-    seen = 0
+    low: Colours | None = None
+    high: Colours | None = None
+    seen, may_be_black = 0, True
     for frame in _frames(path, examined):
         try:
-            gray = resize(frame.frame, frame.aspect).max(axis=2)
+            colours = resize(frame.frame, frame.aspect)
         except (VideoDecodeError, av.error.FFmpegError):
             continue
-        if gray.max() <= 2 * _DARK:
+        if colours.max() <= 2 * _DARK:
             continue
         seen += 1
-        np.maximum(brightest, gray, out=brightest)
-        if not bars_of(brightest):  # further frames can only reduce them
+        low = colours if low is None else np.minimum(low, colours)
+        high = colours if high is None else np.maximum(high, colours)
+        # Further frames can only reduce black bars and the area of one colour.
+        may_be_black = may_be_black and bool(bars_of(high.max(axis=2)))
+        if not may_be_black and not _has_plain_edges(low, high):
             return Bars()
-    return bars_of(brightest) if seen >= _FEWEST else Bars()
+    if low is None or high is None or seen < _FEWEST:
+        return Bars()
+    return bars_of(high.max(axis=2)) if may_be_black else coloured_bars_of(low, high)
 
 
 def bars_of(brightest: Gray) -> Bars:
-    """Return the bars of a video from the highest value of each pixel.
+    """Return the black bars of a video from the highest value of each pixel.
 
     Args:
         brightest: (h, w) highest value of each pixel in any frame, 0 to 255.
@@ -120,8 +136,55 @@ def bars_of(brightest: Gray) -> Bars:
     return Bars(left, top, right, bottom)
 
 
+def coloured_bars_of(low: Colours, high: Colours) -> Bars:
+    """Return bars of one colour that is not black, at the sides or above and below.
+
+    Args:
+        low, high: (h, w, 3) lowest and highest value of each pixel in any frame, 0 to 255.
+    """
+    left, right = _coloured_pair(low.swapaxes(0, 1), high.swapaxes(0, 1))
+    if left:
+        return Bars(left=left, right=right)
+    top, bottom = _coloured_pair(low, high)
+    return Bars(top=top, bottom=bottom)
+
+
+def _has_plain_edges(low: Colours, high: Colours) -> bool:
+    """Return whether two opposite edges have had one colour so far."""
+    sides = ((low, high), (low.swapaxes(0, 1), high.swapaxes(0, 1)))
+    return any(not _differs(a, b, a[:1])[[0, -1]].any() for a, b in sides)
+
+
+def _differs(low: Colours, high: Colours, edge: Colours) -> NDArray[np.bool_]:
+    """Return (n, m): whether a pixel ever differed from the mean colour of ``edge``.
+
+    Args:
+        low, high: (n, m, 3) range of each pixel.
+        edge: lowest values of the pixels of the bar's edge.
+    """
+    colour = edge.astype(np.float32).mean(axis=(0, 1))
+    far = np.maximum(np.abs(low - colour), np.abs(high - colour)).max(axis=2)
+    return np.asarray(far > _SAME_COLOUR)
+
+
+def _coloured_pair(low: Colours, high: Colours) -> tuple[float, float]:
+    """Return the shares of two opposite bars of one colour along the first axis; zeros if there are
+    none."""
+    if low[:1].mean(axis=(0, 1)).max() <= 2 * _DARK:
+        return 0.0, 0.0  # black or nearly so
+    differs = _differs(low, high, low[:1])
+    first, last = _pair(np.asarray(differs.any(axis=1)))
+    if not first:
+        return 0.0, 0.0
+    begin, end = round(first * len(low)), len(low) - round(last * len(low))
+    for border in (slice(begin, begin + _BORDER_PIXELS), slice(end - _BORDER_PIXELS, end)):
+        if differs[border].any(axis=0).mean() < _BORDER:
+            return 0.0, 0.0
+    return first, last
+
+
 def _pair(lit: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the dark shares at both ends of a side; zeros if they are no pair of bars."""
+    """Return the unlit shares at both ends of a side; zeros if they are no pair of bars."""
     places = np.flatnonzero(lit)
     if not len(places):
         return 0.0, 0.0
