@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import settings
 from tests.synth import SyntheticVideo, read
 from tests.video.reading import read as read_video
 from tests.video.reading import sampling
@@ -110,7 +111,7 @@ def test_with_a_jittery_rate_frames_at_segment_boundaries_are_kept() -> None:
     assert small.number(ticks[2000]) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=max(200, settings.default.max_examples))
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=60))
 def test_every_frame_has_its_number_whatever_the_distances(steps: list[int]) -> None:
     ticks = [0]

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import settings
 from vtnstream.errors import VideoOpenError
 from vtnstream.transport.hls import Following, playlist_parts, playlist_runs
 from vtnstream.transport.playlist import read_playlist
@@ -32,7 +33,7 @@ VALUES = st.one_of(
 LINES = st.builds(lambda tag, value: tag + value, st.sampled_from(TAGS), VALUES)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=max(500, settings.default.max_examples))
 @given(st.lists(LINES, max_size=12))
 def test_any_text_is_parsed_or_refused_in_one_line(lines: list[str]) -> None:
     try:
@@ -50,7 +51,7 @@ def test_any_text_is_parsed_or_refused_in_one_line(lines: list[str]) -> None:
         assert bits >= 0 and url.startswith("http://host:8/")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=max(300, settings.default.max_examples))
 @given(
     st.lists(st.tuples(st.integers(1, 99), st.booleans()), min_size=1, max_size=9),
     st.integers(0, 999),

@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 def network(dtype: torch.dtype = torch.float32) -> FrameNetwork:
     torch.manual_seed(0)
-    backbone = create_backbone(BackboneConfig("test_vit", {"img_size": 32})).eval()
+    backbone = create_backbone(BackboneConfig("test_vit", {"img_size": 32, "depth": 1})).eval()
     normalize = Normalize(PreprocessConfig(size=32, resize=32))
     made = FrameNetwork(normalize, backbone.to(dtype), dtype).eval()
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

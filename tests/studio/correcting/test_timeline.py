@@ -6,9 +6,10 @@ import dataclasses
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import settings
 from vtnstream.studio.correcting.timeline import (
     PERSON,
     Action,
@@ -62,6 +63,15 @@ def test_add_makes_room() -> None:
     ]
 
 
+def test_a_neighbour_does_not_follow_a_segment_past_others() -> None:
+    """It would cover what lies between."""
+    tight = timeline((0, 1, "a"), (1, 2, "b"), (2, 3, "c"))
+    found = after(tight, Action("move", ("m1",), start=3.0, end=4.0, neighbour=True))
+    assert [span[:3] for span in found] == [(0, 1, "a"), (2, 3, "c"), (3, 4, "b")]
+    found = after(tight, Action("move", ("m2",), start=0.0, end=1.0, neighbour=True))
+    assert [span[:3] for span in found] == [(0, 1, "c"), (1, 2, "b")]
+
+
 def test_overlapping_timelines_stay_overlapping() -> None:
     layered = timeline((0, 10, "a"), (5, 15, "b"))
     found = after(layered, Action("add", start=2.0, end=12.0, label="c"))
@@ -112,7 +122,7 @@ spans = st.lists(st.floats(0.1, 9.0), min_size=2, max_size=8)
 moments = st.floats(-5.0, 80.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings()
 @given(
     spans,
     st.lists(

@@ -188,12 +188,15 @@ def _move(timeline: Timeline, action: Action) -> Edit:
 def _following(
     segment: EditedSegment, old: EditedSegment, new: EditedSegment
 ) -> EditedSegment | None:
-    """A neighbour whose bound goes along, so that no hole opens."""
+    """A neighbour whose bound goes along, so that no hole opens.
+
+    None goes along if the new place lies beyond the old one: the hole may hold other segments.
+    """
     if segment.id == old.id or segment.track != old.track:
         return None
-    if abs(segment.start - old.end) < _TOUCH and new.end < old.end:
+    if abs(segment.start - old.end) < _TOUCH and old.start <= new.end < old.end:
         return dataclasses.replace(segment, start=new.end, score=None)
-    if abs(segment.end - old.start) < _TOUCH and new.start > old.start:
+    if abs(segment.end - old.start) < _TOUCH and old.start < new.start <= old.end:
         return dataclasses.replace(segment, end=new.start, score=None)
     return None
 
