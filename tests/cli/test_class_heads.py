@@ -100,6 +100,7 @@ def test_evaluate_counts_verbs_nouns_and_actions(
     assert found["per_class"]["verb:open"]["samples"] == 3
     table = run("evaluate", segments, "-m", model)
     assert table.code == 0, table.err
+    assert table.err.count("frames") == 0 and "one pass over each segment" in table.out
     for name in ("segments", "action_top1", "action_top5", "verb_top1", "noun:tap"):
         assert name in table.out
     views = run("evaluate", segments, "-m", model, "--order", "multi-view-4x3", "--json")

@@ -18,6 +18,7 @@ from vtnstream.cli.session import for_each
 from vtnstream.datasets.annotations import AnnotatedVideo, Annotations, Time
 from vtnstream.errors import AnnotationError, VideoError
 from vtnstream.labels import BACKGROUND, normal_form
+from vtnstream.progress import NullProgress, Progress
 from vtnstream.timecode import FrameCount
 from vtnstream.wording import plural
 
@@ -154,20 +155,38 @@ def _clips(
 
     found: list[Judged] = []
     last: VideoError | None = None
-    for item in video.annotations:
-        start, end = _time_like(item.start), _time_like(item.end)
-        try:
-            part = dataclasses.replace(request, start=start, end=end)
-            report = analyzer.classify(video.path, part, progress=progress)
-        except VideoError as error:
-            progress.warn(f"{error} (the segment of line {item.line} is left out)")
-            last = error
-            continue
-        one = dataclasses.replace(video, annotations=(item,))
-        found.append(Judged(one, classes=report.classes, heads=report.heads))
+    quiet = _OnlyWarnings(progress)
+    progress.start(video.path.name, total=len(video.annotations), unit="segments")
+    try:
+        for number, item in enumerate(video.annotations, 1):
+            start, end = _time_like(item.start), _time_like(item.end)
+            try:
+                part = dataclasses.replace(request, start=start, end=end)
+                report = analyzer.classify(video.path, part, progress=quiet)
+            except VideoError as error:
+                progress.warn(f"{error} (the segment of line {item.line} is left out)")
+                last = error
+                continue
+            if report.partial is not None:
+                reasons = "; ".join(report.partial.reasons)
+                progress.warn(
+                    f"{video.path}: the segment of line {item.line} is partial: {reasons}"
+                )
+            one = dataclasses.replace(video, annotations=(item,))
+            found.append(Judged(one, classes=report.classes, heads=report.heads))
+            progress.advance(number)
+    finally:
+        progress.finish()
     if not found and last is not None:
         raise last
     return found
+
+
+class _OnlyWarnings(NullProgress):
+    """Passes warnings on; the progress of each segment would be many lines."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.warn = progress.warn  # type: ignore[method-assign]
 
 
 def _time_like(time: Time | None) -> TimeLike | None:

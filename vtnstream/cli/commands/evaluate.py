@@ -240,6 +240,8 @@ def _print(
     values: Mapping[str, Any],
 ) -> None:
     order = ORDERS[order] if values["model"] is not None else "stored predictions"
+    if "segments" in counts:
+        order = order.replace("whole video", "segment")
     if values["shuffle"] is not None:
         order += f", frames shuffled (seed {values['shuffle']})"
     if values["json"]:
