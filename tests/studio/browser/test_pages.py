@@ -201,6 +201,9 @@ def test_drag_a_bound_with_the_mouse(served: Served, open_video: Any) -> None:
     seen.page.keyboard.press("Escape")
     seen.page.keyboard.press("Control+z")
     saved(seen, 3)
+    seen.page.click(".row[aria-posinset='3']")  # the playhead is at its start:
+    seen.page.click("[data-do=split]")  # no sliver is split off
+    seen.until("document.querySelector('.toast')?.textContent.includes('inside no segment')")
     seen.page.mouse.click(x(3.5), y)
     seen.page.click("#as-grid")  # the segments as frames
     seen.until("[...document.querySelectorAll('#grid img')].every(i => i.naturalWidth > 0)")

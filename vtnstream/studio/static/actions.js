@@ -22,12 +22,17 @@ export class Actions {
     else if (this.store.chosen.size) announce("A person has confirmed this already.");
   }
 
+  /** The playhead, at a frame. */
+  get now() {
+    return this.timeline.snapped(this.player.time);
+  }
+
   split() {
-    const at = this.player.time;
-    const chosen = this.store.chosenSegments().filter((s) => s.start < at && at < s.end);
-    const [target] = chosen.length ? chosen : this.store.at(at);
+    const at = this.now, inside = (s) => s.start < at - 1e-6 && at < s.end - 1e-6;
+    const chosen = this.store.chosenSegments().filter(inside);
+    const [target] = chosen.length ? chosen : this.store.at(at).filter(inside);
     if (target) this.store.change({ kind: "split", ids: [target.id], at });
-    else announce("The playhead is in no segment: move it to where the split should be.");
+    else announce("The playhead is inside no segment: move it to where the split should be.");
   }
 
   merge() {
@@ -65,12 +70,12 @@ export class Actions {
   }
 
   markIn() {
-    this.timeline.marks[0] = this.player.time;
+    this.timeline.marks[0] = this.now;
     this.showMarks();
   }
 
   markOut() {
-    this.timeline.marks[1] = this.player.time;
+    this.timeline.marks[1] = this.now;
     this.showMarks();
   }
 
@@ -150,7 +155,7 @@ export function listenToKeys(actions) {
   const { player, list } = actions;
   const keys = {
     " ": () => player.toggle(), ",": () => player.step(-1), ".": () => player.step(1),
-    "[": () => actions.bound("start", player.time), "]": () => actions.bound("end", player.time),
+    "[": () => actions.bound("start", actions.now), "]": () => actions.bound("end", actions.now),
     s: () => actions.split(), m: () => actions.merge(), c: () => actions.confirm(),
     Delete: () => actions.remove(), Backspace: () => actions.remove(),
     l: () => one("label").select(), Enter: () => one("label").select(),

@@ -52,7 +52,8 @@ export class SegmentGrid {
     const swatch = el("i", { "aria-hidden": "true" });
     swatch.style.background = this.store.colors[segment.label] || "#8a8a8a";
     const span = { id: this.store.name, start: segment.start, end: segment.end };
-    const length = `${clock(segment.end - segment.start, 1)} long`;
+    const seconds = segment.end - segment.start;
+    const length = seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds, 0);
     return el("li", {
       class: "card span", role: "option", "data-id": segment.id, "aria-selected": String(this.store.chosen.has(segment.id)),
       "aria-setsize": this.shown.length, "aria-posinset": place + 1,

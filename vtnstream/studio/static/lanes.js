@@ -128,10 +128,11 @@ export function drawCurve(pen, view, theme, lane, y) {
   pen.strokeStyle = lane.color;
   pen.lineWidth = 1.5;
   pen.beginPath();
+  const near = 200 + (step / (view.to - view.from)) * view.width; // a line comes from the point before
   let down = false;
   lane.values.forEach((value, k) => {
     const x = view.x(lane.start + (k + 0.5) * step);
-    if (value === null || x < -200 || x > view.width + 200) {
+    if (value === null || x < -near || x > view.width + near) {
       down = down && value !== null;
       if (value === null) down = false;
       return;
@@ -146,6 +147,10 @@ export function drawCurve(pen, view, theme, lane, y) {
   pen.fillStyle = theme.ink;
   pen.font = `11px ${theme.font}`;
   pen.textBaseline = "top";
+  pen.strokeStyle = theme.rail; // the name stays readable on the curve
+  pen.lineWidth = 3;
+  pen.strokeText(lane.name, 6, y + 4);
+  pen.lineWidth = 1;
   pen.fillText(lane.name, 6, y + 4);
 }
 

@@ -89,9 +89,11 @@ export class TimelineView {
     this.draw();
   }
 
+  /** Move the view if less than a quarter of a span is in it; else it stays under the mouse. */
   reveal(start, end) {
-    if (start >= this.from && end <= this.to) return;
     const length = this.to - this.from;
+    const seen = Math.min(end, this.to) - Math.max(start, this.from);
+    if (seen >= 0 && seen >= 0.25 * Math.min(end - start, length)) return;
     this.show((start + Math.min(end, start + length)) / 2 - length / 2, length);
   }
 
