@@ -82,8 +82,9 @@ def test_too_large_bodies(serve: Serve, folder: Path) -> None:
         raw.sendall(head.encode() + b"800\r\n" + b"x" * 0x800 + b"\r\n")
         assert b" 413 " in raw.recv(100)
     for number in ("-1", "99999999999999999999", "0x10"):
-        status = served.ask("POST", path, headers={"Content-Length": number}, data=b"x")[0]
-        assert status in (400, 413)
+        # No body is sent: the server closes, and the system discards an answer before unread data.
+        sent = {"Content-Type": "application/json", "Content-Length": number}
+        assert served.ask("POST", path, headers=sent)[0] in (400, 413)
 
 
 def test_a_token(serve: Serve, folder: Path) -> None:
