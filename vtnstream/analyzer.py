@@ -36,6 +36,7 @@ from vtnstream.models.io.checkpoint import load_model, weights_sha256
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.precision import TORCH_DTYPES
 from vtnstream.models.vivit.model import ViViT
+from vtnstream.models.vtn.compiled_encoder import choose_encoder
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import NullProgress, Progress
@@ -79,6 +80,7 @@ class Analyzer:
             weights = beside.submit(weights_sha256, self.model)
             self.encoder = FrameEncoder.from_model(self.model, self.runtime)
         self._engines = EngineState()
+        self._encoder_backend: str | None = None
         self._temporal = loaded
         if isinstance(loaded, VTN):
             self._temporal = loaded.in_precision(TORCH_DTYPES[self.encoder.dtype])
@@ -267,6 +269,7 @@ class Analyzer:
         with self._open(path, request, progress, encoder) as source:
             plan.check_length(path, len(source.features.times))
             middle = time.perf_counter()
+            self._choose_encoder(progress or NullProgress())
             reading = read(
                 self._temporal,
                 source.features,
@@ -288,6 +291,7 @@ class Analyzer:
             facts = dataclasses.replace(
                 source.facts,
                 attention=self._attention(),
+                temporal_encoder=self._encoder_backend,
                 temporal_seconds=round(now - middle, 3),
                 seconds=round(now - began, 3),
             )
@@ -336,6 +340,16 @@ class Analyzer:
         )
         place.write(facts)
         keep_reading(source.store, facts, plan, source, reading)
+
+    def _choose_encoder(self, progress: Progress) -> None:
+        """Compile the temporal encoder on the first video, where ``--backend`` names a compiler and
+        the model is on a GPU."""
+        model = self._temporal
+        if self._encoder_backend is None and isinstance(model, VTN) and model.cls_token.is_cuda:
+            choice = choose_encoder(model, self.runtime.backend)
+            self._temporal, self._encoder_backend = choice.model, choice.backend
+            if choice.problem is not None:
+                progress.warn(choice.problem)
 
     def _attention(self) -> str | None:
         """Return how the temporal encoder attends, for the report."""

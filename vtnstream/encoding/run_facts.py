@@ -108,6 +108,7 @@ class RunFacts:
         stored: of the feature store.
         runtime: of the backbone.
         attention: how the temporal encoder attends.
+        temporal_encoder: what compiled it on a GPU, ``eager`` for nothing.
         video_blocks_sha256: hash of 16 blocks of the file that was read.
         temporal_seconds: seconds in the temporal half, ``search_seconds`` in scoring queries, and
             ``seconds`` of the whole run.
@@ -130,6 +131,7 @@ class RunFacts:
     stored: StoreFacts | None = None
     runtime: RuntimeFacts | None = None
     attention: str | None = None
+    temporal_encoder: str | None = None
     video_blocks_sha256: str | None = None
     temporal_seconds: float | None = None
     search_seconds: float | None = None
@@ -139,8 +141,8 @@ class RunFacts:
     def as_dict(self) -> dict[str, Any]:
         """Return JSON data; facts of the store are on the same level as the others."""
         known = _known(self, merged=("stored",))
-        attention = known.pop("attention", None)
-        runtime = known.get("runtime", {}) | ({"attention": attention} if attention else {})
+        more = {k: known.pop(k) for k in ("attention", "temporal_encoder") if k in known}
+        runtime = known.get("runtime", {}) | more
         return known | ({"runtime": runtime} if runtime else {})
 
 

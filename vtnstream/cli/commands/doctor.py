@@ -160,11 +160,13 @@ def _devices(problems: list[str]) -> dict[str, Any]:
 
 def _backbone(name: str) -> dict[str, Any]:
     """Return the choices of `--dtype auto` and `--backend auto` for a long video on a device,
-    and why each other backend cannot run there."""
+    why each other backend cannot run there, and what `--backend inductor` and `tensorrt` compile
+    the temporal encoder with."""
     import torch
 
     from vtnstream.models.compile.backend import BACKENDS, EAGER, PREFERRED, get_backend
     from vtnstream.models.precision import resolve_dtype
+    from vtnstream.models.vtn import compiled_encoder
 
     device = torch.device(name)
     missing = {backend: get_backend(backend).missing(device) for backend in BACKENDS}
@@ -173,6 +175,7 @@ def _backbone(name: str) -> dict[str, Any]:
         "dtype": resolve_dtype("auto", device),
         "backend": able[0] if able else EAGER,
         "missing": {backend: why for backend, why in missing.items() if why},
+        "temporal_encoder": compiled_encoder.missing(device) or compiled_encoder.INDUCTOR,
     }
 
 
@@ -246,6 +249,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(
             (f"{name} backbone", f"{chosen['dtype']}, {chosen['backend']} for long videos")
         )
+        lines.append((f"{name} temporal encoder", chosen["temporal_encoder"]))
         lines += [
             (f"{name} unavailable", f"{backend}: {why}")
             for backend, why in chosen["missing"].items()
