@@ -68,6 +68,8 @@ SOURCES = {
     "avi mpeg4 b": ("avi", "-c:v mpeg4 -q:v 2 -g 25 -bf 2 -c:a pcm_s16le"),
     "avi h264": ("avi", f"{X264} -g 25 -bf 0 -c:a pcm_s16le"),
     "flv h264": ("flv", f"{X264} -g 25 -bf 2"),
+    "flv flv1": ("flv", "-c:v flv1 -q:v 2 -g 25 -c:a libmp3lame -ar 44100"),
+    "ogv theora": ("ogv", "-c:v libtheora -q:v 10 -g 25 -c:a libvorbis"),
     "raw h264": ("h264", f"{X264} -g 25 -bf 2 -an"),
     "raw hevc": ("h265", f"{X265} -an -x265-params keyint=25:{QUIET}"),
     "gif": ("gif", "-an"),
@@ -76,7 +78,16 @@ SOURCES = {
 QUICK = ("mp4 h264", "ts h264")
 SILENT = ("mp4 h264 silent", "raw h264", "raw hevc", "gif")
 REFUSED = {
-    "copy": ("mpg mpeg2", "vob mpeg2", "avi mpeg4 b", "avi h264", "raw h264", "raw hevc", "gif"),
+    "copy": (
+        "mpg mpeg2",
+        "vob mpeg2",
+        "avi mpeg4 b",
+        "avi h264",
+        "flv flv1",
+        "raw h264",
+        "raw hevc",
+        "gif",
+    ),
 }
 """Mode -> sources that are refused in one line: without presentation times, or not for MP4."""
 

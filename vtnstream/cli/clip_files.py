@@ -180,15 +180,19 @@ def _shortened(name: str, cut: int) -> str:
 # -------------------------------------------------------------------------------- clips
 
 
+_OFTEN_NOT_FOR_MP4 = (".webm", ".ogv", ".ogg")
+"""Suffixes of formats whose usual codecs MP4 does not support, and Matroska does."""
+
+
 def suffix_for(video: Path, mode: str) -> str:
     """Return the suffix of clips: that of the video if it is supported, else ``.mp4``.
 
-    If packets of a WebM are copied it is ``.mkv``, because MP4 does not support its codecs.
+    If packets are copied from a format with codecs that MP4 does not support, it is ``.mkv``.
     """
     from vtnstream.video.cut import ENDINGS
 
     own = video.suffix.lower()
-    if own == ".webm" and mode != "encode":
+    if own in _OFTEN_NOT_FOR_MP4 and mode != "encode":
         return ".mkv"
     return own if own in ENDINGS else ".mp4"
 
