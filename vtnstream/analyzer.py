@@ -21,13 +21,13 @@ from vtnstream.editing.summary import choose, filled, joined, pieces_of
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
 from vtnstream.encoding.engines.choose import candidates
 from vtnstream.encoding.engines.state import EngineState
+from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.errors import UsageError
 from vtnstream.inference.follow import Follower, follow
-from vtnstream.inference.model_facts import FactsFile, ModelFacts, about_model
-from vtnstream.inference.opened import Source
-from vtnstream.inference.report import report_of
+from vtnstream.inference.model_facts import FactsFile, ModelFacts
+from vtnstream.inference.opening import open_features
+from vtnstream.inference.report import about_model, report_of
 from vtnstream.inference.request import Request
-from vtnstream.inference.source import open_source
 from vtnstream.inference.stored_answers import keep_reading, may_be_stored
 from vtnstream.localization.edit_style import SHOTS_TRACK
 from vtnstream.localization.informative import Candidate, candidate_spans
@@ -58,6 +58,8 @@ class Analyzer:
         model: a model folder, a name on the Hub, or a loaded model, which is put into evaluation
             mode on the runtime's device; None is the bundled model.
         runtime: device, dtype, cache.
+        keep_outputs: store the outputs of the model with the features, so that commands answer
+            later requests without loading it.
 
     Raises:
         ModelError: the model cannot be used.
@@ -65,12 +67,16 @@ class Analyzer:
     """
 
     def __init__(
-        self, model: str | Path | VideoModel | None, *, runtime: RuntimeConfig | None = None
+        self,
+        model: str | Path | VideoModel | None,
+        *,
+        runtime: RuntimeConfig | None = None,
+        keep_outputs: bool = False,
     ) -> None:
         self.runtime = runtime or RuntimeConfig()
         source = os.fspath(model) if isinstance(model, (str, Path)) else None
-        named = model is None or source is not None
-        facts_file = FactsFile.of(source, self.runtime) if named else None
+        keep_outputs = keep_outputs and (model is None or source is not None)
+        facts_file = FactsFile.of(source, self.runtime) if keep_outputs else None
         if model is None:
             model, source = bundled_model(), BUNDLED_MODEL
         loaded = load_model(model) if isinstance(model, (str, Path)) else model
@@ -87,10 +93,10 @@ class Analyzer:
         cache = self.runtime.cache_dir or default_cache_dir()
         self._scratch = cache / "states" if self.runtime.use_cache else None
         self._about = about_model(self.model.config, weights.result(), source)
-        unchanged = isinstance(model, (str, Path)) and (
-            facts_file == FactsFile.of(model, self.runtime)
-        )
-        self._facts_file = facts_file if unchanged else None
+        self._facts_file = facts_file
+        if facts_file is not None and isinstance(model, (str, Path)):
+            changed = facts_file != FactsFile.of(model, self.runtime)
+            self._facts_file = None if changed else facts_file
 
     def classify(
         self, path: str | Path, request: Request, *, progress: Progress | None = None
@@ -236,7 +242,7 @@ class Analyzer:
         """Return the report of a stream that has ended: the class of the part that was kept. Its
         segments were emitted before."""
         model = require_vtn(self._temporal, "--follow")
-        source = follower.source(cut_short)
+        source = follower.features(cut_short)
         analysis = self._classes(model, source.features)
         sampling = request.sampling or model.config.sampling
         path = follower.info.path
@@ -278,8 +284,8 @@ class Analyzer:
                 whole=request.whole,
                 scratch=self._scratch,
             )
-            if may_be_stored(request):
-                self._keep(source, plan, reading)
+            if self._facts_file is not None and may_be_stored(request):
+                self._keep(self._facts_file, source, plan, reading)
             analysis = analysis_of(
                 self.model.config,
                 source.features,
@@ -307,9 +313,9 @@ class Analyzer:
         request: Request,
         progress: Progress | None,
         encoder: FrameEncoder | None = None,
-    ) -> AbstractContextManager[Source]:
+    ) -> AbstractContextManager[OpenedFeatures]:
         """Open the features of a video with this model, runtime and its prepared engines."""
-        return open_source(
+        return open_features(
             path,
             self.model,
             encoder or self.encoder,
@@ -319,10 +325,12 @@ class Analyzer:
             self._engines,
         )
 
-    def _keep(self, source: Source, plan: LocalizationPlan, reading: Reading) -> None:
+    def _keep(
+        self, place: FactsFile, source: OpenedFeatures, plan: LocalizationPlan, reading: Reading
+    ) -> None:
         """Store what the next process needs to report without loading the model."""
-        place, runtime = self._facts_file, source.facts.runtime
-        if place is None or runtime is None or source.store is None:
+        runtime = source.facts.runtime
+        if runtime is None or source.store is None:
             return
         if not isinstance(self.model, VTN) or self.encoder.device.type != "cpu":
             return

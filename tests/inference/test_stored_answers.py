@@ -55,7 +55,7 @@ def test_a_stored_answer_is_that_of_the_model_bit_for_bit(
 ) -> None:
     request = Request(start=span[0], end=span[1])
     for _ in range(2):  # the second run of a loaded model decodes nothing either
-        plain = Analyzer(str(folder), runtime=runtime)
+        plain = Analyzer(str(folder), runtime=runtime, keep_outputs=True)
         timeline = plain.timeline(video, request, SLIDING)
         classes = plain.classify(video, request)
     answers = stored(folder, runtime)
@@ -78,7 +78,7 @@ def test_whatever_decides_an_answer_is_in_its_key(
     video: Path, folder: Path, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = Request()
-    Analyzer(str(folder), runtime=runtime).timeline(video, request, SLIDING)
+    Analyzer(str(folder), runtime=runtime, keep_outputs=True).timeline(video, request, SLIDING)
     answers = stored(folder, runtime)
     assert answers is not None
     assert answers.report(video, request, SLIDING) is not None
@@ -104,7 +104,7 @@ def test_missing_and_damaged_parts_are_left_to_the_model(
     video: Path, folder: Path, runtime: RuntimeConfig
 ) -> None:
     request = Request()
-    Analyzer(str(folder), runtime=runtime).timeline(video, request, SLIDING)
+    Analyzer(str(folder), runtime=runtime, keep_outputs=True).timeline(video, request, SLIDING)
     answers = stored(folder, runtime)
     assert answers is not None and runtime.cache_dir is not None
     (scores,) = runtime.cache_dir.glob("features/*/*/scores_*")

@@ -88,7 +88,7 @@ class Answers:
             with loading():
                 from vtnstream.analyzer import Analyzer
 
-                self._analyzer = Analyzer(self._model, runtime=self._runtime)
+                self._analyzer = Analyzer(self._model, runtime=self._runtime, keep_outputs=True)
         return self._analyzer
 
 

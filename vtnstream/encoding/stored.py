@@ -6,52 +6,74 @@ A request whose features are complete is answered from here, whether or not a ba
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.encoding.clips import FRAMES, SampleShape
-from vtnstream.encoding.frame_numbers import frames_up_to
 from vtnstream.encoding.partial import partial_result
 from vtnstream.encoding.run_facts import RunFacts
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.features.cache import FeatureCache, recorded_hash
-from vtnstream.features.key import FeatureKey
+from vtnstream.features.key import FeatureKey, video_identity
 from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures
+from vtnstream.models.long_sequence.output import SequenceOutput
+from vtnstream.transport.address import shown
 from vtnstream.types import FeatureSequence, FrameIndex, Partial, TimeRange, TokenTimes, VideoInfo
 from vtnstream.video.decoding.hardware import NVDEC
 from vtnstream.video.decoding.reader import DECODER
+from vtnstream.video.sampling.counting import frames_up_to
 from vtnstream.video.sampling.grid import index_range
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractedFeatures:
-    """Features of one video, valid while the context that made them is open.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedFeatures:
+    """Features of one video with the facts for its report, valid while the context that made
+    them is open.
 
     Attributes:
         features: the tokens of the requested range.
         info: the header of the video.
-        span: the requested range of source time.
-        end_seconds: end of the video in seconds, if it was reached.
         partial: why the range is incomplete, or None.
         warnings: one sentence each.
         facts: counts and seconds for the report.
-        provenance: key fields and hashes of the features.
+        output: the pass over the whole sequence, if it was made before (end-to-end).
         frames: numbers of the frames up to the end of the range, where they could be counted.
-        store: where the features are.
+        store: where the features are, if they are stored.
     """
 
     features: FeatureSequence
     info: VideoInfo
-    span: TimeRange
-    end_seconds: float | None
     partial: Partial | None
     warnings: tuple[str, ...]
     facts: RunFacts
-    provenance: dict[str, Any]
+    output: SequenceOutput | None = None
     frames: FrameIndex | None = None
     store: FeatureStore | None = None
+
+    def named(self, path: str | Path, place: str | Path) -> Self:
+        """Return the features under the name ``path`` that the user gave, although the file was
+        read at ``place``, and with the hash of that file."""
+        facts = self.facts
+        if facts.video_blocks_sha256 is None:
+            facts = replace(facts, video_blocks_sha256=video_identity(place).blocks_sha256)
+        return replace(self, info=replace(self.info, path=shown(str(path))), facts=facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractedFeatures(OpenedFeatures):
+    """Features of one video in its store.
+
+    Attributes:
+        span: the requested range of source time.
+        end_seconds: end of the video in seconds, if it was reached.
+        provenance: key fields and hashes of the features.
+    """
+
+    span: TimeRange
+    end_seconds: float | None
+    provenance: dict[str, Any]
 
 
 def extracted(

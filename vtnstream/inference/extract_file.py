@@ -14,7 +14,6 @@ from vtnstream.encoding.stored import ExtractedFeatures
 from vtnstream.errors import UsageError
 from vtnstream.features.file import write_features
 from vtnstream.inference.feature_files import file_metadata
-from vtnstream.inference.opened import Source, with_display_name
 from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request, time_range
 from vtnstream.progress import Progress
@@ -85,7 +84,7 @@ def _report(
     sampling: SamplingConfig,
     output: str | Path,
 ) -> Report:
-    source = with_display_name(path, place, Source.of(extracted))
+    source = extracted.named(path, place)
     facts = dataclasses.replace(source.facts, output=str(output))
     source = dataclasses.replace(source, facts=facts)
     about = {

@@ -26,7 +26,7 @@ def rounding(file: FeatureFile, encoder: FrameEncoder) -> Iterator[str]:
 
 
 def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
-    """Return the metadata of a feature file; :func:`vtnstream.inference.source.open_source`
+    """Return the metadata of a feature file; :func:`vtnstream.inference.opening.features_of_file`
     reads it back."""
     partial = extracted.partial
     return {

@@ -20,9 +20,9 @@ from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.encoder import FrameEncoder, limit_threads
 from vtnstream.encoding.partial import gaps
 from vtnstream.encoding.run_facts import RunFacts
+from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.errors import StoreError, UsageError, VideoDecodeError
 from vtnstream.features.ring import FeatureRing
-from vtnstream.inference.opened import Source
 from vtnstream.localization.stream import SegmentStream, smoothing_reach
 from vtnstream.models.vtn.model import VTN
 from vtnstream.preprocess.spatial import frame_fit
@@ -248,7 +248,7 @@ class Follower:
             self._gaps += 1
         self._last_end = float(times.end_seconds[-1])
 
-    def source(self, cut_short: str | None) -> Source:
+    def features(self, cut_short: str | None) -> OpenedFeatures:
         """Return the kept features and the facts of the run, for the report.
 
         Args:
@@ -277,4 +277,6 @@ class Follower:
             batch_size=self._size,
         )
         warnings = self.warnings + self.info.warnings + summary.warnings
-        return Source(self._ring, self.info, partial, warnings, facts)
+        return OpenedFeatures(
+            features=self._ring, info=self.info, partial=partial, warnings=warnings, facts=facts
+        )

@@ -21,10 +21,11 @@ from typing import Any
 from vtnstream.config import ModelConfig, RuntimeConfig
 from vtnstream.config.loading import from_dict, to_dict
 from vtnstream.config.runtime import default_cache_dir
-from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
+from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.errors import StoreError, VtnstreamError
 from vtnstream.features.key import FileState
 from vtnstream.features.store import read_json, write_json
+from vtnstream.inference.report import about_model
 from vtnstream.machine import num_cores
 
 _SCHEMA = 1
@@ -77,31 +78,6 @@ class ModelFacts:
         """
         config = from_dict(ModelConfig, data["config"], where="stored facts")
         return cls(**{**data, "config": config, "backends": tuple(data["backends"])})
-
-
-def about_model(config: ModelConfig, weights_sha256: str, source: str | None) -> dict[str, Any]:
-    """Return the section ``model`` of a report.
-
-    Args:
-        config: of the model.
-        weights_sha256: hash of all weights.
-        source: the folder or name given by the user.
-    """
-    about = {
-        "name": config.name,
-        "source": source,
-        "weights_sha256": weights_sha256,
-        "config_sha256": config_sha256(config),
-        "architecture": config.architecture,
-        "backbone": config.backbone.name,
-    }
-    return about | ({"says": BUNDLED_SAYS} if source == BUNDLED_MODEL else {})
-
-
-def config_sha256(config: ModelConfig) -> str:
-    """Return a hash of the whole config of a model."""
-    text = json.dumps(to_dict(config), sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def model_folder(model: str | Path | None) -> Path | None:

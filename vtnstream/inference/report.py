@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vtnstream.config import SamplingConfig, TimelineConfig
+from vtnstream.config import ModelConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
+from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS
 from vtnstream.encoding.run_facts import ComputedOn
-from vtnstream.inference.frame_rate import constant_frame_rate
-from vtnstream.inference.opened import Source
+from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.report.timebase import Clock
 from vtnstream.scoring.analysis import Analysis
+from vtnstream.timecode import STANDARD_RATES
 from vtnstream.transport.address import shown
 from vtnstream.types import FrameIndex, Report, Segment, VideoInfo
 
 _MOST_RUNS = 1000
 """Largest number of changes of frame rate that a report lists."""
 
+_FEWEST_FRAMES = 3
+"""Fewest frames from which a rate is found; fewer fit any rate."""
+
+_NEAR_RATE = Fraction(1, 200)
+"""Largest relative difference between a standard rate and a header's rate that stands for it."""
+
 
 def report_of(
     path: str | Path,
-    source: Source,
+    source: OpenedFeatures,
     about: Mapping[str, Any],
     computed: ComputedOn,
     sampling: SamplingConfig,
@@ -81,6 +91,59 @@ def _kept_frames(
         return frames
     clock = Clock.of(info)
     return frames.around(clock.tick_of(t) for s in segments for t in (s.start, s.end))
+
+
+def about_model(config: ModelConfig, weights_sha256: str, source: str | None) -> dict[str, Any]:
+    """Return the section ``model`` of a report.
+
+    Args:
+        config: of the model.
+        weights_sha256: hash of all weights.
+        source: the folder or name given by the user.
+    """
+    about = {
+        "name": config.name,
+        "source": source,
+        "weights_sha256": weights_sha256,
+        "config_sha256": config_sha256(config),
+        "architecture": config.architecture,
+        "backbone": config.backbone.name,
+    }
+    return about | ({"says": BUNDLED_SAYS} if source == BUNDLED_MODEL else {})
+
+
+def config_sha256(config: ModelConfig) -> str:
+    """Return a hash of the whole config of a model."""
+    text = json.dumps(to_dict(config), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def constant_frame_rate(frames: FrameIndex | None, info: VideoInfo) -> Fraction | None:
+    """Return the constant frame rate that fits all counted frames, or None.
+
+    The header of a video with a variable rate gives the average, and that of a constant rate may
+    be rounded. Standard rates near the header's are therefore tried first, and compared with the
+    times of the frames. Times may differ by one tick of the file's clock (Matroska rounds to
+    milliseconds).
+    """
+    if frames is None or len(frames.runs) != 1 or frames.count < _FEWEST_FRAMES:
+        return None
+    run = frames.runs[0]
+    seconds = (run.last_tick - run.first_tick) * info.time_base
+    for rate in _candidate_rates(info, (run.count - 1) / seconds):
+        slack = min(Fraction(1, 4), rate * info.time_base + Fraction(1, 1000))
+        if abs(seconds * rate - (run.count - 1)) <= slack:
+            return rate
+    return None
+
+
+def _candidate_rates(info: VideoInfo, measured: Fraction) -> Iterator[Fraction]:
+    average = info.average_rate or measured
+    near = [rate for rate in STANDARD_RATES if abs(rate / average - 1) <= _NEAR_RATE]
+    near.sort(key=lambda rate: abs(rate - average))
+    yield from near
+    yield average
+    yield measured.limit_denominator(1001)
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from vtnstream.encoding.clips import FRAMES
 from vtnstream.encoding.run_facts import ComputedOn, RunFacts, RuntimeFacts, StoreFacts
 from vtnstream.encoding.stored import (
     ExtractedFeatures,
+    OpenedFeatures,
     chunk_range,
     extracted,
     missing_runs,
@@ -35,7 +36,6 @@ from vtnstream.features.key import FeatureKey, FileState, VideoIdentity, video_i
 from vtnstream.features.scores import ScoreKey, read_scores, write_scores
 from vtnstream.features.store import FeatureStore, StoredFeatures
 from vtnstream.inference.model_facts import FactsFile, ModelFacts
-from vtnstream.inference.opened import Source, with_display_name
 from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request, time_range
 from vtnstream.models.long_sequence.output import SequenceOutput
@@ -73,7 +73,11 @@ def _score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatur
 
 
 def keep_reading(
-    store: FeatureStore, facts: ModelFacts, plan: LocalizationPlan, source: Source, reading: Reading
+    store: FeatureStore,
+    facts: ModelFacts,
+    plan: LocalizationPlan,
+    source: OpenedFeatures,
+    reading: Reading,
 ) -> None:
     """Keep the outputs of a model in the store of its features, before they are overwritten."""
     features = source.features
@@ -154,7 +158,7 @@ class StoredAnswers:
         with self._features(wanted, began) as found:
             if found is None or found.store is None:
                 return None
-            source = with_display_name(path, path, Source.of(found))
+            source = found.named(path, path)
             plan.check_length(path, len(source.features.times))
             middle = time.perf_counter()
             assert isinstance(found.features, StoredFeatures)

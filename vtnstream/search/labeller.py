@@ -144,7 +144,7 @@ class Labeller(Asker):
     ) -> Report:
         """Return the report of a stream that has ended: the classes of the part that was kept,
         judged as a whole. Its segments were emitted before."""
-        source, space = follower.source(cut_short), self.space
+        source, space = follower.features(cut_short), self.space
         smooth = SearchConfig().smoothing_seconds
         scored = score(source.features, self._vectors, space.project, smooth)
         timeline = self._timeline(scored, source.features.times, smooth)

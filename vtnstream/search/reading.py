@@ -11,9 +11,9 @@ from pathlib import Path
 
 from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.extract import extract_features
-from vtnstream.inference.opened import Source, with_display_name
+from vtnstream.encoding.stored import OpenedFeatures
+from vtnstream.inference.opening import features_of_file
 from vtnstream.inference.request import TimeLike, time_range
-from vtnstream.inference.source import source_of_file
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.search.space import SearchSpace
 from vtnstream.video.local_copy import local_copy
@@ -47,7 +47,7 @@ def read_video(
     runtime: RuntimeConfig,
     part: Part = WHOLE,
     progress: Progress | None = None,
-) -> Iterator[Source]:
+) -> Iterator[OpenedFeatures]:
     """Return a video's features in a space, of a feature file, stored or decoded now; valid
     inside the context.
 
@@ -59,8 +59,8 @@ def read_video(
     if features is not None:
         with local_copy(path, progress, runtime.spool_limit_bytes) as place:
             span = time_range(place, part.start, part.end, stream)
-            opened = source_of_file(place, features, space.encoder, space.sampling, span, stream)
-            yield with_display_name(path, place, opened)
+            opened = features_of_file(place, features, space.encoder, space.sampling, span, stream)
+            yield opened.named(path, place)
         return
     with (
         local_copy(path, progress, runtime.spool_limit_bytes) as place,
@@ -74,11 +74,12 @@ def read_video(
             progress=progress,
         ) as extracted,
     ):
-        yield with_display_name(path, place, Source.of(extracted))
+        yield extracted.named(path, place)
 
 
-def timed(source: Source, began: float, middle: float) -> Source:
-    """The source with the seconds since ``began``, and of the search since ``middle``."""
+def timed(source: OpenedFeatures, began: float, middle: float) -> OpenedFeatures:
+    """Return the features with the seconds since ``began``, and of the search since
+    ``middle``."""
     now = time.perf_counter()
     facts = dataclasses.replace(
         source.facts, search_seconds=round(now - middle, 3), seconds=round(now - began, 3)

@@ -22,6 +22,7 @@ from vtnstream.video.resize import INTERPOLATIONS
 from vtnstream.video.sampling.grid import SINGLE, Burst
 from vtnstream.video.sampling.parallel import ParallelPass
 from vtnstream.video.sampling.passes import Pass, ReadRequest
+from vtnstream.video.sampling.pieces import SHORTEST_PIECE
 from vtnstream.video.sampling.samplers import TokenRange
 
 
@@ -97,8 +98,14 @@ def open_video(
         hardware=hardware,
     )
     # Each decoder opens the medium itself, so there is only one for servers and streams.
-    alone = isinstance(medium, Feed) or is_address(medium)
+    alone = isinstance(medium, Feed) or is_address(medium) or not _can_be_split(facts)
     return VideoSource(info, facts, request, 1 if alone else decoders)
+
+
+def _can_be_split(facts: StreamFacts) -> bool:
+    """Return whether a file is long enough for several decoders, as far as its header says."""
+    end = facts.header_end or facts.container_end
+    return facts.seekable and end is not None and end >= SHORTEST_PIECE
 
 
 class VideoSource:

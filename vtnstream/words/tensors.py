@@ -13,8 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vtnstream.errors import CheckpointError
-from vtnstream.models.io.json_file import read_json
-from vtnstream.models.io.weights import one_line, some
+from vtnstream.models.io.weights import one_line, read_json, some
 from vtnstream.words.folder import WordsConfig
 
 WEIGHTS_FILE = "model.safetensors"

@@ -67,7 +67,7 @@ class AnalysisExecutor:
         from vtnstream.models.io.checkpoint import weights_sha256
         from vtnstream.report.writers.structured import SCHEMA
 
-        self._analyzer = Analyzer(model, runtime=runtime)
+        self._analyzer = Analyzer(model, runtime=runtime, keep_outputs=True)
         self._request = Request(**request)
         self._localize = localize
         self._formats, self._every, self._top_k = formats, every, top_k

@@ -100,7 +100,7 @@ def split(console: Console, /, **values: Any) -> ExitCode:
             stream=values["stream"],
             frame_scores=wants_frame_scores(values),
         )
-        analyzer = Analyzer(values["model"], runtime=runtime)
+        analyzer = Analyzer(values["model"], runtime=runtime, keep_outputs=True)
     if values["model"] is None:
         console.say(BUNDLED_SAYS)
 

@@ -137,6 +137,8 @@ class Engines:
             if missing:
                 raise UsageError(f"--backend {self.runtime.backend}: {missing}")
             return Choice(self.runtime.backend, "requested")
+        if device.type == "cpu" and num_frames is not None and self._is_first_and_short(num_frames):
+            return Choice(EAGER, _does_not_repay(num_frames))
         reasons = []
         for name in PREFERRED[device.type]:
             missing = refused.get(name) or get_backend(name).missing(device)
@@ -146,6 +148,13 @@ class Engines:
                 return self._choose_on_cpu(name, num_frames, frames)
             reasons.append(f"{name}: {missing}")
         return Choice(EAGER, "; ".join(reasons))
+
+    def _is_first_and_short(self, num_frames: int) -> bool:
+        """Return whether the frames repay no measurement, and nothing has been compiled, measured
+        or refused before: the answer is then known without looking for a compiler."""
+        if num_frames >= WORTH_MEASURING or self.state.num_encoded:
+            return False
+        return not (self.cache.root.is_dir() or self.state.ready or self.state.refused)
 
     def _choose_on_cpu(self, name: str, num_frames: int | None, frames: Frames) -> Choice:
         """Decide whether to use a compiled engine on this CPU: it exists and is faster, or the
@@ -161,9 +170,7 @@ class Engines:
         num_frames += self.state.num_encoded
         measured = self.measurements.get(self.encoder, self.worker_plan)
         if measured is None and num_frames < WORTH_MEASURING:
-            return Choice(
-                EAGER, f"{plural(num_frames, 'frame does', 'frames do')} not repay compiling"
-            )
+            return Choice(EAGER, _does_not_repay(num_frames))
         if measured is None:
             rate = measure_rate(self.encoder, self.worker_plan, frames(), batch_size)
             measured = self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
@@ -282,6 +289,10 @@ class Engines:
             workers=self.worker_plan.workers,
             engine=prepared.facts if prepared else {},
         )
+
+
+def _does_not_repay(num_frames: int) -> str:
+    return f"{plural(num_frames, 'frame does', 'frames do')} not repay compiling"
 
 
 def _by_facts(name: str, facts: dict[str, Any]) -> Choice:

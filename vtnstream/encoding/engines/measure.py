@@ -116,6 +116,8 @@ class Measurements:
 
     def get(self, encoder: FrameEncoder, worker_plan: WorkerPlan) -> Measured | None:
         """Return the measurement of a network on this machine, or None."""
+        if not self.root.is_dir():
+            return None
         known = read_json(self._path(encoder, worker_plan))
         return None if known is None else Measured(**known)
 

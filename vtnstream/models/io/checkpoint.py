@@ -18,9 +18,8 @@ from vtnstream.models import presets
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import SkipMetaInit, SkipRandomInit, untracked_buffers
 from vtnstream.models.io import hub, weights
-from vtnstream.models.io.json_file import read_json
 from vtnstream.models.io.published import published_models
-from vtnstream.models.io.weights import weights_sha256
+from vtnstream.models.io.weights import read_json, weights_sha256
 from vtnstream.models.small_resnet import small_resnet
 from vtnstream.models.vivit import hf
 from vtnstream.wording import plural
@@ -90,12 +89,19 @@ def read_config(folder: str | Path) -> ModelConfig:
         ModelError: there is none, or it is not a JSON object.
         ConfigError: it has unknown keys or invalid values.
     """
-    if hf.recognises(folder):
-        return hf.read_config(folder)
-    path = Path(folder) / CONFIG_FILE
+    config = _own_config(Path(folder))
+    return hf.read_config(folder) if config is None else config
+
+
+def _own_config(folder: Path) -> ModelConfig | None:
+    """Return the config of a model folder; None for a folder of transformers."""
+    path = folder / CONFIG_FILE
     if not path.exists():
         raise ModelError(f"{folder}: not a model folder: there is no {CONFIG_FILE} in it")
-    return from_dict(ModelConfig, read_json(path), where=str(path))
+    data = read_json(path)
+    if data.get("model_type") == hf.MODEL_TYPE:
+        return None
+    return from_dict(ModelConfig, data, where=str(path))
 
 
 def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> VideoModel:
@@ -115,10 +121,11 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
             not finite.
     """
     folder = _find_folder(path_or_name)
-    if hf.recognises(folder):
+    config = _own_config(folder)
+    if config is None:
         config, state, path = hf.load(folder)
     else:
-        config, path = read_config(folder), folder / WEIGHTS_FILE
+        path = folder / WEIGHTS_FILE
         if not path.is_file():
             raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
         state = weights.read_tensors(path)
@@ -135,17 +142,16 @@ def load_model(path_or_name: str | Path, *, device: str | torch.device = "cpu") 
 
 
 def find_model(path_or_name: str | Path) -> tuple[ModelConfig, Path] | None:
-    """The config and the file of weights of a model that :func:`load_model` would load, which is
-    not read; None for a model of transformers.
+    """Return the config of a model that :func:`load_model` would load, and its file of weights,
+    which is not read; None for a model of transformers.
 
     Raises:
         ModelError: there is no usable model of this name.
         ConfigError: ``config.json`` is wrong.
     """
     folder = _find_folder(path_or_name)
-    if hf.recognises(folder):
-        return None
-    return read_config(folder), folder / WEIGHTS_FILE
+    config = _own_config(folder)
+    return None if config is None else (config, folder / WEIGHTS_FILE)
 
 
 def build(config: ModelConfig, state: weights.State, source: Path) -> VideoModel:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vtnstream.models.torch_internals.flash_kernel import flash_kernel
+from vtnstream.models.torch_internals.flash_kernel import FlashKernel, flash_kernel
 
 NARROW_BLOCK, WIDE_BLOCK = 32, 64
 """Queries per block for windows up to 128, and for larger ones. Smaller blocks compute fewer keys
@@ -59,9 +59,10 @@ def banded_attention(
     size = NARROW_BLOCK if reach <= 64 else WIDE_BLOCK
     if length <= size + reach or available <= size + 2 * reach:
         return _whole(query, key, value, reach, offset)
+    if len(query) == 1:
+        out, log_sum = _row(query[0], key[0], value[0], reach, offset, size)
+        return out[None], log_sum[None]
     rows = [_row(*row, reach, offset, size) for row in zip(query, key, value, strict=True)]
-    if len(rows) == 1:
-        return rows[0][0][None], rows[0][1][None]
     return torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows])
 
 
@@ -87,12 +88,10 @@ def merge_global(attended: Attended, scores: Tensor, global_value: Tensor) -> Te
     return local.lerp_(mixed.expand_as(local), share)
 
 
-def _call(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Attended:
-    """Run the kernel: queries (N, L, H, Dh), keys and values (N, S, H, Dh) to the attention output
-    (N, L, H, Dh) and the logsumexp (N, L, H)."""
+def _kernel() -> FlashKernel:
     kernel = flash_kernel()
-    assert kernel is not None
-    return kernel(query, key, value, mask)
+    assert kernel is not None  # see supports()
+    return kernel
 
 
 def _band(rows: int, columns: int, first: int, reach: int, like: Tensor) -> Tensor:
@@ -107,7 +106,7 @@ def _band(rows: int, columns: int, first: int, reach: int, like: Tensor) -> Tens
 def _whole(query: Tensor, key: Tensor, value: Tensor, reach: int, offset: int) -> Attended:
     """Compute all queries in one block, for sequences hardly longer than the band."""
     mask = _band(query.shape[1], key.shape[1], offset, reach, query)
-    return _call(query, key, value, mask[None, None])
+    return _kernel()(query, key, value, mask[None, None])
 
 
 def _row(query: Tensor, key: Tensor, value: Tensor, reach: int, offset: int, size: int) -> Attended:
@@ -121,11 +120,10 @@ def _row(query: Tensor, key: Tensor, value: Tensor, reach: int, offset: int, siz
     first = min(-(-max(reach - offset, 0) // size), blocks)
     last = min((available - reach - offset) // size, length // size)
     groups = [(0, first), (first, last), (last, blocks)] if first < last else [(0, blocks)]
-    parts = [
-        _blocks(query, key, value, reach, offset, size, *group)
-        for group in groups
-        if group[0] < group[1]
-    ]
+    parts = []
+    for start, stop in groups:
+        if start < stop:
+            parts.append(_blocks(query, key, value, reach, offset, size, start, stop))
     if len(parts) == 1:
         return parts[0]
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
@@ -158,7 +156,7 @@ def _blocks(
         _padded(states[max(left, 0) : right], *margin).unfold(0, span, size).permute(0, 3, 1, 2)
         for states in (key, value)
     )  # views (N, span, H, Dh)
-    out, log_sum = _call(queries.view(count, size, *query.shape[1:]), keys, values, mask)
+    out, log_sum = _kernel()(queries.view(count, size, *query.shape[1:]), keys, values, mask)
     return out.flatten(0, 1)[: stop - start], log_sum.flatten(0, 1)[: stop - start]
 
 

@@ -66,21 +66,16 @@ def sliding_window_attention(
     Returns:
         (B, T, H, Dh).
     """
-    steps = set(dilation)
+    band = Band(query, key, value, valid, global_key, global_value, global_query)
+    steps = sorted(set(dilation))
+    if steps == [1]:
+        return _undilated(band, window, offset, dropout)
     if len(steps) == 1:
-        (step,) = steps
-        return _dilated(
-            Band(query, key, value, valid, global_key, global_value, global_query),
-            window,
-            offset,
-            dropout,
-            step,
-        )
+        return _dilated(band, window, offset, dropout, steps[0])
     result = torch.empty_like(query)
-    for step in sorted(steps):
+    for step in steps:
         heads = [head for head, own in enumerate(dilation) if own == step]
-        band = Band(query, key, value, valid, global_key, global_value, global_query).of(heads)
-        result[:, :, heads] = _dilated(band, window, offset, dropout, step)
+        result[:, :, heads] = _dilated(band.of(heads), window, offset, dropout, step)
     return result
 
 

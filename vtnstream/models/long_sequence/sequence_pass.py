@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue
+from vtnstream.models.layers.attention import GlobalSoftmax, KeyValue, LongformerSelfAttention
 from vtnstream.models.layers.positions import Rotation
-from vtnstream.models.long_sequence.key_value_window import KeyValueWindow
+from vtnstream.models.long_sequence.held_rows import shift
 from vtnstream.models.long_sequence.states import StateBuffer, state_buffer
 from vtnstream.models.vtn.longformer_layer import LongformerLayer
 from vtnstream.models.vtn.model import VTN
@@ -188,7 +188,7 @@ class SequencePass:
         def read(first: int, last: int) -> tuple[Tensor, Rotation | None]:
             return buffer.rows[None, first:last], self.encoder.rotation(self.indices(first, last))
 
-        around = KeyValueWindow(layer.attention.self, self.count, self.size, read)
+        around = _KeyValueWindow(layer.attention.self, self.count, self.size, read)
         most = feed_forward_numbers(self.encoder.hidden_size, self.size)
         rows = max(most // layer.intermediate.dense.out_features, 16)
         for start in range(0, self.count, self.size):
@@ -244,6 +244,57 @@ class SequencePass:
         attended = layer.attention.self.local(block, near, self.cls, angles=angles, offset=offset)
         mixed: Tensor = layer.attention.output(attended, block)[0]
         return mixed
+
+
+_Read = Callable[[int, int], tuple[Tensor, Rotation | None]]
+"""States (1, T, D) of tokens ``start`` to ``stop``, and their rotary angles or None."""
+
+
+class _KeyValueWindow:
+    """Keys and values of the current block and of the tokens within reach of it.
+
+    Each is computed once, before its state can be overwritten.
+
+    Args:
+        attention: of the layer.
+        count: N, tokens of the sequence.
+        size: most tokens of a block.
+        read: returns states; each state is read once.
+    """
+
+    def __init__(
+        self, attention: LongformerSelfAttention, count: int, size: int, read: _Read
+    ) -> None:
+        self.attention = attention
+        self.count = count
+        self.reach = min(attention.reach(count), count)
+        self.read = read
+        like = attention.query.weight
+        rows = min(size + 2 * self.reach, count)
+        shape = (1, rows, attention.num_heads, attention.head_dim)
+        self._held = KeyValue(like.new_empty(shape), like.new_empty(shape))
+        self._first = self._made = 0  # keys are held from token _first to token _made
+
+    def move(self, start: int, stop: int) -> tuple[KeyValue, int]:
+        """Move to the next block, whose tokens are ``start`` to ``stop``.
+
+        Returns:
+            keys and values around the block, and the position of its first token in them.
+        """
+        ahead = min(stop + self.reach, self.count)
+        keep = max(start - self.reach, 0)
+        kept = self._made - keep
+        if keep > self._first and kept > 0:
+            for held in self._held:
+                shift(held[0], by=keep - self._first, count=kept)
+        self._first = keep
+        if ahead > self._made:
+            new = self.attention.keys_values(*self.read(self._made, ahead))
+            for held, made in zip(self._held, new, strict=True):
+                held[:, kept : kept + made.shape[1]] = made
+            self._made = ahead
+        end = self._made - keep
+        return KeyValue(self._held.key[:, :end], self._held.value[:, :end]), start - keep
 
 
 def _update(layer: LongformerLayer, running: GlobalSoftmax, block: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vtnstream.config import ModelConfig
 from vtnstream.errors import CheckpointError, ModelError
-from vtnstream.models.io.json_file import read_json
+from vtnstream.models.io.weights import read_json
 from vtnstream.models.vivit.hf_config import (
     CONFIG_FILE,
     PREPROCESS_FILES,
@@ -22,7 +22,10 @@ from vtnstream.models.vivit.hf_config import (
 )
 from vtnstream.models.vivit.hf_tensors import check_state, converted, read_state
 
-__all__ = ["PREPROCESS_FILES", "WEIGHT_FILES", "load", "read_config", "recognises"]
+__all__ = ["MODEL_TYPE", "PREPROCESS_FILES", "WEIGHT_FILES", "load", "read_config", "recognises"]
+
+MODEL_TYPE = "vivit"
+"""``model_type`` in ``config.json`` of such a folder."""
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -30,7 +33,7 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 def recognises(folder: str | Path) -> bool:
     """Return whether the ``config.json`` of a folder is that of a ViViT of transformers."""
     try:
-        return read_json(Path(folder) / CONFIG_FILE).get("model_type") == "vivit"
+        return read_json(Path(folder) / CONFIG_FILE).get("model_type") == MODEL_TYPE
     except ModelError:
         return False
 

@@ -7,16 +7,20 @@ its frames, and a result needs the numbers of the frames at which its segments b
 from __future__ import annotations
 
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vtnstream.errors import VideoDecodeError
+from vtnstream.errors import VideoDecodeError, VideoError
+from vtnstream.transport.address import is_address
 from vtnstream.transport.media import Medium
-from vtnstream.types import FrameIndex, TimeRange
+from vtnstream.types import FrameIndex, TimeRange, TokenTimes, VideoInfo
 from vtnstream.video.container import opened
 from vtnstream.video.decoding.clock import FrameClock
 from vtnstream.video.decoding.frame_counter import FrameCounter
@@ -127,6 +131,33 @@ def count_frames(
     ticks = found.ticks[np.searchsorted(found.ticks, first) :]
     stop = None if until is None else facts.first_tick(until)
     return FrameCounter.of(ticks.tolist()).index(whole=found.whole, until=stop)
+
+
+def frames_up_to(
+    path: str | Path, info: VideoInfo, times: TokenTimes, known: FrameIndex | None = None
+) -> FrameIndex | None:
+    """Count the frames up to the last token.
+
+    Args:
+        path: a local file; the frames of other videos are not counted here.
+        info: its header.
+        times: of the tokens, at least one.
+        known: numbers that an earlier pass found.
+
+    Returns:
+        ``known`` if it covers the last token; None if frames cannot be counted reliably.
+    """
+    last = Fraction(float(times.end_seconds[-1]))
+    if known is not None and known.covers((last + info.start_seconds) / info.time_base):
+        return known
+    if is_address(path) or not Path(path).is_file():
+        return known
+    found = None
+    with suppress(VideoError):
+        # The end of a range is counted too: the frame after it begins the next one.
+        until = Fraction(ceil(last) + 1)
+        found = count_frames(path, stream=info.stream_index, until=until)
+    return found or known
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,8 +16,8 @@ _USUAL_SECONDS = Fraction(60)
 _SHORTEST = 4
 """Ratio of the usual length to that of the shortest parts, at the start and end of a file."""
 
-_MIN_SECONDS = Fraction(10)
-"""With shorter parts, most of the file would be decoded twice."""
+SHORTEST_PIECE = Fraction(10)
+"""Seconds; with shorter parts, most of the file would be decoded twice."""
 
 _MAX_FRAMES = 128
 _MAX_BYTES = 16 << 20
@@ -43,7 +43,7 @@ def is_worthwhile(request: ReadRequest, facts: StreamFacts, frame_bytes: int) ->
     This is checked before all packets are read to number the frames.
     """
     chunks = _shortest(_usual_chunks(request.chunk_size, facts.frame_seconds, frame_bytes))
-    return chunks * request.chunk_size * facts.frame_seconds >= _MIN_SECONDS
+    return chunks * request.chunk_size * facts.frame_seconds >= SHORTEST_PIECE
 
 
 def _usual_chunks(size: int, spacing: Fraction, frame_bytes: int) -> int:
@@ -97,7 +97,7 @@ class PiecePlan:
         chunks = _usual_chunks(size, spacing, frame_bytes)
         shortest = _shortest(chunks)
         length = shortest * size
-        if length * spacing < _MIN_SECONDS or end - first < 2 * length:
+        if length * spacing < SHORTEST_PIECE or end - first < 2 * length:
             return None
         return cls(request.token_range, points, size, length, chunks // shortest, end, first)
 

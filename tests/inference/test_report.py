@@ -14,13 +14,12 @@ from tests.hypothesis_profile import settings
 from tests.synth import SyntheticVideo, read
 from tests.video.reading import read as read_video
 from tests.video.reading import sampling
-from vtnstream.encoding.frame_numbers import frames_up_to
-from vtnstream.inference.frame_rate import constant_frame_rate
+from vtnstream.inference.report import constant_frame_rate
 from vtnstream.report.timebase import Timebase
 from vtnstream.types import FrameIndex, Report
 from vtnstream.video.decoding.frame_counter import FrameCounter
 from vtnstream.video.probe import probe
-from vtnstream.video.sampling.counting import count_frames
+from vtnstream.video.sampling.counting import count_frames, frames_up_to
 
 NTSC = Fraction(1000, 1001)
 

@@ -12,16 +12,14 @@ from vtnstream.encoding.clips import SampleShape
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import extract_features
-from vtnstream.encoding.frame_numbers import frames_up_to
 from vtnstream.encoding.run_facts import RunFacts
-from vtnstream.encoding.stored import sampling_grid
+from vtnstream.encoding.stored import OpenedFeatures, sampling_grid
 from vtnstream.errors import FeatureError, UsageError
 from vtnstream.features.file import FeatureFile, FeatureSpan
 from vtnstream.features.shuffling import shuffled
 from vtnstream.inference.end_to_end import run_end_to_end
 from vtnstream.inference.feature_files import check_provenance, partial_of_file, rounding
 from vtnstream.inference.multi_view import run_multi_view
-from vtnstream.inference.opened import Source, with_display_name
 from vtnstream.inference.reference import run_reference
 from vtnstream.inference.request import Request, time_range
 from vtnstream.models.architectures import VideoModel
@@ -29,11 +27,12 @@ from vtnstream.progress import Progress
 from vtnstream.types import TimeRange
 from vtnstream.video.local_copy import local_copy
 from vtnstream.video.probe import probe
+from vtnstream.video.sampling.counting import frames_up_to
 from vtnstream.video.sampling.grid import index_range
 
 
 @contextmanager
-def open_source(
+def open_features(
     path: str | Path,
     model: VideoModel,
     encoder: FrameEncoder,
@@ -41,7 +40,7 @@ def open_source(
     runtime: RuntimeConfig,
     progress: Progress,
     engines: EngineState | None = None,
-) -> Iterator[Source]:
+) -> Iterator[OpenedFeatures]:
     """Open the features that satisfy ``request``; they are valid while the context is open.
 
     Raises:
@@ -53,15 +52,15 @@ def open_source(
                 f"model {model.config.name} reads clips and has no features per token to shuffle"
             )
         plain = dataclasses.replace(request, shuffle=None)
-        with open_source(path, model, encoder, plain, runtime, progress, engines) as source:
-            features = shuffled(source.features, request.shuffle)
-            yield dataclasses.replace(source, features=features)
+        with open_features(path, model, encoder, plain, runtime, progress, engines) as opened:
+            features = shuffled(opened.features, request.shuffle)
+            yield dataclasses.replace(opened, features=features)
         return
     with (
         local_copy(path, progress, runtime.spool_limit_bytes) as place,
-        _opened(place, model, encoder, request, runtime, progress, engines) as source,
+        _opened(place, model, encoder, request, runtime, progress, engines) as opened,
     ):
-        yield with_display_name(path, place, source)
+        yield opened.named(path, place)
 
 
 @contextmanager
@@ -73,11 +72,11 @@ def _opened(
     runtime: RuntimeConfig,
     progress: Progress,
     engines: EngineState | None,
-) -> Iterator[Source]:
+) -> Iterator[OpenedFeatures]:
     span = time_range(path, request.start, request.end, request.stream)
     sampling = request.sampling or model.config.sampling
     if request.features is not None:
-        yield source_of_file(path, request.features, encoder, sampling, span, request.stream)
+        yield features_of_file(path, request.features, encoder, sampling, span, request.stream)
     elif request.views is not None:
         views = _views(path, model, encoder, request, sampling, span, progress)
         yield _with_frames(path, views)
@@ -86,8 +85,8 @@ def _opened(
         yield _with_frames(path, _reference(path, model, request, sampling))
     elif request.method == "end-to-end":
         _require_float32("--method end-to-end", runtime)
-        source = _end_to_end(path, model, encoder.shape, request, sampling, span)
-        yield _with_frames(path, source)
+        result = _end_to_end(path, model, encoder.shape, request, sampling, span)
+        yield _with_frames(path, result)
     else:
         with extract_features(
             path,
@@ -99,7 +98,7 @@ def _opened(
             progress=progress,
             engines=engines,
         ) as extracted:
-            yield Source.of(extracted)
+            yield extracted
 
 
 def _require_float32(what: str, runtime: RuntimeConfig) -> None:
@@ -107,9 +106,9 @@ def _require_float32(what: str, runtime: RuntimeConfig) -> None:
         raise UsageError(f"{what} runs in float32 only, not {runtime.dtype}")
 
 
-def _with_frames(path: str | Path, source: Source) -> Source:
-    frames = frames_up_to(path, source.info, source.features.times, source.frames)
-    return dataclasses.replace(source, frames=frames)
+def _with_frames(path: str | Path, opened: OpenedFeatures) -> OpenedFeatures:
+    frames = frames_up_to(path, opened.info, opened.features.times, opened.frames)
+    return dataclasses.replace(opened, frames=frames)
 
 
 def _end_to_end(
@@ -119,7 +118,7 @@ def _end_to_end(
     request: Request,
     sampling: SamplingConfig,
     span: TimeRange,
-) -> Source:
+) -> OpenedFeatures:
     result = run_end_to_end(
         path, model, sampling, shape=shape, whole=request.whole, span=span, stream=request.stream
     )
@@ -129,19 +128,19 @@ def _end_to_end(
         from_store=False,
         frames_decoded=result.summary.stats.num_frames,
     )
-    return Source(
-        result.features,
-        result.info,
-        result.partial,
-        result.info.warnings + result.summary.warnings,
-        facts,
-        result.output,
+    return OpenedFeatures(
+        features=result.features,
+        info=result.info,
+        partial=result.partial,
+        warnings=result.info.warnings + result.summary.warnings,
+        facts=facts,
+        output=result.output,
     )
 
 
 def _reference(
     path: str | Path, model: VideoModel, request: Request, sampling: SamplingConfig
-) -> Source:
+) -> OpenedFeatures:
     result = run_reference(path, model, sampling, stream=request.stream)
     facts = RunFacts(
         tokens=len(result.features.times),
@@ -150,8 +149,14 @@ def _reference(
         frames_decoded=result.num_frames_decoded,
         preprocess="PySlowFast",
     )
-    warnings = result.info.warnings + result.warnings
-    return Source(result.features, result.info, None, warnings, facts, result.output)
+    return OpenedFeatures(
+        features=result.features,
+        info=result.info,
+        partial=None,
+        warnings=result.info.warnings + result.warnings,
+        facts=facts,
+        output=result.output,
+    )
 
 
 def _views(
@@ -162,7 +167,7 @@ def _views(
     sampling: SamplingConfig,
     span: TimeRange,
     progress: Progress,
-) -> Source:
+) -> OpenedFeatures:
     views, stream = request.views, request.stream
     assert views is not None
     result = run_multi_view(
@@ -183,19 +188,24 @@ def _views(
         views=views.describe(),
         num_views=result.num_views,
     )
-    return Source(
-        result.features, result.info, result.partial, result.info.warnings, facts, result.output
+    return OpenedFeatures(
+        features=result.features,
+        info=result.info,
+        partial=result.partial,
+        warnings=result.info.warnings,
+        facts=facts,
+        output=result.output,
     )
 
 
-def source_of_file(
+def features_of_file(
     path: str | Path,
     features: str | Path,
     encoder: FrameEncoder,
     sampling: SamplingConfig,
     span: TimeRange,
     stream: int | None = None,
-) -> Source:
+) -> OpenedFeatures:
     """Open features of an earlier ``extract`` after checking that video, encoder and grid match.
 
     Raises:
@@ -209,5 +219,8 @@ def source_of_file(
         raise FeatureError(f"{file.path}: no token in the requested range")
     facts = RunFacts(len(tokens.times), file.num_features, from_store=True)
     partial = partial_of_file(file, tokens, info, span)
-    source = Source(tokens, info, partial, tuple(rounding(file, encoder)), facts)
-    return _with_frames(path, source)
+    warnings = tuple(rounding(file, encoder))
+    opened = OpenedFeatures(
+        features=tokens, info=info, partial=partial, warnings=warnings, facts=facts
+    )
+    return _with_frames(path, opened)
