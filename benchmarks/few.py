@@ -42,9 +42,9 @@ from vtnstream.progress import NullProgress
 from vtnstream.training.building import start_by_width
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.preparation import Prepared
-from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
-from vtnstream.training.search.recipes import CONTEXT_SECONDS, recipes_for
-from vtnstream.training.search.search import search, tokens_per_second
+from vtnstream.training.selection.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.selection.recipes import CONTEXT_SECONDS, recipes_for
+from vtnstream.training.selection.selecting import search, tokens_per_second
 from vtnstream.types import Features
 
 PEERS = ("linear probe", *NETWORKS, "ActionFormer")

@@ -18,7 +18,7 @@ from vtnstream.models.backbone import create_backbone, load_backbone_weights, na
 from vtnstream.progress import NullProgress
 from vtnstream.training.data.features import VideoFeatures, collect_features
 from vtnstream.training.data.targets import Sample, class_samples, dense_samples
-from vtnstream.training.search.folds import make_folds
+from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.unlabelled import resolve_unlabelled
 from vtnstream.types import Features, TokenTimes
 

@@ -30,11 +30,11 @@ from vtnstream.progress import Progress
 from vtnstream.training.building import start_by_width
 from vtnstream.training.data.features import collect_features, fit_feature_norm, normalized
 from vtnstream.training.data.targets import Sample, class_samples, dense_samples
-from vtnstream.training.search.cross_validation import scores_of
-from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
-from vtnstream.training.search.folds import make_folds
-from vtnstream.training.search.recipes import BLEND, BLENDED, Recipe, recipes_for
-from vtnstream.training.search.search import tokens_per_second
+from vtnstream.training.selection.cross_validation import scores_of
+from vtnstream.training.selection.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.selection.folds import make_folds
+from vtnstream.training.selection.recipes import BLEND, BLENDED, Recipe, recipes_for
+from vtnstream.training.selection.selecting import tokens_per_second
 from vtnstream.training.unlabelled import resolve_unlabelled
 
 SHARES = (0.125, 0.25, 0.5, 1.0)

@@ -30,8 +30,8 @@ from vtnstream.training.resume import (
     refuse_other_settings,
 )
 from vtnstream.training.saved_run import METRICS_FILE, OnEpoch, SavedRun
-from vtnstream.training.search.saved_fits import forget_fits
-from vtnstream.training.search.search import Found, search, wants_search
+from vtnstream.training.selection.saved_fits import forget_fits
+from vtnstream.training.selection.selecting import Found, search, wants_search
 from vtnstream.training.unlabelled import Unlabelled
 
 _SUMMARY_FILE = "train.json"
@@ -54,7 +54,7 @@ class TrainResult:
         split: how the validation samples were chosen, in words.
         unlabelled: how spans without a label were used and why; empty without a dense head.
         recipe: recipe that was used; ``own`` means the given settings.
-        search: comparison of recipes, see :class:`~vtnstream.training.search.search.Found`; empty
+        search: comparison of recipes, see :class:`~vtnstream.training.selection.selecting.Found`; empty
             without one.
         stopped_early: whether training ended because validation did not improve.
         seconds: wall time of feature extraction and training.

@@ -22,9 +22,9 @@ from vtnstream.training.data.targets import Sample
 from vtnstream.training.forward import device_of, run_model
 from vtnstream.training.loop import fit
 from vtnstream.training.optim import trained_state
-from vtnstream.training.search.linear import solve_linear
-from vtnstream.training.search.recipes import Recipe
-from vtnstream.training.search.saved_fits import SavedFit
+from vtnstream.training.selection.linear import solve_linear
+from vtnstream.training.selection.recipes import Recipe
+from vtnstream.training.selection.saved_fits import SavedFit
 from vtnstream.types import FloatArray
 
 

@@ -18,20 +18,20 @@ from vtnstream.progress import Progress
 from vtnstream.registry import suggestion
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.preparation import Prepared
-from vtnstream.training.search.blend import blended_networks, with_blend
-from vtnstream.training.search.calibration import fit_temperature
-from vtnstream.training.search.cross_validation import (
+from vtnstream.training.selection.blend import blended_networks, with_blend
+from vtnstream.training.selection.calibration import fit_temperature
+from vtnstream.training.selection.cross_validation import (
     Comparison,
     compare,
     known_answers,
     known_targets,
     scores_of,
 )
-from vtnstream.training.search.ensemble import can_join, join
-from vtnstream.training.search.fitting import SearchBase, fit_recipe, predict
-from vtnstream.training.search.folds import make_folds
-from vtnstream.training.search.recipes import BLEND, BLENDED, recipes_for
-from vtnstream.training.search.saved_fits import SavedFits
+from vtnstream.training.selection.ensemble import can_join, join
+from vtnstream.training.selection.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.selection.folds import make_folds
+from vtnstream.training.selection.recipes import BLEND, BLENDED, recipes_for
+from vtnstream.training.selection.saved_fits import SavedFits
 
 MOST_VIDEOS = 500
 """With more, a recipe is no longer chosen by itself."""

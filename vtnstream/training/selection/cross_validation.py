@@ -12,10 +12,10 @@ import numpy as np
 from vtnstream.metrics.classification import MeanInterval, mean_interval
 from vtnstream.progress import Progress
 from vtnstream.training.data.targets import IGNORE, Sample
-from vtnstream.training.search.fits_ahead import WORTH_SECONDS, FitsAhead, num_workers
-from vtnstream.training.search.fitting import FittedModel, SearchBase, fit_fold
-from vtnstream.training.search.recipes import Recipe
-from vtnstream.training.search.saved_fits import SavedFit, SavedFits
+from vtnstream.training.selection.fits_ahead import WORTH_SECONDS, FitsAhead, num_workers
+from vtnstream.training.selection.fitting import FittedModel, SearchBase, fit_fold
+from vtnstream.training.selection.recipes import Recipe
+from vtnstream.training.selection.saved_fits import SavedFit, SavedFits
 from vtnstream.types import FloatArray, IndexArray
 
 FEWEST_FOLDS = 2

@@ -14,9 +14,9 @@ from vtnstream.models.architectures import build_model, require_vtn
 from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.tcn import TcnHead
 from vtnstream.training.data.targets import Sample, class_counts
-from vtnstream.training.search.cross_validation import Comparison, Contender, scores_of
-from vtnstream.training.search.fitting import FittedModel, SearchBase
-from vtnstream.training.search.recipes import BLEND, BLENDED, Recipe
+from vtnstream.training.selection.cross_validation import Comparison, Contender, scores_of
+from vtnstream.training.selection.fitting import FittedModel, SearchBase
+from vtnstream.training.selection.recipes import BLEND, BLENDED, Recipe
 from vtnstream.types import FloatArray
 
 _SHARE = 2 / 3

@@ -15,9 +15,9 @@ from typing import Self
 from vtnstream import machine
 from vtnstream.progress import Progress
 from vtnstream.training.forward import device_of
-from vtnstream.training.search.fitting import SearchBase, fit_fold
-from vtnstream.training.search.recipes import Recipe
-from vtnstream.training.search.saved_fits import SavedFit
+from vtnstream.training.selection.fitting import SearchBase, fit_fold
+from vtnstream.training.selection.recipes import Recipe
+from vtnstream.training.selection.saved_fits import SavedFit
 from vtnstream.types import Features
 
 WORTH_SECONDS = 20.0

@@ -27,15 +27,15 @@ from vtnstream.models.io.checkpoint import load_model
 from vtnstream.models.vtn.model import VTN
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.run import train
-from vtnstream.training.search import cross_validation, fits_ahead, fitting, recipes
-from vtnstream.training.search.blend import widened
-from vtnstream.training.search.calibration import fit_temperature
-from vtnstream.training.search.cross_validation import Comparison, Contender
-from vtnstream.training.search.fitting import SearchBase, fit_recipe
-from vtnstream.training.search.folds import make_folds
-from vtnstream.training.search.recipes import RECIPES
-from vtnstream.training.search.saved_fits import SavedFit, SavedFits
-from vtnstream.training.search.search import refuses_search, wants_search
+from vtnstream.training.selection import cross_validation, fits_ahead, fitting, recipes
+from vtnstream.training.selection.blend import widened
+from vtnstream.training.selection.calibration import fit_temperature
+from vtnstream.training.selection.cross_validation import Comparison, Contender
+from vtnstream.training.selection.fitting import SearchBase, fit_recipe
+from vtnstream.training.selection.folds import make_folds
+from vtnstream.training.selection.recipes import RECIPES
+from vtnstream.training.selection.saved_fits import SavedFit, SavedFits
+from vtnstream.training.selection.selecting import refuses_search, wants_search
 
 from .cases import class_sample, dense_sample, features, model, video
 from .test_run import Recorder, write_scenes
