@@ -42,9 +42,9 @@ from vtnstream.progress import NullProgress
 from vtnstream.training.building import start_by_width
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.preparation import Prepared
-from vtnstream.training.selection.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.selection.fitting import SelectionBase, fit_recipe, predict
 from vtnstream.training.selection.recipes import CONTEXT_SECONDS, recipes_for
-from vtnstream.training.selection.selecting import search, tokens_per_second
+from vtnstream.training.selection.selecting import select_recipe, tokens_per_second
 from vtnstream.types import Features
 
 PEERS = ("linear probe", *NETWORKS, "ActionFormer")
@@ -140,9 +140,9 @@ def our_answers(
     if recipe == "auto" or joined:
         asked = replace(config, recipe=recipe)
         prepared = Prepared(model, list(train), [], labels)
-        fitted = search(asked, "dense", prepared, NullProgress()).model
+        fitted = select_recipe(asked, "dense", prepared, NullProgress()).model
     else:
-        base = SearchBase(model, config, train, tokens_per_second(train))
+        base = SelectionBase(model, config, train, tokens_per_second(train))
         chosen = next(each for each in recipes_for("dense") if each.name == recipe)
         fitted = fit_recipe(base, chosen, train).model
     return [answer.argmax(1) for answer in predict(fitted, test, config)]

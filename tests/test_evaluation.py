@@ -12,7 +12,7 @@ import pytest
 
 from vtnstream.datasets.lines import AnnotatedVideo, Annotation
 from vtnstream.errors import AnnotationError, ReportError
-from vtnstream.evaluation import Judged, evaluate_classes, evaluate_segments
+from vtnstream.evaluation import EvaluatedVideo, evaluate_classes, evaluate_segments
 from vtnstream.predictions import read_predictions
 from vtnstream.report.writers.structured import report_json, report_json_lines
 from vtnstream.timecode import FrameCount
@@ -21,10 +21,10 @@ from vtnstream.types import ClassScore, Segment
 from .report.cases import report
 
 
-def clip(name: str, label: str, **scores: float) -> Judged:
+def clip(name: str, label: str, **scores: float) -> EvaluatedVideo:
     ranked = sorted(scores.items(), key=lambda item: -item[1])
     video = AnnotatedVideo(Path(name), (Annotation(label),))
-    return Judged(video, classes=tuple(ClassScore(k, v) for k, v in ranked))
+    return EvaluatedVideo(video, classes=tuple(ClassScore(k, v) for k, v in ranked))
 
 
 def test_class_metrics_equal_hand_computed_values() -> None:
@@ -54,9 +54,11 @@ def test_truncated_scores_have_no_calibration_error() -> None:
     assert "no calibration" in got.notes[0]
 
 
-def timeline(truth: list[tuple[float, float, str]], said: list[Segment], end: float) -> Judged:
+def timeline(
+    truth: list[tuple[float, float, str]], said: list[Segment], end: float
+) -> EvaluatedVideo:
     items = tuple(Annotation(x, Fraction(a), Fraction(b)) for a, b, x in truth)
-    return Judged(AnnotatedVideo(Path("v.mp4"), items), None, end, (), tuple(said))
+    return EvaluatedVideo(AnnotatedVideo(Path("v.mp4"), items), None, end, (), tuple(said))
 
 
 def test_timeline_metrics_equal_hand_computed_values() -> None:
@@ -76,9 +78,9 @@ def test_timeline_metrics_equal_hand_computed_values() -> None:
 def test_unlabelled_frames_are_left_out_on_request() -> None:
     truth = [(0.0, 10.0, "x"), (15.0, 20.0, "y")]
     said = [Segment(0, 12, "x", 0.9), Segment(12, 20, "y", 0.8)]
-    judged = [timeline(truth, said, 20.0)]
-    assert evaluate_segments(judged).metrics["frame_accuracy"] == pytest.approx(75)
-    got = evaluate_segments(judged, unlabelled="ignore")
+    evaluated = [timeline(truth, said, 20.0)]
+    assert evaluate_segments(evaluated).metrics["frame_accuracy"] == pytest.approx(75)
+    got = evaluate_segments(evaluated, unlabelled="ignore")
     assert got.metrics["frame_accuracy"] == 100
     assert any("without a label are left out" in note for note in got.notes)
 
@@ -91,16 +93,16 @@ def test_overlapping_truth_has_no_frame_wise_metrics() -> None:
 
 
 def test_videos_without_segments_and_unknown_ones_count() -> None:
-    judged = [
+    evaluated = [
         timeline([(0.0, 10.0, "x")], [Segment(0, 10, "x", 0.5)], 10.0),
         timeline([], [Segment(0, 5, "x", 0.9)], 10.0),
     ]
-    got = evaluate_segments(judged)
+    got = evaluate_segments(evaluated)
     assert got.metrics["mAP@0.5"] == 50
     assert got.metrics["frame_accuracy"] == pytest.approx(75)
     assert got.metrics["F1@50"] == pytest.approx(200 / 3)
-    stranger = replace(judged[1], is_annotated=False)
-    got = evaluate_segments([judged[0], stranger])
+    stranger = replace(evaluated[1], is_annotated=False)
+    got = evaluate_segments([evaluated[0], stranger])
     assert got.metrics["mAP@0.5"] == 50 and got.metrics["frame_accuracy"] == 100
 
 
@@ -114,8 +116,11 @@ def test_background_is_no_class_of_map() -> None:
 
 
 def test_a_note_says_that_a_video_is_empty_on_both_sides() -> None:
-    judged = [timeline([(0.0, 10.0, "x")], [Segment(0, 10, "x", 1)], 10.0), timeline([], [], 5.0)]
-    got = evaluate_segments(judged)
+    evaluated = [
+        timeline([(0.0, 10.0, "x")], [Segment(0, 10, "x", 1)], 10.0),
+        timeline([], [], 5.0),
+    ]
+    got = evaluate_segments(evaluated)
     assert math.isnan(got.metrics["edit"]) and got.metrics["edit_of_others"] == 100
     assert any("1 of 2 videos neither" in note for note in got.notes)
     assert got.document()["metrics"]["edit"] is None
@@ -126,8 +131,8 @@ def test_phases_strict_and_relaxed_with_both_deviations() -> None:
     truth = [(0.0, 30.0, names[0]), (30.0, 60.0, names[1])]
     late = [Segment(0, 35, names[0], 1), Segment(35, 60, names[1], 1)]
     exact = [Segment(0, 30, names[0], 1), Segment(30, 60, names[1], 1)]
-    judged = [timeline(truth, late, 60.0), timeline(truth, exact, 60.0)]
-    got = evaluate_segments(judged, phases=True).metrics
+    evaluated = [timeline(truth, late, 60.0), timeline(truth, exact, 60.0)]
+    got = evaluate_segments(evaluated, phases=True).metrics
     assert got["phase_accuracy"] == pytest.approx((100 + 100 * 55 / 60) / 2)
     assert got["phase_relaxed_accuracy"] == 100
     assert got["phase_accuracy_sample_deviation"] == pytest.approx(
@@ -141,19 +146,19 @@ def test_phases_strict_and_relaxed_with_both_deviations() -> None:
 def test_the_annotated_length_limits_the_comparison() -> None:
     item = Annotation("x", FrameCount(0), FrameCount(30))
     video = AnnotatedVideo(Path("v.mp4"), (item,), length=FrameCount(60))
-    judged = Judged(video, Fraction(15), 99.0, (), (Segment(0, 2, "x", 1.0),))
-    assert judged.length == 4
-    assert evaluate_segments([judged], frames_per_second=15).metrics["frame_accuracy"] == 100
+    evaluated = EvaluatedVideo(video, Fraction(15), 99.0, (), (Segment(0, 2, "x", 1.0),))
+    assert evaluated.length == 4
+    assert evaluate_segments([evaluated], frames_per_second=15).metrics["frame_accuracy"] == 100
 
 
 def test_annotations_in_frames_need_a_rate() -> None:
     item = Annotation("x", FrameCount(0), FrameCount(50))
     video = AnnotatedVideo(Path("v.mp4"), (item,))
     said = (Segment(0, 2, "x", 1.0),)
-    judged = Judged(video, Fraction(25), 2.0, (), said)
-    assert evaluate_segments([judged]).metrics["frame_accuracy"] == 100
+    evaluated = EvaluatedVideo(video, Fraction(25), 2.0, (), said)
+    assert evaluate_segments([evaluated]).metrics["frame_accuracy"] == 100
     with pytest.raises(AnnotationError, match="frame rate is unknown"):
-        evaluate_segments([Judged(video, None, 2.0, (), said)])
+        evaluate_segments([EvaluatedVideo(video, None, 2.0, (), said)])
 
 
 @pytest.mark.parametrize("kind", ["folder", "document", "array", "lines"])

@@ -54,7 +54,7 @@ FRAMES_PER_SECOND = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class EvaluatedVideo:
     """Annotation and prediction of one video.
 
     Attributes:
@@ -155,7 +155,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Evaluation:
+def evaluate_classes(videos: Sequence[EvaluatedVideo], labels: Sequence[str] = ()) -> Evaluation:
     """Evaluate whole-video classification.
 
     Args:
@@ -205,15 +205,15 @@ def evaluate_classes(videos: Sequence[Judged], labels: Sequence[str] = ()) -> Ev
     )
 
 
-def _label(judged: Judged) -> str:
-    labels = {normal_form(annotation.label) for annotation in judged.video.annotations}
+def _label(evaluated: EvaluatedVideo) -> str:
+    labels = {normal_form(annotation.label) for annotation in evaluated.video.annotations}
     if len(labels) != 1:
-        raise AnnotationError(f"{judged.video.path}: {len(labels)} classes for one video")
+        raise AnnotationError(f"{evaluated.video.path}: {len(labels)} classes for one video")
     return labels.pop()
 
 
 def evaluate_segments(
-    videos: Sequence[Judged],
+    videos: Sequence[EvaluatedVideo],
     *,
     frames_per_second: float = FRAMES_PER_SECOND,
     phases: bool = False,
@@ -348,7 +348,7 @@ def _overlap(segments: Sequence[Segment]) -> bool:
 
 
 def _frames(
-    judged: Judged,
+    evaluated: EvaluatedVideo,
     predicted: Sequence[Segment],
     truth: Sequence[Segment],
     rate: float,
@@ -356,7 +356,7 @@ def _frames(
 ) -> tuple[list[str], list[str]]:
     """Return predicted and true labels at the centre of each frame; with ``ignore`` only for frames
     inside a true segment."""
-    end = judged.length or max([s.end for s in (*truth, *predicted)], default=0.0)
+    end = evaluated.length or max([s.end for s in (*truth, *predicted)], default=0.0)
     times = (np.arange(max(round(end * rate), 1)) + 0.5) / rate
     if ignore:
         known = np.zeros(len(times), bool)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vtnstream.config.class_heads import JOINT, SEPARATOR, full_label
 from vtnstream.errors import AnnotationError
-from vtnstream.evaluation import MIN_CLASSES_FOR_TOP5, Evaluation, Judged
+from vtnstream.evaluation import MIN_CLASSES_FOR_TOP5, EvaluatedVideo, Evaluation
 from vtnstream.labels import normal_form
 from vtnstream.metrics.classification import (
     bootstrap_interval,
@@ -25,7 +25,7 @@ from vtnstream.metrics.classification import (
 from vtnstream.types import FloatArray, IndexArray
 
 
-def evaluate_heads(samples: Sequence[Judged], heads: Sequence[str]) -> Evaluation:
+def evaluate_heads(samples: Sequence[EvaluatedVideo], heads: Sequence[str]) -> Evaluation:
     """Evaluate the classes by each of several heads, and their combinations.
 
     Args:
@@ -68,7 +68,7 @@ def evaluate_heads(samples: Sequence[Judged], heads: Sequence[str]) -> Evaluatio
 
 
 def _table(
-    samples: Sequence[Judged], heads: Sequence[str], number: int
+    samples: Sequence[EvaluatedVideo], heads: Sequence[str], number: int
 ) -> tuple[FloatArray, IndexArray, list[str]]:
     """Return scores (N, K), true classes (N,) and the K classes of one head."""
     head = heads[number]
@@ -88,7 +88,7 @@ def _table(
     return scores, np.array([places[label] for label in truth], np.int64), names
 
 
-def _true_label(sample: Judged, head: str, number: int) -> str:
+def _true_label(sample: EvaluatedVideo, head: str, number: int) -> str:
     parts = [annotation.parts for annotation in sample.video.annotations]
     if len(parts) != 1 or len(parts[0]) <= number:
         raise AnnotationError(f"{sample.video.path}: needs one annotation with a {head}")

@@ -63,7 +63,7 @@ def phases(seed: tuple[int, ...], count: int) -> LabelledVideo:
     plan = plan_video(seed, config)
     targets = np.full(count, IGNORE, np.int64)
     for phase in plan.phases:
-        targets[phase.start : phase.end] = (phase.picture + plan.cue) % len(LABELS)
+        targets[phase.start : phase.end] = (phase.pattern + plan.cue) % len(LABELS)
     return LabelledVideo(np.stack(list(render(plan, config))), targets=targets)
 
 

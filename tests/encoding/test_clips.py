@@ -10,7 +10,7 @@ import pytest
 
 from vtnstream.config import SamplingConfig
 from vtnstream.encoding.clip_cutting import ClipCutter, gap_before
-from vtnstream.encoding.clips import SampleShape, grouped
+from vtnstream.encoding.clips import InputShape, grouped
 from vtnstream.errors import UsageError
 from vtnstream.localization.runs import gap_free_runs
 from vtnstream.scoring.clips import ClipLayout
@@ -63,7 +63,7 @@ def test_missing_frames_are_the_one_before_and_no_token_begins_with_one() -> Non
 
 
 def test_rates_at_which_tokens_would_overlap_are_refused() -> None:
-    shape = SampleShape(Burst(3, Fraction(1, 10)))
+    shape = InputShape(Burst(3, Fraction(1, 10)))
     shape.check(SamplingConfig(fps=Fraction(49, 10)))
     shape.check(SamplingConfig("all"))
     with pytest.raises(UsageError, match=r"5 samples/s are too many.*3 frames 0\.1 s.*than 5"):
@@ -85,7 +85,7 @@ def token_chunks(indices: list[int], size: int, burst: int) -> Iterator[FrameChu
 
 def cut(
     indices: list[int],
-    shape: SampleShape,
+    shape: InputShape,
     *,
     size: int = 4,
     low: int = 0,
@@ -110,8 +110,8 @@ def cut(
     return clips, out, cutter
 
 
-def shape(clip: int, hop: int, burst: int = 2) -> SampleShape:
-    return SampleShape(Burst(burst, Fraction(1, 10)), clip, hop, "joint")
+def shape(clip: int, hop: int, burst: int = 2) -> InputShape:
+    return InputShape(Burst(burst, Fraction(1, 10)), clip, hop, "joint")
 
 
 def expected(indices: list[int], clip: int, hop: int, burst: int = 2) -> dict[int, list[int]]:

@@ -15,7 +15,7 @@ import torch
 
 from tests.small_model import TOKENS, Extract, StandInCompiler
 from vtnstream.config import RuntimeConfig
-from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.clips import InputShape
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size
 from vtnstream.encoding.engines import build, choose
 from vtnstream.encoding.engines.state import EngineState
@@ -153,7 +153,7 @@ def test_small_frames_use_large_batches() -> None:
     assert sizes[224] == sizes[384] == 4
     assert sizes[160] == 4 and sizes[158] == 8
     assert sizes[112] == 16 and sizes[79] == sizes[32] == 32
-    assert default_batch_size(torch.device("cpu"), SampleShape(Burst(16)), 32**2) == 2
+    assert default_batch_size(torch.device("cpu"), InputShape(Burst(16)), 32**2) == 2
 
 
 def test_the_batch_size_is_measured_for_a_long_video(

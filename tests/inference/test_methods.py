@@ -98,7 +98,7 @@ def test_a_second_run_decodes_nothing(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("vtnstream.encoding.store_filling.open_samples", refuse)
+    monkeypatch.setattr("vtnstream.encoding.store_filling.open_inputs", refuse)
     for window in (8, 32):
         report = vtnstream.timeline(video, window=window, model=model, runtime=runtime)
         assert report.run["from_store"]

@@ -48,7 +48,7 @@ def test_cue_says_nothing_about_pictures_and_labels_follow_from_both() -> None:
         plan = plan_video((seed,), SHORT)
         pairs[plan.cue, plan.phases[0].picture] += 1
         for phase, segment in zip(plan.phases, plan.segments(), strict=True):
-            assert segment.label == LABELS[(phase.picture + plan.cue) % 3]
+            assert segment.label == LABELS[(phase.pattern + plan.cue) % 3]
             assert (segment.start, segment.end) == (phase.start, phase.end)
     expected = 600 / 9
     assert sum((count - expected) ** 2 / expected for count in pairs.values()) < 20.1  # p = .01

@@ -24,7 +24,7 @@ from vtnstream.training.accelerator import Engine
 from vtnstream.training.data.batches import Crop
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.loop import Trainer, fit
-from vtnstream.training.losses import head_loss, unsteadiness
+from vtnstream.training.losses import head_loss, smoothing_loss
 from vtnstream.training.optim import (
     WeightAverage,
     build_optimizer,
@@ -155,14 +155,14 @@ def test_the_steadiness_loss_equals_its_formula() -> None:
         for k in range(3)
         if seen[b, t]
     ]
-    assert float(unsteadiness(logits, seen)) == pytest.approx(sum(steps) / len(steps))
+    assert float(smoothing_loss(logits, seen)) == pytest.approx(sum(steps) / len(steps))
     samples = [dense_sample(3, 0), dense_sample(5, 1)]
     batch = collate([Crop(s, 0, len(s)) for s in samples])
     two = torch.randn(2, 5, 2)
     plain = head_loss(VTNOutput(None, two), batch)
     both = head_loss(VTNOutput(None, two), batch, steadiness=0.15)
     real = torch.tensor([[True, True, False, False], [True] * 4])
-    assert float(both - plain) == pytest.approx(0.15 * float(unsteadiness(two, real)), rel=1e-4)
+    assert float(both - plain) == pytest.approx(0.15 * float(smoothing_loss(two, real)), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,11 @@ from vtnstream.training.selection import cross_validation, fits_ahead, fitting, 
 from vtnstream.training.selection.blend import widened
 from vtnstream.training.selection.calibration import fit_temperature
 from vtnstream.training.selection.cross_validation import Comparison, Contender
-from vtnstream.training.selection.fitting import SearchBase, fit_recipe
+from vtnstream.training.selection.fitting import SelectionBase, fit_recipe
 from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.selection.recipes import RECIPES
 from vtnstream.training.selection.saved_fits import SavedFit, SavedFits
-from vtnstream.training.selection.selecting import refuses_search, wants_search
+from vtnstream.training.selection.selecting import compares_recipes, reason_against_comparison
 
 from .cases import class_sample, dense_sample, features, model, video
 from .test_run import Recorder, write_scenes
@@ -191,9 +191,9 @@ def test_a_blend_answers_with_the_mean_of_its_networks(
     report = api.timeline(videos / "f1.mp4", model=tmp_path / "m", runtime=runtime(videos))
     assert report.segments
     with pytest.raises(ConfigError, match="blend is an ensemble"):
-        wants_search(replace(asked, ensemble="none"), "dense", 9, 1)
+        compares_recipes(replace(asked, ensemble="none"), "dense", 9, 1)
     with pytest.raises(ConfigError, match="not for the task classification"):
-        wants_search(asked, "classification", 9, 1)
+        compares_recipes(asked, "classification", 9, 1)
 
 
 def test_a_widened_network_gives_the_same_answers() -> None:
@@ -258,17 +258,17 @@ def test_the_annotations_own_validation_videos_are_kept_out(
 
 def test_settings_by_hand_are_left_alone() -> None:
     plain = TrainConfig()
-    assert wants_search(plain, "dense", 20, 1)
-    assert not wants_search(plain, "dense", 2000, 1)
-    assert not wants_search(plain, "dense", 20, 2)
-    assert not wants_search(replace(plain, recipe="own"), "dense", 20, 1)
+    assert compares_recipes(plain, "dense", 20, 1)
+    assert not compares_recipes(plain, "dense", 2000, 1)
+    assert not compares_recipes(plain, "dense", 20, 2)
+    assert not compares_recipes(replace(plain, recipe="own"), "dense", 20, 1)
     by_hand = replace(plain, optim=OptimConfig(epochs=3))
-    assert not wants_search(by_hand, "dense", 20, 1)
-    assert refuses_search(by_hand, "dense", 20) == "optim is set by hand"
+    assert not compares_recipes(by_hand, "dense", 20, 1)
+    assert reason_against_comparison(by_hand, "dense", 20) == "optim is set by hand"
     with pytest.raises(ConfigError, match="recipe tcn cannot be used: optim is set by hand"):
-        wants_search(replace(by_hand, recipe="tcn"), "dense", 20, 1)
+        compares_recipes(replace(by_hand, recipe="tcn"), "dense", 20, 1)
     with pytest.raises(ConfigError, match="is not for the task classification"):
-        wants_search(replace(plain, recipe="ms-tcn"), "classification", 20, 1)
+        compares_recipes(replace(plain, recipe="ms-tcn"), "classification", 20, 1)
     with pytest.raises(ConfigError, match="recipe"):
         TrainConfig(recipe="best")
 
@@ -315,7 +315,7 @@ def test_fits_of_processes_equal_those_of_one(monkeypatch: pytest.MonkeyPatch) -
     samples = [dense_sample(8, n) for n in range(6)]
     untrained = model(dense=True)
     settings = TrainConfig(temporal=untrained.config.temporal, optim=OptimConfig(epochs=2))
-    base = SearchBase(untrained, settings, samples, 2.0)
+    base = SelectionBase(untrained, settings, samples, 2.0)
     dense = (recipe for recipe in RECIPES if "dense" in recipe.tasks)
     chosen = [recipe for recipe in dense if recipe.name in ("attention", "probe")]
     folds = [[0, 1], [2, 3], [4, 5]]
@@ -325,7 +325,7 @@ def test_fits_of_processes_equal_those_of_one(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("vtnstream.machine.num_cores", lambda: 2)
     fits: list[str] = []
 
-    def fit_fold(base: SearchBase, recipe: recipes.Recipe, *rest: Any) -> Any:
+    def fit_fold(base: SelectionBase, recipe: recipes.Recipe, *rest: Any) -> Any:
         fits.append(recipe.name)
         return fitting.fit_fold(base, recipe, *rest)
 
@@ -341,7 +341,7 @@ def test_fits_of_processes_equal_those_of_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_processes_are_few_enough_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = SearchBase(model(dense=True), TrainConfig(), [dense_sample(8, 0)], 2.0)
+    base = SelectionBase(model(dense=True), TrainConfig(), [dense_sample(8, 0)], 2.0)
     monkeypatch.setattr("vtnstream.machine.num_cores", lambda: 64)
     monkeypatch.setattr("vtnstream.machine.memory_bytes", lambda: 8 * 10**9)
     assert fits_ahead.num_workers(base, 2) == 2

@@ -95,8 +95,8 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
             events.start(follower, localize, config)
             for warning in follower.warnings:
                 console.warn(f"{feed.name}: {warning}")
-            for told in follower.told():
-                events.segments(told.segments, final=told.final)
+            for update in follower.updates():
+                events.segments(update.segments, final=update.final)
             code = INTERRUPTS.end_calling()
             # The last segments are final only if the stream has ended by itself.
             stopped = f"stopped after {plural(follower.num_tokens, 'token')}" if code else None

@@ -25,7 +25,7 @@ from vtnstream.wording import plural
 if TYPE_CHECKING:
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import HeadConfig
-    from vtnstream.evaluation import Judged
+    from vtnstream.evaluation import EvaluatedVideo
     from vtnstream.inference.request import Request, TimeLike
     from vtnstream.types import Partial
 
@@ -35,20 +35,20 @@ def judged_by_predictions(
     videos: list[AnnotatedVideo],
     values: Mapping[str, Any],
     console: Console,
-) -> list[Judged]:
+) -> list[EvaluatedVideo]:
     """Return the annotated videos with their predictions, in the order of the predictions.
 
     A video without a prediction counts as one without segments. A result file of ActivityNet is
     read as its script does: videos that are not among the annotated ones count as false
     positives. Both give a warning.
     """
-    from vtnstream.evaluation import Judged
+    from vtnstream.evaluation import EvaluatedVideo
     from vtnstream.predictions import Prediction, read_predictions
 
     path, rate = values["predictions"], values["frame_rate"]
     rate = None if rate is None else Fraction(str(rate))
     predictions = read_predictions(path)
-    judged: list[tuple[int, Judged]] = []
+    evaluated: list[tuple[int, EvaluatedVideo]] = []
     absent = []
     for video in videos:
         name = predictions.name_of(video.path)
@@ -57,7 +57,7 @@ def judged_by_predictions(
             if not annotations.has_segments:
                 continue
         said = Prediction() if name is None else predictions[name]
-        one = Judged(
+        one = EvaluatedVideo(
             video,
             rate,
             said.seconds,
@@ -67,7 +67,7 @@ def judged_by_predictions(
             said.frames,
             heads=said.heads,
         )
-        judged.append((predictions.place(name), one))
+        evaluated.append((predictions.place(name), one))
     if absent:
         shown = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
         console.warn(f"{path}: no prediction for {len(absent)} of {len(videos)} videos: {shown}")
@@ -77,15 +77,15 @@ def judged_by_predictions(
         for name in others:
             said = predictions[name]
             stranger = AnnotatedVideo(Path(name), ())
-            one = Judged(stranger, segments=said.segments or (), is_annotated=False)
-            judged.append((predictions.place(name), one))
+            one = EvaluatedVideo(stranger, segments=said.segments or (), is_annotated=False)
+            evaluated.append((predictions.place(name), one))
         if others:
             shown = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
             console.warn(
                 f"{path}: {plural(len(others), 'video')} not among the annotated ones, whose "
                 f"segments count as false positives: {shown}"
             )
-    return [one for _, one in sorted(judged, key=lambda item: item[0])]
+    return [one for _, one in sorted(evaluated, key=lambda item: item[0])]
 
 
 def judged_by_model(
@@ -94,14 +94,14 @@ def judged_by_model(
     order: str,
     values: Mapping[str, Any],
     console: Console,
-) -> tuple[ExitCode, list[Judged], tuple[str, ...]]:
+) -> tuple[ExitCode, list[EvaluatedVideo], tuple[str, ...]]:
     """Run the model on every video. A video that fails is left out and makes the exit code 1.
 
     Returns:
         the exit code, the videos with their predictions, and the model's dense labels.
     """
     from vtnstream.analyzer import Analyzer
-    from vtnstream.evaluation import Judged
+    from vtnstream.evaluation import EvaluatedVideo
     from vtnstream.inference.request import Request
 
     request = Request(
@@ -109,24 +109,25 @@ def judged_by_model(
     )
     timelines = annotations.has_segments and not annotations.are_clips
     localize = shared.timeline_from(values) if timelines else None
-    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
+    runtime = running.runtime_from(values)
+    analyzer = Analyzer(values["model"], runtime=runtime, keep_outputs=True)
     if order == "online" and localize is not None:
         check_online(analyzer.model.config, localize)
     _check_labels(annotations, videos, analyzer.model.config.head, console)
-    judged: list[Judged] = []
+    evaluated: list[EvaluatedVideo] = []
     by_path = {str(video.path): video for video in videos}
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
         if annotations.are_clips:
-            judged.extend(_clips(analyzer, by_path[path], request, progress))
+            evaluated.extend(_clips(analyzer, by_path[path], request, progress))
             return None
         if localize is None:
             report = analyzer.classify(path, request, progress=progress)
         else:
             report = analyzer.timeline(path, request, localize, progress=progress)
         length = report.video.duration_from_header
-        judged.append(
-            Judged(
+        evaluated.append(
+            EvaluatedVideo(
                 by_path[path],
                 report.video.average_rate,
                 float(length) if length is not None else report.end_seconds,
@@ -140,20 +141,20 @@ def judged_by_model(
         return report.partial
 
     inputs = InputList(tuple(Input(path) for path in by_path), single=len(by_path) == 1)
-    return for_each(inputs, work, console), judged, analyzer.model.config.head.dense_labels
+    return for_each(inputs, work, console), evaluated, analyzer.model.config.head.dense_labels
 
 
 def _clips(
     analyzer: Analyzer, video: AnnotatedVideo, request: Request, progress: CommandProgress
-) -> list[Judged]:
+) -> list[EvaluatedVideo]:
     """Classify each annotated segment of a video. A segment that fails is left out with a warning.
 
     Raises:
         VideoError: none of its segments can be read.
     """
-    from vtnstream.evaluation import Judged
+    from vtnstream.evaluation import EvaluatedVideo
 
-    found: list[Judged] = []
+    found: list[EvaluatedVideo] = []
     last: VideoError | None = None
     quiet = _OnlyWarnings(progress)
     progress.start(video.path.name, total=len(video.annotations), unit="segments")
@@ -173,7 +174,7 @@ def _clips(
                     f"{video.path}: the segment of line {item.line} is partial: {reasons}"
                 )
             one = dataclasses.replace(video, annotations=(item,))
-            found.append(Judged(one, classes=report.classes, heads=report.heads))
+            found.append(EvaluatedVideo(one, classes=report.classes, heads=report.heads))
             progress.advance(number)
     finally:
         progress.finish()

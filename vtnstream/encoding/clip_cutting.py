@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.clips import InputShape
 from vtnstream.localization.runs import TIME_TOLERANCE
 from vtnstream.types import FrameChunk, TokenTimes
 
@@ -31,7 +31,7 @@ class ClipCutter:
         has_passed_stop: whether tokens from ``stop`` on have arrived.
     """
 
-    shape: SampleShape
+    shape: InputShape
     low: int
     high: int | None
     stop: int | None

@@ -19,7 +19,7 @@ from vtnstream.video.sampling.grid import SINGLE, Burst
 
 
 @dataclass(frozen=True, slots=True)
-class SampleShape:
+class InputShape:
     """What one call of the frame encoder receives.
 
     Attributes:
@@ -75,19 +75,19 @@ class SampleShape:
         return -(-num_picked // self.burst.frames)
 
 
-FRAMES = SampleShape()
+FRAMES = InputShape()
 
 
-def sample_shape(config: ModelConfig) -> SampleShape:
+def input_shape(config: ModelConfig) -> InputShape:
     """Return the input shape of a model's frame encoder; clips overlap by half."""
     vivit = config.vivit
     if vivit is None:
         return FRAMES
     burst = Burst(vivit.tubelet[0], vivit.frame_step)
     if vivit.reads_sequences:
-        return SampleShape(burst, form=vivit.form)
+        return InputShape(burst, form=vivit.form)
     clip = vivit.clip_tokens
-    return SampleShape(burst, clip, max(1, clip // 2), vivit.form)
+    return InputShape(burst, clip, max(1, clip // 2), vivit.form)
 
 
 def grouped(chunk: FrameChunk, size: int) -> FrameChunk:

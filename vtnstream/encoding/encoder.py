@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.config.runtime import default_cache_dir
-from vtnstream.encoding.clips import FRAMES, SampleShape, sample_shape
+from vtnstream.encoding.clips import FRAMES, InputShape, input_shape
 from vtnstream.encoding.known_networks import KnownNetwork, KnownNetworks
 from vtnstream.encoding.run_facts import ComputedOn
 from vtnstream.encoding.runner import Runner
@@ -78,7 +78,7 @@ def _numbered(device: torch.device) -> torch.device:
 
 
 def default_batch_size(
-    device: torch.device, shape: SampleShape = FRAMES, pixels: int = _USUAL_PIXELS
+    device: torch.device, shape: InputShape = FRAMES, pixels: int = _USUAL_PIXELS
 ) -> int:
     """Return the number of samples per backbone call where nothing was measured.
 
@@ -163,7 +163,7 @@ class FrameEncoder:
         *,
         device: torch.device | str = "cpu",
         dtype: str = "auto",
-        shape: SampleShape = FRAMES,
+        shape: InputShape = FRAMES,
     ) -> None:
         self._describe(config, preprocess, device, dtype, shape)
         self.weights_sha256 = weights_sha256(backbone)
@@ -177,7 +177,7 @@ class FrameEncoder:
         preprocess: PreprocessConfig,
         device: torch.device | str,
         dtype: str,
-        shape: SampleShape,
+        shape: InputShape,
     ) -> None:
         self.config = config
         self.shape = shape
@@ -262,7 +262,7 @@ class FrameEncoder:
             model.config.preprocess,
             device=resolve_device(runtime.device),
             dtype=runtime.dtype,
-            shape=sample_shape(model.config),
+            shape=input_shape(model.config),
         )
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.clips import InputShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ComputedOn:
 
     device: str
     dtype: str
-    shape: SampleShape
+    shape: InputShape
     torch: str
 
     def as_dict(self) -> dict[str, str]:

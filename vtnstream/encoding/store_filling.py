@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from vtnstream.config import PreprocessConfig, SamplingConfig
-from vtnstream.encoding.clip_source import SampleSource, open_samples
-from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.clips import InputShape
+from vtnstream.encoding.model_inputs import InputSource, open_inputs
 from vtnstream.encoding.runner import EncodedBatch, Encoding, Runner, WorkerPlan
 from vtnstream.encoding.stored import missing_runs
 from vtnstream.features.chunk import StoredChunk, persistent_stats
@@ -57,7 +57,7 @@ class DecodeJob:
 
     path: str | Path
     preprocess: PreprocessConfig
-    shape: SampleShape
+    shape: InputShape
     sampling: SamplingConfig
     span: TimeRange
     stream: int | None
@@ -143,11 +143,11 @@ def _fill_run(
 
 def _open_source(
     store: FeatureStore, job: DecodeJob, first: int, stop: int | None
-) -> VideoSource | SampleSource:
+) -> VideoSource | InputSource:
     layout = store.require_layout()
     known_pts, seekable = _landmark(store, first)
     first_index = first * layout.chunk_tokens if seekable else 0
-    return open_samples(
+    return open_inputs(
         job.path,
         job.sampling,
         job.shape,

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
-from vtnstream.encoding.clip_source import open_samples
 from vtnstream.encoding.decoder_choice import Decoding, choose_decoding
 from vtnstream.encoding.engines.build import Prepared
 from vtnstream.encoding.engines.choose import Choice, Engines, SlowerError
+from vtnstream.encoding.model_inputs import open_inputs
 from vtnstream.encoding.run_facts import RuntimeFacts
 from vtnstream.encoding.store_filling import DecodeJob
 from vtnstream.encoding.stored import chunk_range, missing_runs, sampling_grid, stored_backend
@@ -186,7 +186,7 @@ class Opening:
         encoder = self.engines.encoder
         first, stop = index_range(self.sampling, self.span)
         with (
-            open_samples(
+            open_inputs(
                 self.path,
                 self.sampling,
                 encoder.shape,
@@ -224,7 +224,7 @@ class Opening:
         )
         layout = store.layout or store.begin(self._plan_layout())
         first_chunk, stop_chunk = chunk_range(store, self.sampling, self.span)
-        size = engines.samples_a_call(layout.batch_size)
+        size = engines.inputs_per_call(layout.batch_size)
         prepared: Prepared | None = None
         if missing_runs(store, first_chunk, stop_chunk):
             prepared = engines.prepare(choice, size, self.first_frames)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.encoding.clips import FRAMES, SampleShape
+from vtnstream.encoding.clips import FRAMES, InputShape
 from vtnstream.encoding.partial import partial_result
 from vtnstream.encoding.run_facts import RunFacts
 from vtnstream.errors import UsageError, VideoDecodeError
@@ -221,7 +221,7 @@ def reason_for_software(runtime: RuntimeConfig) -> str:
 
 
 def sampling_grid(
-    sampling: SamplingConfig, span: TimeRange, shape: SampleShape = FRAMES
+    sampling: SamplingConfig, span: TimeRange, shape: InputShape = FRAMES
 ) -> dict[str, Any]:
     """Return what decides the sampling grid of a range. With a rate all ranges share one grid;
     for other kinds, and for clips, the range is part of the grid."""

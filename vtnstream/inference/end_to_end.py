@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vtnstream.config import SamplingConfig
-from vtnstream.encoding.clip_source import SampleSource, open_samples
-from vtnstream.encoding.clips import FRAMES, SampleShape
+from vtnstream.encoding.clips import FRAMES, InputShape
+from vtnstream.encoding.model_inputs import InputSource, open_inputs
 from vtnstream.encoding.partial import partial_result
 from vtnstream.encoding.store_filling import end_record
 from vtnstream.errors import VideoDecodeError
@@ -68,7 +68,7 @@ def run_end_to_end(
     model: VideoModel,
     sampling: SamplingConfig,
     *,
-    shape: SampleShape = FRAMES,
+    shape: InputShape = FRAMES,
     whole: bool = False,
     span: TimeRange | None = None,
     stream: int | None = None,
@@ -117,7 +117,7 @@ def run_end_to_end(
 
 
 def _encode_tokens(
-    model: VideoModel, pictures: Tensor, times: TokenTimes, shape: SampleShape
+    model: VideoModel, pictures: Tensor, times: TokenTimes, shape: InputShape
 ) -> Tensor:
     """Encode tokens (T, 3, t * H, W), whose frames are stacked vertically, to features (T, D).
     If the model encodes clips, tokens at which no clip begins get zeros."""
@@ -146,16 +146,16 @@ def _decode_all(
     path: str | Path,
     model: VideoModel,
     sampling: SamplingConfig,
-    shape: SampleShape,
+    shape: InputShape,
     span: TimeRange,
     stream: int | None,
-) -> tuple[NDArray[np.uint8], TokenTimes, VideoSource | SampleSource]:
+) -> tuple[NDArray[np.uint8], TokenTimes, VideoSource | InputSource]:
     """Decode every token of a range: (T, h, w, 3) uint8, their times, and the exhausted source."""
     first, stop = index_range(sampling, span)
     preprocess = model.config.preprocess
     cropped = preprocess.bars == "crop"
     bars = find_bars(path, examine(path, stream=stream)) if cropped else Bars()
-    with open_samples(
+    with open_inputs(
         path,
         sampling,
         replace(shape, clip=0),

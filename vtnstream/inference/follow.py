@@ -200,11 +200,11 @@ class Follower:
         self.num_tokens = 0
         self._video, self._encoder, self._size = video, encoder, batch_size
         self._ring, self._scores, self._cutter = ring, scores, segments
-        self._told: tuple[Segment, ...] = ()
+        self._emitted: tuple[Segment, ...] = ()
         self._gaps = 0
         self._last_end: float | None = None
 
-    def told(self) -> Iterator[SegmentUpdate]:
+    def updates(self) -> Iterator[SegmentUpdate]:
         """Yield segments as they become final until the stream ends, and open segments as they
         change.
 
@@ -222,7 +222,7 @@ class Follower:
                 final = self._cutter.push(*self._scores.push(values, chunk.times))
                 if final:
                     self.num_final += len(final)
-                    self._told = ()
+                    self._emitted = ()
                     yield SegmentUpdate(final, True)
                 yield from self._open_segments()
         if not self.num_tokens:
@@ -236,8 +236,8 @@ class Follower:
         """Emit the open segments again if a label or a start changed; their ends change with
         every token."""
         found = self.rest()
-        if [(s.start, s.label) for s in found] != [(s.start, s.label) for s in self._told]:
-            self._told = found
+        if [(s.start, s.label) for s in found] != [(s.start, s.label) for s in self._emitted]:
+            self._emitted = found
             yield SegmentUpdate(found, False)
 
     def _note(self, times: TokenTimes) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
 from vtnstream.config.views import ViewsConfig
-from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.clips import InputShape
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.inference.view_clips import Clip, clip_starts, read_clip, rows_of
@@ -161,7 +161,7 @@ def _encode(
     return logits.float().cpu().numpy(), values[num_crops // 2]
 
 
-def _samples(frames: NDArray[np.uint8], shape: SampleShape) -> NDArray[np.uint8]:
+def _samples(frames: NDArray[np.uint8], shape: InputShape) -> NDArray[np.uint8]:
     """Arrange frames (T, t, h, w, 3) as the encoder expects them: stacked per token, or the
     whole clip, padded with its last frame."""
     tokens, count, height, width, _ = frames.shape

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.encoding.clips import SampleShape
+from vtnstream.encoding.clips import InputShape
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import extract_features
@@ -114,7 +114,7 @@ def _with_frames(path: str | Path, opened: OpenedFeatures) -> OpenedFeatures:
 def _end_to_end(
     path: str | Path,
     model: VideoModel,
-    shape: SampleShape,
+    shape: InputShape,
     request: Request,
     sampling: SamplingConfig,
     span: TimeRange,

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
-from vtnstream.encoding.clip_source import open_samples
 from vtnstream.encoding.encoder import FrameEncoder, limit_threads
 from vtnstream.encoding.engines.choose import Choice, Engines
 from vtnstream.encoding.engines.measure import measure_rate
+from vtnstream.encoding.model_inputs import open_inputs
 from vtnstream.encoding.store_filling import frames_held
 from vtnstream.encoding.store_session import Opening
 from vtnstream.errors import VideoDecodeError
@@ -160,7 +160,7 @@ def _measure(opening: Opening, choice: Choice, batch_size: int) -> tuple[float, 
     """Return tokens per second of decoder and backbone together, and seconds of compiling."""
     engines = opening.engines
     samples, per_token, decode_seconds = _decode(opening)
-    size = engines.samples_a_call(batch_size)
+    size = engines.inputs_per_call(batch_size)
     expected = engines.expected(choice.backend, size)
     rate = expected.frames_per_second
     if rate is None:
@@ -177,7 +177,7 @@ def _decode(opening: Opening) -> tuple[NDArray[np.uint8], float, float]:
     first, _ = index_range(opening.sampling, opening.span)
     first -= first % _SAMPLED_TOKENS
     began = time.perf_counter()
-    with open_samples(
+    with open_inputs(
         opening.path,
         opening.sampling,
         encoder.shape,

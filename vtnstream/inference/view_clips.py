@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vtnstream.config import ModelConfig, SamplingConfig
 from vtnstream.config.views import ViewsConfig
-from vtnstream.encoding.clip_source import open_samples
-from vtnstream.encoding.clips import FRAMES, SampleShape
+from vtnstream.encoding.clips import FRAMES, InputShape
+from vtnstream.encoding.model_inputs import open_inputs
 from vtnstream.errors import UsageError
 from vtnstream.preprocess.views import uncropped_fit
 from vtnstream.types import FrameChunk, IndexArray, TimeRange, TokenTimes, VideoInfo
@@ -72,7 +72,7 @@ def read_clip(
     sampling: SamplingConfig,
     start: Fraction,
     info: VideoInfo,
-    shape: SampleShape = FRAMES,
+    shape: InputShape = FRAMES,
 ) -> tuple[Clip | None, int, tuple[str, ...]]:
     """Read the frames of one clip; return also the number of decoded frames and the problems."""
     span = TimeRange(start, start + _clip_length(views, sampling))
@@ -84,7 +84,7 @@ def read_clip(
         picks = np.floor(np.linspace(0, last, views.num_frames)).astype(np.int64)
         grid = SamplingConfig(kind="all")
     first, stop = index_range(grid, span)
-    with open_samples(
+    with open_inputs(
         path,
         grid,
         replace(shape, clip=0),

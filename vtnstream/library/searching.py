@@ -34,7 +34,7 @@ def search_library(
 ) -> list[Report]:
     """Look for queries in all videos of a library.
 
-    A frame near a query is judged as in the search of one video: words against unrelated words,
+    A frame near a query is scored as in the search of one video: words against unrelated words,
     examples against the similarity of the video's own frames. Frames that follow each other make
     a segment. Unlike there, evidence is not smoothed and unrelated words are not searched for.
     For examples, the similarity of each video that shows one is that of the search of one video.

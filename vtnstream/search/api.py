@@ -92,7 +92,7 @@ def label(
         labels: as ``vtnstream timeline --labels`` reads them: ``"goal; corner; replay"``, the
             path of a file with one label a line, or a sequence of such lines.
         model: as for :func:`find_moments`.
-        multi_label: labels may overlap; each is judged alone.
+        multi_label: labels may overlap; each is scored separately.
         options: how to localise.
         sampling, start, end, stream, runtime, progress, features: as for :func:`find_moments`.
 

@@ -38,7 +38,7 @@ class Labeller(Asker):
     """Labels as vectors, asked about many videos.
 
     Labels exclude each other, with ``background`` where none reaches the floor; or with
-    ``multi_label`` each is judged alone.
+    ``multi_label`` each is scored separately.
 
     Args:
         space, labels, runtime, progress: see :class:`Asker`.
@@ -113,7 +113,7 @@ class Labeller(Asker):
     ) -> AbstractContextManager[Follower]:
         """Label a stream while it arrives; see :func:`vtnstream.inference.follow.follow`.
 
-        Each frame is judged by what was seen up to it, so that early scores rest on little.
+        The score of a frame depends only on earlier frames, so that early scores are less certain.
 
         Raises:
             VideoError: the stream contains no video.
@@ -143,7 +143,7 @@ class Labeller(Asker):
         cut_short: str | None = None,
     ) -> Report:
         """Return the report of a stream that has ended: the classes of the part that was kept,
-        judged as a whole. Its segments were emitted before."""
+        as a whole. Its segments were emitted before."""
         source, space = follower.features(cut_short), self.space
         smooth = SearchConfig().smoothing_seconds
         scored = score(source.features, self._vectors, space.project, smooth)

@@ -1,9 +1,9 @@
-"""Generated videos in which a cue in the first seconds changes what everything later means.
+"""Generated videos in which a cue in the first seconds changes the meaning of everything later.
 
-In the opening of six seconds a coloured bar of class c is shown for two. Then comes phase
-after phase, each of one moving picture v, and the label of a phase is (v + c) mod 3. c is
-uniform and independent of v: whoever has not seen the bar knows nothing about any label,
-however closely the rest is watched. A model must carry the cue through the whole video.
+In the opening of six seconds a coloured bar of class c is shown for two. Then phases follow, each
+of one moving pattern v, and the label of a phase is (v + c) mod 3. c is uniform and independent of
+v: without the bar, the rest of the video says nothing about any label. A model must carry the cue
+through the whole video.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from vtnstream.types import Segment
 from vtnstream.video.write import write_video
 
 LABELS = ("attack", "defence", "pause")
-"""Meanings of a phase: which side has the ball is what the cue decides."""
+"""Labels of the phases; the cue decides which side has the ball."""
 CUES = ("red", "green", "blue")
 """Colours of the bar, in the order of c."""
-PICTURES = ("rows", "columns", "ball")
-"""What a phase shows, in the order of v."""
+PATTERNS = ("rows", "columns", "ball")
+"""Patterns of the phases, in the order of v."""
 
 OPENING_SECONDS = 6
 """Before the first phase; without a label."""
@@ -45,7 +45,7 @@ class CueVideoConfig:
     Attributes:
         seconds: length of a video, its opening included.
         fps: frames per second of the file.
-        size: side of the square picture in pixels.
+        size: side of the square frame in pixels.
         min_phase: seconds of the shortest phase.
         max_phase: seconds of the longest.
         noise: largest pixel noise, of 255.
@@ -71,16 +71,16 @@ class CueVideoConfig:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One picture v from ``start`` to ``end`` in seconds."""
+    """One pattern v from ``start`` to ``end`` in seconds."""
 
     start: int
     end: int
-    picture: int
+    pattern: int
 
 
 @dataclass(frozen=True, slots=True)
 class CueVideoPlan:
-    """All that happens in one video; ``seed`` fixes it and the pixels alike."""
+    """The cue and the phases of one video. ``seed`` determines both, and the pixels."""
 
     seed: tuple[int, ...]
     cue: int
@@ -88,16 +88,16 @@ class CueVideoPlan:
     phases: tuple[Phase, ...]
 
     def segments(self) -> tuple[Segment, ...]:
-        """The truth: each phase with its label, score 1."""
+        """Return the ground truth: each phase with its label and score 1."""
         return tuple(
-            Segment(float(p.start), float(p.end), LABELS[(p.picture + self.cue) % 3], 1.0)
+            Segment(float(p.start), float(p.end), LABELS[(p.pattern + self.cue) % 3], 1.0)
             for p in self.phases
         )
 
 
 @dataclass(frozen=True, slots=True)
-class SyntheticVideo:
-    """A video on disk and what is true of it."""
+class CueVideo:
+    """A video on disk with its plan, which is the ground truth."""
 
     path: Path
     plan: CueVideoPlan
@@ -109,53 +109,53 @@ def plan_video(seed: Sequence[int], config: CueVideoConfig) -> CueVideoPlan:
     cue = int(rng.integers(3))
     cue_start = int(rng.integers(OPENING_SECONDS - CUE_SECONDS + 1))
     phases: list[Phase] = []
-    start, picture = OPENING_SECONDS, int(rng.integers(3))
+    start, pattern = OPENING_SECONDS, int(rng.integers(3))
     while start < config.seconds:
         end = start + int(rng.integers(config.min_phase, config.max_phase + 1))
         if config.seconds - end < config.min_phase:
             end = config.seconds
-        phases.append(Phase(start, end, picture))
-        start, picture = end, (picture + int(rng.integers(1, 3))) % 3
+        phases.append(Phase(start, end, pattern))
+        start, pattern = end, (pattern + int(rng.integers(1, 3))) % 3
     return CueVideoPlan(tuple(seed), cue, cue_start, tuple(phases))
 
 
 def render(plan: CueVideoPlan, config: CueVideoConfig) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a video, (size, size, 3) uint8 RGB, phase by phase in little memory."""
+    """Yield the frames of a video, (size, size, 3) uint8 RGB; memory holds one phase."""
     rng = np.random.default_rng([*plan.seed, 1])
     back = rng.integers(70, 130, 3, np.int16)
     fore = back + rng.integers(40, 80, 3, np.int16)
-    for start, end, picture in _parts(plan):
+    for start, end, pattern in _parts(plan):
         times = np.arange(start * config.fps, end * config.fps) / config.fps
         frames = np.empty((len(times), config.size, config.size, 3), np.int16)
-        if picture is None:  # a dark title, alike in all videos
+        if pattern is None:  # a dark title, alike in all videos
             frames[:] = 30
             shown = (times >= plan.cue_start) & (times < plan.cue_start + CUE_SECONDS)
             frames[shown, : config.size // 3, :, plan.cue] = 230
         else:
             frames[:] = back
-            frames[_picture(picture, times - start, config.size, rng)] = fore
+            frames[_pattern(pattern, times - start, config.size, rng)] = fore
         if config.noise:
             frames += rng.integers(-config.noise, config.noise + 1, frames.shape, np.int8)
         yield from np.clip(frames, 0, 255, out=frames).astype(np.uint8)
 
 
 def _parts(plan: CueVideoPlan) -> Iterator[tuple[int, int, int | None]]:
-    """(start, end, picture) of the opening, which has none, and of each phase."""
+    """Yield (start, end, pattern) of the opening, which has none, and of each phase."""
     yield 0, OPENING_SECONDS, None
     for phase in plan.phases:
-        yield phase.start, phase.end, phase.picture
+        yield phase.start, phase.end, phase.pattern
 
 
-def _picture(
-    picture: int, times: NDArray[np.float64], size: int, rng: np.random.Generator
+def _pattern(
+    pattern: int, times: NDArray[np.float64], size: int, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Which pixels of each frame are foreground, (T, size, size)."""
+    """Return which pixels of each frame are foreground, (T, size, size)."""
     grid = np.arange(size) / size
     speed, phase, turn = rng.uniform(0.1, 0.4), rng.uniform(), rng.choice([-1, 1])
-    if picture < 2:
+    if pattern < 2:
         wave = np.sin(2 * np.pi * (4 * grid[None] + turn * (speed * times[:, None] + phase)))
         stripes = wave > 0  # (T, size)
-        lines = stripes[:, :, None] if picture == 0 else stripes[:, None, :]
+        lines = stripes[:, :, None] if pattern == 0 else stripes[:, None, :]
         return np.broadcast_to(lines, (len(times), size, size))
     x = 0.5 + 0.3 * np.cos(2 * np.pi * (speed * times + phase))
     y = 0.5 + 0.3 * turn * np.sin(2 * np.pi * (speed * times + phase))
@@ -165,7 +165,7 @@ def _picture(
     return inside
 
 
-def make_video(path: Path, seed: Sequence[int], config: CueVideoConfig) -> SyntheticVideo:
+def make_video(path: Path, seed: Sequence[int], config: CueVideoConfig) -> CueVideo:
     """Render and write one video.
 
     Raises:
@@ -173,7 +173,7 @@ def make_video(path: Path, seed: Sequence[int], config: CueVideoConfig) -> Synth
     """
     plan = plan_video(seed, config)
     write_video(path, render(plan, config), config.fps, options=_ENCODER)
-    return SyntheticVideo(path, plan)
+    return CueVideo(path, plan)
 
 
 def make_videos(
@@ -184,7 +184,7 @@ def make_videos(
     config: CueVideoConfig | None = None,
     workers: int = 2,
     progress: Progress | None = None,
-) -> list[SyntheticVideo]:
+) -> list[CueVideo]:
     """Write ``film_0000.mp4`` ... into ``directory``, the same whatever ``workers`` is: each
     video has its own seed.
 
@@ -201,15 +201,16 @@ def make_videos(
     return render_all(work, paths, workers=workers, progress=progress)
 
 
-def _make_numbered(index: int, path: Path, *, seed: int, config: CueVideoConfig) -> SyntheticVideo:
+def _make_numbered(index: int, path: Path, *, seed: int, config: CueVideoConfig) -> CueVideo:
     return make_video(path, (seed, index), config)
 
 
 def write_annotations(
-    path: str | Path, videos: Sequence[SyntheticVideo], *, splits: Sequence[str] | None = None
+    path: str | Path, videos: Sequence[CueVideo], *, splits: Sequence[str] | None = None
 ) -> Path:
-    """The videos' truth as the CSV ``vtnstream train`` reads: ``path,start,end,label`` and,
-    with ``splits`` (one a video), ``split``; paths relative to the CSV.
+    """Write the labels of the videos as the CSV that ``vtnstream train`` reads:
+    ``path,start,end,label`` and, with ``splits`` (one per video), ``split``. Paths are relative
+    to the CSV.
 
     Raises:
         OutputError: the file cannot be written.

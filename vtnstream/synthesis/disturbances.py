@@ -17,12 +17,12 @@ _FPS = 25
 
 
 def disturbed(frames: Frames, patch: Frames, random: np.random.Generator) -> Frames:
-    """One disturbance in a shot; the shot stays one shot.
+    """Add one disturbance to a shot; it remains one shot.
 
     Args:
         frames: (T, 64, 96, 3) uint8.
-        patch: (h, w, 3) uint8, any other image: the surface of passing objects.
-        random: of the kind and its form.
+        patch: (h, w, 3) uint8, another image, used as the surface of passing objects.
+        random: draws the kind and its form.
 
     Returns:
         (T, 64, 96, 3) uint8.
@@ -33,12 +33,12 @@ def disturbed(frames: Frames, patch: Frames, random: np.random.Generator) -> Fra
 
 
 def stuttered(places: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-    """Frame numbers of a recording that stops for up to half a second, several times, and goes
-    on where it would have been: frames are repeated, then some are missing.
+    """Return the frame numbers of a recording that stalls several times, for up to half a second:
+    frames are repeated, then some are missing.
 
     Args:
         places: (T,) frame numbers of the undisturbed shot.
-        random: of when and how long.
+        random: draws when it stalls and for how long.
     """
     held = places.copy()
     for _ in range(int(random.integers(1, 7))):
@@ -49,8 +49,8 @@ def stuttered(places: NDArray[np.int64], random: np.random.Generator) -> NDArray
 
 
 def passing(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
-    """A large object enters from any side, crosses the image or turns back, and leaves, within
-    20 to 150 frames; in place."""
+    """Draw a large object that enters from any side, crosses the image or turns back, and leaves
+    within 20 to 150 frames. ``values`` is changed in place."""
     count, height, width = values.shape[:3]
     high = int(random.uniform(0.3, 1.3) * height)
     wide = int(random.uniform(0.25, 1.3) * width)
@@ -75,7 +75,7 @@ def passing(values: Floats, patch: Frames, random: np.random.Generator) -> Float
 
 
 def _surface(patch: Frames, high: int, wide: int, random: np.random.Generator) -> Floats:
-    """Textured like another image, or nearly plain."""
+    """Return a surface (high, wide, 3) with the texture of another image, or nearly plain."""
     from PIL import Image
 
     if random.random() < 0.35:
@@ -90,7 +90,7 @@ def _surface(patch: Frames, high: int, wide: int, random: np.random.Generator) -
 
 
 def _outline(high: int, wide: int, random: np.random.Generator) -> Floats:
-    """(high, wide, 1) in [0, 1]: a box, an ellipse or a box with round corners."""
+    """Return a mask (high, wide, 1) in [0, 1]: a box, an ellipse or a box with round corners."""
     y = np.linspace(-1, 1, high, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, wide, dtype=np.float32)[None]
     power = float(random.choice([2.0, 4.0, 12.0]))
@@ -125,7 +125,7 @@ def _flash(values: Floats, patch: Frames, random: np.random.Generator) -> Floats
 
 
 def _exposure(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
-    """Brightness that drifts, steps, or settles as a recording starts."""
+    """Let the brightness drift, step, or settle as at the start of a recording."""
     count = len(values)
     form = random.random()
     if form < 0.4:
@@ -144,7 +144,7 @@ def _exposure(values: Floats, patch: Frames, random: np.random.Generator) -> Flo
 
 
 def _caption(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
-    """Lines like text over a part of the image for a while."""
+    """Draw lines that look like text over a part of the image for some frames."""
     count, height, width = values.shape[:3]
     first = int(random.integers(count))
     stop = first + int(random.integers(5, 80))
@@ -157,7 +157,7 @@ def _caption(values: Floats, patch: Frames, random: np.random.Generator) -> Floa
 
 
 def _focus(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
-    """Sharpness that is lost and found again within a second."""
+    """Lose focus and find it again within a second."""
     count = len(values)
     length = int(random.integers(6, 30))
     begin = int(random.integers(max(count - length, 1)))
@@ -181,8 +181,8 @@ def _blurred(frame: Floats, width: int) -> Floats:
 
 
 def _banner(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
-    """A plain or textured panel appears at once, or slides in, over up to a third of the image,
-    and disappears again."""
+    """Let a plain or textured panel appear or slide in over up to a third of the image, and
+    disappear again."""
     count, height, width = values.shape[:3]
     form = int(random.integers(3))
     if form == 0:  # across the lower or upper part
@@ -206,8 +206,8 @@ def _banner(values: Floats, patch: Frames, random: np.random.Generator) -> Float
 
 
 def _lens(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
-    """A camera that changes its lens: the image is a little larger at once, and its colours are
-    not quite the same; now and then it changes back."""
+    """Imitate a change of lens: the image becomes slightly larger from one frame to the next, and
+    its colours change slightly; sometimes it changes back."""
     from PIL import Image
 
     count, height, width = values.shape[:3]
@@ -226,7 +226,7 @@ def _lens(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
 
 
 def _quality(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
-    """Detail and colour that jump at keyframes: between them blocks grow coarser, or finer."""
+    """Let detail and colour jump at keyframes; between them blocks become coarser or finer."""
     count, height, width = values.shape[:3]
     period, size = int(random.integers(6, 75)), int(random.choice([2, 4, 8]))
     loss, worse = float(random.uniform(0.3, 1.0)), bool(random.random() < 0.7)

@@ -1,5 +1,5 @@
-"""Edited videos with exact truth: shots joined by cuts, dissolves, fades, wipes, black and
-freezes, the training material of the bundled model.
+"""Edited videos with exact ground truth, on which the bundled model is trained: shots joined by
+cuts, dissolves, fades, wipes, black and freezes.
 
 A cut is the first frame of the shot after it. Gradual transitions are all frames in which both
 shots (or a shot and black) are mixed.
@@ -33,18 +33,18 @@ KINDS = ("continuous take", "cut", "slow transitions", "slideshow", "still")
 FPS = 25
 _SHARES = (0.3, 0.43, 0.15, 0.07, 0.05)
 _REAL_SHARE = 0.15
-"""Videos that are a stretch of a real edit, where there are any."""
+"""Share of videos that are a stretch of a real edit, if there are real edits."""
 _LONGEST = 40
 """Frames of the longest transition."""
 _GRADUAL = ("dissolve", "fade", "wipe")
 _STEPS = (1, -1, 2, 3, 6)
 _STEP_SHARES = (0.66, 0.07, 0.12, 0.08, 0.07)
-"""Frames from one that is kept to the next (-1: each frame twice), and how often."""
+"""Distances between kept frames (-1: each frame twice), and how often each is drawn."""
 
 
 @dataclass(slots=True)
 class EditedVideo:
-    """A video as it grows: frames and the label of each."""
+    """A video while it is composed: frames and the label of each."""
 
     kind: str
     frames: list[Frames] = field(default_factory=list)
@@ -56,7 +56,7 @@ class EditedVideo:
         self.labels += [label] * len(frames)
 
     def segments(self) -> list[Segment]:
-        """Stretches of equal labels in seconds; each cut is a stretch of its own."""
+        """Return stretches of equal labels in seconds; each cut is a stretch of its own."""
         found: list[Segment] = []
         start = 0
         fps = float(self.fps)
@@ -69,7 +69,7 @@ class EditedVideo:
 
 
 def compose(footage: Footage, random: np.random.Generator) -> EditedVideo:
-    """One video of 64 to 320 frames."""
+    """Compose one video of 64 to 320 frames."""
     if footage.edits and random.random() < _REAL_SHARE:
         return _real(footage, random)
     kind = KINDS[random.choice(len(KINDS), p=_SHARES)]
@@ -127,7 +127,7 @@ def _real(footage: Footage, random: np.random.Generator) -> EditedVideo:
 
 
 def _room(transition: str) -> int:
-    """Frames that a shot needs for a transition at one of its ends."""
+    """Return the frames that a shot needs for a transition at one of its ends."""
     return _LONGEST if transition in _GRADUAL else 0
 
 
@@ -141,7 +141,7 @@ def _core_length(random: np.random.Generator, slides: bool) -> int:
 def _next_shot(
     footage: Footage, before: Frames | None, count: int, random: np.random.Generator, slides: bool
 ) -> Shot:
-    """A shot of ``count`` frames that really looks different from the frame before it."""
+    """Draw a shot of ``count`` frames that looks clearly different from the frame before it."""
     for _ in range(8):
         photo = slides or bool(random.random() < 0.25)
         moving = not slides or bool(random.random() < 0.4)
@@ -154,8 +154,8 @@ def _next_shot(
 def _near_shot(
     footage: Footage, before: Frames, origin: Origin, count: int, random: np.random.Generator
 ) -> Shot | None:
-    """Another view of the place of ``before`` that a viewer would take for a cut; None where
-    none was found."""
+    """Draw another view of the scene of ``before`` such that a viewer sees a cut; None if none was
+    found."""
     for _ in range(4):
         shot = draw_near(footage, origin, count, random)
         if is_other_view(before, shot.frames):
@@ -164,7 +164,7 @@ def _near_shot(
 
 
 def is_other_view(before: Frames, after: Frames) -> bool:
-    """Whether the join of two shots of one place stands out from the motion around it.
+    """Return whether the cut between two shots of one scene stands out from the motion around it.
 
     Args:
         before: (T, 64, 96, 3) frames that end with the last one before the join.
@@ -178,8 +178,8 @@ def is_other_view(before: Frames, after: Frames) -> bool:
 
 
 def is_new(before: Frames, after: Frames) -> bool:
-    """Whether two frames are of two shots: by correlation of brightness, which a change of
-    grading leaves, and by how much they differ."""
+    """Return whether two frames look like two shots: by the correlation of brightness, which does
+    not depend on grading, and by their difference."""
     a, b = before.mean(-1).ravel().astype(np.float64), after.mean(-1).ravel().astype(np.float64)
     dark = max(a.mean(), b.mean()) < 50
     difference = float(np.abs(before.astype(np.int16) - after).mean())
@@ -204,8 +204,8 @@ def _freeze(video: EditedVideo, random: np.random.Generator) -> None:
 def _join(
     video: EditedVideo, rest: Frames, following: Frames, kind: str, random: np.random.Generator
 ) -> tuple[Frames, bool]:
-    """Add a transition; returns what is left of the following shot, and whether its first
-    frame is a cut."""
+    """Add a transition; return the rest of the following shot, and whether its first frame is a
+    cut."""
     if kind == "cut":
         return following, True
     if kind == "black":
@@ -224,7 +224,7 @@ def _join(
 def _fade(
     video: EditedVideo, out: Frames, following: Frames, random: np.random.Generator
 ) -> Frames:
-    """Out to black (or white), perhaps held, and in again; returns what is left."""
+    """Fade out to black (or white), hold it, and fade in; return the rest of the new shot."""
     hold = black(int(random.integers(0, 25)) + 1, random)
     count = int(random.integers(5, _LONGEST))
     video.add(towards(out, hold[0], random), "fade")
@@ -234,15 +234,15 @@ def _fade(
 
 
 def resampled(frames: Frames, labels: list[str], step: int) -> tuple[Frames, list[str], Fraction]:
-    """Another frame rate: every ``step``-th frame, or for -1 each frame twice.
+    """Change the frame rate: keep every ``step``-th frame, or for -1 repeat each frame.
 
-    A cut whose frame is left out moves to the next one that is kept. A gradual transition of
-    which one frame is left is a cut.
+    A cut whose frame is left out moves to the next frame that is kept. A gradual transition of
+    which one frame remains becomes a cut.
 
     Args:
         frames: (T, H, W, 3) at 25 frames/s.
-        labels: of each frame.
-        step: frames from one to the next that is kept.
+        labels: label of each frame.
+        step: distance between kept frames.
 
     Returns:
         frames, labels and frames per second.
@@ -265,7 +265,7 @@ def resampled(frames: Frames, labels: list[str], step: int) -> tuple[Frames, lis
 
 @dataclass(frozen=True, slots=True)
 class EditedFile:
-    """One video that was written, and its truth."""
+    """A video on disk, and its ground truth."""
 
     path: Path
     kind: str
@@ -285,12 +285,12 @@ def make_edited_videos(
     ``classes.csv`` beside them for ``vtnstream train``.
 
     Args:
-        directory: where the videos go.
+        directory: receives the videos.
         footage: folder of :func:`vtnstream.synthesis.footage.gather`.
-        num_videos: how many.
-        seed: of all of them.
-        workers: processes.
-        progress: told of each video.
+        num_videos: number of videos.
+        seed: determines all of them.
+        workers: number of processes.
+        progress: receives each video.
 
     Raises:
         OutputError: a file cannot be written.
@@ -319,7 +319,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
 
 @lru_cache(maxsize=1)
 def _opened(folder: str) -> Footage:
-    """Once a process, however many videos it makes."""
+    """Open the footage once per process."""
     return Footage(folder)
 
 

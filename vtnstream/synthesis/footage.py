@@ -1,5 +1,5 @@
-"""Real footage as raw material: takes without cuts of their own, small, in one file that any
-number of processes read."""
+"""Real footage as raw material: small takes without cuts, in one file that any number of
+processes can read."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from vtnstream.types import Fit
 from vtnstream.video.source import open_video
 
 WIDTH, HEIGHT = 144, 96
-"""Pixels of stored frames: room to move a crop in."""
+"""Size of stored frames in pixels, with room to move a crop."""
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 
 _MIN_FRAMES, _MAX_FRAMES = 24, 1500
 _SLOW_RATE = 10
-"""Videos below this many frames a second move in jumps: their frames serve as photos."""
+"""Frames per second; motion in slower videos is not continuous, so their frames serve as
+photos."""
 
 Frames = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Frames ``[start, stop)`` of the file: a moving picture, or one photo."""
+    """Frames ``[start, stop)`` of the file: moving images, or one photo."""
 
     start: int
     stop: int
@@ -58,12 +59,12 @@ class RealEdit:
 
 @dataclass(frozen=True, slots=True)
 class KnownEdits:
-    """The truth of a source, in its own frames. A take has none of these.
+    """The ground truth of a source, in frame numbers of the source. A take contains none of them.
 
     Attributes:
         cuts: first frames of shots that begin with a cut.
-        others: stretches [first, last] of gradual transitions, and of what is not certain; they
-            are left out.
+        others: stretches [first, last] with gradual transitions or uncertain labels; they are
+            left out.
     """
 
     cuts: tuple[int, ...] = ()
@@ -82,7 +83,7 @@ class Footage:
         self.moving = [take for take in self.takes if not take.is_photo]
 
     def read(self, take: Take, first: int = 0, stop: int | None = None) -> Frames:
-        """Frames of a take, counted from its own first: (T, 96, 144, 3)."""
+        """Return frames (T, 96, 144, 3) of a take; numbers count from its first frame."""
         end = take.stop if stop is None else min(take.start + stop, take.stop)
         return np.asarray(self.frames[take.start + first : end])
 
@@ -94,16 +95,16 @@ def gather(
     known: Mapping[Path, KnownEdits] | None = None,
     progress: Progress | None = None,
 ) -> Footage:
-    """Read videos and photos once.
+    """Read videos and photos, and store them for :class:`Footage`.
 
     Args:
-        sources: files; what is neither video nor photo is passed over.
-        folder: where the raw material goes.
-        known: truth of some sources. Others are divided where they change abruptly.
-        progress: told of each file.
+        sources: files; those that are neither videos nor photos are ignored.
+        folder: receives the raw material.
+        known: ground truth of some sources. Others are divided at abrupt changes.
+        progress: receives each file.
 
     Raises:
-        UsageError: nothing usable among them.
+        UsageError: no source is usable.
     """
     progress = progress or NullProgress()
     folder = Path(folder)
@@ -119,7 +120,7 @@ def gather(
             try:
                 found = list(_takes_of(source, known.get(source)))
             except VideoError as error:
-                progress.warn(f"{error} (passed over)")
+                progress.warn(f"{error} (ignored)")
                 found = []
             for frames, cuts in found:
                 parts.append(frames)
@@ -138,7 +139,7 @@ def gather(
 
 
 def _shots(start: int, count: int, cuts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Takes between cuts, the long ones in parts and the short ones left out."""
+    """Yield the takes between cuts: long ones are divided, short ones left out."""
     if count == 1:
         yield start, start + 1
     for first, stop in pairwise((0, *cuts, count)):
@@ -149,7 +150,7 @@ def _shots(start: int, count: int, cuts: Sequence[int]) -> Iterator[tuple[int, i
 
 
 def _takes_of(source: Path, known: KnownEdits | None) -> Iterator[tuple[Frames, list[int]]]:
-    """Frames of a stretch without gradual transitions, and its cuts."""
+    """Yield the frames of each stretch without gradual transitions, and its cuts."""
     suffix = source.suffix.lower()
     if suffix in PHOTO_SUFFIXES:
         yield _photo(source), []
@@ -165,7 +166,7 @@ def _photo(path: Path) -> Frames:
 
 
 def _video(path: Path, known: KnownEdits | None) -> Iterator[tuple[Frames, list[int]]]:
-    """A video cut where it has cuts of its own; single frames of one with few a second."""
+    """Yield the stretches of a video between its cuts; of a slow video, single frames."""
 
     def fit(width: int, height: int) -> Fit:
         return Fit(WIDTH, HEIGHT, 0, 0, WIDTH, HEIGHT)
@@ -186,8 +187,8 @@ def _video(path: Path, known: KnownEdits | None) -> Iterator[tuple[Frames, list[
 
 
 def unbroken(frames: Frames) -> list[tuple[int, int]]:
-    """Stretches ``[start, stop)`` without a jump that may be a cut: frames differ by more than
-    14 of 255 and far more than usual."""
+    """Return stretches ``[start, stop)`` without a possible cut, where consecutive frames differ by
+    more than 14 of 255 and by far more than usual."""
     change = np.abs(np.diff(frames[:, ::4, ::4].astype(np.int16), axis=0)).mean((1, 2, 3))
     limit = max(14.0, 6 * float(np.median(change)) + 4) if len(change) else 14.0
     edges = [0, *(np.flatnonzero(change > limit) + 1).tolist(), len(frames)]

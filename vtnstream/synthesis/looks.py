@@ -1,4 +1,4 @@
-"""What a whole video has in common: how dark it is, bars around the frame, a logo, grain."""
+"""The look of a whole video: brightness, bars around the frame, a logo, grain."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Look:
     Attributes:
         gain: factor of all brightness.
         rows: rows of black above and below.
-        columns: columns of black left and right; the shot is squeezed between them.
+        columns: columns of black left and right; the shot is scaled to fit between them.
         bars: colour of the bars.
         grain: standard deviation of the noise, of 255.
-        logo: place (top, left, height, width) of a static overlay, or None.
+        logo: position (top, left, height, width) of a static overlay, or None.
     """
 
     gain: float = 1.0
@@ -34,7 +34,7 @@ class Look:
 
     @classmethod
     def drawn(cls, random: np.random.Generator) -> Look:
-        """Most videos plain, some dark, some with bars, some grainy, some with a logo."""
+        """Draw a look at random: most are plain, some dark, grainy, with bars or with a logo."""
         dark, grainy, marked = random.random(3) < (0.12, 0.2, 0.1)
         bars = str(random.choice(list(_BARS), p=list(_BARS.values())))
         logo = None
@@ -57,12 +57,12 @@ class Look:
         )
 
     def over(self, frames: Frames, labels: Sequence[str], random: np.random.Generator) -> Frames:
-        """The frames with this look; the grain of a freeze stands still with it.
+        """Return the frames with this look. The grain does not change during a freeze.
 
         Args:
             frames: (T, 64, 96, 3).
-            labels: of each frame.
-            random: of the grain.
+            labels: label of each frame.
+            random: draws the grain.
         """
         values = frames.astype(np.float32) * np.float32(self.gain)
         if self.grain:

@@ -1,4 +1,4 @@
-"""Many videos made side by side, each from its own seed."""
+"""Render many videos in parallel, each from its own seed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ T = TypeVar("T")
 def render_all(
     work: Callable[[int, Path], T], paths: Sequence[Path], *, workers: int, progress: Progress
 ) -> list[T]:
-    """``work(number, path)`` for every path, in order, the same whatever ``workers`` is.
+    """Call ``work(number, path)`` for every path and return the results in order. They do not
+    depend on ``workers``.
 
     Args:
-        work: can be pickled where there is more than one worker.
-        paths: what to make.
-        workers: processes.
-        progress: told of each video.
+        work: can be pickled if there is more than one worker.
+        paths: files to write.
+        workers: number of processes.
+        progress: receives each video.
     """
     progress.start("rendering videos", total=len(paths), unit="videos")
     videos: dict[int, T] = {}
@@ -48,7 +49,7 @@ def _in_processes(
     progress: Progress,
     videos: dict[int, T],
 ) -> None:
-    """As far as worker processes get with it."""
+    """Render in worker processes; the rest is left to the caller if they cannot be started."""
     # Spawned, never forked: libav and torch may already run threads in this process. Ctrl-C
     # reaches the whole process group, so the children leave it to this one.
     ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)

@@ -1,5 +1,5 @@
-"""Shots for edited videos: takes and photos under a moving crop, with changed colours and speed,
-and with the disturbances of :mod:`vtnstream.synthesis.disturbances`."""
+"""Shots for edited videos: takes and photos seen through a moving crop, with changed colours and
+speed, and with the disturbances of :mod:`vtnstream.synthesis.disturbances`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a shot comes from, so that another one can show the same place.
+    """The origin of a shot, from which another shot of the same scene can be made.
 
     Attributes:
-        take: the frames it was taken from; None for a drawn image.
+        take: its source frames; None for a procedural image.
         place: frame of the take at which it starts.
-        crop: size of the crop as a share of the frame, and its place, both in [0, 1].
+        crop: size of the crop as a share of the frame, and its position, both in [0, 1].
         flip: whether it is mirrored.
-        look: seed of its colours.
+        look: seed of the colours.
     """
 
     take: Take | None
@@ -39,7 +39,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """Frames (T, 64, 96, 3) uint8 and where they come from."""
+    """Frames (T, 64, 96, 3) uint8 and their origin."""
 
     frames: Frames
     origin: Origin
@@ -48,14 +48,14 @@ class Shot:
 def draw_shot(
     footage: Footage, count: int, random: np.random.Generator, *, photo: bool, moving: bool = True
 ) -> Shot:
-    """A shot of ``count`` frames.
+    """Draw a shot of ``count`` frames at random.
 
     Args:
         footage: raw material.
-        count: frames.
-        random: of all choices.
-        photo: from a photo (or a drawn image), else from a take.
-        moving: whether anything moves; a photo that does not is a still.
+        count: number of frames.
+        random: makes all choices.
+        photo: use a photo (or a procedural image) instead of a take.
+        moving: whether anything moves; a photo without motion is a still.
     """
     takes = footage.photos if photo else footage.moving
     take = takes[random.integers(len(takes))] if takes else None
@@ -71,14 +71,14 @@ def draw_shot(
 
 
 def draw_near(footage: Footage, before: Origin, count: int, random: np.random.Generator) -> Shot:
-    """A shot of the same take as another: seconds later or earlier, closer, or to the side. Most
-    cuts of real videos join two views of one place.
+    """Draw a shot of the same take as another: seconds later or earlier, closer, or to the side.
+    Most cuts of real videos join two views of one scene.
 
     Args:
         footage: raw material.
         before: a shot of a take.
-        count: frames.
-        random: of all choices.
+        count: number of frames.
+        random: makes all choices.
     """
     assert before.take is not None
     length = before.take.stop - before.take.start
@@ -97,8 +97,8 @@ def draw_near(footage: Footage, before: Origin, count: int, random: np.random.Ge
 
 
 def draw_stretch(footage: Footage, start: int, count: int, random: np.random.Generator) -> Frames:
-    """Frames ``[start, start + count)`` of the footage, whatever is in them, through one crop that
-    stands still and with one look: (count, 64, 96, 3)."""
+    """Return frames ``[start, start + count)`` of the footage through one fixed crop and with one
+    look: (count, 64, 96, 3). They may contain cuts."""
     size = float(random.uniform(0.8, 1.0))
     x, y = (float(v) for v in random.uniform(0, 1, 2))
     origin = Origin(None, 0, (size, x, y), bool(random.random() < 0.5), 0)
@@ -109,7 +109,7 @@ def draw_stretch(footage: Footage, start: int, count: int, random: np.random.Gen
 def _shown(
     footage: Footage, origin: Origin, count: int, random: np.random.Generator, *, moving: bool
 ) -> Shot:
-    """The frames of an origin, with all that may happen within a shot."""
+    """Make the frames of an origin, with motion and disturbances."""
     plain = moving and origin.take is None and random.random() < 0.6
     if origin.take is None:
         source = (_plain if plain else _drawn)(np.random.default_rng(origin.look))[None]
@@ -131,7 +131,7 @@ def _shown(
 
 
 def _patch(footage: Footage, random: np.random.Generator) -> Frames:
-    """One image of any kind, for objects."""
+    """Return an image of any kind, as the surface of an object."""
     if random.random() < 0.3 or not footage.takes:
         return _drawn(random)
     take = footage.takes[random.integers(len(footage.takes))]
@@ -142,13 +142,14 @@ def _patch(footage: Footage, random: np.random.Generator) -> Frames:
 def _of_take(
     footage: Footage, take: Take, place: int, count: int, random: np.random.Generator
 ) -> Frames:
-    """Frames of a take at some speed, backwards now and then; a short one goes to and fro."""
+    """Return frames of a take at a random speed, sometimes backwards; a short take is played
+    forwards and backwards in turn."""
     length = take.stop - take.start
     speed = float(random.choice([0.5, 1, 1, 1, 1, 1.5, 2]))
     steps = np.arange(count) * speed
     if random.random() < 0.2:
         steps = -steps
-    places = np.abs(((steps + place).astype(int) + length) % (2 * length) - length)  # to and fro
+    places = np.abs(((steps + place).astype(int) + length) % (2 * length) - length)
     places = np.minimum(places, length - 1).astype(np.int64)
     if random.random() < 0.06:
         places = stuttered(places, random)
@@ -157,7 +158,7 @@ def _of_take(
 
 
 def _plain(random: np.random.Generator) -> Frames:
-    """A nearly featureless image: one colour, a faint gradient, faint noise."""
+    """Return a nearly featureless image: one colour, a faint gradient, faint noise."""
     y, x = np.mgrid[0:SOURCE_HEIGHT, 0:SOURCE_WIDTH].astype(np.float32)
     angle = random.uniform(0, 2 * np.pi)
     ramp = x * np.cos(angle) / SOURCE_WIDTH + y * np.sin(angle) / SOURCE_HEIGHT
@@ -169,7 +170,7 @@ def _plain(random: np.random.Generator) -> Frames:
 
 
 def _drawn(random: np.random.Generator) -> Frames:
-    """A procedural image: gradients, stripes, blobs or lines like text."""
+    """Return a procedural image: gradients, stripes, blobs or lines that look like text."""
     y, x = np.mgrid[0:SOURCE_HEIGHT, 0:SOURCE_WIDTH].astype(np.float32)
     base = random.uniform(0, 255, 3) * np.ones((SOURCE_HEIGHT, SOURCE_WIDTH, 1))
     kind = random.integers(4)
@@ -196,7 +197,7 @@ def _drawn(random: np.random.Generator) -> Frames:
 def _through_crop(
     source: Frames, origin: Origin, count: int, random: np.random.Generator, *, moving: bool
 ) -> Frames:
-    """Each frame through a crop that drifts, zooms, shakes or whips across."""
+    """Return each frame through a crop that drifts, zooms, shakes or pans fast."""
     from PIL import Image
 
     size = origin.crop[0]
@@ -223,18 +224,20 @@ def _through_crop(
         box = (left, top, left + wide, top + high)
         frames[k] = np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, box=box))
     speed = np.abs(np.diff(places, axis=0, prepend=places[:1])).sum(1)
-    for k in np.flatnonzero(speed > 0.03).tolist():  # a fast pan smears along its way
+    for k in np.flatnonzero(
+        speed > 0.03
+    ).tolist():  # a fast pan blurs the image along its direction
         frames[k] = _smeared(frames[k], int(np.clip(speed[k] * 120, 3, 24)))
     return frames[:, :, ::-1] if origin.flip else frames
 
 
 def _path(count: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """Where a crop goes, as offsets: steadily, and in one shot of six with a whip pan."""
+    """Return the offsets (T, 2) of a crop: a steady drift, and in one shot of six a whip pan."""
     direction = random.normal(0, 1, 2)
     steady = np.linspace(0, random.uniform(0, 0.004) * count, count)[:, None] * direction
     if random.random() < 0.17 and count > 12:
         length = int(random.integers(4, 12))
-        # At once in one of three: a cut into a fast pan is still a cut.
+        # In one of three it begins with the shot: a cut into a fast pan is still a cut.
         begin = int(random.integers(0, 3 if random.random() < 0.35 else count - length))
         ramp = np.clip((np.arange(count) - begin) / length, 0, 1)
         ramp = ramp * ramp * (3 - 2 * ramp)
@@ -249,7 +252,8 @@ def _smeared(frame: Frames, width: int) -> Frames:
 
 
 def _graded(frames: Frames, random: np.random.Generator) -> Frames:
-    """One look for the whole shot: gain and gamma per colour, now and then grey or swapped."""
+    """Apply one look to the whole shot: gain and gamma for each colour, sometimes grey or with
+    swapped colours."""
     gamma = random.uniform(0.6, 1.6)
     gain = random.uniform(0.7, 1.25) * random.uniform(0.85, 1.15, 3)
     table = 255 * (np.arange(256) / 255) ** gamma

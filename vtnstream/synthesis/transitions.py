@@ -1,4 +1,4 @@
-"""Gradual transitions between two shots: every frame of one shows something of both."""
+"""Gradual transitions between two shots. Every frame of a transition mixes both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Shares = NDArray[np.float32]
 
 
 def _shares(length: int) -> Shares:
-    """How far the new shot has come in each of ``length`` frames, neither 0 nor 1."""
+    """Return the share of the new shot in each of ``length`` frames, between 0 and 1."""
     return (np.arange(1, length + 1) / (length + 1)).astype(np.float32)
 
 
@@ -20,19 +20,19 @@ def _eased(shares: Shares) -> Shares:
 
 
 def _mixed(before: Frames, after: Frames, masks: Shares) -> Frames:
-    """``masks`` (T, 1 or 64, 1 or 96, 1) of the new shot over the old one."""
+    """Mix the new shot over the old one by masks (T, 1 or 64, 1 or 96, 1)."""
     a, b = before.astype(np.float32), after.astype(np.float32)
     return (a + (b - a) * masks).clip(0, 255).astype(np.uint8)
 
 
 def black(count: int, random: np.random.Generator) -> Frames:
-    """Frames of one flat colour: nearly black, now and then white."""
+    """Return frames of one flat colour: nearly black, sometimes white."""
     level = 245 if random.random() < 0.12 else int(random.integers(0, 18))
     return np.full((count, HEIGHT, WIDTH, 3), level, np.uint8)
 
 
 def towards(frames: Frames, flat: Frames, random: np.random.Generator) -> Frames:
-    """A shot that fades to one flat picture."""
+    """Fade a shot to one flat frame."""
     shares = _shares(len(frames))
     if random.random() < 0.3:
         shares = _eased(shares)
@@ -40,12 +40,12 @@ def towards(frames: Frames, flat: Frames, random: np.random.Generator) -> Frames
 
 
 def dissolve(before: Frames, after: Frames, random: np.random.Generator) -> Frames:
-    """Both shots through each other, evenly, eased, or grain by grain.
+    """Dissolve one shot into another: evenly, eased, or in single blocks of pixels.
 
     Args:
         before: (T, 64, 96, 3) of the old shot.
-        after: as many of the new one.
-        random: of the form.
+        after: as many frames of the new one.
+        random: draws the form.
     """
     shares = _shares(len(before))
     form = random.random()
@@ -59,12 +59,12 @@ def dissolve(before: Frames, after: Frames, random: np.random.Generator) -> Fram
 
 
 def wipe(before: Frames, after: Frames, random: np.random.Generator) -> Frames:
-    """The new shot takes the place of the old one along an edge, or moves over it.
+    """Replace the old shot by the new one along an edge, or move the new one over it.
 
     Args:
         before: (T, 64, 96, 3) of the old shot.
-        after: as many of the new one.
-        random: of the form.
+        after: as many frames of the new one.
+        random: draws the form.
     """
     shares = _shares(len(before))
     if random.random() < 0.3:
@@ -79,8 +79,8 @@ def wipe(before: Frames, after: Frames, random: np.random.Generator) -> Frames:
 
 
 def _order(random: np.random.Generator) -> Shares:
-    """When each place changes, (64, 96) in [0, 1]: from a side, slanting, from the middle or
-    to it, by circle, diamond, clock hand, doors, blinds or blocks."""
+    """Return when each pixel changes, (64, 96) in [0, 1]: from one side, diagonally, from or
+    towards the centre, as a circle, diamond, clock hand, doors, blinds or blocks."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     x, y = x / WIDTH, y / HEIGHT
     kind = random.integers(9)
@@ -106,7 +106,7 @@ def _order(random: np.random.Generator) -> Shares:
 
 
 def _slid(before: Frames, after: Frames, shares: Shares, random: np.random.Generator) -> Frames:
-    """A push (both move), a cover (the new one comes over the old) or an uncover, from any
+    """Push both shots, slide the new one over the old, or slide the old one away, from any
     side."""
     form, side = random.integers(3), int(random.integers(4))
     # Turned so that the new shot always comes from the right.

@@ -31,7 +31,7 @@ from vtnstream.training.building import start_by_width
 from vtnstream.training.data.features import collect_features, fit_feature_norm, normalized
 from vtnstream.training.data.targets import Sample, class_samples, dense_samples
 from vtnstream.training.selection.cross_validation import scores_of
-from vtnstream.training.selection.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.selection.fitting import SelectionBase, fit_recipe, predict
 from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.selection.recipes import BLEND, BLENDED, Recipe, recipes_for
 from vtnstream.training.selection.selecting import tokens_per_second
@@ -158,7 +158,7 @@ def learning_curve(
         samples, base_model = _samples(
             model, config, task, annotations, videos, runtime, stack, progress
         )
-        base = SearchBase(base_model, config, samples, tokens_per_second(samples))
+        base = SelectionBase(base_model, config, samples, tokens_per_second(samples))
         head = base_model.config.head
         labels = head.dense_labels if task == "dense" else head.labels
         folds = make_folds(samples, len(labels), config.seed)
@@ -251,7 +251,7 @@ def _samples(
 
 
 def _measure(
-    base: SearchBase,
+    base: SelectionBase,
     recipe: Recipe,
     folds: Sequence[Sequence[int]],
     num_classes: int,

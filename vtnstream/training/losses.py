@@ -58,7 +58,7 @@ def head_loss(
         label_smoothing: share of the target that is spread over all classes.
         soft_labels: (B, K) labels that replace those of the batch (mixup).
         class_sizes: number of classes of each class head if there are several.
-        steadiness: weight of :func:`unsteadiness` in the loss of the dense head.
+        steadiness: weight of :func:`smoothing_loss` in the loss of the dense head.
         engine: processes that share the batch. The loss is then scaled such that the mean of the
             gradients over the processes equals the gradient for the whole batch.
     """
@@ -129,7 +129,7 @@ def _dense_losses(
     losses = [_share_of_mean(loss, mass, batch, engine)]
     if steadiness:
         seen = _neighbours(batch)
-        loss = steadiness * unsteadiness(logits, seen)
+        loss = steadiness * smoothing_loss(logits, seen)
         losses.append(_share_of_mean(loss, seen.sum().float(), batch, engine))
     return losses
 
@@ -175,7 +175,7 @@ def _share_of_mean(loss: Tensor, mass: Tensor, batch: Batch, engine: Engine | No
     return loss * (engine.count * mass / whole)
 
 
-def unsteadiness(logits: Tensor, seen: Tensor) -> Tensor:
+def smoothing_loss(logits: Tensor, seen: Tensor) -> Tensor:
     """Return the mean squared difference of the log-probabilities of consecutive tokens, a scalar.
 
     Differences are truncated at 4: this is MS-TCN's loss against over-segmentation (Farha and

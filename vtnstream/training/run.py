@@ -31,7 +31,7 @@ from vtnstream.training.resume import (
 )
 from vtnstream.training.saved_run import METRICS_FILE, OnEpoch, SavedRun
 from vtnstream.training.selection.saved_fits import forget_fits
-from vtnstream.training.selection.selecting import Found, search, wants_search
+from vtnstream.training.selection.selecting import SelectedModel, compares_recipes, select_recipe
 from vtnstream.training.unlabelled import Unlabelled
 
 _SUMMARY_FILE = "train.json"
@@ -54,8 +54,8 @@ class TrainResult:
         split: how the validation samples were chosen, in words.
         unlabelled: how spans without a label were used and why; empty without a dense head.
         recipe: recipe that was used; ``own`` means the given settings.
-        search: comparison of recipes, see :class:`~vtnstream.training.selection.selecting.Found`; empty
-            without one.
+        search: comparison of recipes, empty without one; see
+            :class:`~vtnstream.training.selection.selecting.SelectedModel`.
         stopped_early: whether training ended because validation did not improve.
         seconds: wall time of feature extraction and training.
         warnings: warnings for the user.
@@ -127,20 +127,20 @@ def train(
     task = resolve_task(config, annotations)
     with ExitStack() as stack:
         engine = make_engine(config, runtime.device)
-        searches = unfinished is None and wants_search(
+        compares = unfinished is None and compares_recipes(
             config, task, len(annotations.videos), engine.count, max(len(annotations.heads), 1)
         )
         # Cross-validation needs no separate validation videos.
-        data = dataclasses.replace(config.data, validation=0.0) if searches else config.data
+        data = dataclasses.replace(config.data, validation=0.0) if compares else config.data
         split = split_videos(annotations, data, config.seed)
         stack.callback(engine.close)
         if engine.device is not None:
             runtime = dataclasses.replace(runtime, device=str(engine.device))
         with engine.main_first():
             prepared = prepare(config, task, annotations, split, runtime, warnings, stack)
-        found: Found | None = None
-        if searches:
-            found, fitted = _search(config, task, prepared, warnings, folder, began)
+        found: SelectedModel | None = None
+        if compares:
+            found, fitted = _select(config, task, prepared, warnings, folder, began)
         else:
             run = SavedRun(config, prepared, warnings, engine, unfinished)
             fitted = run.fit(on_epoch if is_main_process() else None)
@@ -153,16 +153,16 @@ def train(
     return result
 
 
-def _search(
+def _select(
     config: TrainConfig,
     task: str,
     prepared: Prepared,
     progress: Progress,
     folder: Path,
     began: float,
-) -> tuple[Found, Fit]:
+) -> tuple[SelectedModel, Fit]:
     """Compare recipes and save the model of the best one."""
-    found = search(config, task, prepared, progress, folder)
+    found = select_recipe(config, task, prepared, progress, folder)
     record = EpochRecord(
         found.epochs, found.steps, 0.0, found.loss, found.metrics, time.perf_counter() - began
     )
@@ -199,7 +199,7 @@ def _result(
     prepared: Prepared,
     fitted: Fit,
     split: Split,
-    found: Found | None,
+    found: SelectedModel | None,
 ) -> TrainResult:
     assert fitted.best is not None
     return TrainResult(
@@ -220,13 +220,13 @@ def _result(
     )
 
 
-def _split_in_words(split: Split, found: Found | None) -> str:
+def _split_in_words(split: Split, found: SelectedModel | None) -> str:
     if found is None or split.validation:
         return split.how
     return f"each in turn, {len(found.comparison.folds)} of {found.comparison.all_folds} folds"
 
 
-def _num_validation(prepared: Prepared, found: Found | None) -> int:
+def _num_validation(prepared: Prepared, found: SelectedModel | None) -> int:
     if found is None or prepared.validation:
         return len(prepared.validation)
     return len(found.comparison.answered)

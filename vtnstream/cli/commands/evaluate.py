@@ -30,7 +30,7 @@ from vtnstream.errors import AnnotationError, UsageError
 from vtnstream.labels import BACKGROUND
 
 if TYPE_CHECKING:
-    from vtnstream.evaluation import Evaluation, Judged
+    from vtnstream.evaluation import EvaluatedVideo, Evaluation
 
 _EXAMPLES = """
 vtnstream evaluate test.csv --model models/actions
@@ -152,14 +152,14 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         )
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
-        code, judged = ExitCode.OK, judged_by_predictions(found, videos, values, console)
+        code, evaluated = ExitCode.OK, judged_by_predictions(found, videos, values, console)
         labels: tuple[str, ...] = ()
     else:
-        code, judged, labels = judged_by_model(found, videos, order, values, console)
-    if not judged:
+        code, evaluated, labels = judged_by_model(found, videos, order, values, console)
+    if not evaluated:
         raise AnnotationError(f"{values['annotations']}: no video could be evaluated")
-    evaluation = _evaluation(found, judged, values, labels)
-    count = sum(one.is_annotated for one in judged)
+    evaluation = _evaluation(found, evaluated, values, labels)
+    count = sum(one.is_annotated for one in evaluated)
     wanted = sum(len(video.annotations) for video in videos) if found.are_clips else len(videos)
     if values["confusion"] is not None:
         write_confusion(Path(values["confusion"]), evaluation.confusion)
@@ -211,7 +211,7 @@ def _selected(
 
 def _evaluation(
     annotations: Annotations,
-    judged: list[Judged],
+    evaluated: list[EvaluatedVideo],
     values: Mapping[str, Any],
     dense_labels: tuple[str, ...],
 ) -> Evaluation:
@@ -219,16 +219,16 @@ def _evaluation(
     from vtnstream.head_evaluation import evaluate_heads
 
     if annotations.heads:
-        return evaluate_heads(judged, annotations.heads)
+        return evaluate_heads(evaluated, annotations.heads)
     if not annotations.has_segments:
-        return evaluate_classes(judged)
+        return evaluate_classes(evaluated)
     rate = values["frame_rate"] or FRAMES_PER_SECOND
     unlabelled = values["unlabelled"]
     if unlabelled == "auto":
         without = dense_labels and BACKGROUND not in dense_labels
         unlabelled = "ignore" if without else "background"
     return evaluate_segments(
-        judged, frames_per_second=rate, phases=values["phases"], unlabelled=unlabelled
+        evaluated, frames_per_second=rate, phases=values["phases"], unlabelled=unlabelled
     )
 
 

@@ -159,7 +159,7 @@ class Engines:
     def _choose_on_cpu(self, name: str, num_frames: int | None, frames: Frames) -> Choice:
         """Decide whether to use a compiled engine on this CPU: it exists and is faster, or the
         frames to encode, earlier ones included, repay the compilation."""
-        batch_size = self.samples_a_call(self.batch_size(num_frames, frames))
+        batch_size = self.inputs_per_call(self.batch_size(num_frames, frames))
         if (name, batch_size) in self.state.ready:
             return Choice(name, "in use already")
         record = self._record(name, batch_size)
@@ -199,7 +199,7 @@ class Engines:
         assert known.batch_size is not None
         return known.batch_size
 
-    def samples_a_call(self, batch_size: int) -> int:
+    def inputs_per_call(self, batch_size: int) -> int:
         """Return the samples of a batch of ``batch_size`` tokens: each token is a sample, or a
         clip is several."""
         return max(1, batch_size // max(1, self.encoder.shape.clip))
@@ -213,7 +213,7 @@ class Engines:
         """
         choice = self.choose(_ENDLESS, frames)
         try:
-            self.prepare(choice, self.samples_a_call(self.batch_size(_ENDLESS, frames)), frames)
+            self.prepare(choice, self.inputs_per_call(self.batch_size(_ENDLESS, frames)), frames)
         except EngineError as error:
             self.state.refused[choice.backend] = str(error)
             return self.make_best(frames)

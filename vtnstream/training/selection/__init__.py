@@ -1,2 +1,2 @@
-"""Choose how a model of few videos is trained: recipes compared by cross-validation on stored
+"""Select the training recipe for few videos: recipes are compared by cross-validation on stored
 features."""

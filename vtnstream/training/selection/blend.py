@@ -1,6 +1,6 @@
-"""Networks of two recipes as one model: they err in different moments, so that the mean of their
-probabilities is better than either. Rare classes are raised, because learning on few videos
-answers them too seldom."""
+"""Join the networks of two recipes to one model. They err at different times, so the mean of their
+probabilities is better than either. Scores of rare classes are raised, because models of few
+videos predict them too seldom."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.models.vtn.tcn import TcnHead
 from vtnstream.training.data.targets import Sample, class_counts
 from vtnstream.training.selection.cross_validation import Comparison, Contender, scores_of
-from vtnstream.training.selection.fitting import FittedModel, SearchBase
+from vtnstream.training.selection.fitting import FittedModel, SelectionBase
 from vtnstream.training.selection.recipes import BLEND, BLENDED, Recipe
 from vtnstream.types import FloatArray
 
 _SHARE = 2 / 3
-"""Of the first recipe in the mean of the probabilities."""
+"""Share of the first recipe in the mean of the probabilities."""
 
 _RAISED = 0.3
-"""Power of its frequency that a class's score is divided by."""
+"""The probability of a class is divided by this power of its frequency."""
 
 
-def with_blend(compared: Comparison, base: SearchBase, *, wanted: bool) -> Comparison:
-    """Add the blend of two recipes to a comparison of both. It costs no fit, because the answers
-    on the held-out folds are there already.
+def with_blend(compared: Comparison, base: SelectionBase, *, wanted: bool) -> Comparison:
+    """Add the blend of two recipes to a comparison of both. It needs no fit, because the
+    predictions on the held-out folds exist already.
 
     Args:
-        compared: with both recipes; without one of them it is returned as it is.
-        base: whose samples were compared on.
-        wanted: the blend was asked for by name, and comes first whatever its score.
+        compared: the comparison; it is returned unchanged if one of the recipes is missing.
+        base: the samples of the comparison.
+        wanted: whether the blend was requested by name; it then comes first.
     """
     rows = {row.recipe.name: row for row in compared.contenders}
     if not all(name in rows for name in BLENDED):
@@ -55,9 +55,9 @@ def with_blend(compared: Comparison, base: SearchBase, *, wanted: bool) -> Compa
     return dataclasses.replace(compared, contenders=tuple(ranked))
 
 
-def blended_networks(compared: Comparison, base: SearchBase) -> list[FittedModel]:
-    """The networks of a blend, ready to be joined: all of the first recipe and every other fold's
-    of the second."""
+def blended_networks(compared: Comparison, base: SelectionBase) -> list[FittedModel]:
+    """Return the networks of a blend, which can be joined: those of all folds of the first recipe,
+    and of every other fold of the second."""
     rows = {row.recipe.name: row for row in compared.contenders}
     first, second = (rows[name] for name in BLENDED)
     shape = first.models[0].model
@@ -69,9 +69,9 @@ def blended_networks(compared: Comparison, base: SearchBase) -> list[FittedModel
     ]
 
 
-def _shift(base: SearchBase, fold: Sequence[int]) -> FloatArray:
-    """(K,) what is added to the logits of models that did not see a fold; 0 for a class that they
-    never saw, which is the lowest."""
+def _shift(base: SelectionBase, fold: Sequence[int]) -> FloatArray:
+    """Return the numbers (K,) that are added to the logits of models that were not trained on a
+    fold; 0, the lowest, for a class that they never saw."""
     held = set(fold)
     learned: list[Sample] = [s for n, s in enumerate(base.samples) if n not in held]
     head = base.model.config.head
@@ -82,26 +82,26 @@ def _shift(base: SearchBase, fold: Sequence[int]) -> FloatArray:
 
 
 def _mixed(first: FloatArray, second: FloatArray, shift: FloatArray) -> FloatArray:
-    """Log-probabilities (T, K) of two models, raised and averaged."""
+    """Return the mean of two models as log-probabilities (T, K), with rare classes raised."""
     parts = [torch.from_numpy(part + shift).log_softmax(-1).exp() for part in (first, second)]
     made: FloatArray = (_SHARE * parts[0] + (1 - _SHARE) * parts[1]).clamp(min=1e-12).log().numpy()
     return made
 
 
 def _raised(model: VTN, shift: FloatArray) -> VTN:
-    """The model itself, with its last logits shifted."""
+    """Shift the logits of a model, and return it."""
     assert isinstance(model.dense_head, TcnHead)
     model.dense_head.shift_logits(torch.from_numpy(shift))
     return model
 
 
 def widened(model: VTN, shape: VTN) -> VTN:
-    """A copy with the encoder of another model of as many layers and stages, and the same outputs:
-    weights of inputs that it does not take, and of attention that it does not have, are 0.
+    """Return a copy of a model in the shape of another one with as many layers and stages. Its
+    outputs are the same: weights of inputs and of attention that it does not have are 0.
 
     Args:
-        model: with ``token_inputs = "feature"`` or those of ``shape``.
-        shape: the other model, around the same backbone.
+        model: a model with ``token_inputs = "feature"`` or those of ``shape``.
+        shape: the other model, with the same backbone.
     """
     wide = require_vtn(build_model(shape.config, shape.backbone), "a blend of recipes")
     state, target = model.state_dict(), wide.state_dict()

@@ -1,4 +1,4 @@
-"""A temperature that makes scores honest (Guo et al., ICML 2017)."""
+"""Calibrate scores by a temperature (Guo et al., ICML 2017)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ TEMPERATURES = np.geomspace(0.25, 8.0, 141)
 
 
 def fit_temperature(answers: FloatArray, targets: IndexArray) -> float:
-    """The temperature of the lowest cross-entropy.
+    """Return the temperature with the lowest cross-entropy.
 
     Args:
         answers: (N, K) log-probabilities of held-out tokens or videos.
         targets: (N,) their classes.
 
     Returns:
-        a number to divide logits by; 1 where there is nothing to judge by.
+        a number that divides the logits; 1 without targets.
     """
     if not len(targets):
         return 1.0

@@ -1,4 +1,5 @@
-"""Recipes held against each other: each fold is answered by models that never saw it."""
+"""Compare recipes by cross-validation: each fold is predicted by models that were not trained on
+it."""
 
 from __future__ import annotations
 
@@ -13,25 +14,25 @@ from vtnstream.metrics.classification import MeanInterval, mean_interval
 from vtnstream.progress import Progress
 from vtnstream.training.data.targets import IGNORE, Sample
 from vtnstream.training.selection.fits_ahead import WORTH_SECONDS, FitsAhead, num_workers
-from vtnstream.training.selection.fitting import FittedModel, SearchBase, fit_fold
+from vtnstream.training.selection.fitting import FittedModel, SelectionBase, fit_fold
 from vtnstream.training.selection.recipes import Recipe
 from vtnstream.training.selection.saved_fits import SavedFit, SavedFits
 from vtnstream.types import FloatArray, IndexArray
 
 FEWEST_FOLDS = 2
-"""Answered in any case, whatever the time limit: one fold tells nothing of the noise."""
+"""Folds that are evaluated despite the time limit: one fold says nothing about the noise."""
 
 
 @dataclass(slots=True, eq=False)
 class Contender:
-    """A recipe and what its models said of the folds they had not seen.
+    """A recipe and the predictions of its models on held-out folds.
 
     Attributes:
-        recipe: whose.
-        models: one a fold.
+        recipe: the recipe.
+        models: one model per fold.
         answers: log-probabilities of held-out samples, by their number.
-        scores: percent of each fold: frame accuracy (or that of videos) and mean of classes.
-        seconds: all fits together.
+        scores: per cent for each fold: accuracy of frames (or videos), and mean over the classes.
+        seconds: seconds of all fits.
     """
 
     recipe: Recipe
@@ -42,16 +43,17 @@ class Contender:
 
     @property
     def values(self) -> list[float]:
-        """What recipes are chosen by, one a fold: the mean of both scores."""
+        """The criterion of the selection for each fold: the mean of both scores."""
         return [sum(pair) / 2 for pair in self.scores]
 
     @property
     def value(self) -> float:
-        """Their mean."""
+        """The mean of :attr:`values`."""
         return float(np.mean(self.values))
 
     def interval(self, which: int) -> MeanInterval:
-        """Mean over the folds with its 95 % interval: 0 is the accuracy, 1 the mean of classes."""
+        """Return the mean over the folds with its 95 % interval, of the accuracy (0) or of the mean
+        over the classes (1)."""
         return mean_interval([pair[which] for pair in self.scores])
 
 
@@ -61,10 +63,10 @@ class Comparison:
 
     Attributes:
         contenders: best first.
-        folds: numbers of the samples of each fold that was answered.
-        all_folds: how many there were.
-        majority: percent of the most frequent class.
-        chance: percent that guessing all classes alike gets right.
+        folds: numbers of the samples of each fold that was evaluated.
+        all_folds: number of all folds.
+        majority: share of the most frequent class in per cent.
+        chance: per cent that uniform guessing gets right.
     """
 
     contenders: tuple[Contender, ...]
@@ -78,15 +80,15 @@ class Comparison:
         return self.contenders[0]
 
     def is_noise(self, other: Contender) -> bool:
-        """Whether the best one's lead over another may be chance: 0 lies in the 95 % interval of
-        the differences of their folds."""
+        """Return whether the lead of the best recipe over another may be chance: 0 lies in the 95 %
+        interval of the differences over the folds."""
         lead = [a - b for a, b in zip(self.best.values, other.values, strict=True)]
         return mean_interval(lead).low <= 0
 
     def beats_guessing(self, samples: Sequence[Sample], num_classes: int) -> bool:
-        """Whether the best one is better than always answering the most frequent class: 0 lies
-        below the 95 % interval of the difference. The score is that of :attr:`Contender.value`,
-        and the interval is over the held-out samples."""
+        """Return whether the best recipe is better than always predicting the most frequent class:
+        the 95 % interval of the difference over the held-out samples lies above 0. The score is
+        that of :attr:`Contender.value`."""
         targets = {n: known_targets(samples[n]) for n in self.answered}
         counts = np.bincount(np.concatenate(list(targets.values())), minlength=num_classes)
         present = counts > 0
@@ -101,12 +103,12 @@ class Comparison:
 
     @property
     def answered(self) -> list[int]:
-        """Numbers of all samples that were held out once."""
+        """Numbers of all samples that were held out."""
         return sorted(number for fold in self.folds for number in fold)
 
 
 def compare(
-    base: SearchBase,
+    base: SelectionBase,
     recipes: Sequence[Recipe],
     folds: Sequence[Sequence[int]],
     num_classes: int,
@@ -114,18 +116,18 @@ def compare(
     progress: Progress,
     saved: SavedFits | None = None,
 ) -> Comparison:
-    """Cross-validate every recipe on one fold after another, until the time is up.
+    """Cross-validate all recipes, fold by fold, until the time limit.
 
-    After the first fold the others are trained in processes side by side, if that is worth it.
+    After the first fold the others are trained in parallel processes, if that saves time.
 
     Args:
         base: samples and settings.
-        recipes: to be compared.
-        folds: numbers of the samples of each.
+        recipes: recipes to compare.
+        folds: numbers of the samples of each fold.
         num_classes: K.
-        seconds: limit; 0 is none. Two folds are predicted in any case.
-        progress: told of each fit.
-        saved: where fits are kept and found; None keeps none.
+        seconds: time limit; 0 is none. Two folds are predicted in any case.
+        progress: receives each fit.
+        saved: stored fits; None keeps none.
 
     Raises:
         TrainingError: a fit fails.
@@ -176,7 +178,7 @@ def _next_seconds(contenders: Sequence[Contender], ahead: FitsAhead | None) -> f
 
 
 def _start_ahead(
-    base: SearchBase,
+    base: SelectionBase,
     contenders: Sequence[Contender],
     folds: Sequence[Sequence[int]],
     progress: Progress,
@@ -200,7 +202,7 @@ def _start_ahead(
 
 
 def _answer(
-    base: SearchBase,
+    base: SelectionBase,
     contender: Contender,
     fold: Sequence[int],
     num_classes: int,
@@ -227,14 +229,14 @@ def _answer(
     contender.scores.append(scores_of(asked, fit.answers, num_classes))
 
 
-def _restored(base: SearchBase, recipe: Recipe, fit: SavedFit, held: int) -> FittedModel:
+def _restored(base: SelectionBase, recipe: Recipe, fit: SavedFit, held: int) -> FittedModel:
     model = base.untrained(base.settings(recipe, len(base.samples) - held))
     model.load_state_dict(fit.state, strict=False)
     return FittedModel(model.eval(), fit.loss, fit.steps)
 
 
 def known_targets(sample: Sample) -> IndexArray:
-    """Classes of a sample's labelled tokens, or of the sample."""
+    """Return the classes (N,) of the labelled tokens of a sample, or (1,) of the sample."""
     if sample.targets is None:
         return np.array([sample.label], np.int64)
     known: IndexArray = sample.targets[sample.targets != IGNORE]
@@ -242,15 +244,15 @@ def known_targets(sample: Sample) -> IndexArray:
 
 
 def known_answers(sample: Sample, answer: FloatArray) -> FloatArray:
-    """(N, K) log-probabilities beside :func:`known_targets`."""
+    """Return the log-probabilities (N, K) that belong to :func:`known_targets`."""
     return answer[None] if sample.targets is None else answer[sample.targets != IGNORE]
 
 
 def scores_of(
     samples: Sequence[Sample], answers: Sequence[FloatArray], num_classes: int
 ) -> tuple[float, float]:
-    """Percent of labelled tokens (or of samples) that are right, and the mean over the classes
-    that occur."""
+    """Return the per cent of labelled tokens (or samples) that are right, and the mean over the
+    classes that occur."""
     right, total = np.zeros(num_classes), np.zeros(num_classes)
     for sample, answer in zip(samples, answers, strict=True):
         targets = known_targets(sample)

@@ -1,4 +1,4 @@
-"""Networks of several folds as one model, whose probabilities are averaged."""
+"""Join the networks of several folds to one model that averages their probabilities."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ _PER_MEMBER = ("input_projection.", "temporal_encoder.", "dense_head.")
 
 
 def can_join(model: VTN) -> bool:
-    """Whether networks like this one can stand side by side: a ``tcn`` with layers, and no class
-    head, which would read all members at once."""
+    """Return whether such networks can be joined: a ``tcn`` with layers and without a class head,
+    which would read all members at once."""
     temporal = model.config.temporal
     return temporal.kind == "tcn" and temporal.num_layers > 0 and model.mlp_head is None
 
 
 def join(models: Sequence[VTN]) -> VTN:
-    """One model of several that differ in weights only; they share backbone and
-    ``feature_norm``.
+    """Join models that differ in weights only, and share backbone and ``feature_norm``.
 
     Args:
-        models: each with one member, see :func:`can_join`.
+        models: models of one member each, see :func:`can_join`.
     """
     first = models[0]
     temporal = dataclasses.replace(first.config.temporal, members=len(models))
     config = dataclasses.replace(first.config, temporal=temporal)
-    team = require_vtn(build_model(config, first.backbone), "an ensemble")
+    joined = require_vtn(build_model(config, first.backbone), "an ensemble")
     states = [model.state_dict() for model in models]
     state = dict(states[0])
     for name in state:
@@ -38,5 +37,5 @@ def join(models: Sequence[VTN]) -> VTN:
             state[name] = torch.cat([each[name] for each in states])
         elif name == "cls_token":
             state[name] = torch.cat([each[name] for each in states], dim=-1)
-    team.load_state_dict(state)
-    return team.to(first.cls_token.device).eval()
+    joined.load_state_dict(state)
+    return joined.to(first.cls_token.device).eval()

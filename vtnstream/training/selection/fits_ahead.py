@@ -15,7 +15,7 @@ from typing import Self
 from vtnstream import machine
 from vtnstream.progress import Progress
 from vtnstream.training.forward import device_of
-from vtnstream.training.selection.fitting import SearchBase, fit_fold
+from vtnstream.training.selection.fitting import SelectionBase, fit_fold
 from vtnstream.training.selection.recipes import Recipe
 from vtnstream.training.selection.saved_fits import SavedFit
 from vtnstream.types import Features
@@ -30,7 +30,7 @@ Job = tuple[str, tuple[int, ...]]
 """A recipe's name and the samples that are held out."""
 
 
-def num_workers(base: SearchBase, num_jobs: int) -> int:
+def num_workers(base: SelectionBase, num_jobs: int) -> int:
     """Return how many processes can train side by side.
 
     It is 1 on a GPU, which is one device, and for features on disk, which are one open store.
@@ -61,7 +61,7 @@ class FitsAhead:
 
     def __init__(
         self,
-        base: SearchBase,
+        base: SelectionBase,
         recipes: Sequence[Recipe],
         jobs: Sequence[Job],
         workers: int,
@@ -126,11 +126,11 @@ class FitsAhead:
         self._progress.warn("recipes cannot be trained in processes side by side: one at a time")
 
 
-_RECEIVED: list[tuple[SearchBase, dict[str, Recipe]]] = []
+_RECEIVED: list[tuple[SelectionBase, dict[str, Recipe]]] = []
 """What the parent of a process sent when it started."""
 
 
-def _receive(base: SearchBase, recipes: dict[str, Recipe]) -> None:
+def _receive(base: SelectionBase, recipes: dict[str, Recipe]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     Thread(target=_end_with_parent, daemon=True).start()

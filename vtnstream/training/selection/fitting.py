@@ -1,4 +1,4 @@
-"""One recipe on some of the samples: a model, and what it says of others."""
+"""Train one recipe on some of the samples, and predict others."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from vtnstream.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class SearchBase:
-    """What every recipe starts from.
+class SelectionBase:
+    """The common start of all recipes.
 
     Attributes:
-        model: around the frozen backbone, with labels and ``feature_norm``; its encoder is
+        model: a model of the frozen backbone with labels and ``feature_norm``; its encoder is
             that of the recipe ``attention``.
-        config: of the training.
-        samples: all that may be learned from, normalised.
-        rate: tokens a second.
+        config: config of the training.
+        samples: all training samples, normalised.
+        rate: tokens per second.
     """
 
     model: VTN
@@ -46,11 +46,11 @@ class SearchBase:
     rate: float
 
     def settings(self, recipe: Recipe, num_videos: int) -> TrainConfig:
-        """The training of a recipe."""
+        """Return the training config of a recipe."""
         return recipe.make(self.config, num_videos, self.rate)
 
     def untrained(self, config: TrainConfig) -> VTN:
-        """A model of these settings around the same backbone and ``feature_norm``."""
+        """Return an untrained model with these settings, the same backbone and ``feature_norm``."""
         own = self.model.config
         head = dataclasses.replace(own.head, linear=config.head.linear)
         temporal = own.temporal if config.temporal == self.config.temporal else config.temporal
@@ -68,8 +68,8 @@ class SearchBase:
 
 @contextlib.contextmanager
 def _one_thread(model: VTN) -> Iterator[None]:
-    """On a CPU one thread inside: the products of these networks are too small to be divided, and
-    on a busy machine two threads that wait for each other took twenty times as long as one."""
+    """Use one thread on a CPU: the matrix products of these networks are too small to be divided,
+    and on a busy machine two threads that wait for each other took twenty times as long."""
     if device_of(model).type != "cpu":
         yield
         return
@@ -83,7 +83,7 @@ def _one_thread(model: VTN) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedModel:
-    """A trained model, the mean loss at the end, and optimiser steps."""
+    """A trained model, the mean loss at the end, and the number of optimiser steps."""
 
     model: VTN
     loss: float
@@ -91,7 +91,7 @@ class FittedModel:
 
 
 def fit_recipe(
-    base: SearchBase,
+    base: SelectionBase,
     recipe: Recipe,
     samples: Sequence[Sample],
     warn: Callable[[str], None] = lambda message: None,
@@ -114,7 +114,7 @@ def fit_recipe(
 
 
 def fit_fold(
-    base: SearchBase, recipe: Recipe, fold: Sequence[int], warn: Callable[[str], None]
+    base: SelectionBase, recipe: Recipe, fold: Sequence[int], warn: Callable[[str], None]
 ) -> tuple[FittedModel, SavedFit]:
     """Train a recipe on all samples but those of a fold, and predict the fold.
 
@@ -125,12 +125,12 @@ def fit_fold(
         warn: receives warnings.
 
     Raises:
-        TrainingError: nothing is left to learn from, or the loss is not finite.
+        TrainingError: no video is left to train on, or the loss is not finite.
     """
     held = set(fold)
     learned = [sample for n, sample in enumerate(base.samples) if n not in held]
     if not learned:
-        raise TrainingError("nothing is left to learn from when a fold is held out")
+        raise TrainingError("no video is left to train on when a fold is held out")
     began = time.perf_counter()
     fitted = fit_recipe(base, recipe, learned, warn)
     answers = predict(fitted.model, [base.samples[n] for n in fold], base.config)
@@ -141,7 +141,7 @@ def fit_fold(
 
 @torch.inference_mode()
 def predict(model: VTN, samples: Sequence[Sample], config: TrainConfig) -> list[FloatArray]:
-    """Log-probabilities of each sample, (T, K) of its tokens or (K,) of its class."""
+    """Return the log-probabilities of each sample: (T, K) for its tokens or (K,) for the whole."""
     model.eval()
     reader = BatchReader(model, config, Engine(), lambda message: None)
     found: list[FloatArray] = []

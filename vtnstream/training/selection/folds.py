@@ -1,4 +1,4 @@
-"""Folds of videos that belong together."""
+"""Divide samples into folds; videos of one group stay together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ MOST_FOLDS = 5
 
 
 def group_of(video: AnnotatedVideo, folds_are_groups: bool) -> str:
-    """What a video must not be parted from: its scene, else its fold, else itself."""
+    """Return the name of the group with which a video stays: its scene, else its fold, else
+    itself."""
     if video.group is not None:
         return f"group {video.group}"
     if folds_are_groups and video.fold is not None:
@@ -24,17 +25,17 @@ def group_of(video: AnnotatedVideo, folds_are_groups: bool) -> str:
 def make_folds(
     samples: Sequence[Sample], num_classes: int, seed: int, most: int = MOST_FOLDS
 ) -> list[list[int]]:
-    """Numbers of the samples of each fold: whole groups, with classes spread as evenly as they
-    go (the largest group first, into the fold that lacks its classes most).
+    """Return the numbers of the samples of each fold. Groups stay whole, and classes are spread
+    evenly: the largest group comes first, into the fold that has least of its classes.
 
     Args:
-        samples: with labels or targets.
+        samples: samples with labels or targets.
         num_classes: K.
         seed: breaks ties.
-        most: folds at most; fewer where there are fewer groups.
+        most: largest number of folds; there are fewer if there are fewer groups.
 
     Returns:
-        two folds or more, or none where there is one group only.
+        two folds or more, or none if there is one group only.
     """
     names = {s.video.fold for s in samples if s.video.fold is not None}
     members: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Linear models of token inputs, solved to their optimum (logistic regression, L-BFGS)."""
+"""Fit linear models of token inputs to their optimum (logistic regression, L-BFGS)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PENALTY = 30.0
 """Weight of half the squared weights beside the sum of cross-entropies."""
 
 MOST_ROWS = 30_000
-"""Tokens learned from at most; more are drawn at random."""
+"""Largest number of training tokens; of more, so many are drawn at random."""
 
 MOST_STEPS = 60
 
 
 def solve_linear(model: VTN, samples: Sequence[Sample], seed: int) -> float:
-    """Set the weights of a ``tcn`` without layers; returns the mean cross-entropy.
+    """Set the weights of a ``tcn`` without layers, and return the mean cross-entropy.
 
     Args:
-        model: whose only weights are those of one linear head.
-        samples: normalised, with targets or labels.
-        seed: of what is drawn where there is too much.
+        model: a model whose only weights are those of one linear head.
+        samples: normalised samples with targets or labels.
+        seed: draws tokens if there are too many.
     """
     dense = samples[0].targets is not None
     rows, classes = [], []
@@ -66,7 +66,7 @@ def solve_linear(model: VTN, samples: Sequence[Sample], seed: int) -> float:
 
 
 def _solve(values: Tensor, targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor, float]:
-    """(N, E) and (N,) -> weight (K, E), bias (K,), mean cross-entropy."""
+    """Return weight (K, E), bias (K,) and mean cross-entropy for values (N, E) and targets (N,)."""
     weight = torch.zeros(num_classes, values.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
     optimizer = torch.optim.LBFGS(

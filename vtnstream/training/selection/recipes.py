@@ -1,4 +1,4 @@
-"""The recipes that are compared: a temporal encoder and how it is learned."""
+"""The recipes that are compared: a temporal encoder and its training settings."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from dataclasses import dataclass
 from vtnstream.config import HeadConfig, OptimConfig, TemporalConfig, TrainConfig
 
 CONTEXT_SECONDS = 2.0
-"""What the linear probe sees to each side of a moment."""
+"""Seconds on each side of a token that the linear probe sees."""
 
 PASSES = 40
-"""Over the training videos, where there are so few that each step takes one of them."""
+"""Epochs over so few videos that each step takes one of them."""
 
 ONE_BY_ONE = 20
-"""Up to so many videos a step takes one; more make larger steps, so that their number stays."""
+"""Up to this number of videos, a step takes one; with more videos steps take more, so that the
+number of steps stays the same."""
 
 
 BLEND = "blend"
-"""Name of the blend of two recipes, which is made of their networks and is no recipe of its own."""
+"""Name of the blend of two recipes, which is made of their networks without a fit of its own."""
 
 BLENDED = ("tcn", "ms-tcn")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One way to train.
+    """One way to train a model.
 
     Attributes:
-        name: as ``--recipe`` takes it.
-        about: what it is, in a line.
-        make: the settings of a training with so many videos and tokens a second.
-        is_linear: solved to its optimum rather than learned in steps.
+        name: value of ``--recipe``.
+        about: description in one line.
+        make: returns the training config for a number of videos and of tokens per second.
+        is_linear: whether it is solved to its optimum instead of trained in steps.
         tasks: ``dense``, ``classification`` or both.
-        competes: compared by ``auto``; others are used by name only.
+        competes: whether ``auto`` compares it; others are used by name only.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Recipe:
 
 
 def _small_steps(num_videos: int, **changes: object) -> OptimConfig:
-    """Adam on one video a step, or a twentieth of them."""
+    """Return Adam with one video per step, or a twentieth of them."""
     base = OptimConfig(
         epochs=PASSES,
         batch_size=max(1, round(num_videos / ONE_BY_ONE)),
@@ -139,11 +140,11 @@ RECIPES = (
     Recipe("probe", "linear, on the mean of a video", _mean_probe, True, tasks=("classification",)),
     Recipe(
         "attention", "the Longformer encoder", _attention, tasks=("dense",), competes=False
-    ),  # on few videos far behind the others, at the highest cost
+    ),  # on few videos much worse than the others, and the slowest
     Recipe("attention", "the Longformer encoder", _attention, tasks=("classification",)),
 )
 
 
 def recipes_for(task: str) -> tuple[Recipe, ...]:
-    """The recipes of a task, in the order they are tried."""
+    """Return the recipes of a task in the order in which they are tried."""
     return tuple(recipe for recipe in RECIPES if task in recipe.tasks)

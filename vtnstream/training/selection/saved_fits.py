@@ -1,4 +1,4 @@
-"""Fits of a comparison on disk, so that one that was cut off goes on where it stopped."""
+"""Store the fits of a comparison, so that an interrupted comparison continues."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from vtnstream.training.resume import digest, flat_settings
 from vtnstream.types import FloatArray
 
 SEARCH_FOLDER = "search"
-"""In the output folder while a comparison runs; removed when the model is written."""
+"""Folder in the output folder during a comparison; it is removed when the model is written."""
 
 _FREE = frozenset({"recipe", "search_seconds", "ensemble"})
-"""Settings that choose among fits and change none."""
+"""Settings that choose among fits without changing them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,11 +32,11 @@ class SavedFit:
     """One recipe trained on all but one fold.
 
     Attributes:
-        state: weights without those of the backbone.
+        state: weights, except those of the backbone.
         loss: mean loss at the end.
         steps: optimiser steps.
-        seconds: time of the fit and of its answers.
-        answers: log-probabilities of each sample that was held out.
+        seconds: seconds of the fit and of its predictions.
+        answers: log-probabilities of each held-out sample.
     """
 
     state: dict[str, Tensor]
@@ -51,8 +51,8 @@ class SavedFits:
 
     Args:
         folder: output folder of the training; None saves nothing.
-        config: of the training.
-        samples: learned from and held out in turn.
+        config: config of the training.
+        samples: training samples, which are held out in turn.
     """
 
     def __init__(self, folder: Path | None, config: TrainConfig, samples: Sequence[Sample]) -> None:
@@ -70,8 +70,8 @@ class SavedFits:
         self._key = found.hexdigest()
 
     def load(self, recipe: str, fold: Sequence[int]) -> SavedFit | None:
-        """The fit, or None where it was not saved, cannot be read or belongs to other settings
-        or samples; it is then made anew."""
+        """Return the fit, or None if it was not saved, cannot be read or belongs to other settings
+        or samples."""
         path = self._path(recipe, fold)
         if path is None or not path.exists():
             return None
@@ -86,7 +86,7 @@ class SavedFits:
             return None
 
     def save(self, recipe: str, fold: Sequence[int], fit: SavedFit) -> None:
-        """Write a fit, whole or not at all.
+        """Write a fit atomically.
 
         Raises:
             OutputError: it cannot be written.

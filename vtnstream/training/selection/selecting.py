@@ -1,4 +1,4 @@
-"""From prepared samples to the best recipe's model."""
+"""Select a recipe by cross-validation, and make the model of the best one."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from vtnstream.training.selection.cross_validation import (
     scores_of,
 )
 from vtnstream.training.selection.ensemble import can_join, join
-from vtnstream.training.selection.fitting import SearchBase, fit_recipe, predict
+from vtnstream.training.selection.fitting import SelectionBase, fit_recipe, predict
 from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.selection.recipes import BLEND, BLENDED, recipes_for
 from vtnstream.training.selection.saved_fits import SavedFits
 
 MOST_VIDEOS = 500
-"""With more, a recipe is no longer chosen by itself."""
+"""With more videos, a recipe is compared only if it is asked for."""
 
 
-def refuses_search(
+def reason_against_comparison(
     config: TrainConfig, task: str, num_videos: int, num_heads: int = 1
 ) -> str | None:
     """Why recipes are not compared, in words; None where they can be."""
@@ -60,7 +60,7 @@ def refuses_search(
     return next((why for why, holds in reasons.items() if holds), None)
 
 
-def wants_search(
+def compares_recipes(
     config: TrainConfig, task: str, num_videos: int, num_processes: int, num_heads: int = 1
 ) -> bool:
     """Whether recipes are compared, or one is cross-validated.
@@ -70,7 +70,7 @@ def wants_search(
     """
     if config.recipe == "own":
         return False
-    why = refuses_search(config, task, num_videos, num_heads)
+    why = reason_against_comparison(config, task, num_videos, num_heads)
     if why is None and num_processes > 1:
         why = "several processes train together"
     if config.recipe == "auto":
@@ -89,19 +89,20 @@ def wants_search(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class SelectedModel:
     """The model of the best recipe.
 
     Attributes:
         model: trained, calibrated.
-        comparison: how the recipes did.
-        recipe: the best one's name.
-        members: networks whose probabilities are averaged; 1 is a model of all videos.
-        temperature: that its logits are divided by.
-        loss: at the end of training, a mean over the members.
+        comparison: results of all recipes.
+        recipe: name of the best recipe.
+        members: number of networks whose probabilities are averaged; 1 means a model that was
+            trained on all videos.
+        temperature: divides the logits.
+        loss: loss at the end of training, the mean over the members.
         steps: optimiser steps of one member.
         epochs: passes over the videos.
-        metrics: on videos held out in turn, or on the annotations' own validation set.
+        metrics: metrics on held-out videos, or on the validation set of the annotations.
     """
 
     model: VTN
@@ -115,7 +116,7 @@ class Found:
     metrics: dict[str, float]
 
     def document(self) -> dict[str, Any]:
-        """Plain data for ``train.json``."""
+        """Return JSON data for ``train.json``."""
         compared = self.comparison
         rows = []
         for contender in compared.contenders:
@@ -145,29 +146,28 @@ class Found:
         }
 
 
-def search(
+def select_recipe(
     config: TrainConfig,
     task: str,
     prepared: Prepared,
     progress: Progress,
     folder: Path | None = None,
-) -> Found:
-    """Compare the recipes (or cross-validate the one that is named) and train the best.
+) -> SelectedModel:
+    """Compare the recipes, or cross-validate the one that the config names, and train the best.
 
     Args:
         config: with ``recipe``, ``search_seconds``, ``ensemble`` and ``seed``.
         task: ``dense`` or ``classification``.
-        prepared: samples; those of ``validation`` are kept out of the comparison.
-        progress: told of fits and warnings.
-        folder: where fits are kept, so that a comparison that was cut off goes on; None keeps
-            none.
+        prepared: samples; the comparison does not use those of ``validation``.
+        progress: receives fits and warnings.
+        folder: keeps the fits, so that an interrupted comparison continues; None keeps none.
 
     Raises:
         TrainingError: there is only one group of videos, or a fit fails.
         OutputError: a fit cannot be saved.
     """
     num_classes = len(prepared.labels)
-    base = SearchBase(
+    base = SelectionBase(
         require_vtn(prepared.model, "training on stored features"),
         config,
         prepared.training,
@@ -204,15 +204,15 @@ def search(
         head = dataclasses.replace(head, temperature=temperature)
     model.config = dataclasses.replace(model.config, head=head)
     epochs = 0 if best.recipe.is_linear else settings.optim.epochs
-    return Found(
+    return SelectedModel(
         model, compared, best.recipe.name, members, temperature, loss, steps, epochs, metrics
     )
 
 
 def _warn_of_guessing(
-    compared: Comparison, base: SearchBase, num_classes: int, progress: Progress
+    compared: Comparison, base: SelectionBase, num_classes: int, progress: Progress
 ) -> None:
-    """Say so where nothing was learned."""
+    """Warn if nothing was learned."""
     if compared.beats_guessing(base.samples, num_classes):
         return
     accuracy, classes = compared.best.interval(0).mean, compared.best.interval(1).mean
@@ -225,7 +225,7 @@ def _warn_of_guessing(
 
 
 def tokens_per_second(samples: Sequence[Sample]) -> float:
-    """Tokens a second, as most videos have it."""
+    """Return the median number of tokens per second over the videos."""
     rates = []
     for sample in samples:
         times = sample.features.times
@@ -236,9 +236,10 @@ def tokens_per_second(samples: Sequence[Sample]) -> float:
 
 
 def _final(
-    base: SearchBase, compared: Comparison, progress: Progress
+    base: SelectionBase, compared: Comparison, progress: Progress
 ) -> tuple[VTN, float, int, int]:
-    """The best recipe's networks of all folds as one, or one trained on all videos."""
+    """Return the networks of all folds of the best recipe as one model, or one model that is
+    trained on all videos."""
     best = compared.best
     networks = best.models
     if best.recipe.name == BLEND:
@@ -264,13 +265,13 @@ def _calibrate(samples: Sequence[Sample], compared: Comparison) -> float:
 
 
 def _metrics(
-    base: SearchBase,
+    base: SelectionBase,
     compared: Comparison,
     model: VTN,
     validation: Sequence[Sample],
     num_classes: int,
 ) -> dict[str, float]:
-    """Of the annotations' own validation videos, else of those held out in turn."""
+    """Return metrics on the validation videos of the annotations, else on the held-out videos."""
     if validation:
         samples = list(validation)
         answers = predict(model, samples, base.config)

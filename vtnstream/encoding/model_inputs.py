@@ -10,7 +10,7 @@ from types import TracebackType
 
 from vtnstream.config import SamplingConfig
 from vtnstream.encoding.clip_cutting import ClipCutter
-from vtnstream.encoding.clips import SampleShape, grouped
+from vtnstream.encoding.clips import InputShape, grouped
 from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, TokenTimes, VideoInfo
 from vtnstream.video.decoding.hardware import Hardware
 from vtnstream.video.probe import Examined
@@ -18,10 +18,10 @@ from vtnstream.video.sampling.grid import index_range
 from vtnstream.video.source import ChunkIterator, VideoSource, open_video
 
 
-def open_samples(
+def open_inputs(
     path: str | Path,
     sampling: SamplingConfig,
-    shape: SampleShape,
+    shape: InputShape,
     *,
     fit: FrameFit,
     interpolation: str,
@@ -35,7 +35,7 @@ def open_samples(
     decoders: int = 1,
     hardware: Hardware | None = None,
     examined: Examined | None = None,
-) -> VideoSource | SampleSource:
+) -> VideoSource | InputSource:
     """Open a video for a frame encoder; see :func:`vtnstream.video.source.open_video`.
 
     Indices count tokens, not frames: a token may consist of several frames.
@@ -71,10 +71,10 @@ def open_samples(
     if shape.clip:
         earlier = before or TokenTimes.empty()
         clips = partial(ClipCutter, shape, low, high, stop_index, earlier)
-    return SampleSource(source, size, clips)
+    return InputSource(source, size, clips)
 
 
-class SampleSource:
+class InputSource:
     """Model inputs of one video, with the interface of a :class:`VideoSource`."""
 
     def __init__(
@@ -85,7 +85,7 @@ class SampleSource:
         self._clips = clips
         self._cutter: ClipCutter | None = None
 
-    def __enter__(self) -> SampleSource:
+    def __enter__(self) -> InputSource:
         return self
 
     def __exit__(
@@ -110,24 +110,24 @@ class SampleSource:
             return replace(summary, reached_end=False)
         return summary
 
-    def chunks(self) -> SampleIterator:
+    def chunks(self) -> InputIterator:
         """Decode and group frames; errors are those of the video source."""
         frames = self._source.chunks()
         samples = (grouped(chunk, self._size) for chunk in frames)
         if self._clips is None:
-            return SampleIterator(frames, samples)
+            return InputIterator(frames, samples)
         self._cutter = self._clips()
-        return SampleIterator(frames, self._cutter.cut(samples))
+        return InputIterator(frames, self._cutter.cut(samples))
 
 
-class SampleIterator:
+class InputIterator:
     """Iterator over chunks of model inputs; another thread may stop it."""
 
     def __init__(self, frames: ChunkIterator, samples: Iterator[FrameChunk]) -> None:
         self._frames = frames
         self._samples = samples
 
-    def __iter__(self) -> SampleIterator:
+    def __iter__(self) -> InputIterator:
         return self
 
     def __next__(self) -> FrameChunk:
