@@ -232,7 +232,7 @@ class Analyzer:
             stream=request.stream,
         )
 
-    def followed(
+    def stream_report(
         self,
         follower: Follower,
         request: Request,

@@ -23,7 +23,7 @@ from vtnstream.synthesis.edits import (
     make_edited_videos,
     resampled,
 )
-from vtnstream.synthesis.footage import Footage, KnownEdits, RealEdit, gather, unbroken
+from vtnstream.synthesis.footage import Footage, KnownEdits, RealEdit, gather, uncut_stretches
 from vtnstream.synthesis.shots import draw_near, draw_shot
 from vtnstream.types import Fit
 from vtnstream.video.source import open_video
@@ -66,9 +66,9 @@ def test_no_footage(tmp_path: Path) -> None:
 
 def test_unbroken_keeps_quick_motion() -> None:
     moving = np.stack([np.full((32, 32, 3), 6 * k, np.uint8) for k in range(20)])
-    assert unbroken(moving) == [(0, 20)]
+    assert uncut_stretches(moving) == [(0, 20)]
     cut = np.concatenate((moving[:10], 255 - moving[:10]))
-    assert unbroken(cut) == [(0, 10), (10, 20)]
+    assert uncut_stretches(cut) == [(0, 10), (10, 20)]
 
 
 def test_truth_matches_the_pictures(folder: Path) -> None:

@@ -101,9 +101,9 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
             # The last segments are final only if the stream has ended by itself.
             stopped = f"stopped after {plural(follower.num_tokens, 'token')}" if code else None
             cut_short = stopped or feed.cut_short
-            rest = follower.rest()
+            rest = follower.pending()
             events.segments(rest, final=cut_short is None)
-            report = analyzer.followed(follower, request, localize, cut_short)
+            report = analyzer.stream_report(follower, request, localize, cut_short)
             final = follower.num_final + (0 if cut_short else len(rest))
             events.result(report, final, interrupted=bool(code))
     finally:

@@ -228,14 +228,14 @@ class Follower:
         if not self.num_tokens:
             raise VideoDecodeError(f"{self.info.path}: no frame could be sampled from the stream")
 
-    def rest(self) -> tuple[Segment, ...]:
+    def pending(self) -> tuple[Segment, ...]:
         """Return the segments that are not final yet, as they are if the stream ends now."""
         return self._cutter.pending(*self._scores.pending())
 
     def _open_segments(self) -> Iterator[SegmentUpdate]:
         """Emit the open segments again if a label or a start changed; their ends change with
         every token."""
-        found = self.rest()
+        found = self.pending()
         if [(s.start, s.label) for s in found] != [(s.start, s.label) for s in self._emitted]:
             self._emitted = found
             yield SegmentUpdate(found, False)

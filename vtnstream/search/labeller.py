@@ -21,9 +21,9 @@ from vtnstream.localization.peaks import match_of
 from vtnstream.localization.segments import to_segments
 from vtnstream.progress import Progress
 from vtnstream.scoring.analysis import Analysis, rank
-from vtnstream.search.asking import Asker
 from vtnstream.search.live import LabelScores
 from vtnstream.search.reading import WHOLE, Part
+from vtnstream.search.scoring import QueryScorer
 from vtnstream.search.space import SearchSpace
 from vtnstream.search.vectors import Scored, score
 from vtnstream.transport.feed import Feed
@@ -34,14 +34,14 @@ from vtnstream.words.queries import Label
 _HEAD_OPTIONS = ("window", "stride")
 
 
-class Labeller(Asker):
-    """Labels as vectors, asked about many videos.
+class Labeller(QueryScorer):
+    """Labels as vectors, with which many videos are labelled.
 
     Labels exclude each other, with ``background`` where none reaches the floor; or with
     ``multi_label`` each is scored separately.
 
     Args:
-        space, labels, runtime, progress: see :class:`Asker`.
+        space, labels, runtime, progress: see :class:`QueryScorer`.
         multi_label: labels may overlap.
 
     Raises:
@@ -135,7 +135,7 @@ class Labeller(Asker):
             stream=request.stream,
         )
 
-    def followed(
+    def stream_report(
         self,
         follower: Follower,
         request: Request,

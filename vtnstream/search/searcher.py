@@ -13,16 +13,16 @@ from vtnstream.localization.curves import score_curves
 from vtnstream.localization.peaks import Evidence, find_segments, match_of
 from vtnstream.progress import Progress
 from vtnstream.scoring.analysis import Analysis
-from vtnstream.search.asking import Asker
 from vtnstream.search.reading import WHOLE, Part
+from vtnstream.search.scoring import QueryScorer
 from vtnstream.search.vectors import Scored
 from vtnstream.types import QueryAnswer, Report, ScoreTimeline, Segment, TokenTimes
 from vtnstream.types.results import MATCH
 from vtnstream.words.queries import Label
 
 
-class Searcher(Asker):
-    """Queries as vectors, asked about many videos (see :class:`Asker`)."""
+class Searcher(QueryScorer):
+    """Queries as vectors, with which many videos are searched (see :class:`QueryScorer`)."""
 
     def search(
         self,

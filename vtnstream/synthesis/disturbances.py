@@ -48,7 +48,7 @@ def stuttered(places: NDArray[np.int64], random: np.random.Generator) -> NDArray
     return held
 
 
-def passing(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
+def pass_object(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
     """Draw a large object that enters from any side, crosses the image or turns back, and leaves
     within 20 to 150 frames. ``values`` is changed in place."""
     count, height, width = values.shape[:3]
@@ -113,7 +113,7 @@ def _paste(frame: Floats, surface: Floats, mask: Floats, top: int, left: int) ->
 
 def _objects(values: Floats, patch: Frames, random: np.random.Generator) -> Floats:
     for _ in range(int(random.integers(1, 4))):
-        values = passing(values, patch, random)
+        values = pass_object(values, patch, random)
     return values
 
 

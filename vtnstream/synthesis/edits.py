@@ -24,7 +24,7 @@ from vtnstream.synthesis.footage import Footage
 from vtnstream.synthesis.looks import Look
 from vtnstream.synthesis.rendering import render_all
 from vtnstream.synthesis.shots import Frames, Origin, Shot, draw_near, draw_shot, draw_stretch
-from vtnstream.synthesis.transitions import black, dissolve, towards, wipe
+from vtnstream.synthesis.transitions import black, dissolve, fade_to, wipe
 from vtnstream.types import Segment
 from vtnstream.video.write import write_video
 
@@ -227,9 +227,9 @@ def _fade(
     """Fade out to black (or white), hold it, and fade in; return the rest of the new shot."""
     hold = black(int(random.integers(0, 25)) + 1, random)
     count = int(random.integers(5, _LONGEST))
-    video.add(towards(out, hold[0], random), "fade")
+    video.add(fade_to(out, hold[0], random), "fade")
     video.add(hold, "black" if len(hold) > 2 else "fade")
-    video.add(towards(following[:count][::-1], hold[0], random)[::-1], "fade")
+    video.add(fade_to(following[:count][::-1], hold[0], random)[::-1], "fade")
     return following[count:]
 
 

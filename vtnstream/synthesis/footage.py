@@ -183,10 +183,10 @@ def _video(path: Path, known: KnownEdits | None) -> Iterator[tuple[Frames, list[
     elif slow:
         yield from ((frames[i : i + 1], []) for i in range(0, len(frames), 8))
     else:
-        yield from ((frames[a:b], []) for a, b in unbroken(frames) if b - a >= _MIN_FRAMES)
+        yield from ((frames[a:b], []) for a, b in uncut_stretches(frames) if b - a >= _MIN_FRAMES)
 
 
-def unbroken(frames: Frames) -> list[tuple[int, int]]:
+def uncut_stretches(frames: Frames) -> list[tuple[int, int]]:
     """Return stretches ``[start, stop)`` without a possible cut, where consecutive frames differ by
     more than 14 of 255 and by far more than usual."""
     change = np.abs(np.diff(frames[:, ::4, ::4].astype(np.int16), axis=0)).mean((1, 2, 3))

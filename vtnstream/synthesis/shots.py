@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vtnstream.synthesis.disturbances import disturbed, passing, stuttered
+from vtnstream.synthesis.disturbances import disturbed, pass_object, stuttered
 from vtnstream.synthesis.footage import HEIGHT as SOURCE_HEIGHT
 from vtnstream.synthesis.footage import WIDTH as SOURCE_WIDTH
 from vtnstream.synthesis.footage import Footage, Take
@@ -119,7 +119,7 @@ def _shown(
         source = _of_take(footage, origin.take, origin.place, count, random)
     frames = _through_crop(source, origin, count, random, moving=moving)
     if plain:
-        frames = passing(frames.astype("f4"), _patch(footage, random), random).clip(0, 255)
+        frames = pass_object(frames.astype("f4"), _patch(footage, random), random).clip(0, 255)
         frames = frames.astype(np.uint8)
     look = np.random.default_rng(origin.look)
     frames = _graded(frames, look)

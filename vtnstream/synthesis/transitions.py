@@ -31,7 +31,7 @@ def black(count: int, random: np.random.Generator) -> Frames:
     return np.full((count, HEIGHT, WIDTH, 3), level, np.uint8)
 
 
-def towards(frames: Frames, flat: Frames, random: np.random.Generator) -> Frames:
+def fade_to(frames: Frames, flat: Frames, random: np.random.Generator) -> Frames:
     """Fade a shot to one flat frame."""
     shares = _shares(len(frames))
     if random.random() < 0.3:

@@ -45,7 +45,7 @@ def test_small_states_stay_in_memory(tmp_path: Path) -> None:
     with state_buffer(torch.zeros(1), 10, 4, tmp_path / "absent") as buffer:
         assert buffer.rows.shape == (10, 4)
         buffer.rows.zero_()
-        buffer.rest(0, 10)
+        buffer.release(0, 10)
         assert not buffer.rows.any()
     assert not (tmp_path / "absent").exists()
 
@@ -56,7 +56,7 @@ def test_states_in_a_file(tmp_path: Path, dtype: torch.dtype) -> None:
     with state_buffer(torch.zeros(1, dtype=dtype), 1000, 8, tmp_path, 0) as buffer:
         buffer.rows[:] = values
         assert buffer.rows.dtype == dtype and torch.equal(buffer.rows, values)
-        buffer.rest(0, 999)
+        buffer.release(0, 999)
         assert torch.equal(buffer.rows, values), "resting rows keep their numbers"
     kept = buffer.rows[3].clone()  # a tensor that outlives the context does no harm
     assert torch.equal(kept, values[3])
@@ -73,7 +73,7 @@ def test_released_rows_leave_memory(tmp_path: Path) -> None:
         before = resident()
         for start in range(0, 20_000, 1000):
             buffer.rows[start : start + 1000] = float(start)
-            buffer.rest(start, start + 1000)
+            buffer.release(start, start + 1000)
         assert resident() - before < 4_000, "kB"
         assert (buffer.rows[:, 0] == torch.arange(0, 20_000, 1000.0).repeat_interleave(1000)).all()
         assert resident() - before > 15_000, "and reading brings them back"

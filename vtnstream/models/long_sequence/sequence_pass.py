@@ -122,7 +122,7 @@ class SequencePass:
 
             for start, block in self.embed():
                 store(start, block[0])
-                buffer.rest(start, start + block.shape[1])
+                buffer.release(start, start + block.shape[1])
             for layer in layers:
                 self.advance(layer, buffer, store)
             if wants_tokens:
@@ -148,7 +148,7 @@ class SequencePass:
         for start in range(0, self.count, self.size):
             stop = min(start + self.size, self.count)
             yield start, buffer.rows[None, start:stop]
-            buffer.rest(start, stop)
+            buffer.release(start, stop)
 
     def attend_cls(self, layer: LongformerLayer, states: Iterator[tuple[int, Tensor]]) -> Tensor:
         """Run one layer for the global tokens only; return them after it: (1, G, Dh)."""
@@ -205,7 +205,7 @@ class SequencePass:
                 emit(start + part, made)
                 if windows is not None:
                     windows.take_outputs(made)
-            buffer.rest(start, stop)
+            buffer.release(start, stop)
         self.cls = self.end_cls(layer, running)
 
     def begin_cls(self, layer: LongformerLayer) -> GlobalSoftmax:

@@ -32,7 +32,7 @@ class StateBuffer:
         self._mapped = mapped
         self._row_bytes = rows.shape[1] * rows.element_size()
 
-    def rest(self, start: int, stop: int) -> None:
+    def release(self, start: int, stop: int) -> None:
         """Release rows ``start`` to ``stop`` from memory; they keep their numbers.
 
         Rows of a file leave the process's memory, so that it does not grow with N, and the system

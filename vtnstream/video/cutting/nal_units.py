@@ -10,7 +10,7 @@ _KINDS = {"h264": (7, 8), "hevc": (32, 33, 34)}
 """NAL unit types of parameter sets."""
 
 
-class UnsmartError(Exception):
+class SmartCutError(Exception):
     """The part cannot be written by a smart cut; the message is a clause that states the reason."""
 
 
@@ -33,17 +33,17 @@ class NalUnits:
         """Read the format from the codec's extradata.
 
         Raises:
-            UnsmartError: the codec is not supported, or there are no parameter sets.
+            SmartCutError: the codec is not supported, or there are no parameter sets.
         """
         if codec not in _KINDS:
-            raise UnsmartError(f"{codec} is only copied or encoded whole")
+            raise SmartCutError(f"{codec} is only copied or encoded whole")
         if codec == "h264" and len(extradata) > 6 and extradata[0] == 1:
             return cls(codec, (extradata[4] & 3) + 1, tuple(_avcc_sets(extradata)))
         if codec == "hevc" and len(extradata) > 22 and extradata[0] == 1:
             return cls(codec, (extradata[21] & 3) + 1, tuple(_hvcc_sets(extradata)))
         sets = [unit for unit in split(extradata) if _kind(unit, codec) in _KINDS[codec]]
         if not sets:
-            raise UnsmartError("its parameter sets are not known")
+            raise SmartCutError("its parameter sets are not known")
         return cls(codec, 0, tuple(sets))
 
     def joined(self, units: list[bytes]) -> bytes:

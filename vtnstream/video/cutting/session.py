@@ -33,7 +33,7 @@ from vtnstream.video.cutting.encoding import VideoEncoder
 from vtnstream.video.cutting.frames import FrameParts, Source
 from vtnstream.video.cutting.output import CONTAINERS, OutputFile, output
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
-from vtnstream.video.cutting.smart import Part, SmartPart, Stretches, UnsmartError, check
+from vtnstream.video.cutting.smart import Part, SmartCutError, SmartPart, Stretches, check
 from vtnstream.video.dolby_vision import has_dolby_vision
 from vtnstream.video.probe import interruptible
 from vtnstream.wording import plural
@@ -155,7 +155,7 @@ class CuttingSession:
             try:
                 with output(target, self.source.path, overwrite=overwrite) as file:
                     return _Smart(self, file).write(parts)
-            except (UnsmartError, UncopyableError) as error:
+            except (SmartCutError, UncopyableError) as error:
                 why = str(error)
         with output(target, self.source.path, overwrite=overwrite) as file:
             if mode == "copy":

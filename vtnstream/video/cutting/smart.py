@@ -24,7 +24,7 @@ from vtnstream.video.cutting.copying import PacketWriter
 from vtnstream.video.cutting.encoding import Look
 from vtnstream.video.cutting.frames import FrameParts, PartFrame, Source
 from vtnstream.video.cutting.nal_units import NalUnits, split
-from vtnstream.video.cutting.nal_units import UnsmartError as UnsmartError
+from vtnstream.video.cutting.nal_units import SmartCutError as SmartCutError
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket
 
 _ENCODERS = {
@@ -75,7 +75,7 @@ class Stretches:
             packets: packets of the source.
 
         Raises:
-            UnsmartError: no packets can be copied, or it is not certain which.
+            SmartCutError: no packets can be copied, or it is not certain which.
             UncopyableError: packets have no times.
         """
         assert part.end is not None
@@ -85,7 +85,7 @@ class Stretches:
             i for i, p in enumerate(found) if p[1] and part.start - slack <= p[0] < end - slack
         ]
         if not starts:
-            raise UnsmartError("no whole group of pictures lies in it")
+            raise SmartCutError("no whole group of pictures lies in it")
         first = starts[0]
         stops = [i for i, p in enumerate(found) if p[1] and i > first and p[0] <= end + slack]
         last = max((time + length for time, _, length in found[first:]), default=end)
@@ -96,11 +96,11 @@ class Stretches:
             # In an open group, frames displayed before the keyframe are decoded after it.
             border = min(time for time, _, _ in found[stop:])
         else:
-            raise UnsmartError("no whole group of pictures lies in it")
+            raise SmartCutError("no whole group of pictures lies in it")
         begin = found[first][0]
         shown = [time for time, _, _ in found[first:stop] if time >= begin - slack]
         if max(shown) >= border - slack:
-            raise UnsmartError("its groups of pictures overlap")
+            raise SmartCutError("its groups of pictures overlap")
         within = sorted(t for t, _, _ in found if part.start - slack <= t < end - slack)
         return cls(
             TimeRange(part.start, begin) if begin > part.start + slack else None,
@@ -148,7 +148,7 @@ class SmartPart:
             stream: its open ``av.video.VideoStream``.
 
         Raises:
-            UnsmartError: the codec is not supported, or there are no parameter sets.
+            SmartCutError: the codec is not supported, or there are no parameter sets.
         """
         context = stream.codec_context
         self._source = source
@@ -165,7 +165,7 @@ class SmartPart:
         """Write a part such that it begins at ``at`` seconds of the output.
 
         Raises:
-            UnsmartError: the part cannot be written in this way.
+            SmartCutError: the part cannot be written in this way.
         """
         start = plan.first
         if plan.head is not None:
@@ -229,15 +229,15 @@ class SmartPart:
                 writer.add(copy, packet.time + shift, packet.decoded + shift)
             if count == plan.count:
                 return
-        raise UnsmartError("its packets are not the same when they are read again")
+        raise SmartCutError("its packets are not the same when they are read again")
 
     def _encoder(self, first: PartFrame) -> Any:
         name, options = _ENCODERS[self._codec]
         frame = first.frame
         if frame.interlaced_frame:
-            raise UnsmartError("its frames are interlaced")
+            raise SmartCutError("its frames are interlaced")
         if frame.format.name not in {f.name for f in av.Codec(name, "w").video_formats}:
-            raise UnsmartError(f"its pixel format {frame.format.name} is not encoded")
+            raise SmartCutError(f"its pixel format {frame.format.name} is not encoded")
         encoder: Any = av.CodecContext.create(name, "w")
         encoder.width, encoder.height, encoder.pix_fmt = (
             frame.width,
@@ -287,7 +287,7 @@ def check(
         parts: division of each part, its written range, and its start in the file.
 
     Raises:
-        UnsmartError: they differ.
+        SmartCutError: they differ.
     """
     written = FrameParts(Source.of(path))
     try:
@@ -299,7 +299,7 @@ def check(
                 ours = written.of(TimeRange(begin + shift, end + shift))
                 theirs = source.of(TimeRange(begin, end))
                 if not all(_equal(a.frame, b.frame) for a, b in zip(ours, theirs, strict=False)):
-                    raise UnsmartError("copied frames at a join came out wrong")
+                    raise SmartCutError("copied frames at a join came out wrong")
     finally:
         written.close()
 
@@ -315,9 +315,9 @@ def _check_times(
     wanted = [time + shift for time in times if begin - slack <= time < end - slack]
     found = [f.start for f in written.of(TimeRange(begin + shift, end + shift))]
     if len(found) != len(wanted):
-        raise UnsmartError(f"at a join {len(found)} frames came out, not {len(wanted)}")
+        raise SmartCutError(f"at a join {len(found)} frames came out, not {len(wanted)}")
     if any(abs(a - b) > 4 * slack for a, b in zip(found, wanted, strict=True)):
-        raise UnsmartError("times at a join came out wrong")
+        raise SmartCutError("times at a join came out wrong")
 
 
 def _joins(plan: Stretches, part: Part) -> list[tuple[Fraction, Fraction]]:

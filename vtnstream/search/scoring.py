@@ -1,4 +1,4 @@
-"""Labels made ready once and asked about many videos: what a search and a labelling share."""
+"""Prepare queries once and score many videos with them: the common part of search and labels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vtnstream.types import Report, TokenTimes
 from vtnstream.words.queries import Label
 
 Analyse = Callable[[Scored, TokenTimes], Analysis]
-"""From the evidence of all labels to what a report says."""
+"""Turns the evidence of all labels into the analysis of a report."""
 
 
-class Asker:
-    """Labels as vectors, asked about many videos.
+class QueryScorer:
+    """Labels as vectors, with which many videos are scored.
 
     Args:
-        space: what frames are encoded with.
+        space: encodes the frames.
         labels: words, examples, or both for each.
         runtime: device, dtype, cache.
-        progress: told of examples that are decoded.
+        progress: receives the examples that are decoded.
 
     Raises:
         VideoError: an example cannot be read.
