@@ -52,7 +52,7 @@ class RuntimeFacts:
     reason: str
     batch_size: int
     workers: int
-    engine: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, float] = field(default_factory=dict)
     decoder: str | None = None
     decoder_reason: str | None = None
 

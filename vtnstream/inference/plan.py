@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from vtnstream.encoding.encoder import FrameEncoder, limit_threads
 from vtnstream.encoding.engines.choose import Choice, Engines
 from vtnstream.encoding.engines.measure import measure_rate
 from vtnstream.encoding.model_inputs import open_inputs
+from vtnstream.encoding.run_facts import RuntimeFacts
 from vtnstream.encoding.store_filling import frames_held
 from vtnstream.encoding.store_session import Opening
 from vtnstream.errors import VideoDecodeError
@@ -67,7 +67,7 @@ class Plan:
     weights_bytes: int
     frames_per_second: float
     seconds: float | None
-    runtime: dict[str, Any]
+    runtime: RuntimeFacts
 
 
 def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) -> int:
@@ -133,7 +133,7 @@ def plan(
         weights_bytes=weights_bytes,
         frames_per_second=rate,
         seconds=None if missing is None else missing / rate + (compiling if missing else 0.0),
-        runtime=engines.facts(choice, batch_size, None).as_dict(),
+        runtime=engines.facts(choice, batch_size, None),
     )
 
 

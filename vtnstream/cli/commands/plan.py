@@ -115,7 +115,7 @@ def _document(path: str, plan: Plan) -> dict[str, Any]:
         "weights_bytes": plan.weights_bytes,
         "process_bytes": _process_bytes(plan),
         "tokens_per_second": plan.frames_per_second,
-        "runtime": plan.runtime,
+        "runtime": plan.runtime.as_dict(),
         "seconds": plan.seconds,
     }
 
@@ -144,7 +144,7 @@ def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:
     memory = ", ".join(f"{format_size(size)} {what}" for size, what in parts if size)
     memory = f"{format_size(_process_bytes(plan))} for the whole process ({memory})"
     runtime = plan.runtime
-    backbone = f"{runtime['backend']}, {runtime['dtype']} on {runtime['device']}"
+    backbone = f"{runtime.backend}, {runtime.dtype} on {runtime.device}"
     rate = f"at {plan.frames_per_second:,.1f} frames/s"
     return [
         ("video", path),
@@ -152,7 +152,7 @@ def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:
         ("frames", unknown if plan.num_frames is None else f"{plan.num_frames:,}"),
         ("tokens", tokens),
         ("memory", memory),
-        ("backbone", f"{backbone}; {runtime['reason']}"),
+        ("backbone", f"{backbone}; {runtime.reason}"),
         ("disk", unknown if plan.disk_bytes is None else format_size(plan.disk_bytes)),
         ("time", rate if plan.seconds is None else f"{format_time(plan.seconds, digits=0)} {rate}"),
     ]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ class Prepared:
     uncompiled network, frames per second of one worker with and without the engine."""
 
     run: Runner
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class EngineRecord:
     """
 
     folder: Path
-    facts: dict[str, Any]
+    facts: dict[str, float]
 
 
 class EngineCache:
@@ -134,7 +134,7 @@ class EngineCache:
         os.utime(place)
         return EngineRecord(place / "engine", record["facts"])
 
-    def note(self, key: EngineKey, facts: Mapping[str, Any]) -> None:
+    def note(self, key: EngineKey, facts: Mapping[str, float]) -> None:
         """Add ``facts`` to the record of a stored engine."""
         path = self.root / key.digest / "engine.json"
         record = read_json(path)
@@ -145,7 +145,7 @@ class EngineCache:
     def obtain(
         self,
         key: EngineKey,
-        make: Callable[[Path], Mapping[str, Any]],
+        make: Callable[[Path], Mapping[str, float]],
         *,
         on_wait: Callable[[], None] | None = None,
     ) -> Iterator[EngineRecord]:
@@ -177,7 +177,7 @@ class EngineCache:
         except (OSError, StoreError) as error:
             raise EngineError(f"{self.root}: engines cannot be kept there ({error})") from error
 
-    def _make(self, key: EngineKey, make: Callable[[Path], Mapping[str, Any]]) -> EngineRecord:
+    def _make(self, key: EngineKey, make: Callable[[Path], Mapping[str, float]]) -> EngineRecord:
         place = self.root / key.digest
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=self.root) as made:
             folder, facts = _made(make, Path(made))
@@ -234,7 +234,9 @@ class EngineCache:
         return sum(known) / len(known) if known else None
 
 
-def _made(make: Callable[[Path], Mapping[str, Any]], place: Path) -> tuple[Path, dict[str, Any]]:
+def _made(
+    make: Callable[[Path], Mapping[str, float]], place: Path
+) -> tuple[Path, dict[str, float]]:
     folder = place / "engine"
     folder.mkdir(mode=0o700)
     return folder, dict(make(folder))

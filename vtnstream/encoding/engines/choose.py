@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -295,7 +294,7 @@ def _does_not_repay(num_frames: int) -> str:
     return f"{plural(num_frames, 'frame does', 'frames do')} not repay compiling"
 
 
-def _by_facts(name: str, facts: dict[str, Any]) -> Choice:
+def _by_facts(name: str, facts: dict[str, float]) -> Choice:
     """Choose engine or uncompiled network by the measured speed of both."""
     ours, plain = facts.get("frames_per_second"), facts.get("eager_frames_per_second")
     if ours is None or plain is None:
