@@ -43,7 +43,7 @@ def search_library(
         store: the library.
         vectors: of the queries, in the library's space.
         config: segments of a query over all videos, lowest match, time to join over.
-        exact: compare every vector, even where there is an index.
+        exact: compare every vector, even if there is an index.
 
     Returns:
         A report for each video that shows something, in the order of

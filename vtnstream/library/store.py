@@ -256,7 +256,7 @@ class LibraryStore:
         Args:
             vector: (E,) float32.
             limit: how many.
-            exact: compare every vector even where there is an index.
+            exact: compare every vector, even if there is an index.
 
         Raises:
             UsageError: a vector of another space.

@@ -2,7 +2,7 @@
 
 A network trained on composed videos is unsure about cuts within one scene, which differences of
 frames reveal; differences in turn are ambiguous for flashes, motion and slow transitions. Events
-of a timeline (:mod:`vtnstream.localization.events`) are therefore judged by both.
+of a timeline (:mod:`vtnstream.localization.events`) therefore depend on both.
 
 The change is the difference that remains after brightness and contrast of each colour are matched,
 so that a step of exposure is none. It is compared with its neighbours as in PySceneDetect's

@@ -28,7 +28,7 @@ def frame_scores(
     events: EventsConfig | None = None,
     changes: Sequence[ViewChanges] | None = None,
 ) -> FrameScores:
-    """Return the scores of each label, and for a model of shots what its cuts were judged by.
+    """Return the scores of each label, and the measured changes for a model of shots.
 
     Args:
         timelines: of the same tokens. With several, columns are named after label and track.

@@ -38,7 +38,7 @@ class SearchSpace:
 
 
 WORDS_SAMPLING = SamplingConfig(kind="rate", fps=Fraction(1))
-"""How videos are sampled for words where nothing else is said: a frame a second."""
+"""Default sampling for words: one frame per second."""
 
 
 def words_space(
@@ -49,7 +49,7 @@ def words_space(
     Args:
         words: the model.
         runtime: device, dtype.
-        sampling: which frames; None is one a second.
+        sampling: which frames; None is one per second.
 
     Raises:
         CheckpointError: the image tower's weights do not fit.
@@ -80,7 +80,7 @@ def model_space(
     Args:
         name: an image-text model, or a trained model, whose backbone is used.
         runtime: device, dtype, cache.
-        sampling: which frames; None is the model's own, of an image-text model one a second.
+        sampling: which frames; None is the model's own, or one per second for an image-text model.
 
     Raises:
         ModelError: there is no usable model of this name.
@@ -116,7 +116,7 @@ def model_space(
 
 
 def encoder_space(encoder: FrameEncoder, sampling: SamplingConfig | None = None) -> SearchSpace:
-    """The search space of a frame encoder, at two frames a second where no sampling is given."""
+    """Return the search space of a frame encoder; the default is two frames per second."""
     about = {
         "name": encoder.config.name,
         "source": None,

@@ -34,7 +34,7 @@ class Studio:
 
     Args:
         workspace: the folders.
-        cache: folder for pictures; None is the user's cache.
+        cache: folder for images; None is the user's cache.
         author: name of the person who corrects; None is the name of the login.
         search_model, library: see :class:`vtnstream.studio.finding.finder.Finder`.
     """
@@ -124,12 +124,12 @@ class Studio:
         return preview
 
     def poster(self, name: str) -> bytes:
-        """A JPEG of the video; errors as :meth:`Pictures.poster`."""
+        """Return a JPEG of the video; errors as :meth:`Pictures.poster`."""
         loaded = self.documents.load(name)
         return self.pictures.poster(loaded, self._picture_source(loaded))
 
     def picture(self, name: str, number: int) -> bytes:
-        """A JPEG of a part of the timeline; errors as :meth:`Pictures.part`."""
+        """Return a JPEG of a part of the timeline; errors as :meth:`Pictures.part`."""
         loaded = self.documents.load(name)
         return self.pictures.part(loaded, self._picture_source(loaded), number)
 
@@ -139,14 +139,14 @@ class Studio:
         return self.pictures.span(loaded, self._picture_source(loaded), start, end)
 
     def _picture_source(self, loaded: Loaded) -> Path:
-        """The preview where there is one: it can be sought in."""
+        """Return the preview if there is one, because seeking in it works."""
         if loaded.video is None:
             raise NotFoundProblem(loaded.no_video)
         preview = self.preview_path(loaded.id)
         return preview if preview.is_file() else loaded.video
 
     def preview_path(self, name: str) -> Path:
-        """Where the playable copy of a video lies, or would."""
+        """Return the path of the playable copy of a video, which may not exist yet."""
         loaded = self.documents.load(name)
         assert loaded.video is not None
         status = loaded.video.stat()

@@ -197,7 +197,7 @@ def score_words(
         smoothing_seconds: as the search smooths; the floor is taken from smoothed scores too.
 
     Returns:
-        Two passes over the features where there are more than :data:`MOST_KEPT` labels, else
+        Two passes over the features if there are more than :data:`MOST_KEPT` labels, else
         one. Memory: 4 T min(K, 64) bytes and blocks of frames and labels.
 
     Raises:

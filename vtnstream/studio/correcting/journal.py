@@ -103,7 +103,7 @@ class Journal:
             base: the result.
             revision: the revision that the person saw.
             action: what to change.
-            author: who asked for it.
+            author: person who made it.
 
         Raises:
             StaleProblem: the timeline is at another revision.

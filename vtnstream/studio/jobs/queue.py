@@ -32,7 +32,7 @@ class Job:
             ``suggest``.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
         created, started, ended: seconds since 1970, or None.
-        request: what was asked for.
+        request: arguments of the job.
         share: progress, 0 to 1.
         note: progress in words, or why it failed.
         outcome: what it made.

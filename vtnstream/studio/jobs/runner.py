@@ -1,7 +1,7 @@
 """The thread that works through the queue, with one worker process for each device.
 
 Videos are processed by the worker pool of ``vtnstream batch``: a video that crashes or fills the
-memory fails alone, and the server goes on.
+memory fails alone, and the server continues.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Work:
 
     Args:
         job: the job.
-        queue: told of its progress.
+        queue: receives its progress.
         runner: runs videos.
     """
 

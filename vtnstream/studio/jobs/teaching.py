@@ -256,7 +256,7 @@ def teach(
 
 
 def _train(work: Work, annotations: Path, model: Path, request: TrainRequest) -> None:
-    """Run ``vtnstream train``. The same command goes on after a restart of the studio."""
+    """Run ``vtnstream train``. After a restart of the studio the same command continues the run."""
     command = [sys.executable, "-m", "vtnstream", "train", str(annotations), "-o", str(model)]
     finished = (model / "config.json").is_file() and not (model / "unfinished.pt").exists()
     command += ["--overwrite"] if finished else []

@@ -1,4 +1,4 @@
-"""Small pictures of videos, made when they are first asked for and cached on the disk."""
+"""Small images of videos, which are made on first use and cached on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vtnstream.studio.problems import NotFoundProblem
 from vtnstream.studio.results.documents import Loaded
 
 PARTS = 120
-"""Number of equal parts of a timeline that have a picture each."""
+"""Number of equal parts of a timeline; each has one image."""
 
 _LIMIT_BYTES = 256 << 20
 _POSTER_SIDE = 320
