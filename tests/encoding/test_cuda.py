@@ -70,7 +70,7 @@ def test_parallel_decoders_give_the_frames_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
-    monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
+    monkeypatch.setattr(pieces, "SHORTEST_PIECE", Fraction(0))
     path = SyntheticVideo(count=750, size=(320, 240), gop=25, b_frames=2).write(
         tmp_path / "film.mp4"
     )

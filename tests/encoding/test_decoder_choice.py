@@ -48,7 +48,7 @@ def test_features_do_not_depend_on_the_number_of_decoders(
 
     monkeypatch.setattr(Pass, "piece", begin)
     monkeypatch.setattr("vtnstream.video.sampling.pieces._MAX_FRAMES", 32)
-    monkeypatch.setattr("vtnstream.video.sampling.pieces._MIN_SECONDS", 1)
+    monkeypatch.setattr("vtnstream.video.sampling.pieces.SHORTEST_PIECE", 1)
     monkeypatch.setattr(parallel._LoadMeter, "idle", lambda self, cores: float(cores))
     alone = features(1)
     assert not pieces

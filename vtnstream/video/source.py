@@ -19,10 +19,10 @@ from vtnstream.video.decoding.hardware import Hardware
 from vtnstream.video.decoding.reader import CancelledError
 from vtnstream.video.probe import Examined, StreamFacts, examine
 from vtnstream.video.resize import INTERPOLATIONS
+from vtnstream.video.sampling import pieces
 from vtnstream.video.sampling.grid import SINGLE, Burst
 from vtnstream.video.sampling.parallel import ParallelPass
 from vtnstream.video.sampling.passes import Pass, ReadRequest
-from vtnstream.video.sampling.pieces import SHORTEST_PIECE
 from vtnstream.video.sampling.samplers import TokenRange
 
 
@@ -105,7 +105,7 @@ def open_video(
 def _can_be_split(facts: StreamFacts) -> bool:
     """Return whether a file is long enough for several decoders, as far as its header says."""
     end = facts.header_end or facts.container_end
-    return facts.seekable and end is not None and end >= SHORTEST_PIECE
+    return facts.seekable and end is not None and end >= pieces.SHORTEST_PIECE
 
 
 class VideoSource:

@@ -40,7 +40,7 @@ NOT_CERTAIN = ("open", "open mkv", "intra refresh")
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(1))
-    monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
+    monkeypatch.setattr(pieces, "SHORTEST_PIECE", Fraction(0))
     monkeypatch.setattr(parallel._LoadMeter, "idle", lambda self, cores: float(cores))
 
 
@@ -313,7 +313,7 @@ def test_decoders_are_added_if_cores_are_idle(
     """While the consumer is busy, one decoder reads parts of increasing length."""
     monkeypatch.undo()
     monkeypatch.setattr(pieces, "_USUAL_SECONDS", Fraction(2))
-    monkeypatch.setattr(pieces, "_MIN_SECONDS", Fraction(0))
+    monkeypatch.setattr(pieces, "SHORTEST_PIECE", Fraction(0))
     most, started = 0, []
     start = ParallelPass._start
 
