@@ -132,6 +132,11 @@ def test_formats_complete_after_a_comma() -> None:
     command = click.Command("timeline")
     context = click.Context(command)
     found = complete_formats(context, click.Option(["-f"]), "json,c")
-    assert [item.value for item in found] == ["json,csv", "json,chapters", "json,cvat"]
+    assert [item.value for item in found] == [
+        "json,csv",
+        "json,chapters",
+        "json,cvat",
+        "json,contact-sheet",
+    ]
     found = complete_formats(context, click.Option(["-f"]), "a")
     assert [item.value for item in found] == ["all", "activitynet"]
