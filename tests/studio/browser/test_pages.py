@@ -289,7 +289,7 @@ def test_correct_train_and_use_the_model_with_the_mouse(
 ) -> None:
     videos, results = tmp_path / "videos", tmp_path / "made"
     videos.mkdir()
-    for number in range(4):
+    for number in range(5):
         path = videos / f"{number}.mp4"
         write_video(path, frames(10), Fraction(10))
         one = report(input=str(path), video=probe(path), segments=(), end_seconds=10.0, scores=())
@@ -297,7 +297,7 @@ def test_correct_train_and_use_the_model_with_the_mouse(
     served = serve(results, videos=[videos])
     served.studio.start()
     own = f"http://127.0.0.1:{served.port}"
-    for name in served.ids().values():
+    for name in list(served.ids().values())[:4]:  # the last is left to be suggested
         spans = ((0.0, 5.0, "dark"), (5.0, 10.0, "bright"))
         for revision, (start, end, label) in enumerate(spans):
             body = {"kind": "add", "start": start, "end": end, "label": label}
@@ -307,7 +307,7 @@ def test_correct_train_and_use_the_model_with_the_mouse(
     assert "No training video" not in seen.page.inner_text("#plan")
     assert seen.see("document.getElementById('suggest-go').disabled")  # there is no model yet
     seen.page.fill("#name", "mine")
-    seen.page.fill("#epochs", "2")
+    seen.page.fill("#epochs", "1")
     seen.page.click("#train button")
     seen.until("document.querySelector('.held') !== null", seconds=600)
     assert "held-out" in seen.page.inner_text(".model")

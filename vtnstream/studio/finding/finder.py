@@ -185,7 +185,7 @@ class Finder:
             {**request, "videos": todo, "labelled": labelled},
         )
         found = self._rows(answer["found"], videos)
-        note = f"{plural(len(found), 'span')} to label"
+        note = f"{plural(len(found), 'span')} to label" if found else "nothing is left to label"
         failed = answer["failed"]
         note += f"; {plural(len(failed), 'video')} could not be read" if failed else ""
         return {"note": note, "found": found, "model": request["model"], "failed": failed[:100]}
