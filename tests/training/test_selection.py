@@ -71,6 +71,7 @@ def config(annotations: Path, output: Path, **changes: object) -> TrainConfig:
         annotations=str(annotations),
         output=str(output),
         weights="random",
+        search_seconds=0,  # all folds, however busy the machine is
         sampling=SamplingConfig(fps=Fraction(2)),
         backbone=BackboneConfig("test_resnet"),
         preprocess={"size": 32, "resize": 32},
