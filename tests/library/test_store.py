@@ -176,6 +176,24 @@ def test_an_index_finds_what_the_exact_search_finds(
     assert found / wanted >= 0.95
 
 
+def test_an_index_of_another_kind_is_not_used_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXACT_ROWS", 500)
+    store = LibraryStore(str(tmp_path / "lib"), ABOUT)
+    add(store, "a", vectors(600, 7))
+    flat = pytest.importorskip("lancedb.index").IvfFlat
+    lancedb = pytest.importorskip("lancedb")
+    table = lancedb.connect(tmp_path / "lib").open_table("vectors")
+    table.create_index("vector", config=flat(distance_type="cosine", num_partitions=1))
+    store = LibraryStore(str(tmp_path / "lib"))
+    assert not store.is_indexed
+    query = vectors(1, 8)[0]
+    exact = store.nearest(query, 10, exact=True)
+    assert store.nearest(query, 10).starts.tolist() == exact.starts.tolist()
+    assert store.maintain() is not None and store.is_indexed
+
+
 def test_other_models_and_absent_libraries_are_said(tmp_path: Path) -> None:
     place = str(tmp_path / "lib")
     with pytest.raises(StoreError, match="`vtnstream index` makes it"):

@@ -48,6 +48,9 @@ the exact answers that is found depends on the vectors: ``python -m benchmarks l
 it. Product-quantised codes need an eighth of the space and take twenty-five times as long to
 build; with them, five times as many rows had to be compared for the same share."""
 
+_INDEX = "IvfSq"
+"""LanceDB's name of this kind of index."""
+
 _TRAINING_ROUNDS, _TRAINED_ROWS = 10, 64
 """Rounds in which the partitions are found, and rows for each of them."""
 
@@ -246,9 +249,13 @@ class LibraryStore:
 
     @property
     def is_indexed(self) -> bool:
-        """Return whether the vectors have an index."""
+        """Return whether the vectors have an index of the kind that :meth:`maintain` builds.
+
+        One of another kind, of an earlier version, would need other limits of a query: it is not
+        used, and the next :meth:`maintain` replaces it.
+        """
         indices = self._tables["vectors"].list_indices()
-        return any(list(one.columns) == ["vector"] for one in indices)
+        return any(list(i.columns) == ["vector"] and i.index_type == _INDEX for i in indices)
 
     def nearest(self, vector: FloatArray, limit: int, *, exact: bool = False) -> Hits:
         """The vectors with the highest cosine to ``vector``, best first.
