@@ -276,7 +276,7 @@ def test_packets_are_numbered_only_if_parts_are_long_enough(
     monkeypatch.undo()
     read_all: list[Pass] = []
     monkeypatch.setattr(Pass, "find_numbers", lambda self: read_all.append(self))
-    path = SyntheticVideo(count=60, gop=25).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=260, gop=25, size=(64, 48)).write(tmp_path / "film.mp4")
     for size, numbered in ((224, 0), (32, 1)):
         read_all.clear()
         read(path, KINDS["all"], chunk_size=4, decoders=2, fit=whole(size))

@@ -136,8 +136,6 @@ class Engines:
             if missing:
                 raise UsageError(f"--backend {self.runtime.backend}: {missing}")
             return Choice(self.runtime.backend, "requested")
-        if device.type == "cpu" and num_frames is not None and self._is_first_and_short(num_frames):
-            return Choice(EAGER, _does_not_repay(num_frames))
         reasons = []
         for name in PREFERRED[device.type]:
             missing = refused.get(name) or get_backend(name).missing(device)
@@ -150,7 +148,7 @@ class Engines:
 
     def _is_first_and_short(self, num_frames: int) -> bool:
         """Return whether the frames repay no measurement, and nothing has been compiled, measured
-        or refused before: the answer is then known without looking for a compiler."""
+        or refused before: the answer is then known without looking for an engine."""
         if num_frames >= WORTH_MEASURING or self.state.num_encoded:
             return False
         return not (self.cache.root.is_dir() or self.state.ready or self.state.refused)
@@ -158,6 +156,8 @@ class Engines:
     def _choose_on_cpu(self, name: str, num_frames: int | None, frames: Frames) -> Choice:
         """Decide whether to use a compiled engine on this CPU: it exists and is faster, or the
         frames to encode, earlier ones included, repay the compilation."""
+        if num_frames is not None and self._is_first_and_short(num_frames):
+            return Choice(EAGER, _does_not_repay(num_frames))
         batch_size = self.inputs_per_call(self.batch_size(num_frames, frames))
         if (name, batch_size) in self.state.ready:
             return Choice(name, "in use already")
