@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.test_run import write_scenes
-from tests.training.test_search import config
+from tests.training.test_selection import config
 from vtnstream.config import RuntimeConfig
 from vtnstream.config.shipped import bundled_model
 from vtnstream.datasets.annotations import read_annotations

@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.cases import REPORT, report
 from vtnstream.errors import OutputError, UsageError
-from vtnstream.report import writer
+from vtnstream.report import formats
 from vtnstream.report.formats import WRITERS, ReportWriter, format_names
 from vtnstream.report.naming import MAX_NAME_BYTES, base_name, file_name, output_names
 from vtnstream.report.place import Place
@@ -125,7 +125,7 @@ def test_a_failure_leaves_the_old_results_and_nothing_half_written(
 ) -> None:
     write_reports(REPORT, tmp_path, ["json", "csv"])
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(writer, "WRITERS", {**WRITERS, "csv": _failing(at)})
+    monkeypatch.setattr(formats, "WRITERS", {**WRITERS, "csv": _failing(at)})
     changed = dataclasses.replace(REPORT, warnings=("new",))
     with pytest.raises((OutputError, KeyboardInterrupt)) as caught:
         write_reports(changed, tmp_path, ["json", "csv"])

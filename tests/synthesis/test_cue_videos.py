@@ -46,7 +46,7 @@ def test_cue_says_nothing_about_pictures_and_labels_follow_from_both() -> None:
     pairs: Counter[tuple[int, int]] = Counter()
     for seed in range(600):
         plan = plan_video((seed,), SHORT)
-        pairs[plan.cue, plan.phases[0].picture] += 1
+        pairs[plan.cue, plan.phases[0].pattern] += 1
         for phase, segment in zip(plan.phases, plan.segments(), strict=True):
             assert segment.label == LABELS[(phase.pattern + plan.cue) % 3]
             assert (segment.start, segment.end) == (phase.start, phase.end)
@@ -64,7 +64,7 @@ def test_phases_fill_the_video_after_its_opening() -> None:
         assert all(p.end - p.start >= SHORT.min_phase for p in plan.phases)
         assert 0 <= plan.cue_start <= OPENING_SECONDS - CUE_SECONDS
         neighbours = zip(plan.phases, plan.phases[1:], strict=False)
-        assert all(a.picture != b.picture for a, b in neighbours)
+        assert all(a.pattern != b.pattern for a, b in neighbours)
 
 
 def test_the_bar_is_shown_in_its_colour_for_two_seconds_and_never_again() -> None:

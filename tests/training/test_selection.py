@@ -64,6 +64,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "PASSES", 3)
+    # Processes would train with all passes.
+    monkeypatch.setattr(cross_validation, "WORTH_SECONDS", float("inf"))
 
 
 def config(annotations: Path, output: Path, **changes: object) -> TrainConfig:

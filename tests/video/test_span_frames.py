@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synth import Film, read
+from tests.synth import SyntheticVideo, read
 from vtnstream.errors import VideoOpenError
 from vtnstream.video.decoding.reader import FrameReader
 from vtnstream.video.span_frames import span_frames, span_reader
@@ -25,13 +25,13 @@ def numbers(path: Path, spans: list[tuple[float, float]]) -> list[int | None]:
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".ts"])
 def test_the_frame_in_the_middle_is_returned(tmp_path: Path, gop: int, suffix: str) -> None:
     b_frames = 0 if suffix == ".avi" else 3
-    film = Film(count=200, rate=10, gop=gop, b_frames=b_frames)
-    path = film.write(tmp_path / f"film{suffix}")
+    video = SyntheticVideo(count=200, rate=10, gop=gop, b_frames=b_frames)
+    path = video.write(tmp_path / f"film{suffix}")
     assert numbers(path, [span for span, _ in ORDERED]) == [number for _, number in ORDERED]
 
 
 def test_few_frames_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Film(count=400, rate=25, gop=10, b_frames=2).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=400, rate=25, gop=10, b_frames=2).write(tmp_path / "film.mp4")
     readers: list[FrameReader] = []
     start = FrameReader.__post_init__
 
@@ -46,7 +46,7 @@ def test_few_frames_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_frames_are_upright_and_of_the_wanted_size(tmp_path: Path) -> None:
-    path = Film(count=20, rate=10, aspect=Fraction(2)).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=20, rate=10, aspect=Fraction(2)).write(tmp_path / "film.mp4")
     (whole,) = span_frames(path, [(0.0, 1.0)])
     assert whole is not None and whole.shape == (96, 256, 3)
     (small,) = span_frames(path, [(0.0, 1.0)], longest=64)
@@ -55,13 +55,13 @@ def test_frames_are_upright_and_of_the_wanted_size(tmp_path: Path) -> None:
 
 def test_a_span_without_frames_has_none(tmp_path: Path) -> None:
     times = [k / 10 for k in range(10)] + [5 + k / 10 for k in range(10)]
-    path = Film(count=20, times=times, last_seconds=0.1).write(tmp_path / "film.mp4")
+    path = SyntheticVideo(count=20, times=times, last_seconds=0.1).write(tmp_path / "film.mp4")
     assert numbers(path, [(0.2, 0.4), (2.0, 3.0), (5.0, 5.2), (50.0, 60.0)]) == [3, None, 11, None]
 
 
 def test_damage_is_passed_over(tmp_path: Path) -> None:
-    film = Film(count=60, rate=10, gop=10, broken=range(20, 30))
-    path = film.write(tmp_path / "film.mp4")
+    video = SyntheticVideo(count=60, rate=10, gop=10, broken=range(20, 30))
+    path = video.write(tmp_path / "film.mp4")
     found = numbers(path, [(0.0, 1.0), (1.0, 2.0), (4.0, 5.0)])
     assert found == [5, 15, 45]
 
