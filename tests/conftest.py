@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
+
+import pytest
 
 from tests.browser import chromium, visit
 from tests.faults.tally import pytest_terminal_summary
@@ -14,12 +18,26 @@ from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_sc
 
 __all__ = [
     "chromium",
+    "one_thread",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_terminal_summary",
     "pytest_xdist_make_scheduler",
     "visit",
 ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """After a test that asked for more threads, the others have one again.
+
+    The number belongs to the process. Two threads that wait for each other on a core that another
+    worker uses took twenty times as long.
+    """
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 def pytest_collection_finish() -> None:
