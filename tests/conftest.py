@@ -18,7 +18,7 @@ from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_sc
 
 __all__ = [
     "chromium",
-    "one_thread",
+    "ordinary_process",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_terminal_summary",
@@ -28,16 +28,19 @@ __all__ = [
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """After a test that asked for more threads, the others have one again.
+def ordinary_process() -> Iterator[None]:
+    """After a test that asked for more threads, the others have one again, at ordinary priority.
 
     The number belongs to the process. Two threads that wait for each other on a core that another
-    worker uses took twenty times as long.
+    worker uses took twenty times as long. The AV1 encoder makes the process of root real-time, so
+    that no other gets a core.
     """
     yield
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+    if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def pytest_collection_finish() -> None:
