@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Outcome
+from tests.cli.followed import draw, save_varying_model
 from tests.patience import HANG
 from tests.synth import SyntheticVideo
 from tests.transport.rtsp import camera
@@ -44,23 +44,13 @@ with open(sys.argv[2], "wb", 0) as file:
 """
 
 
-def _picture(number: int, width: int, height: int) -> np.ndarray:
-    """Draw coarse noise of changing brightness."""
-    random = np.random.default_rng(number)
-    level = int(100 + 90 * np.sin(number / 17) * np.sin(number / 61 + 1))
-    blocks = random.integers(max(level - 40, 0), min(level + 40, 255), (8, 8, 3), np.uint8)
-    return np.kron(blocks, np.ones((height // 8, width // 8, 1), np.uint8))
-
-
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One minute as Matroska, transport stream and fragmented MP4."""
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("videos")
     found = {}
     for name, muxer in (("mkv", {}), ("ts", {}), ("mp4", {"movflags": "frag_keyframe+empty_moov"})):
-        video = SyntheticVideo(
-            count=600, rate=10, size=(64, 64), gop=10, draw=_picture, muxer=muxer
-        )
+        video = SyntheticVideo(count=600, rate=10, size=(64, 64), gop=10, draw=draw, muxer=muxer)
         video.format = {"mkv": "matroska", "ts": "mpegts", "mp4": "mp4"}[name]
         found[name] = video.write(folder / f"film.{name}")
     return found
@@ -68,50 +58,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained model whose predictions vary: each label's logit has mean 0 over the
-    windows."""
-    import torch
-
-    from vtnstream.config import (
-        BackboneConfig,
-        HeadConfig,
-        ModelConfig,
-        PreprocessConfig,
-        SamplingConfig,
-        TemporalConfig,
-    )
-    from vtnstream.models.create import create_model
-    from vtnstream.models.io.checkpoint import save_model
-    from vtnstream.models.long_sequence.windows import encode_windows
-    from vtnstream.types import Features, TokenTimes
-
-    torch.manual_seed(0)
-    temporal = TemporalConfig(
-        num_layers=1, num_heads=4, intermediate_size=64, attention_window=(8,)
-    )
-    model = create_model(
-        ModelConfig(
-            name="many-minds",
-            sampling=SamplingConfig(fps=Fraction(2)),
-            preprocess=PreprocessConfig(size=64, resize=64, mean=(0.5,) * 3, std=(0.5,) * 3),
-            backbone=BackboneConfig("test_vit", {"img_size": 64}),
-            temporal=temporal,
-            head=HeadConfig(labels=("calm", "wild", "odd"), dense_labels=("background", "loud")),
-        )
-    ).eval()
-    pictures = np.stack([_picture(number, 64, 64) for number in range(0, 600, 5)])
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.no_grad():
-        values = model.encode_frames(pixels).numpy()
-        grid = np.arange(len(values))
-        features = Features(values, TokenTimes(grid, grid, grid / 2, grid / 2 + 0.5))
-        starts = range(0, len(values) - 6, 3)
-        found = np.stack([x for _, x in encode_windows(model, features, starts=starts, window=6)])
-        last = model.mlp_head[-1]
-        scale = torch.from_numpy(4 / found.std(0))
-        last.bias.copy_((last.bias - torch.from_numpy(found.mean(0))) * scale)
-        last.weight.mul_(scale[:, None])
-    return save_model(model, tmp_path_factory.mktemp("models") / "many-minds")
+    return save_varying_model(tmp_path_factory.mktemp("models") / "many-minds")
 
 
 def events_of(text: str) -> Events:
@@ -259,7 +206,7 @@ def test_a_live_playlist(
     folder.mkdir()
     muxer = {"hls_time": "6", "hls_list_size": "0"}
     SyntheticVideo(
-        count=600, rate=10, size=(64, 64), gop=10, draw=_picture, format="hls", muxer=muxer
+        count=600, rate=10, size=(64, 64), gop=10, draw=draw, format="hls", muxer=muxer
     ).write(folder / "full.m3u8")
     lines = (folder / "full.m3u8").read_text().splitlines()
     ends = [i + 1 for i, line in enumerate(lines) if line.endswith(".ts")]
@@ -301,7 +248,7 @@ def test_a_live_playlist_whose_initialisation_changes(
     for name, size, start in (("a", 64, 0.0), ("b", 48, 500.0)):
         muxer = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
         video = SyntheticVideo(
-            count=300, rate=10, size=(size, size), gop=10, start=start, draw=_picture, muxer=muxer
+            count=300, rate=10, size=(size, size), gop=10, start=start, draw=draw, muxer=muxer
         )
         data = video.write(tmp_path / f"{name}.mp4").read_bytes()
         begin = data.index(b"moof") - 4

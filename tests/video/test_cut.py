@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from fractions import Fraction
 from itertools import pairwise
@@ -101,8 +102,6 @@ def test_copied_parts_begin_at_keyframes_and_are_in_sync(clapper: Path, tmp_path
 
 
 def test_matroska_and_videos_without_audio_are_cut(tmp_path: Path) -> None:
-    from tests.synth import SyntheticVideo
-
     video = SyntheticVideo(count=100, rate=10).write(tmp_path / "mute.mkv")
     cut(video, tmp_path / "part.mkv", [TimeRange(Fraction(2), Fraction(4))])
     assert [n for _, n in pictures(tmp_path / "part.mkv")] == list(range(20, 40))
@@ -166,3 +165,28 @@ def test_a_frame_that_is_held_does_not_lengthen_a_copy(tmp_path: Path) -> None:
     scale, duration = struct.unpack_from(">II", data, data.index(b"mvhd") + 16)
     assert duration / scale == pytest.approx(24, abs=0.05)  # of the movie header
     assert [number for _, number in pictures(tmp_path / "copy.mp4")] == list(range(100))
+
+
+def _overwrite_slices(path: Path) -> None:
+    """Fill each NAL unit of an H.264 file, except for the byte that says what it is."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            at = packet.pos or 0
+            while packet.size and at < packet.pos + packet.size:
+                size = struct.unpack_from(">I", data, at)[0]
+                data[at + 5 : at + 4 + size] = b"\xff" * (size - 1)
+                at += 4 + size
+    path.write_bytes(data)
+
+
+def test_copied_packets_that_no_decoder_can_read_are_an_error(tmp_path: Path) -> None:
+    source = SyntheticVideo(count=50).write(tmp_path / "source.mp4")
+    _overwrite_slices(source)
+    part = TimeRange(Fraction(0), Fraction(1))
+    with (
+        CuttingSession.of(source) as session,
+        pytest.raises(OutputError, match="none of the copied packets can be decoded"),
+    ):
+        session.write(tmp_path / "part.mp4", [part], mode="copy")
+    assert os.listdir(tmp_path) == ["source.mp4"]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
+from pathlib import Path
 from typing import Any
+
+import av
+import av.error
 
 from vtnstream.types import TimeRange
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
@@ -194,3 +199,14 @@ def shown_until(end: PartEnd, last: TimedPacket, frame_seconds: Fraction) -> Fra
     if own is None:
         own = last.time + (last.length or frame_seconds)
     return own if own - end.end <= min(frame_seconds, _MAX_OVERHANG) else end.end
+
+
+def has_frame(path: Path) -> bool:
+    """Return whether at least one frame of the first video stream can be decoded. Reading stops at
+    that frame."""
+    with av.open(path) as container:
+        for packet in container.demux(video=0):
+            with suppress(av.error.FFmpegError):
+                if packet.decode():
+                    return True
+    return False

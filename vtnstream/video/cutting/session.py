@@ -26,6 +26,7 @@ from vtnstream.video.cutting.copying import (
     HIDE,
     PacketWriter,
     PartEnd,
+    has_frame,
     merged,
     shown_until,
 )
@@ -294,7 +295,17 @@ class _Copying:
         if not found:
             raise OutputError(f"{self.target}: nothing of these times is in {source.path}")
         track.finish(writer.seconds)
+        self.file.check = lambda path: self._check(path)
         return Cut(float(writer.seconds), found, (*notes, *self.notes))
+
+    def _check(self, path: Path) -> None:
+        """Raise OutputError if the file has no frame that can be decoded: its packets are copied
+        without being read."""
+        if not has_frame(path):
+            raise OutputError(
+                f"{self.target}: none of the copied packets can be decoded; "
+                f"{self.session.source.path} is damaged there: leave out --copy"
+            )
 
     def _part(
         self, part: TimeRange, writer: PacketWriter, track: Track, manner: str
