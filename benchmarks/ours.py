@@ -31,7 +31,8 @@ from vtnstream.config import (  # noqa: E402
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size  # noqa: E402
 from vtnstream.encoding.engines.choose import Engines  # noqa: E402
 from vtnstream.encoding.engines.state import EngineState  # noqa: E402
-from vtnstream.encoding.runner import Encoding, WorkerPlan  # noqa: E402
+from vtnstream.encoding.runner import worker_plan  # noqa: E402
+from vtnstream.encoding.worker_pool import Encoding  # noqa: E402
 from vtnstream.inference.extract_file import extract_to_file  # noqa: E402
 from vtnstream.inference.request import Request  # noqa: E402
 from vtnstream.models.architectures import VideoModel, require_vtn  # noqa: E402
@@ -144,7 +145,7 @@ class OurFeatures:
             converter = SurfaceConverter(preprocess.interpolation)
             hardware, decoders = Hardware(self.encoder.device.index or 0, converter), DECODERS
         elif self.runtime.decoder == DECODER:
-            decoders = WorkerPlan.of(self.encoder.device).decoders
+            decoders = worker_plan(self.encoder.device).decoders
         with open_video(
             video,
             self.sampling,

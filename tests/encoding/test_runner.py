@@ -16,7 +16,9 @@ import torch
 from tests.patience import HANG
 from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
-from vtnstream.encoding.runner import MOST_WORKERS, Encoding, Runner, WorkerPlan
+from vtnstream.encoding.runner import Runner
+from vtnstream.encoding.runner import worker_plan as plan_of
+from vtnstream.encoding.worker_pool import MOST_WORKERS, Encoding, WorkerPlan
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.models.backbone import create_backbone
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
@@ -199,7 +201,7 @@ def test_worker_plans_of_small_and_large_machines(
     cores: int, worker_plan: WorkerPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    assert WorkerPlan.of(torch.device("cpu")) == worker_plan
+    assert plan_of(torch.device("cpu")) == worker_plan
 
 
 def test_a_gpu_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,9 +217,8 @@ def test_a_gpu_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_decoder_and_workers_share_the_cores() -> None:
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert WorkerPlan(2, 1).rate(0.01, 0.03, cpu) == pytest.approx(50)
-    assert WorkerPlan(8, 1).rate(0.01, 0.03, cpu) == pytest.approx(100), (
+    assert WorkerPlan(2, 1).rate(0.01, 0.03, "cpu") == pytest.approx(50)
+    assert WorkerPlan(8, 1).rate(0.01, 0.03, "cpu") == pytest.approx(100), (
         "the decoder has one thread"
     )
-    assert WorkerPlan(2, 1).rate(0.01, 0.001, cuda) == pytest.approx(100)
+    assert WorkerPlan(2, 1).rate(0.01, 0.001, "cuda") == pytest.approx(100)

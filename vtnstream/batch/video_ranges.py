@@ -75,8 +75,6 @@ def _opened(
         VideoError: the video cannot be opened.
         StoreError: the store cannot be opened.
     """
-    from vtnstream.encoding.encoder import limit_threads
-    from vtnstream.encoding.engines.choose import Engines
     from vtnstream.encoding.store_session import Opening
     from vtnstream.features.cache import record_full_hash
     from vtnstream.features.key import FileState
@@ -84,10 +82,9 @@ def _opened(
     from vtnstream.video.probe import examine
 
     runtime = executor.runtime if plan is None else plan.pin(executor.runtime)
-    limit_threads(runtime)
     state = FileState.of(path)
     stream = executor.part.stream
-    engines = Engines(executor.encoder, runtime, NullProgress())
+    engines = executor.encoder.engines(runtime, NullProgress())
     opening = Opening(
         path,
         state,

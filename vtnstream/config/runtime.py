@@ -10,6 +10,8 @@ from vtnstream.errors import ConfigError
 
 METHODS = ("chunked", "end-to-end")
 EXPORT_FORMATS = ("pt2", "onnx")
+EAGER = "eager"
+"""Backend that runs a backbone in torch without a compiler."""
 BACKENDS = ("auto", "eager", "inductor", "tensorrt")
 DECODERS = ("auto", "software", "nvdec")
 DTYPES = ("auto", "float32", "bfloat16", "float16")

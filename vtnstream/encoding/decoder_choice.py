@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.protocols import Encoder
 from vtnstream.encoding.stored import reason_for_software
 from vtnstream.errors import VideoDecodeError
-from vtnstream.preprocess.surfaces import RESIZER as SURFACE_RESIZER
-from vtnstream.preprocess.surfaces import SurfaceConverter
 from vtnstream.video.decoding.hardware import NVDEC, Hardware, HardwareRefusedError
 from vtnstream.video.decoding.reader import DECODER, RESIZER
 
@@ -44,12 +42,16 @@ class Decoding:
     @property
     def resizer(self) -> str:
         """Name of the resizer in feature keys and reports."""
-        return RESIZER if self.hardware is None else SURFACE_RESIZER
+        if self.hardware is None:
+            return RESIZER
+        from vtnstream.preprocess import surfaces
+
+        return surfaces.RESIZER
 
 
 def choose_decoding(
     runtime: RuntimeConfig,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     sampling: SamplingConfig,
     first_frames: FirstFrames,
 ) -> Decoding:
@@ -59,12 +61,14 @@ def choose_decoding(
         UsageError: NVDEC was requested, and the backbone is not on a GPU.
         VideoError: the video cannot be decoded at all.
     """
-    device = encoder.device
-    if runtime.decoder == DECODER or device.type != "cuda":
+    index = encoder.device_index
+    if runtime.decoder == DECODER or index is None:
         return Decoding(reason_for_software(runtime))
     if not encoder.shape.is_single or sampling.kind == "keyframes":
         return Decoding("only single frames of a rate or range are decoded on the GPU")
-    hardware = Hardware(device.index, SurfaceConverter(encoder.preprocess.interpolation))
+    from vtnstream.preprocess.surfaces import SurfaceConverter  # imports torch
+
+    hardware = Hardware(index, SurfaceConverter(encoder.preprocess.interpolation))
     reason = refusal(hardware, first_frames)
     if reason is not None:
         return Decoding(reason, refused=True)

@@ -31,13 +31,16 @@ from vtnstream.models.compile.backend import Engine
 from vtnstream.models.frame_network import FrameNetwork
 from vtnstream.models.io.checkpoint import weights_sha256
 from vtnstream.models.io.installed_weights import find_installed, load_installed
-from vtnstream.models.precision import TORCH_DTYPES, resolve_dtype
+from vtnstream.models.precision import TORCH_DTYPES, is_slow, resolve_dtype
 from vtnstream.models.vivit.encoder import StackedFrames
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Normalize
+from vtnstream.progress import Progress
 from vtnstream.types import FloatArray
 
 if TYPE_CHECKING:
+    from vtnstream.encoding.engines.choose import Engines
+    from vtnstream.encoding.engines.state import EngineState
     from vtnstream.models.architectures import VideoModel
 
 _BATCH_SIZES = {"cpu": 4, "cuda": 32}
@@ -323,6 +326,36 @@ class FrameEncoder:
     def computed_on(self) -> ComputedOn:
         """Device, precision and shape, for a report."""
         return ComputedOn(str(self.device), self.dtype, self.shape, torch.__version__)
+
+    @property
+    def device_type(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.device.type
+
+    @property
+    def device_index(self) -> int | None:
+        """Number of the GPU, None on a CPU."""
+        return self.device.index if self.device.type == "cuda" else None
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the device only emulates the precision, which is correct but slow."""
+        return is_slow(self.dtype, self.device)
+
+    def engines(
+        self, runtime: RuntimeConfig, progress: Progress, state: EngineState | None = None
+    ) -> Engines:
+        """Return the engines of this encoder, with the number of torch threads set as requested.
+
+        Args:
+            runtime: backend, batch size, cache.
+            progress: receives messages about compilation, and warnings.
+            state: engines that were prepared for this encoder before; None starts empty.
+        """
+        from vtnstream.encoding.engines.choose import Engines
+
+        limit_threads(runtime)
+        return Engines(self, runtime, progress, state)
 
     @property
     def usual_batch_size(self) -> int:

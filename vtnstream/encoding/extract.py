@@ -14,8 +14,7 @@ from pathlib import Path
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
-from vtnstream.encoding.encoder import FrameEncoder, limit_threads
-from vtnstream.encoding.engines.choose import Engines
+from vtnstream.encoding.engines.protocols import Encoder
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.run_facts import RunFacts, StoreFacts
 from vtnstream.encoding.store_filling import DecodeFacts, fill_store
@@ -46,7 +45,7 @@ from vtnstream.video.probe import examine
 @contextmanager
 def extract_features(
     path: str | Path,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     sampling: SamplingConfig,
     *,
     span: TimeRange | None = None,
@@ -77,13 +76,12 @@ def extract_features(
     span = span or TimeRange()
     runtime = runtime or RuntimeConfig()
     encoder.shape.check(sampling)
-    limit_threads(runtime)
     progress = progress or NullProgress()
     began = time.perf_counter()
     state = FileState.of(path)
     examined = examine(path, stream=stream)
     info = examined.info
-    chosen = Engines(encoder, runtime, progress, engines)
+    chosen = encoder.engines(runtime, progress, engines)
     with ExitStack() as stack:
         cache = (
             FeatureCache(runtime.cache_dir or default_cache_dir())
@@ -112,7 +110,7 @@ def extract_features(
 
 def is_stored(
     path: str | Path,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     sampling: SamplingConfig,
     runtime: RuntimeConfig,
     *,
@@ -130,7 +128,7 @@ def is_stored(
     """
     state = FileState.of(path)
     examined = examine(path, stream=stream)
-    engines = Engines(encoder, runtime, NullProgress())
+    engines = encoder.engines(runtime, NullProgress())
     cache = FeatureCache(runtime.cache_dir or default_cache_dir())
     opening = Opening(path, state, examined, sampling, TimeRange(), stream, cache, engines)
     found = stored_backend(cache, opening.key, engines.candidates(), runtime.backend)

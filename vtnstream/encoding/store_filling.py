@@ -14,8 +14,8 @@ import numpy as np
 from vtnstream.config import PreprocessConfig, SamplingConfig
 from vtnstream.encoding.clips import InputShape
 from vtnstream.encoding.model_inputs import InputSource, open_inputs
-from vtnstream.encoding.runner import EncodedBatch, Encoding, Runner, WorkerPlan
 from vtnstream.encoding.stored import missing_runs
+from vtnstream.encoding.worker_pool import BatchEncoder, EncodedBatch, Encoding, WorkerPlan
 from vtnstream.features.chunk import StoredChunk, persistent_stats
 from vtnstream.features.store import EndRecord, FeatureStore
 from vtnstream.localization.runs import gap_free_runs
@@ -63,7 +63,7 @@ class DecodeJob:
     stream: int | None
     examined: Examined
     hardware: Hardware | None
-    run: Runner
+    run: BatchEncoder
     worker_plan: WorkerPlan
 
 

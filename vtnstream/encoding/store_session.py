@@ -13,19 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.config import SamplingConfig
+from vtnstream.config.runtime import EAGER
 from vtnstream.encoding.decoder_choice import Decoding, choose_decoding
-from vtnstream.encoding.engines.build import Prepared
-from vtnstream.encoding.engines.choose import Choice, Engines, SlowerError
+from vtnstream.encoding.engines.protocols import EncoderEngines
+from vtnstream.encoding.engines.state import Choice, Prepared, SlowerError
 from vtnstream.encoding.model_inputs import open_inputs
 from vtnstream.encoding.run_facts import RuntimeFacts
 from vtnstream.encoding.store_filling import DecodeJob
 from vtnstream.encoding.stored import chunk_range, missing_runs, sampling_grid, stored_backend
-from vtnstream.errors import VideoDecodeError
+from vtnstream.errors import EngineError, VideoDecodeError
 from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FeatureKey, FileState, video_identity
 from vtnstream.features.store import FeatureStore, StoreLayout
-from vtnstream.models.compile.backend import EAGER, EngineError
-from vtnstream.models.precision import is_slow
 from vtnstream.preprocess.spatial import frame_fit
 from vtnstream.types import TimeRange
 from vtnstream.video.bars import find_bars
@@ -77,7 +76,7 @@ class Opening:
     span: TimeRange
     stream: int | None
     cache: FeatureCache
-    engines: Engines
+    engines: EncoderEngines
     refused: str | None = None
 
     @contextmanager
@@ -122,7 +121,7 @@ class Opening:
         """Return the key of a backend's features of this video."""
         return replace(
             self._any_key,
-            backend=f"{backend}:{self.engines.encoder.device.type}",
+            backend=f"{backend}:{self.engines.encoder.device_type}",
             decoder=self.decoding.name,
             resizer=self.decoding.resizer,
         )
@@ -292,8 +291,8 @@ class Opening:
 
     def _warn_if_slow(self) -> None:
         encoder = self.engines.encoder
-        if is_slow(encoder.dtype, encoder.device) and not self.engines.state.num_encoded:
+        if encoder.is_slow and not self.engines.state.num_encoded:
             self.engines.progress.warn(
-                f"{encoder.dtype} is emulated on this {encoder.device.type.upper()} and slow: "
+                f"{encoder.dtype} is emulated on this {encoder.device_type.upper()} and slow: "
                 "--dtype float32 is faster"
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
-from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.protocols import Encoder
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import extract_features
 from vtnstream.encoding.stored import ExtractedFeatures
@@ -23,7 +23,7 @@ from vtnstream.video.local_copy import local_copy
 
 def extract_to_file(
     path: str | Path,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     sampling: SamplingConfig,
     output: str | Path,
     *,
@@ -80,7 +80,7 @@ def _report(
     path: str | Path,
     place: str | Path,
     extracted: ExtractedFeatures,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     sampling: SamplingConfig,
     output: str | Path,
 ) -> Report:

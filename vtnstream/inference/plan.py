@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from vtnstream.config import RuntimeConfig, SamplingConfig
 from vtnstream.config.runtime import default_cache_dir
-from vtnstream.encoding.encoder import FrameEncoder, limit_threads
-from vtnstream.encoding.engines.choose import Choice, Engines
-from vtnstream.encoding.engines.measure import measure_rate
+from vtnstream.encoding.engines.protocols import Encoder
+from vtnstream.encoding.engines.state import Choice
 from vtnstream.encoding.model_inputs import open_inputs
 from vtnstream.encoding.run_facts import RuntimeFacts
 from vtnstream.encoding.store_filling import frames_held
@@ -78,7 +77,7 @@ def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) ->
 
 def plan(
     path: str | Path,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     sampling: SamplingConfig,
     *,
     hidden_size: int = 0,
@@ -104,12 +103,11 @@ def plan(
     """
     span = span or TimeRange()
     runtime = runtime or RuntimeConfig()
-    limit_threads(runtime)
     encoder.shape.check(sampling)
     examined = examine(path, stream=stream)
     info = examined.info
     cache = FeatureCache(runtime.cache_dir or default_cache_dir())
-    engines = Engines(encoder, runtime, NullProgress())
+    engines = encoder.engines(runtime, NullProgress())
     state = FileState.of(path)
     opening = Opening(path, state, examined, sampling, span, stream, cache, engines)
     tokens, choice = opening.num_expected, opening.choose()
@@ -161,14 +159,10 @@ def _measure(opening: Opening, choice: Choice, batch_size: int) -> tuple[float, 
     engines = opening.engines
     samples, per_token, decode_seconds = _decode(opening)
     size = engines.inputs_per_call(batch_size)
-    expected = engines.expected(choice.backend, size)
-    rate = expected.frames_per_second
-    if rate is None:
-        rate = expected.gain * measure_rate(engines.encoder, engines.worker_plan, samples, size)
-    device = engines.encoder.device
-    return engines.worker_plan.rate(
-        decode_seconds, per_token / rate, device
-    ), expected.compile_seconds
+    speed = engines.speed(choice.backend, size, samples)
+    seconds = per_token / speed.frames_per_second
+    rate = engines.worker_plan.rate(decode_seconds, seconds, engines.encoder.device_type)
+    return rate, speed.compile_seconds
 
 
 def _decode(opening: Opening) -> tuple[NDArray[np.uint8], float, float]:

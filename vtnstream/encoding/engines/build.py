@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.cache import EngineCache, EngineKey, hardware
 from vtnstream.encoding.engines.measure import filled, seconds_of
-from vtnstream.encoding.runner import Runner, WorkerPlan
+from vtnstream.encoding.engines.state import Prepared
+from vtnstream.encoding.runner import Runner
+from vtnstream.encoding.worker_pool import WorkerPlan
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EngineError, get_backend
 from vtnstream.models.compile.child import compile_in_child
@@ -26,15 +28,6 @@ TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2, "float16": 1e-2}
 """Largest relative distance ``|engine - eager| / |eager|`` of a feature vector. Torch rounds
 float32 convolutions on CUDA to 10 bits (TF32); compilers keep more digits of bfloat16 between
 layers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A checked runner with figures for the report: seconds of compiling, difference from the
-    uncompiled network, frames per second of one worker with and without the engine."""
-
-    run: Runner
-    facts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,13 @@ Otherwise the uncompiled network is used, with a warning and a note in the repor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.config import RuntimeConfig
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size
-from vtnstream.encoding.engines.build import EngineBuilder, Prepared
+from vtnstream.encoding.engines.build import EngineBuilder
 from vtnstream.encoding.engines.cache import EngineCache, EngineRecord
 from vtnstream.encoding.engines.measure import (
     Measured,
@@ -23,9 +20,16 @@ from vtnstream.encoding.engines.measure import (
     measure_batch_size,
     measure_rate,
 )
-from vtnstream.encoding.engines.state import EngineState
+from vtnstream.encoding.engines.protocols import Frames
+from vtnstream.encoding.engines.state import (
+    Choice,
+    EngineState,
+    Prepared,
+    SlowerError,
+    Speed,
+)
 from vtnstream.encoding.run_facts import RuntimeFacts
-from vtnstream.encoding.runner import WorkerPlan
+from vtnstream.encoding.runner import worker_plan
 from vtnstream.errors import UsageError
 from vtnstream.models.compile.backend import EAGER, PREFERRED, EngineError, get_backend
 from vtnstream.process_memory import trim
@@ -44,38 +48,6 @@ EXPECTED_COMPILE_SECONDS = 40.0
 """Assumed seconds of the first compilation on a machine."""
 _FASTER = 1.02
 _ENDLESS = 10**12
-
-Frames = Callable[[], NDArray[np.uint8]]
-"""Returns the first frames of a video, (n, h, w, 3) uint8; decodes them on the first call."""
-
-
-class SlowerError(EngineError):
-    """The engine is correct and no faster than the uncompiled network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Name of a backend and one clause that gives the reason.
-
-    ``on_trial``: the uncompiled network replaces it if it turns out to be no faster.
-    """
-
-    backend: str
-    reason: str
-    on_trial: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Expected speed of a backend.
-
-    Frames per second of one worker if measured, else the gain over the uncompiled network; and
-    the seconds that building the engine still takes.
-    """
-
-    frames_per_second: float | None
-    gain: float
-    compile_seconds: float
 
 
 def candidates(backend: str, device_type: str) -> tuple[str, ...]:
@@ -104,7 +76,7 @@ class Engines:
         self.state = EngineState() if state is None else state
         self.runtime = runtime
         self.progress = progress
-        self.worker_plan = WorkerPlan.of(encoder.device)
+        self.worker_plan = worker_plan(encoder.device)
         root = runtime.cache_dir or default_cache_dir()
         self.cache = EngineCache(root, keep=runtime.use_cache)
         self.measurements = Measurements(root, keep=runtime.use_cache)
@@ -218,16 +190,28 @@ class Engines:
             return self.make_best(frames)
         return choice
 
-    def expected(self, backend: str, batch_size: int) -> Expected:
-        """Return what is known of a backend before its engine is built."""
-        if backend == EAGER:
-            measured = self.measurements.get(self.encoder, self.worker_plan)
-            return Expected(measured.frames_per_second if measured else None, 1.0, 0.0)
-        record = self._record(backend, batch_size)
-        if record is not None:
-            return Expected(record.facts.get("frames_per_second"), _EXPECTED_GAIN, 0.0)
-        seconds = self.cache.mean_fact("compile_seconds", backend) or EXPECTED_COMPILE_SECONDS
-        return Expected(None, _EXPECTED_GAIN, seconds)
+    def speed(self, backend: str, batch_size: int, frames: NDArray[np.uint8]) -> Speed:
+        """Return the speed of a backend before its engine is built, as measured before, or else
+        estimated from that of the uncompiled network, which is measured now.
+
+        Args:
+            backend: its name.
+            batch_size: samples per call.
+            frames: samples to measure on.
+        """
+        gain, seconds = 1.0, 0.0
+        known = self.measurements.get(self.encoder, self.worker_plan)
+        rate = known.frames_per_second if known else None
+        if backend != EAGER:
+            record = self._record(backend, batch_size)
+            rate, gain = record.facts.get("frames_per_second") if record else None, _EXPECTED_GAIN
+            if record is None:
+                seconds = self.cache.mean_fact("compile_seconds", backend) or (
+                    EXPECTED_COMPILE_SECONDS
+                )
+        if rate is None:
+            rate = gain * measure_rate(self.encoder, self.worker_plan, frames, batch_size)
+        return Speed(rate, seconds)
 
     def note_run(self, backend: str, num_frames: int, seconds: float) -> None:
         """Record the speed of a run of the uncompiled network for later choices.

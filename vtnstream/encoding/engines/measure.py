@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.cache import hardware
-from vtnstream.encoding.runner import WorkerPlan
+from vtnstream.encoding.worker_pool import WorkerPlan
 from vtnstream.features.store import read_json, write_json
 
 _LARGEST_BATCH = {"cpu": 16, "cuda": 256}
@@ -140,7 +140,7 @@ class Measurements:
             "dtype": encoder.dtype,
             "hardware": hardware(encoder.device),
             "cores": os.cpu_count(),
-            "worker_plan": asdict(worker_plan),
+            "worker_plan": {"workers": worker_plan.workers, "threads": worker_plan.threads},
             "torch": torch.__version__,
         }
         text = json.dumps(key, sort_keys=True, default=str)

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from vtnstream.config.runtime import EAGER as EAGER
 from vtnstream.errors import EngineError as EngineError
 from vtnstream.models.frame_network import FrameNetwork
 from vtnstream.registry import lookup
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
-
-EAGER = "eager"
-"""Name of the uncompiled network."""
 
 BACKENDS: Mapping[str, str] = {
     "inductor": "vtnstream.models.compile.inductor:Inductor",
