@@ -97,7 +97,7 @@ def test_bright_frames_are_not_black_and_moving_ones_not_frozen() -> None:
 def test_a_short_freeze_belongs_to_its_shot() -> None:
     frames = _frames((1, 60)) + np.arange(60, dtype=np.float32)[:, None]
     frames[50:] = frames[50]
-    events = replace(EVENTS, held_shortest=12)
+    events = replace(EVENTS, held_length=12)
     timeline = _timeline(60, freeze=slice(50, 60))
     found = to_events(timeline, events, TimelineConfig(), _changes(frames))
     assert [s.label for s in found] == ["shot"]

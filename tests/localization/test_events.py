@@ -166,7 +166,7 @@ def test_random_scores_are_covered_once(seed: int) -> None:
     if len(labels) < 3:
         timeline = random_timeline(seed + 1000, background=False)
         labels = timeline.labels
-    events = EventsConfig(moments=labels[1:2], joined=labels[2:4], shortest=2)
+    events = EventsConfig(moments=labels[1:2], joined=labels[2:4], joined_length=2)
     found = to_events(timeline, events, TimelineConfig())
     total = (timeline.times.end_seconds - timeline.times.start_seconds).sum()
     assert sum(s.end - s.start for s in found) == pytest.approx(total)

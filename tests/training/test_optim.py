@@ -160,7 +160,7 @@ def test_the_steadiness_loss_equals_its_formula() -> None:
     batch = collate([Crop(s, 0, len(s)) for s in samples])
     two = torch.randn(2, 5, 2)
     plain = head_loss(VTNOutput(None, two), batch)
-    both = head_loss(VTNOutput(None, two), batch, steadiness=0.15)
+    both = head_loss(VTNOutput(None, two), batch, temporal_smoothing=0.15)
     real = torch.tensor([[True, True, False, False], [True] * 4])
     assert float(both - plain) == pytest.approx(0.15 * float(smoothing_loss(two, real)), rel=1e-4)
 

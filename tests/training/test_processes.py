@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "more",
     [
         {},
-        {"annotations": "segments.csv", "optim.steadiness": 0.15},
+        {"annotations": "segments.csv", "optim.temporal_smoothing": 0.15},
         {"mode": "end-to-end", "feature_norm": "none", "augment.rand_augment": [1, 5],
          "backbone.name": "test_vit", "backbone.arguments": {"img_size": 32}},
     ],

@@ -27,7 +27,7 @@ from vtnstream.models.io.checkpoint import load_model
 from vtnstream.models.vtn.model import VTN
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.run import train
-from vtnstream.training.selection import cross_validation, fits_ahead, fitting, recipes
+from vtnstream.training.selection import background_fits, cross_validation, fitting, recipes
 from vtnstream.training.selection.blend import widened
 from vtnstream.training.selection.calibration import fit_temperature
 from vtnstream.training.selection.cross_validation import Comparison, Contender
@@ -347,10 +347,10 @@ def test_processes_are_few_enough_for_the_memory(monkeypatch: pytest.MonkeyPatch
     base = SelectionBase(model(dense=True), TrainConfig(), [dense_sample(8, 0)], 2.0)
     monkeypatch.setattr("vtnstream.machine.num_cores", lambda: 64)
     monkeypatch.setattr("vtnstream.machine.memory_bytes", lambda: 8 * 10**9)
-    assert fits_ahead.num_workers(base, 2) == 2
-    assert fits_ahead.num_workers(base, 100) == 3
+    assert background_fits.num_workers(base, 2) == 2
+    assert background_fits.num_workers(base, 100) == 3
     monkeypatch.setattr("vtnstream.machine.memory_bytes", lambda: 10**9)
-    assert fits_ahead.num_workers(base, 100) == 1
+    assert background_fits.num_workers(base, 100) == 1
 
 
 def test_a_lead_within_noise_is_told_apart() -> None:

@@ -206,11 +206,11 @@ class EventsConfig:
         held: labels that last until the end of a shot (freeze).
         moment_threshold: lowest score of a peak.
         joined_threshold: lowest sum of the scores of ``joined``.
-        apart: smallest distance between two moments in tokens.
-        shortest: shortest segment of ``joined`` in tokens.
-        gap: longest gap in tokens over which two segments of ``joined`` are merged.
-        steady: fewest tokens of every other label between two events.
-        held_shortest: fewest tokens of a ``held`` label; a shorter one is a part of its shot.
+        moment_distance: smallest distance between two moments in tokens.
+        joined_length: shortest segment of ``joined`` in tokens.
+        joined_gap: longest gap in tokens over which two segments of ``joined`` are merged.
+        event_gap: fewest tokens of every other label between two events.
+        held_length: fewest tokens of a ``held`` label; a shorter one is a part of its shot.
         fps: frame rate at which these counts hold. At another rate they are scaled to the same
             time. 0 leaves them as they are.
         evidence: weights of a logistic regression that computes the confidence of a moment from
@@ -223,9 +223,9 @@ class EventsConfig:
         joined_mean: lowest mean of them.
         view_change: lowest difference (of 255) between the frames before and after a segment of
             ``joined``; segments with a smaller one are no transitions.
-        foreign: highest share of positions whose colours within a segment of ``joined`` are outside
-            the range of those before and after it. A dissolve or wipe mixes the colours of two
-            shots; a passing object adds other colours.
+        added_colors: highest share of positions whose colours within a segment of ``joined`` are
+            outside the range of those before and after it. A dissolve or wipe mixes the colours of
+            two shots; a passing object adds other colours.
     """
 
     moments: tuple[str, ...] = ()
@@ -233,17 +233,17 @@ class EventsConfig:
     held: tuple[str, ...] = ()
     moment_threshold: float = 0.5
     joined_threshold: float = 0.5
-    apart: int = 2
-    shortest: int = 4
-    gap: int = 2
-    steady: int = 4
-    held_shortest: int = 1
+    moment_distance: int = 2
+    joined_length: int = 4
+    joined_gap: int = 2
+    event_gap: int = 4
+    held_length: int = 1
     fps: float = 0.0
     evidence: tuple[float, ...] = ()
     joined_peak: float = 0.0
     joined_mean: float = 0.0
     view_change: float = 0.0
-    foreign: float = 1.0
+    added_colors: float = 1.0
 
     def __post_init__(self) -> None:
         if self.evidence and len(self.evidence) != _NUM_EVIDENCE:
@@ -252,7 +252,7 @@ class EventsConfig:
             raise ConfigError("events.evidence, events.fps and events.view_change must be finite")
         if self.fps < 0 or self.view_change < 0:
             raise ConfigError("events.fps and events.view_change cannot be negative")
-        for name in ("joined_peak", "joined_mean", "foreign"):
+        for name in ("joined_peak", "joined_mean", "added_colors"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"events.{name} must be between 0 and 1")
         named = (*self.moments, *self.joined, *self.held)
@@ -261,7 +261,13 @@ class EventsConfig:
         for name in ("moment_threshold", "joined_threshold"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"events.{name} must be above 0 and at most 1")
-        counts = {"apart": 1, "shortest": 1, "gap": 0, "steady": 1, "held_shortest": 1}
+        counts = {
+            "moment_distance": 1,
+            "joined_length": 1,
+            "joined_gap": 0,
+            "event_gap": 1,
+            "held_length": 1,
+        }
         for name, lowest in counts.items():
             if getattr(self, name) < lowest:
                 raise ConfigError(f"events.{name} must be at least {lowest}")

@@ -40,8 +40,8 @@ class OptimConfig:
         warmup: share of the steps in which the learning rate rises.
         grad_clip: largest norm of the gradient; 0 is off.
         label_smoothing: share of the target that is spread over all classes.
-        steadiness: weight of MS-TCN's smoothing loss between neighbouring tokens of the dense head
-            (theirs is 0.15); 0 is off.
+        temporal_smoothing: weight of MS-TCN's smoothing loss between neighbouring tokens of the
+            dense head (theirs is 0.15); 0 is off.
         class_weights: ``balanced`` weights each class by the inverse of its frequency,
             ``root`` by the inverse of its square root, for classes that are very rare.
         mixup: alpha of mixup, of features or of pixels (classification only); 0 is off.
@@ -78,7 +78,7 @@ class OptimConfig:
     warmup: float = 0.2
     grad_clip: float = 1.0
     label_smoothing: float = 0.1
-    steadiness: float = 0.0
+    temporal_smoothing: float = 0.0
     class_weights: str = "none"
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -98,7 +98,7 @@ class OptimConfig:
         for name in ("epochs", "batch_size", "batch_tokens", "learning_rate", "layer_decay"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"optim.{name} must be positive, not {getattr(self, name)}")
-        shares = ("mixup", "cutmix", "backbone_factor", "steadiness")
+        shares = ("mixup", "cutmix", "backbone_factor", "temporal_smoothing")
         for name in ("weight_decay", "grad_clip", *shares):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"optim.{name} cannot be negative: {getattr(self, name)}")

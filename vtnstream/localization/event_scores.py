@@ -114,7 +114,7 @@ def are_transitions(
         if changes is None:
             return True
         changed = changes.between(first, stop) >= events.view_change
-        return changed and changes.foreign(first, stop) <= events.foreign
+        return changed and changes.added_colors(first, stop) <= events.added_colors
 
     kept = [holds(int(first), int(stop)) for first, stop in together]
     return np.asarray(together[np.asarray(kept, bool)], np.int64)

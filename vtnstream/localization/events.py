@@ -43,14 +43,14 @@ def to_events(
 
     Args:
         timeline: (N, K) probabilities with one label per token.
-        events: labels that are moments, labels that are detected together, and thresholds.
+        events: labels that are moments, labels that are detected transitions, and thresholds.
         options: ``threshold`` replaces both thresholds, ``sensitivity`` shifts them, and
             ``min_duration`` is the minimum length of shots in seconds.
         changes: measured changes of each gap-free run, or None.
 
     Returns:
         Segments in order of time; the score is the mean probability of the label, or of the labels
-        that are detected together.
+        that are detected transitions.
     """
     segments: list[Segment] = []
     for number, run in enumerate(split_runs(timeline.scores, timeline.times)):
@@ -68,16 +68,16 @@ def _run_segments(
 ) -> list[Segment]:
     names = list(timeline.labels)
     joined = [names.index(label) for label in events.joined]
-    apart = run.scores[:, joined].sum(axis=1)
-    together = _transitions(run, apart, events, options, changes)
-    peaks = _moments(run, names, together, events, options, changes)
+    joined_scores = run.scores[:, joined].sum(axis=1)
+    transitions = _transitions(run, joined_scores, events, options, changes)
+    peaks = _moments(run, names, transitions, events, options, changes)
     scores = checked_scores(run, names, events, changes)
-    labels = _labels(run, scores, names, events, peaks, together)
-    for first, stop in together:
+    labels = _labels(run, scores, names, events, peaks, transitions)
+    for first, stop in transitions:
         labels[first:stop] = joined[int(run.scores[first:stop, joined].sum(axis=0).argmax())]
     segments = []
     for piece in _pieces(run, labels, peaks, set(joined), options.min_duration):
-        value = apart if piece.label in joined else scores[:, piece.label]
+        value = joined_scores if piece.label in joined else scores[:, piece.label]
         mean = float(value[piece.first : piece.stop].mean(dtype=np.float64))
         begin, end = float(run.edges[piece.first]), float(run.edges[piece.stop])
         score = min(1.0, max(0.0, mean))
@@ -87,7 +87,7 @@ def _run_segments(
 
 def _transitions(
     run: Run,
-    apart: FloatArray,
+    joined_scores: FloatArray,
     events: EventsConfig,
     options: TimelineConfig,
     changes: ViewChanges | None,
@@ -95,18 +95,18 @@ def _transitions(
     """Return the gradual transitions as (M, 2) ranges ``[first, stop)``."""
     starts = run.edges[:-1]
     found = stretches(
-        apart,
+        joined_scores,
         thresholds(events, options).extent,
-        frames_for(events.shortest, starts, events, 2),
-        frames_for(events.gap, starts, events, 0),
+        frames_for(events.joined_length, starts, events, 2),
+        frames_for(events.joined_gap, starts, events, 0),
     )
-    return are_transitions(found, apart, changes, events, options)
+    return are_transitions(found, joined_scores, changes, events, options)
 
 
 def _moments(
     run: Run,
     names: list[str],
-    together: IndexArray,
+    transitions: IndexArray,
     events: EventsConfig,
     options: TimelineConfig,
     changes: ViewChanges | None,
@@ -117,10 +117,10 @@ def _moments(
     peaks = local_maxima(
         moment_scores(scores, changes, events),
         thresholds(events, options).moment,
-        frames_for(events.apart, run.edges[:-1], events, 1),
+        frames_for(events.moment_distance, run.edges[:-1], events, 1),
     )
     # The edge of a wipe or fade resembles a cut, so peaks at transitions are ignored.
-    return peaks[~_near(peaks, together, len(run.scores))]
+    return peaks[~_near(peaks, transitions, len(run.scores))]
 
 
 def _labels(
@@ -129,17 +129,17 @@ def _labels(
     names: list[str],
     events: EventsConfig,
     peaks: IndexArray,
-    together: IndexArray,
+    transitions: IndexArray,
 ) -> IndexArray:
     """Return the (T,) label of each token outside gradual transitions."""
     others = {*events.moments, *events.joined, BACKGROUND}
     lasting = [k for k, name in enumerate(names) if name not in others]
     held = [names.index(label) for label in events.held]
-    steady = frames_for(events.steady, run.edges[:-1], events, 1)
-    shortest = frames_for(events.held_shortest, run.edges[:-1], events, 1)
+    steady = frames_for(events.event_gap, run.edges[:-1], events, 1)
+    shortest = frames_for(events.held_length, run.edges[:-1], events, 1)
     labels = np.zeros(len(scores), np.int64)
     found = set(peaks.tolist())
-    edges = {0, len(labels), *found, *together.ravel().tolist()}
+    edges = {0, len(labels), *found, *transitions.ravel().tolist()}
     for first, stop in pairwise(sorted(edges)):
         # The scores of a moment's own token do not describe the segment that begins with it.
         begin = first + 1 if first in found and stop - first > 1 else first
@@ -148,19 +148,19 @@ def _labels(
     return labels
 
 
-def local_maxima(scores: FloatArray, threshold: float, apart: int) -> IndexArray:
-    """Return the tokens that reach the threshold and are the highest within ``apart`` tokens.
+def local_maxima(scores: FloatArray, threshold: float, distance: int) -> IndexArray:
+    """Return the tokens that reach the threshold and are the highest within ``distance`` tokens.
 
     Of equal scores the first counts.
 
     Args:
         scores: (n,) scores.
         threshold: lowest score.
-        apart: minimum number of tokens between two maxima.
+        distance: minimum number of tokens between two maxima.
     """
     found: list[int] = []
     for place in np.flatnonzero(scores >= np.float32(threshold)).tolist():
-        if found and place - found[-1] < apart:
+        if found and place - found[-1] < distance:
             if scores[place] > scores[found[-1]]:
                 found[-1] = place
         else:
@@ -185,10 +185,10 @@ def stretches(scores: FloatArray, threshold: float, shortest: int, gap: int) -> 
     return np.stack([firsts[lasting], stops[lasting]], axis=1)
 
 
-def _near(peaks: IndexArray, together: IndexArray, count: int) -> NDArray[np.bool_]:
+def _near(peaks: IndexArray, transitions: IndexArray, count: int) -> NDArray[np.bool_]:
     """Return (P,) bool: whether each peak lies inside a range or directly after it."""
     inside = np.zeros(count + 1, bool)
-    for first, stop in together:
+    for first, stop in transitions:
         inside[first : stop + 1] = True
     return inside[peaks]
 

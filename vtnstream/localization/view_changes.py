@@ -83,7 +83,7 @@ class ViewChanges:
             return 255.0
         return float(np.abs(before.mean(0) - after.mean(0)).mean())
 
-    def foreign(self, first: int, stop: int, around: int = 3) -> float:
+    def added_colors(self, first: int, stop: int, around: int = 3) -> float:
         """Return the share of colours in the frames ``[first, stop)`` that lie outside the range
         between the ``around`` frames before and after; 0 if there are none on one side."""
         before, after = self.views[max(first - around, 0) : first], self.views[stop : stop + around]

@@ -44,7 +44,7 @@ def head_loss(
     label_smoothing: float = 0.0,
     soft_labels: Tensor | None = None,
     class_sizes: Sequence[int] = (),
-    steadiness: float = 0.0,
+    temporal_smoothing: float = 0.0,
     engine: Engine | None = None,
 ) -> Tensor:
     """Return the sum of the cross-entropies of the heads for which the batch has targets, a scalar.
@@ -58,7 +58,7 @@ def head_loss(
         label_smoothing: share of the target that is spread over all classes.
         soft_labels: (B, K) labels that replace those of the batch (mixup).
         class_sizes: number of classes of each class head if there are several.
-        steadiness: weight of :func:`smoothing_loss` in the loss of the dense head.
+        temporal_smoothing: weight of :func:`smoothing_loss` in the loss of the dense head.
         engine: processes that share the batch. The loss is then scaled such that the mean of the
             gradients over the processes equals the gradient for the whole batch.
     """
@@ -68,7 +68,7 @@ def head_loss(
         stages = output.stages if isinstance(output, StagedOutput) else ()
         for logits in (*stages, output.dense_logits):
             losses += _dense_losses(
-                logits, batch, class_weights, label_smoothing, steadiness, engine
+                logits, batch, class_weights, label_smoothing, temporal_smoothing, engine
             )
     target = batch.labels if soft_labels is None else soft_labels
     if target is not None:
@@ -110,7 +110,7 @@ def _dense_losses(
     batch: Batch,
     class_weights: Tensor | None,
     label_smoothing: float,
-    steadiness: float,
+    temporal_smoothing: float,
     engine: Engine | None,
 ) -> list[Tensor]:
     """Return the losses of dense logits (B, T, K); the arguments are those of :func:`head_loss`."""
@@ -127,9 +127,9 @@ def _dense_losses(
     if engine is None and float(mass) == 0:  # no token of these crops has a label
         loss = torch.nan_to_num(loss) * 0.0
     losses = [_share_of_mean(loss, mass, batch, engine)]
-    if steadiness:
+    if temporal_smoothing:
         seen = _neighbours(batch)
-        loss = steadiness * smoothing_loss(logits, seen)
+        loss = temporal_smoothing * smoothing_loss(logits, seen)
         losses.append(_share_of_mean(loss, seen.sum().float(), batch, engine))
     return losses
 
@@ -152,7 +152,7 @@ def batch_loss(
         label_smoothing=optim.label_smoothing,
         soft_labels=soft_labels,
         class_sizes=class_sizes,
-        steadiness=optim.steadiness,
+        temporal_smoothing=optim.temporal_smoothing,
         engine=engine if engine.count > 1 or not batch.counts else None,
     )
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli.confusion import print_confusion, write_confusion
+from vtnstream.cli.evaluated import evaluate_predictions, evaluate_with_model
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.tables import print_facts, print_table
 from vtnstream.cli.framework.types import complete_files
-from vtnstream.cli.judging import judged_by_model, judged_by_predictions
 from vtnstream.cli.learning_curve import print_learning_curve
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.orders import (
@@ -152,10 +152,10 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         )
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
-        code, evaluated = ExitCode.OK, judged_by_predictions(found, videos, values, console)
+        code, evaluated = ExitCode.OK, evaluate_predictions(found, videos, values, console)
         labels: tuple[str, ...] = ()
     else:
-        code, evaluated, labels = judged_by_model(found, videos, order, values, console)
+        code, evaluated, labels = evaluate_with_model(found, videos, order, values, console)
     if not evaluated:
         raise AnnotationError(f"{values['annotations']}: no video could be evaluated")
     evaluation = _evaluation(found, evaluated, values, labels)

@@ -13,7 +13,7 @@ import numpy as np
 from vtnstream.metrics.classification import MeanInterval, mean_interval
 from vtnstream.progress import Progress
 from vtnstream.training.data.targets import IGNORE, Sample
-from vtnstream.training.selection.fits_ahead import WORTH_SECONDS, FitsAhead, num_workers
+from vtnstream.training.selection.background_fits import WORTH_SECONDS, BackgroundFits, num_workers
 from vtnstream.training.selection.fitting import FittedModel, SelectionBase, fit_fold
 from vtnstream.training.selection.recipes import Recipe
 from vtnstream.training.selection.saved_fits import SavedFit, SavedFits
@@ -140,7 +140,7 @@ def compare(
     progress.start("comparing recipes", total=len(folds) * len(recipes), unit="fits")
     with ExitStack() as stack:
         stack.callback(progress.finish)
-        ahead: FitsAhead | None = None
+        ahead: BackgroundFits | None = None
         for fold in folds:
             spent = time.perf_counter() - began
             expected = spent + _next_seconds(contenders, ahead)
@@ -171,7 +171,7 @@ def compare(
     )
 
 
-def _next_seconds(contenders: Sequence[Contender], ahead: FitsAhead | None) -> float:
+def _next_seconds(contenders: Sequence[Contender], ahead: BackgroundFits | None) -> float:
     """Estimate the time of the next fold from the fits so far."""
     fits = [each.seconds / max(len(each.models), 1) for each in contenders]
     return max(sum(fits) / (ahead.workers if ahead else 1), *fits)
@@ -183,7 +183,7 @@ def _start_ahead(
     folds: Sequence[Sequence[int]],
     progress: Progress,
     saved: SavedFits,
-) -> FitsAhead | None:
+) -> BackgroundFits | None:
     """Start to train for the remaining folds in processes, if that is worth their start."""
     jobs = [
         (each.recipe.name, tuple(fold))
@@ -198,7 +198,7 @@ def _start_ahead(
     if workers < 2:
         return None
     recipes = [each.recipe for each in contenders]
-    return FitsAhead(base, recipes, jobs, workers, progress)
+    return BackgroundFits(base, recipes, jobs, workers, progress)
 
 
 def _answer(
@@ -208,7 +208,7 @@ def _answer(
     num_classes: int,
     progress: Progress,
     saved: SavedFits,
-    ahead: FitsAhead | None,
+    ahead: BackgroundFits | None,
 ) -> None:
     """Train on all but a fold and predict it, or take both from an earlier run or a process."""
     name = contender.recipe.name

@@ -57,7 +57,7 @@ def _small_steps(num_videos: int, **changes: object) -> OptimConfig:
         warmup=0.0,
         label_smoothing=0.0,
         class_weights="root",
-        steadiness=0.15,
+        temporal_smoothing=0.15,
     )
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
@@ -115,7 +115,12 @@ def _mean_probe(config: TrainConfig, num_videos: int, rate: float) -> TrainConfi
 
 def _class_tcn(config: TrainConfig, num_videos: int, rate: float) -> TrainConfig:
     optim = _small_steps(
-        num_videos, schedule="cosine", warmup=0.1, average=0.98, steadiness=0.0, label_smoothing=0.1
+        num_videos,
+        schedule="cosine",
+        warmup=0.1,
+        average=0.98,
+        temporal_smoothing=0.0,
+        label_smoothing=0.1,
     )
     temporal = _tcn(
         num_layers=4,

@@ -46,7 +46,7 @@ def num_workers(base: SelectionBase, num_jobs: int) -> int:
     return max(fitting, 1)
 
 
-class FitsAhead:
+class BackgroundFits:
     """Fits that processes make while others are waited for.
 
     A fit is the same as one made in this process. On exit all fits that were not taken are ended.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vtnstream.types import Partial
 
 
-def judged_by_predictions(
+def evaluate_predictions(
     annotations: Annotations,
     videos: list[AnnotatedVideo],
     values: Mapping[str, Any],
@@ -88,7 +88,7 @@ def judged_by_predictions(
     return [one for _, one in sorted(evaluated, key=lambda item: item[0])]
 
 
-def judged_by_model(
+def evaluate_with_model(
     annotations: Annotations,
     videos: list[AnnotatedVideo],
     order: str,
