@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import common, machine
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_table_is_aligned_markdown() -> None:
@@ -99,3 +102,17 @@ def test_every_name_is_a_benchmark_with_help(name: str, capsys: pytest.CaptureFi
         command.main([name, "--help"])
     assert left.value.code == 0
     assert f"python -m benchmarks {name}" in capsys.readouterr().out
+
+
+def test_commands_in_documents_name_benchmarks_and_their_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("configs/**/*.md")]
+    text = "\n".join(path.read_text("utf-8").replace("\\\n", " ") for path in documents)
+    found = re.findall(r"python -m benchmarks ([a-z_]+)([^`\n]*)", text)
+    assert len(found) > 8
+    for name, rest in found:
+        with pytest.raises(SystemExit):
+            command.main([name, "--help"])
+        known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known, (name, rest)
