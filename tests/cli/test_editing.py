@@ -55,6 +55,10 @@ def test_clips_of_one_label(run: Run, video: Path, model_folder: Path, tmp_path:
     joined = run("clips", stored, "--join", "--copy", "-o", tmp_path / "one")
     assert joined.code == 0, joined.err
     assert len(list((tmp_path / "one").iterdir())) == 1
+    assert run("clips", stored, "--join", "-o", tmp_path / "two" / "all.mkv").code == 0
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["all.mkv"]
+    wrong = run("clips", stored, "-o", tmp_path / "all.mkv")
+    assert wrong.code == 2 and "--join of one result" in wrong.errors[0]
     wrong = run("clips", stored, "--label", f"{label}x", "-o", tmp_path / "no")
     assert wrong.code == 1
     assert f"did you mean '{label}'" in wrong.errors[0]

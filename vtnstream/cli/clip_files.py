@@ -197,6 +197,16 @@ def suffix_for(video: Path, mode: str) -> str:
     return own if own in ENDINGS else ".mp4"
 
 
+def folder_and_name(output: Path) -> tuple[Path, str | None]:
+    """Return the output folder, and the name of the one file if ``-o`` names a video file rather
+    than a folder."""
+    from vtnstream.video.cut import ENDINGS
+
+    if output.suffix.lower() in ENDINGS and not output.is_dir():
+        return output.parent, output.name
+    return output, None
+
+
 def separate(
     report: Report,
     chosen: Sequence[tuple[int, Segment]],
@@ -226,9 +236,15 @@ def separate(
 
 
 def joined(
-    report: Report, chosen: Sequence[tuple[int, Segment]], suffix: str, pad: float = 0.0
+    report: Report,
+    chosen: Sequence[tuple[int, Segment]],
+    suffix: str,
+    pad: float = 0.0,
+    *,
+    name: str | None = None,
 ) -> Clip:
-    """Make one clip of all segments; overlapping segments become one part."""
+    """Make one clip of all segments; overlapping segments become one part. ``name`` is that of its
+    file, by default one that is made from the input's name."""
     from vtnstream.types import TimeRange
 
     parts: list[TimeRange] = []
@@ -239,10 +255,12 @@ def joined(
             parts[-1] = TimeRange(last.start, max(part.end or last.end, last.end))
         else:
             parts.append(part)
-    name = base_name(report.input)
+    if name is not None:
+        return Clip(name, tuple(parts))
+    base = base_name(report.input)
     return Clip(
         _fitting(
-            lambda cut: _JOINED.format(name=_shortened(name, cut)) + suffix, len(os.fsencode(name))
+            lambda cut: _JOINED.format(name=_shortened(base, cut)) + suffix, len(os.fsencode(base))
         ),
         tuple(parts),
     )

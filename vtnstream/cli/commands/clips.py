@@ -55,7 +55,12 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
         metavar="SECONDS",
         help="Seconds to add before and after each segment.",
     ),
-    option("--join", section="Clips", is_flag=True, help="Write all clips into one file."),
+    option(
+        "--join",
+        section="Clips",
+        is_flag=True,
+        help="Write all clips into one file, which -o may name.",
+    ),
     shared.output_dir("Write the clips here.", settable=False),
     shared.overwrite,
     shared.video,
@@ -70,9 +75,12 @@ def clips(console: Console, /, **values: Any) -> ExitCode:
     Clips are encoded again with their sound, so that they are exact to the frame; --copy copies
     packets instead, and --smart encodes only where a cut requires it. Existing clips are kept.
     """
-    folder, template = values["output_dir"], values["name"] or clip_files.DEFAULT_NAME
-    if folder is None:
+    if values["output_dir"] is None:
         raise UsageError("no output folder for the clips: name one with -o DIR")
+    folder, joined_name = clip_files.folder_and_name(values["output_dir"])
+    template = values["name"] or clip_files.DEFAULT_NAME
+    if joined_name is not None and not (values["join"] and len(values["results"]) == 1):
+        raise UsageError(f"-o {values['output_dir']}: a file is for --join of one result")
     if values["video"] is not None and len(values["results"]) > 1:
         raise UsageError("--video is for one result: name one")
     if values["join"] and values["name"] is not None:
@@ -87,7 +95,7 @@ def clips(console: Console, /, **values: Any) -> ExitCode:
         chosen = chosen_segments(report, values["label"], values["min_score"])
         suffix, pad = clip_files.suffix_for(video, mode), values["pad"]
         if values["join"]:
-            clips = [clip_files.joined(report, chosen, suffix, pad)]
+            clips = [clip_files.joined(report, chosen, suffix, pad, name=joined_name)]
         else:
             clips = clip_files.separate(report, chosen, template, suffix, pad)
         clip_files.write_clips(
