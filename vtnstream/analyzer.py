@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -86,6 +87,7 @@ class Analyzer:
             weights = beside.submit(weights_sha256, self.model)
             self.encoder = FrameEncoder.from_model(self.model, self.runtime)
         self._engines = EngineState()
+        self._scoring = threading.Lock()
         self._encoder_backend: str | None = None
         self._temporal = loaded
         if isinstance(loaded, VTN):
@@ -97,6 +99,11 @@ class Analyzer:
         if facts_file is not None and isinstance(model, (str, Path)):
             changed = facts_file != FactsFile.of(model, self.runtime)
             self._facts_file = None if changed else facts_file
+
+    def share_threads(self) -> None:
+        """Start threads that run the backbone for all videos, so that several threads may each
+        analyse one video at the same time. They end with the process."""
+        self.encoder.share_threads(self.runtime, self._engines)
 
     def classify(
         self, path: str | Path, request: Request, *, progress: Progress | None = None
@@ -274,25 +281,9 @@ class Analyzer:
         encoder = self._encoder_for(localize, request)
         with self._open(path, request, progress, encoder) as source:
             plan.check_length(path, len(source.features.times))
-            middle = time.perf_counter()
-            self._choose_encoder(progress or NullProgress())
-            reading = read(
-                self._temporal,
-                source.features,
-                plan,
-                output=source.output,
-                whole=request.whole,
-                scratch=self._scratch,
-            )
-            if self._facts_file is not None and may_be_stored(request):
-                self._keep(self._facts_file, source, plan, reading)
-            analysis = analysis_of(
-                self.model.config,
-                source.features,
-                plan,
-                reading,
-                keep_scores=request.frame_scores,
-            )
+            with self._scoring:  # the model uses all cores
+                middle = time.perf_counter()
+                analysis = self._scored(source, plan, request, progress or NullProgress())
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts,
@@ -306,6 +297,28 @@ class Analyzer:
             return report_of(
                 path, source, self._about, encoder.computed_on, sampling, localize, analysis
             )
+
+    def _scored(
+        self,
+        source: OpenedFeatures,
+        plan: LocalizationPlan,
+        request: Request,
+        progress: Progress,
+    ) -> Analysis:
+        """Run the temporal model over the features, and store its outputs."""
+        self._choose_encoder(progress)
+        reading = read(
+            self._temporal,
+            source.features,
+            plan,
+            output=source.output,
+            whole=request.whole,
+            scratch=self._scratch,
+        )
+        if self._facts_file is not None and may_be_stored(request):
+            self._keep(self._facts_file, source, plan, reading)
+        keep = request.frame_scores
+        return analysis_of(self.model.config, source.features, plan, reading, keep_scores=keep)
 
     def _open(
         self,

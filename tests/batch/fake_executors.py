@@ -10,11 +10,13 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.patience import HANG
 from vtnstream.batch.workers.executor import ExecutorInfo, Result
 from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import TimelineConfig
@@ -82,8 +84,20 @@ class Executor:
     def __init__(self, output: Path) -> None:
         self.output = output
         self.facts = ExecutorInfo(key="settings", about="an executor of tests")
+        self._together = threading.Barrier(3)
+        self._running: set[str] = set()
+        self._most = 0
 
     def run(self, task: Task, progress: Progress) -> Result:
+        self._running.add(task.name)
+        self._most = max(self._most, len(self._running))
+        (self.output / "most").write_text(str(self._most))
+        try:
+            return self._run(task)
+        finally:
+            self._running.discard(task.name)
+
+    def _run(self, task: Task) -> Result:
         name = Path(task.path).stem
         diary = self.output / "diary"
         seen = diary.exists() and f" {name}\n" in diary.read_text()
@@ -92,6 +106,8 @@ class Executor:
         deed = DEEDS.get(name.split("-")[0])
         if deed is not None and not (seen and name.endswith("-once")):
             deed()
+        if name.startswith("together"):
+            self._together.wait(HANG)
         target = self.output / f"{task.name}.txt"
         target.write_text(str(os.getpid()))
         partial = Partial(("a hole",), 3.0, 5.0) if name.startswith("partial") else None
@@ -136,3 +152,10 @@ def executor_of_command(
     output = Path(values["output_dir"])
     (output / "settings").write_text(repr(localize))
     return Executor(output)
+
+
+def make_side_by_side(output: Path) -> Executor:
+    """Make an executor that processes three videos at the same time."""
+    executor = Executor(output)
+    executor.facts = ExecutorInfo(key="settings", about="an executor of tests", side_by_side=3)
+    return executor

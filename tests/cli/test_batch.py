@@ -62,8 +62,9 @@ def test_a_batch_from_first_run_to_reruns(run: Run, videos: list[str], model_fol
     done = run(*batch, "--jsonl")
     assert done.code == 1
     status = {line["input"]: line for line in lines()}
-    assert list(status) == [*videos, "missing.mp4"], "one worker keeps the order"
-    assert [status[name]["code"] for name in status] == ["ok", "ok", "partial", "open", "open"]
+    assert {name: line["code"] for name, line in status.items()} == dict(
+        zip([*videos, "missing.mp4"], ["ok", "ok", "partial", "open", "open"], strict=True)
+    )
     assert status["damaged.mp4"]["partial"]["seconds_read"] < 40
     assert status["damaged.mp4"]["partial"]["reasons"]
     assert "broken.mp4: " in status["broken.mp4"]["error"]
@@ -278,7 +279,7 @@ def test_odd_names_on_standard_input_and_a_parent_without_torch(
         timeout=HANG,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert [os.fsencode(line["input"]) for line in lines()] == names
+    assert sorted(os.fsencode(line["input"]) for line in lines()) == sorted(names)
     outputs = {os.fsencode(name) for line in lines() for name in line["outputs"]}
     assert {b"-o.mp4.json", b"\xff.mp4.json", b"a_b.mp4.json"} < outputs and len(outputs) == 4
     assert outputs < set(os.listdir(b"out"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +19,7 @@ from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.encoding.encoder import FrameEncoder, resolve_device
 from vtnstream.encoding.runner import Runner
 from vtnstream.encoding.runner import worker_plan as plan_of
-from vtnstream.encoding.worker_pool import MOST_WORKERS, Encoding, WorkerPlan
+from vtnstream.encoding.worker_pool import MOST_WORKERS, BackboneThreads, Encoding, WorkerPlan
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.models.backbone import create_backbone
 from vtnstream.types import DecodeStats, FrameChunk, TokenTimes
@@ -222,3 +223,44 @@ def test_decoder_and_workers_share_the_cores() -> None:
         "the decoder has one thread"
     )
     assert WorkerPlan(2, 1).rate(0.01, 0.001, "cuda") == pytest.approx(100)
+
+
+def test_shared_threads_serve_several_videos(encoder: FrameEncoder) -> None:
+    run, plan = encoder.runner(BATCH), WorkerPlan(2, 1)
+    expected = encoded(run, plan, 30)
+    threads = shared_threads(plan)
+
+    def one_video(_: int) -> np.ndarray:
+        batches = (chunk(first, min(BATCH, 30 - first)) for first in range(0, 30, BATCH))
+        with Encoding(run, plan, 64, threads) as encoding:
+            return np.concatenate([result.values for result in encoding.results(batches)])
+
+    with ThreadPoolExecutor(4) as videos:
+        for values in videos.map(one_video, range(8)):
+            np.testing.assert_array_equal(values, expected)
+    threads.close()
+
+
+def test_no_engine_runs_while_shared_threads_are_paused(encoder: FrameEncoder) -> None:
+    calls = []
+
+    def engine(pixels: torch.Tensor) -> torch.Tensor:
+        calls.append(is_paused)
+        return encoder.network(pixels)
+
+    run, threads = encoder.runner(BATCH, engine), shared_threads(WorkerPlan(2, 1))
+    is_paused = False
+    first = [threads.submit(run, frames(BATCH)) for _ in range(4)]
+    with threads.paused():
+        is_paused = True
+        later = [threads.submit(run, frames(BATCH)) for _ in range(4)]
+        time.sleep(0.05)
+        is_paused = False
+    for future in (*first, *later):
+        assert future.result(HANG).values.shape == (BATCH, encoder.num_features)
+    assert calls == [False] * 8
+    threads.close()
+
+
+def shared_threads(plan: WorkerPlan) -> BackboneThreads:
+    return BackboneThreads(plan.workers, lambda: torch.set_num_threads(plan.threads))

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.clips import FRAMES, InputShape, input_shape
 from vtnstream.encoding.known_networks import KnownNetwork, KnownNetworks
 from vtnstream.encoding.run_facts import ComputedOn
-from vtnstream.encoding.runner import Runner
+from vtnstream.encoding.runner import Runner, worker_plan
+from vtnstream.encoding.worker_pool import BackboneThreads
 from vtnstream.errors import ModelError, UsageError
 from vtnstream.models.backbone import (
     create_backbone,
@@ -355,7 +357,23 @@ class FrameEncoder:
         from vtnstream.encoding.engines.choose import Engines
 
         limit_threads(runtime)
+        if state is not None:
+            state.prepare_thread()
         return Engines(self, runtime, progress, state)
+
+    def share_threads(self, runtime: RuntimeConfig, state: EngineState) -> None:
+        """Start threads that call the engines for all videos, so that several threads may each
+        extract one video with ``state`` at the same time.
+
+        Args:
+            runtime: the number of torch threads.
+            state: engines that were prepared for this encoder.
+        """
+        limit_threads(runtime)
+        # A new thread would begin with the number of torch threads that any thread set last.
+        state.prepare_thread = partial(torch.set_num_threads, torch.get_num_threads())
+        plan = worker_plan(self.device)
+        state.threads = BackboneThreads(plan.workers, partial(torch.set_num_threads, plan.threads))
 
     @property
     def usual_batch_size(self) -> int:

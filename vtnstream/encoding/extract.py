@@ -41,6 +41,9 @@ from vtnstream.types import TimeRange
 from vtnstream.video.decoding.hardware import NVDEC, HardwareRefusedError
 from vtnstream.video.probe import examine
 
+_SMALL_BYTES = 2**20
+"""Size of a file that is hashed in a millisecond."""
+
 
 @contextmanager
 def extract_features(
@@ -83,6 +86,7 @@ def extract_features(
     info = examined.info
     chosen = encoder.engines(runtime, progress, engines)
     with ExitStack() as stack:
+        stack.enter_context(chosen.state.extracting())
         cache = (
             FeatureCache(runtime.cache_dir or default_cache_dir())
             if runtime.use_cache
@@ -161,7 +165,7 @@ def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:
     store, job = opened.store, opened.job
     # A remote file is identified by the version that its server states.
     unhashed = recorded_hash(store) is None and not is_address(job.path)
-    hashing = _FullHash(job.path) if unhashed else None
+    hashing = _FullHash(job.path, state) if unhashed else None
     progress.start(shown_name(job.path), total=opened.num_expected, unit="frames")
     try:
         facts = fill_store(store, job, opened.first_chunk, opened.stop_chunk, progress)
@@ -186,14 +190,19 @@ def _check_unchanged(
 
 
 class _FullHash:
-    """Hash a whole file in a thread beside the decoder, which has put it into the page cache."""
+    """Hash a whole file in a thread beside the decoder, which has put it into the page cache.
 
-    def __init__(self, path: str | Path) -> None:
+    A small file is hashed when the result is asked for, which takes less time than a thread.
+    """
+
+    def __init__(self, path: str | Path, state: FileState) -> None:
         self._path = path
         self._result: str | None = None
         self._error: VideoError | None = None
-        self._thread = threading.Thread(target=self._run, name="vtnstream-hash", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if state.size_bytes > _SMALL_BYTES:
+            self._thread = threading.Thread(target=self._run, name="vtnstream-hash", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -202,7 +211,10 @@ class _FullHash:
             self._error = error
 
     def result(self) -> str:
-        self._thread.join()
+        if self._thread is None:
+            self._run()
+        else:
+            self._thread.join()
         if self._error is not None:
             raise self._error
         assert self._result is not None

@@ -15,7 +15,13 @@ from vtnstream.config import PreprocessConfig, SamplingConfig
 from vtnstream.encoding.clips import InputShape
 from vtnstream.encoding.model_inputs import InputSource, open_inputs
 from vtnstream.encoding.stored import missing_runs
-from vtnstream.encoding.worker_pool import BatchEncoder, EncodedBatch, Encoding, WorkerPlan
+from vtnstream.encoding.worker_pool import (
+    BackboneThreads,
+    BatchEncoder,
+    EncodedBatch,
+    Encoding,
+    WorkerPlan,
+)
 from vtnstream.features.chunk import StoredChunk, persistent_stats
 from vtnstream.features.store import EndRecord, FeatureStore
 from vtnstream.localization.runs import gap_free_runs
@@ -53,7 +59,12 @@ class DecodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class DecodeJob:
-    """One video to encode with one configuration."""
+    """One video to encode with one configuration.
+
+    Attributes:
+        threads: call the engine for several videos; None starts some for this video.
+        decoders: largest number of decoders of this video.
+    """
 
     path: str | Path
     preprocess: PreprocessConfig
@@ -65,6 +76,8 @@ class DecodeJob:
     hardware: Hardware | None
     run: BatchEncoder
     worker_plan: WorkerPlan
+    threads: BackboneThreads | None
+    decoders: int
 
 
 def frames_held(batch_size: int, worker_plan: WorkerPlan, frame_bytes: int) -> int:
@@ -116,7 +129,8 @@ def _fill_run(
     layout = store.require_layout()
     with _open_source(store, job, first, stop) as source:
         batches = prefetch(source.chunks(), depth=_depth(layout.batch_size))
-        with closing(batches), Encoding(job.run, job.worker_plan, layout.num_features) as encoding:
+        size, plan = layout.num_features, job.worker_plan
+        with closing(batches), Encoding(job.run, plan, size, job.threads) as encoding:
             # A run that starts before its first missing chunk decodes stored chunks again.
             start = first * layout.chunk_tokens
             fresh = (b for b in _timed(batches, facts) if b.first_index >= start)
@@ -161,7 +175,7 @@ def _open_source(
         known_pts=known_pts,
         stream=job.stream,
         examined=job.examined,
-        decoders=DECODERS if job.hardware else job.worker_plan.decoders,
+        decoders=DECODERS if job.hardware else job.decoders,
         hardware=job.hardware,
     )
 

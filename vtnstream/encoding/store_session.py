@@ -239,6 +239,8 @@ class Opening:
             hardware=self.decoding.hardware,
             run=prepared.run if prepared else encoder.runner(size),
             worker_plan=engines.worker_plan,
+            threads=engines.state.threads,
+            decoders=max(1, engines.worker_plan.decoders // max(1, engines.state.num_videos)),
         )
         facts = replace(
             engines.facts(choice, layout.batch_size, prepared),

@@ -7,13 +7,14 @@ depend on the number of threads.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -77,6 +78,13 @@ class WorkerPlan:
         return 1 / max(decode_seconds, shared)
 
 
+class Encoded(NamedTuple):
+    """Features (T, D) float32 of a batch, and the seconds that the engine took."""
+
+    values: FloatArray
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedBatch:
     """A decoded batch with features (T, D) in place of its frames."""
@@ -87,46 +95,109 @@ class EncodedBatch:
     stats: DecodeStats
 
 
+class BackboneThreads:
+    """Threads that call engines, for one video or for several at the same time.
+
+    Args:
+        workers: number of threads.
+        begin: each thread calls it first.
+    """
+
+    def __init__(self, workers: int, begin: Callable[[], object]) -> None:
+        self._pool = ThreadPoolExecutor(
+            workers, thread_name_prefix="vtnstream-backbone", initializer=begin
+        )
+        self._state = threading.Condition()
+        self._num_running = 0
+        self._is_paused = False
+
+    def submit(self, run: BatchEncoder, frames: Any) -> Future[Encoded]:
+        """Encode at least one sample in one of the threads."""
+        return self._pool.submit(self._work, run, frames)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let no engine run while the context lasts, so that another one can be timed."""
+        with self._state:
+            self._is_paused = True
+            self._state.wait_for(lambda: not self._num_running)
+        try:
+            yield
+        finally:
+            with self._state:
+                self._is_paused = False
+                self._state.notify_all()
+
+    def close(self) -> None:
+        """End the threads; work that has not begun is cancelled."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _work(self, run: BatchEncoder, frames: Any) -> Encoded:
+        with self._state:
+            self._state.wait_for(lambda: not self._is_paused)
+            self._num_running += 1
+        try:
+            began = time.perf_counter()
+            return Encoded(run(frames), time.perf_counter() - began)
+        finally:
+            with self._state:
+                self._num_running -= 1
+                self._state.notify_all()
+
+
 class Encoding:
-    """Encode batches in several workers and return the results in order. A context manager.
+    """Encode the batches of one video in several threads and return the results in order. A
+    context manager.
 
     Args:
         run: the engine.
-        worker_plan: the number of workers.
+        worker_plan: the number of threads.
         num_features: D.
+        threads: threads that also work for other videos; None starts some that end with the
+            context.
 
     Attributes:
-        busy_seconds: seconds that the workers spent in the backbone, divided by their number.
+        busy_seconds: seconds that the threads spent in the backbone, divided by their number.
     """
 
-    def __init__(self, run: BatchEncoder, worker_plan: WorkerPlan, num_features: int) -> None:
+    def __init__(
+        self,
+        run: BatchEncoder,
+        worker_plan: WorkerPlan,
+        num_features: int,
+        threads: BackboneThreads | None = None,
+    ) -> None:
         self._run = run
         self._num_features = num_features
-        self._team = worker_plan
+        self._plan = worker_plan
+        self._shared = threads
+        self._pending: deque[tuple[FrameChunk, Future[Encoded]]] = deque()
         self.busy_seconds = 0.0
 
     def __enter__(self) -> Encoding:
         with ExitStack() as stack:
-            first = stack.enter_context(self._run.library_threads(self._team.threads))
-            self._pool = ThreadPoolExecutor(
-                self._team.workers, thread_name_prefix="vtnstream-backbone", initializer=first
-            )
+            if self._shared is None:
+                begin = stack.enter_context(self._run.library_threads(self._plan.threads))
+                own = BackboneThreads(self._plan.workers, begin)
+                stack.callback(trim)  # frees the heaps of these threads; the next run has new ones
+                stack.callback(own.close)
+            self._threads = self._shared or own
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         with self._stack:
-            self._pool.shutdown(cancel_futures=True)
-        trim()  # frees the heaps of these threads; the next run has new ones
+            for _, future in self._pending:  # there are some only after an error
+                future.cancel()
 
     def results(self, batches: Iterator[FrameChunk]) -> Iterator[EncodedBatch]:
-        """Encode ``batches``; at most twice as many batches as workers are in memory. If
+        """Encode ``batches``; at most twice as many batches as threads are in memory. If
         ``batches`` raises, the results of earlier batches are returned first.
 
         Raises:
             UsageError: the features are not finite.
         """
-        pending: deque[tuple[FrameChunk, Future[tuple[FloatArray, float]]]] = deque()
+        pending = self._pending
         failure: Exception | None = None
         while True:
             try:
@@ -136,23 +207,23 @@ class Encoding:
                 break
             if batch is None:
                 break
-            pending.append((batch, self._pool.submit(self._work, batch.frames)))
+            pending.append((batch, self._submit(batch)))
             del batch
-            while pending and (len(pending) >= 2 * self._team.workers or pending[0][1].done()):
+            while pending and (len(pending) >= 2 * self._plan.workers or pending[0][1].done()):
                 yield self._finished(*pending.popleft())
         while pending:
             yield self._finished(*pending.popleft())
         if failure is not None:
             raise failure
 
-    def _work(self, frames: Any) -> tuple[FloatArray, float]:
-        began = time.perf_counter()
-        values = self._run(frames) if len(frames) else np.empty((0, self._num_features), np.float32)
-        return values, time.perf_counter() - began
+    def _submit(self, batch: FrameChunk) -> Future[Encoded]:
+        if len(batch.frames):
+            return self._threads.submit(self._run, batch.frames)
+        nothing: Future[Encoded] = Future()
+        nothing.set_result(Encoded(np.empty((0, self._num_features), np.float32), 0.0))
+        return nothing
 
-    def _finished(
-        self, batch: FrameChunk, future: Future[tuple[FloatArray, float]]
-    ) -> EncodedBatch:
+    def _finished(self, batch: FrameChunk, future: Future[Encoded]) -> EncodedBatch:
         values, seconds = future.result()
-        self.busy_seconds += seconds / self._team.workers
+        self.busy_seconds += seconds / self._plan.workers
         return EncodedBatch(batch.first_index, batch.spread(values), batch.times, batch.stats)

@@ -191,6 +191,49 @@ def test_leaving_the_pool_ends_its_workers_at_once(tmp_path: Path) -> None:
     assert not workers_left()
 
 
+def test_a_worker_processes_small_videos_side_by_side(tmp_path: Path) -> None:
+    names = ["together-1", "together-2", "together-3"]  # each waits until all three have begun
+    done = work(pool(tmp_path, fake_executors.make_side_by_side), tmp_path, *names)
+    assert [outcome.status for outcome in done.values()] == ["done"] * 3
+    assert len({(tmp_path / f"{name}.txt").read_text() for name in names}) == 1, "one process"
+
+
+def test_large_videos_have_a_worker_to_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vtnstream.batch.workers.local._SMALL_BYTES", 3)
+    done = work(pool(tmp_path, fake_executors.make_side_by_side), tmp_path, "a", "b", "c")
+    assert list(done) == ["a", "b", "c"]
+    assert (tmp_path / "most").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    ("deed", "code", "config"),
+    [
+        ("segfault", "crash", {}),
+        ("quit", "crash", {}),
+        ("stuck", "timeout", {"timeout": 2.0}),
+        ("grow", "memory", {"memory_limit_bytes": 300 * MB}),
+    ],
+)
+def test_what_happens_to_one_video_does_not_fail_those_beside_it(
+    deed: str, code: str, config: dict[str, float], tmp_path: Path
+) -> None:
+    made = pool(tmp_path, fake_executors.make_side_by_side, **config)
+    done = work(made, tmp_path, "slow-1", deed, "slow-2", "slow-3")
+    assert (done[deed].status, done[deed].code) == ("failed", code)
+    others = {name: outcome for name, outcome in done.items() if name != deed}
+    assert [outcome.status for outcome in others.values()] == ["done"] * 3
+    assert all(outcome.attempts == 1 for outcome in others.values())
+
+
+def test_side_by_side_workers_are_replaced_after_so_many_videos(tmp_path: Path) -> None:
+    names = [f"a{i}" for i in range(5)]
+    work(pool(tmp_path, fake_executors.make_side_by_side, recycle=2), tmp_path, *names)
+    processes = Counter((tmp_path / f"{name}.txt").read_text() for name in names)
+    assert sorted(processes.values()) == [1, 2, 2]
+
+
 ORPHANS = """
 import os, signal, sys, threading, time
 from functools import partial

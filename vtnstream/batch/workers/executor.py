@@ -49,6 +49,7 @@ _ERROR_CODES: Sequence[tuple[type[Exception], str]] = (
 """Exception class -> status code; the first match is used."""
 
 _KEY_DIGITS = 32
+_COLLECT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class ExecutorInfo:
         device: ``cpu``, ``cuda`` (chosen automatically) or ``cuda:N`` (requested).
         num_devices: number of devices of that kind.
         warnings: one sentence each.
+        side_by_side: number of small videos that it processes at the same time, in threads.
     """
 
     key: str
@@ -68,6 +70,7 @@ class ExecutorInfo:
     device: str = "cpu"
     num_devices: int = 1
     warnings: tuple[str, ...] = ()
+    side_by_side: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,7 +99,7 @@ class Result:
 
 
 class Executor(Protocol):
-    """Processes one video after the other."""
+    """Processes videos: one after the other, or ``facts.side_by_side`` of them in threads."""
 
     facts: ExecutorInfo
 
@@ -142,7 +145,7 @@ def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
             traceback="".join(traceback.format_exception(error)),
         )
     finally:
-        gc.collect()  # decoders hold reference cycles, which would fill memory over many files
+        _collect_garbage()
     return Outcome(
         task.path,
         status=DONE if result.partial is None else PARTIAL,
@@ -153,6 +156,21 @@ def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
         file=identity,
         warnings=tuple(result.warnings),
     )
+
+
+_collected = [0.0]
+"""Time of the last collection."""
+
+
+def _collect_garbage() -> None:
+    """Collect the reference cycles that decoders leave, which would fill memory over many files.
+
+    A collection takes milliseconds, so that there is one a second and not one for each short video.
+    """
+    now = time.monotonic()
+    if now - _collected[0] >= _COLLECT_SECONDS:
+        _collected[0] = now
+        gc.collect()
 
 
 def _seconds(partial: Partial | None) -> dict[str, Any] | None:

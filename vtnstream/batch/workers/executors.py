@@ -7,6 +7,7 @@ They also provide what a cluster needs to split a video into ranges: ``encoder``
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,13 @@ from vtnstream.progress import Progress
 from vtnstream.report.naming import file_name
 
 if TYPE_CHECKING:
+    import torch
+
     from vtnstream.encoding.encoder import FrameEncoder
+    from vtnstream.types import Report
 
 FEATURES_SUFFIX = ".safetensors"
+_MOST_SIDE_BY_SIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class AnalysisExecutor:
         from vtnstream.report.writers.structured import SCHEMA
 
         self._analyzer = Analyzer(model, runtime=runtime, keep_outputs=True)
+        self._analyzer.share_threads()
+        self._writing = threading.Lock()
         self._request = Request(**request)
         self._localize = localize
         self._formats, self._every, self._top_k = formats, every, top_k
@@ -108,9 +115,6 @@ class AnalysisExecutor:
         self._analyzer.runtime = runtime
 
     def run(self, task: Task, progress: Progress) -> Result:
-        from vtnstream.report.formats import shows_frames
-        from vtnstream.report.writer import write_reports
-
         if self._localize is None:
             report = self._analyzer.classify(task.path, self._request, progress=progress)
         else:
@@ -119,6 +123,13 @@ class AnalysisExecutor:
             )
         if self._top_k is not None:
             report = report.with_best(self._top_k)
+        with self._writing:  # libraries for pictures and tables serve one thread at a time
+            return self._written(report, task)
+
+    def _written(self, report: Report, task: Task) -> Result:
+        from vtnstream.report.formats import shows_frames
+        from vtnstream.report.writer import write_reports
+
         frames = None
         if shows_frames(self._formats):
             from vtnstream.video.span_frames import span_reader
@@ -157,6 +168,7 @@ class ExtractExecutor:
 
         self.encoder, self.sampling = encoder, sampling
         self._engines = EngineState()
+        encoder.share_threads(runtime, self._engines)
         self.runtime, self.output = runtime, output
         self.part, self.splits = part, True
         settings = {
@@ -188,6 +200,19 @@ class ExtractExecutor:
         return Result([target], report.partial, report.warnings)
 
 
+def side_by_side(device: torch.device) -> int:
+    """Return the number of small videos that a process handles at the same time.
+
+    While one waits for the backbone or the disk, others are decoded. Each holds a decoder and few
+    frames.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return _MOST_SIDE_BY_SIDE
+    return min(_MOST_SIDE_BY_SIDE, 2 * torch.get_num_threads())
+
+
 def _executor_info(
     settings: Mapping[str, Any],
     encoder: FrameEncoder,
@@ -209,4 +234,5 @@ def _executor_info(
         device=runtime.device if ":" in runtime.device else kind,
         num_devices=torch.cuda.device_count() if kind == "cuda" else 1,
         warnings=tuple(warnings),
+        side_by_side=side_by_side(encoder.device),
     )

@@ -1,5 +1,9 @@
 """A pool of worker processes on this machine. If a worker crashes, hangs or uses too much memory,
-its video fails and the worker is replaced."""
+its video fails and the worker is replaced.
+
+A worker may process several small videos at the same time. If it dies, nobody knows which of them
+was the cause, so that each is repeated alone, and only then counts as failed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +23,7 @@ from vtnstream import machine
 from vtnstream.batch.workers.executor import ExecutorInfo, MakeExecutor
 from vtnstream.batch.workers.outcome import Outcome, Task
 from vtnstream.batch.workers.pool import IgnoreMessages, MessageSink, OnProgress
-from vtnstream.batch.workers.process import STOP_SIGNALS, Event, WorkerProcess
+from vtnstream.batch.workers.process import STOP_SIGNALS, Event, Running, WorkerProcess
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
 
@@ -27,6 +32,10 @@ _WORKER_BYTES = 3 * 2**30
 
 _MEMORY_SHARE = 0.9
 """Share of the machine's memory for all workers together."""
+
+_SMALL_BYTES = 16 * 2**20
+"""Largest file that is processed beside others in one worker. A larger video uses all threads of
+its worker by itself."""
 
 _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 0.5
@@ -75,6 +84,7 @@ class LocalPool:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._workers: list[WorkerProcess] = []
         self._attempts: dict[Task, _Attempts] = {}
+        self._alone: set[Task] = set()
         self._num_started = 0
         self._failed_starts = 0
 
@@ -102,7 +112,7 @@ class LocalPool:
         self._add_worker()
         while self._facts is None:
             self._handle(self._next_event(), deque())
-            tuple(self._watch())
+            tuple(self._watch(deque()))
         if self._config.workers is None and self._facts.device.startswith("cuda"):
             self.num_workers = 1 if ":" in self._facts.device else self._facts.num_devices
         return self._facts
@@ -110,9 +120,9 @@ class LocalPool:
     def run(self, tasks: Sequence[Task], on_progress: OnProgress) -> Generator[Outcome, None, None]:
         waiting = deque(tasks)
         last_report = 0.0
-        while waiting or any(worker.task for worker in self._workers):
+        while waiting or any(worker.running for worker in self._workers):
             self._assign(waiting)
-            for outcome in (self._handle(self._next_event(), waiting), *self._watch()):
+            for outcome in (self._handle(self._next_event(), waiting), *self._watch(waiting)):
                 if outcome is not None:
                     yield outcome
             if time.monotonic() - last_report >= _REPORT_SECONDS:
@@ -123,12 +133,27 @@ class LocalPool:
 
     def _assign(self, waiting: deque[Task]) -> None:
         for worker in self._workers:
-            if waiting and worker.ready and worker.task is None:
+            while waiting and self._has_room(worker, waiting[0]):
                 worker.assign(waiting.popleft())
-        free = sum(worker.task is None for worker in self._workers)
+        free = sum(not worker.running for worker in self._workers)
         while free < len(waiting) and len(self._workers) < self.num_workers:
             self._add_worker()
             free += 1
+
+    def _has_room(self, worker: WorkerProcess, task: Task) -> bool:
+        if not worker.ready or worker.num_done + len(worker.running) >= self._config.recycle:
+            return False
+        if not worker.running:
+            return True
+        most = self._facts.side_by_side if self._facts else 1
+        beside = (task, *(running.task for running in worker.running.values()))
+        return len(worker.running) < most and all(map(self._may_have_company, beside))
+
+    def _may_have_company(self, task: Task) -> bool:
+        """Return whether a video may be processed beside others in one worker."""
+        with suppress(OSError):
+            return task not in self._alone and os.path.getsize(task.path) <= _SMALL_BYTES
+        return True  # it fails at once
 
     def _add_worker(self) -> None:
         taken = {worker.slot for worker in self._workers}
@@ -175,8 +200,8 @@ class LocalPool:
         match event.kind:
             case "ready":
                 self._ready(worker, ExecutorInfo.from_dict(fields))
-            case "progress":
-                worker.share = fields["share"]
+            case "progress" if fields["path"] in worker.running:
+                worker.running[fields["path"]].share = fields["share"]
             case "warning":
                 self._messages.warn(fields["message"])
             case "refused" if worker.ready or self._facts is None:
@@ -200,12 +225,11 @@ class LocalPool:
         worker.ready, self._failed_starts = True, 0
 
     def _finished(self, worker: WorkerProcess, data: dict[str, Any]) -> Outcome:
-        task = worker.task
-        assert task is not None
-        worker.finish()
-        if worker.num_done >= self._config.recycle:
-            self._remove(worker)
         outcome = Outcome.from_dict(data)
+        task = worker.finish(outcome.path)
+        self._alone.discard(task)
+        if worker.num_done >= self._config.recycle and not worker.running:
+            self._remove(worker)
         before = self._attempts.pop(task, None)
         if before is None:
             return outcome
@@ -214,17 +238,21 @@ class LocalPool:
 
     def _died(self, worker: WorkerProcess, waiting: deque[Task]) -> Outcome | None:
         """Handle a worker that ended unexpectedly."""
-        task, seconds, words = worker.task, worker.seconds, worker.stderr_tail()
+        running, words = list(worker.running.values()), worker.stderr_tail()
         how = self._remove(worker, dead=True)
         self._messages.debug(words)
-        if task is None:
+        if len(running) > 1:
+            self._repeat_alone(running, waiting)
+            return None
+        if not running:
             self._failed_starts += not worker.ready
             if self._failed_starts >= _MAX_FAILED_STARTS or self._facts is None:
                 problem = worker.problem or f"one {how} (see --debug)"
                 raise BatchError(f"workers do not start: {problem}")
             return None
+        task = running[0].task
         attempts = self._attempts.setdefault(task, _Attempts())
-        attempts.seconds += seconds
+        attempts.seconds += running[0].seconds
         if worker.returncode is not None and -worker.returncode in STOP_SIGNALS:
             if attempts.stops < _MAX_STOPS:
                 attempts.stops += 1
@@ -236,31 +264,45 @@ class LocalPool:
             return None
         return self._failed(task, "crash", f"its worker {how}")
 
-    def _watch(self) -> Iterator[Outcome]:
+    def _repeat_alone(self, running: Sequence[Running], waiting: deque[Task]) -> None:
+        """Process each of these videos next, alone in a worker."""
+        tasks = [each.task for each in running]
+        self._alone.update(tasks)
+        waiting.extendleft(reversed(tasks))
+
+    def _watch(self, waiting: deque[Task]) -> Iterator[Outcome]:
         """Stop workers that exceed the time or memory limit."""
         for worker in tuple(self._workers):
             held, limit = worker.memory(), self.memory_limit
-            if held is not None and limit is not None and held > limit:
+            is_large = held is not None and limit is not None and held > limit
+            running = list(worker.running.values())
+            if len(running) > 1 and (is_large or any(map(self._is_overdue, running))):
+                self._remove(worker)
+                self._repeat_alone(running, waiting)
+            elif is_large:
+                assert held is not None and limit is not None
                 yield self._too_large(worker, held, limit)
-            elif worker.task is not None and self._is_overdue(worker):
-                task, seconds = worker.task, worker.seconds
+            elif running and self._is_overdue(running[0]):
+                seconds = running[0].seconds
                 self._remove(worker)
                 message = f"stopped after {seconds:.0f} s (--timeout)"
-                yield self._failed(task, "timeout", message, seconds)
+                yield self._failed(running[0].task, "timeout", message, seconds)
 
-    def _is_overdue(self, worker: WorkerProcess) -> bool:
-        return self._config.timeout is not None and worker.seconds > self._config.timeout
+    def _is_overdue(self, running: Running) -> bool:
+        return self._config.timeout is not None and running.seconds > self._config.timeout
 
     def _too_large(self, worker: WorkerProcess, held: int, limit: int) -> Outcome:
-        task, seconds = worker.task, worker.seconds
+        running = next(iter(worker.running.values()), None)
         self._remove(worker)
         size = f"at {held / 2**20:,.0f} MB of memory, the limit is {limit / 2**20:,.0f} MB"
-        if task is None:
+        if running is None:
             raise BatchError(f"a worker was stopped at start {size}: raise --memory-limit")
-        return self._failed(task, "memory", f"stopped {size} (--memory-limit)", seconds)
+        message = f"stopped {size} (--memory-limit)"
+        return self._failed(running.task, "memory", message, running.seconds)
 
     def _failed(self, task: Task, code: str, message: str, seconds: float = 0.0) -> Outcome:
         before = self._attempts.pop(task, _Attempts())
+        self._alone.discard(task)
         return Outcome.failure(
             task.path,
             code,
@@ -270,8 +312,9 @@ class LocalPool:
         )
 
     def _state(self) -> tuple[float, str]:
-        busy = [worker for worker in self._workers if worker.task is not None]
-        return sum(worker.share for worker in busy), f"{len(busy)} workers busy"
+        busy = [worker.running.values() for worker in self._workers if worker.running]
+        share = sum(running.share for each in busy for running in each)
+        return share, f"{len(busy)} workers busy"
 
 
 def _num_workers() -> int:

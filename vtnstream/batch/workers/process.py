@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,20 @@ class Event:
     fields: dict[str, Any]
 
 
+@dataclass(slots=True)
+class Running:
+    """A task in a worker, the time at which it began, and the share of it that is done, 0 to 1."""
+
+    task: Task
+    began: float = field(default_factory=time.monotonic)
+    share: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began
+
+
 class WorkerProcess:
     """A worker process and its state.
 
@@ -57,10 +71,9 @@ class WorkerProcess:
         events: queue of its messages.
 
     Attributes:
-        task: current task, or None while it starts or waits.
+        running: current tasks by the path of their video; none while it starts or waits.
         ready: whether it has reported that it is ready.
         num_done: number of finished videos.
-        share: progress of the task, 0 to 1.
         problem: reported reason why it could not start, or None.
     """
 
@@ -74,12 +87,10 @@ class WorkerProcess:
         events: queue.SimpleQueue[Event],
     ) -> None:
         self.slot = slot
-        self.task: Task | None = None
+        self.running: dict[str, Running] = {}
         self.ready = False
         self.num_done = 0
-        self.share = 0.0
         self.problem: str | None = None
-        self.began = time.monotonic()
         self.scratch = scratch
         scratch.mkdir(parents=True, exist_ok=True)
         self._stderr = scratch / "stderr"
@@ -103,19 +114,13 @@ class WorkerProcess:
 
     def assign(self, task: Task) -> None:
         """Send a task to the worker."""
-        self.task, self.began, self.share = task, time.monotonic(), 0.0
+        self.running[task.path] = Running(task)
         self._write(json.dumps(asdict(task)).encode())
 
-    def finish(self) -> float:
-        """Record the end of the task; return its seconds."""
-        self.task = None
+    def finish(self, path: str) -> Task:
+        """Record the end of the task of a video, and return the task."""
         self.num_done += 1
-        return self.seconds
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since its task (or the worker) started."""
-        return time.monotonic() - self.began
+        return self.running.pop(path).task
 
     def memory(self) -> int | None:
         """Return the bytes of memory that the worker uses, or None if unknown."""

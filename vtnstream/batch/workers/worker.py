@@ -68,17 +68,33 @@ def _serve(channel: Channel) -> None:
     gc.collect()
     gc.freeze()
     channel.send("ready", **executor.facts.as_dict())
-    while True:
-        _work(executor, Task(**json.loads(tasks.get())), channel)
+    for _ in range(1, executor.facts.side_by_side):
+        threading.Thread(target=_work_in_thread, args=(executor, tasks, channel)).start()
+    _work_on(executor, tasks, channel)
 
 
-def _work(executor: Executor, task: Task, channel: Channel) -> None:
+def _work_in_thread(executor: Executor, tasks: queue.SimpleQueue[bytes], channel: Channel) -> None:
+    """Process tasks as the main thread does; an exception ends the process."""
+    code = 1
     try:
-        outcome = attempt(executor, task, _ChannelProgress(channel))
-    except RequestRefused as error:
-        channel.send("refused", error=str(error))
-    else:
-        channel.send("outcome", outcome=outcome.as_dict())
+        _work_on(executor, tasks, channel)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code)
+
+
+def _work_on(executor: Executor, tasks: queue.SimpleQueue[bytes], channel: Channel) -> None:
+    """Process tasks as the parent sends them; the parent limits how many at the same time."""
+    while True:
+        task = Task(**json.loads(tasks.get()))
+        try:
+            outcome = attempt(executor, task, _ChannelProgress(channel, task))
+        except RequestRefused as error:
+            channel.send("refused", error=str(error))
+        else:
+            channel.send("outcome", outcome=outcome.as_dict())
 
 
 class Channel:
@@ -96,10 +112,10 @@ class Channel:
 
 
 class _ChannelProgress:
-    """Sends progress and warnings to the parent."""
+    """Sends progress and warnings of one task to the parent."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, task: Task) -> None:
+        self._channel, self._task = channel, task
         self._total: float | None = None
         self._last = time.monotonic()
 
@@ -110,7 +126,8 @@ class _ChannelProgress:
         now = time.monotonic()
         if self._total and now - self._last >= _REPORT_SECONDS:
             self._last = now
-            self._channel.send("progress", share=min(1.0, done / self._total))
+            share = min(1.0, done / self._total)
+            self._channel.send("progress", path=self._task.path, share=share)
 
     def finish(self) -> None:
         pass

@@ -98,6 +98,10 @@ class Engines:
         Raises:
             UsageError: the requested backend cannot run here.
         """
+        with self.state.lock:
+            return self._choose(num_frames, frames)
+
+    def _choose(self, num_frames: int | None, frames: Frames) -> Choice:
         device, refused = self.encoder.device, self.state.refused
         if self.runtime.backend == EAGER:
             return Choice(EAGER, "requested")
@@ -143,7 +147,9 @@ class Engines:
         if measured is None and num_frames < WORTH_MEASURING:
             return Choice(EAGER, _does_not_repay(num_frames))
         if measured is None:
-            rate = measure_rate(self.encoder, self.worker_plan, frames(), batch_size)
+            shown = frames()
+            with self.state.quiet():
+                rate = measure_rate(self.encoder, self.worker_plan, shown, batch_size)
             measured = self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
         seconds = num_frames / (measured.frames_per_second * self.worker_plan.workers)
         compiling = self.cache.mean_fact("compile_seconds", name) or EXPECTED_COMPILE_SECONDS
@@ -156,6 +162,10 @@ class Engines:
     def batch_size(self, num_frames: int | None, frames: Frames) -> int:
         """Return the tokens of a batch: the requested number, the best one measured on this
         machine, or for a long video the best one measured now."""
+        with self.state.lock:
+            return self._batch_size(num_frames, frames)
+
+    def _batch_size(self, num_frames: int | None, frames: Frames) -> int:
         encoder, shape = self.encoder, self.encoder.shape
         if self.runtime.batch_size is not None:
             return max(1, self.runtime.batch_size // shape.burst.frames)
@@ -165,7 +175,9 @@ class Engines:
         if known is None or known.batch_size is None:
             if (num_frames or 0) < WORTH_TRYING_BATCHES:
                 return encoder.usual_batch_size
-            known = measure_batch_size(encoder, self.worker_plan, frames())
+            shown = frames()
+            with self.state.quiet():
+                known = measure_batch_size(encoder, self.worker_plan, shown)
             self.measurements.note(encoder, self.worker_plan, known)
         assert known.batch_size is not None
         return known.batch_size
@@ -221,10 +233,11 @@ class Engines:
             num_frames: encoded frames.
             seconds: seconds of each worker.
         """
-        self.state.num_encoded += num_frames
-        if backend == EAGER and num_frames >= FEW_FRAMES:
-            rate = num_frames / (seconds * self.worker_plan.workers)
-            self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
+        with self.state.lock:
+            self.state.num_encoded += num_frames
+            if backend == EAGER and num_frames >= FEW_FRAMES:
+                rate = num_frames / (seconds * self.worker_plan.workers)
+                self.measurements.note(self.encoder, self.worker_plan, Measured(rate))
 
     # ------------------------------------------------------------------------- making
 
@@ -240,19 +253,24 @@ class Engines:
             EngineError: the engine cannot be built or trusted, or its features differ.
             SlowerError: the engine was on trial, and is no faster.
         """
-        backend = choice.backend
-        if backend == EAGER:
+        if choice.backend == EAGER:
             return Prepared(self.encoder.runner(batch_size))
-        known: Prepared | None = self.state.ready.get((backend, batch_size))
-        if known is None:
-            known = self._builder.prepare(backend, batch_size, frames)
-            measured = _by_facts(backend, known.facts)
-            if choice.on_trial and measured.backend == EAGER:
-                del known  # frees the second copy of the weights
-                trim()
-                raise SlowerError(measured.reason)
-            self.state.ready[backend, batch_size] = known
-        return known
+        with self.state.lock:
+            known: Prepared | None = self.state.ready.get((choice.backend, batch_size))
+            if known is None:
+                with self.state.quiet():
+                    known = self._made(choice, batch_size, frames)
+                self.state.ready[choice.backend, batch_size] = known
+            return known
+
+    def _made(self, choice: Choice, batch_size: int, frames: Frames) -> Prepared:
+        made = self._builder.prepare(choice.backend, batch_size, frames)
+        measured = _by_facts(choice.backend, made.facts)
+        if choice.on_trial and measured.backend == EAGER:
+            del made  # frees the second copy of the weights
+            trim()
+            raise SlowerError(measured.reason)
+        return made
 
     def _record(self, backend: str, batch_size: int) -> EngineRecord | None:
         try:
