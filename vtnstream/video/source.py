@@ -25,6 +25,9 @@ from vtnstream.video.sampling.parallel import ParallelPass
 from vtnstream.video.sampling.passes import Pass, ReadRequest
 from vtnstream.video.sampling.samplers import TokenRange
 
+_MOST_FRAME_THREADS = 5
+"""Largest number of frames that one decoder works on; each holds a whole frame in memory."""
+
 
 def open_video(
     medium: Medium,
@@ -65,7 +68,8 @@ def open_video(
         skip: whether frames that the sampling does not need may be left undecoded.
         decoders: largest number of parts of a local file to decode at the same time, each in its
             own thread. The chunks and their order stay the same; some wait in memory
-            (:func:`vtnstream.video.sampling.pieces.frames_waiting`).
+            (:func:`vtnstream.video.sampling.pieces.frames_waiting`). With more than one, a decoder
+            that is alone works on several frames at the same time, if ``skip``.
         hardware: decodes on a GPU; its converter then makes the frames. Iterating raises
             HardwareRefusedError if the result might differ from software decoding.
         examined: result of :func:`vtnstream.video.probe.examine` for this medium and stream, which
@@ -95,11 +99,18 @@ def open_video(
         burst=burst,
         max_pixels=max_pixels,
         skip=skip,
+        threads=_frame_threads(decoders),
         hardware=hardware,
     )
     # Each decoder opens the medium itself, so there is only one for servers and streams.
     alone = isinstance(medium, Feed) or is_address(medium) or not _can_be_split(facts)
     return VideoSource(info, facts, request, 1 if alone else decoders)
+
+
+def _frame_threads(decoders: int) -> int:
+    """Return how many frames a decoder that is alone works on: one more than there are cores, as
+    its own thread also scales frames."""
+    return 1 if decoders == 1 else min(decoders + 1, _MOST_FRAME_THREADS)
 
 
 def _can_be_split(facts: StreamFacts) -> bool:

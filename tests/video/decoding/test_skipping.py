@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.video.decoding.skipping import assert_same, h264, textured, without_p
 from tests.video.reading import Reading, read, sampling
 from vtnstream.errors import VideoError
 from vtnstream.types import DecodeSummary, TimeRange
-from vtnstream.video.decoding.reader import FrameReader
+from vtnstream.video.decoding.reader import DecodedFrame, FrameReader
 
 
 def h265(**options: object) -> dict[str, str]:
@@ -84,6 +85,11 @@ KINDS = {
 }
 
 
+DECODERS = {"odd rate": 3, "stride": 3}
+"""Decoders for some kinds, the others have one. None of these videos is long enough for two parts,
+so the decoder works on several frames at the same time."""
+
+
 @pytest.fixture(scope="module")
 def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("skipping")
@@ -98,8 +104,9 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def both(path: Path, kind: str, **options: object) -> tuple[Reading, Reading]:
+    decoders = DECODERS.get(kind, 1)
     return (
-        read(path, KINDS[kind], chunk_size=4, skip=True, **options),
+        read(path, KINDS[kind], chunk_size=4, skip=True, decoders=decoders, **options),
         read(path, KINDS[kind], chunk_size=4, skip=False, **options),
     )
 
@@ -113,6 +120,45 @@ def test_skipping_gives_equal_results(write: Callable[[str], Path], name: str, k
     if kind in ("slow rate", "uniform"):
         assert counts[0] < 0.9 * counts[1]
     assert counts[0] <= counts[1]
+
+
+@pytest.mark.parametrize("name", {**SKIPPED, **NOT_SKIPPED})
+def test_several_frame_threads_give_equal_frames(
+    write: Callable[[str], Path], name: str, threads: list[int]
+) -> None:
+    """Every frame of a video and its times, bit for bit."""
+    together = read(write(name), sampling("all"), decoders=3)
+    assert_same(together, read(write(name), sampling("all")))
+    assert threads[-1] == 1
+    alone = name.startswith(("hevc", "mpeg2", "vp8", "mjpeg"))
+    assert (threads[0] == 1) == (alone or name in NOT_SKIPPED)
+
+
+def test_unreferenced_frames_of_av1_are_not_decoded(write: Callable[[str], Path]) -> None:
+    """Within one group of pictures, so that none is left out for another reason."""
+    third = sampling("stride", stride=3)
+    skipped, plain = (
+        read(write("av1.mp4"), third, chunk_size=4, stop_index=8, skip=skip)
+        for skip in (True, False)
+    )
+    assert_same(skipped, plain)
+    assert skipped.summary.stats.num_frames < plain.summary.stats.num_frames
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Record of the decoder's number of threads, for each frame that is read."""
+    found: list[int] = []
+    frames = FrameReader.decoded_frames
+
+    def decoded_frames(reader: FrameReader) -> Iterator[DecodedFrame]:
+        context = reader.video.stream.codec_context
+        for frame in frames(reader):
+            found.append(context.thread_count)
+            yield frame
+
+    monkeypatch.setattr(FrameReader, "decoded_frames", decoded_frames)
+    return found
 
 
 @pytest.mark.parametrize("kind", ["rate", "stride"])
@@ -186,6 +232,31 @@ def test_damage_gives_the_same_report(tmp_path: Path, how: str, kind: str) -> No
         # Damage in packets that no needed frame depends on is not reported.
         plain = replace(plain, summary=without_damaged_packets(plain))
     assert_same(skipped, plain)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "mpeg4"])
+def test_damage_gives_equal_frames_with_several_frame_threads(
+    tmp_path: Path, codec: str, threads: list[int]
+) -> None:
+    """Single wrong bits, of which some change frames and some are errors."""
+    options = {"libx265": h265(keyint=30), "libvpx-vp9": FAST_VP9}.get(codec, {})
+    b_frames = 0 if codec == "libvpx-vp9" else 2
+    video = replace(PLAIN, count=60, codec=codec, options=options, ticks=25, b_frames=b_frames)
+    suffix = "mp4" if codec == "mpeg4" else "mkv"
+    whole = bytearray(video.write(tmp_path / f"whole.{suffix}").read_bytes())
+    choose = random.Random(codec)
+    for number in range(6):
+        damaged = bytearray(whole)
+        for _ in range(4):
+            place = choose.randrange(len(whole) // 3, len(whole) * 3 // 4)
+            damaged[place] ^= 1 << choose.randrange(8)
+        path = tmp_path / f"{number}.{suffix}"
+        path.write_bytes(damaged)
+        assert_same(
+            read(path, sampling("all"), chunk_size=4, decoders=3),
+            read(path, sampling("all"), chunk_size=4),
+        )
+    assert max(threads) > 1 or codec == "libx265"
 
 
 def without_damaged_packets(reading: Reading) -> DecodeSummary:

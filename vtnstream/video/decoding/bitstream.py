@@ -5,7 +5,8 @@ Flags of the container are not reliable: an MP4 without a table of sync samples 
 packet as a keyframe.
 
 Sources: ITU-T H.264 7.3.1 and 7.4.1 (NAL units), H.265 7.3.1.2 and 7.4.2.2, H.262 6.2.3 (picture
-header), ISO/IEC 14496-2 6.2.5 (VOP), RFC 6386 9.1 (VP8), VP9 bitstream 6.2 and annex B.
+header), ISO/IEC 14496-2 6.2.5 (VOP), RFC 6386 9.1 (VP8), VP9 bitstream 6.2 and annex B; for AV1 see
+:mod:`vtnstream.video.decoding.av1`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from vtnstream.video.decoding.av1 import TemporalUnits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class PacketKind:
     Attributes:
         disposable: no other frame is predicted from it, and libav skips it with
             ``skip_frame="NONREF"``.
+        removable: no other frame is predicted from it, and nothing else in the packet matters to
+            later ones, so that the decoder need not get it.
         restart: it is a keyframe, and neither it nor the frames displayed after it depend on
             earlier packets.
         shown: decoding it yields one frame.
@@ -32,6 +37,7 @@ class PacketKind:
     restart: bool = False
     shown: bool = True
     headers: int = 0
+    removable: bool = False
 
 
 Classify = Callable[[Any], PacketKind | None]
@@ -39,6 +45,7 @@ Classify = Callable[[Any], PacketKind | None]
 
 _PLAIN = PacketKind()
 _RESTART = PacketKind(restart=True)
+_REMOVABLE = PacketKind(removable=True)
 
 
 def classifier(context: Any) -> Classify | None:
@@ -119,7 +126,9 @@ def _h264(extradata: bytes) -> Classify:
             elif kind not in (_SEI, _DELIMITER, _FILLER):
                 return None
         # After a keyframe that is no IDR, frame numbers continue from earlier frames.
-        return None if len(slices) != 1 else PacketKind(disposable, _IDR in slices, True, headers)
+        if len(slices) != 1:
+            return None
+        return PacketKind(disposable, _IDR in slices, True, headers, disposable and not headers)
 
     return classify
 
@@ -160,7 +169,8 @@ def _hevc(extradata: bytes) -> Classify:
                 return None
         if len(kinds) != 1:
             return None
-        return PacketKind(disposable, _IRAP_FIRST <= kinds.pop() <= _IRAP_LAST, True, headers)
+        restart = _IRAP_FIRST <= kinds.pop() <= _IRAP_LAST
+        return PacketKind(disposable, restart, True, headers, disposable and not headers)
 
     return classify
 
@@ -250,10 +260,18 @@ def _vp9(_extradata: bytes) -> Classify:
     return classify
 
 
-def _av1(_extradata: bytes) -> Classify:
+def _av1(extradata: bytes) -> Classify:
     # A temporal unit shows exactly one frame, in order. Containers mark the units that begin with
     # a sequence header and a keyframe; the decoded frames are checked against this.
-    return lambda packet: _RESTART if packet.is_keyframe else _PLAIN
+    units = TemporalUnits(extradata)
+
+    def classify(packet: Any) -> PacketKind:
+        removable = units.is_unreferenced(bytes(packet))
+        if packet.is_keyframe:
+            return _RESTART
+        return _REMOVABLE if removable else _PLAIN
+
+    return classify
 
 
 _CLASSIFIERS: dict[str, Callable[[bytes], Classify]] = {

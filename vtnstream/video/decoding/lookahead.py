@@ -2,8 +2,8 @@
 
 Packets state the display times of their frames before these are decoded. So it is known which
 frames the sampling needs. Frames that are neither needed nor references of needed frames are left
-out in two ways: single frames that no other frame depends on (``SKIP``), and everything between the
-last needed frame of a group of pictures and the next keyframe (``OMIT``).
+out in two ways: single frames that no other frame depends on (``SKIP``, ``REMOVE``), and everything
+between the last needed frame of a group of pictures and the next keyframe (``OMIT``).
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Action(Enum):
     DECODE = "decode"
     SKIP = "skip"
     """Pass it to the decoder, which skips its frame."""
+    REMOVE = "remove"
+    """Do not pass it to the decoder, which continues with the next one."""
     OMIT = "omit"
     """Do not pass it, nor any packet up to the next keyframe, to the decoder."""
 
@@ -122,6 +124,8 @@ class SkipPlanner:
         if self._can_omit():
             self._interrupted = True
             return Action.OMIT
+        if head.kind.removable:
+            return Action.REMOVE
         return Action.SKIP if head.kind.disposable else Action.DECODE
 
     def _leads(self, head: PlannedPacket) -> bool:

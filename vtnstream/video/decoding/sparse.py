@@ -5,6 +5,12 @@ durations, gaps and the end of the video are computed as if all frames were deco
 does not return the expected frames, a
 :class:`~vtnstream.video.decoding.lookahead.SkippingUnsafeError` is raised, and all frames of the
 file are decoded instead.
+
+The decoder of some codecs may work on several frames at the same time. It gives the same frames
+with any number of threads as long as the stream has no error; concealment of errors depends on
+timing. Therefore the decoder is told to report errors instead of concealing them, and the first one
+raises :class:`ThreadsUnsafeError`: the file is decoded again with one thread. Errors are reported
+in decoding order, so frames that came out before do not depend on it.
 """
 
 from __future__ import annotations
@@ -31,6 +37,19 @@ Files whose times contradict the bit stream, and decoders that guess the delay, 
 within these frames, before a chunk is returned."""
 
 
+_WITH_FRAME_THREADS = frozenset({"h264", "mpeg4", "vp9", "av1"})
+"""Codecs that may have several threads, beside those without prediction between frames. HEVC and
+VP8 may not: libav decodes some damaged frames of theirs without reporting an error, and these
+frames then depend on the number of threads (measured by changing single bits)."""
+
+_REPORT_ERRORS = "+crccheck+bitstream+buffer+explode"
+"""libav's ``err_detect``: check all that it can, and return an error instead of concealing it."""
+
+
+class ThreadsUnsafeError(SkippingUnsafeError):
+    """The decoder met an error while it worked on several frames: decode with one thread."""
+
+
 class PacketCallback(Protocol):
     """Called with each packet, for counting."""
 
@@ -53,9 +72,18 @@ class SparseDecoder:
         context: ``av.VideoCodecContext``, new or flushed.
         planner: plans what to do with each packet.
         note: called with each packet and whether it is passed to the decoder.
+        threads: number of frames to work on at the same time, if the codec allows it.
     """
 
-    def __init__(self, context: Any, planner: SkipPlanner, note: PacketCallback) -> None:
+    def __init__(
+        self, context: Any, planner: SkipPlanner, note: PacketCallback, threads: int = 1
+    ) -> None:
+        codec = context.codec
+        if codec.canonical_name not in _WITH_FRAME_THREADS and not codec.intra_only:
+            threads = 1
+        if threads > 1:
+            _use_frame_threads(context, threads)
+        self._threads = threads
         self._context = context
         self._planner = planner
         self._note = note
@@ -72,12 +100,17 @@ class SparseDecoder:
         """Yield an ``av.VideoFrame`` or :class:`SkippedFrame` per frame.
 
         Raises:
+            ThreadsUnsafeError: the decoder met an error, with several threads.
             SkippingUnsafeError: the decoder does not return the expected frames.
         """
         for planned, action in self._planner.steps():
-            self._note(planned.packet, decoded=action is not Action.OMIT)
+            passed = action in (Action.DECODE, Action.SKIP)
+            self._note(planned.packet, decoded=passed)
             if action is Action.OMIT:
                 yield from self._omit(planned)
+                continue
+            if not passed:
+                self._expect(planned, required=False)
                 continue
             self._expect(planned, required=action is Action.DECODE)
             self._context.skip_frame = "NONREF" if action is Action.SKIP else "DEFAULT"
@@ -106,7 +139,8 @@ class SparseDecoder:
         except av.error.InterruptedError:
             raise KeyboardInterrupt from None
         except DECODE_ERRORS as error:
-            raise SkippingUnsafeError("a packet cannot be decoded") from error
+            unsafe = ThreadsUnsafeError if self._threads > 1 else SkippingUnsafeError
+            raise unsafe("a packet cannot be decoded") from error
         for frame in frames:
             if frame.pts is None or (self._pairs_fields and frame.interlaced_frame):
                 raise SkippingUnsafeError("a frame without time, or of two fields")
@@ -142,3 +176,10 @@ class SparseDecoder:
             yield skipped if frame is None else frame
         if self._ready and (stop is None or min(self._ready) < stop):
             raise SkippingUnsafeError("a frame without a packet")
+
+
+def _use_frame_threads(context: Any, threads: int) -> None:
+    """Let a decoder that is not open yet work on several frames, and report errors."""
+    context.thread_type = "FRAME"
+    context.thread_count = threads
+    context.options = {**context.options, "err_detect": _REPORT_ERRORS}

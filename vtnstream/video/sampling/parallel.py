@@ -5,7 +5,8 @@ depend on earlier packets. Where two parts meet, the later one must find the las
 earlier one. If it does not, or if there is any damage, the rest of the file is read in one pass;
 chunks that were returned are not repeated.
 
-The number of decoders adapts: it is one at first. If the consumer has to wait for chunks, it grows
+The number of decoders adapts: it is one at first, which works on several frames at the same time if
+the codec allows that. If the consumer has to wait for chunks, it grows
 by the number of idle cores, at most to twice the number: once while the first part is read, as soon
 as the consumer has had a chunk to work on, and then after each part. The decoders of a GPU,
 which use little CPU time, all start at once.
@@ -21,7 +22,11 @@ from math import ceil
 
 from vtnstream.errors import VideoDecodeError
 from vtnstream.types import DecodeStats, DecodeSummary, FrameChunk
-from vtnstream.video.decoding.reader import SeekUnverifiedError, SkippingUnsafeError
+from vtnstream.video.decoding.reader import (
+    SeekUnverifiedError,
+    SkippingUnsafeError,
+    ThreadsUnsafeError,
+)
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.sampling.passes import Pass, ReadRequest
 from vtnstream.video.sampling.pieces import PiecePlan, is_worthwhile
@@ -128,6 +133,8 @@ class ParallelPass:
                 return
             except (SeekUnverifiedError, VideoDecodeError):
                 pass
+            except ThreadsUnsafeError:
+                whole.one_thread = True
             except SkippingUnsafeError:
                 whole.decode_all = True
         whole.numbers = None
@@ -195,7 +202,8 @@ class ParallelPass:
         known = (
             self.request.known_pts if token_range.first == self.request.token_range.first else None
         )
-        request = replace(self.request, token_range=token_range, known_pts=known)
+        threads = self.request.threads if self._working == 1 else 1
+        request = replace(self.request, token_range=token_range, known_pts=known, threads=threads)
         return replace(whole, request=request, cancelled=lambda: self._given_up or self.cancelled())
 
     def _start(self, whole: Pass, plan: PiecePlan) -> None:

@@ -25,12 +25,13 @@ from vtnstream.video.decoding.reader import (
     SeekUnverifiedError,
     SkippedFrame,
     SkippingUnsafeError,
+    ThreadsUnsafeError,
 )
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.resize import FrameResizer
 from vtnstream.video.sampling.chunks import chunked
 from vtnstream.video.sampling.counting import FrameNumbers, uniform_grid
-from vtnstream.video.sampling.frame_choice import GridChoice, StrideChoice
+from vtnstream.video.sampling.frame_choice import GridChoice, StrideChoice, every_frame
 from vtnstream.video.sampling.grid import Burst
 from vtnstream.video.sampling.samplers import (
     Grid,
@@ -70,6 +71,7 @@ class ReadRequest:
     burst: Burst
     max_pixels: int
     skip: bool = True
+    threads: int = 1
     hardware: Hardware | None = None
 
     @property
@@ -86,6 +88,7 @@ class Pass:
 
     Attributes:
         decode_all: decode all frames, even if the request allows skipping.
+        one_thread: decode one frame at a time, even if the request allows several.
         next_index: first index that has not been returned yet.
         grid: the sampling grid once it is known, None for kinds that count frames.
         numbers: frame numbers, if reading may begin in the middle with a kind that counts frames.
@@ -96,6 +99,7 @@ class Pass:
     facts: StreamFacts
     cancelled: Callable[[], bool]
     decode_all: bool = False
+    one_thread: bool = False
     next_index: int = 0
     grid: Grid | None = None
     numbers: FrameNumbers | None = None
@@ -103,13 +107,18 @@ class Pass:
     summary: DecodeSummary | None = None
 
     def chunks(self) -> Generator[FrameChunk, None, None]:
-        """Decode the needed frames, or all frames if skipping is not safe."""
-        try:
-            yield from self._not_returned(self._read_from_seek())
-            return
-        except SkippingUnsafeError:
-            self.decode_all = True
-        # Decode all frames; chunks that were returned already are not repeated.
+        """Decode the needed frames, or all frames if skipping is not safe.
+
+        Chunks that were returned before decoding had to begin again are not repeated.
+        """
+        while not self.decode_all:
+            try:
+                yield from self._not_returned(self._read_from_seek())
+                return
+            except ThreadsUnsafeError:
+                self.one_thread = True
+            except SkippingUnsafeError:
+                self.decode_all = True
         yield from self._not_returned(self._read_from_seek())
 
     def piece(self) -> Generator[FrameChunk, None, None]:
@@ -117,6 +126,7 @@ class Pass:
 
         Raises:
             SeekUnverifiedError: the part cannot be read by itself.
+            ThreadsUnsafeError: the file must be decoded with one thread.
             SkippingUnsafeError: all frames of the file must be decoded.
         """
         yield from self._read(self._seek_target(), certain=True)
@@ -172,7 +182,15 @@ class Pass:
             return GridChoice(self.grid, request.token_range, self.facts)
         if request.sampling.kind == "stride" and request.sampling.stride > 1:
             return StrideChoice(request.sampling.stride, request.span, self.facts)
+        if self._threads > 1 and request.sampling.kind in ("all", "stride"):
+            return every_frame
         return None
+
+    @property
+    def _threads(self) -> int:
+        """Number of frames that the decoder may work on at the same time."""
+        alone = self.one_thread or self.request.hardware is not None
+        return 1 if alone else self.request.threads
 
     def _seek_target(self) -> Fraction | None:
         """Return the player time before which decoding must start for the first requested token."""
@@ -227,6 +245,7 @@ class Pass:
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
                 choice=self._choice(),
+                threads=self._threads,
                 next_part=lambda: self._next_part(parts),
                 cancelled=refusing(self.cancelled, counters)
                 if request.hardware
