@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parent
 PICTURES = DOCS / "gallery"
 COLUMNS = 80
 MOST_LINES = 9
-VIDEO, MODEL = "film_0320.mp4", "vtn"
+VIDEO, MODEL = "video_0320.mp4", "vtn"
 
 
 class Gallery:
@@ -165,7 +165,7 @@ def main() -> None:
         if not demo.exists():
             command = [sys.executable, "-m", "vtnstream", "demo", "-o", str(demo)]
             subprocess.run(command, check=True)
-        shutil.copy(demo / "films" / VIDEO, folder)
+        shutil.copy(demo / "videos" / VIDEO, folder)
         shutil.copytree(demo / MODEL, folder / MODEL)
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         gallery = Gallery(folder, browser)

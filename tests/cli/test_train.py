@@ -129,8 +129,8 @@ def test_demo_shows_truth_both_models_and_what_to_try(run: Run) -> None:
     starts = [line.split()[0] for line in outcome.out.splitlines() if line.split()]
     assert [starts.count(name) for name in ("truth", "whole", "local")] == [1, 2, 2]
     (command,) = [line for line in outcome.out.splitlines() if "vtnstream timeline" in line]
-    assert "'made here/films/" in command and "--model 'made here/vtn'" in command
-    outcome = run("timeline", "made here/films/film_0006.mp4", "--model", "made here/vtn")
+    assert "'made here/videos/" in command and "--model 'made here/vtn'" in command
+    outcome = run("timeline", "made here/videos/video_0006.mp4", "--model", "made here/vtn")
     assert outcome.code == 0, outcome.err
 
 

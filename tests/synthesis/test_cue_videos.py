@@ -96,7 +96,7 @@ def test_the_file_shows_the_video_at_its_times(tmp_path: Path) -> None:
 
 
 def test_annotations_read_back_with_their_splits(tmp_path: Path) -> None:
-    videos = make_videos(tmp_path / "films", 2, seed=0, config=SHORT, workers=1)
+    videos = make_videos(tmp_path / "videos", 2, seed=0, config=SHORT, workers=1)
     csv = write_annotations(tmp_path / "a.csv", videos, splits=["train", "test"])
     got = read_annotations(csv)
     assert got.has_segments

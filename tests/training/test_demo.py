@@ -18,7 +18,7 @@ def test_all_parts_run_and_the_models_differ_in_global_attention(tmp_path: Path)
     config = DemoConfig(num_train=8, num_unseen=3, epochs=1, video=video, workers=1)
     result = run_demo(tmp_path / "demo", seed=1, config=config)
     assert torch.get_num_threads() == threads
-    assert result.video == tmp_path / "demo" / "films" / "film_0008.mp4"
+    assert result.video == tmp_path / "demo" / "videos" / "video_0008.mp4"
     assert result.annotations.is_file()
     assert result.truth[0].start == 6.0 and result.truth[-1].end == 18.0
     assert result.labels == LABELS

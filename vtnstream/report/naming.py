@@ -24,7 +24,7 @@ _DIRECTION_MARKS = frozenset(
 def output_names(inputs: Iterable[str]) -> dict[str, str]:
     """Choose base names (without the suffix of a format) for the results of several inputs.
 
-    ``film.mkv`` gives ``film.mkv``. If names are equal, or differ only in upper and lower case,
+    ``movie.mkv`` gives ``movie.mkv``. If names are equal, or differ only in upper and lower case,
     a short hash of the absolute path is appended to each, whatever the order of the inputs.
 
     Args:

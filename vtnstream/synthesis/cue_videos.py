@@ -185,7 +185,7 @@ def make_videos(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> list[CueVideo]:
-    """Write ``film_0000.mp4`` ... into ``directory``, the same whatever ``workers`` is: each
+    """Write ``video_0000.mp4`` ... into ``directory``, the same whatever ``workers`` is: each
     video has its own seed.
 
     Raises:
@@ -196,7 +196,7 @@ def make_videos(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be made ({error.strerror or error})") from error
-    paths = [directory / f"film_{index:04d}.mp4" for index in range(num_videos)]
+    paths = [directory / f"video_{index:04d}.mp4" for index in range(num_videos)]
     work = partial(_make_numbered, seed=seed, config=config or CueVideoConfig())
     return render_all(work, paths, workers=workers, progress=progress)
 

@@ -164,7 +164,7 @@ def _run(directory: Path, seed: int, config: DemoConfig, progress: Progress) -> 
     began = time.perf_counter()
     runtime = RuntimeConfig(device="cpu", cache_dir=directory / "features")
     videos = make_videos(
-        directory / "films",
+        directory / "videos",
         config.num_train + config.num_unseen,
         seed=seed,
         config=config.video,

@@ -68,7 +68,7 @@ def demo(console: Console, /, **values: Any) -> None:
     from vtnstream.training.demo import run_demo
 
     folder: Path = values["output_dir"]
-    signs = [folder / "annotations.csv", folder / "films" / "film_0000.mp4"]
+    signs = [folder / "annotations.csv", folder / "videos" / "video_0000.mp4"]
     for sign in signs:
         check_target(sign, overwrite=values["overwrite"], remembered=True)
     keep_freed_memory()
@@ -165,7 +165,7 @@ def _document(result: DemoResult) -> dict[str, Any]:
         }
 
     return {
-        "film": str(result.video),
+        "video": str(result.video),
         "annotations": str(result.annotations),
         "cue": result.cue,
         "truth": [dataclasses.asdict(segment) for segment in result.truth],
