@@ -65,7 +65,8 @@ def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
         sampling = report.sampling.get("description")
         several = report.sampling.get("frames")  # a token is made of several frames
         what = plural(int(tokens), "token" if several else "frame")
-        facts.append(what + (f" at {sampling}" if sampling else ""))
+        rate = report.sampling.get("kind") == "rate"
+        facts.append(what + ((f" at {sampling}" if rate else f" ({sampling})") if sampling else ""))
     clips = _number(report, "clips")
     if clips:
         facts.append(plural(int(clips), "clip"))

@@ -227,7 +227,7 @@ def train_config(
             attention_dropout=0.0,
             global_attention=global_attention,
         ),
-        data=DataConfig(validation=0.0),
+        data=DataConfig(validation=0.0, unlabelled="background"),
         optim=OptimConfig(
             epochs=config.epochs,
             batch_size=16,

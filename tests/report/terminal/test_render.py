@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -71,6 +72,11 @@ def _shown(
 
 def _without_codes(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_frames_that_have_no_rate_are_described() -> None:
+    one = replace(REPORTS["heads"], sampling={"kind": "all", "description": "every frame"})
+    assert "frames (every frame)" in _shown(one)
 
 
 def test_several_class_heads_have_a_table_each() -> None:
