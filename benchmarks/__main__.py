@@ -11,6 +11,7 @@ from vtnstream.registry import suggestion
 BENCHMARKS = {
     "cuda": "on a GPU: backbones against its ceiling, NVDEC, an hour of 1080p",
     "decode": "sampled decoding: all frames, needed frames, a sparse sampling, in parallel",
+    "decode_matrix": "decoding by codec, size and rate, beside ffmpeg and torchcodec",
     "edit_fit": "the bundled model: how its scores are judged, fitted on real videos",
     "edit_model": "the bundled model: trained from footage, scored beside PySceneDetect",
     "few": "training on a few videos: recipes beside simple peers",

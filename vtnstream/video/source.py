@@ -17,6 +17,7 @@ from vtnstream.types import DecodeSummary, FrameChunk, FrameFit, TimeRange, Vide
 from vtnstream.video.container import DEFAULT_MAX_PIXELS
 from vtnstream.video.decoding.hardware import Hardware
 from vtnstream.video.decoding.reader import CancelledError
+from vtnstream.video.decoding.sparse import has_frame_threads
 from vtnstream.video.probe import Examined, StreamFacts, examine
 from vtnstream.video.resize import INTERPOLATIONS
 from vtnstream.video.sampling import pieces
@@ -27,6 +28,9 @@ from vtnstream.video.sampling.samplers import TokenRange
 
 _MOST_FRAME_THREADS = 5
 """Largest number of frames that one decoder works on; each holds a whole frame in memory."""
+
+_SHORTEST_DIVIDED = 4
+"""Seconds; length from which a video is divided whose decoder works on one frame at a time."""
 
 
 def open_video(
@@ -103,7 +107,7 @@ def open_video(
         hardware=hardware,
     )
     # Each decoder opens the medium itself, so there is only one for servers and streams.
-    alone = isinstance(medium, Feed) or is_address(medium) or not _can_be_split(facts)
+    alone = isinstance(medium, Feed) or is_address(medium) or not _can_be_split(info, facts)
     return VideoSource(info, facts, request, 1 if alone else decoders)
 
 
@@ -113,10 +117,11 @@ def _frame_threads(decoders: int) -> int:
     return 1 if decoders == 1 else min(decoders + 1, _MOST_FRAME_THREADS)
 
 
-def _can_be_split(facts: StreamFacts) -> bool:
+def _can_be_split(info: VideoInfo, facts: StreamFacts) -> bool:
     """Return whether a file is long enough for several decoders, as far as its header says."""
     end = facts.header_end or facts.container_end
-    return facts.seekable and end is not None and end >= pieces.SHORTEST_PIECE
+    least = pieces.SHORTEST_PIECE if has_frame_threads(info.codec_name) else _SHORTEST_DIVIDED
+    return facts.seekable and end is not None and end >= least
 
 
 class VideoSource:
@@ -177,7 +182,8 @@ class VideoSource:
         request, facts, left = self._request, self._facts, cancelled.is_set
         if self._decoders > 1:
             size = self._frame_bytes()
-            self._last_pass = ParallelPass(request, facts, left, self._decoders, size)
+            at_once = request.hardware is None and not has_frame_threads(self.info.codec_name)
+            self._last_pass = ParallelPass(request, facts, left, self._decoders, size, at_once)
         else:
             self._last_pass = Pass(request, facts, left)
         iterator = ChunkIterator(self._last_pass.chunks(), cancelled)

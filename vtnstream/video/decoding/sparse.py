@@ -46,6 +46,12 @@ _REPORT_ERRORS = "+crccheck+bitstream+buffer+explode"
 """libav's ``err_detect``: check all that it can, and return an error instead of concealing it."""
 
 
+def has_frame_threads(codec_name: str) -> bool:
+    """Return whether the decoder of a codec that predicts between frames may work on several of
+    them at the same time."""
+    return codec_name in _WITH_FRAME_THREADS
+
+
 class ThreadsUnsafeError(SkippingUnsafeError):
     """The decoder met an error while it worked on several frames: decode with one thread."""
 
@@ -79,7 +85,7 @@ class SparseDecoder:
         self, context: Any, planner: SkipPlanner, note: PacketCallback, threads: int = 1
     ) -> None:
         codec = context.codec
-        if codec.canonical_name not in _WITH_FRAME_THREADS and not codec.intra_only:
+        if not (codec.intra_only or has_frame_threads(codec.canonical_name)):
             threads = 1
         if threads > 1:
             _use_frame_threads(context, threads)

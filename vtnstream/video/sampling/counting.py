@@ -91,11 +91,6 @@ class FrameNumbers:
     def first_at(self, time: Fraction) -> int:
         return int(np.searchsorted(self.ticks, self.facts.first_tick(time)))
 
-    def last_keyframe(self, index: int) -> int:
-        """Return the last keyframe at or before a frame, or 0 if there is none."""
-        place = int(np.searchsorted(self.keyframes, index, side="right"))
-        return int(self.keyframes[place - 1]) if place else 0
-
 
 def count_frames(
     medium: Medium, *, stream: int | None = None, until: Fraction | None = None

@@ -5,11 +5,11 @@ depend on earlier packets. Where two parts meet, the later one must find the las
 earlier one. If it does not, or if there is any damage, the rest of the file is read in one pass;
 chunks that were returned are not repeated.
 
-The number of decoders adapts: it is one at first, which works on several frames at the same time if
-the codec allows that. If the consumer has to wait for chunks, it grows
-by the number of idle cores, at most to twice the number: once while the first part is read, as soon
-as the consumer has had a chunk to work on, and then after each part. The decoders of a GPU,
-which use little CPU time, all start at once.
+The number of decoders adapts: it is one at first, which works on several frames at a time. If
+the consumer has to wait for chunks, it grows by the number of idle cores, at most to twice the
+number: once while the first part is read, as soon as the consumer has had a chunk to work on, and
+then after each part. All decoders start at once for codecs that are decoded one frame at a time,
+and on a GPU, where they use little CPU time.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ class ParallelPass:
 
     Attributes:
         frame_bytes: size of a returned frame in bytes.
+        at_once: whether all decoders start at once, as one alone does not work on several frames;
+            short files are then divided too.
     """
 
     request: ReadRequest
@@ -105,6 +107,7 @@ class ParallelPass:
     cancelled: Callable[[], bool]
     decoders: int
     frame_bytes: int
+    at_once: bool = False
     summary: DecodeSummary | None = None
     _given_up: bool = False
     _next_index: int = 0
@@ -117,16 +120,13 @@ class ParallelPass:
     _running: deque[_Running] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        if self.request.hardware is not None:
+        if self.at_once or self.request.hardware is not None:
             self._working = self.decoders
 
     def chunks(self) -> Generator[FrameChunk, None, None]:
         """Read parts at the same time if that is safe, otherwise in one pass."""
         whole = Pass(self.request, self.facts, self.cancelled)
-        points: TokenPoints | None = whole.find_grid()
-        if points is None and is_worthwhile(self.request, self.facts, self.frame_bytes):
-            points = whole.find_numbers()
-        plan = PiecePlan.of(self.request, self.facts, points, self.frame_bytes)
+        plan = self._plan(whole)
         if plan is not None:
             try:
                 yield from self._side_by_side(whole, plan)
@@ -141,6 +141,17 @@ class ParallelPass:
         whole.next_index = self._next_index
         yield from whole.chunks()
         self.summary = whole.summary
+
+    def _plan(self, whole: Pass) -> PiecePlan | None:
+        """Return the split of the file, None if it must be read in one pass."""
+        request, facts, frame_bytes = self.request, self.facts, self.frame_bytes
+        keyframes = whole.find_keyframes() if self.at_once else []
+        points: TokenPoints | None = whole.find_grid()
+        if points is None and (keyframes or is_worthwhile(request, facts, frame_bytes)):
+            points = whole.find_numbers()
+        return PiecePlan.of(
+            request, facts, points, frame_bytes, keyframes=keyframes, decoders=self.decoders
+        )
 
     def _side_by_side(self, whole: Pass, plan: PiecePlan) -> Iterator[FrameChunk]:
         stats, ending = DecodeStats(), None

@@ -33,6 +33,7 @@ from vtnstream.video.sampling.chunks import chunked
 from vtnstream.video.sampling.counting import FrameNumbers, uniform_grid
 from vtnstream.video.sampling.frame_choice import GridChoice, StrideChoice, every_frame
 from vtnstream.video.sampling.grid import Burst
+from vtnstream.video.sampling.keyframes import keyframe_times
 from vtnstream.video.sampling.samplers import (
     Grid,
     Pixels,
@@ -172,6 +173,11 @@ class Pass:
             reader = FrameReader(video, self.facts, cancelled=self.cancelled)
             self.numbers = FrameNumbers.of(reader, request.span)
         return self.numbers
+
+    def find_keyframes(self) -> list[Fraction]:
+        """Return the player times of keyframes in the index of the container, for plans."""
+        with self._opened() as video:
+            return keyframe_times(video, self.facts)
 
     def _choice(self) -> FrameChoice | None:
         """Return the choice of the frames to decode, or None for all frames."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from vtnstream.video.probe import StreamFacts
 from vtnstream.video.sampling.counting import FrameNumbers
@@ -18,6 +21,10 @@ _SHORTEST = 4
 
 SHORTEST_PIECE = Fraction(10)
 """Seconds; with shorter parts, most of the file would be decoded twice."""
+
+_SHORTEST_AT_KEYFRAME = Fraction(1)
+"""Seconds; the shortest part if it begins right at a keyframe, where almost no frame is decoded
+twice. Opening the file once more costs less than decoding this much."""
 
 _MAX_FRAMES = 128
 _MAX_BYTES = 16 << 20
@@ -69,6 +76,9 @@ class PiecePlan:
         most: ratio of the longest to the shortest part.
         end: index after the last token according to the header. It only determines where the last
             part begins; that part extends to the end of the file.
+        starts: tokens right after keyframes, increasing, where parts begin without decoding many
+            frames twice; empty if unknown.
+        only_at_starts: whether parts begin there only, because they are short.
         position: start of the next part, None if none is left.
     """
 
@@ -78,13 +88,31 @@ class PiecePlan:
     length: int
     most: int
     end: int
+    starts: Sequence[int]
+    only_at_starts: bool
     position: int | None
 
     @classmethod
     def of(
-        cls, request: ReadRequest, facts: StreamFacts, points: TokenPoints | None, frame_bytes: int
+        cls,
+        request: ReadRequest,
+        facts: StreamFacts,
+        points: TokenPoints | None,
+        frame_bytes: int,
+        *,
+        keyframes: Sequence[Fraction] = (),
+        decoders: int = 1,
     ) -> PiecePlan | None:
-        """Return the split of a request; None if it cannot be split or would have one part."""
+        """Return the split of a request; None if it cannot be split or would have one part.
+
+        Args:
+            request: the request.
+            facts: time properties of the stream.
+            points: times of the tokens.
+            frame_bytes: size of a returned frame.
+            keyframes: player times of keyframes. If there are some, a short file is divided too.
+            decoders: number of decoders.
+        """
         header_end = facts.header_end or facts.container_end
         if points is None or header_end is None or not facts.seekable:
             return None
@@ -96,10 +124,17 @@ class PiecePlan:
         spacing = (points.time_of_token(end - 1) - points.time_of_token(first)) / (end - 1 - first)
         chunks = _usual_chunks(size, spacing, frame_bytes)
         shortest = _shortest(chunks)
-        length = shortest * size
-        if length * spacing < SHORTEST_PIECE or end - first < 2 * length:
-            return None
-        return cls(request.token_range, points, size, length, chunks // shortest, end, first)
+        length, most = shortest * size, chunks // shortest
+        starts = _starts(points, keyframes, size, first, end)
+        short = length * spacing < SHORTEST_PIECE or end - first < 2 * length
+        if short:
+            if not keyframes or not starts:
+                return None
+            # Two parts for each decoder, so that none is idle for long at the end.
+            share = (end - first) // (2 * decoders * size)
+            least = ceil(_SHORTEST_AT_KEYFRAME / (spacing * size)) if spacing else share
+            length, most = size * max(1, min(max(least, share), chunks)), 1
+        return cls(request.token_range, points, size, length, most, end, starts, short, first)
 
     def shared(self, decoders: int) -> int:
         """Return the length of the next part as a multiple of the shortest, such that all decoders
@@ -113,16 +148,32 @@ class PiecePlan:
         first, cut = self.position, None
         assert first is not None
         if first + times * self.length <= self.end - self.length // 2:
-            cut = self._behind_keyframe(first, first + times * self.length)
+            cut = self._cut(first, first + times * self.length)
         self.position = cut
         return TokenRange(first, self.token_range.stop if cut is None else cut)
 
-    def _behind_keyframe(self, first: int, cut: int) -> int:
-        """Return a position at or before ``cut``, in the second half of the part, right after a
-        keyframe, so that the next part decodes few unneeded frames; ``cut`` if there is none."""
-        if not isinstance(self.points, FrameNumbers):
-            return cut
-        keyframe = self.points.last_keyframe(cut - 1)
-        # The token before the cut is read too, because it verifies the seek.
-        behind = -(-(keyframe + 1) // self.size) * self.size
-        return behind if behind - first >= (cut - first) / 2 else cut
+    def _cut(self, first: int, target: int) -> int | None:
+        """Return where a part from ``first`` ends: right after a keyframe in its second half, else
+        at ``target``; after the next keyframe, or at the end, if parts begin there only."""
+        place = bisect_right(self.starts, target)
+        if place and self.starts[place - 1] - first >= (target - first) / 2:
+            return self.starts[place - 1]
+        if not self.only_at_starts:
+            return target
+        return self.starts[place] if place < len(self.starts) else None
+
+
+def _starts(
+    points: TokenPoints, keyframes: Sequence[Fraction], size: int, first: int, end: int
+) -> list[int]:
+    """Return the first positions of chunks after keyframes, between the tokens ``first`` and
+    ``end``.
+
+    The token before a position is read too, because it verifies the seek.
+    """
+    if isinstance(points, FrameNumbers):
+        after = [int(number) for number in points.keyframes]
+    else:
+        after = [points.first_at(time) for time in keyframes]
+    starts = {-(-(token + 1) // size) * size for token in after}
+    return sorted(start for start in starts if first < start < end)
