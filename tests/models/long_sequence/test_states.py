@@ -13,7 +13,7 @@ import torch
 
 from tests.models.small import sequence, small_vtn
 from vtnstream.errors import StoreError
-from vtnstream.models.long_sequence import states
+from vtnstream.models.long_sequence import state_file, states
 from vtnstream.models.long_sequence.states import state_buffer
 from vtnstream.models.long_sequence.streaming import encode_sequence
 
@@ -25,13 +25,13 @@ def test_states_on_disk_are_bit_identical(
     model, features = small_vtn(num_layers=3), sequence(300)
     expected = encode_sequence(model, features, block_size=64, dense=dense)
     made: list[Path | None] = []
-    real = states._file
+    real = state_file.mapped_file
 
     def watched(folder: Path | None, num_bytes: int) -> object:
         made.append(folder)
         return real(folder, num_bytes)
 
-    monkeypatch.setattr(states, "_file", watched)
+    monkeypatch.setattr(states, "mapped_file", watched)
     monkeypatch.setattr(states, "STATES_IN_MEMORY", 0)
     found = encode_sequence(model, features, block_size=64, dense=dense, scratch=tmp_path / "deep")
     assert made == [tmp_path / "deep"]

@@ -1,23 +1,16 @@
-"""Storage for the states of all tokens: in memory, or in a file if they are too large for it."""
+"""Storage for the states of all tokens as a tensor."""
 
 from __future__ import annotations
 
 import mmap
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import torch
 from torch import Tensor
 
-from vtnstream.errors import StoreError
-
-STATES_IN_MEMORY = 2 * 2**30
-"""Largest states in bytes that are held in memory (700,000 tokens of 768 float32 numbers, four days
-at 2 frames/s). Larger ones are in a memory-mapped file."""
+from vtnstream.models.long_sequence.state_file import STATES_IN_MEMORY, mapped_file, release
 
 
 class StateBuffer:
@@ -38,12 +31,8 @@ class StateBuffer:
         Rows of a file leave the process's memory, so that it does not grow with N, and the system
         writes them when it chooses. Rows in memory stay.
         """
-        if self._mapped is None or not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        # Of a shared mapping of a file; anonymous memory would be lost.
-        first, last = (n * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE for n in (start, stop))
-        if last > first:
-            self._mapped.madvise(mmap.MADV_DONTNEED, first, last - first)
+        if self._mapped is not None:
+            release(self._mapped, start * self._row_bytes, stop * self._row_bytes)
 
 
 @contextmanager
@@ -58,7 +47,8 @@ def state_buffer(
         size: numbers per token.
         folder: where the file is created; None is the system's folder for temporary files. Where
             the system allows it, the file has no name and disappears however the process ends.
-        most: largest size in bytes to hold in memory; None is :data:`STATES_IN_MEMORY`.
+        most: largest size in bytes to hold in memory; None is
+            :data:`~vtnstream.models.long_sequence.state_file.STATES_IN_MEMORY`.
 
     Raises:
         StoreError: there is no room on disk, or the folder cannot be written.
@@ -68,35 +58,6 @@ def state_buffer(
     if like.device.type != "cpu" or num_bytes <= most:
         yield StateBuffer(like.new_empty(num_tokens, size))
         return
-    with _file(folder, num_bytes) as file:
-        # Closed when the last tensor that uses it is freed, possibly after the file.
-        mapped = mmap.mmap(file.fileno(), num_bytes)
+    with mapped_file(folder, num_bytes) as mapped:
         rows = torch.frombuffer(mapped, dtype=like.dtype).view(num_tokens, size)
         yield StateBuffer(rows, mapped)
-
-
-@contextmanager
-def _file(folder: Path | None, num_bytes: int) -> Iterator[IO[bytes]]:
-    """Create a temporary file of this size with its blocks allocated.
-
-    Without allocation, a full disk would kill the process when a page is written.
-    """
-    place = folder or Path(tempfile.gettempdir())
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=place, prefix="states-")  # noqa: SIM115
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, num_bytes)
-            else:
-                file.truncate(num_bytes)
-        except BaseException:
-            file.close()
-            raise
-    except OSError as error:
-        raise StoreError(
-            f"{place}: no room for {num_bytes / 1e9:.1f} GB of the temporal encoder's states "
-            f"({error.strerror or error}); --cache-dir names another place"
-        ) from error
-    with file:
-        yield file

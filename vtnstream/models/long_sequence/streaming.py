@@ -46,7 +46,7 @@ def encode_sequence(
         attention: layers whose attention weights of [CLS] are returned (H x N numbers each),
             numbered from 0, or from -1 for the last.
         scratch: folder for states of more than
-            :data:`~vtnstream.models.long_sequence.states.STATES_IN_MEMORY` bytes.
+            :data:`~vtnstream.models.long_sequence.state_file.STATES_IN_MEMORY` bytes.
         windows: sliding windows that are classified during the same pass.
 
     Returns:
