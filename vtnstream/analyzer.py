@@ -6,47 +6,40 @@ import dataclasses
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from vtnstream.config import RuntimeConfig, TimelineConfig
+from vtnstream.config import ModelConfig, RuntimeConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
-from vtnstream.config.runtime import default_cache_dir
+from vtnstream.config.runtime import NUMPY, default_cache_dir
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, filled, joined, pieces_of
-from vtnstream.encoding.encoder import FrameEncoder, resolve_device
-from vtnstream.encoding.engines.choose import candidates
-from vtnstream.encoding.engines.state import EngineState
+from vtnstream.encoding.engines.protocols import Encoder
 from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.errors import UsageError
-from vtnstream.inference.follow import Follower, follow
-from vtnstream.inference.model_facts import FactsFile, ModelFacts
-from vtnstream.inference.opening import open_features
+from vtnstream.inference.loaded_model import LoadedModel
+from vtnstream.inference.model_facts import FactsFile
+from vtnstream.inference.numpy_model import NumpyModel
 from vtnstream.inference.report import about_model, report_of
 from vtnstream.inference.request import Request
-from vtnstream.inference.stored_answers import keep_reading, may_be_stored
+from vtnstream.inference.stored_answers import keep_reading
 from vtnstream.localization.edit_style import SHOTS_TRACK
 from vtnstream.localization.informative import Candidate, candidate_spans
-from vtnstream.models.architectures import VideoModel, require_vtn
-from vtnstream.models.io.checkpoint import load_model, weights_sha256
 from vtnstream.models.long_sequence.output import SequenceOutput
-from vtnstream.models.precision import TORCH_DTYPES
-from vtnstream.models.vivit.model import ViViT
-from vtnstream.models.vtn.compiled_encoder import choose_encoder
-from vtnstream.models.vtn.model import VTN
-from vtnstream.models.vtn.temporal import TemporalEncoder
 from vtnstream.progress import NullProgress, Progress
-from vtnstream.scoring.analysis import Analysis, Reading, analysis_of
-from vtnstream.scoring.analyze import analyze, attention_map, read, token_scores
-from vtnstream.scoring.clips import clip_layout
+from vtnstream.scoring.analysis import Analysis, Reading, analysis_of, timelines
 from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
 from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, FeatureSequence, Report
+
+if TYPE_CHECKING:
+    from vtnstream.inference.follow import Follower
+    from vtnstream.inference.torch_model import TorchModel
+    from vtnstream.models.architectures import VideoModel
 
 _BLOCK = 4096
 """Tokens read at once."""
@@ -54,6 +47,10 @@ _BLOCK = 4096
 
 class Analyzer:
     """A loaded model with its device, precision, prepared engines and cache.
+
+    The bundled model, and others of its layout, run in numpy where they can
+    (:func:`vtnstream.inference.numpy_model.wanted`); torch is then imported only for a request that
+    needs it.
 
     Args:
         model: a model folder, a name on the Hub, or a loaded model, which is put into evaluation
@@ -80,21 +77,19 @@ class Analyzer:
         facts_file = FactsFile.of(source, self.runtime) if keep_outputs else None
         if model is None:
             model, source = bundled_model(), BUNDLED_MODEL
-        loaded = load_model(model) if isinstance(model, (str, Path)) else model
-        self.model = loaded
-        self.model.eval().to(resolve_device(self.runtime.device))
-        with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter's lock
-            weights = beside.submit(weights_sha256, self.model)
-            self.encoder = FrameEncoder.from_model(self.model, self.runtime)
-        self._engines = EngineState()
-        self._scoring = threading.Lock()
-        self._encoder_backend: str | None = None
-        self._temporal = loaded
-        if isinstance(loaded, VTN):
-            self._temporal = loaded.in_precision(TORCH_DTYPES[self.encoder.dtype])
+        self._source = model
         cache = self.runtime.cache_dir or default_cache_dir()
         self._scratch = cache / "states" if self.runtime.use_cache else None
-        self._about = about_model(self.model.config, weights.result(), source)
+        self._loading, self._scoring = threading.Lock(), threading.Lock()
+        self._shares_threads = False
+        self._torch: TorchModel | None = None
+        self._numpy = None
+        if isinstance(model, (str, Path)):
+            self._numpy = NumpyModel.of(model, self.runtime, self._scratch)
+        elif self.runtime.backend == NUMPY:
+            raise UsageError("--backend numpy: this model was loaded in torch: name its folder")
+        loaded: LoadedModel = self._numpy or self._in_torch()
+        self._about = about_model(loaded.config, loaded.weights_sha256, source)
         self._facts_file = facts_file
         if facts_file is not None and isinstance(model, (str, Path)):
             changed = facts_file != FactsFile.of(model, self.runtime)
@@ -103,7 +98,53 @@ class Analyzer:
     def share_threads(self) -> None:
         """Start threads that run the backbone for all videos, so that several threads may each
         analyse one video at the same time. They end with the process."""
-        self.encoder.share_threads(self.runtime, self._engines)
+        self._shares_threads = True
+        (self._numpy or self._in_torch()).share_threads(self.runtime)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The config of the model."""
+        return (self._numpy or self._in_torch()).config
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of all weights of the model."""
+        return (self._numpy or self._in_torch()).weights_sha256
+
+    @property
+    def model(self) -> VideoModel:
+        """The model in torch, loaded now if that was not needed before."""
+        return self._in_torch().model
+
+    @property
+    def encoder(self) -> Encoder:
+        """The frame encoder that most requests use."""
+        return (self._numpy or self._in_torch()).encoder
+
+    def _in_torch(self) -> TorchModel:
+        from vtnstream.inference.torch_model import TorchModel
+
+        with self._loading:
+            if self._torch is None:
+                self._torch = TorchModel(self._source, self.runtime, self._scratch)
+                if self._shares_threads:
+                    self._torch.share_threads(self.runtime)
+            return self._torch
+
+    def _for(self, request: Request) -> LoadedModel:
+        """Return the model for a request: in numpy if that can answer it.
+
+        Raises:
+            UsageError: numpy was requested and cannot.
+        """
+        if self._numpy is not None and request.is_plain:
+            return self._numpy
+        if self.runtime.backend == NUMPY:
+            raise UsageError(
+                "--backend numpy reads the frames of a video once, in order: leave it out for "
+                "feature files, views, end-to-end, shuffled frames and the reference"
+            )
+        return self._in_torch()
 
     def classify(
         self, path: str | Path, request: Request, *, progress: Progress | None = None
@@ -128,13 +169,15 @@ class Analyzer:
         """Return the attention over one video; see :func:`vtnstream.attention`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
-        model = require_vtn(self._temporal, "attention")
-        with self._open(path, request, progress) as source:
-            found, output = attention_map(model, source.features, scratch=self._scratch)
+        model = self._for(request)
+        model.check_one_pass("attention")
+        encoder = model.encoder_for(None, request)
+        with self._open(path, request, progress, model, encoder) as source:
+            found, output = model.attention_map(source.features)
             analysis = self._classes(model, source.features, output)
-            sampling = request.sampling or self.model.config.sampling
+            sampling = request.sampling or model.config.sampling
             report = report_of(
-                path, source, self._about, self.encoder.computed_on, sampling, None, analysis
+                path, source, self._about, encoder.computed_on, sampling, None, analysis
             )
             return report, found
 
@@ -150,12 +193,15 @@ class Analyzer:
         """Select the best parts of one video; see :func:`vtnstream.summarize`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
-        model = require_vtn(self._temporal, "a summary")
+        model = self._for(request)
+        model.check_one_pass("a summary")
+        encoder = model.encoder_for(options, request)
         plan = LocalizationPlan.of(model.config, options)
-        with self._open(path, request, progress) as source:
+        with self._open(path, request, progress, model, encoder) as source:
             plan.check_length(path, len(source.features.times))
-            found, output = attention_map(model, source.features, scratch=self._scratch)
-            analysis = analyze(model, source.features, plan, output=output)
+            found, output = model.attention_map(source.features)
+            reading = model.read(source.features, plan, output=output)
+            analysis = analysis_of(model.config, source.features, plan, reading)
             times = source.features.times
             span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
             shots = [s for s in analysis.segments or () if s.track in (None, "dense", SHOTS_TRACK)]
@@ -168,9 +214,9 @@ class Analyzer:
                     f"{config.length:g} s: give a greater --length"
                 )
             chosen = dataclasses.replace(analysis, segments=tuple(joined(kept)))
-            sampling = request.sampling or self.model.config.sampling
+            sampling = request.sampling or model.config.sampling
             report = report_of(
-                path, source, self._about, self.encoder.computed_on, sampling, options, chosen
+                path, source, self._about, encoder.computed_on, sampling, options, chosen
             )
             settings = {**report.settings, "summary": to_dict(config)}
             return dataclasses.replace(report, settings=settings)
@@ -196,20 +242,24 @@ class Analyzer:
             UsageError: the model finds cuts, which are not labels of spans, or has several class
                 heads.
         """
-        head = self.model.config.head
-        if head.events is not None or knows_styles(self.model.config):
+        config = self.config
+        head = config.head
+        if head.events is not None or knows_styles(config):
             raise UsageError(
-                f"model {self.model.config.name} finds cuts and transitions, for which no span is "
+                f"model {config.name} finds cuts and transitions, for which no span is "
                 "labelled: name a model of your own labels with --model"
             )
         if head.heads:
             raise UsageError(
-                f"model {self.model.config.name} has several class heads: spans are suggested for "
+                f"model {config.name} has several class heads: spans are suggested for "
                 "models with one"
             )
-        plan = LocalizationPlan.of(self.model.config, TimelineConfig())
-        with self._open(path, request, progress) as source:
-            timeline = token_scores(self._temporal, source.features, plan)[0]
+        plan = LocalizationPlan.of(config, TimelineConfig())
+        model = self._for(request)
+        encoder = model.encoder_for(None, request)
+        with self._open(path, request, progress, model, encoder) as source:
+            reading = model.read(source.features, plan)
+            timeline = timelines(config, source.features.times, plan, reading)[0]
             values = np.concatenate(list(source.features.blocks(_BLOCK)))
             return candidate_spans(Path(path), timeline, values, length)
 
@@ -227,11 +277,15 @@ class Analyzer:
             VideoError: the stream contains no video.
             UsageError: the model, the request or an option needs the whole video.
         """
-        model = require_vtn(self._temporal, "--follow")
+        from vtnstream.inference.follow import follow
+        from vtnstream.models.architectures import require_vtn
+
+        loaded = self._for_streams()
+        model = require_vtn(loaded.temporal, "--follow")
         return follow(
             feed,
             model,
-            self.encoder,
+            loaded.encoder,
             request.sampling or model.config.sampling,
             options,
             keep_seconds=keep_seconds,
@@ -248,23 +302,29 @@ class Analyzer:
     ) -> Report:
         """Return the report of a stream that has ended: the class of the part that was kept. Its
         segments were emitted before."""
-        model = require_vtn(self._temporal, "--follow")
+        loaded = self._for_streams()
         source = follower.features(cut_short)
-        analysis = self._classes(model, source.features)
-        sampling = request.sampling or model.config.sampling
+        analysis = self._classes(loaded, source.features)
+        sampling = request.sampling or loaded.config.sampling
         path = follower.info.path
         return report_of(
-            path, source, self._about, self.encoder.computed_on, sampling, options, analysis
+            path, source, self._about, loaded.encoder.computed_on, sampling, options, analysis
         )
 
+    def _for_streams(self) -> TorchModel:
+        if self.runtime.backend == NUMPY:
+            raise UsageError("--backend numpy reads whole videos: leave it out for --follow")
+        return self._in_torch()
+
     def _classes(
-        self, model: VTN, features: FeatureSequence, output: SequenceOutput | None = None
+        self, model: LoadedModel, features: FeatureSequence, output: SequenceOutput | None = None
     ) -> Analysis:
         """Return the classes of a video; none if the model has only a dense head."""
         if not model.config.head.labels:
             return Analysis((), None, (), ())
         plan = LocalizationPlan.of(model.config, None)
-        return analyze(model, features, plan, output=output, scratch=self._scratch)
+        reading = model.read(features, plan, output=output)
+        return analysis_of(model.config, features, plan, reading)
 
     def _run(
         self,
@@ -275,121 +335,71 @@ class Analyzer:
     ) -> Report:
         """Open the features, score them and build the report."""
         began = time.perf_counter()
-        plan = LocalizationPlan.of(self.model.config, localize)  # before hours of decoding
+        plan = LocalizationPlan.of(self.config, localize)  # before hours of decoding
         if localize is not None and request.views is not None:
             raise UsageError("views classify a whole video and give no timeline: use classify")
-        encoder = self._encoder_for(localize, request)
-        with self._open(path, request, progress, encoder) as source:
+        if request.views is not None and knows_styles(self.config):
+            raise UsageError(
+                f"model {self.config.name} classifies a video by its cuts, in one pass over all "
+                "frames: leave --views out"
+            )
+        model = self._for(request)
+        encoder = model.encoder_for(localize, request)
+        with self._open(path, request, progress, model, encoder) as source:
             plan.check_length(path, len(source.features.times))
-            with self._scoring:  # the model uses all cores
+            # In torch the model uses all cores.
+            with self._scoring if model is self._torch else nullcontext():
                 middle = time.perf_counter()
-                analysis = self._scored(source, plan, request, progress or NullProgress())
+                analysis = self._scored(model, source, plan, request, progress or NullProgress())
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts,
-                attention=self._attention(),
-                temporal_encoder=self._encoder_backend,
+                attention=model.attention_way,
+                temporal_encoder=model.temporal_backend,
                 temporal_seconds=round(now - middle, 3),
                 seconds=round(now - began, 3),
             )
             source = dataclasses.replace(source, facts=facts)
-            sampling = request.sampling or self.model.config.sampling
+            sampling = request.sampling or model.config.sampling
             return report_of(
                 path, source, self._about, encoder.computed_on, sampling, localize, analysis
             )
 
     def _scored(
         self,
+        model: LoadedModel,
         source: OpenedFeatures,
         plan: LocalizationPlan,
         request: Request,
         progress: Progress,
     ) -> Analysis:
         """Run the temporal model over the features, and store its outputs."""
-        self._choose_encoder(progress)
-        reading = read(
-            self._temporal,
-            source.features,
-            plan,
-            output=source.output,
-            whole=request.whole,
-            scratch=self._scratch,
-        )
-        if self._facts_file is not None and may_be_stored(request):
-            self._keep(self._facts_file, source, plan, reading)
+        model.prepare(self.runtime, progress)
+        reading = model.read(source.features, plan, output=source.output, whole=request.whole)
+        if request.is_plain:
+            self._keep(model, source, plan, reading)
         keep = request.frame_scores
-        return analysis_of(self.model.config, source.features, plan, reading, keep_scores=keep)
+        return analysis_of(model.config, source.features, plan, reading, keep_scores=keep)
 
     def _open(
         self,
         path: str | Path,
         request: Request,
         progress: Progress | None,
-        encoder: FrameEncoder | None = None,
+        model: LoadedModel,
+        encoder: Encoder,
     ) -> AbstractContextManager[OpenedFeatures]:
-        """Open the features of a video with this model, runtime and its prepared engines."""
-        return open_features(
-            path,
-            self.model,
-            encoder or self.encoder,
-            request,
-            self.runtime,
-            progress or NullProgress(),
-            self._engines,
-        )
+        """Open the features of a video with this runtime and the model's prepared engines."""
+        return model.open(path, request, encoder, self.runtime, progress or NullProgress())
 
     def _keep(
-        self, place: FactsFile, source: OpenedFeatures, plan: LocalizationPlan, reading: Reading
+        self, model: LoadedModel, source: OpenedFeatures, plan: LocalizationPlan, reading: Reading
     ) -> None:
-        """Store what the next process needs to report without loading the model."""
-        runtime = source.facts.runtime
-        if runtime is None or source.store is None:
+        """Store what the next process needs to report without loading the model, if requested."""
+        place, runtime = self._facts_file, source.facts.runtime
+        if place is None or runtime is None or source.store is None:
             return
-        if not isinstance(self.model, VTN) or self.encoder.device.type != "cpu":
-            return
-        facts = ModelFacts(
-            config=self.model.config,
-            weights_sha256=str(self._about["weights_sha256"]),
-            backbone_sha256=self.encoder.weights_sha256,
-            device=str(self.encoder.device),
-            dtype=self.encoder.dtype,
-            backends=candidates(self.runtime.backend, self.encoder.device.type),
-            workers=runtime.workers,
-            attention=self._attention(),
-            torch=torch.__version__,
-            environment=place.environment,
-        )
-        place.write(facts)
-        keep_reading(source.store, facts, plan, source, reading)
-
-    def _choose_encoder(self, progress: Progress) -> None:
-        """Compile the temporal encoder on the first video, where ``--backend`` names a compiler and
-        the model is on a GPU."""
-        model = self._temporal
-        if self._encoder_backend is None and isinstance(model, VTN) and model.cls_token.is_cuda:
-            choice = choose_encoder(model, self.runtime.backend)
-            self._temporal, self._encoder_backend = choice.model, choice.backend
-            if choice.problem is not None:
-                progress.warn(choice.problem)
-
-    def _attention(self) -> str | None:
-        """Return how the temporal encoder attends, for the report."""
-        encoder = getattr(self._temporal, "temporal_encoder", None)
-        return encoder.attention_way if isinstance(encoder, TemporalEncoder) else None
-
-    def _encoder_for(self, localize: TimelineConfig | None, request: Request) -> FrameEncoder:
-        """Return the frame encoder, with the clip layout of the request for models that read
-        clips.
-
-        Raises:
-            UsageError: the model does not support the request.
-        """
-        if not isinstance(self.model, ViViT):
-            return self.encoder
-        layout = clip_layout(self.model, localize)
-        if not self.model.vivit.reads_sequences and request.whole:
-            raise UsageError(
-                f"model {self.model.config.name} ({self.model.vivit.form}) reads clips, not whole "
-                "videos: leave --whole out"
-            )
-        return self.encoder.with_hop(layout.hop) if self.encoder.shape.clip else self.encoder
+        facts = model.facts(self.runtime, runtime.workers, place.environment)
+        if facts is not None:
+            place.write(facts)
+            keep_reading(source.store, facts, plan, source, reading)

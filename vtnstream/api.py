@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -21,14 +21,16 @@ from vtnstream.analyzer import Analyzer
 from vtnstream.config import BackboneConfig, RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.config.views import ViewsConfig
-from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.features.file import FeatureFile
 from vtnstream.inference.extract_file import extract_to_file
 from vtnstream.inference.request import Request, TimeLike
-from vtnstream.models.architectures import VideoModel
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import AttentionMap, Features, Report
+
+if TYPE_CHECKING:
+    from vtnstream.encoding.encoder import FrameEncoder
+    from vtnstream.models.architectures import VideoModel
 
 
 def classify(
@@ -316,6 +318,8 @@ def _encoder(
             f"{backbone}: random weights give no useful features: name weights=FILE, or "
             "pretrained=True for those on the Hub"
         )
+    from vtnstream.encoding.encoder import FrameEncoder
+
     return FrameEncoder.from_backbone(
         backbone, weights=weights, pretrained=pretrained, runtime=runtime
     )

@@ -69,7 +69,7 @@ class Answers:
         self._request, self._localize = request, localize
         self._analyzer: Analyzer | None = None
         self._stored = StoredAnswers.of(model, BUNDLED_MODEL if model is None else model, runtime)
-        config = self._stored.facts.config if self._stored else self._loaded().model.config
+        config = self._stored.facts.config if self._stored else self._loaded().config
         self.model_name = config.name
 
     def report(self, path: str, progress: CommandProgress) -> Report:

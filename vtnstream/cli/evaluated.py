@@ -112,8 +112,8 @@ def evaluate_with_model(
     runtime = running.runtime_from(values)
     analyzer = Analyzer(values["model"], runtime=runtime, keep_outputs=True)
     if order == "online" and localize is not None:
-        check_online(analyzer.model.config, localize)
-    _check_labels(annotations, videos, analyzer.model.config.head, console)
+        check_online(analyzer.config, localize)
+    _check_labels(annotations, videos, analyzer.config.head, console)
     evaluated: list[EvaluatedVideo] = []
     by_path = {str(video.path): video for video in videos}
 
@@ -141,7 +141,7 @@ def evaluate_with_model(
         return report.partial
 
     inputs = InputList(tuple(Input(path) for path in by_path), single=len(by_path) == 1)
-    return for_each(inputs, work, console), evaluated, analyzer.model.config.head.dense_labels
+    return for_each(inputs, work, console), evaluated, analyzer.config.head.dense_labels
 
 
 def _clips(

@@ -12,7 +12,9 @@ METHODS = ("chunked", "end-to-end")
 EXPORT_FORMATS = ("pt2", "onnx")
 EAGER = "eager"
 """Backend that runs a backbone in torch without a compiler."""
-BACKENDS = ("auto", "eager", "inductor", "tensorrt")
+NUMPY = "numpy"
+"""Backend that runs a whole model in numpy, without torch."""
+BACKENDS = ("auto", NUMPY, EAGER, "inductor", "tensorrt")
 DECODERS = ("auto", "software", "nvdec")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -26,16 +28,19 @@ class RuntimeConfig:
         dtype: precision of the model; ``auto`` depends on the device
             (:func:`vtnstream.models.precision.resolve_dtype`). Features are always stored as
             float32.
-        backend: runtime of the backbone; ``auto`` compiles the backbone if the expected saving
-            exceeds the compile time (:meth:`vtnstream.encoding.engines.choose.Engines.choose`).
+        backend: runtime of the backbone. ``auto`` is ``numpy`` for the bundled model, and others
+            of its layout, on a CPU in float32
+            (:class:`vtnstream.inference.numpy_model.NumpyModel`). Otherwise it is torch, which
+            compiles the backbone if the expected saving exceeds the compile time
+            (:meth:`vtnstream.encoding.engines.choose.Engines.choose`).
         decoder: ``software``, or ``nvdec`` on the GPU that runs the backbone; ``auto`` uses NVDEC
             if its frames equal those of software decoding.
         batch_size: frames per backbone call; it is stored with the features and reused. None lets
             vtnstream choose.
         cache_dir: directory of stored features; None is the user's cache directory.
         use_cache: False uses a temporary store that is removed afterwards.
-        threads: CPU threads of the model; None keeps torch's number. The decoder always uses one
-            thread, because damaged files decode differently with several.
+        threads: CPU threads of the model; None keeps torch's number, in numpy all cores. The
+            decoder always uses one thread, because damaged files decode differently with several.
         cache_limit_bytes: size of the cache above which the least recently used features are
             removed.
         spool_limit_bytes: largest temporary copy of a video from a pipe or from a server without

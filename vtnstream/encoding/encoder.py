@@ -361,6 +361,10 @@ class FrameEncoder:
             state.prepare_thread()
         return Engines(self, runtime, progress, state)
 
+    def num_threads(self, runtime: RuntimeConfig) -> int:
+        """Return the number of threads that torch computes with on a CPU."""
+        return runtime.threads or torch.get_num_threads()
+
     def share_threads(self, runtime: RuntimeConfig, state: EngineState) -> None:
         """Start threads that call the engines for all videos, so that several threads may each
         extract one video with ``state`` at the same time.

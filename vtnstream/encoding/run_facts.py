@@ -17,17 +17,21 @@ class ComputedOn:
         device: the device of the backbone.
         dtype: its precision.
         shape: the input of one call.
-        torch: the version of torch.
+        torch: the version of torch, or None where numpy computes.
+        numpy: the version of numpy where it computes.
     """
 
     device: str
     dtype: str
     shape: InputShape
-    torch: str
+    torch: str | None = None
+    numpy: str | None = None
 
     def as_dict(self) -> dict[str, str]:
         """JSON data of a report; its section ``sampling`` has the shape."""
-        return {"device": self.device, "dtype": self.dtype, "torch": self.torch}
+        libraries = {"torch": self.torch, "numpy": self.numpy}
+        known = {name: version for name, version in libraries.items() if version is not None}
+        return {"device": self.device, "dtype": self.dtype, **known}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vtnstream.encoding.encoder import FrameEncoder
+from vtnstream.encoding.engines.protocols import Encoder
 from vtnstream.encoding.partial import gaps, seconds_expected
 from vtnstream.encoding.stored import ExtractedFeatures, span_text
 from vtnstream.errors import FeatureError
@@ -18,7 +18,7 @@ from vtnstream.timecode import format_time
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
 
 
-def rounding(file: FeatureFile, encoder: FrameEncoder) -> Iterator[str]:
+def rounding(file: FeatureFile, encoder: Encoder) -> Iterator[str]:
     """Return a warning if the features of the file differ from the model's own by rounding."""
     made = file.metadata["dtype"]
     if made != encoder.dtype:
@@ -72,7 +72,7 @@ def check_provenance(
     file: FeatureFile,
     path: str | Path,
     info: VideoInfo,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     grid: dict[str, Any],
 ) -> None:
     """Check that a feature file was made from this video, encoder and sampling ``grid``.

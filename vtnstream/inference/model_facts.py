@@ -28,9 +28,20 @@ from vtnstream.features.store import read_json, write_json
 from vtnstream.inference.report import about_model
 from vtnstream.machine import num_cores
 
-_SCHEMA = 1
+_SCHEMA = 2
 _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "av", "safetensors")
-_SETTINGS = ("VTNSTREAM_", "OMP_", "MKL_", "KMP_", "TORCH", "ATEN_", "DNNL_", "ONEDNN_", "CUDA_")
+_SETTINGS = (
+    "VTNSTREAM_",
+    "OMP_",
+    "OPENBLAS_",
+    "MKL_",
+    "KMP_",
+    "TORCH",
+    "ATEN_",
+    "DNNL_",
+    "ONEDNN_",
+    "CUDA_",
+)
 _OWN_SETTINGS = ("TORCHINDUCTOR_",)  # torch sets them itself, when it compiles
 _FILES = ("config.json", "model.safetensors")
 
@@ -47,8 +58,9 @@ class ModelFacts:
         backends: backends whose features satisfy a request, the preferred one first.
         workers: threads that call the backbone.
         attention: how the temporal encoder attends, or None.
-        torch: version of torch.
         environment: hash of everything else that could change a number.
+        torch: version of torch, or None where numpy computes.
+        numpy: version of numpy where it computes.
     """
 
     config: ModelConfig
@@ -59,8 +71,9 @@ class ModelFacts:
     backends: tuple[str, ...]
     workers: int
     attention: str | None
-    torch: str
     environment: str
+    torch: str | None = None
+    numpy: str | None = None
 
     def about(self, source: str | None) -> dict[str, Any]:
         """Return the section ``model`` of a report."""
@@ -111,7 +124,7 @@ class FactsFile:
         folder = model_folder(model)
         if folder is None or not runtime.use_cache or runtime.device not in ("auto", "cpu"):
             return None
-        if runtime.device == "auto" and _may_have_gpu():
+        if runtime.device == "auto" and may_have_gpu():
             return None
         try:
             states = [asdict(FileState.of(folder / name)) for name in _FILES]
@@ -139,7 +152,8 @@ class FactsFile:
                 write_json(self.path, facts.as_dict(), durable=False)
 
 
-def _may_have_gpu() -> bool:
+def may_have_gpu() -> bool:
+    """Return whether a GPU of NVIDIA may be here, without asking a library."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 

@@ -68,6 +68,17 @@ class Request:
         if self.reference:
             self._check_reference()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for one pass over the frames of a video, in their order."""
+        return (
+            self.features is None
+            and self.views is None
+            and self.method == "chunked"
+            and self.shuffle is None
+            and not self.reference
+        )
+
     def _check_reference(self) -> None:
         others = {
             "--start": self.start,

@@ -49,16 +49,6 @@ from vtnstream.video.probe import Examined, examine
 _PARTS = ("logits", "dense_logits", "attention")
 
 
-def may_be_stored(request: Request) -> bool:
-    """Return whether outputs for a request are kept: one pass over stored features."""
-    return (
-        request.features is None
-        and request.views is None
-        and request.method == "chunked"
-        and request.shuffle is None
-    )
-
-
 def _score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatures) -> ScoreKey:
     """Return the key of a model's outputs: everything that determines them."""
     return {
@@ -119,7 +109,9 @@ class StoredAnswers:
         self._about = facts.about(source)
         self._runtime = runtime
         self._cache = FeatureCache(runtime.cache_dir or default_cache_dir())
-        self._computed = ComputedOn(facts.device, facts.dtype, FRAMES, facts.torch)
+        self._computed = ComputedOn(
+            facts.device, facts.dtype, FRAMES, torch=facts.torch, numpy=facts.numpy
+        )
 
     @classmethod
     def of(
@@ -134,7 +126,7 @@ class StoredAnswers:
         self, path: str | Path, request: Request, localize: TimelineConfig | None
     ) -> Report | None:
         """Return the report of a video, or None if the model must be loaded."""
-        if not may_be_stored(request) or is_address(path) or not Path(path).is_file():
+        if not request.is_plain or is_address(path) or not Path(path).is_file():
             return None
         try:
             return self._report(path, request, localize)

@@ -10,49 +10,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from vtnstream.errors import FeatureError, UsageError
+from vtnstream.errors import UsageError
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.sequence import encode_whole
-from vtnstream.scoring.analysis import Analysis, Reading, analysis_of, timelines
+from vtnstream.scoring.analysis import Reading
+from vtnstream.scoring.checks import check_features, check_finite
 from vtnstream.scoring.clips import clip_layout, score_clips
 from vtnstream.scoring.localization_plan import LocalizationPlan
 from vtnstream.scoring.sliding import SlidingWindows
-from vtnstream.types import AttentionMap, FeatureSequence, ScoreTimeline
+from vtnstream.types import AttentionMap, FeatureSequence
 
 if TYPE_CHECKING:
     from vtnstream.models.architectures import VideoModel
     from vtnstream.models.vtn.model import VTN
-
-
-def analyze(
-    model: VideoModel,
-    features: FeatureSequence,
-    plan: LocalizationPlan,
-    *,
-    output: SequenceOutput | None = None,
-    whole: bool = False,
-    scratch: Path | None = None,
-) -> Analysis:
-    """Classify a video and, if ``plan`` has options, cut it into labelled segments.
-
-    Arguments and errors are those of :func:`read`.
-    """
-    reading = read(model, features, plan, output=output, whole=whole, scratch=scratch)
-    return analysis_of(model.config, features, plan, reading)
-
-
-def token_scores(
-    model: VideoModel, features: FeatureSequence, plan: LocalizationPlan
-) -> list[ScoreTimeline]:
-    """Return the scores of each token, of the dense head or of sliding windows or of both.
-
-    Arguments and errors are those of :func:`read`; ``plan`` has options.
-    """
-    return timelines(model.config, features.times, plan, read(model, features, plan))
 
 
 def read(
@@ -78,12 +50,12 @@ def read(
     Raises:
         FeatureError: the features are not the model's, or lead to scores that are not finite.
     """
-    _check_features(model, features)
+    check_features(model.config, model.num_features, features)
     if isinstance(model, ViViT):
         reading = _read_clips(model, features, plan, output, whole)
     else:
         reading = _read_sequence(model, features, plan, output, scratch)
-    _check_finite(model, reading.output)
+    check_finite(model.config, reading.output)
     return reading
 
 
@@ -104,7 +76,7 @@ def _read_sequence(
     )
     if windows is None:
         return Reading(output)
-    _check_finite(model, output)  # before the windows are computed
+    check_finite(model.config, output)  # before the windows are computed
     if follower is None:
         windows.read()
     return Reading(output, windows.result())
@@ -135,20 +107,6 @@ def _read_clips(
     return Reading(output, scores.probabilities, facts)
 
 
-def _check_finite(model: VideoModel, output: SequenceOutput) -> None:
-    """Check the logits.
-
-    Raises:
-        FeatureError: the scores are not finite.
-    """
-    for logits in (output.logits, output.dense_logits):
-        if logits is not None and not np.isfinite(logits).all():
-            raise FeatureError(
-                f"model {model.config.name} gives scores that are not finite: check its weights "
-                "and the features"
-            )
-
-
 def attention_map(
     model: VTN, features: FeatureSequence, *, scratch: Path | None = None
 ) -> tuple[AttentionMap, SequenceOutput]:
@@ -160,7 +118,7 @@ def attention_map(
         FeatureError: the features are not the model's.
         UsageError: the model has no global attention, or does not return it.
     """
-    _check_features(model, features)
+    check_features(model.config, model.num_features, features)
     temporal = model.config.temporal
     if temporal.transformers_class is not None or temporal.kind == "tcn":
         raise UsageError(
@@ -174,16 +132,3 @@ def attention_map(
     output = encode_sequence(model, features, attention=range(temporal.num_layers), scratch=scratch)
     assert output.attention is not None
     return AttentionMap(output.attention, features.times), output
-
-
-def _check_features(model: VideoModel, features: FeatureSequence) -> None:
-    """Check that features fit a model.
-
-    Raises:
-        FeatureError: their number differs from the output of the model's backbone.
-    """
-    if features.num_features != model.num_features:
-        raise FeatureError(
-            f"features have {features.num_features} numbers per token, the model's backbone "
-            f"{model.config.backbone.name} gives {model.num_features}: extract them with --model"
-        )

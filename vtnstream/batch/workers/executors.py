@@ -23,9 +23,7 @@ from vtnstream.progress import Progress
 from vtnstream.report.naming import file_name
 
 if TYPE_CHECKING:
-    import torch
-
-    from vtnstream.encoding.encoder import FrameEncoder
+    from vtnstream.encoding.engines.protocols import Encoder
     from vtnstream.types import Report
 
 FEATURES_SUFFIX = ".safetensors"
@@ -69,7 +67,6 @@ class AnalysisExecutor:
     ) -> None:
         from vtnstream.analyzer import Analyzer
         from vtnstream.inference.request import Request
-        from vtnstream.models.io.checkpoint import weights_sha256
         from vtnstream.report.writers.structured import SCHEMA
 
         self._analyzer = Analyzer(model, runtime=runtime, keep_outputs=True)
@@ -79,13 +76,13 @@ class AnalysisExecutor:
         self._localize = localize
         self._formats, self._every, self._top_k = formats, every, top_k
         self.output = output
-        config = self._analyzer.model.config
+        config = self._analyzer.config
         self.sampling = self._request.sampling or config.sampling
         settings = {
             "command": "classify" if localize is None else "timeline",
             "schema": SCHEMA,
             "model": to_dict(config),
-            "weights": weights_sha256(self._analyzer.model),
+            "weights": self._analyzer.weights_sha256,
             "question": to_dict(self._request),  # the name in status files and keys
             "localize": None if localize is None else to_dict(localize),
             "formats": list(formats),
@@ -94,7 +91,7 @@ class AnalysisExecutor:
         self.facts = _executor_info(settings, self.encoder, runtime, f"model {config.name}")
 
     @property
-    def encoder(self) -> FrameEncoder:
+    def encoder(self) -> Encoder:
         return self._analyzer.encoder
 
     @property
@@ -156,7 +153,7 @@ class ExtractExecutor:
 
     def __init__(
         self,
-        encoder: FrameEncoder,
+        encoder: Encoder,
         sampling: SamplingConfig,
         *,
         part: Part,
@@ -200,22 +197,24 @@ class ExtractExecutor:
         return Result([target], report.partial, report.warnings)
 
 
-def side_by_side(device: torch.device) -> int:
+def side_by_side(device_type: str, num_threads: int) -> int:
     """Return the number of small videos that a process handles at the same time.
 
     While one waits for the backbone or the disk, others are decoded. Each holds a decoder and few
     frames.
-    """
-    import torch
 
-    if device.type == "cuda":
+    Args:
+        device_type: of the backbone, ``cpu`` or ``cuda``.
+        num_threads: threads of the backbone.
+    """
+    if device_type == "cuda":
         return _MOST_SIDE_BY_SIDE
-    return min(_MOST_SIDE_BY_SIDE, 2 * torch.get_num_threads())
+    return min(_MOST_SIDE_BY_SIDE, 2 * num_threads)
 
 
 def _executor_info(
     settings: Mapping[str, Any],
-    encoder: FrameEncoder,
+    encoder: Encoder,
     runtime: RuntimeConfig,
     about: str,
     warnings: Sequence[str] = (),
@@ -225,14 +224,17 @@ def _executor_info(
     Precision and backend also determine results, so they are part of the key; the device only
     changes rounding.
     """
-    import torch
+    kind, num_devices = encoder.device_type, 1
+    if kind == "cuda":
+        import torch
 
-    kind = encoder.device.type
+        num_devices = torch.cuda.device_count()
+    on = encoder.computed_on
     return ExecutorInfo(
         key=settings_key({**settings, "dtype": encoder.dtype, "backend": runtime.backend}),
-        about=f"{about} on {encoder.device} in {encoder.dtype}",
+        about=f"{about} on {on.device} in {on.dtype}",
         device=runtime.device if ":" in runtime.device else kind,
-        num_devices=torch.cuda.device_count() if kind == "cuda" else 1,
+        num_devices=num_devices,
         warnings=tuple(warnings),
-        side_by_side=side_by_side(encoder.device),
+        side_by_side=side_by_side(kind, encoder.num_threads(runtime)),
     )

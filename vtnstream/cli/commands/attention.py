@@ -91,7 +91,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
         stream=values["stream"],
     )
     analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
-    temporal = analyzer.model.config.temporal
+    temporal = analyzer.config.temporal
     layer = _number(values["layer"], temporal.num_layers, "--layer", "layers")
     head = _number(values["head"], temporal.num_heads, "--head", "heads")
     names = output_names(item.path for item in inputs.items)

@@ -139,7 +139,7 @@ def suggest(console: Console, /, **values: Any) -> ExitCode:
     if len(chosen) < values["count"]:
         spans = plural(len(chosen), "span")
         console.say(f"these videos hold only {spans} of up to {values['length']:g} s to label")
-    _deliver(console, chosen, analyzer.model.config.name, values)
+    _deliver(console, chosen, analyzer.config.name, values)
     return code
 
 

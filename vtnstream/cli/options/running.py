@@ -35,13 +35,14 @@ _RUNTIME = (
         RuntimeConfig,
         "dtype",
         section="Run",
-        help="Precision; auto is bfloat16 if the device is fast at it, else float32.",
+        help="Precision; auto is float32 in numpy, in torch bfloat16 if the device is fast at it.",
     ),
     field(
         RuntimeConfig,
         "backend",
         section="Run",
-        help="Backbone runtime; auto compiles the backbone if that saves time.",
+        help="Runtime; auto is numpy for the bundled model on a CPU, else torch, compiled if that "
+        "saves time.",
     ),
     field(
         RuntimeConfig,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtnstream.config import RuntimeConfig
-from vtnstream.config.runtime import default_cache_dir
+from vtnstream.config.runtime import NUMPY, default_cache_dir
 from vtnstream.encoding.encoder import FrameEncoder, default_batch_size
 from vtnstream.encoding.engines.build import EngineBuilder
 from vtnstream.encoding.engines.cache import EngineCache, EngineRecord
@@ -63,6 +63,9 @@ class Engines:
         runtime: backend, batch size, cache.
         progress: receives messages about compilation, and warnings.
         state: engines that were prepared for this encoder before; None starts empty.
+
+    Raises:
+        UsageError: numpy was requested.
     """
 
     def __init__(
@@ -72,6 +75,11 @@ class Engines:
         progress: Progress,
         state: EngineState | None = None,
     ) -> None:
+        if runtime.backend == NUMPY:
+            raise UsageError(
+                "--backend numpy is for timeline, classify and what uses them, with the bundled "
+                "model: leave it out"
+            )
         self.encoder = encoder
         self.state = EngineState() if state is None else state
         self.runtime = runtime

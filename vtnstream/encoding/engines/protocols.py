@@ -67,6 +67,15 @@ class Encoder(Protocol):
         """Whether the device only emulates the precision."""
         ...
 
+    def num_threads(self, runtime: RuntimeConfig) -> int:
+        """Return the number of threads that compute on a CPU."""
+        ...
+
+    def share_threads(self, runtime: RuntimeConfig, state: EngineState) -> None:
+        """Start threads that work for all videos, so that several threads may each extract one
+        video with ``state`` at the same time."""
+        ...
+
     def runner(self, batch_size: int) -> BatchEncoder:
         """Return what encodes batches without a compiler."""
         ...
