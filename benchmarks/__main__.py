@@ -9,6 +9,7 @@ import sys
 from vtnstream.registry import suggestion
 
 BENCHMARKS = {
+    "clips": "features of many short videos, beside scripts that load their model once",
     "cuda": "on a GPU: backbones against its ceiling, NVDEC, an hour of 1080p",
     "decode": "sampled decoding: all frames, needed frames, a sparse sampling, in parallel",
     "decode_matrix": "decoding by codec, size and rate, beside ffmpeg and torchcodec",

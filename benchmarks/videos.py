@@ -44,8 +44,24 @@ def camera_video(
     return path
 
 
-def _camera(count: int, width: int, height: int, fps: int) -> Iterator[Picture]:
-    random = np.random.default_rng(0)
+def camera_clips(
+    directory: Path, count: int, seconds: float, width: int = 640, height: int = 360, fps: int = 25
+) -> list[Path]:
+    """Write short generated H.264 videos with different content once, and return their paths."""
+    folder = directory / f"clips_{width}x{height}_{fps}fps_{seconds:g}s"
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number:05d}.mp4" for number in range(count)]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            part = path.with_suffix(".part.mp4")  # an interrupted run leaves no short clip
+            frames = _camera(round(seconds * fps), width, height, fps, seed=number)
+            write_video(part, frames, fps, options=CAMERA)
+            os.replace(part, path)
+    return paths
+
+
+def _camera(count: int, width: int, height: int, fps: int, seed: int = 0) -> Iterator[Picture]:
+    random = np.random.default_rng(seed)
     grain = random.integers(-_GRAIN, _GRAIN + 1, (8, height, width, 3), np.int8)
     length = _SCENE_SECONDS * fps
     for first in range(0, count, length):
