@@ -137,12 +137,12 @@ class Analyzer:
         Raises:
             UsageError: numpy was requested and cannot.
         """
-        if self._numpy is not None and request.is_plain:
+        if self._numpy is not None and request.is_one_pass:
             return self._numpy
         if self.runtime.backend == NUMPY:
             raise UsageError(
-                "--backend numpy reads the frames of a video once, in order: leave it out for "
-                "feature files, views, end-to-end, shuffled frames and the reference"
+                "--backend numpy makes one pass over the features of a video: leave it out for "
+                "views, end-to-end and the reference"
             )
         return self._in_torch()
 

@@ -81,6 +81,7 @@ def test_doctor_tells_the_facts(run: Run) -> None:
     assert backbone["dtype"] in ("float32", "bfloat16")
     assert "NVIDIA GPU" in backbone["missing"]["tensorrt"]
     assert (backbone["backend"] == "inductor") == ("inductor" not in backbone["missing"])
+    assert json.loads(outcome.out)["bundled_model"] == "numpy, float32 on cpu, without torch"
     text = run("doctor").out
     assert "h264" in text and f"{backbone['backend']} for long videos" in text
 

@@ -163,7 +163,7 @@ def test_what_numpy_cannot_do_is_done_in_torch(edited: Path, runtime: RuntimeCon
     assert analyzer.classify(edited, whole).run["torch"]
     assert analyzer.timeline(edited, PLAIN, TimelineConfig()).run["numpy"]
     numpy_only = dataclasses.replace(default(runtime), backend="numpy")
-    with pytest.raises(UsageError, match=r"--backend numpy reads.*leave it out"):
+    with pytest.raises(UsageError, match=r"--backend numpy makes one pass.*leave it out"):
         Analyzer(None, runtime=numpy_only).classify(edited, whole)
     for change in ({"dtype": "bfloat16"}, {"backend": "eager"}):
         other = Analyzer(None, runtime=dataclasses.replace(default(runtime), **change))

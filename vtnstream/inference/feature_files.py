@@ -8,17 +8,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vtnstream.config import SamplingConfig
 from vtnstream.encoding.engines.protocols import Encoder
 from vtnstream.encoding.partial import gaps, seconds_expected
-from vtnstream.encoding.stored import ExtractedFeatures, span_text
+from vtnstream.encoding.run_facts import RunFacts
+from vtnstream.encoding.stored import ExtractedFeatures, OpenedFeatures, sampling_grid, span_text
 from vtnstream.errors import FeatureError
-from vtnstream.features.file import FeatureFile
+from vtnstream.features.file import FeatureFile, FeatureSpan
 from vtnstream.features.key import video_identity
 from vtnstream.timecode import format_time
 from vtnstream.types import FeatureSequence, Partial, TimeRange, VideoInfo
+from vtnstream.video.probe import probe
+from vtnstream.video.sampling.counting import frames_up_to
+from vtnstream.video.sampling.grid import index_range
 
 
-def rounding(file: FeatureFile, encoder: Encoder) -> Iterator[str]:
+def _rounding(file: FeatureFile, encoder: Encoder) -> Iterator[str]:
     """Return a warning if the features of the file differ from the model's own by rounding."""
     made = file.metadata["dtype"]
     if made != encoder.dtype:
@@ -26,7 +31,7 @@ def rounding(file: FeatureFile, encoder: Encoder) -> Iterator[str]:
 
 
 def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
-    """Return the metadata of a feature file; :func:`vtnstream.inference.opening.features_of_file`
+    """Return the metadata of a feature file; :func:`features_of_file`
     reads it back."""
     partial = extracted.partial
     return {
@@ -36,7 +41,7 @@ def file_metadata(extracted: ExtractedFeatures) -> dict[str, Any]:
     }
 
 
-def partial_of_file(
+def _partial_of_file(
     file: FeatureFile, features: FeatureSequence, info: VideoInfo, span: TimeRange
 ) -> Partial | None:
     """Return why the features of a file do not cover all of a range: errors during extraction
@@ -68,7 +73,7 @@ def _beyond(metadata: dict[str, Any], info: VideoInfo, span: TimeRange) -> Itera
         yield f"the features hold only {format_time(first, digits=2)} to {until}"
 
 
-def check_provenance(
+def _check_provenance(
     file: FeatureFile,
     path: str | Path,
     info: VideoInfo,
@@ -97,3 +102,37 @@ def check_provenance(
             f"{file.path}: made from {' and '.join(wrong)} than requested; extract again with "
             "vtnstream extract --model"
         )
+
+
+def features_of_file(
+    path: str | Path,
+    features: str | Path,
+    encoder: Encoder,
+    sampling: SamplingConfig,
+    span: TimeRange,
+    stream: int | None = None,
+) -> OpenedFeatures:
+    """Open features of an earlier ``extract`` after checking that video, encoder and grid match.
+
+    Raises:
+        FeatureError: they do not match, or no token lies in the range.
+    """
+    file = FeatureFile(features)
+    info = probe(path, stream=stream)
+    _check_provenance(file, path, info, encoder, sampling_grid(sampling, span, encoder.shape))
+    tokens = FeatureSpan(file, *index_range(sampling, span))
+    if not len(tokens.times):
+        raise FeatureError(f"{file.path}: no token in the requested range")
+    facts = RunFacts(len(tokens.times), file.num_features, from_store=True)
+    partial = _partial_of_file(file, tokens, info, span)
+    warnings = tuple(_rounding(file, encoder))
+    opened = OpenedFeatures(
+        features=tokens, info=info, partial=partial, warnings=warnings, facts=facts
+    )
+    return with_frames(path, opened)
+
+
+def with_frames(path: str | Path, opened: OpenedFeatures) -> OpenedFeatures:
+    """Add the numbers of the frames up to the end of the features, where they can be counted."""
+    frames = frames_up_to(path, opened.info, opened.features.times, opened.frames)
+    return dataclasses.replace(opened, frames=frames)

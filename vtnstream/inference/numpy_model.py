@@ -5,8 +5,9 @@ Nothing here imports torch, timm or transformers.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from vtnstream.encoding.extract import extract_features
 from vtnstream.encoding.numpy_encoder import DEVICE, DTYPE, NumpyEncoder
 from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.errors import UsageError
+from vtnstream.features.shuffling import shuffled
+from vtnstream.inference.feature_files import features_of_file
 from vtnstream.inference.model_facts import ModelFacts, may_have_gpu, model_folder
 from vtnstream.inference.request import Request, time_range
 from vtnstream.localization.window_scores import SlidingScores, window_starts
@@ -60,12 +63,18 @@ class NumpyModel:
     Args:
         model: the model.
         scratch: folder for states that do not fit into memory.
+
+    Attributes:
+        config, weights_sha256: see :class:`~vtnstream.inference.loaded_model.LoadedModel`.
+        encoder: frames to features.
+        weights_bytes: bytes of all weights.
     """
 
     def __init__(self, model: NumpyVTN, scratch: Path | None) -> None:
         self.config = model.config
         self.weights_sha256 = model.weights_sha256
         self.encoder = NumpyEncoder(model)
+        self.weights_bytes = model.num_bytes
         self._model = model
         self._engines = EngineState()
         self._scratch = scratch
@@ -115,20 +124,32 @@ class NumpyModel:
         runtime: RuntimeConfig,
         progress: Progress,
     ) -> Iterator[OpenedFeatures]:
-        with (
-            local_copy(path, progress, runtime.spool_limit_bytes) as place,
-            extract_features(
-                place,
-                encoder,
-                request.sampling or self.config.sampling,
-                span=time_range(place, request.start, request.end, request.stream),
-                runtime=runtime,
-                stream=request.stream,
-                progress=progress,
-                engines=self._engines,
-            ) as extracted,
-        ):
-            yield extracted.named(path, place)
+        sampling = request.sampling or self.config.sampling
+        with local_copy(path, progress, runtime.spool_limit_bytes) as place, ExitStack() as stack:
+            span = time_range(place, request.start, request.end, request.stream)
+            opened: OpenedFeatures
+            if request.features is not None:
+                opened = features_of_file(
+                    place, request.features, encoder, sampling, span, request.stream
+                )
+            else:
+                opened = stack.enter_context(
+                    extract_features(
+                        place,
+                        encoder,
+                        sampling,
+                        span=span,
+                        runtime=runtime,
+                        stream=request.stream,
+                        progress=progress,
+                        engines=self._engines,
+                    )
+                )
+            opened = opened.named(path, place)
+            if request.shuffle is not None:
+                features = shuffled(opened.features, request.shuffle)
+                opened = dataclasses.replace(opened, features=features)
+            yield opened
 
     def prepare(self, runtime: RuntimeConfig, progress: Progress) -> None:
         """Nothing is compiled."""

@@ -13,12 +13,11 @@ from vtnstream.encoding.encoder import FrameEncoder
 from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import extract_features
 from vtnstream.encoding.run_facts import RunFacts
-from vtnstream.encoding.stored import OpenedFeatures, sampling_grid
-from vtnstream.errors import FeatureError, UsageError
-from vtnstream.features.file import FeatureFile, FeatureSpan
+from vtnstream.encoding.stored import OpenedFeatures
+from vtnstream.errors import UsageError
 from vtnstream.features.shuffling import shuffled
 from vtnstream.inference.end_to_end import run_end_to_end
-from vtnstream.inference.feature_files import check_provenance, partial_of_file, rounding
+from vtnstream.inference.feature_files import features_of_file, with_frames
 from vtnstream.inference.multi_view import run_multi_view
 from vtnstream.inference.reference import run_reference
 from vtnstream.inference.request import Request, time_range
@@ -26,9 +25,6 @@ from vtnstream.models.architectures import VideoModel
 from vtnstream.progress import Progress
 from vtnstream.types import TimeRange
 from vtnstream.video.local_copy import local_copy
-from vtnstream.video.probe import probe
-from vtnstream.video.sampling.counting import frames_up_to
-from vtnstream.video.sampling.grid import index_range
 
 
 @contextmanager
@@ -79,14 +75,14 @@ def _opened(
         yield features_of_file(path, request.features, encoder, sampling, span, request.stream)
     elif request.views is not None:
         views = _views(path, model, encoder, request, sampling, span, progress)
-        yield _with_frames(path, views)
+        yield with_frames(path, views)
     elif request.reference:
         _require_float32("--reference-preprocess", runtime)
-        yield _with_frames(path, _reference(path, model, request, sampling))
+        yield with_frames(path, _reference(path, model, request, sampling))
     elif request.method == "end-to-end":
         _require_float32("--method end-to-end", runtime)
         result = _end_to_end(path, model, encoder.shape, request, sampling, span)
-        yield _with_frames(path, result)
+        yield with_frames(path, result)
     else:
         with extract_features(
             path,
@@ -104,11 +100,6 @@ def _opened(
 def _require_float32(what: str, runtime: RuntimeConfig) -> None:
     if runtime.dtype not in ("auto", "float32"):
         raise UsageError(f"{what} runs in float32 only, not {runtime.dtype}")
-
-
-def _with_frames(path: str | Path, opened: OpenedFeatures) -> OpenedFeatures:
-    frames = frames_up_to(path, opened.info, opened.features.times, opened.frames)
-    return dataclasses.replace(opened, frames=frames)
 
 
 def _end_to_end(
@@ -196,31 +187,3 @@ def _views(
         facts=facts,
         output=result.output,
     )
-
-
-def features_of_file(
-    path: str | Path,
-    features: str | Path,
-    encoder: FrameEncoder,
-    sampling: SamplingConfig,
-    span: TimeRange,
-    stream: int | None = None,
-) -> OpenedFeatures:
-    """Open features of an earlier ``extract`` after checking that video, encoder and grid match.
-
-    Raises:
-        FeatureError: they do not match, or no token lies in the range.
-    """
-    file = FeatureFile(features)
-    info = probe(path, stream=stream)
-    check_provenance(file, path, info, encoder, sampling_grid(sampling, span, encoder.shape))
-    tokens = FeatureSpan(file, *index_range(sampling, span))
-    if not len(tokens.times):
-        raise FeatureError(f"{file.path}: no token in the requested range")
-    facts = RunFacts(len(tokens.times), file.num_features, from_store=True)
-    partial = partial_of_file(file, tokens, info, span)
-    warnings = tuple(rounding(file, encoder))
-    opened = OpenedFeatures(
-        features=tokens, info=info, partial=partial, warnings=warnings, facts=facts
-    )
-    return _with_frames(path, opened)

@@ -71,13 +71,12 @@ class Request:
     @property
     def is_plain(self) -> bool:
         """Whether it asks for one pass over the frames of a video, in their order."""
-        return (
-            self.features is None
-            and self.views is None
-            and self.method == "chunked"
-            and self.shuffle is None
-            and not self.reference
-        )
+        return self.is_one_pass and self.features is None and self.shuffle is None
+
+    @property
+    def is_one_pass(self) -> bool:
+        """Whether it asks for one pass over features of frames, stored or not."""
+        return self.views is None and self.method == "chunked" and not self.reference
 
     def _check_reference(self) -> None:
         others = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from vtnstream.config import RuntimeConfig
 from vtnstream.encoding.extract import extract_features
 from vtnstream.encoding.stored import OpenedFeatures
-from vtnstream.inference.opening import features_of_file
+from vtnstream.inference.feature_files import features_of_file
 from vtnstream.inference.request import TimeLike, time_range
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.search.space import SearchSpace

@@ -71,6 +71,7 @@ def doctor(console: Console, /, **values: Any) -> ExitCode:
         "extras": _extras(),
         "decoding": _decoding(problems),
         "devices": _devices(problems),
+        "bundled_model": _bundled_model(),
         "compilers": {name: path for name in _COMPILERS if (path := shutil.which(name))},
         "cache": _cache(values["cache_dir"], problems),
         "config_files": [str(path) for path in config_files()],
@@ -179,6 +180,15 @@ def _backbone(name: str) -> dict[str, Any]:
     }
 
 
+def _bundled_model() -> str:
+    """Return what `--backend auto` runs the bundled model with."""
+    from vtnstream.config import RuntimeConfig
+    from vtnstream.inference.numpy_model import NumpyModel
+
+    found = NumpyModel.of(None, RuntimeConfig(), None)
+    return "torch" if found is None else f"numpy, {found.encoder.dtype} on cpu, without torch"
+
+
 def _cpu_flags() -> list[str]:
     """Return the CPU flags of this processor that decide which precision is fast (Linux only)."""
     try:
@@ -254,6 +264,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
             (f"{name} unavailable", f"{backend}: {why}")
             for backend, why in chosen["missing"].items()
         ]
+    lines.append(("bundled model", facts["bundled_model"]))
     found = facts["compilers"]
     lines.append(("compilers", ", ".join(found) or "none (torch.compile needs one)"))
     used = f"{plural(cache['stores'], 'store')}, {format_size(cache['used_bytes'])}"

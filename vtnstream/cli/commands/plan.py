@@ -20,6 +20,7 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import Encoding, backbone_options, prepare_encoding
 from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
+from vtnstream.config.runtime import NUMPY
 from vtnstream.config.shipped import bundled_model
 from vtnstream.timecode import format_time
 from vtnstream.video.local_copy import local_copy
@@ -80,17 +81,16 @@ def _plan(path: str | Path, encoding: Encoding, values: dict[str, Any]) -> Plan:
     from vtnstream.inference.plan import plan as estimate
     from vtnstream.inference.request import time_range
 
-    model = encoding.model
+    config = encoding.config
     sizes: dict[str, int] = {}
-    if model is not None:
-        head = model.config.head
-        state = model.state_dict().values()
-        hidden_size = model.config.temporal.hidden_size or encoding.encoder.num_features
+    if config is not None:
+        head = config.head
+        hidden_size = config.temporal.hidden_size or encoding.encoder.num_features
         sizes = {
             # A ViViT reads clips one by one and keeps no states of the whole video.
-            "hidden_size": 0 if model.config.vivit is not None else hidden_size,
+            "hidden_size": 0 if config.vivit is not None else hidden_size,
             "num_classes": len(head.dense_labels or head.labels),
-            "weights_bytes": sum(tensor.nbytes for tensor in state),
+            "weights_bytes": encoding.weights_bytes,
         }
     return estimate(
         path,
@@ -130,7 +130,8 @@ def _process_bytes(plan: Plan) -> int:
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak *= 1 if sys.platform == "darwin" else 1024
-    return round(_MARGIN * (peak + plan.pipeline_bytes + (plan.temporal_bytes or 0)))
+    margin = 1.0 if plan.runtime.backend == NUMPY else _MARGIN  # numpy compiles nothing
+    return round(margin * (peak + plan.pipeline_bytes + (plan.temporal_bytes or 0)))
 
 
 def _facts(path: str, plan: Plan) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from vtnstream.cli.framework.types import AssignmentType, TripleType
 from vtnstream.cli.options import running, shared
 from vtnstream.config import (
     BackboneConfig,
+    ModelConfig,
     PreprocessConfig,
     RuntimeConfig,
     SamplingConfig,
@@ -24,7 +25,7 @@ from vtnstream.errors import UsageError
 
 if TYPE_CHECKING:
     from vtnstream.encoding.encoder import FrameEncoder
-    from vtnstream.models.architectures import VideoModel
+    from vtnstream.encoding.engines.protocols import Encoder
 
 _SECTION = "Backbone"
 _PREPROCESS = ("mean", "std", "size", "width", "resize", "crop", "interpolation")
@@ -105,14 +106,19 @@ backbone_options = attach(
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A frame encoder, the sampling of its frames, and the model both come from.
+    """A frame encoder and the sampling of its frames.
 
-    ``model`` is None if only a backbone was named.
+    Attributes:
+        encoder: frames to features.
+        sampling: which frames.
+        config: of the model that both come from; None if only a backbone was named.
+        weights_bytes: bytes of the weights of that model.
     """
 
-    encoder: FrameEncoder
+    encoder: Encoder
     sampling: SamplingConfig
-    model: VideoModel | None
+    config: ModelConfig | None = None
+    weights_bytes: int = 0
 
 
 def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
@@ -128,7 +134,7 @@ def prepare_encoding(values: Mapping[str, Any], console: Console) -> Encoding:
         return _of_model(values, runtime)
     config = BackboneConfig(values["backbone"], dict(values["backbone_arg"]))
     sampling = shared.sampling_from(values, SamplingConfig()) or SamplingConfig()
-    return Encoding(_of_backbone(config, values, runtime, console), sampling, None)
+    return Encoding(_of_backbone(config, values, runtime, console), sampling)
 
 
 def require_backbone(values: Mapping[str, Any]) -> None:
@@ -155,6 +161,12 @@ def refuse_backbone_options(values: Mapping[str, Any]) -> None:
 
 def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
     refuse_backbone_options(values)
+    from vtnstream.inference.numpy_model import NumpyModel
+
+    light = NumpyModel.of(values["model"], runtime, None)
+    if light is not None:
+        sampling = shared.sampling_from(values, light.config.sampling) or light.config.sampling
+        return Encoding(light.encoder, sampling, light.config, light.weights_bytes)
     from vtnstream.encoding.encoder import FrameEncoder
     from vtnstream.models.io.checkpoint import load_model
     from vtnstream.words.model import open_words
@@ -164,10 +176,11 @@ def _of_model(values: Mapping[str, Any], runtime: RuntimeConfig) -> Encoding:
         from vtnstream.search.space import words_space
 
         space = words_space(words, runtime, shared.sampling_from(values, None))
-        return Encoding(space.encoder, space.sampling, None)
+        return Encoding(space.encoder, space.sampling)
     model = load_model(values["model"])
     sampling = shared.sampling_from(values, model.config.sampling) or model.config.sampling
-    return Encoding(FrameEncoder.from_model(model, runtime), sampling, model)
+    size = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return Encoding(FrameEncoder.from_model(model, runtime), sampling, model.config, size)
 
 
 def _of_backbone(

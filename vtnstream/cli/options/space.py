@@ -24,6 +24,7 @@ def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
         UsageError: options contradict each other, or the model reads clips.
         ModelError: the model or backbone cannot be built, or is not available.
     """
+    from vtnstream.encoding.encoder import FrameEncoder
     from vtnstream.search.space import encoder_space, model_space, words_space
 
     runtime = running.runtime_from(values)
@@ -34,6 +35,7 @@ def prepare_space(values: Mapping[str, Any], console: Console) -> SearchSpace:
             return words_space(_default_words(), runtime, sampling)
         return model_space(values["model"], runtime, sampling)
     encoding = prepare_encoding(values, console)
+    assert isinstance(encoding.encoder, FrameEncoder)
     return encoder_space(encoding.encoder, encoding.sampling)
 
 
