@@ -262,5 +262,63 @@ def test_no_engine_runs_while_shared_threads_are_paused(encoder: FrameEncoder) -
     threads.close()
 
 
+@pytest.mark.parametrize("mixes", [False, True])
+def test_the_last_frames_of_several_videos_share_a_batch(
+    encoder: FrameEncoder, mixes: bool
+) -> None:
+    """Their features are those of a padded batch, also of an engine whose rows depend on others."""
+    calls = []
+
+    def engine(pixels: torch.Tensor) -> torch.Tensor:
+        calls.append(pixels)
+        return encoder.network(pixels) + (pixels.float().mean() if mixes else 0)
+
+    plan, videos = WorkerPlan(2, 1), 8
+    expected = encoded(encoder.runner(BATCH, engine), plan, 9)
+    assert len(calls) == 3
+    run, threads = encoder.runner(BATCH, engine), shared_threads(plan)
+    assert run.may_join(frames(1)) != mixes
+    calls.clear()
+    together = threading.Barrier(videos)
+
+    def one_video(_: int) -> np.ndarray:
+        def batches() -> Iterator[FrameChunk]:
+            yield from (chunk(first, min(BATCH, 9 - first)) for first in range(0, 9, BATCH))
+            together.wait(HANG)  # all have added their last frames
+
+        with Encoding(run, plan, 64, threads) as encoding:
+            return np.concatenate([result.values for result in encoding.results(batches())])
+
+    with ThreadPoolExecutor(videos) as pool:
+        for values in pool.map(one_video, range(videos)):
+            np.testing.assert_array_equal(values, expected)
+    assert len(calls) == 3 * videos if mixes else len(calls) == 2 * videos + videos // BATCH
+    threads.close()
+
+
+def test_a_video_that_fails_in_a_shared_batch_fails_alone(encoder: FrameEncoder) -> None:
+    def engine(pixels: torch.Tensor) -> torch.Tensor:
+        values = encoder.network(pixels)
+        return torch.where((pixels == 7).flatten(1).all(1)[:, None], torch.nan, values)
+
+    run, threads = encoder.runner(BATCH, engine), shared_threads(WorkerPlan(2, 1))
+    good, bad = frames(1), np.full((1, 64, 64, 3), 7, np.uint8)
+    with threads.reading():
+        first, wrong, last = (threads.submit(run, one) for one in (good, bad, good))
+    for future in (first, last):
+        np.testing.assert_array_equal(future.result(HANG).values, run(good))
+    with pytest.raises(UsageError, match="not finite"):
+        wrong.result(HANG)
+    threads.close()
+
+
+def test_frames_do_not_wait_for_a_video_that_does_not_end(encoder: FrameEncoder) -> None:
+    run, threads = encoder.runner(BATCH, encoder.network), shared_threads(WorkerPlan(2, 1))
+    with threads.reading(), Encoding(run, WorkerPlan(2, 1), 64, threads) as encoding:
+        (result,) = encoding.results(iter([chunk(0, 1)]))
+        np.testing.assert_array_equal(result.values, run(frames(1)))
+    threads.close()
+
+
 def shared_threads(plan: WorkerPlan) -> BackboneThreads:
     return BackboneThreads(plan.workers, lambda: torch.set_num_threads(plan.threads))

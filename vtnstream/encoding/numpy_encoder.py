@@ -51,6 +51,15 @@ class NumpyRunner:
             )
         return values
 
+    @property
+    def full_batch(self) -> int | None:
+        """None: a smaller batch is not padded."""
+        return None
+
+    def may_join(self, frames: NDArray[np.uint8]) -> bool:
+        """Nothing is joined, because nothing is padded."""
+        return False
+
     @contextmanager
     def library_threads(self, number: int) -> Iterator[Callable[[], object]]:
         """Compute each batch in the thread of its worker, whatever ``number``."""

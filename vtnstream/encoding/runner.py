@@ -23,6 +23,7 @@ from vtnstream.preprocess.pipeline import pixels_of
 from vtnstream.types import FloatArray
 
 _CUDA_WORKERS = 2
+_MOST_TRIED = 8
 
 
 def worker_plan(device: torch.device) -> WorkerPlan:
@@ -51,6 +52,8 @@ class Runner:
         self.batch_size = batch_size
         self.fixed = fixed
         self._name = name
+        self._joins: bool | None = None
+        self._joining = threading.Lock()
         self._own = threading.local()
         if device.type == "cuda":
             # The weights were copied in another stream than those that will use them.
@@ -71,6 +74,39 @@ class Runner:
         size = self.batch_size
         parts = [self._call(frames[i : i + size]) for i in range(0, len(frames), size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @property
+    def full_batch(self) -> int | None:
+        """Samples of a batch if a smaller one is padded; None if it is not."""
+        return self.batch_size if self.fixed else None
+
+    def may_join(self, frames: NDArray[np.uint8]) -> bool:
+        """Return whether the features of a sample are the same, bit for bit, at each place of a
+        batch and whatever other samples it holds.
+
+        Layers do not mix samples, but a compiler could compute some rows in another order. It is
+        tried once, on variants of ``frames``: up to eight of them alone, and at up to eight places
+        of a full batch.
+        """
+        with self._joining:
+            if self._joins is None:
+                self._joins = self._rows_are_independent(frames)
+            return self._joins
+
+    def _rows_are_independent(self, frames: NDArray[np.uint8]) -> bool:
+        size, tried = self.batch_size, min(self.batch_size, _MOST_TRIED)
+        shown = np.stack(
+            [np.roll(frames[i % len(frames)], i * frames.shape[2] // size, 1) for i in range(size)]
+        )
+        alone = np.concatenate([self._call(shown[i : i + 1]) for i in range(tried)])
+        some = self._call(shown[: (size + 1) // 2])
+        if not np.array_equal(some[:tried], alone[: len(some)]):
+            return False
+        for shift in sorted({size * i // tried for i in range(tried)}):
+            values = np.roll(self._call(np.roll(shown, shift, 0)), -shift, 0)
+            if not np.array_equal(values[:tried], alone):
+                return False
+        return True
 
     @contextmanager
     def library_threads(self, number: int) -> Iterator[Callable[[], object]]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vtnstream.process_memory import trim
 from vtnstream.types import DecodeStats, FloatArray, FrameChunk, TokenTimes
@@ -24,6 +25,9 @@ from vtnstream.types import DecodeStats, FloatArray, FrameChunk, TokenTimes
 MOST_WORKERS = 16
 """Largest number of threads with a batch each. On larger machines each gets several threads of the
 library, so that memory stays bounded and a short video still uses all cores."""
+
+_JOIN_SECONDS = 0.2
+"""Longest time that the last frames of a video wait for those of others, which all end soon."""
 
 
 class BatchEncoder(Protocol):
@@ -34,6 +38,20 @@ class BatchEncoder(Protocol):
 
         Raises:
             UsageError: the features are not finite.
+        """
+        ...
+
+    @property
+    def full_batch(self) -> int | None:
+        """Samples of a batch if a smaller one is padded; None if it is not."""
+        ...
+
+    def may_join(self, frames: NDArray[np.uint8]) -> bool:
+        """Return whether the features of a sample are the same, bit for bit, at each place of a
+        batch and whatever other samples it holds.
+
+        Args:
+            frames: some of the samples to try this on.
         """
         ...
 
@@ -95,25 +113,95 @@ class EncodedBatch:
     stats: DecodeStats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The last frames of a video (T, H, W, 3) uint8, and their features to come."""
+
+    frames: NDArray[np.uint8]
+    future: Future[Encoded] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Frames of several videos that become one batch of an engine."""
+
+    run: BatchEncoder
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def num_frames(self) -> int:
+        return sum(len(part.frames) for part in self.parts)
+
+
 class BackboneThreads:
     """Threads that call engines, for one video or for several at the same time.
+
+    If an engine takes full batches only, the last frames of several videos are joined to one
+    batch, as long as their features are the same, bit for bit, as in a padded batch
+    (:meth:`BatchEncoder.may_join`).
 
     Args:
         workers: number of threads.
         begin: each thread calls it first.
+        joins: whether frames of several videos may be joined.
     """
 
-    def __init__(self, workers: int, begin: Callable[[], object]) -> None:
+    def __init__(self, workers: int, begin: Callable[[], object], *, joins: bool = True) -> None:
         self._pool = ThreadPoolExecutor(
             workers, thread_name_prefix="vtnstream-backbone", initializer=begin
         )
         self._state = threading.Condition()
         self._num_running = 0
         self._is_paused = False
+        self._joins = joins
+        self._num_reading = 0
+        self._waiting: dict[int, Joined] = {}
 
     def submit(self, run: BatchEncoder, frames: Any) -> Future[Encoded]:
         """Encode at least one sample in one of the threads."""
-        return self._pool.submit(self._work, run, frames)
+        size = run.full_batch if self._joins else None
+        if size is None or len(frames) >= size or not isinstance(frames, np.ndarray):
+            return self._pool.submit(self._work, run, frames)
+        part = Part(frames)
+        with self._state:
+            joined = self._waiting.setdefault(id(run), Joined(run))
+            if joined.num_frames + len(frames) > size:
+                self._start(joined)
+                joined = self._waiting.setdefault(id(run), Joined(run))
+            joined.parts.append(part)
+            if joined.num_frames == size or not self._num_reading:
+                self._start(joined)
+        return part.future
+
+    def start_joined(self) -> None:
+        """Encode the frames that wait for those of other videos."""
+        with self._state:
+            for joined in list(self._waiting.values()):
+                self._start(joined)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[], None]]:
+        """Count a video that still adds frames; the function says that it has added its last."""
+        is_open = True
+
+        def close() -> None:
+            nonlocal is_open
+            with self._state:
+                self._num_reading -= is_open
+                is_open = False
+                if not self._num_reading:
+                    self.start_joined()
+
+        with self._state:
+            self._num_reading += 1
+        try:
+            yield close
+        finally:
+            close()
+
+    def _start(self, joined: Joined) -> None:
+        del self._waiting[id(joined.run)]
+        self._pool.submit(self._work_joined, joined)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -133,12 +221,42 @@ class BackboneThreads:
         self._pool.shutdown(cancel_futures=True)
 
     def _work(self, run: BatchEncoder, frames: Any) -> Encoded:
+        with self._running():
+            began = time.perf_counter()
+            return Encoded(run(frames), time.perf_counter() - began)
+
+    def _work_joined(self, joined: Joined) -> None:
+        """Encode frames of several videos. If that fails, each video is tried alone, so that only
+        the cause fails."""
+        run = joined.run
+        parts = [part for part in joined.parts if part.future.set_running_or_notify_cancel()]
+        if len(parts) > 1:
+            frames = np.concatenate([part.frames for part in parts])
+            try:
+                with self._running():
+                    may_join = run.may_join(frames)
+                if may_join:
+                    values, seconds = self._work(run, frames)
+                    for part in parts:
+                        own, values = values[: len(part.frames)], values[len(part.frames) :]
+                        share = seconds * len(part.frames) / len(frames)
+                        part.future.set_result(Encoded(own, share))
+                    return
+            except Exception:
+                pass  # met again below, by the video that causes it
+        for part in parts:
+            try:
+                part.future.set_result(self._work(run, part.frames))
+            except Exception as error:
+                part.future.set_exception(error)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
         with self._state:
             self._state.wait_for(lambda: not self._is_paused)
             self._num_running += 1
         try:
-            began = time.perf_counter()
-            return Encoded(run(frames), time.perf_counter() - began)
+            yield
         finally:
             with self._state:
                 self._num_running -= 1
@@ -178,10 +296,11 @@ class Encoding:
         with ExitStack() as stack:
             if self._shared is None:
                 begin = stack.enter_context(self._run.library_threads(self._plan.threads))
-                own = BackboneThreads(self._plan.workers, begin)
+                own = BackboneThreads(self._plan.workers, begin, joins=False)
                 stack.callback(trim)  # frees the heaps of these threads; the next run has new ones
                 stack.callback(own.close)
             self._threads = self._shared or own
+            self._has_read = stack.enter_context(self._threads.reading())
             self._stack = stack.pop_all()
         return self
 
@@ -203,16 +322,16 @@ class Encoding:
             try:
                 batch = next(batches, None)
             except Exception as error:  # earlier batches are still returned
-                failure = error
-                break
+                failure, batch = error, None
             if batch is None:
+                self._has_read()
                 break
             pending.append((batch, self._submit(batch)))
             del batch
             while pending and (len(pending) >= 2 * self._plan.workers or pending[0][1].done()):
                 yield self._finished(*pending.popleft())
         while pending:
-            yield self._finished(*pending.popleft())
+            yield self._finished(*pending.popleft(), _JOIN_SECONDS)
         if failure is not None:
             raise failure
 
@@ -223,7 +342,13 @@ class Encoding:
         nothing.set_result(Encoded(np.empty((0, self._num_features), np.float32), 0.0))
         return nothing
 
-    def _finished(self, batch: FrameChunk, future: Future[Encoded]) -> EncodedBatch:
-        values, seconds = future.result()
+    def _finished(
+        self, batch: FrameChunk, future: Future[Encoded], patience: float = 0.0
+    ) -> EncodedBatch:
+        try:
+            values, seconds = future.result(patience)
+        except TimeoutError:
+            self._threads.start_joined()
+            values, seconds = future.result()
         self.busy_seconds += seconds / self._plan.workers
         return EncodedBatch(batch.first_index, batch.spread(values), batch.times, batch.stats)
