@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -276,7 +277,7 @@ def test_the_last_frames_of_several_videos_share_a_batch(
     plan, videos = WorkerPlan(2, 1), 8
     expected = encoded(encoder.runner(BATCH, engine), plan, 9)
     assert len(calls) == 3
-    run, threads = encoder.runner(BATCH, engine), shared_threads(plan)
+    run, threads = encoder.runner(BATCH, engine), shared_threads(plan, videos)
     assert run.may_join(frames(1)) != mixes
     calls.clear()
     together = threading.Barrier(videos)
@@ -320,5 +321,25 @@ def test_frames_do_not_wait_for_a_video_that_does_not_end(encoder: FrameEncoder)
     threads.close()
 
 
-def shared_threads(plan: WorkerPlan) -> BackboneThreads:
-    return BackboneThreads(plan.workers, lambda: torch.set_num_threads(plan.threads))
+def test_at_most_so_many_videos_are_read_at_the_same_time() -> None:
+    threads, most, now, lock = shared_threads(WorkerPlan(2, 1), decoders=2), 0, 0, threading.Lock()
+
+    def read(_: int) -> None:
+        nonlocal most, now
+        with threads.reading():
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.01)
+            with lock:
+                now -= 1
+
+    with ThreadPoolExecutor(6) as videos:
+        list(videos.map(read, range(6)))
+    assert most == 2
+    threads.close()
+
+
+def shared_threads(plan: WorkerPlan, decoders: int | None = None) -> BackboneThreads:
+    begin = partial(torch.set_num_threads, plan.threads)
+    return BackboneThreads(plan.workers, begin, decoders=decoders)

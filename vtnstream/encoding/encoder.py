@@ -377,7 +377,8 @@ class FrameEncoder:
         # A new thread would begin with the number of torch threads that any thread set last.
         state.prepare_thread = partial(torch.set_num_threads, torch.get_num_threads())
         plan = worker_plan(self.device)
-        state.threads = BackboneThreads(plan.workers, partial(torch.set_num_threads, plan.threads))
+        begin = partial(torch.set_num_threads, plan.threads)
+        state.threads = BackboneThreads(plan.workers, begin, decoders=plan.decoders + 1)
 
     @property
     def usual_batch_size(self) -> int:

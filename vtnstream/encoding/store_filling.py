@@ -127,10 +127,12 @@ def _fill_run(
     done: int,
 ) -> int:
     layout = store.require_layout()
-    with _open_source(store, job, first, stop) as source:
-        batches = prefetch(source.chunks(), depth=_depth(layout.batch_size))
-        size, plan = layout.num_features, job.worker_plan
-        with closing(batches), Encoding(job.run, plan, size, job.threads) as encoding:
+    size, plan = layout.num_features, job.worker_plan
+    with (
+        Encoding(job.run, plan, size, job.threads) as encoding,
+        _open_source(store, job, first, stop) as source,
+    ):
+        with closing(prefetch(source.chunks(), depth=_depth(layout.batch_size))) as batches:
             # A run that starts before its first missing chunk decodes stored chunks again.
             start = first * layout.chunk_tokens
             fresh = (b for b in _timed(batches, facts) if b.first_index >= start)

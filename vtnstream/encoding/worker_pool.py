@@ -26,8 +26,8 @@ MOST_WORKERS = 16
 """Largest number of threads with a batch each. On larger machines each gets several threads of the
 library, so that memory stays bounded and a short video still uses all cores."""
 
-_JOIN_SECONDS = 0.2
-"""Longest time that the last frames of a video wait for those of others, which all end soon."""
+_JOIN_SECONDS = 1.0
+"""Longest time that the last frames of a video wait for those of other videos. All are short."""
 
 
 class BatchEncoder(Protocol):
@@ -143,10 +143,19 @@ class BackboneThreads:
     Args:
         workers: number of threads.
         begin: each thread calls it first.
+        decoders: number of videos that may be read at the same time; None is one more than there
+            are threads. Others wait, so that the memory of decoders stays bounded.
         joins: whether frames of several videos may be joined.
     """
 
-    def __init__(self, workers: int, begin: Callable[[], object], *, joins: bool = True) -> None:
+    def __init__(
+        self,
+        workers: int,
+        begin: Callable[[], object],
+        *,
+        decoders: int | None = None,
+        joins: bool = True,
+    ) -> None:
         self._pool = ThreadPoolExecutor(
             workers, thread_name_prefix="vtnstream-backbone", initializer=begin
         )
@@ -154,6 +163,7 @@ class BackboneThreads:
         self._num_running = 0
         self._is_paused = False
         self._joins = joins
+        self._decoders = threading.BoundedSemaphore(decoders or workers + 1)
         self._num_reading = 0
         self._waiting: dict[int, Joined] = {}
 
@@ -181,23 +191,20 @@ class BackboneThreads:
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[], None]]:
-        """Count a video that still adds frames; the function says that it has added its last."""
-        is_open = True
-
-        def close() -> None:
-            nonlocal is_open
+        """Wait until a video may be read. The function that is returned says that its last frames
+        were added; otherwise the end of the context does."""
+        with ExitStack() as stack:
+            stack.enter_context(self._decoders)
             with self._state:
-                self._num_reading -= is_open
-                is_open = False
-                if not self._num_reading:
-                    self.start_joined()
+                self._num_reading += 1
+            stack.callback(self._end_reading)
+            yield stack.close
 
+    def _end_reading(self) -> None:
         with self._state:
-            self._num_reading += 1
-        try:
-            yield close
-        finally:
-            close()
+            self._num_reading -= 1
+            if not self._num_reading:
+                self.start_joined()
 
     def _start(self, joined: Joined) -> None:
         del self._waiting[id(joined.run)]

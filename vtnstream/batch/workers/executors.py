@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from vtnstream.types import Report
 
 FEATURES_SUFFIX = ".safetensors"
-_MOST_SIDE_BY_SIDE = 8
+_SIDE_BY_SIDE = {"cpu": 8, "cuda": 32}
+"""Small videos at the same time in one process: enough to fill a batch with their last frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,16 +201,15 @@ class ExtractExecutor:
 def side_by_side(device_type: str, num_threads: int) -> int:
     """Return the number of small videos that a process handles at the same time.
 
-    While one waits for the backbone or the disk, others are decoded. Each holds a decoder and few
-    frames.
+    While one waits for the backbone or the disk, others are decoded: at most one more than there
+    are cores. Each holds few frames.
 
     Args:
         device_type: of the backbone, ``cpu`` or ``cuda``.
         num_threads: threads of the backbone.
     """
-    if device_type == "cuda":
-        return _MOST_SIDE_BY_SIDE
-    return min(_MOST_SIDE_BY_SIDE, 2 * num_threads)
+    most = _SIDE_BY_SIDE[device_type]
+    return most if device_type == "cuda" else min(most, 4 * num_threads)
 
 
 def _executor_info(
