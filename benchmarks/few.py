@@ -6,8 +6,8 @@
 
 Each outer fold of the annotations is predicted by models that were trained on the others.
 ``auto`` is the default of ``vtnstream train``: its recipes are compared inside the training
-folds, and the best one's networks of all inner folds predict together; ``NAME+folds`` is one
-recipe joined in this way, ``NAME`` one network of it. Peers are written anew in
+folds, and networks of the best one predict together; ``NAME+seeds`` and ``NAME+folds`` are such
+ensembles of one recipe, ``NAME`` one network of it. Peers are written anew in
 ``benchmarks/peers``. Intervals are 95 % over seeds (Student's t).
 """
 
@@ -138,7 +138,7 @@ def our_answers(
     )
     start_by_width(model)
     if recipe == "auto" or joined:
-        asked = replace(config, recipe=recipe)
+        asked = replace(config, recipe=recipe, ensemble=joined or config.ensemble)
         prepared = Prepared(model, list(train), [], labels)
         fitted = select_recipe(asked, "dense", prepared, NullProgress()).model
     else:

@@ -28,13 +28,14 @@ from vtnstream.models.vtn.model import VTN
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.run import train
 from vtnstream.training.selection import background_fits, cross_validation, fitting, recipes
+from vtnstream.training.selection.background_fits import Fits
 from vtnstream.training.selection.blend import widened
 from vtnstream.training.selection.calibration import fit_temperature
 from vtnstream.training.selection.cross_validation import Comparison, Contender
 from vtnstream.training.selection.fitting import SelectionBase, fit_recipe
 from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.selection.recipes import RECIPES
-from vtnstream.training.selection.saved_fits import SavedFit, SavedFits
+from vtnstream.training.selection.saved_fits import Job, SavedFit, SavedFits
 from vtnstream.training.selection.selecting import compares_recipes, reason_against_comparison
 
 from .cases import class_sample, dense_sample, features, model, video
@@ -61,11 +62,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+JOB = Job("tcn", (1,))
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "PASSES", 3)
     # Processes would train with all passes.
-    monkeypatch.setattr(cross_validation, "WORTH_SECONDS", float("inf"))
+    monkeypatch.setattr(background_fits, "WORTH_SECONDS", float("inf"))
 
 
 def config(annotations: Path, output: Path, **changes: object) -> TrainConfig:
@@ -118,9 +122,10 @@ def test_a_named_recipe_is_an_ensemble_and_repeats(
     train(replace(asked, output=str(tmp_path / "b")), runtime=runtime(videos))
     two = load_model(tmp_path / "b").state_dict()
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.state_dict().items())
-    alone = replace(asked, output=str(tmp_path / "c"), ensemble="none")
-    assert train(alone, runtime=runtime(videos)).search["members"] == 1
-    assert load_model(tmp_path / "c").config.temporal.members == 1
+    for number, (ensemble, members) in enumerate((("folds", 3), ("none", 1))):
+        other = replace(asked, output=str(tmp_path / f"{number}"), ensemble=ensemble)
+        assert train(other, runtime=runtime(videos)).search["members"] == members
+        assert load_model(tmp_path / f"{number}").config.temporal.members == members
 
 
 def test_a_comparison_that_was_cut_off_goes_on(
@@ -133,7 +138,7 @@ def test_a_comparison_that_was_cut_off_goes_on(
 
     def fit(*arguments: Any, **more: Any) -> Any:
         fits.append("fit")
-        if len(fits) == 2:
+        if len(fits) in (2, 5):
             raise KeyboardInterrupt
         return fit_recipe(*arguments, **more)
 
@@ -141,8 +146,11 @@ def test_a_comparison_that_was_cut_off_goes_on(
     with pytest.raises(KeyboardInterrupt):
         train(begun, runtime=runtime(videos))
     assert len(list((tmp_path / "begun" / "search").iterdir())) == 1
+    with pytest.raises(KeyboardInterrupt):
+        train(begun, runtime=runtime(videos))
+    assert len(list((tmp_path / "begun" / "search").iterdir())) == 3
     result = train(begun, runtime=runtime(videos))
-    assert len(fits) == 4  # of three folds one was there already
+    assert len(fits) == 8  # three folds and three seeds, of which two were begun twice
     assert not (tmp_path / "begun" / "search").exists()
     assert [row["folds"] for row in result.search["table"]] == [
         row["folds"] for row in whole.search["table"]
@@ -155,15 +163,15 @@ def test_a_comparison_that_was_cut_off_goes_on(
 def test_fits_of_other_settings_are_made_anew(tmp_path: Path) -> None:
     samples = [class_sample(n % 2, 4, n) for n in range(4)]
     fit = SavedFit({"w": torch.ones(2)}, 0.5, 3, 1.0, [np.zeros(2, np.float32)])
-    SavedFits(tmp_path, TrainConfig(), samples).save("tcn", [1], fit)
-    found = SavedFits(tmp_path, TrainConfig(search_seconds=9), samples).load("tcn", [1])
+    SavedFits(tmp_path, TrainConfig(), samples).save(JOB, fit)
+    found = SavedFits(tmp_path, TrainConfig(search_seconds=9), samples).load(JOB)
     assert found is not None
     assert torch.equal(found.state["w"], torch.ones(2)) and found.steps == 3
-    assert SavedFits(tmp_path, TrainConfig(seed=1), samples).load("tcn", [1]) is None
-    assert SavedFits(tmp_path, TrainConfig(), samples[:3]).load("tcn", [1]) is None
-    assert SavedFits(tmp_path, TrainConfig(), samples).load("tcn", [1, 2]) is None
-    (tmp_path / "search" / "tcn_1.pt").write_bytes(b"half")
-    assert SavedFits(tmp_path, TrainConfig(), samples).load("tcn", [1]) is None
+    assert SavedFits(tmp_path, TrainConfig(seed=1), samples).load(JOB) is None
+    assert SavedFits(tmp_path, TrainConfig(), samples[:3]).load(JOB) is None
+    assert SavedFits(tmp_path, TrainConfig(), samples).load(Job("tcn", (1, 2))) is None
+    (tmp_path / "search" / "tcn_1_0.pt").write_bytes(b"half")
+    assert SavedFits(tmp_path, TrainConfig(), samples).load(JOB) is None
 
 
 def test_guessing_is_told_apart_from_learning() -> None:
@@ -189,10 +197,12 @@ def test_a_blend_answers_with_the_mean_of_its_networks(
     asked = config(videos / "segments.csv", tmp_path / "m", recipe="blend")
     result = train(asked, runtime=runtime(videos))
     assert result.recipe == "blend"
-    assert result.search["members"] == 4  # three networks of one recipe, one of the other
+    assert result.search["members"] == 3  # two networks of one recipe, one of the other
     assert {row["recipe"] for row in result.search["table"]} == {"blend", "tcn", "ms-tcn"}
     report = api.timeline(videos / "f1.mp4", model=tmp_path / "m", runtime=runtime(videos))
     assert report.segments
+    folds = replace(asked, output=str(tmp_path / "folds"), ensemble="folds")
+    assert train(folds, runtime=runtime(videos)).search["members"] == 4  # three and one
     with pytest.raises(ConfigError, match="blend is an ensemble"):
         compares_recipes(replace(asked, ensemble="none"), "dense", 9, 1)
     with pytest.raises(ConfigError, match="not for the task classification"):
@@ -303,15 +313,17 @@ def test_groups_are_never_parted_and_classes_spread() -> None:
 def test_a_time_limit_leaves_out_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Recorder()
     samples = [class_sample(n % 2, 4, n) for n in range(10)]
-    base = type("Base", (), {"samples": samples, "config": None})()
+    base = type("Base", (), {"samples": samples, "config": None, "model": None})()
     monkeypatch.setattr(
         cross_validation, "_answer", lambda *rest: rest[1].scores.append((1.0, 1.0))
     )
+    config = TrainConfig()
+    fits = Fits(base, {"tcn": RECIPES[0]}, SavedFits(None, config, ()), told)
     folds = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    got = cross_validation.compare(base, RECIPES[:1], folds, 2, 1e-9, told)
+    got = cross_validation.compare(fits, folds, 2, 1e-9)
     assert (len(got.folds), got.all_folds) == (2, 5)
     assert "allows 2 of 5 folds" in told.warnings[0]
-    assert len(cross_validation.compare(base, RECIPES[:1], folds, 2, 0, told).folds) == 5
+    assert len(cross_validation.compare(fits, folds, 2, 0).folds) == 5
 
 
 def test_fits_of_processes_equal_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,18 +335,21 @@ def test_fits_of_processes_equal_those_of_one(monkeypatch: pytest.MonkeyPatch) -
     chosen = [recipe for recipe in dense if recipe.name in ("attention", "probe")]
     folds = [[0, 1], [2, 3], [4, 5]]
     told = Recorder()
-    alone = cross_validation.compare(base, chosen, folds, 2, 0, told)
-    monkeypatch.setattr(cross_validation, "WORTH_SECONDS", 0.0)
+    fits = Fits(
+        base, {recipe.name: recipe for recipe in chosen}, SavedFits(None, settings, ()), told
+    )
+    alone = cross_validation.compare(fits, folds, 2, 0)
+    monkeypatch.setattr(background_fits, "WORTH_SECONDS", 0.0)
     monkeypatch.setattr("vtnstream.machine.num_cores", lambda: 2)
-    fits: list[str] = []
+    made: list[str] = []
 
-    def fit_fold(base: SelectionBase, recipe: recipes.Recipe, *rest: Any) -> Any:
-        fits.append(recipe.name)
-        return fitting.fit_fold(base, recipe, *rest)
+    def fit_job(base: SelectionBase, recipe: recipes.Recipe, *rest: Any) -> Any:
+        made.append(recipe.name)
+        return fitting.fit_job(base, recipe, *rest)
 
-    monkeypatch.setattr(cross_validation, "fit_fold", fit_fold)
-    together = cross_validation.compare(base, chosen, folds, 2, 0, told)
-    assert fits == ["probe", "attention"]  # of the first fold; processes make the others
+    monkeypatch.setattr(background_fits, "fit_job", fit_job)
+    together = cross_validation.compare(fits, folds, 2, 0)
+    assert made == ["probe", "attention"]  # of the first fold; processes make the others
     assert not told.warnings
     for one, two in zip(alone.contenders, together.contenders, strict=True):
         assert (one.recipe.name, one.scores) == (two.recipe.name, two.scores)

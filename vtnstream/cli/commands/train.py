@@ -49,7 +49,7 @@ _FLAGS: Mapping[str, tuple[str, Any, str]] = {
         float,
         "Time limit in seconds of comparing recipes; 0 means none",
     ),
-    "ensemble": ("ensemble", click.Choice(ENSEMBLES), "Average the networks of all folds, or not"),
+    "ensemble": ("ensemble", click.Choice(ENSEMBLES), "Networks whose probabilities are averaged"),
     "annotation_format": (
         "data.format",
         click.Choice(["auto", *FORMATS]),

@@ -1,12 +1,14 @@
-"""Train the recipes of a comparison side by side, in processes of one thread each."""
+"""Make the fits of a comparison, side by side in processes of one thread each."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from types import TracebackType
@@ -15,9 +17,14 @@ from typing import Self
 from vtnstream import machine
 from vtnstream.progress import Progress
 from vtnstream.training.forward import device_of
-from vtnstream.training.selection.fitting import SelectionBase, fit_fold
+from vtnstream.training.selection.fitting import (
+    FittedModel,
+    SelectionBase,
+    fit_job,
+    restored,
+)
 from vtnstream.training.selection.recipes import Recipe
-from vtnstream.training.selection.saved_fits import SavedFit
+from vtnstream.training.selection.saved_fits import Job, SavedFit, SavedFits
 from vtnstream.types import Features
 
 WORTH_SECONDS = 20.0
@@ -25,9 +32,6 @@ WORTH_SECONDS = 20.0
 
 _PROCESS_BYTES = 1_200_000_000
 """Memory of a process besides the features that it receives."""
-
-Job = tuple[str, tuple[int, ...]]
-"""A recipe's name and the samples that are held out."""
 
 
 def num_workers(base: SelectionBase, num_jobs: int) -> int:
@@ -77,7 +81,7 @@ class BackgroundFits:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for job in jobs:
-                self._futures[job] = self._pool.submit(_work, *job)
+                self._futures[job] = self._pool.submit(_work, job)
         except BrokenProcessPool:
             self._give_up()
         finally:
@@ -98,13 +102,13 @@ class BackgroundFits:
             process.terminate()
         self._pool.shutdown(wait=True)
 
-    def take(self, recipe: str, fold: Sequence[int]) -> SavedFit | None:
+    def take(self, job: Job) -> SavedFit | None:
         """Wait for a fit and return it; None if no process makes it.
 
         Raises:
             TrainingError: the fit failed.
         """
-        future = self._futures.pop((recipe, tuple(fold)), None)
+        future = self._futures.pop(job, None)
         if future is None:
             return None
         try:
@@ -144,7 +148,71 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(name: str, fold: tuple[int, ...]) -> tuple[SavedFit, list[str]]:
+def _work(job: Job) -> tuple[SavedFit, list[str]]:
     base, recipes = _RECEIVED[0]
     warnings: list[str] = []
-    return fit_fold(base, recipes[name], fold, warnings.append)[1], warnings
+    return fit_job(base, recipes[job.recipe], job, warnings.append)[1], warnings
+
+
+@dataclass(slots=True, eq=False)
+class Fits:
+    """Makes fits: those of an earlier run are read, and processes train others side by side.
+
+    Attributes:
+        base: samples and settings.
+        recipes: by name.
+        saved: stored fits.
+        progress: receives warnings.
+    """
+
+    base: SelectionBase
+    recipes: Mapping[str, Recipe]
+    saved: SavedFits
+    progress: Progress
+    _background: BackgroundFits | None = None
+
+    @property
+    def workers(self) -> int:
+        """Number of fits that are made at the same time."""
+        return self._background.workers if self._background else 1
+
+    @contextmanager
+    def ahead(self, jobs: Sequence[Job], seconds: Mapping[str, float]) -> Iterator[None]:
+        """Train for jobs in processes while the context lasts, if that is worth their start.
+
+        Args:
+            jobs: in the order in which they will be taken.
+            seconds: of one fit of each recipe.
+        """
+        left = [job for job in jobs if self.saved.load(job) is None]
+        worth = sum(seconds[job.recipe] for job in left) >= WORTH_SECONDS
+        workers = num_workers(self.base, len(left)) if worth else 1
+        if workers < 2:
+            yield
+            return
+        recipes = list(self.recipes.values())
+        with BackgroundFits(self.base, recipes, left, workers, self.progress) as background:
+            self._background = background
+            try:
+                yield
+            finally:
+                self._background = None
+
+    def take(self, job: Job) -> tuple[FittedModel, SavedFit]:
+        """Return a fit.
+
+        Raises:
+            TrainingError: it failed.
+            OutputError: it cannot be saved.
+        """
+        recipe = self.recipes[job.recipe]
+        fit = self.saved.load(job)
+        if fit is None and self._background is not None:
+            fit = self._background.take(job)
+            if fit is not None:
+                self.saved.save(job, fit)
+        if fit is not None:
+            return restored(self.base, recipe, job, fit), fit
+        fitted, fit = fit_job(self.base, recipe, job, self.progress.warn)
+        self.saved.save(job, fit)
+        return fitted, fit

@@ -22,7 +22,7 @@ from vtnstream.types import FloatArray
 _SHARE = 2 / 3
 """Share of the first recipe in the mean of the probabilities."""
 
-_RAISED = 0.3
+_RAISED = 0.5
 """The probability of a class is divided by this power of its frequency."""
 
 
@@ -55,18 +55,24 @@ def with_blend(compared: Comparison, base: SelectionBase, *, wanted: bool) -> Co
     return dataclasses.replace(compared, contenders=tuple(ranked))
 
 
-def blended_networks(compared: Comparison, base: SelectionBase) -> list[FittedModel]:
-    """Return the networks of a blend, which can be joined: those of all folds of the first recipe,
-    and of every other fold of the second."""
+def blended_folds(compared: Comparison, base: SelectionBase) -> list[FittedModel]:
+    """Return the networks of the folds of a blend, which can be joined: those of all folds of the
+    first recipe, and of every other fold of the second."""
     rows = {row.recipe.name: row for row in compared.contenders}
     first, second = (rows[name] for name in BLENDED)
     shape = first.models[0].model
     pairs = [*zip(first.models, compared.folds, strict=True)]
     pairs += [*zip(second.models, compared.folds, strict=True)][1::2]
-    return [
-        dataclasses.replace(fitted, model=_raised(widened(fitted.model, shape), _shift(base, fold)))
-        for fitted, fold in pairs
-    ]
+    return [_raised(fitted, shape, _shift(base, fold)) for fitted, fold in pairs]
+
+
+def blended(
+    first: Sequence[FittedModel], second: Sequence[FittedModel], base: SelectionBase
+) -> list[FittedModel]:
+    """Return networks of both recipes, trained on all samples, as networks of a blend, which can be
+    joined."""
+    shape, shift = first[0].model, _shift(base, ())
+    return [_raised(fitted, shape, shift) for fitted in (*first, *second)]
 
 
 def _shift(base: SelectionBase, fold: Sequence[int]) -> FloatArray:
@@ -88,11 +94,12 @@ def _mixed(first: FloatArray, second: FloatArray, shift: FloatArray) -> FloatArr
     return made
 
 
-def _raised(model: VTN, shift: FloatArray) -> VTN:
-    """Shift the logits of a model, and return it."""
+def _raised(fitted: FittedModel, shape: VTN, shift: FloatArray) -> FittedModel:
+    """Return a copy of a network in the shape of another one, with shifted logits."""
+    model = widened(fitted.model, shape)
     assert isinstance(model.dense_head, TcnHead)
     model.dense_head.shift_logits(torch.from_numpy(shift))
-    return model
+    return dataclasses.replace(fitted, model=model)
 
 
 def widened(model: VTN, shape: VTN) -> VTN:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vtnstream.metrics.classification import MeanInterval, mean_interval
-from vtnstream.progress import Progress
 from vtnstream.training.data.targets import IGNORE, Sample
-from vtnstream.training.selection.background_fits import WORTH_SECONDS, BackgroundFits, num_workers
-from vtnstream.training.selection.fitting import FittedModel, SelectionBase, fit_fold
+from vtnstream.training.selection.background_fits import Fits
+from vtnstream.training.selection.fitting import FittedModel
 from vtnstream.training.selection.recipes import Recipe
-from vtnstream.training.selection.saved_fits import SavedFit, SavedFits
+from vtnstream.training.selection.saved_fits import Job
 from vtnstream.types import FloatArray, IndexArray
 
 FEWEST_FOLDS = 2
@@ -108,58 +107,53 @@ class Comparison:
 
 
 def compare(
-    base: SelectionBase,
-    recipes: Sequence[Recipe],
+    fits: Fits,
     folds: Sequence[Sequence[int]],
     num_classes: int,
     seconds: float,
-    progress: Progress,
-    saved: SavedFits | None = None,
+    *,
+    after: int = 0,
 ) -> Comparison:
     """Cross-validate all recipes, fold by fold, until the time limit.
 
     After the first fold the others are trained in parallel processes, if that saves time.
 
     Args:
-        base: samples and settings.
-        recipes: recipes to compare.
+        fits: makes the fits of the recipes.
         folds: numbers of the samples of each fold.
         num_classes: K.
         seconds: time limit; 0 is none. Two folds are predicted in any case.
-        progress: receives each fit.
-        saved: stored fits; None keeps none.
+        after: time that is kept for fits after the comparison, as a multiple of that of a fold.
 
     Raises:
         TrainingError: a fit fails.
         OutputError: a fit cannot be saved.
     """
-    saved = saved or SavedFits(None, base.config, ())
-    contenders = [Contender(recipe) for recipe in recipes]
+    contenders = [Contender(recipe) for recipe in fits.recipes.values()]
+    progress, samples = fits.progress, fits.base.samples
     began = time.perf_counter()
     done: list[tuple[int, ...]] = []
-    progress.start("comparing recipes", total=len(folds) * len(recipes), unit="fits")
+    progress.start("comparing recipes", total=len(folds) * len(contenders), unit="fits")
     with ExitStack() as stack:
         stack.callback(progress.finish)
-        ahead: BackgroundFits | None = None
         for fold in folds:
             spent = time.perf_counter() - began
-            expected = spent + _next_seconds(contenders, ahead)
+            expected = spent + (1 + after) * _next_seconds(contenders, fits.workers)
             if seconds and len(done) >= FEWEST_FOLDS and expected > seconds:
                 progress.warn(
                     f"the time limit of {seconds:.0f} s allows {len(done)} of {len(folds)} folds"
                 )
                 break
             for contender in contenders:
-                _answer(base, contender, fold, num_classes, progress, saved, ahead)
-                fits = sum(len(each.models) for each in contenders)
-                progress.advance(fits, note=f"{contender.recipe.name} {contender.value:.1f} %")
+                _answer(fits, contender, fold, num_classes)
+                count = sum(len(each.models) for each in contenders)
+                progress.advance(count, note=f"{contender.recipe.name} {contender.value:.1f} %")
             done.append(tuple(fold))
             if len(done) == 1:
-                ahead = _start_ahead(base, contenders, folds[1:], progress, saved)
-                if ahead is not None:
-                    stack.enter_context(ahead)
+                jobs = [Job(c.recipe.name, tuple(f)) for f in folds[1:] for c in contenders]
+                stack.enter_context(fits.ahead(jobs, seconds_of(contenders)))
     counts = np.zeros(num_classes, np.int64)
-    for sample in base.samples:
+    for sample in samples:
         counts += np.bincount(known_targets(sample), minlength=num_classes)
     ranked = sorted(contenders, key=lambda c: -c.value)
     return Comparison(
@@ -171,68 +165,25 @@ def compare(
     )
 
 
-def _next_seconds(contenders: Sequence[Contender], ahead: BackgroundFits | None) -> float:
+def seconds_of(contenders: Sequence[Contender]) -> dict[str, float]:
+    """Return the mean seconds of a fit of each recipe."""
+    return {each.recipe.name: each.seconds / max(len(each.models), 1) for each in contenders}
+
+
+def _next_seconds(contenders: Sequence[Contender], workers: int) -> float:
     """Estimate the time of the next fold from the fits so far."""
-    fits = [each.seconds / max(len(each.models), 1) for each in contenders]
-    return max(sum(fits) / (ahead.workers if ahead else 1), *fits)
+    fits = seconds_of(contenders).values()
+    return max(sum(fits) / workers, *fits)
 
 
-def _start_ahead(
-    base: SelectionBase,
-    contenders: Sequence[Contender],
-    folds: Sequence[Sequence[int]],
-    progress: Progress,
-    saved: SavedFits,
-) -> BackgroundFits | None:
-    """Start to train for the remaining folds in processes, if that is worth their start."""
-    jobs = [
-        (each.recipe.name, tuple(fold))
-        for fold in folds
-        for each in contenders
-        if saved.load(each.recipe.name, fold) is None
-    ]
-    costs = {each.recipe.name: each.seconds for each in contenders}
-    if sum(costs[name] for name, _ in jobs) < WORTH_SECONDS:
-        return None
-    workers = num_workers(base, len(jobs))
-    if workers < 2:
-        return None
-    recipes = [each.recipe for each in contenders]
-    return BackgroundFits(base, recipes, jobs, workers, progress)
-
-
-def _answer(
-    base: SelectionBase,
-    contender: Contender,
-    fold: Sequence[int],
-    num_classes: int,
-    progress: Progress,
-    saved: SavedFits,
-    ahead: BackgroundFits | None,
-) -> None:
-    """Train on all but a fold and predict it, or take both from an earlier run or a process."""
-    name = contender.recipe.name
-    asked = [base.samples[n] for n in fold]
-    fit = saved.load(name, fold)
-    if fit is None and ahead is not None:
-        fit = ahead.take(name, fold)
-        if fit is not None:
-            saved.save(name, fold, fit)
-    if fit is None:
-        fitted, fit = fit_fold(base, contender.recipe, fold, progress.warn)
-        saved.save(name, fold, fit)
-    else:
-        fitted = _restored(base, contender.recipe, fit, len(fold))
+def _answer(fits: Fits, contender: Contender, fold: Sequence[int], num_classes: int) -> None:
+    """Train on all but a fold and predict it."""
+    fitted, fit = fits.take(Job(contender.recipe.name, tuple(fold)))
     contender.seconds += fit.seconds
     contender.models.append(fitted)
     contender.answers.update(zip(fold, fit.answers, strict=True))
+    asked = [fits.base.samples[n] for n in fold]
     contender.scores.append(scores_of(asked, fit.answers, num_classes))
-
-
-def _restored(base: SelectionBase, recipe: Recipe, fit: SavedFit, held: int) -> FittedModel:
-    model = base.untrained(base.settings(recipe, len(base.samples) - held))
-    model.load_state_dict(fit.state, strict=False)
-    return FittedModel(model.eval(), fit.loss, fit.steps)
 
 
 def known_targets(sample: Sample) -> IndexArray:

@@ -24,7 +24,7 @@ from vtnstream.training.loop import fit
 from vtnstream.training.optim import trained_state
 from vtnstream.training.selection.linear import solve_linear
 from vtnstream.training.selection.recipes import Recipe
-from vtnstream.training.selection.saved_fits import SavedFit
+from vtnstream.training.selection.saved_fits import Job, SavedFit
 from vtnstream.types import FloatArray
 
 
@@ -113,30 +113,38 @@ def fit_recipe(
     return FittedModel(model.eval(), last.loss, last.steps)
 
 
-def fit_fold(
-    base: SelectionBase, recipe: Recipe, fold: Sequence[int], warn: Callable[[str], None]
+def fit_job(
+    base: SelectionBase, recipe: Recipe, job: Job, warn: Callable[[str], None]
 ) -> tuple[FittedModel, SavedFit]:
-    """Train a recipe on all samples but those of a fold, and predict the fold.
+    """Train a recipe on all samples but those that are held out, and predict these.
 
     Args:
         base: samples and settings.
-        recipe: what is trained.
-        fold: numbers of the samples that are held out.
+        recipe: the recipe of the job.
+        job: what is held out, and the number that is added to the seed.
         warn: receives warnings.
 
     Raises:
         TrainingError: no video is left to train on, or the loss is not finite.
     """
-    held = set(fold)
+    held = set(job.held)
     learned = [sample for n, sample in enumerate(base.samples) if n not in held]
     if not learned:
         raise TrainingError("no video is left to train on when a fold is held out")
     began = time.perf_counter()
-    fitted = fit_recipe(base, recipe, learned, warn)
-    answers = predict(fitted.model, [base.samples[n] for n in fold], base.config)
+    own = dataclasses.replace(base.config, seed=base.config.seed + job.member)
+    fitted = fit_recipe(dataclasses.replace(base, config=own), recipe, learned, warn)
+    answers = predict(fitted.model, [base.samples[n] for n in job.held], base.config)
     seconds = time.perf_counter() - began
     state = {name: tensor.cpu() for name, tensor in trained_state(fitted.model).items()}
     return fitted, SavedFit(state, fitted.loss, fitted.steps, seconds, answers)
+
+
+def restored(base: SelectionBase, recipe: Recipe, job: Job, fit: SavedFit) -> FittedModel:
+    """Return the model of a fit that another process or an earlier run made."""
+    model = base.untrained(base.settings(recipe, len(base.samples) - len(job.held)))
+    model.load_state_dict(fit.state, strict=False)
+    return FittedModel(model.eval(), fit.loss, fit.steps)
 
 
 @torch.inference_mode()

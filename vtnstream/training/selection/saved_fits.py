@@ -27,9 +27,24 @@ _FREE = frozenset({"recipe", "search_seconds", "ensemble"})
 """Settings that choose among fits without changing them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One fit.
+
+    Attributes:
+        recipe: the recipe's name.
+        held: numbers of the samples that are held out and predicted; none trains on all.
+        member: number of the network among several that differ in their seed alone.
+    """
+
+    recipe: str
+    held: tuple[int, ...] = ()
+    member: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedFit:
-    """One recipe trained on all but one fold.
+    """The result of a job.
 
     Attributes:
         state: weights, except those of the backbone.
@@ -69,15 +84,15 @@ class SavedFits:
             found.update(b"" if block is None else block.tobytes())
         self._key = found.hexdigest()
 
-    def load(self, recipe: str, fold: Sequence[int]) -> SavedFit | None:
-        """Return the fit, or None if it was not saved, cannot be read or belongs to other settings
-        or samples."""
-        path = self._path(recipe, fold)
+    def load(self, job: Job) -> SavedFit | None:
+        """Return the fit of a job, or None if it was not saved, cannot be read or belongs to other
+        settings or samples."""
+        path = self._path(job)
         if path is None or not path.exists():
             return None
         try:
             document = torch.load(path, map_location="cpu", weights_only=True)
-            if document["key"] != self._key or document["fold"] != list(fold):
+            if document["key"] != self._key or document["held"] != list(job.held):
                 return None
             answers = [answer.numpy() for answer in document["answers"]]
             about = (document["loss"], document["steps"], document["seconds"])
@@ -85,18 +100,18 @@ class SavedFits:
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, pickle.PickleError):
             return None
 
-    def save(self, recipe: str, fold: Sequence[int], fit: SavedFit) -> None:
+    def save(self, job: Job, fit: SavedFit) -> None:
         """Write a fit atomically.
 
         Raises:
             OutputError: it cannot be written.
         """
-        path = self._path(recipe, fold)
+        path = self._path(job)
         if path is None:
             return
         document = {
             "key": self._key,
-            "fold": list(fold),
+            "held": list(job.held),
             "state": fit.state,
             "loss": fit.loss,
             "steps": fit.steps,
@@ -111,10 +126,11 @@ class SavedFits:
             why = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
             raise OutputError(f"{path}: the fit cannot be saved ({why}): make room") from error
 
-    def _path(self, recipe: str, fold: Sequence[int]) -> Path | None:
+    def _path(self, job: Job) -> Path | None:
         if self._folder is None:
             return None
-        return self._folder / f"{recipe}_{min(fold)}.pt"
+        samples = str(min(job.held)) if job.held else "all"
+        return self._folder / f"{job.recipe}_{samples}_{job.member}.pt"
 
 
 def forget_fits(folder: Path) -> None:

@@ -18,7 +18,8 @@ from vtnstream.progress import Progress
 from vtnstream.registry import suggestion
 from vtnstream.training.data.targets import Sample
 from vtnstream.training.preparation import Prepared
-from vtnstream.training.selection.blend import blended_networks, with_blend
+from vtnstream.training.selection.background_fits import Fits
+from vtnstream.training.selection.blend import with_blend
 from vtnstream.training.selection.calibration import fit_temperature
 from vtnstream.training.selection.cross_validation import (
     Comparison,
@@ -27,11 +28,14 @@ from vtnstream.training.selection.cross_validation import (
     known_targets,
     scores_of,
 )
-from vtnstream.training.selection.ensemble import can_join, join
-from vtnstream.training.selection.fitting import SelectionBase, fit_recipe, predict
+from vtnstream.training.selection.final import final_model
+from vtnstream.training.selection.fitting import SelectionBase, predict
 from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.selection.recipes import BLEND, BLENDED, recipes_for
 from vtnstream.training.selection.saved_fits import SavedFits
+
+_AFTER = {"seeds": 2, "folds": 0, "none": 1}
+"""Time of the fits after a comparison, as a multiple of that of all recipes on one fold."""
 
 MOST_VIDEOS = 500
 """With more videos, a recipe is compared only if it is asked for."""
@@ -80,8 +84,8 @@ def compares_recipes(
     names = [recipe.name for recipe in recipes_for(task)]
     if task == "dense":
         names.append(BLEND)
-    if config.recipe == BLEND and config.ensemble != "folds":
-        raise ConfigError("recipe blend is an ensemble: set ensemble = folds")
+    if config.recipe == BLEND and config.ensemble == "none":
+        raise ConfigError("recipe blend is an ensemble: set ensemble = seeds or folds")
     if config.recipe not in names:
         hint = suggestion(config.recipe, names)
         raise ConfigError(f"recipe {config.recipe} is not for the task {task}{hint}")
@@ -186,16 +190,18 @@ def select_recipe(
             "recipes are compared on videos held out in turn, and there is one video, scene or "
             "fold only: label another, or take --recipe own"
         )
-    saved = SavedFits(folder, config, base.samples)
-    limit = config.search_seconds
-    compared = compare(base, recipes, folds, num_classes, limit, progress, saved)
-    if task == "dense" and config.ensemble == "folds":
+    by_name = {recipe.name: recipe for recipe in recipes}
+    fits = Fits(base, by_name, SavedFits(folder, config, base.samples), progress)
+    ensemble = config.ensemble if task == "dense" else "none"
+    compared = compare(fits, folds, num_classes, config.search_seconds, after=_AFTER[ensemble])
+    if ensemble != "none":
         compared = with_blend(compared, base, wanted=config.recipe == BLEND)
     _warn_of_guessing(compared, base, num_classes, progress)
-    model, loss, steps, members = _final(base, compared, progress)
+    final = final_model(fits, compared)
     best = compared.best
     settings = base.settings(best.recipe, len({s.video.path for s in base.samples}))
     temperature = _calibrate(base.samples, compared)
+    model = final.model
     metrics = _metrics(base, compared, model, prepared.validation, num_classes)
     head = model.config.head
     if task == "dense":
@@ -205,7 +211,15 @@ def select_recipe(
     model.config = dataclasses.replace(model.config, head=head)
     epochs = 0 if best.recipe.is_linear else settings.optim.epochs
     return SelectedModel(
-        model, compared, best.recipe.name, members, temperature, loss, steps, epochs, metrics
+        model,
+        compared,
+        best.recipe.name,
+        final.members,
+        temperature,
+        final.loss,
+        final.steps,
+        epochs,
+        metrics,
     )
 
 
@@ -233,27 +247,6 @@ def tokens_per_second(samples: Sequence[Sample]) -> float:
         if seconds > 0:
             rates.append(len(times) / seconds)
     return float(np.median(rates)) if rates else 1.0
-
-
-def _final(
-    base: SelectionBase, compared: Comparison, progress: Progress
-) -> tuple[VTN, float, int, int]:
-    """Return the networks of all folds of the best recipe as one model, or one model that is
-    trained on all videos."""
-    best = compared.best
-    networks = best.models
-    if best.recipe.name == BLEND:
-        networks = blended_networks(compared, base)
-    if base.config.ensemble == "folds" and can_join(networks[0].model):
-        loss = float(np.mean([fitted.loss for fitted in networks]))
-        models = [fitted.model for fitted in networks]
-        return join(models), loss, networks[0].steps, len(models)
-    progress.start("training on all videos", total=1, unit="fits")
-    try:
-        fitted = fit_recipe(base, best.recipe, base.samples, progress.warn)
-    finally:
-        progress.finish()
-    return fitted.model, fitted.loss, fitted.steps, 1
 
 
 def _calibrate(samples: Sequence[Sample], compared: Comparison) -> float:

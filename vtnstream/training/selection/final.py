@@ -1,0 +1,86 @@
+"""Make the model of the best recipe of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtnstream.models.vtn.model import VTN
+from vtnstream.training.selection.background_fits import Fits
+from vtnstream.training.selection.blend import blended, blended_folds
+from vtnstream.training.selection.cross_validation import Comparison, seconds_of
+from vtnstream.training.selection.ensemble import can_join, join
+from vtnstream.training.selection.fitting import FittedModel
+from vtnstream.training.selection.recipes import BLEND, BLENDED
+from vtnstream.training.selection.saved_fits import Job
+
+NUM_SEEDS = 3
+"""Networks that ``ensemble = seeds`` trains on all videos. Those of a blend are two of the first
+recipe and one of the second, which is its share."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FinalModel:
+    """A trained model.
+
+    Attributes:
+        model: the model.
+        loss: loss at the end of training, the mean over the members.
+        steps: optimiser steps of one member.
+        members: number of networks whose probabilities are averaged.
+    """
+
+    model: VTN
+    loss: float
+    steps: int
+    members: int
+
+
+def final_model(fits: Fits, compared: Comparison) -> FinalModel:
+    """Return the model of the best recipe, as ``ensemble`` says: several networks that were trained
+    on all videos, those of the folds, or one.
+
+    Networks that cannot be joined, such as a linear one, are trained once on all videos.
+
+    Raises:
+        TrainingError: a fit fails.
+        OutputError: a fit cannot be saved.
+    """
+    best, ensemble = compared.best, fits.base.config.ensemble
+    is_blend = best.recipe.name == BLEND
+    is_joined = is_blend or can_join(best.models[0].model)
+    if ensemble == "folds" and is_joined:
+        return _joined(blended_folds(compared, fits.base) if is_blend else best.models)
+    if is_blend:
+        first, second = BLENDED
+        jobs = [Job(first), Job(first, member=1), Job(second)]
+        *others, last = _trained_on_all(fits, compared, jobs)
+        return _joined(blended(others, [last], fits.base))
+    count = NUM_SEEDS if ensemble == "seeds" and is_joined else 1
+    jobs = [Job(best.recipe.name, member=number) for number in range(count)]
+    found = _trained_on_all(fits, compared, jobs)
+    if count > 1:
+        return _joined(found)
+    return FinalModel(found[0].model, found[0].loss, found[0].steps, 1)
+
+
+def _trained_on_all(fits: Fits, compared: Comparison, jobs: Sequence[Job]) -> list[FittedModel]:
+    seconds = seconds_of([each for each in compared.contenders if each.models])
+    found: list[FittedModel] = []
+    fits.progress.start("training on all videos", total=len(jobs), unit="fits")
+    try:
+        with fits.ahead(jobs, seconds):
+            for number, job in enumerate(jobs, start=1):
+                found.append(fits.take(job)[0])
+                fits.progress.advance(number)
+    finally:
+        fits.progress.finish()
+    return found
+
+
+def _joined(networks: Sequence[FittedModel]) -> FinalModel:
+    loss = float(np.mean([fitted.loss for fitted in networks]))
+    models = [fitted.model for fitted in networks]
+    return FinalModel(join(models), loss, networks[0].steps, len(models))
