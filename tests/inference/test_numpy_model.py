@@ -202,6 +202,6 @@ def test_the_first_command_imports_no_torch(edited: Path, tmp_path: Path) -> Non
         "print(codes, sorted(heavy), file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", script, str(edited), "-q", "-o", str(tmp_path / "out")]
-    command += ["--cache-dir", str(tmp_path / "cache")]
+    command += ["--cache-dir", str(tmp_path / "cache"), "--device", "cpu"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.stderr.splitlines()[-1] == "[0, 0, 0] []"
