@@ -14,7 +14,7 @@ from typing import Any
 
 from vtnstream.config import BackboneConfig, PreprocessConfig
 from vtnstream.errors import ConfigError, ModelError
-from vtnstream.models.io.weights import read_json
+from vtnstream.models.io.json_file import read_json
 
 FAMILIES = ("siglip", "siglip2", "clip")
 """``model_type`` of transformers; ``siglip2`` is the variant of free aspect ratio, which is read

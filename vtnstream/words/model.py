@@ -243,7 +243,7 @@ def _fetch_all(name: hub.HubName, hint: str = "", *, complete: bool = False) -> 
         hub.download_first(name, PREPROCESS_FILES)
         first = hub.download_first(name, (WEIGHTS_FILE, INDEX_FILE))
         if first.name == INDEX_FILE:
-            from vtnstream.models.io.weights import read_json
+            from vtnstream.models.io.json_file import read_json
 
             for file in sorted(set(read_json(first).get("weight_map", {}).values())):
                 hub.download(name, str(file))

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vtnstream.errors import CheckpointError
-from vtnstream.models.io.weights import one_line, read_json, some
+from vtnstream.models.io.json_file import one_line, read_json
+from vtnstream.models.io.weights import some
 from vtnstream.words.folder import WordsConfig
 
 WEIGHTS_FILE = "model.safetensors"

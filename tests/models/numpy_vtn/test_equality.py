@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -207,3 +208,29 @@ def test_faulty_folders_are_left_to_torch(tmp_path: Path) -> None:
     assert load_numpy_vtn(folder) is None
     config.write_text(json.dumps(data))
     assert load_numpy_vtn(folder) is not None
+
+
+def test_hostile_folders_are_left_to_torch(tmp_path: Path) -> None:
+    """A pipe would block, a device never end, and a config may describe more than memory holds."""
+    folder = save_model(load_model("edits"), tmp_path / "model")
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    good, data = weights.read_bytes(), json.loads(config.read_text())
+    for name in (weights, config):
+        for other in ("/dev/zero", None):
+            name.unlink()
+            os.mkfifo(name) if other is None else name.symlink_to(other)
+            assert load_numpy_vtn(folder) is None
+        name.unlink()
+        weights.write_bytes(good)
+        config.write_text(json.dumps(data))
+    for part, field, value in (
+        ("temporal", "num_layers", 10**9),
+        ("temporal", "attention_window", [10**12]),
+        ("temporal", "similarity_reach", 10**12),
+        ("preprocess", "size", 2**30),
+    ):
+        changes = {field: value, "resize": value} if field == "size" else {field: value}
+        config.write_text(json.dumps({**data, part: {**data[part], **changes}}))
+        assert load_numpy_vtn(folder) is None
+    config.write_text('{"a":' * 10**5)
+    assert load_numpy_vtn(folder) is None

@@ -18,8 +18,9 @@ from vtnstream.models import presets
 from vtnstream.models.architectures import VideoModel, build_model
 from vtnstream.models.backbone import SkipMetaInit, SkipRandomInit, untracked_buffers
 from vtnstream.models.io import hub, weights
+from vtnstream.models.io.json_file import read_json
 from vtnstream.models.io.published import published_models
-from vtnstream.models.io.weights import read_json, weights_sha256
+from vtnstream.models.io.weights import weights_sha256
 from vtnstream.models.small_resnet import small_resnet
 from vtnstream.models.vivit import hf
 from vtnstream.wording import plural

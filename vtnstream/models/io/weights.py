@@ -1,10 +1,8 @@
-"""Read the files of a model, which are untrusted: tensors, checked before a model uses any, and
-JSON objects."""
+"""Read the tensors of a model, which are untrusted and checked before a model uses any."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import warnings
 import zipfile
@@ -16,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vtnstream.errors import CheckpointError, ModelError
+from vtnstream.errors import CheckpointError
+from vtnstream.models.io.json_file import one_line as one_line
 
 State = Mapping[str, Tensor]
 
@@ -31,17 +30,10 @@ _WRAPPERS = ("module", "_orig_mod", *_AVERAGES, *_NESTINGS)
 attributes. Several may follow each other in any order."""
 
 _COMPILED = "_orig_mod."
-_LARGEST_JSON = 10 * 2**20
 _MOST_WRAPPERS = 8
 
 _UNCOUNTED = "num_batches_tracked"
 """BatchNorm's step counter, which has no effect on inference and which converters drop."""
-
-
-def one_line(error: BaseException | str) -> str:
-    """Return an error's message without line breaks, short enough for a terminal line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:
@@ -49,31 +41,6 @@ def some(names: Iterable[str], limit: int = 4) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
     return ", ".join(ordered[:limit]) + more
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ModelError: the file does not exist, is not a regular file (a pipe or device would block),
-            is too large, or does not hold a JSON object.
-    """
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise ModelError(f"{path}: not a regular file")
-        if size > _LARGEST_JSON:
-            raise ModelError(f"{path}: too large for a config")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(f"{path}: not readable as JSON ({one_line(error)})") from error
-    if not isinstance(data, dict):
-        raise ModelError(f"{path}: expected a JSON object")
-    return data
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -9,6 +9,12 @@ from vtnstream.config import BackboneConfig, ModelConfig, PreprocessConfig, Temp
 BACKBONE = "resnet10t"
 _ARGUMENTS = {"channels", "stem_width"}
 _STAGES = 4
+_MOST_PIXELS = 128 * 128
+"""Pixels of a frame. The network is for small frames, of which several fit the cache."""
+_MOST_IN_MAP = 4096
+"""Numbers of the last map, which is averaged and projected by one matrix."""
+_WIDEST_WINDOW = 256
+"""Tokens of the largest window: blocks of queries are small."""
 _TOKEN_INPUTS = ("feature", "feature+difference", "feature+difference+similarity")
 
 Shape = tuple[int, ...]
@@ -39,6 +45,7 @@ def _supports_temporal(temporal: TemporalConfig) -> bool:
         and temporal.global_attention
         and not temporal.causal
         and temporal.num_global_tokens == 1
+        and max(temporal.attention_window) <= _WIDEST_WINDOW
         and all(step == 1 for row in temporal.dilation for step in row)
     )
 
@@ -56,7 +63,9 @@ def _supports_backbone(backbone: BackboneConfig, preprocess: PreprocessConfig) -
         return False
     step = 2 ** (stage + 1)  # frame pixels per cell of the map
     sizes = (preprocess.size, preprocess.frame_width)
-    if any(size % step for size in sizes):
+    if any(size % step for size in sizes) or sizes[0] * sizes[1] > _MOST_PIXELS:
+        return False
+    if channels[stage - 1] * (sizes[0] // step) * (sizes[1] // step) > _MOST_IN_MAP:
         return False
     fits = zip(sizes, backbone.grid, backbone.thumbnail or (1, 1), strict=True)
     return not any((size // step) % cells or size % small for size, cells, small in fits)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from vtnstream.config import HeadConfig, ModelConfig
 from vtnstream.config.loading import from_dict
 from vtnstream.errors import VtnstreamError
+from vtnstream.models.io.json_file import read_json
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.numpy_vtn.frame_network import FrameNetwork
 from vtnstream.models.numpy_vtn.functions import LayerNorm, Linear, Weights, gelu
@@ -161,16 +160,10 @@ def load_numpy_vtn(folder: Path) -> NumpyVTN | None:
     config = _config(folder)
     if config is None or not supports(config):
         return None
-    path = folder / "model.safetensors"
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            return None
-        found = load(path.read_bytes())
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError):
+    weights = _weights(folder / "model.safetensors")
+    if weights is None or config.temporal.num_layers > len(weights):  # before names of each layer
         return None
-    weights = {n: weight for n, weight in found.items() if not n.endswith(_UNCOUNTED)}
-    shapes = {name: weight.shape for name, weight in weights.items()}
-    if shapes != weight_shapes(config):
+    if {name: weight.shape for name, weight in weights.items()} != weight_shapes(config):
         return None
     plain = all(weight.dtype == np.float32 for weight in weights.values())
     if not plain or not all(np.isfinite(weight).all() for weight in weights.values()):
@@ -180,10 +173,20 @@ def load_numpy_vtn(folder: Path) -> NumpyVTN | None:
 
 def _config(folder: Path) -> ModelConfig | None:
     try:
-        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return from_dict(ModelConfig, data, where="config.json")
-    except (OSError, ValueError, TypeError, VtnstreamError):
+        return from_dict(ModelConfig, read_json(folder / "config.json"), where="config.json")
+    except VtnstreamError:
         return None
+
+
+def _weights(path: Path) -> Weights | None:
+    """Return the arrays of a regular file; None for any other file, which may never end."""
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
+            return None
+        found = load(path.read_bytes())
+    except Exception:  # the parser raises many exceptions on damaged bytes
+        return None
+    return {n: weight for n, weight in found.items() if not n.endswith(_UNCOUNTED)}
 
 
 def _sha256(weights: Weights, prefix: str = "") -> str:

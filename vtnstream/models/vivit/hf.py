@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vtnstream.config import ModelConfig
 from vtnstream.errors import CheckpointError, ModelError
-from vtnstream.models.io.weights import read_json
+from vtnstream.models.io.json_file import read_json
 from vtnstream.models.vivit.hf_config import (
     CONFIG_FILE,
     PREPROCESS_FILES,

@@ -18,7 +18,7 @@ from vtnstream.config import (
 )
 from vtnstream.config.loading import from_dict
 from vtnstream.errors import ConfigError, UsageError
-from vtnstream.models.io.weights import one_line, read_json
+from vtnstream.models.io.json_file import one_line, read_json
 from vtnstream.registry import lookup
 
 CONFIG_FILE = "config.json"
