@@ -28,15 +28,18 @@ class OurClips(OurFeatures):
     def __init__(self, *, together: bool = True, **settings: Any) -> None:
         super().__init__(**settings)
         self._together = together
+        self._cache = Path(self.output) / "cache"
+        self.runtime = replace(self.runtime, cache_dir=self._cache)
 
     def extract_all(self, videos: list[str]) -> int:
         """Write a store and a feature file for each video; return the number of videos."""
         output = Path(self.output)
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir(parents=True)
-        runtime = replace(self.runtime, cache_dir=output / "cache")
+        output.mkdir(parents=True, exist_ok=True)
+        for file in output.glob("*.safetensors"):
+            file.unlink()
+        shutil.rmtree(self._cache / "features", ignore_errors=True)  # the engine is kept
         executor = ExtractExecutor(
-            self.encoder, self.sampling, part=Part(), runtime=runtime, output=output
+            self.encoder, self.sampling, part=Part(), runtime=self.runtime, output=output
         )
         tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         for video in videos:

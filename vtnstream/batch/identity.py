@@ -10,6 +10,18 @@ from typing import Any
 from vtnstream.errors import VideoOpenError
 from vtnstream.features.key import video_identity
 
+_SMALL_BYTES = 16 * 2**20
+
+
+def is_small(path: str) -> bool:
+    """Return whether a file is so small that it is processed beside others. A larger video uses
+    all threads by itself, and so do addresses, streams and names without a file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size <= _SMALL_BYTES
+
 
 def file_identity(path: str) -> dict[str, Any]:
     """Return the size, modification times and sampled content of a file, to detect changes.

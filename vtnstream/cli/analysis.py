@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vtnstream.cli.ahead import Ahead
 from vtnstream.cli.delivery import make_delivery
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
@@ -15,6 +17,7 @@ from vtnstream.cli.options.input_list import require_one_video, resolve
 from vtnstream.cli.session import for_each
 from vtnstream.config import TimelineConfig
 from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS
+from vtnstream.progress import Progress
 
 if TYPE_CHECKING:
     from vtnstream.analyzer import Analyzer
@@ -68,11 +71,17 @@ class Answers:
         self._model, self._runtime = model, runtime
         self._request, self._localize = request, localize
         self._analyzer: Analyzer | None = None
+        self._shares_threads = False
+        self._lock = threading.Lock()
         self._stored = StoredAnswers.of(model, BUNDLED_MODEL if model is None else model, runtime)
         config = self._stored.facts.config if self._stored else self._loaded().config
         self.model_name = config.name
 
-    def report(self, path: str, progress: CommandProgress) -> Report:
+    def share_threads(self) -> None:
+        """Let :meth:`report` be called in several threads at the same time."""
+        self._shares_threads = True
+
+    def report(self, path: str, progress: Progress) -> Report:
         """Answer for one video."""
         if self._stored is not None:
             report = self._stored.report(path, self._request, self._localize)
@@ -84,12 +93,17 @@ class Answers:
         return analyzer.timeline(path, self._request, self._localize, progress=progress)
 
     def _loaded(self) -> Analyzer:
-        if self._analyzer is None:
-            with loading():
-                from vtnstream.analyzer import Analyzer
+        with self._lock:
+            if self._analyzer is None:
+                with loading():
+                    from vtnstream.analyzer import Analyzer
 
-                self._analyzer = Analyzer(self._model, runtime=self._runtime, keep_outputs=True)
-        return self._analyzer
+                    made = Analyzer(self._model, runtime=self._runtime, keep_outputs=True)
+                self._analyzer = made
+            if self._shares_threads:
+                self._analyzer.share_threads()
+                self._shares_threads = False
+            return self._analyzer
 
 
 def analyze_inputs(
@@ -115,11 +129,13 @@ def analyze_inputs(
     if values["model"] is None:
         console.say(BUNDLED_SAYS)
 
-    with delivery:
+    with delivery, Ahead(answers.report, inputs.items) as ahead:
+        if ahead.is_used:
+            answers.share_threads()
 
         def work(path: str, progress: CommandProgress) -> Partial | None:
             delivery.begin(path)
-            report = answers.report(path, progress)
+            report = ahead.result(path, progress)
             for warning in report.warnings:
                 console.warn(f"{path}: {warning}")
             delivery.deliver(report)

@@ -201,7 +201,7 @@ def test_a_worker_processes_small_videos_side_by_side(tmp_path: Path) -> None:
 def test_large_videos_have_a_worker_to_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vtnstream.batch.workers.local._SMALL_BYTES", 3)
+    monkeypatch.setattr("vtnstream.batch.identity._SMALL_BYTES", 3)
     done = work(pool(tmp_path, fake_executors.make_side_by_side), tmp_path, "a", "b", "c")
     assert list(done) == ["a", "b", "c"]
     assert (tmp_path / "most").read_text() == "1"

@@ -14,12 +14,12 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from vtnstream import machine
+from vtnstream.batch.identity import is_small
 from vtnstream.batch.workers.executor import ExecutorInfo, MakeExecutor
 from vtnstream.batch.workers.outcome import Outcome, Task
 from vtnstream.batch.workers.pool import IgnoreMessages, MessageSink, OnProgress
@@ -32,10 +32,6 @@ _WORKER_BYTES = 3 * 2**30
 
 _MEMORY_SHARE = 0.9
 """Share of the machine's memory for all workers together."""
-
-_SMALL_BYTES = 16 * 2**20
-"""Largest file that is processed beside others in one worker. A larger video uses all threads of
-its worker by itself."""
 
 _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 0.5
@@ -151,9 +147,7 @@ class LocalPool:
 
     def _may_have_company(self, task: Task) -> bool:
         """Return whether a video may be processed beside others in one worker."""
-        with suppress(OSError):
-            return task not in self._alone and os.path.getsize(task.path) <= _SMALL_BYTES
-        return True  # it fails at once
+        return task not in self._alone and is_small(task.path)
 
     def _add_worker(self) -> None:
         taken = {worker.slot for worker in self._workers}

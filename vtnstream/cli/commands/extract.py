@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtnstream.cli.ahead import Ahead
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
@@ -20,6 +21,7 @@ from vtnstream.cli.options.backbone import backbone_options, prepare_encoding
 from vtnstream.cli.options.input_list import InputList, resolve
 from vtnstream.cli.session import for_each
 from vtnstream.errors import UsageError
+from vtnstream.progress import Progress
 from vtnstream.report.naming import file_name, output_names
 from vtnstream.wording import plural
 
@@ -72,25 +74,33 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
     engines = EngineState()
     request = Request(start=values["start"], end=values["end"], stream=values["stream"])
 
-    def work(path: str, progress: CommandProgress) -> Partial | None:
+    runtime = running.runtime_from(values)
+
+    def extracted(path: str, progress: Progress) -> Report:
         from vtnstream.inference.extract_file import extract_to_file
-        from vtnstream.replacing import announce, check_target, remember
+        from vtnstream.replacing import announce, check_target
 
         target, replace = outputs[path], values["overwrite"]
         check_target(
             target, sources=[item.path for item in inputs.items], overwrite=replace, remembered=True
         )
-        report = extract_to_file(
+        return extract_to_file(
             path,
             encoding.encoder,
             encoding.sampling,
             target,
             request=request,
-            runtime=running.runtime_from(values),
+            runtime=runtime,
             progress=progress,
             engines=engines,
             before_rename=partial(announce, target=target),
         )
+
+    def work(path: str, progress: CommandProgress) -> Partial | None:
+        from vtnstream.replacing import remember
+
+        target = outputs[path]
+        report = ahead.result(path, progress)
         remember([target])
         for warning in report.warnings:
             console.warn(f"{path}: {warning}")
@@ -100,7 +110,10 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
             console.out(_line(report, target))
         return report.partial
 
-    code = for_each(inputs, work, console)
+    with Ahead(extracted, inputs.items) as ahead:
+        if ahead.is_used:
+            encoding.encoder.share_threads(runtime, engines)
+        code = for_each(inputs, work, console)
     if values["json"] and (documents or not inputs.single):
         console.out(json.dumps(documents[0] if inputs.single else documents, indent=2))
     return code
