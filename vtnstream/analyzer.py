@@ -14,7 +14,6 @@ import numpy as np
 
 from vtnstream.config import ModelConfig, RuntimeConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
-from vtnstream.config.runtime import NUMPY, default_cache_dir
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.editing.summary import choose, filled, joined, pieces_of
@@ -23,7 +22,7 @@ from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.errors import UsageError
 from vtnstream.inference.loaded_model import LoadedModel
 from vtnstream.inference.model_facts import FactsFile
-from vtnstream.inference.numpy_model import NumpyModel
+from vtnstream.inference.model_loader import ModelLoader
 from vtnstream.inference.report import about_model, report_of
 from vtnstream.inference.request import Request
 from vtnstream.inference.stored_answers import keep_reading
@@ -38,7 +37,6 @@ from vtnstream.types import AttentionMap, FeatureSequence, Report
 
 if TYPE_CHECKING:
     from vtnstream.inference.follow import Follower
-    from vtnstream.inference.torch_model import TorchModel
     from vtnstream.models.architectures import VideoModel
 
 _BLOCK = 4096
@@ -77,18 +75,9 @@ class Analyzer:
         facts_file = FactsFile.of(source, self.runtime) if keep_outputs else None
         if model is None:
             model, source = bundled_model(), BUNDLED_MODEL
-        self._source = model
-        cache = self.runtime.cache_dir or default_cache_dir()
-        self._scratch = cache / "states" if self.runtime.use_cache else None
-        self._loading, self._scoring = threading.Lock(), threading.Lock()
-        self._shares_threads = False
-        self._torch: TorchModel | None = None
-        self._numpy = None
-        if isinstance(model, (str, Path)):
-            self._numpy = NumpyModel.of(model, self.runtime, self._scratch)
-        elif self.runtime.backend == NUMPY:
-            raise UsageError("--backend numpy: this model was loaded in torch: name its folder")
-        loaded: LoadedModel = self._numpy or self._in_torch()
+        self._scoring = threading.Lock()
+        self._loader = ModelLoader(model, self.runtime)
+        loaded = self._loader.usual
         self._about = about_model(loaded.config, loaded.weights_sha256, source)
         self._facts_file = facts_file
         if facts_file is not None and isinstance(model, (str, Path)):
@@ -98,53 +87,43 @@ class Analyzer:
     def share_threads(self) -> None:
         """Start threads that run the backbone for all videos, so that several threads may each
         analyse one video at the same time. They end with the process."""
-        self._shares_threads = True
-        (self._numpy or self._in_torch()).share_threads(self.runtime)
+        self._loader.share_threads()
 
     @property
     def config(self) -> ModelConfig:
         """The config of the model."""
-        return (self._numpy or self._in_torch()).config
+        return self._loader.usual.config
 
     @property
     def weights_sha256(self) -> str:
         """Hash of all weights of the model."""
-        return (self._numpy or self._in_torch()).weights_sha256
+        return self._loader.usual.weights_sha256
 
     @property
     def model(self) -> VideoModel:
         """The model in torch, loaded now if that was not needed before."""
-        return self._in_torch().model
+        return self._loader.in_torch().model
 
     @property
     def encoder(self) -> Encoder:
         """The frame encoder that most requests use."""
-        return (self._numpy or self._in_torch()).encoder
+        return self._loader.usual.encoder
 
-    def _in_torch(self) -> TorchModel:
-        from vtnstream.inference.torch_model import TorchModel
-
-        with self._loading:
-            if self._torch is None:
-                self._torch = TorchModel(self._source, self.runtime, self._scratch)
-                if self._shares_threads:
-                    self._torch.share_threads(self.runtime)
-            return self._torch
-
-    def _for(self, request: Request) -> LoadedModel:
-        """Return the model for a request: in numpy if that can answer it.
+    def prepare(self, request: Request) -> None:
+        """Load what a request needs, if that is not the case yet.
 
         Raises:
-            UsageError: numpy was requested and cannot.
+            UsageError: numpy was asked for and cannot answer the request.
         """
-        if self._numpy is not None and request.is_one_pass:
-            return self._numpy
-        if self.runtime.backend == NUMPY:
-            raise UsageError(
-                "--backend numpy makes one pass over the features of a video: leave it out for "
-                "views, end-to-end and the reference"
-            )
-        return self._in_torch()
+        self._loader.for_request(request)
+
+    def prepare_stream(self) -> None:
+        """Load what :meth:`follow` needs, before a stream is opened.
+
+        Raises:
+            UsageError: numpy was asked for.
+        """
+        self._loader.for_streams()
 
     def classify(
         self, path: str | Path, request: Request, *, progress: Progress | None = None
@@ -169,7 +148,7 @@ class Analyzer:
         """Return the attention over one video; see :func:`vtnstream.attention`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
-        model = self._for(request)
+        model = self._loader.for_request(request)
         model.check_one_pass("attention")
         encoder = model.encoder_for(None, request)
         with self._open(path, request, progress, model, encoder) as source:
@@ -193,7 +172,7 @@ class Analyzer:
         """Select the best parts of one video; see :func:`vtnstream.summarize`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("a summary is made from one pass over the whole sequence")
-        model = self._for(request)
+        model = self._loader.for_request(request)
         model.check_one_pass("a summary")
         encoder = model.encoder_for(options, request)
         plan = LocalizationPlan.of(model.config, options)
@@ -255,7 +234,7 @@ class Analyzer:
                 "models with one"
             )
         plan = LocalizationPlan.of(config, TimelineConfig())
-        model = self._for(request)
+        model = self._loader.for_request(request)
         encoder = model.encoder_for(None, request)
         with self._open(path, request, progress, model, encoder) as source:
             reading = model.read(source.features, plan)
@@ -280,7 +259,7 @@ class Analyzer:
         from vtnstream.inference.follow import follow
         from vtnstream.models.architectures import require_vtn
 
-        loaded = self._for_streams()
+        loaded = self._loader.for_streams()
         model = require_vtn(loaded.temporal, "--follow")
         return follow(
             feed,
@@ -302,7 +281,7 @@ class Analyzer:
     ) -> Report:
         """Return the report of a stream that has ended: the class of the part that was kept. Its
         segments were emitted before."""
-        loaded = self._for_streams()
+        loaded = self._loader.for_streams()
         source = follower.features(cut_short)
         analysis = self._classes(loaded, source.features)
         sampling = request.sampling or loaded.config.sampling
@@ -310,11 +289,6 @@ class Analyzer:
         return report_of(
             path, source, self._about, loaded.encoder.computed_on, sampling, options, analysis
         )
-
-    def _for_streams(self) -> TorchModel:
-        if self.runtime.backend == NUMPY:
-            raise UsageError("--backend numpy reads whole videos: leave it out for --follow")
-        return self._in_torch()
 
     def _classes(
         self, model: LoadedModel, features: FeatureSequence, output: SequenceOutput | None = None
@@ -343,12 +317,11 @@ class Analyzer:
                 f"model {self.config.name} classifies a video by its cuts, in one pass over all "
                 "frames: leave --views out"
             )
-        model = self._for(request)
+        model = self._loader.for_request(request)
         encoder = model.encoder_for(localize, request)
         with self._open(path, request, progress, model, encoder) as source:
             plan.check_length(path, len(source.features.times))
-            # In torch the model uses all cores.
-            with self._scoring if model is self._torch else nullcontext():
+            with self._scoring if model.uses_all_cores else nullcontext():
                 middle = time.perf_counter()
                 analysis = self._scored(model, source, plan, request, progress or NullProgress())
             now = time.perf_counter()

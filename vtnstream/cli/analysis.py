@@ -99,6 +99,7 @@ class Answers:
                     from vtnstream.analyzer import Analyzer
 
                     made = Analyzer(self._model, runtime=self._runtime, keep_outputs=True)
+                    made.prepare(self._request)
                 self._analyzer = made
             if self._shares_threads:
                 self._analyzer.share_threads()

@@ -86,6 +86,7 @@ def follow_input(console: Console, values: Mapping[str, Any], localize: Timeline
         analyzer = make_labeller(console, values, localize)
     else:
         analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
+        analyzer.prepare_stream()
     path = values["inputs"][0]
     feed = open_stream(path, idle_seconds=config.follow_timeout, warn=console.warn)
     INTERRUPTS.call_instead(feed.close)

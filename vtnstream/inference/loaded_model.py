@@ -24,10 +24,17 @@ class LoadedModel(Protocol):
     Attributes:
         config: of the model.
         weights_sha256: hash of all its weights.
+        uses_all_cores: whether the temporal half computes in several threads.
     """
 
     config: ModelConfig
     weights_sha256: str
+    uses_all_cores: bool
+
+    @property
+    def encoder(self) -> Encoder:
+        """The frame encoder, for requests without clips."""
+        ...
 
     @property
     def attention_way(self) -> str | None:

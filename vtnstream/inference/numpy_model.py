@@ -70,6 +70,8 @@ class NumpyModel:
         weights_bytes: bytes of all weights.
     """
 
+    uses_all_cores = False
+
     def __init__(self, model: NumpyVTN, scratch: Path | None) -> None:
         self.config = model.config
         self.weights_sha256 = model.weights_sha256

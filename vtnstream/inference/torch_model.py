@@ -53,6 +53,8 @@ class TorchModel:
         UsageError: the device is not available.
     """
 
+    uses_all_cores = True
+
     def __init__(
         self, model: str | Path | VideoModel, runtime: RuntimeConfig, scratch: Path | None
     ) -> None:
