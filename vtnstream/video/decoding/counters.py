@@ -51,6 +51,12 @@ class DecodeCounters:
         return DecodeStats(**self._counts)
 
     @property
+    def num_packet_errors(self) -> int:
+        """The packets of ``lifetime`` that could not be read or decoded. This is asked for every
+        packet, for which ``lifetime`` is slow."""
+        return self._counts["num_packet_errors"]
+
+    @property
     def is_unusable(self) -> bool:
         """Whether there are far more errors than frames: the stream is encrypted or no video."""
         errors, frames = self._counts["num_packet_errors"], self._counts["num_frames"]

@@ -246,7 +246,7 @@ class FrameReader:
                 return self.next_part()
             except VideoError as error:
                 self.source.count_error()
-                if self.counters.lifetime.num_packet_errors <= _MAX_WARNINGS:
+                if self.counters.num_packet_errors <= _MAX_WARNINGS:
                     self.clock.warnings.append(f"a part of the stream is left out: {error}")
 
     def _decoded_part(self) -> Iterator[list[Any]]:
@@ -326,12 +326,12 @@ class FrameReader:
         that the damage is reported at its place."""
         try:
             for packet in self.packets():
-                if self.counters.lifetime.num_packet_errors:
+                if self.counters.num_packet_errors:
                     break
                 yield packet
         except VideoDecodeError as error:
             raise SkippingUnsafeError("the file cannot be read") from error
-        if self.counters.lifetime.num_packet_errors or self.stopped is not None:
+        if self.counters.num_packet_errors or self.stopped is not None:
             raise SkippingUnsafeError("a read failed")
 
     def _note_undamaged(self, packet: Any, *, decoded: bool) -> None:
