@@ -63,15 +63,30 @@ class PlannedPacket:
 class SkipPlanner:
     """Plans the decoding of packets in a bounded window.
 
+    Args:
+        packets: in decoding order.
+        classify: returns the kind of a packet.
+        choice: selects the frames to decode.
+        after_seek: whether the first packet follows a seek.
+        decode_last: whether the last packet is decoded in any case: if a file was cut, only this
+            reveals it where the container does not state the sizes of packets beforehand.
+
     Attributes:
         may_skip: set by the decoder once the first frames have come out as expected; until then all
             packets are decoded.
     """
 
     def __init__(
-        self, packets: Iterator[Any], classify: Classify, choice: FrameChoice, *, after_seek: bool
+        self,
+        packets: Iterator[Any],
+        classify: Classify,
+        choice: FrameChoice,
+        *,
+        after_seek: bool,
+        decode_last: bool = True,
     ) -> None:
         self.may_skip = False
+        self._decode_last = decode_last
         self._packets = packets
         self._classify = classify
         self._choice = choice
@@ -216,10 +231,11 @@ class SkipPlanner:
                 self._latest.needed = self._choice(self._latest.pts, entry.pts)
             self._latest = entry
         if horizon is None and self._latest is not None:
-            # If a file was cut, its last packet is damaged, so it is decoded.
-            self._choice(self._latest.pts, None)
-            self._latest.needed = True
-            if self._window:
+            last, duration = self._latest, self._latest.packet.duration
+            ends = duration and not self._decode_last
+            needed = self._choice(last.pts, last.pts + duration if ends else None)
+            last.needed = needed or self._decode_last
+            if self._window and self._decode_last:
                 self._window[-1].needed = True
 
     def _is_needed(self, entry: PlannedPacket) -> bool:

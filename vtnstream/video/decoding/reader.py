@@ -157,7 +157,11 @@ class FrameReader:
         self._sparse = True
         context, after_seek = self.video.stream.codec_context, self.source.after_seek
         planner = SkipPlanner(
-            self._undamaged_packets(), classify, self.choice, after_seek=after_seek
+            self._undamaged_packets(),
+            classify,
+            self.choice,
+            after_seek=after_seek,
+            decode_last=not self.facts.contiguous,  # the index of an MP4 has sizes of packets
         )
         decoder = SparseDecoder(context, planner, self._note_undamaged, self.threads)
         yield from decoder.frames()
