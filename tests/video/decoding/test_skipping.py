@@ -278,15 +278,27 @@ def without_damaged_packets(reading: Reading) -> DecodeSummary:
     )
 
 
-def test_a_cut_file_is_detected_without_a_sampled_last_frame(tmp_path: Path) -> None:
-    """Transport streams do not state their length, so only the last packet reveals the cut."""
-    whole = replace(PLAIN, options=PYRAMID).write(tmp_path / "whole.ts")
+@pytest.mark.parametrize("how", ["ts", "index mp4", "fragments mp4"])
+def test_a_cut_file_is_detected_without_a_sampled_last_frame(tmp_path: Path, how: str) -> None:
+    """Transport streams do not state their length, so only the last packet reveals the cut; in an
+    MP4 the size of a packet does, which is then not decoded for it."""
+    suffix = how.split()[-1]
+    flags = "faststart" if how.startswith("index") else "frag_keyframe+empty_moov"
+    muxer = {"movflags": flags} if suffix == "mp4" else {}
+    whole = replace(PLAIN, options=PYRAMID, muxer=muxer).write(tmp_path / f"whole.{suffix}")
     partial = 0
     for share in (0.55, 0.61, 0.7, 0.83):
-        skipped, plain = both(truncated(whole, share, tmp_path / "cut.ts"), "slow rate")
+        cut = truncated(whole, share, tmp_path / f"cut.{suffix}")
+        skipped, plain = both(cut, "slow rate")
         assert_same(skipped, plain)
         partial += bool(plain.summary.problems)
     assert partial
+    if suffix == "mp4":
+        numbers = [
+            read(whole, KINDS["slow rate"], stop_index=stop).summary.stats.num_frames
+            for stop in (3, None)
+        ]
+        assert numbers[1] <= numbers[0] + 2  # nothing is decoded after the last token
 
 
 def test_damage_after_returned_chunks_does_not_repeat_them(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ class SkipPlanner:
         choice: selects the frames to decode.
         after_seek: whether the first packet follows a seek.
         decode_last: whether the last packet is decoded in any case: if a file was cut, only this
-            reveals it where the container does not state the sizes of packets beforehand.
+            reveals it where the container does not state the sizes of packets beforehand. If it
+            is not, the choice gets the end of the last frame in place of None, if it is stored.
 
     Attributes:
         may_skip: set by the decoder once the first frames have come out as expected; until then all

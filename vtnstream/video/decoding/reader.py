@@ -55,6 +55,8 @@ class FrameReader:
     Attributes:
         choice: selects the frames to decode; None decodes all. If skipping is not safe (no times,
             unknown codecs), all frames are decoded.
+        decode_last: whether the last packets are decoded even if they are not chosen, because this
+            may reveal that the file was cut.
         threads: number of frames that the decoder works on at the same time. It applies only if
             there is a choice, and skipping is safe: each frame is then checked (see
             :mod:`vtnstream.video.decoding.sparse`), and the first error ends the pass.
@@ -69,6 +71,7 @@ class FrameReader:
     facts: StreamFacts
     keyframes_only: bool = False
     choice: FrameChoice | None = None
+    decode_last: bool = True
     threads: int = 1
     next_part: Callable[[], OpenedVideo | None] = lambda: None
     cancelled: Callable[[], bool] = lambda: False
@@ -161,7 +164,7 @@ class FrameReader:
             classify,
             self.choice,
             after_seek=after_seek,
-            decode_last=not self.facts.contiguous,  # the index of an MP4 has sizes of packets
+            decode_last=self.decode_last,
         )
         decoder = SparseDecoder(context, planner, self._note_undamaged, self.threads)
         yield from decoder.frames()
