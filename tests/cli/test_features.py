@@ -13,6 +13,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from benchmarks import commands
 from tests.cli.conftest import Outcome
 
 Run = Callable[..., Outcome]
@@ -109,6 +110,15 @@ def test_unwritable_output_is_one_line(run: Run, video: Path) -> None:
     outcome = run("extract", video, *BACKBONE, "--num-frames", "2", "-o", "absent/f.st")
     assert outcome.code == 1
     assert len(outcome.errors) == 1 and "absent/f.st" in outcome.errors[0]
+
+
+@pytest.mark.slow
+def test_a_plan_states_the_peak_of_the_process(video: Path, home: Path) -> None:
+    backbone = ("--backbone", "deit_tiny_patch16_224", "--backend", "eager")
+    planned = commands.run([*commands.VTNSTREAM, "plan", video, *backbone, "--json"])
+    stated = json.loads(planned.output)["process_bytes"]
+    run = [*commands.VTNSTREAM, "extract", video, *backbone, "-o", home / "features.safetensors"]
+    assert stated == pytest.approx(commands.run(run).peak, rel=0.15)
 
 
 def test_plan_agrees_with_the_run(run: Run, video: Path, model_folder: Path) -> None:

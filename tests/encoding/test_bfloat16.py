@@ -5,6 +5,7 @@ Processors without such instructions emulate it with the same rounding.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,3 +82,19 @@ def test_an_emulated_precision_is_warned_about_once(
             pass
     assert len(told) == is_slow("float16", encoder.device)
     assert all("float16 is emulated on this CPU and slow" in message for message in told)
+
+
+def test_the_weights_of_the_caller_keep_their_precision() -> None:
+    """A backbone that nobody else uses is converted itself, with the same features."""
+    torch.manual_seed(0)
+    config = BackboneConfig("test_vit", {"img_size": 64})
+    preprocess = PreprocessConfig(size=64, resize=64)
+    backbone = create_backbone(config).eval()
+    own = copy.deepcopy(backbone)
+    shared = FrameEncoder(backbone, config, preprocess, dtype="bfloat16")
+    owned = FrameEncoder(own, config, preprocess, dtype="bfloat16", owned=True)
+    assert {p.dtype for p in backbone.parameters()} == {torch.float32}
+    assert {p.dtype for p in shared.network.parameters()} == {torch.bfloat16}
+    assert shared.weights_sha256 == owned.weights_sha256
+    frames = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    np.testing.assert_array_equal(shared.encode(frames), owned.encode(frames))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,10 +17,11 @@ from vtnstream.config import BackboneConfig, PreprocessConfig, RuntimeConfig
 from vtnstream.config.runtime import default_cache_dir
 from vtnstream.encoding.clips import FRAMES, InputShape, input_shape
 from vtnstream.encoding.known_networks import KnownNetwork, KnownNetworks
+from vtnstream.encoding.lazy_network import LazyNetwork, checked, copy_in
 from vtnstream.encoding.run_facts import ComputedOn
 from vtnstream.encoding.runner import Runner, worker_plan
 from vtnstream.encoding.worker_pool import BackboneThreads
-from vtnstream.errors import ModelError, UsageError
+from vtnstream.errors import UsageError
 from vtnstream.models.backbone import (
     create_backbone,
     find_weights,
@@ -37,6 +37,7 @@ from vtnstream.models.precision import TORCH_DTYPES, is_slow, resolve_dtype
 from vtnstream.models.vivit.encoder import StackedFrames
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.preprocess.pipeline import Normalize
+from vtnstream.process_memory import trim
 from vtnstream.progress import Progress
 from vtnstream.types import FloatArray
 
@@ -110,42 +111,13 @@ def limit_threads(runtime: RuntimeConfig) -> None:
         torch.set_num_threads(runtime.threads)
 
 
-class _LazyNetwork:
-    """A network that is built when it is first asked for, by one thread."""
-
-    def __init__(self, build: Callable[[], FrameNetwork]) -> None:
-        self._build = build
-        self._network: FrameNetwork | None = None
-        self._lock = threading.Lock()
-
-    def get(self) -> FrameNetwork:
-        with self._lock:
-            if self._network is None:
-                self._network = self._build()
-                del self._build  # with the backbone that it holds
-            return self._network
-
-    @property
-    def is_built(self) -> bool:
-        return self._network is not None
-
-
-def _checked(
-    backbone: torch.nn.Module, known: KnownNetwork, files: Sequence[Path]
-) -> torch.nn.Module:
-    """
-    Raises:
-        ModelError: the weights are not those whose features are stored.
-    """
-    if weights_sha256(backbone) != known.weights_sha256:
-        raise ModelError(
-            f"{files[0]}: its weights changed while they were in use: run the command again"
-        )
-    return backbone
-
-
 class FrameEncoder:
     """The spatial half of a VTN (paper section 3.1): frames in, features out.
+
+    Args:
+        backbone: the image network.
+        config, preprocess, device, dtype, shape: see the attributes.
+        owned: nobody else uses ``backbone``, so that it may be converted itself.
 
     Attributes:
         config: timm name and arguments of the backbone.
@@ -169,11 +141,12 @@ class FrameEncoder:
         device: torch.device | str = "cpu",
         dtype: str = "auto",
         shape: InputShape = FRAMES,
+        owned: bool = False,
     ) -> None:
         self._describe(config, preprocess, device, dtype, shape)
         self.weights_sha256 = weights_sha256(backbone)
         self.num_features = num_features(backbone)
-        self._lazy = _LazyNetwork(lambda: self._prepared(backbone))
+        self._lazy = LazyNetwork(lambda: self._prepared(backbone, owned))
         self._lazy.get()
 
     def _describe(
@@ -190,15 +163,16 @@ class FrameEncoder:
         self.device = _numbered(torch.device(device))
         self.dtype = resolve_dtype(dtype, self.device)
 
-    def _prepared(self, backbone: torch.nn.Module) -> FrameNetwork:
+    def _prepared(self, backbone: torch.nn.Module, owned: bool) -> FrameNetwork:
         """The network in the encoder's precision, on its device."""
-        if self.dtype != "float32":
-            backbone = copy.deepcopy(backbone)  # the caller's model keeps its precision
+        if self.dtype != "float32" and not owned:
+            backbone = copy_in(TORCH_DTYPES[self.dtype], backbone)
         backbone = backbone.to(self.device, TORCH_DTYPES[self.dtype])
         if all(parameter.ndim < 5 for parameter in backbone.parameters()):
             # Convolutions run several times faster with channels last; the rest is not slower.
             backbone = backbone.to(memory_format=torch.channels_last)
         network = FrameNetwork(Normalize(self.preprocess), backbone, TORCH_DTYPES[self.dtype])
+        trim()  # frees the weights in another precision
         return network.to(self.device).eval()
 
     @property
@@ -246,7 +220,9 @@ class FrameEncoder:
         known = networks.get(key)
         if known is None:
             backbone, taken = load()
-            encoder = cls(backbone, config, preprocess, device=device, dtype=runtime.dtype)
+            encoder = cls(
+                backbone, config, preprocess, device=device, dtype=runtime.dtype, owned=True
+            )
             encoder.weights_taken = taken
             networks.note(key, KnownNetwork(encoder.weights_sha256, encoder.num_features, taken))
             return encoder
@@ -255,7 +231,9 @@ class FrameEncoder:
         encoder.weights_sha256 = known.weights_sha256
         encoder.num_features = known.num_features
         encoder.weights_taken = known.weights_taken
-        encoder._lazy = _LazyNetwork(lambda: encoder._prepared(_checked(load()[0], known, files)))
+        encoder._lazy = LazyNetwork(
+            lambda: encoder._prepared(checked(load()[0], known, files), owned=True)
+        )
         return encoder
 
     @classmethod
@@ -305,7 +283,7 @@ class FrameEncoder:
         if installed is None and weights is None:
             device = resolve_device(runtime.device)
             network = create_backbone(config, pretrained=pretrained)
-            return cls(network, config, preprocess, device=device, dtype=runtime.dtype)
+            return cls(network, config, preprocess, device=device, dtype=runtime.dtype, owned=True)
         path = installed if weights is None else find_weights(weights)
         assert path is not None
 

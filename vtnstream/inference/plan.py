@@ -54,6 +54,7 @@ class Plan:
         seconds: time for the tokens not stored yet, compiling included; None where tokens
             are unknown.
         runtime: device, precision, backend and why, batch size, workers.
+        compiles: whether an engine is compiled first.
     """
 
     info: VideoInfo
@@ -67,6 +68,7 @@ class Plan:
     frames_per_second: float
     seconds: float | None
     runtime: RuntimeFacts
+    compiles: bool
 
 
 def temporal_bound_bytes(num_tokens: int, hidden_size: int, num_classes: int) -> int:
@@ -132,6 +134,7 @@ def plan(
         frames_per_second=rate,
         seconds=None if missing is None else missing / rate + (compiling if missing else 0.0),
         runtime=engines.facts(choice, batch_size, None),
+        compiles=compiling > 0,
     )
 
 

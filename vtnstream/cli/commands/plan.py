@@ -20,7 +20,6 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.backbone import Encoding, backbone_options, prepare_encoding
 from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
-from vtnstream.config.runtime import NUMPY
 from vtnstream.config.shipped import bundled_model
 from vtnstream.timecode import format_time
 from vtnstream.video.local_copy import local_copy
@@ -130,7 +129,7 @@ def _process_bytes(plan: Plan) -> int:
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak *= 1 if sys.platform == "darwin" else 1024
-    margin = 1.0 if plan.runtime.backend == NUMPY else _MARGIN  # numpy compiles nothing
+    margin = _MARGIN if plan.compiles else 1.0
     return round(margin * (peak + plan.pipeline_bytes + (plan.temporal_bytes or 0)))
 
 
