@@ -29,7 +29,6 @@ from vtnstream.training.data.targets import Sample
 from vtnstream.training.run import train
 from vtnstream.training.selection import background_fits, cross_validation, fitting, recipes
 from vtnstream.training.selection.background_fits import Fits
-from vtnstream.training.selection.blend import widened
 from vtnstream.training.selection.calibration import fit_temperature
 from vtnstream.training.selection.cross_validation import Comparison, Contender
 from vtnstream.training.selection.fitting import SelectionBase, fit_recipe
@@ -122,7 +121,7 @@ def test_a_named_recipe_is_an_ensemble_and_repeats(
     train(replace(asked, output=str(tmp_path / "b")), runtime=runtime(videos))
     two = load_model(tmp_path / "b").state_dict()
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.state_dict().items())
-    for number, (ensemble, members) in enumerate((("folds", 3), ("none", 1))):
+    for number, (ensemble, members) in enumerate((("seeds", 3), ("none", 1))):
         other = replace(asked, output=str(tmp_path / f"{number}"), ensemble=ensemble)
         assert train(other, runtime=runtime(videos)).search["members"] == members
         assert load_model(tmp_path / f"{number}").config.temporal.members == members
@@ -131,7 +130,7 @@ def test_a_named_recipe_is_an_ensemble_and_repeats(
 def test_a_comparison_that_was_cut_off_goes_on(
     videos: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = config(videos / "segments.csv", tmp_path / "whole", recipe="ms-tcn")
+    asked = config(videos / "segments.csv", tmp_path / "whole", recipe="ms-tcn", ensemble="seeds")
     whole = train(asked, runtime=runtime(videos))
     begun = replace(asked, output=str(tmp_path / "begun"))
     fits: list[str] = []
@@ -197,39 +196,16 @@ def test_a_blend_answers_with_the_mean_of_its_networks(
     asked = config(videos / "segments.csv", tmp_path / "m", recipe="blend")
     result = train(asked, runtime=runtime(videos))
     assert result.recipe == "blend"
-    assert result.search["members"] == 3  # two networks of one recipe, one of the other
+    assert result.search["members"] == 4  # three networks of one recipe, one of the other
     assert {row["recipe"] for row in result.search["table"]} == {"blend", "tcn", "ms-tcn"}
     report = api.timeline(videos / "f1.mp4", model=tmp_path / "m", runtime=runtime(videos))
     assert report.segments
-    folds = replace(asked, output=str(tmp_path / "folds"), ensemble="folds")
-    assert train(folds, runtime=runtime(videos)).search["members"] == 4  # three and one
+    seeds = replace(asked, output=str(tmp_path / "seeds"), ensemble="seeds")
+    assert train(seeds, runtime=runtime(videos)).search["members"] == 3  # two and one
     with pytest.raises(ConfigError, match="blend is an ensemble"):
         compares_recipes(replace(asked, ensemble="none"), "dense", 9, 1)
     with pytest.raises(ConfigError, match="not for the task classification"):
         compares_recipes(asked, "classification", 9, 1)
-
-
-def test_a_widened_network_gives_the_same_answers() -> None:
-    about = {"kind": "tcn", "positions": "none", "num_layers": 3, "num_stages": 2, "dropout": 0.0}
-    narrow = model(dense=True, num_heads=1, **about)
-    wide = model(
-        dense=True,
-        seed=1,
-        num_heads=2,
-        local_attention=True,
-        token_inputs="feature+difference",
-        **about,
-    )
-    for one in (narrow, wide):
-        one.config = replace(one.config, head=replace(one.config.head, labels=()))
-        one.mlp_head = None
-        one.eval()
-    inputs = torch.from_numpy(features(30, 3).values)[None]
-    with torch.inference_mode():
-        before = narrow.forward_features(inputs).dense_logits
-        after = widened(narrow, wide).forward_features(inputs).dense_logits
-    assert before is not None and after is not None
-    torch.testing.assert_close(after, before)
 
 
 def test_few_classes_compare_recipes_too(videos: Path, tmp_path: Path, quick: None) -> None:

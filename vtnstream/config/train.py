@@ -21,7 +21,7 @@ from vtnstream.errors import ConfigError
 TASKS = ("auto", "classification", "dense", "both")
 UNLABELLED = ("auto", "background", "ignore")
 RECIPES = ("auto", "own", "blend", "tcn", "ms-tcn", "probe", "attention")
-ENSEMBLES = ("seeds", "folds", "none")
+ENSEMBLES = ("folds", "seeds", "none")
 _MODES = ("frozen", "end-to-end", "two-stage")
 RANDOM_WEIGHTS = "random"
 _PRECISIONS = ("float32", "bfloat16", "float16")
@@ -164,10 +164,10 @@ class TrainConfig:
             are fewer than some 500 videos and ``temporal`` and ``optim`` are the defaults; ``own``
             trains as ``temporal`` and ``optim`` say; a name fixes one.
         search_seconds: time limit of the comparison; 0 means no limit.
-        ensemble: the networks of a convolutional recipe whose probabilities are averaged: ``seeds``
-            trains three on all videos, from different seeds; ``folds`` takes those of the
-            comparison, which learned from fewer videos and cost nothing more; ``none`` trains one
-            on all videos.
+        ensemble: the networks of a convolutional recipe whose probabilities are averaged: ``folds``
+            takes those of the comparison (of a blend, those of the second recipe are trained on
+            all videos); ``seeds`` trains three on all videos, from different seeds; ``none``
+            trains one on all videos.
         start: model folder whose weights training starts from, except heads of other labels; empty
             initialises encoder and heads at random.
         weights: weights of the backbone: a file, a folder or ``hf-hub:org/name``; ``random`` means
@@ -202,7 +202,7 @@ class TrainConfig:
     seed: int = 0
     recipe: str = "auto"
     search_seconds: float = 240.0
-    ensemble: str = "seeds"
+    ensemble: str = "folds"
     start: str = ""
     weights: str | None = None
     pretrained: bool = False

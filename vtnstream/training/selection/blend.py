@@ -28,12 +28,13 @@ _RAISED = 0.5
 
 def with_blend(compared: Comparison, base: SelectionBase, *, wanted: bool) -> Comparison:
     """Add the blend of two recipes to a comparison of both. It needs no fit, because the
-    predictions on the held-out folds exist already.
+    predictions on the held-out folds exist already. It comes first, unless another recipe is better
+    by more than noise: a blend loses less where the comparison misleads.
 
     Args:
         compared: the comparison; it is returned unchanged if one of the recipes is missing.
         base: the samples of the comparison.
-        wanted: whether the blend was requested by name; it then comes first.
+        wanted: whether the blend was requested by name; it comes first in any case.
     """
     rows = {row.recipe.name: row for row in compared.contenders}
     if not all(name in rows for name in BLENDED):
@@ -49,30 +50,29 @@ def with_blend(compared: Comparison, base: SelectionBase, *, wanted: bool) -> Co
         answers = [_mixed(first.answers[n], second.answers[n], shift) for n in fold]
         made.answers.update(zip(fold, answers, strict=True))
         made.scores.append(scores_of(asked, answers, len(shift)))
-    ranked = sorted(
-        (made, *compared.contenders), key=lambda c: (not (wanted and c is made), -c.value)
-    )
+    ranked = sorted((made, *compared.contenders), key=lambda c: -c.value)
+    found = dataclasses.replace(compared, contenders=tuple(ranked))
+    if wanted or found.is_noise(made):
+        ranked.remove(made)
+        ranked.insert(0, made)
     return dataclasses.replace(compared, contenders=tuple(ranked))
 
 
-def blended_folds(compared: Comparison, base: SelectionBase) -> list[FittedModel]:
-    """Return the networks of the folds of a blend, which can be joined: those of all folds of the
-    first recipe, and of every other fold of the second."""
-    rows = {row.recipe.name: row for row in compared.contenders}
-    first, second = (rows[name] for name in BLENDED)
-    shape = first.models[0].model
-    pairs = [*zip(first.models, compared.folds, strict=True)]
-    pairs += [*zip(second.models, compared.folds, strict=True)][1::2]
-    return [_raised(fitted, shape, _shift(base, fold)) for fitted, fold in pairs]
-
-
 def blended(
-    first: Sequence[FittedModel], second: Sequence[FittedModel], base: SelectionBase
+    first: Sequence[tuple[FittedModel, Sequence[int]]],
+    second: Sequence[FittedModel],
+    base: SelectionBase,
 ) -> list[FittedModel]:
-    """Return networks of both recipes, trained on all samples, as networks of a blend, which can be
-    joined."""
-    shape, shift = first[0].model, _shift(base, ())
-    return [_raised(fitted, shape, shift) for fitted in (*first, *second)]
+    """Return the networks of a blend, which can be joined.
+
+    Args:
+        first: networks of the first recipe, each with the samples that it was not trained on.
+        second: networks of the second recipe, trained on all samples.
+        base: the samples.
+    """
+    shape = first[0][0].model
+    pairs = [*first, *((fitted, ()) for fitted in second)]
+    return [_raised(fitted, shape, _shift(base, held)) for fitted, held in pairs]
 
 
 def _shift(base: SelectionBase, fold: Sequence[int]) -> FloatArray:

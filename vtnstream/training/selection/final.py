@@ -9,7 +9,7 @@ import numpy as np
 
 from vtnstream.models.vtn.model import VTN
 from vtnstream.training.selection.background_fits import Fits
-from vtnstream.training.selection.blend import blended, blended_folds
+from vtnstream.training.selection.blend import blended
 from vtnstream.training.selection.cross_validation import Comparison, seconds_of
 from vtnstream.training.selection.ensemble import can_join, join
 from vtnstream.training.selection.fitting import FittedModel
@@ -39,8 +39,7 @@ class FinalModel:
 
 
 def final_model(fits: Fits, compared: Comparison) -> FinalModel:
-    """Return the model of the best recipe, as ``ensemble`` says: several networks that were trained
-    on all videos, those of the folds, or one.
+    """Return the model of the best recipe, as ``ensemble`` says.
 
     Networks that cannot be joined, such as a linear one, are trained once on all videos.
 
@@ -49,21 +48,31 @@ def final_model(fits: Fits, compared: Comparison) -> FinalModel:
         OutputError: a fit cannot be saved.
     """
     best, ensemble = compared.best, fits.base.config.ensemble
-    is_blend = best.recipe.name == BLEND
-    is_joined = is_blend or can_join(best.models[0].model)
+    if best.recipe.name == BLEND:
+        return _joined(_blend(fits, compared, ensemble))
+    is_joined = can_join(best.models[0].model)
     if ensemble == "folds" and is_joined:
-        return _joined(blended_folds(compared, fits.base) if is_blend else best.models)
-    if is_blend:
-        first, second = BLENDED
-        jobs = [Job(first), Job(first, member=1), Job(second)]
-        *others, last = _trained_on_all(fits, compared, jobs)
-        return _joined(blended(others, [last], fits.base))
+        return _joined(best.models)
     count = NUM_SEEDS if ensemble == "seeds" and is_joined else 1
     jobs = [Job(best.recipe.name, member=number) for number in range(count)]
     found = _trained_on_all(fits, compared, jobs)
     if count > 1:
         return _joined(found)
     return FinalModel(found[0].model, found[0].loss, found[0].steps, 1)
+
+
+def _blend(fits: Fits, compared: Comparison, ensemble: str) -> list[FittedModel]:
+    """Return the networks of a blend. Those of the second recipe are trained on all videos, because
+    its networks of the folds are clearly worse."""
+    first, second = BLENDED
+    if ensemble == "seeds":
+        jobs = [Job(first), Job(first, member=1), Job(second)]
+        one, two, last = _trained_on_all(fits, compared, jobs)
+        return blended([(one, ()), (two, ())], [last], fits.base)
+    row = next(each for each in compared.contenders if each.recipe.name == first)
+    jobs = [Job(second, member=number) for number in range(max(len(compared.folds) // 2, 1))]
+    others = _trained_on_all(fits, compared, jobs)
+    return blended([*zip(row.models, compared.folds, strict=True)], others, fits.base)
 
 
 def _trained_on_all(fits: Fits, compared: Comparison, jobs: Sequence[Job]) -> list[FittedModel]:

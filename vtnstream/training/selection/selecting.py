@@ -34,7 +34,7 @@ from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.selection.recipes import BLEND, BLENDED, recipes_for
 from vtnstream.training.selection.saved_fits import SavedFits
 
-_AFTER = {"seeds": 2, "folds": 0, "none": 1}
+_AFTER = {"seeds": 2, "folds": 1, "none": 1}
 """Time of the fits after a comparison, as a multiple of that of all recipes on one fold."""
 
 MOST_VIDEOS = 500
