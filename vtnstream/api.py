@@ -9,6 +9,7 @@ for segment in report.segments:
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from fractions import Fraction
@@ -19,12 +20,15 @@ import numpy as np
 
 from vtnstream.analyzer import Analyzer
 from vtnstream.config import BackboneConfig, RuntimeConfig, SamplingConfig, TimelineConfig
+from vtnstream.config.shipped import BUNDLED_MODEL
 from vtnstream.config.summary import SummaryConfig
 from vtnstream.config.views import ViewsConfig
 from vtnstream.errors import UsageError, VideoDecodeError
 from vtnstream.features.file import FeatureFile
 from vtnstream.inference.extract_file import extract_to_file
+from vtnstream.inference.process_settings import is_plain, note_torch
 from vtnstream.inference.request import Request, TimeLike
+from vtnstream.inference.stored_answers import StoredAnswers
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.types import AttentionMap, Features, Report
 
@@ -71,7 +75,7 @@ def classify(
     if isinstance(views, str):
         views = ViewsConfig.parse(views)
     request = Request(sampling, start, end, features, method, stream, views, whole)
-    return Analyzer(model, runtime=runtime).classify(path, request, progress=progress)
+    return _answer(path, model, request, None, runtime, progress)
 
 
 def timeline(
@@ -112,7 +116,36 @@ def timeline(
     if window is not None:
         localize = replace(localize, window=window)
     request = Request(sampling, start, end, features, method, stream, whole=whole)
-    return Analyzer(model, runtime=runtime).timeline(path, request, localize, progress=progress)
+    return _answer(path, model, request, localize, runtime, progress)
+
+
+def _answer(
+    path: str | Path,
+    model: str | Path | VideoModel | None,
+    request: Request,
+    localize: TimelineConfig | None,
+    runtime: RuntimeConfig | None,
+    progress: Progress | None,
+) -> Report:
+    """Answer from the store if the outputs of the model are there, else load the model.
+
+    In a program that imported torch itself, nothing is taken from the store, and no outputs are
+    put there (:func:`vtnstream.inference.process_settings.is_plain`).
+    """
+    runtime = runtime or RuntimeConfig()
+    plain = is_plain()
+    if plain and (model is None or isinstance(model, (str, Path))):
+        source = BUNDLED_MODEL if model is None else os.fspath(model)
+        answers = StoredAnswers.of(model, source, runtime)
+        report = answers.report(path, request, localize) if answers is not None else None
+        if report is not None:
+            return report
+    analyzer = Analyzer(model, runtime=runtime, keep_outputs=plain)
+    if plain:
+        note_torch()
+    if localize is None:
+        return analyzer.classify(path, request, progress=progress)
+    return analyzer.timeline(path, request, localize, progress=progress)
 
 
 def attention(

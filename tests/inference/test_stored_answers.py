@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import vtnstream
 from vtnstream.analyzer import Analyzer
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.inference.request import Request
@@ -135,3 +136,39 @@ def test_commands_of_the_bundled_model_import_no_torch(video: Path, tmp_path: Pa
     first, second = (json.loads(run.stdout) for run in runs)
     for part in ("classes", "segments", "scores", "attention", "model", "sampling", "settings"):
         assert first[part] == second[part]
+
+
+def test_the_python_api_answers_from_the_store(
+    video: Path, folder: Path, runtime: RuntimeConfig
+) -> None:
+    """A new process answers a repeated question without torch, as the model did."""
+    script = (
+        "import dataclasses, json, sys\n"
+        "from pathlib import Path\n"
+        "import vtnstream\n"
+        "from vtnstream.config import RuntimeConfig, TimelineConfig\n"
+        "from vtnstream.report.writers.structured import report_json\n"
+        "options = TimelineConfig(localize='both', window=24)\n"
+        "runtime = RuntimeConfig(cache_dir=Path(sys.argv[3]), dtype='float32')\n"
+        "about = {'model': sys.argv[2], 'runtime': runtime}\n"
+        "line = vtnstream.timeline(sys.argv[1], options=options, **about)\n"
+        "whole = vtnstream.classify(sys.argv[1], **about)\n"
+        "print(json.dumps(['torch' in sys.modules, report_json(line), report_json(whole)]))\n"
+    )
+    command = [sys.executable, "-c", script, str(video), str(folder), str(runtime.cache_dir)]
+    found = []
+    for first in (True, False):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert not done.returncode, done.stderr
+        used_torch, *texts = json.loads(done.stdout)
+        assert used_torch is first
+        found.append([json.loads(text) for text in texts])
+        if first:  # a question in a process that has imported torch is answered by the model
+            own = dataclasses.replace(runtime, dtype="float32")
+            report = vtnstream.timeline(video, options=SLIDING, model=folder, runtime=own)
+            assert not report.run.get("scores_from_store")
+    for one, other in zip(*found, strict=True):
+        assert other["run"]["scores_from_store"] and not one["run"].get("scores_from_store")
+        for document in (one, other):
+            assert document.pop("run")["tokens"] == 300  # where they come from is not the same
+        assert one == other
