@@ -193,11 +193,14 @@ def test_settings_that_numpy_lacks(
         Analyzer("vtn-vit-b-kinetics", runtime=asked)
 
 
-def test_the_first_command_imports_no_torch(edited: Path, tmp_path: Path) -> None:
+def test_commands_and_the_library_import_no_torch(edited: Path, tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from vtnstream.cli.main import main\n"
         "codes = [main([name, *sys.argv[1:]]) for name in ('timeline', 'classify', 'split')]\n"
+        "import vtnstream\n"
+        "runtime = vtnstream.RuntimeConfig(device='cpu', use_cache=False)\n"
+        "assert vtnstream.timeline(sys.argv[1], runtime=runtime).segments\n"
         "heavy = {'torch', 'torchvision', 'timm', 'transformers'} & set(sys.modules)\n"
         "print(codes, sorted(heavy), file=sys.stderr)\n"
     )
