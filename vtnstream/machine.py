@@ -25,6 +25,13 @@ def num_cores() -> int:
     return max(1, min([cores or 1, *quotas]))
 
 
+def num_threads(requested: int | None) -> int:
+    """Return the threads of a run without asking torch: the requested number,
+    ``OMP_NUM_THREADS`` as in torch, or one for each core."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return requested or (int(asked) if asked.isdigit() else 0) or num_cores()
+
+
 def memory_bytes() -> int | None:
     """Return the bytes of memory that this process may use; None if unknown.
 

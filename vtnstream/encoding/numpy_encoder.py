@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from vtnstream.encoding.engines.state import Choice, EngineState, Prepared, Spee
 from vtnstream.encoding.run_facts import ComputedOn, RuntimeFacts
 from vtnstream.encoding.worker_pool import BackboneThreads, WorkerPlan
 from vtnstream.errors import UsageError
-from vtnstream.machine import num_cores
+from vtnstream.machine import num_threads
 from vtnstream.models.numpy_vtn.model import NumpyVTN
 from vtnstream.progress import Progress
 from vtnstream.types import FloatArray
@@ -106,11 +105,8 @@ class NumpyEncoder:
         return False
 
     def num_threads(self, runtime: RuntimeConfig) -> int:
-        """Return the threads of a run: the requested number, ``OMP_NUM_THREADS`` as in torch, or
-        one for each core."""
-        asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-        given = int(asked) if asked.isdigit() else 0
-        return runtime.threads or given or num_cores()
+        """Return the threads of a run."""
+        return num_threads(runtime.threads)
 
     def share_threads(self, runtime: RuntimeConfig, state: EngineState) -> None:
         """Start threads that work for all videos. numpy computes in one thread a call from now

@@ -120,3 +120,38 @@ def test_reports_are_those_of_one_after_the_other(clips: list[str], tmp_path: Pa
         for run in (one.pop("run"), other.pop("run")):  # seconds, and the folder of the store
             assert run["tokens"] > 4
         assert one == other and one["segments"]
+
+
+def test_a_batch_is_answered_from_the_store(clips: list[str], tmp_path: Path) -> None:
+    """The key and the results of a worker that loads no model are those of one that does."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        sampling=SAMPLING,
+        preprocess=PREPROCESS,
+        backbone=BACKBONE,
+        temporal=TemporalConfig(num_layers=1, num_heads=4, attention_window=(8,)),
+        head=HeadConfig(labels=("calm", "wild")),
+    )
+    model = str(save_model(create_model(config), tmp_path / "model"))
+    found, keys = [], set()
+    for number in range(2):
+        executor = AnalysisExecutor(
+            model,
+            {},
+            TimelineConfig(window=4),
+            formats=("json",),
+            every=False,
+            top_k=None,
+            runtime=RuntimeConfig(cache_dir=tmp_path / "cache", dtype="float32"),
+            output=tmp_path / str(number),
+        )
+        keys.add(executor.facts)
+        done = outcomes(executor, clips[:3], 3)
+        assert {outcome.status for outcome in done.values()} == {"done"}
+        reports = [json.loads((tmp_path / str(number) / f"{n}.json").read_text()) for n in done]
+        runs = [report.pop("run") for report in reports]
+        assert all(run.get("scores_from_store", False) is bool(number) for run in runs)
+        found.append(reports)
+    assert len(keys) == 1 and found[0] == found[1]
+    late = outcomes(executor, clips[3:5], 2)  # what is not stored is computed
+    assert {outcome.status for outcome in late.values()} == {"done"}

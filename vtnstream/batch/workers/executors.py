@@ -18,11 +18,14 @@ from vtnstream.batch.workers.outcome import Task
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import METHODS
+from vtnstream.config.shipped import BUNDLED_MODEL
 from vtnstream.errors import ReportError
+from vtnstream.machine import num_threads
 from vtnstream.progress import Progress
 from vtnstream.report.naming import file_name
 
 if TYPE_CHECKING:
+    from vtnstream.analyzer import Analyzer
     from vtnstream.encoding.engines.protocols import Encoder
     from vtnstream.types import Report
 
@@ -66,34 +69,52 @@ class AnalysisExecutor:
         runtime: RuntimeConfig,
         output: Path,
     ) -> None:
-        from vtnstream.analyzer import Analyzer
         from vtnstream.inference.request import Request
+        from vtnstream.inference.stored_answers import StoredAnswers
         from vtnstream.report.writers.structured import SCHEMA
 
-        self._analyzer = Analyzer(model, runtime=runtime, keep_outputs=True)
-        self._analyzer.share_threads()
-        self._writing = threading.Lock()
+        self._model, self._runtime = model, runtime
+        self._analyzer: Analyzer | None = None
+        self._loading, self._writing = threading.Lock(), threading.Lock()
+        self._stored = StoredAnswers.of(model, BUNDLED_MODEL if model is None else model, runtime)
         self._request = Request(**request)
         self._localize = localize
         self._formats, self._every, self._top_k = formats, every, top_k
         self.output = output
-        config = self._analyzer.config
+        known = self._stored.facts if self._stored else None
+        config = known.config if known else self._loaded().config
         self.sampling = self._request.sampling or config.sampling
         settings = {
             "command": "classify" if localize is None else "timeline",
             "schema": SCHEMA,
             "model": to_dict(config),
-            "weights": self._analyzer.weights_sha256,
+            "weights": known.weights_sha256 if known else self._loaded().weights_sha256,
             "question": to_dict(self._request),  # the name in status files and keys
             "localize": None if localize is None else to_dict(localize),
             "formats": list(formats),
             "top_k": top_k,
         }
-        self.facts = _executor_info(settings, self.encoder, runtime, f"model {config.name}")
+        about = f"model {config.name}"
+        if known is None:
+            self.facts = _executor_info(settings, self.encoder, runtime, about)
+        else:
+            computes = _Computes(known.device, known.dtype, num_threads(runtime.threads))
+            self.facts = _info(settings, computes, runtime, about)
+
+    def _loaded(self) -> Analyzer:
+        """Return the model, which is loaded when something is not stored."""
+        from vtnstream.analyzer import Analyzer
+
+        with self._loading:
+            if self._analyzer is None:
+                analyzer = Analyzer(self._model, runtime=self._runtime, keep_outputs=True)
+                analyzer.share_threads()
+                self._analyzer = analyzer
+            return self._analyzer
 
     @property
     def encoder(self) -> Encoder:
-        return self._analyzer.encoder
+        return self._loaded().encoder
 
     @property
     def part(self) -> Part:
@@ -106,23 +127,28 @@ class AnalysisExecutor:
 
     @property
     def runtime(self) -> RuntimeConfig:
-        return self._analyzer.runtime
+        return self._runtime
 
     @runtime.setter
     def runtime(self, runtime: RuntimeConfig) -> None:
-        self._analyzer.runtime = runtime
+        self._runtime = self._loaded().runtime = runtime
 
     def run(self, task: Task, progress: Progress) -> Result:
-        if self._localize is None:
-            report = self._analyzer.classify(task.path, self._request, progress=progress)
-        else:
-            report = self._analyzer.timeline(
-                task.path, self._request, self._localize, progress=progress
-            )
+        report = self._report(task.path, progress)
         if self._top_k is not None:
             report = report.with_best(self._top_k)
         with self._writing:  # libraries for pictures and tables serve one thread at a time
             return self._written(report, task)
+
+    def _report(self, path: str, progress: Progress) -> Report:
+        if self._stored is not None:
+            report = self._stored.report(path, self._request, self._localize)
+            if report is not None:
+                return report
+        analyzer = self._loaded()
+        if self._localize is None:
+            return analyzer.classify(path, self._request, progress=progress)
+        return analyzer.timeline(path, self._request, self._localize, progress=progress)
 
     def _written(self, report: Report, task: Task) -> Result:
         from vtnstream.report.formats import shows_frames
@@ -212,9 +238,30 @@ def side_by_side(device_type: str, num_threads: int) -> int:
     return most if device_type == "cuda" else min(most, 4 * num_threads)
 
 
+@dataclass(frozen=True, slots=True)
+class _Computes:
+    """Where and how features are computed: the device with its number, precision, threads."""
+
+    device: str
+    dtype: str
+    threads: int
+
+
 def _executor_info(
     settings: Mapping[str, Any],
     encoder: Encoder,
+    runtime: RuntimeConfig,
+    about: str,
+    warnings: Sequence[str] = (),
+) -> ExecutorInfo:
+    on = encoder.computed_on
+    computes = _Computes(on.device, encoder.dtype, encoder.num_threads(runtime))
+    return _info(settings, computes, runtime, about, warnings)
+
+
+def _info(
+    settings: Mapping[str, Any],
+    computes: _Computes,
     runtime: RuntimeConfig,
     about: str,
     warnings: Sequence[str] = (),
@@ -224,17 +271,16 @@ def _executor_info(
     Precision and backend also determine results, so they are part of the key; the device only
     changes rounding.
     """
-    kind, num_devices = encoder.device_type, 1
+    kind, num_devices = computes.device.partition(":")[0], 1
     if kind == "cuda":
         import torch
 
         num_devices = torch.cuda.device_count()
-    on = encoder.computed_on
     return ExecutorInfo(
-        key=settings_key({**settings, "dtype": encoder.dtype, "backend": runtime.backend}),
-        about=f"{about} on {on.device} in {on.dtype}",
+        key=settings_key({**settings, "dtype": computes.dtype, "backend": runtime.backend}),
+        about=f"{about} on {computes.device} in {computes.dtype}",
         device=runtime.device if ":" in runtime.device else kind,
         num_devices=num_devices,
         warnings=tuple(warnings),
-        side_by_side=side_by_side(kind, encoder.num_threads(runtime)),
+        side_by_side=side_by_side(kind, computes.threads),
     )
