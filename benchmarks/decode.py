@@ -1,5 +1,5 @@
 """Sampled decoding of one video: everything decoded, only the frames that the sampling needs, a
-sparse sampling, and several stretches in parallel.
+sparse sampling, and several decoders, or one that works on several frames at a time.
 
 CPU seconds are those of all threads, from opening the file to the last scaled frame, with a
 short side of 256 and a crop of 224. Runs of one sampling alternate, and tables give their
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("video", type=Path, nargs="?", help="[camera footage, generated]")
     parser.add_argument("--fps", default="2", help="frames per second [2]")
     parser.add_argument("--sparse", default="1/30", help="a sparse sampling [1/30]")
-    parser.add_argument("--decoders", type=int, default=2, help="stretches decoded in parallel [2]")
+    parser.add_argument("--decoders", type=int, default=2, help="largest number of decoders [2]")
     parser.add_argument("--runs", type=int, default=3, help="runs of each method [3]")
     parser.add_argument("--minutes", type=float, default=3, help="of generated footage [3]")
     parser.add_argument("--videos", type=Path, help="folder of generated videos")

@@ -33,8 +33,9 @@ from vtnstream.video.sampling.pieces import PiecePlan, is_worthwhile
 from vtnstream.video.sampling.prefetch import Prefetcher
 from vtnstream.video.sampling.samplers import TokenPoints, TokenRange
 
-_HARDLY_IDLE = 0.2
-"""Idle share of a core below which no decoder is added."""
+_HARDLY_IDLE = 0.5
+"""Idle share of a core below which no decoder is added: a decoder that works on several frames
+leaves some of each core, and each new part decodes up to one group of pictures twice."""
 
 _WAITING = 0.9
 """Share of the time above which the consumer counts as waiting."""
