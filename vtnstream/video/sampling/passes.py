@@ -251,8 +251,8 @@ class Pass:
                 self.facts,
                 keyframes_only=request.sampling.kind == "keyframes",
                 choice=self._choice(),
-                # The index of an MP4 has the size of each packet, so a cut file is recognised.
-                decode_last=not self.facts.contiguous,
+                # These state the size of each packet beforehand, so a cut file is recognised.
+                decode_last=not (self.facts.contiguous or video.is_format("matroska")),
                 threads=self._threads,
                 next_part=lambda: self._next_part(parts),
                 cancelled=refusing(self.cancelled, counters)
