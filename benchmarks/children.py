@@ -207,18 +207,32 @@ def interleave(
 
     Interleaving spreads disturbances of the machine over all children.
     """
-    found: dict[str, list[Measurement]] = {name: [] for name in children}
-    failed: dict[str, Failure] = {}
+    return interleave_methods(children, runs, {method: arguments})[method]
+
+
+def interleave_methods(
+    children: Mapping[str, Child], runs: int, methods: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Median | Failure]]:
+    """Call several methods with their arguments in turn; return :func:`interleave` of each."""
+    found: dict[str, dict[str, Median | Failure]] = {}
+    done: dict[tuple[str, str], list[Measurement]] = {}
+    failed: dict[tuple[str, str], Failure] = {}
     for _ in range(runs):
         for name, child in children.items():
-            if name in failed:
-                continue
-            answer = child.call(method, **arguments)
-            if isinstance(answer, Failure):
-                failed[name] = answer
-            else:
-                found[name].append(answer)
-    return {name: failed[name] if name in failed else _median(found[name]) for name in children}
+            for method, arguments in methods.items():
+                if (method, name) in failed:
+                    continue
+                answer = child.call(method, **arguments)
+                if isinstance(answer, Failure):
+                    failed[method, name] = answer
+                else:
+                    done.setdefault((method, name), []).append(answer)
+    for method in methods:
+        found[method] = {
+            name: failed[method, name] if (method, name) in failed else _median(done[method, name])
+            for name in children
+        }
+    return found
 
 
 def _median(runs: list[Measurement]) -> Median:

@@ -2,8 +2,8 @@
 manner of video_features, which load the model once and write one file of features per video.
 
 Every contender has a process of its own and the same random weights; warm passes alternate, and
-the tables give their median. Decoding and backbone are measured alone in the same processes and
-the same run; what a video costs beyond them is the processor time of a pass without theirs. The
+the tables give their median. Decoding and backbone are measured alone in the same processes, right
+after each pass; what a video costs beyond them is the processor time of a pass without theirs. The
 last row is the whole command, with start-up, in a process of its own.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks import commands, common
-from benchmarks.children import MEGABYTE, Child, Failure, Limits, Median, interleave
+from benchmarks.children import MEGABYTE, Child, Failure, Limits, Median, interleave_methods
 from benchmarks.throughput import OUR_FOLDER, STAGE_FRAMES, empty_caches, read_features
 from benchmarks.videos import camera_clips, videos_directory
 from vtnstream.types import FloatArray
@@ -133,11 +133,13 @@ def measure(
             common.say(f"{name}: model, compiling, a first pass")
             ready[name] = child.call("load")
             child.call("extract_all", videos=clips)
-        common.say(f"{options.runs} warm passes of each")
-        whole = interleave(children, options.runs, "extract_all", videos=clips)
-        common.say("stages alone")
-        decode = interleave(children, options.runs, "decode_all", videos=clips)
-        stage = interleave(children, options.runs, "backbone", count=STAGE_FRAMES)
+        common.say(f"{options.runs} warm passes of each, and its stages alone")
+        methods: dict[str, dict[str, Any]] = {
+            "extract_all": {"videos": clips},
+            "decode_all": {"videos": clips},
+            "backbone": {"count": STAGE_FRAMES},
+        }
+        whole, decode, stage = interleave_methods(children, options.runs, methods).values()
     found: dict[str, Runs | Failure] = {}
     for name, (_, parts) in every.items():
         first, passes = ready[name], whole[name]
