@@ -338,6 +338,22 @@ def test_adjacent_segments_of_one_label_are_separated() -> None:
     assert "│" not in _strip(_shown(report(segments=many, labels=("shot",)), 80))
 
 
+def test_fast_cutting_does_not_look_like_one_long_shot() -> None:
+    edges = [*range(0, 1800, 50), *range(1800, 3601, 600)]  # 50 s are about a cell
+    shots = [Segment(a, b, "shot", 1.0) for a, b in itertools.pairwise(edges)]
+    strip = _strip(_shown(report(segments=shots, labels=("shot",)), 80))
+    assert strip[:40].count("│") == 36
+    assert strip[40:].count("│") == 3
+
+
+def test_a_rare_label_is_drawn_where_another_covers_its_time() -> None:
+    """Every label of the legend is in the strip, on a film whose black frame fills no cell."""
+    film = [Segment(0, 1799, "shot", 1.0), Segment(1799, 1800, "black", 1.0)]
+    film.append(Segment(1800, 3600, "shot", 1.0))
+    strip = _strip(_shown(report(segments=film, labels=("black", "shot")), 80))
+    assert strip.count("A") == 1 and strip.index("A") in (39, 40)
+
+
 def test_each_track_has_a_table_of_its_own() -> None:
     """Windows are not mixed with the shots of the same time."""
     shots = tuple(Segment(k, k + 1, "shot", 0.9, "shots") for k in range(3))

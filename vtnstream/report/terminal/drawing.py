@@ -13,9 +13,9 @@ from vtnstream.report.terminal.strip import axis, colored_strip, pixels, plain_s
 from vtnstream.types import Report, Segment
 
 _MAX_LANES = 16
-_MOST_SEAMS = 0.4
-"""Largest share of a strip's cells that may be lines between segments; more would hide the
-segments."""
+_MOST_SEAMS = 2 / 3
+"""Largest share of a strip's cells that may be lines between segments. Where there are more, none
+are drawn: lines in some places only would make the others look like one long segment."""
 TIME_TOLERANCE = 1e-6
 
 
@@ -88,17 +88,14 @@ def _strip(
 
 
 def _seams(segments: Sequence[Segment], legend: Legend, width: int) -> dict[int, str]:
-    """Return the label of each cell in which a segment directly follows another of its label.
-
-    Only segments of at least two cells count.
-    """
+    """Return the label of each cell in which a segment directly follows another of its label."""
     start, end = legend.span
     cell = (end - start) / width
     ordered = sorted(segments, key=lambda s: s.start)
     return {
         min(int((b.start - start) / cell), width - 1): b.label
         for a, b in pairwise(ordered)
-        if a.label == b.label and b.start - a.end < TIME_TOLERANCE and b.end - b.start >= 2 * cell
+        if a.label == b.label and b.start - a.end < TIME_TOLERANCE
     }
 
 

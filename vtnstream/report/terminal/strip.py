@@ -35,7 +35,8 @@ def pixels(
 
     A part shows the label that covers most of it. A segment too short for that still gets one
     empty part, so that rare events remain visible on a long timeline; so do gaps, unless there
-    are very many.
+    are very many. The longest segment of a label that would appear nowhere gets a part of another
+    label.
 
     Returns:
         For each part the index of a label, :data:`_NOTHING` or :data:`GAP`.
@@ -57,6 +58,10 @@ def pixels(
             continue
         middle = (first + last) // 2
         if filled[middle] == _NOTHING or (place == gap and len(gaps) <= count // 8):
+            filled[middle] = place
+    for a, b, place in sorted(items, key=lambda item: item[0] - item[1]):  # longest first
+        middle = max(0, min(int(((a + b) / 2 - start) * scale), count - 1))
+        if place != gap and place not in filled and (filled == filled[middle]).sum() > 1:
             filled[middle] = place
     return [GAP if place == gap else int(place) for place in filled]
 
