@@ -72,7 +72,7 @@ def run_facts(report: Report, glyphs: Glyphs) -> list[str]:
         facts.append(plural(int(clips), "clip"))
     facts += [_bars(report), _origin(report), _speed(report, glyphs)]
     name = report.model.get("name")
-    return [fact for fact in (*facts, str(name) if name else "") if fact]
+    return [fact for fact in (*facts, f"model {name}" if name else "") if fact]
 
 
 def _selected(report: Report) -> bool:

@@ -162,7 +162,7 @@ def test_the_speed_is_that_of_what_was_decoded(run: dict, words: str) -> None:
 
 def test_invalid_facts_are_left_out() -> None:
     text = _shown(report(run={"tokens": "many", "seconds": None, "from_store": 3}))
-    assert "many" not in text and "from stored features · vtn-test" in text
+    assert "many" not in text and "from stored features · model vtn-test" in text
 
 
 def test_a_selected_range_is_named() -> None:

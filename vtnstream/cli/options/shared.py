@@ -188,7 +188,8 @@ reference = attach(
 
 _TIMELINE_HELP = {
     "localize": "Dense head, sliding windows, or both; auto uses the dense head if there is one.",
-    "window": "Length of a sliding window in tokens; with auto, it adds sliding windows "
+    "window": "Length of a sliding window in tokens, which are sampled frames. A model with a "
+    "dense head also reports windows if this is given; others always do "
     f"[default: {TimelineConfig.DEFAULT_WINDOW}].",
     "stride": "Tokens between windows [default: half a window].",
     "smoothing": "Filter that smooths the scores over time.",
