@@ -16,7 +16,7 @@ from vtnstream.evaluation import EvaluatedVideo, evaluate_classes, evaluate_segm
 from vtnstream.predictions import read_predictions
 from vtnstream.report.writers.structured import report_json, report_json_lines
 from vtnstream.timecode import FrameCount
-from vtnstream.types import ClassScore, Segment
+from vtnstream.types import ClassScore, Partial, Segment
 
 from .report.cases import report
 
@@ -83,6 +83,49 @@ def test_unlabelled_frames_are_left_out_on_request() -> None:
     got = evaluate_segments(evaluated, unlabelled="ignore")
     assert got.metrics["frame_accuracy"] == 100
     assert any("without a label are left out" in note for note in got.notes)
+
+
+def test_frames_after_the_last_token_are_no_errors_of_a_class_that_does_not_exist() -> None:
+    # At 2 frames/s the last token of a video of 1.833 s ends with its frame at 1.533 s.
+    truth = [(0.0, 1.0, "upright"), (1.0, 1.833, "lying")]
+    said = [Segment(0, 1.0, "upright", 0.9), Segment(1.0, 1.533, "lying", 0.8)]
+    short = timeline(truth, said, 1.833)
+    unknown = evaluate_segments([short], unlabelled="ignore")
+    assert unknown.metrics["frame_accuracy"] == pytest.approx(100 * 15 / 18)
+    got = evaluate_segments([replace(short, covered=((0.0, 1.533),))] * 2, unlabelled="ignore")
+    assert got.metrics["frame_accuracy"] == 100
+    assert got.per_class["lying"]["frames"] == 2 * 5  # of 2 x 8
+    assert got.confusion == {"labels": ["lying", "upright"], "counts": [[10, 0], [0, 20]]}
+    assert got.metrics["seconds_not_covered"] == pytest.approx(0.6)
+    assert any("0.6 s of 3.6 s (16.7%), in 2 of 2 videos, at most 0.3 s" in n for n in got.notes)
+    # Also with a class background, a moment that was not looked at is no background.
+    got = evaluate_segments([replace(short, covered=((0.0, 1.533),))])
+    assert got.metrics["frame_accuracy"] == 100
+
+
+def test_frames_below_a_threshold_count_as_not_answered() -> None:
+    truth = [(0.0, 1.0, "a"), (1.0, 2.0, "b")]
+    said = timeline(truth, [Segment(0, 1.0, "a", 0.9)], 2.0)
+    got = evaluate_segments([replace(said, covered=((0.0, 2.0),))], unlabelled="ignore")
+    assert got.metrics["frame_accuracy"] == 50
+    assert got.confusion["labels"] == ["no answer", "a", "b"]
+    assert got.confusion["counts"] == [[0, 0, 0], [0, 10, 0], [10, 0, 0]]
+    assert "seconds_not_covered" not in got.metrics
+
+
+def test_timelines_that_cover_no_annotated_frame_are_refused() -> None:
+    video = replace(timeline([(5.0, 6.0, "a")], [], 6.0), covered=((0.0, 4.0),))
+    with pytest.raises(AnnotationError, match="cover no annotated frame"):
+        evaluate_segments([video], unlabelled="ignore")
+
+
+def test_a_report_covers_its_range_without_the_gaps() -> None:
+    gaps = ((0.0, 1.0), (4.0, 5.0), (9.0, 11.0))
+    partial = Partial(("damage",), 6.0, 11.0, gaps)
+    got = replace(report(), start_seconds=1.0, end_seconds=9.0, partial=partial)
+    assert got.covered == ((1.0, 4.0), (5.0, 9.0))
+    assert replace(got, partial=None).covered == ((1.0, 9.0),)
+    assert replace(got, partial=None, start_seconds=0.0, end_seconds=0.0).covered == ()
 
 
 def test_overlapping_truth_has_no_frame_wise_metrics() -> None:

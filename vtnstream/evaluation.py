@@ -28,6 +28,7 @@ from vtnstream.metrics.classification import (
     mean_class_accuracy,
     top_k_accuracy,
 )
+from vtnstream.metrics.compared_frames import ComparedFrames, compare_frames, coverage_note
 from vtnstream.metrics.localization import (
     ACTIVITYNET_THRESHOLDS,
     THUMOS_THRESHOLDS,
@@ -52,6 +53,10 @@ MIN_CLASSES_FOR_TOP5 = 10
 FRAMES_PER_SECOND = 10
 """Default rate, in frames per second, at which timelines are compared."""
 
+NO_ANSWER = "no answer"
+"""Label in a confusion matrix of frames inside a timeline of a model without the class
+``background`` that are in none of its segments, as scores are below a threshold."""
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedVideo:
@@ -68,6 +73,8 @@ class EvaluatedVideo:
         is_annotated: False for a video without annotations: its segments are false positives of
             mAP, and other metrics leave it out.
         heads: predicted classes by each of several class heads.
+        covered: spans ``[start, end)`` in seconds that the timeline answers; None if that is not
+            known, and then a time outside all segments counts as ``background``.
     """
 
     video: AnnotatedVideo
@@ -79,6 +86,7 @@ class EvaluatedVideo:
     frames: FrameIndex | None = None
     is_annotated: bool = True
     heads: tuple[HeadClasses, ...] = ()
+    covered: tuple[tuple[float, float], ...] | None = None
 
     def truth(self) -> list[Segment]:
         """Return the annotated segments in seconds, in order of time.
@@ -119,6 +127,12 @@ class EvaluatedVideo:
         if self.video.length is not None:
             return self._seconds(self.video.length)
         return self.seconds
+
+    def compare(self, predicted: Sequence[Segment], rate: float, ignore: bool) -> ComparedFrames:
+        """Return labels of frames, of segments ``predicted`` and of the annotations."""
+        truth = self.truth()
+        end = self.length or max([s.end for s in (*truth, *predicted)], default=0.0)
+        return compare_frames(end, predicted, truth, rate, ignore=ignore, covered=self.covered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +240,11 @@ def evaluate_segments(
         frames_per_second: rate at which frame-wise metrics sample the timelines.
         phases: also compute the metrics of surgical phases.
         unlabelled: frames outside all true segments count as ``background``, or frame-wise metrics
-            leave them out (``ignore``).
+            leave them out (``ignore``). Frames that a timeline does not cover are left out, too.
 
     Raises:
-        AnnotationError: there is no true segment other than ``background``.
+        AnnotationError: there is no true segment other than ``background``, or the timelines cover
+            none of them.
     """
     pairs = [
         ([replace(s, label=normal_form(s.label)) for s in v.segments], v.truth()) for v in videos
@@ -252,15 +267,21 @@ def evaluate_segments(
         return Evaluation(metrics=metrics, per_class=per_class, notes=tuple(notes))
     rate = frames_per_second
     ignore = unlabelled == "ignore"
-    frames = [
-        _frames(v, *pair, rate, ignore)
-        for v, pair in zip(videos, pairs, strict=True)
+    compared = [
+        v.compare(said, rate, ignore)
+        for v, (said, _) in zip(videos, pairs, strict=True)
         if v.is_annotated
     ]
+    frames = [(each.predicted, each.truth) for each in compared]
+    if not any(truth for _, truth in frames):
+        raise AnnotationError("the timelines cover no annotated frame")
     left_out = "; frames without a label are left out" if ignore else ""
     notes.append(f"frame-wise metrics at {rate:g} frames/s, as MS-TCN's script counts{left_out}")
+    if missing := coverage_note(compared, rate):
+        notes.append(missing)
+        metrics["seconds_not_covered"] = sum(each.not_covered for each in compared) / rate
     notes += _add_segmentation(frames, metrics)
-    confusion = _add_frames(frames, metrics, per_class)
+    confusion = _add_frames(frames, metrics, per_class, ignore)
     if phases:
         notes += _add_phases(frames, rate, metrics, per_class)
     return Evaluation(metrics=metrics, per_class=per_class, confusion=confusion, notes=tuple(notes))
@@ -286,10 +307,14 @@ def _add_segmentation(frames: Frames, metrics: dict[str, float]) -> list[str]:
 
 
 def _add_frames(
-    frames: Frames, metrics: dict[str, float], per_class: dict[str, dict[str, float]]
+    frames: Frames,
+    metrics: dict[str, float],
+    per_class: dict[str, dict[str, float]],
+    ignore: bool,
 ) -> dict[str, Any]:
     """Add mean class accuracy, baselines and per-class accuracy of frames to the tables; return the
-    confusion matrix with its labels."""
+    confusion matrix with its labels. With ``ignore`` there is no class ``background``, and a frame
+    below a threshold has no answer."""
     truth = [label for _, labels in frames for label in labels]
     said = [label for labels, _ in frames for label in labels]
     if not truth:
@@ -309,6 +334,8 @@ def _add_frames(
             row = per_class.setdefault(name, {})
             row["frames"] = count
             row["frame accuracy"] = 100 * float(confusion[number, number]) / count
+    if ignore and BACKGROUND not in truth:
+        names = [NO_ANSWER if name == BACKGROUND else name for name in names]
     return {"labels": names, "counts": confusion.tolist()}
 
 
@@ -345,31 +372,3 @@ def _add_spreads(found: PhaseScores, prefix: str, metrics: dict[str, float]) -> 
 
 def _overlap(segments: Sequence[Segment]) -> bool:
     return any(b.start < a.end - 1e-9 for a, b in pairwise(segments))
-
-
-def _frames(
-    evaluated: EvaluatedVideo,
-    predicted: Sequence[Segment],
-    truth: Sequence[Segment],
-    rate: float,
-    ignore: bool = False,
-) -> tuple[list[str], list[str]]:
-    """Return predicted and true labels at the centre of each frame; with ``ignore`` only for frames
-    inside a true segment."""
-    end = evaluated.length or max([s.end for s in (*truth, *predicted)], default=0.0)
-    times = (np.arange(max(round(end * rate), 1)) + 0.5) / rate
-    if ignore:
-        known = np.zeros(len(times), bool)
-        for segment in truth:
-            known |= (times >= segment.start) & (times < segment.end)
-        times = times[known]
-    return _at(predicted, times), _at(truth, times)
-
-
-def _at(segments: Sequence[Segment], times: np.ndarray[Any, Any]) -> list[str]:
-    """Return the label at each time; among overlapping segments the highest score wins."""
-    labels = [BACKGROUND] * len(times)
-    for segment in sorted(segments, key=lambda s: s.score):
-        first, stop = np.searchsorted(times, [segment.start, segment.end], side="left")
-        labels[first:stop] = [segment.label] * int(stop - first)
-    return labels

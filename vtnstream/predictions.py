@@ -32,6 +32,8 @@ class Prediction:
         info: stream properties, if the source states them.
         frames: index of the video's frames, if the source contains it.
         heads: classes by each of several class heads.
+        covered: spans ``[start, end)`` in seconds that the timeline answers; None if not known.
+        dense_labels: labels of the dense head that made the timeline; empty if not known.
     """
 
     classes: tuple[ClassScore, ...] = ()
@@ -40,6 +42,8 @@ class Prediction:
     info: VideoInfo | None = None
     frames: FrameIndex | None = None
     heads: tuple[HeadClasses, ...] = ()
+    covered: tuple[tuple[float, float], ...] | None = None
+    dense_labels: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, report: Report) -> Prediction:
@@ -51,6 +55,8 @@ class Prediction:
             report.video,
             report.frames,
             report.heads,
+            report.covered or None,
+            report.labels if "dense" in report.settings.get("tracks", ()) else (),
         )
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from vtnstream.cli.confusion import print_confusion
+from vtnstream.cli.framework.console import Console
+from vtnstream.config import HeadConfig
 
 from .conftest import Outcome
 
@@ -36,6 +41,40 @@ def test_a_model_and_its_stored_answers_score_alike(
     assert live["metrics"] == pytest.approx(stored["metrics"], abs=1e-3)
     assert 0 <= live["metrics"]["frame_accuracy"] <= 100
     assert {"mAP@.5:.95", "edit", "F1@50", "phase_jaccard"} <= set(live["metrics"])
+
+
+def test_a_model_without_background_never_answers_it(
+    run: Run, video: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    from vtnstream.models.create import create_model
+    from vtnstream.models.io.checkpoint import load_model, save_model
+
+    config = load_model(model_folder).config
+    head = HeadConfig(dense_labels=("dark", "light"))
+    plain = save_model(create_model(replace(config, head=head)), tmp_path / "plain")
+    table = tmp_path / "all.csv"
+    table.write_text(f"path,start,end,label\n{video},0,20,dark\n{video},20,40,light\n")
+    asked = run("evaluate", table, "--model", plain, "--json")
+    assert asked.code == 0, asked.err
+    live = json.loads(asked.out)
+    # Tokens at 0, 0.5 ... 39.5 s; the last one ends with its frame, at 39.6 of 40 s.
+    assert live["metrics"]["seconds_not_covered"] == pytest.approx(0.4)
+    assert live["confusion"]["labels"] == ["dark", "light"]
+    assert sum(map(sum, live["confusion"]["counts"])) == 400 - 4
+    told = run("evaluate", table, "--model", plain)
+    assert "background" not in told.out
+    assert "0.4 s of 40.0 s (1.0%)" in told.err
+    assert run("timeline", video, "--model", plain, "-o", tmp_path / "said").code == 0
+    stored = json.loads(run("evaluate", table, "--predictions", tmp_path / "said", "--json").out)
+    assert stored["confusion"] == live["confusion"]
+
+
+def test_a_table_of_confusion_has_no_empty_row(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = [[0, 0, 0, 0], [0, 3, 1, 0], [1, 0, 4, 0], [0, 0, 0, 0]]
+    print_confusion(Console(), {"labels": ["no answer", "a", "b", "unseen"], "counts": counts})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[0][:4] == ["no", "answer", "A", "B"]
+    assert lines[1:] == [[".", "75", "25", "A", "a"], ["20", ".", "80", "B", "b"]]
 
 
 def test_classes_in_words(run: Run, video: Path, model_folder: Path, tmp_path: Path) -> None:

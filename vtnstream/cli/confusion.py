@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from vtnstream.atomic import whole_file
@@ -30,13 +31,20 @@ def print_confusion(console: Console, confusion: Mapping[str, Any]) -> None:
     if len(labels) > _MOST_SHOWN:
         _print_mistakes(console, labels, counts)
         return
-    letters = [chr(ord("A") + number) for number in range(len(labels))]
+    # A class that the truth lacks has no row that explains a letter, so its column has its name.
+    letters = iter(ascii_uppercase)
+    true = [sum(row) > 0 for row in counts]
+    heads = [
+        next(letters) if is_true else label for is_true, label in zip(true, labels, strict=True)
+    ]
+    shown = [n for n in range(len(labels)) if true[n] or any(row[n] for row in counts)]
     rows = []
-    for letter, label, row in zip(letters, labels, counts, strict=True):
-        total = sum(row)
-        cells = [f"{100 * n / total:.0f}" if n else "." for n in row] if total else ["-"] * len(row)
-        rows.append([*cells, f"{letter} {label}"])
-    print_table(console, [*letters, "truth, % answered as"], rows, right=letters)
+    for number in (n for n in shown if true[n]):
+        row = counts[number]
+        cells = [f"{100 * row[n] / sum(row):.0f}" if row[n] else "." for n in shown]
+        rows.append([*cells, f"{heads[number]} {labels[number]}"])
+    columns = [heads[n] for n in shown]
+    print_table(console, [*columns, "truth, % answered as"], rows, right=columns)
 
 
 def _print_mistakes(

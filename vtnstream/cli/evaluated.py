@@ -35,8 +35,9 @@ def evaluate_predictions(
     videos: list[AnnotatedVideo],
     values: Mapping[str, Any],
     console: Console,
-) -> list[EvaluatedVideo]:
-    """Return the annotated videos with their predictions, in the order of the predictions.
+) -> tuple[list[EvaluatedVideo], tuple[str, ...]]:
+    """Return the annotated videos with their predictions, in the order of the predictions, and the
+    dense labels of the models that made them, if all of these are known.
 
     A video without a prediction counts as one without segments. A result file of ActivityNet is
     read as its script does: videos that are not among the annotated ones count as false
@@ -50,6 +51,7 @@ def evaluate_predictions(
     predictions = read_predictions(path)
     evaluated: list[tuple[int, EvaluatedVideo]] = []
     absent = []
+    labels: list[tuple[str, ...]] = []
     for video in videos:
         name = predictions.name_of(video.path)
         if name is None:
@@ -57,6 +59,8 @@ def evaluate_predictions(
             if not annotations.has_segments:
                 continue
         said = Prediction() if name is None else predictions[name]
+        if name is not None:
+            labels.append(said.dense_labels)
         one = EvaluatedVideo(
             video,
             rate,
@@ -66,6 +70,7 @@ def evaluate_predictions(
             said.info,
             said.frames,
             heads=said.heads,
+            covered=said.covered,
         )
         evaluated.append((predictions.place(name), one))
     if absent:
@@ -85,7 +90,9 @@ def evaluate_predictions(
                 f"{path}: {plural(len(others), 'video')} not among the annotated ones, whose "
                 f"segments count as false positives: {shown}"
             )
-    return [one for _, one in sorted(evaluated, key=lambda item: item[0])]
+    ordered = [one for _, one in sorted(evaluated, key=lambda item: item[0])]
+    known = {label for each in labels for label in each} if all(labels) else set()
+    return ordered, tuple(sorted(known))
 
 
 def evaluate_with_model(
@@ -136,6 +143,7 @@ def evaluate_with_model(
                 report.video,
                 report.frames,
                 heads=report.heads,
+                covered=report.covered,
             )
         )
         return report.partial

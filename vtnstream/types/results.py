@@ -271,6 +271,18 @@ class Report:
     heads: tuple[HeadClasses, ...] = ()
     """Classes by each of several class heads; empty for models with one."""
 
+    @property
+    def covered(self) -> tuple[tuple[float, float], ...]:
+        """Spans ``[start, end)`` in seconds of the analysed part without the gaps in it."""
+        found, place = [], self.start_seconds
+        for start, end in sorted(self.partial.gaps if self.partial else ()):
+            if start > place:
+                found.append((place, min(start, self.end_seconds)))
+            place = max(place, end)
+        if place < self.end_seconds:
+            found.append((place, self.end_seconds))
+        return tuple(found)
+
     def with_best(self, count: int) -> Report:
         """Return the report with the ``count`` best classes, and as many of each head."""
         heads = tuple(replace(head, classes=head.classes[:count]) for head in self.heads)

@@ -152,8 +152,8 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
         )
     videos = _selected(found, values["split"], values["fold"])
     if values["predictions"] is not None:
-        code, evaluated = ExitCode.OK, evaluate_predictions(found, videos, values, console)
-        labels: tuple[str, ...] = ()
+        code = ExitCode.OK
+        evaluated, labels = evaluate_predictions(found, videos, values, console)
     else:
         code, evaluated, labels = evaluate_with_model(found, videos, order, values, console)
     if not evaluated:
