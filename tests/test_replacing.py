@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vtnstream.errors import OutputError
-from vtnstream.replacing import announce, check_target, move_into_place, remember
+from vtnstream.replacing import announce, check_folder, check_target, move_into_place, remember
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +121,35 @@ def test_a_new_file_gets_its_name_in_one_step(tmp_path: Path) -> None:
     temporary.write_bytes(b"new")
     move_into_place(temporary, target, overwrite=False)
     assert target.read_bytes() == b"new" and os.listdir(tmp_path) == ["clip.mp4"]
+
+
+def test_a_place_is_checked_without_leaving_anything(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new" / "deep")
+    check_target(tmp_path / "new" / "clip.mp4")
+    assert os.listdir(tmp_path) == []
+    check_folder(tmp_path)
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a file")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name, reason in {
+        "text": "is a file, not a folder",
+        "text/out": "cannot be made, because .*text is a file",
+        "link": "is a link to nothing, not a folder",
+        "link/out": "cannot be made, because .*link is a link to nothing",
+        "x" * 300: "cannot be made",
+    }.items():
+        with pytest.raises(OutputError, match=f"{reason}.*; name another place"):
+            check_folder(tmp_path / name)
+        with pytest.raises(OutputError, match="; name another place"):
+            check_target(tmp_path / name / "clip.mp4", overwrite=True)
+    with pytest.raises(OutputError, match="is a folder, not a file; name another place"):
+        check_target(tmp_path, overwrite=True)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that refuses all files")
+def test_a_folder_that_takes_no_file_is_named() -> None:
+    for place in ("/proc/self/out", "/proc/self"):
+        with pytest.raises(OutputError, match=r"no file can be written in /proc/self \("):
+            check_folder(Path(place))

@@ -1,11 +1,11 @@
 """Protect existing files: only vtnstream's own are replaced, unless the user allows it.
 
-Every command that writes a file calls :func:`check_target` before it starts. A file that is
-written under a temporary name is then renamed with :func:`move_into_place`. Result files that a
-command writes again on every run (:func:`remember`) are recognised by a record in the cache
-directory: one small file per path with the size and hash of the content that was written, or
-will be renamed to it (:func:`announce`). A file that was changed since is the user's, and is not
-replaced.
+Every command that writes a file calls :func:`check_target` before it starts, and every command
+that writes into a folder :func:`check_folder`. A file that is written under a temporary name is
+then renamed with :func:`move_into_place`. Result files that a command writes again on every run
+(:func:`remember`) are recognised by a record in the cache directory: one small file per path with
+the size and hash of the content that was written, or will be renamed to it (:func:`announce`). A
+file that was changed since is the user's, and is not replaced.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,48 @@ _FOLDER = "written"
 _HASHED_BYTES = 4 << 20
 """Bytes that are hashed at the beginning and at the end of a file; a smaller file is hashed
 whole."""
+_ELSEWHERE = "name another place"
+
+
+def check_folder(folder: Path, name: Path | None = None) -> None:
+    """Check that files can be written in a folder, which need not exist yet.
+
+    Nothing is left behind: the check opens an unnamed file in the folder, or in the nearest folder
+    above it that exists.
+
+    Args:
+        folder: the folder.
+        name: the path that the user named, for the message; None is ``folder``.
+
+    Raises:
+        OutputError: the folder cannot be made, or no file can be written in it.
+    """
+    named = folder if name is None else name
+    place = _nearest(folder, named)
+    if not os.path.isdir(place):
+        what = "a file" if os.path.exists(place) else "a link to nothing"
+        if place == named:
+            raise OutputError(f"{named}: is {what}, not a folder; {_ELSEWHERE}")
+        raise OutputError(f"{named}: cannot be made, because {place} is {what}; {_ELSEWHERE}")
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise OutputError(
+            f"{named}: no file can be written in {place} ({error.strerror or error}); {_ELSEWHERE}"
+        ) from None
+
+
+def _nearest(path: Path, named: Path) -> Path:
+    """Return ``path`` if it exists, else the nearest path above it that does."""
+    while True:
+        try:
+            os.lstat(path)
+            return path
+        except (FileNotFoundError, NotADirectoryError):
+            path = path.parent
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f"{named}: cannot be made ({reason}); {_ELSEWHERE}") from None
 
 
 def check_target(
@@ -34,7 +77,7 @@ def check_target(
     overwrite: bool = False,
     remembered: bool = False,
 ) -> None:
-    """Refuse to replace a file.
+    """Refuse to replace a file, or to write one where none can be written.
 
     Args:
         target: path of the file to be written.
@@ -45,7 +88,7 @@ def check_target(
             not changed since.
 
     Raises:
-        OutputError: the file must not be replaced.
+        OutputError: the file must not be replaced, or cannot be written there.
     """
     for source in sources:
         if _same_file(target, source):
@@ -53,6 +96,9 @@ def check_target(
                 f"{target}: exists already and is the source itself ({source}), which is never "
                 "replaced; name another file"
             )
+    if os.path.isdir(target):
+        raise OutputError(f"{target}: is a folder, not a file; {_ELSEWHERE}")
+    check_folder(target.parent, target)
     if overwrite or not os.path.lexists(target):
         return
     if remembered and was_written_here(target):

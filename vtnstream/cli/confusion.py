@@ -65,14 +65,12 @@ def write_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
     """Write the matrix as a PNG.
 
     Raises:
-        OutputError: it cannot be written, exists already, or there is no matrix.
+        OutputError: it cannot be written, or there is no matrix.
     """
     from vtnstream.visualize.confusion import confusion_image
 
     if not confusion:
         raise OutputError(f"{path}: segments overlap, so there is no confusion matrix to draw")
-    if path.exists():
-        raise OutputError(f"{path}: exists already; name another file")
     try:
         with whole_file(path) as file:
             file.write(confusion_image(confusion["labels"], confusion["counts"]))

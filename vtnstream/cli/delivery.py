@@ -51,7 +51,14 @@ class Delivery:
         self._close(failed=kind is not None)
 
     def begin(self, path: str) -> None:
-        """Work on ``path`` starts."""
+        """Check that the result files of ``path`` may be written, before work on it starts.
+
+        Raises:
+            OutputError: a file exists already and is not vtnstream's.
+        """
+        if self._directory is not None:
+            everything = [item.path for item in self._inputs.items]
+            self._files.check(path, self._directory, inputs=everything)
 
     def deliver(self, report: Report) -> None:
         """Deliver one report. Files are written first, so that a printed report is also saved.
@@ -134,6 +141,7 @@ class _JsonLinesDelivery(Delivery):
 
     def begin(self, path: str) -> None:
         self._event("start", path)
+        super().begin(path)
 
     def fail(self, path: str, message: str) -> None:
         self._event("error", path, error=message)

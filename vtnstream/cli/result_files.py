@@ -106,6 +106,32 @@ class ResultFiles:
         for remark in notes:
             self.console.warn(f"{report.input}: {remark}")
 
+    def check(self, path: str, directory: Path, *, inputs: Collection[str] = ()) -> None:
+        """Check that the files of a result may be written, before the video is analysed.
+
+        Args:
+            path: the video.
+            directory: output folder.
+            inputs: all inputs of the command.
+
+        Raises:
+            OutputError: a file exists already and is not vtnstream's.
+        """
+        from vtnstream.report.writer import text_targets
+
+        for target in text_targets(path, directory, self.formats, inputs=inputs):
+            self._check_target(target, path, [path, *inputs])
+
+    def _check_target(self, target: Path, owner: str, sources: Collection[str | Path]) -> None:
+        """Check that the result of the video ``owner`` may be written to ``target``."""
+        from vtnstream.replacing import check_target
+        from vtnstream.report.writer import is_result_of
+
+        # A stored JSON result names its video; files of other formats are recognised by the
+        # record of what was written.
+        own = is_result_of(target, owner)
+        check_target(target, sources=sources, overwrite=self.overwrite or own, remembered=True)
+
     def write(
         self,
         report: Report,
@@ -126,8 +152,8 @@ class ResultFiles:
         Raises:
             OutputError: a file cannot be written, or exists already and is not vtnstream's.
         """
-        from vtnstream.replacing import announce, check_target, remember, was_written_here
-        from vtnstream.report.writer import is_result_of, write_reports
+        from vtnstream.replacing import announce, remember, was_written_here
+        from vtnstream.report.writer import write_reports
 
         formats = [name for name in self.formats if name not in without]
         if not formats:
@@ -136,19 +162,13 @@ class ResultFiles:
             report = self._illustrated(report, video or Path(report.input))
         sources = [name for name in (report.input, video, *inputs) if name is not None]
 
-        def check(target: Path) -> None:
-            # A stored JSON result names its video; files of other formats are recognised by
-            # the record of what was written.
-            own = is_result_of(target, report.input)
-            check_target(target, sources=sources, overwrite=self.overwrite or own, remembered=True)
-
         written = write_reports(
             report,
             directory,
             formats,
             inputs=inputs,
             video=video,
-            check=check,
+            check=lambda target: self._check_target(target, report.input, sources),
             before_rename=announce,
             frames=self._frames(report, video, formats),
             obsolete=was_written_here,

@@ -125,6 +125,23 @@ def write_reports(
     return Written(tuple(written), refused, found)
 
 
+def text_targets(
+    path: str, directory: str | Path, formats: Iterable[str], *, inputs: Collection[str] = ()
+) -> list[Path]:
+    """Return the files that :func:`write_reports` writes for a video in formats of text.
+
+    The arguments are those of :func:`write_reports`.
+
+    Raises:
+        UsageError: an unknown format.
+        MissingExtraError: a format needs a library that is not installed.
+    """
+    folder = Path(directory)
+    base = _free_base(path, folder, inputs)
+    writers = (lookup(every_writer(), name, "format") for name in formats)
+    return [folder / file_name(base, writer.suffix) for writer in writers if writer.is_text]
+
+
 def _text_files(
     report: Report, place: Place, targets: Mapping[Path, ReportWriter]
 ) -> Iterator[_File]:

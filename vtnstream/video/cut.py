@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtnstream.types import TimeRange
-from vtnstream.video.cutting.output import CONTAINERS
+from vtnstream.video.cutting.output import CONTAINERS, container_of
 from vtnstream.video.cutting.session import Cut, CuttingSession
 
 ENDINGS = tuple(CONTAINERS)
@@ -43,4 +43,4 @@ def cut(
         return session.write(target, parts, mode=mode, overwrite=overwrite).seconds
 
 
-__all__ = ["ENDINGS", "Cut", "CuttingSession", "cut"]
+__all__ = ["ENDINGS", "Cut", "CuttingSession", "container_of", "cut"]

@@ -29,6 +29,7 @@ vtnstream attention surgery.mp4 --model models/surgery
 vtnstream attention movie.mkv --layer 1 --head 3 --top 5
 vtnstream attention match.mp4 -o attention/
 """
+_IMAGE, _WEIGHTS = ".attention.png", ".attention.json"
 _NUM_STILLS, _STILL_HEIGHT = 12, 120
 """Number of frames in the image (evenly spaced and at the strongest moments), and their height."""
 
@@ -98,12 +99,13 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     many = len(inputs.items) > 1
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
+        if values["output_dir"] is not None:
+            _check_targets(path, values["output_dir"], names[path], values["overwrite"])
         report, found = analyzer.attention(path, request, progress=progress)
         row = found.row(-1 if layer is None else layer, head)
         shown = _AttentionResult.of(report, found, row, values["top"])
         if values["output_dir"] is not None:
-            folder, replace = values["output_dir"], values["overwrite"]
-            for file in shown.write(folder, names[path], values["stream"], overwrite=replace):
+            for file in shown.write(values["output_dir"], names[path], values["stream"]):
                 console.say(f"wrote {file}")
         if values["json"]:
             console.out(shown.json().rstrip("\n"))
@@ -117,6 +119,19 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     if values["json"] and many:
         raise UsageError("--json prints one document: name one input, or write files with -o DIR")
     return for_each(inputs, work, console)
+
+
+def _check_targets(path: str, directory: Path, base: str, overwrite: bool) -> None:
+    """Check that the files of a video may be written.
+
+    Raises:
+        OutputError: a file of another origin exists and ``overwrite`` is False.
+    """
+    from vtnstream.replacing import check_target
+
+    for suffix in (_IMAGE, _WEIGHTS):
+        target = directory / file_name(base, suffix)
+        check_target(target, sources=[path], overwrite=overwrite, remembered=True)
 
 
 def _number(value: int | None, count: int, flag: str, what: str) -> int | None:
@@ -171,29 +186,16 @@ class _AttentionResult:
 
         return attention_json(self.report, self.found, self.moments)
 
-    def write(
-        self, directory: Path, base: str, stream: int | None, *, overwrite: bool
-    ) -> list[Path]:
+    def write(self, directory: Path, base: str, stream: int | None) -> list[Path]:
         """Write the image and the attention weights.
 
         Raises:
-            OutputError: the directory or a file cannot be written, or a file of another origin
-                exists and ``overwrite`` is False.
+            OutputError: the directory or a file cannot be written.
         """
         from vtnstream.atomic import whole_file
-        from vtnstream.replacing import announce, check_target, remember
+        from vtnstream.replacing import announce, remember
 
-        for suffix in (".attention.png", ".attention.json"):
-            check_target(
-                directory / file_name(base, suffix),
-                sources=[self.report.input],
-                overwrite=overwrite,
-                remembered=True,
-            )
-        contents = {
-            ".attention.png": self._image(stream),
-            ".attention.json": self.json().encode(),
-        }
+        contents = {_IMAGE: self._image(stream), _WEIGHTS: self.json().encode()}
         files = []
         for suffix, data in contents.items():
             target = directory / file_name(base, suffix)

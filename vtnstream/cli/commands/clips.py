@@ -61,7 +61,7 @@ vtnstream clips match.mp4.json -o goals/ --smart --name '{stem}-{index:03}-{labe
         is_flag=True,
         help="Write all clips into one file, which -o may name.",
     ),
-    shared.output_dir("Write the clips here.", settable=False),
+    shared.output_dir("Write the clips here.", file=True, settable=False),
     shared.overwrite,
     shared.video,
 )

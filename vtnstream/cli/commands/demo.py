@@ -16,6 +16,7 @@ from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.process_settings import keep_freed_memory
 from vtnstream.cli.framework.progress import make_progress
+from vtnstream.cli.framework.types import FolderType
 from vtnstream.cli.options import running, shared
 from vtnstream.timecode import format_time
 
@@ -38,7 +39,7 @@ _TRUTH, _WHOLE, _LOCAL = "truth", "whole", "local"
         "--output-dir",
         "-o",
         section="Demo",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FolderType(),
         default=Path("vtnstream-demo"),
         show_default=True,
         metavar="DIR",

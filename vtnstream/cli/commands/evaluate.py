@@ -16,7 +16,7 @@ from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.tables import print_facts, print_table
-from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.framework.types import FileType, complete_files
 from vtnstream.cli.learning_curve import print_learning_curve
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.orders import (
@@ -94,6 +94,7 @@ _SECTION = "Evaluation"
         "--confusion",
         section=_SECTION,
         settable=False,
+        type=FileType(new=True),
         metavar="FILE",
         help="Write the confusion of classes as a PNG.",
     ),
@@ -162,7 +163,7 @@ def evaluate(console: Console, /, **values: Any) -> ExitCode:
     count = sum(one.is_annotated for one in evaluated)
     wanted = sum(len(video.annotations) for video in videos) if found.are_clips else len(videos)
     if values["confusion"] is not None:
-        write_confusion(Path(values["confusion"]), evaluation.confusion)
+        write_confusion(values["confusion"], evaluation.confusion)
     unit = "segments" if found.are_clips else "videos"
     _print(console, evaluation, {unit: count, "left_out": wanted - count}, order, values)
     return code

@@ -12,7 +12,7 @@ from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, option
-from vtnstream.cli.framework.types import complete_files, complete_formats
+from vtnstream.cli.framework.types import FileType, complete_files, complete_formats
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.result_files import STANDARD_OUTPUT, ResultFiles
 from vtnstream.cli.stored import each_result, find_video
@@ -54,7 +54,7 @@ vtnstream export --schema > report.schema.json
         "--chapters-into",
         section="Output",
         settable=False,
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FileType(),
         metavar="COPY",
         help="Copy the video to COPY (.mkv, .mp4, .mov) with the segments as chapters, without "
         "encoding.",

@@ -22,6 +22,7 @@ from vtnstream.cli.options.input_list import InputList, resolve
 from vtnstream.cli.session import for_each
 from vtnstream.errors import UsageError
 from vtnstream.progress import Progress
+from vtnstream.replacing import announce, check_folder, check_target, remember
 from vtnstream.report.naming import file_name, output_names
 from vtnstream.wording import plural
 
@@ -78,7 +79,6 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
 
     def extracted(path: str, progress: Progress) -> Report:
         from vtnstream.inference.extract_file import extract_to_file
-        from vtnstream.replacing import announce, check_target
 
         target, replace = outputs[path], values["overwrite"]
         check_target(
@@ -97,8 +97,6 @@ def extract(console: Console, /, **values: Any) -> ExitCode:
         )
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
-        from vtnstream.replacing import remember
-
         target = outputs[path]
         report = ahead.result(path, progress)
         remember([target])
@@ -124,6 +122,7 @@ def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
 
     Raises:
         UsageError: no output is named, or it is a file but there are several inputs.
+        OutputError: no file can be written there.
     """
     if output is None:
         raise UsageError("no output: name it with -o FILE.safetensors (a directory for several)")
@@ -131,9 +130,11 @@ def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
     directory = place.is_dir() or not inputs.single or output.endswith(os.sep)
     paths = [item.path for item in inputs.items]
     if not directory:
+        check_folder(place.parent, place)
         return {paths[0]: place}
     if place.exists() and not place.is_dir():
         raise UsageError(f"{output}: is a file, but several inputs need a directory: name one")
+    check_folder(place)
     place.mkdir(parents=True, exist_ok=True)
     names = output_names(paths)
     return {path: place / file_name(names[path], _SUFFIX) for path in paths}

@@ -13,7 +13,7 @@ from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.progress import make_progress
-from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.framework.types import FolderType, complete_files
 from vtnstream.cli.options import running, shared
 from vtnstream.config.runtime import EXPORT_FORMATS
 from vtnstream.errors import UsageError
@@ -103,7 +103,7 @@ vtnstream models export my-org/surgery -o exported
         section="Export",
         settable=False,
         required=True,
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FolderType(),
         metavar="DIR",
         help="Write the programs here.",
     ),

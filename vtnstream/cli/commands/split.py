@@ -105,10 +105,12 @@ def split(console: Console, /, **values: Any) -> ExitCode:
         console.say(BUNDLED_SAYS)
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
+        everything = [item.path for item in inputs.items]
+        files.check(path, folder, inputs=everything)
         report = analyzer.timeline(path, request, localize, progress=progress)
         for warning in report.warnings:
             console.warn(f"{path}: {warning}")
-        refusal = files.write(report, folder, inputs=[item.path for item in inputs.items])
+        refusal = files.write(report, folder, inputs=everything)
         if refusal is not None:
             raise OutputError(refusal)
         video = Path(path)

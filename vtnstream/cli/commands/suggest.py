@@ -22,7 +22,7 @@ from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.process_settings import loading
 from vtnstream.cli.framework.progress import CommandProgress
 from vtnstream.cli.framework.tables import print_table
-from vtnstream.cli.framework.types import complete_files
+from vtnstream.cli.framework.types import FileType, complete_files
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.session import for_each
@@ -86,6 +86,7 @@ _MODEL = option(
         "-o",
         section="Output",
         settable=False,
+        type=FileType(),
         metavar="FILE",
         help="CSV to write: path, start, end, an empty label, guess, score and uncertainty.",
     ),
@@ -93,6 +94,7 @@ _MODEL = option(
         "--page",
         section="Output",
         settable=False,
+        type=FileType(),
         metavar="FILE",
         help="HTML page to write, with a frame of each span and links into the videos.",
     ),
@@ -112,7 +114,7 @@ def suggest(console: Console, /, **values: Any) -> ExitCode:
     if values["model"] is None:
         raise UsageError("no model: name the one to be improved with --model")
     inputs = resolve(values)
-    targets = [Path(values[name]) for name in ("output", "page") if values[name] is not None]
+    targets = [values[name] for name in ("output", "page") if values[name] is not None]
     for target in targets:
         check_target(
             target, sources=[item.path for item in inputs.items], overwrite=values["overwrite"]
@@ -173,11 +175,11 @@ def _deliver(
 ) -> None:
     """Write the files, and print the table or JSON."""
     if values["output"] is not None:
-        _write(Path(values["output"]), _csv(chosen, Path(values["output"]).parent))
+        _write(values["output"], _csv(chosen, values["output"].parent))
     if values["page"] is not None:
         from vtnstream.report.page.suggestions import suggestions_page
 
-        page = Path(values["page"])
+        page: Path = values["page"]
         _write(page, suggestions_page(chosen, _thumbnails(chosen), model, page.parent))
     if values["json"]:
         rows = [{**dataclasses.asdict(one), "path": str(one.path)} for one in chosen]

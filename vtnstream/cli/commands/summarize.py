@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +14,7 @@ from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import attach, field, option
 from vtnstream.cli.framework.progress import CommandProgress
-from vtnstream.cli.framework.types import SecondsType
+from vtnstream.cli.framework.types import FileType, SecondsType
 from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import require_file, resolve
 from vtnstream.cli.session import for_each
@@ -59,7 +58,7 @@ _SECTION = "Summary"
         "--render",
         section="Output",
         settable=False,
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FileType(),
         metavar="FILE",
         help="Also write the shortened video with sound (one input): .mp4, .mkv or .mov.",
     ),
@@ -82,6 +81,9 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
         raise UsageError("--render is for one video: name one input")
     if values["render"] is not None:
         require_file(inputs, "--render")
+        from vtnstream.video.cut import container_of
+
+        container_of(values["render"])
         check_target(
             values["render"], sources=[inputs.items[0].path], overwrite=values["overwrite"]
         )

@@ -27,6 +27,7 @@ from vtnstream.config.model import FEATURE_NORMS
 from vtnstream.config.train import ENSEMBLES, RECIPES, TASKS, UNLABELLED
 from vtnstream.datasets.annotations import FORMATS
 from vtnstream.errors import UsageError
+from vtnstream.replacing import check_folder
 from vtnstream.timecode import format_time
 from vtnstream.wording import plural
 
@@ -188,6 +189,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
     if not config.output:
         raise UsageError("no output folder for the model: name one with -o FOLDER")
     folder = Path(config.output)
+    check_folder(folder)
     unfinished = (folder / "unfinished.pt").exists()
     if not values["overwrite"] and not unfinished and (folder / "config.json").exists():
         raise UsageError(
@@ -226,6 +228,7 @@ def _source(console: Console, values: Mapping[str, Any]) -> str:
         return source
     if not values["output"]:
         raise UsageError("no output folder for the model: name one with -o FOLDER")
+    check_folder(Path(values["output"]))
     from vtnstream.studio.offline import corrections_for_training
 
     target = Path(values["output"]).with_suffix(".annotations.csv")

@@ -11,6 +11,7 @@ from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.fields import attach, option
 from vtnstream.cli.framework.progress import make_progress
+from vtnstream.cli.framework.types import FolderType
 from vtnstream.cli.options import running
 from vtnstream.errors import UsageError
 
@@ -35,7 +36,7 @@ vtnstream models import vivit-b-16x2-kinetics400/ -o models/vivit
         section=_SECTION,
         settable=False,
         required=True,
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FolderType(),
         metavar="FOLDER",
         help="Write the model here.",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from vtnstream.config.views import ViewsConfig
-from vtnstream.errors import ConfigError, UsageError
+from vtnstream.errors import ConfigError, OutputError, UsageError
+from vtnstream.replacing import check_folder, check_target
 from vtnstream.timecode import parse_duration, parse_rate, parse_time
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -45,16 +47,45 @@ def complete_files(
 
 
 class FolderType(click.Path):
-    """An output folder; ``-`` is accepted where the command can print the result instead."""
+    """An output folder, refused before the work starts if no file can be written there.
 
-    def __init__(self, *, printing: bool) -> None:
-        super().__init__(file_okay=False, path_type=Path)
-        self._printing = printing
+    Args:
+        printing: accept ``-``, for a command that can print the result instead.
+        file: accept an existing file, for a command that can write one file too.
+    """
+
+    def __init__(self, *, printing: bool = False, file: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self._printing, self._file = printing, file
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if str(value) == "-" and not self._printing:
-            self.fail("- would print what needs files: name a folder", param, ctx)
-        return super().convert(value, param, ctx)
+        if str(value) == "-":
+            if not self._printing:
+                self.fail("- would print what needs files: name a folder", param, ctx)
+            return Path("-")
+        folder = Path(os.fsdecode(super().convert(value, param, ctx)))
+        one_file = self._file and folder.is_file()
+        check_folder(folder.parent if one_file else folder, folder)
+        return folder
+
+
+class FileType(click.Path):
+    """An output file, refused before the work starts if it cannot be written.
+
+    Args:
+        new: refuse an existing file too; otherwise the command protects it.
+    """
+
+    def __init__(self, *, new: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self._new = new
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        file = Path(os.fsdecode(super().convert(value, param, ctx)))
+        check_target(file, overwrite=True)
+        if self._new and file.exists():
+            raise OutputError(f"{file}: exists already; name another file")
+        return file
 
 
 class TimeType(_Type):

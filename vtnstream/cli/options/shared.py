@@ -231,19 +231,22 @@ def timeline_from(values: Mapping[str, Any]) -> TimelineConfig:
 # ------------------------------------------------------------------------------- output
 
 
-def output_dir(what: str, *, printing: bool = False, **attributes: Any) -> click.Option:
+def output_dir(
+    what: str, *, printing: bool = False, file: bool = False, **attributes: Any
+) -> click.Option:
     """Return the option for the output folder of a command.
 
     Args:
         what: the help text.
         printing: whether ``-`` prints one result instead.
+        file: whether the command can write one file instead, which then may exist.
         attributes: of the option.
     """
     return option(
         "--output-dir",
         "-o",
         section="Output",
-        type=FolderType(printing=printing),
+        type=FolderType(printing=printing, file=file),
         metavar="DIR",
         help=what,
         **attributes,

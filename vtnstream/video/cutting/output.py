@@ -61,6 +61,18 @@ class OutputFile:
         return self.kind in ("mp4", "mov")
 
 
+def container_of(target: Path) -> str:
+    """Return the container that the suffix of a new video determines.
+
+    Raises:
+        OutputError: the suffix is not supported.
+    """
+    kind = CONTAINERS.get(target.suffix.lower())
+    if kind is None:
+        raise OutputError(f"{target}: cuts are written to {', '.join(CONTAINERS)} files")
+    return kind
+
+
 @contextmanager
 def output(target: Path, source: str | Path, *, overwrite: bool) -> Iterator[OutputFile]:
     """Create a file that gets its name only if the context ends without an error.
@@ -73,9 +85,7 @@ def output(target: Path, source: str | Path, *, overwrite: bool) -> Iterator[Out
     Raises:
         OutputError: the suffix is not supported, ``target`` exists, or it cannot be written.
     """
-    kind = CONTAINERS.get(target.suffix.lower())
-    if kind is None:
-        raise OutputError(f"{target}: cuts are written to {', '.join(CONTAINERS)} files")
+    kind = container_of(target)
     check_target(target, sources=[source], overwrite=overwrite)
     # The temporary name is short, because the target's may have the maximum length.
     temporary = target.with_name(f".vtnstream-{os.getpid()}-{secrets.token_hex(4)}.tmp")

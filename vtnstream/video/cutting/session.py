@@ -32,7 +32,7 @@ from vtnstream.video.cutting.copying import (
 )
 from vtnstream.video.cutting.encoding import VideoEncoder
 from vtnstream.video.cutting.frames import FrameParts, Source
-from vtnstream.video.cutting.output import CONTAINERS, OutputFile, output
+from vtnstream.video.cutting.output import OutputFile, container_of, output
 from vtnstream.video.cutting.packet_parts import PacketParts, TimedPacket, UncopyableError
 from vtnstream.video.cutting.smart import Part, SmartCutError, SmartPart, Stretches, check
 from vtnstream.video.dolby_vision import has_dolby_vision
@@ -140,8 +140,7 @@ class CuttingSession:
             VideoDecodeError: the operating system cannot read the source.
         """
         target = Path(target)
-        if target.suffix.lower() not in CONTAINERS:
-            raise OutputError(f"{target}: cuts are written to {', '.join(CONTAINERS)} files")
+        container_of(target)
         if not parts or any(p.end is None or p.end <= p.start for p in parts):
             raise OutputError(f"{target}: no part to cut out")
         with interruptible():
