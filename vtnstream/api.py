@@ -274,8 +274,8 @@ def extract(
     Args:
         path: the video: a file, or as text an address (http, https, s3, gs, ...).
         encoder: frames to features, for many videos with one backbone.
-        output: a safetensors file to write (see :func:`load_features`); None returns the
-            features instead.
+        output: a file to write: ``.safetensors`` (see :func:`load_features`), or ``.npy`` or
+            ``.npz`` for numpy; None returns the features instead.
         backbone: a timm name such as ``"deit_tiny_patch16_224"``, in place of ``encoder``.
         weights: a file or folder with the weights of ``backbone``.
         pretrained: use the weights that timm names for ``backbone``, from the Hub.

@@ -40,8 +40,17 @@ def test_extract_writes_the_documented_arrays(run: Run, video: Path) -> None:
 
 def test_random_weights_are_the_same_every_time(run: Run, video: Path) -> None:
     for name in ("a", "b"):
-        run("extract", video, *BACKBONE, "--num-frames", "4", "--no-cache", "-o", f"{name}.st")
-    a, b = arrays("a.st")[0]["features"], arrays("b.st")[0]["features"]
+        run(
+            "extract",
+            video,
+            *BACKBONE,
+            "--num-frames",
+            "4",
+            "--no-cache",
+            "-o",
+            f"{name}.safetensors",
+        )
+    a, b = arrays("a.safetensors")[0]["features"], arrays("b.safetensors")[0]["features"]
     np.testing.assert_array_equal(a, b)
 
 
@@ -55,12 +64,12 @@ def test_weights_and_preprocessing_reach_the_backbone(run: Run, video: Path) -> 
     own = ("--mean", ".4,.5,.6", "--std", ".25", "--size", "64", "--interpolation", "bilinear")
     outcome = run(
         *("extract", video, *BACKBONE, "--weights", "w.safetensors", *own),
-        *("--num-frames", "4", "-o", "f.st", "--json"),
+        *("--num-frames", "4", "-o", "f.safetensors", "--json"),
     )
     assert outcome.code == 0, outcome.err
     assert "random" not in outcome.err
     assert json.loads(outcome.out)["tokens"] == 4
-    _, metadata = arrays("f.st")
+    _, metadata = arrays("f.safetensors")
     preprocess = metadata["preprocess"]
     assert preprocess["mean"] == [0.4, 0.5, 0.6] and preprocess["std"] == [0.25] * 3
     assert preprocess["size"] == 64 and preprocess["interpolation"] == "bilinear"
@@ -81,15 +90,15 @@ def test_several_inputs_go_to_a_directory(run: Run, video: Path, broken: Path) -
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["-o", "f.st"], "--backbone"),
+        (["-o", "f.safetensors"], "--backbone"),
         (["--backbone", "test_vit"], "-o FILE"),
-        (["--backbone", "test_vit", "--mean", "1,2", "-o", "f.st"], "--mean"),
-        (["--backbone", "test_vitt", "-o", "f.st"], "did you mean 'test_vit"),
-        (["--backbone", "test_vit", "--backbone-arg", "x", "-o", "f.st"], "key=value"),
-        (["--backbone", "test_vit", "--weights", "absent", "-o", "f.st"], "absent"),
+        (["--backbone", "test_vit", "--mean", "1,2", "-o", "f.safetensors"], "--mean"),
+        (["--backbone", "test_vitt", "-o", "f.safetensors"], "did you mean 'test_vit"),
+        (["--backbone", "test_vit", "--backbone-arg", "x", "-o", "f.safetensors"], "key=value"),
+        (["--backbone", "test_vit", "--weights", "absent", "-o", "f.safetensors"], "absent"),
         (["--backbone", "test_vit", "--weights", "w", "--pretrained", "-o", "f"], "exclude"),
-        (["--model", "absent", "-o", "f.st"], "absent"),
-        (["--model", "m", "--size", "64", "-o", "f.st"], "--size needs --backbone"),
+        (["--model", "absent", "-o", "f.safetensors"], "absent"),
+        (["--model", "m", "--size", "64", "-o", "f.safetensors"], "--size needs --backbone"),
     ],
 )
 def test_extract_usage_errors(run: Run, video: Path, arguments: list[str], word: str) -> None:
@@ -102,14 +111,30 @@ def test_flag_for_a_backbone_goes_over_a_model_of_the_environment(
     run: Run, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VTNSTREAM_MODEL", "absent")
-    outcome = run("extract", video, *BACKBONE, "--num-frames", "2", "-o", "f.st")
+    outcome = run("extract", video, *BACKBONE, "--num-frames", "2", "-o", "f.safetensors")
     assert outcome.code == 0, outcome.err
 
 
-def test_unwritable_output_is_one_line(run: Run, video: Path) -> None:
-    outcome = run("extract", video, *BACKBONE, "--num-frames", "2", "-o", "absent/f.st")
-    assert outcome.code == 1
-    assert len(outcome.errors) == 1 and "absent/f.st" in outcome.errors[0]
+def test_the_suffix_decides_the_format(run: Run, video: Path) -> None:
+    for name in ("f.safetensors", "new/f.npy", "f.npz"):
+        assert run("extract", video, *BACKBONE, "--num-frames", "4", "-o", name).code == 0
+    expected, _ = arrays("f.safetensors")
+    alone = np.load("new/f.npy", allow_pickle=False)
+    assert alone.shape == (4, 64) and alone.dtype == np.float32
+    np.testing.assert_array_equal(alone, expected["features"])
+    with np.load("f.npz", allow_pickle=False) as found:
+        assert sorted(found) == ["end_seconds", "features", "start_seconds"]
+        for key, array in found.items():
+            np.testing.assert_array_equal(array, expected[key])
+
+    outcome = run("timeline", video, "--features", "new/f.npy", "-m", "edits")
+    assert outcome.code != 0 and "vtnstream extract VIDEO -o FILE.safe" in outcome.errors[0]
+    for name in ("f.h5", "f"):
+        outcome = run("extract", video, *BACKBONE, "-o", name)
+        assert outcome.errors == [
+            f"vtnstream: error: {name}: features are written to .safetensors, .npy or .npz files: "
+            "choose one of these"
+        ]
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def lines(text: str) -> list[str]:
 def test_live_progress_fits_and_shows_rate_and_time_left(
     warm: WarmCommand, video: Path, columns: int
 ) -> None:
-    command = ["extract", str(video), *SLOW, "-o", "f.st", "--no-cache"]
+    command = ["extract", str(video), *SLOW, "-o", "f.safetensors", "--no-cache"]
     process, parent = spawn(warm, command, columns)
     try:
         text = read_until(parent, r"\d left")
@@ -118,7 +118,7 @@ def test_report_replaces_the_live_display(
 def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
     warm: WarmCommand, video: Path, terminal: bool, run: Callable[..., Outcome]
 ) -> None:
-    arguments = ["extract", str(video), *SLOW, "-o", "f.st"]
+    arguments = ["extract", str(video), *SLOW, "-o", "f.safetensors"]
     if terminal:
         pid, parent = spawn(warm, arguments, 80)
         read_until(parent, r"\d left")
@@ -142,13 +142,13 @@ def test_ctrl_c_in_the_middle_ends_quietly_and_resumes(
     assert time.monotonic() - began < at_most(2)
     assert code == 130
     assert "interrupted" in lines(text)[-1] and "Traceback" not in text
-    assert not Path("f.st").exists()
+    assert not Path("f.safetensors").exists()
     assert run("cache", "list").code == 0
 
 
 def test_plain_lines_are_printed_at_once_without_a_terminal(video: Path) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "extract", str(video), *SLOW, "-o", "f.st", "--no-cache"],
+        [*COMMAND, "extract", str(video), *SLOW, "-o", "f.safetensors", "--no-cache"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.features.test_store import make_times
-from vtnstream.errors import FeatureError, OutputError
+from vtnstream.errors import FeatureError, OutputError, UsageError
 from vtnstream.features.file import FeatureFile, FeatureSpan, write_features
 from vtnstream.types import Features
 
@@ -32,6 +32,29 @@ def test_the_safetensors_library_reads_feature_files(tmp_path: Path, features: F
     assert {**file.metadata, "sha256": None} == {"backbone": "vit", "fps": "2", "sha256": None}
     np.testing.assert_array_equal(np.concatenate(list(file.blocks(999))), features.values)
     assert [p.name for p in tmp_path.iterdir()] == ["f.safetensors"]
+
+
+@pytest.mark.parametrize("num_tokens", [0, 1, 2500])
+def test_numpy_reads_features_of_its_formats(
+    tmp_path: Path, features: Features, num_tokens: int
+) -> None:
+    some = FeatureSpan(features, 0, num_tokens)
+    write_features(tmp_path / "f.npy", some, {})
+    write_features(tmp_path / "F.NPZ", some, {})
+    alone = np.load(tmp_path / "f.npy", allow_pickle=False)
+    assert alone.dtype == np.float32
+    np.testing.assert_array_equal(alone, features.values[:num_tokens])
+    with np.load(tmp_path / "F.NPZ", allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["features"], features.values[:num_tokens])
+        for name in ("start_seconds", "end_seconds"):
+            assert found[name].dtype == np.float64
+            np.testing.assert_array_equal(found[name], getattr(some.times, name))
+
+
+def test_an_unknown_suffix_is_refused(tmp_path: Path, features: Features) -> None:
+    with pytest.raises(UsageError, match=r"\.safetensors, \.npy or \.npz files: choose one"):
+        write_features(tmp_path / "f.h5", features, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_span_selects_tokens_by_grid_position(features: Features) -> None:

@@ -72,6 +72,7 @@ def write_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
     if not confusion:
         raise OutputError(f"{path}: segments overlap, so there is no confusion matrix to draw")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             file.write(confusion_image(confusion["labels"], confusion["counts"]))
     except OSError as error:

@@ -1,5 +1,9 @@
 """Feature files, which ``vtnstream extract VIDEO -o F.safetensors`` writes.
 
+The suffix decides the format. ``.npy`` is the array ``features`` alone and ``.npz`` has
+``features``, ``start_seconds`` and ``end_seconds``, both for numpy. Only ``.safetensors`` has
+everything that ``--features`` needs:
+
 Arrays: ``features`` (T, D) float32, ``indices`` and ``pts`` (T,) int64, ``start_seconds`` and
 ``end_seconds`` (T,) float64. Metadata (JSON under ``vtnstream``): time base, sampling,
 preprocessing, backbone with its arguments, hashes. Files are written and read block by block, so
@@ -10,21 +14,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vtnstream.atomic import whole_file
-from vtnstream.errors import FeatureError, OutputError
+from vtnstream.errors import FeatureError, OutputError, UsageError
 from vtnstream.types import FeatureSequence, FloatArray, TokenTimes
 
 _BLOCK = 1024
 _TIMES = ("indices", "pts", "start_seconds", "end_seconds")
 _DTYPE_NAMES = {"float32": "F32", "float64": "F64", "int64": "I64"}
+FEATURE_SUFFIXES = (".safetensors", ".npy", ".npz")
+"""Suffixes of the formats that :func:`write_features` writes."""
+
+
+def check_suffix(path: str | Path) -> None:
+    """Check that features can be written in the format that a suffix names.
+
+    Raises:
+        UsageError: the suffix is unknown.
+    """
+    if Path(path).suffix.lower() not in FEATURE_SUFFIXES:
+        known = f"{', '.join(FEATURE_SUFFIXES[:-1])} or {FEATURE_SUFFIXES[-1]}"
+        raise UsageError(f"{path}: features are written to {known} files: choose one of these")
 
 
 def write_features(
@@ -34,23 +52,59 @@ def write_features(
     *,
     before_rename: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a feature file atomically, block by block.
+    """Write a feature file atomically, block by block, in the format that its suffix names.
 
     Raises:
+        UsageError: the suffix is unknown.
         OutputError: the file cannot be written; no partial file is left.
     """
     path = Path(path)
-    times = {name: getattr(features.times, name) for name in _TIMES}
-    shape = (len(features.times), features.num_features)
-    header = _header(times, shape, {**metadata, "sha256": _digest(times, features)})
+    check_suffix(path)
     try:
         with whole_file(path, before_rename) as file:
-            file.write(len(header).to_bytes(8, "little"))
-            file.write(header)
-            for array in chain(times.values(), features.blocks(_BLOCK)):
-                file.write(np.ascontiguousarray(array).tobytes())
+            if path.suffix.lower() == ".npy":
+                _write_npy(file, features)
+            elif path.suffix.lower() == ".npz":
+                _write_npz(file, features)
+            else:
+                _write_safetensors(file, features, metadata)
     except OSError as error:
         raise OutputError(f"{path}: features cannot be written ({error.strerror})") from error
+
+
+def _shape(features: FeatureSequence) -> tuple[int, int]:
+    return len(features.times), features.num_features
+
+
+def _write_safetensors(
+    file: BinaryIO, features: FeatureSequence, metadata: Mapping[str, Any]
+) -> None:
+    times = {name: getattr(features.times, name) for name in _TIMES}
+    about = {**metadata, "sha256": _digest(times, features)}
+    header = _header(times, _shape(features), about)
+    file.write(len(header).to_bytes(8, "little"))
+    file.write(header)
+    for array in chain(times.values(), features.blocks(_BLOCK)):
+        file.write(np.ascontiguousarray(array).tobytes())
+
+
+def _write_npy(file: IO[bytes], features: FeatureSequence) -> None:
+    """Write the array (T, D) float32 in the format of ``numpy.save``."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": _shape(features)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in features.blocks(_BLOCK):
+        file.write(np.ascontiguousarray(block, "<f4").tobytes())
+
+
+def _write_npz(file: BinaryIO, features: FeatureSequence) -> None:
+    """Write features (T, D) float32 and their times (T,) float64, in seconds, in the format of
+    ``numpy.savez``."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open("features.npy", "w", force_zip64=True) as member:
+            _write_npy(member, features)
+        for name in ("start_seconds", "end_seconds"):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, getattr(features.times, name))
 
 
 def _digest(times: Mapping[str, Any], features: FeatureSequence) -> str:
@@ -92,7 +146,8 @@ class FeatureFile:
                 shape = file.get_slice("features").get_shape()
         except (OSError, SafetensorError, KeyError) as error:
             raise FeatureError(
-                f"{path}: not a feature file ({error}); make one with vtnstream extract"
+                f"{path}: not a feature file ({error}); "
+                "make one with vtnstream extract VIDEO -o FILE.safetensors"
             ) from error
         if metadata is None or len(shape) != 2 or shape[0] != len(arrays["pts"]):
             raise FeatureError(f"{path}: not a feature file of vtnstream extract")

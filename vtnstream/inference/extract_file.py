@@ -12,7 +12,7 @@ from vtnstream.encoding.engines.state import EngineState
 from vtnstream.encoding.extract import extract_features
 from vtnstream.encoding.stored import ExtractedFeatures
 from vtnstream.errors import UsageError
-from vtnstream.features.file import write_features
+from vtnstream.features.file import check_suffix, write_features
 from vtnstream.inference.feature_files import file_metadata
 from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request, time_range
@@ -39,7 +39,8 @@ def extract_to_file(
         path: the video: a file, or as text an address.
         encoder: frames to features.
         sampling: which frames.
-        output: the feature file (see :mod:`vtnstream.features.file`), written atomically.
+        output: the feature file (see :mod:`vtnstream.features.file`), written atomically in the
+            format of its suffix.
         request: the range and the stream; its other fields have no effect here.
         runtime: device, dtype, cache.
         progress: receives the state of the work.
@@ -52,6 +53,7 @@ def extract_to_file(
     Raises:
         VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
+    check_suffix(output)
     if encoder.shape.clip:
         raise UsageError(
             "this model reads clips and has no features per token to extract: use one of form "

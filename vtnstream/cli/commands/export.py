@@ -122,6 +122,7 @@ def _copy_with_chapters(
         raise ReportError(f"{report.input}: the video was not found: name it with --video FILE")
     if why := WRITERS["chapters"].refuses(report, Place.of(report, copy.parent)):
         raise OutputError(f"{report.input}: no chapters: {why}")
+    copy.parent.mkdir(parents=True, exist_ok=True)
     for sentence in copy_with_chapters(video, copy, chapters_of(report), overwrite=overwrite):
         console.warn(f"{video}: {sentence}")
     console.say(f"wrote {copy}")

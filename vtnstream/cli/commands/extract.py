@@ -51,7 +51,7 @@ _SUFFIX = ".safetensors"
         section="Output",
         settable=False,
         metavar="FILE",
-        help="Feature file to write; a directory for several inputs.",
+        help="Feature file to write: .safetensors, .npy or .npz; a directory for several inputs.",
     ),
     shared.overwrite,
 )
@@ -60,10 +60,12 @@ _SUFFIX = ".safetensors"
 @running.messages
 @click.pass_obj
 def extract(console: Console, /, **values: Any) -> ExitCode:
-    """Compute the backbone features of INPUTS and write them to safetensors files.
+    """Compute the backbone features of INPUTS and write them to files.
 
-    A file holds features (T, D), start_seconds, end_seconds, pts and indices; its metadata
-    describes the video, backbone and sampling. `classify` and `timeline` read it with --features.
+    A safetensors file holds features (T, D), start_seconds, end_seconds, pts and indices; its
+    metadata describes the video, backbone and sampling. `classify` and `timeline` read it with
+    --features. FILE.npz holds features, start_seconds and end_seconds for numpy, FILE.npy the
+    features alone.
     """
     inputs = resolve(values)
     outputs = _outputs(inputs, values["output"])
@@ -121,7 +123,8 @@ def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
     """Return the feature file of each input; two inputs never share a file.
 
     Raises:
-        UsageError: no output is named, or it is a file but there are several inputs.
+        UsageError: no output is named, its suffix is unknown, or it is a file but there are several
+            inputs.
         OutputError: no file can be written there.
     """
     if output is None:
@@ -130,7 +133,11 @@ def _outputs(inputs: InputList, output: str | None) -> dict[str, Path]:
     directory = place.is_dir() or not inputs.single or output.endswith(os.sep)
     paths = [item.path for item in inputs.items]
     if not directory:
+        from vtnstream.features.file import check_suffix
+
+        check_suffix(place)
         check_folder(place.parent, place)
+        place.parent.mkdir(parents=True, exist_ok=True)
         return {paths[0]: place}
     if place.exists() and not place.is_dir():
         raise UsageError(f"{output}: is a file, but several inputs need a directory: name one")

@@ -123,6 +123,7 @@ def _render(console: Console, report: Report, path: str, mode: str, values: dict
     from vtnstream.types import TimeRange
     from vtnstream.video.cut import CuttingSession
 
+    values["render"].parent.mkdir(parents=True, exist_ok=True)
     segments = report.segments or ()
     parts = [TimeRange(Fraction(s.start), Fraction(s.end)) for s in segments]
     with CuttingSession.of(path, report.video.stream_index) as session:
