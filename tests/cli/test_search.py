@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.conftest import Outcome
 from tests.search.scenes import SCENE_SECONDS, write_scenes, write_still
+from vtnstream.cli.commands.search import in_order
+from vtnstream.types import QueryAnswer
 
 Run = Callable[..., Outcome]
 END = 29.75
@@ -137,7 +139,23 @@ def test_videos_are_put_in_order(scenes: Path, run: Run, tmp_path: Path) -> None
     outcome = run(*command, "--json")
     second, first = document(outcome)
     assert first["answers"][0]["similarity"] > second["answers"][0]["similarity"]
-    assert f"most similar first: {scenes} (" in outcome.err
+    assert first["answers"][0]["match"] > second["answers"][0]["match"]
+    assert f"best match first: {scenes} ({first['answers'][0]['match']:.1%}), " in outcome.err
+
+
+def test_the_order_and_the_figures_are_those_of_the_best_matches() -> None:
+    def answer(match: float, found: bool = False) -> QueryAnswer:
+        return QueryAnswer("q", found, match, 0.0, similarity=0.36)
+
+    absent = [("fall.mp4", answer(0.010)), ("adl.mp4", answer(0.121))]
+    assert list(in_order({"q": absent})) == [
+        "q: nothing found, best match first: adl.mp4 (12.1%), fall.mp4 (1.0%)"
+    ]
+    shown = [*absent, ("scene.mp4", answer(0.8, True))]
+    assert list(in_order({"q": shown})) == [
+        "q: best match first: scene.mp4 (80.0%), adl.mp4 (12.1%), fall.mp4 (1.0%)"
+    ]
+    assert list(in_order({"q": absent[:1]})) == []
 
 
 def test_a_short_span_gets_frames_enough(scenes: Path, run: Run) -> None:

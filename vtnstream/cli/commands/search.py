@@ -139,20 +139,21 @@ def search(console: Console, /, **values: Any) -> ExitCode:
         return report
 
     code = deliver_each(inputs, ask, delivery, console)
-    for line in _in_order(answers):
+    for line in in_order(answers):
         console.say(line)
     return code
 
 
-def _in_order(answers: Mapping[str, Sequence[tuple[str, QueryAnswer]]]) -> Iterator[str]:
-    """For each query, the videos that are most similar to it, where there are several."""
+def in_order(answers: Mapping[str, Sequence[tuple[str, QueryAnswer]]]) -> Iterator[str]:
+    """For each query, the videos with the best matches, where there are several."""
     for label, found in answers.items():
         if len(found) < 2:
             continue
-        ranked = sorted(found, key=lambda item: -item[1].order)
-        shown = [f"{path} (similarity {answer.order:.2f})" for path, answer in ranked[:_MOST_NAMED]]
+        ranked = sorted(found, key=lambda item: (-item[1].match, -item[1].order))
+        shown = [f"{path} ({answer.match:.1%})" for path, answer in ranked[:_MOST_NAMED]]
         more = "" if len(ranked) <= _MOST_NAMED else f" and {len(ranked) - _MOST_NAMED} more"
-        yield f"{label}: most similar first: {', '.join(shown)}{more}"
+        absent = "" if any(answer.found for _, answer in found) else "nothing found, "
+        yield f"{label}: {absent}best match first: {', '.join(shown)}{more}"
 
 
 def _search_config(values: Mapping[str, Any]) -> SearchConfig:
