@@ -123,11 +123,12 @@ def attention_map(
     if temporal.transformers_class is not None or temporal.kind == "tcn":
         raise UsageError(
             f"model {model.config.name} encodes time with {temporal.kind}, which does not return "
-            "attention weights"
+            "attention weights: train one that does with --recipe attention"
         )
     if not temporal.global_attention:
         raise UsageError(
-            f"model {model.config.name} has no global attention, so there are no weights to show"
+            f"model {model.config.name} has no global attention, so there are no weights to show: "
+            "train one with temporal.global_attention = true"
         )
     output = encode_sequence(model, features, attention=range(temporal.num_layers), scratch=scratch)
     assert output.attention is not None

@@ -259,7 +259,7 @@ def test_unsupported_options_are_refused() -> None:
         TemporalConfig(kind="tcn", positions="none", local_attention=True)
     with pytest.raises(ConfigError, match="compares a token with later ones"):
         model(causal=True, token_inputs="feature+context")
-    with pytest.raises(UsageError, match="does not return attention weights"):
+    with pytest.raises(UsageError, match="train one that does with --recipe attention"):
         attention_map(model(), sequence(5))
 
 
