@@ -53,7 +53,7 @@ _CHANCE = 100 / len(LABELS)
 
 @dataclass(frozen=True, slots=True)
 class DemoConfig:
-    """Size of the demo: enough for every seed that was tried, in about a minute.
+    """Size of the demo: enough for every seed that was tried, in about two minutes.
 
     Attributes:
         num_train: number of training videos.

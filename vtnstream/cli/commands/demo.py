@@ -154,6 +154,8 @@ def _next_commands(result: DemoResult) -> list[str]:
         line(
             "train", "your-labels.csv", "-o", "your-model", "--backbone", "resnet50", "--pretrained"
         ),
+        line("train", "your-labels.csv", "-o", "your-model")
+        + "  # without a network: weights of the extra backbone",
     ]
 
 

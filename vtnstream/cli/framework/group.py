@@ -32,7 +32,10 @@ COMMANDS = {
     "train": ("vtnstream.cli.commands.train:train", "Train a model on your own labels."),
     "suggest": ("vtnstream.cli.commands.suggest:suggest", "Suggest spans to label next."),
     "evaluate": ("vtnstream.cli.commands.evaluate:evaluate", "Evaluate a model on annotations."),
-    "demo": ("vtnstream.cli.commands.demo:demo", "Train and try a small model in two minutes."),
+    "demo": (
+        "vtnstream.cli.commands.demo:demo",
+        "Train and try a model in about two minutes.",
+    ),
     "plan": ("vtnstream.cli.commands.plan:plan", "Estimate the cost of a run."),
     "models": ("vtnstream.cli.commands.models:models", "List, show, download and share models."),
     "cache": ("vtnstream.cli.commands.cache:cache", "List and prune stored features."),
