@@ -145,11 +145,11 @@ def test_damaged_weights(folder: Path) -> None:
 def test_unknown_model_names_are_refused(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ModelError, match="preset, without trained weights"):
         load_model("vtn-vit-b-3l")
-    with pytest.raises(ModelError, match="no such model folder"):
+    with pytest.raises(ModelError, match=r"no such model folder; name one that .*models list"):
         load_model(str(tmp_path / "absent"))
     with pytest.raises(ModelError, match=r"folder with config\.json"):
         load_model(folder / "config.json")
-    with pytest.raises(ModelError, match="not a model folder"):
+    with pytest.raises(ModelError, match=r"no config\.json in it; name one that .*models list"):
         load_model(tmp_path)
     with pytest.raises(ModelError, match="hf://org/name"):
         load_model("hf://nonsense")
@@ -172,6 +172,33 @@ for name in ("some/model", "hf://some/model@v1"):
     lines = run.stdout.splitlines()
     assert len(lines) == 2
     assert all("offline" in line and "some/model" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models", "show", "some/model"],
+        ["models", "download", "siglip2-base"],
+        ["models", "push", "FOLDER", "some/model"],
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_one_line_at_once(
+    tmp_path: Path, folder: Path, arguments: list[str]
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}  # a closed port
+    environment |= {"HF_HUB_OFFLINE": "0", "VTNSTREAM_CACHE_DIR": str(tmp_path / "cache")}
+    words = [str(folder) if word == "FOLDER" else word for word in arguments]
+    run = subprocess.run(
+        [sys.executable, "-m", "vtnstream", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2 and run.stdout == ""
+    *told, line = run.stderr.splitlines()  # no line of the client, which would retry for long
+    assert all(one.startswith("vtnstream: siglip2-base: ") for one in told)
+    assert "http://127.0.0.1:9 cannot be reached: connect to it" in line
 
 
 def test_hub_cache_works_offline(tmp_path: Path, folder: Path) -> None:

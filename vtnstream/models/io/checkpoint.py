@@ -30,6 +30,8 @@ __all__ = ["load_model", "read_config", "save_model", "weights_sha256"]
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
+_NAME_ANOTHER = "name one that `vtnstream train -o` wrote, or a model of `vtnstream models list`"
+
 
 def save_model(model: VideoModel, folder: str | Path) -> Path:
     """Write a model folder. Files, and a new folder, appear complete or not at all.
@@ -98,7 +100,9 @@ def _own_config(folder: Path) -> ModelConfig | None:
     """Return the config of a model folder; None for a folder of transformers."""
     path = folder / CONFIG_FILE
     if not path.exists():
-        raise ModelError(f"{folder}: not a model folder: there is no {CONFIG_FILE} in it")
+        raise ModelError(
+            f"{folder}: not a model folder: there is no {CONFIG_FILE} in it; {_NAME_ANOTHER}"
+        )
     data = read_json(path)
     if data.get("model_type") == hf.MODEL_TYPE:
         return None
@@ -249,7 +253,7 @@ def _find_folder(path_or_name: str | Path) -> Path:
         return published.folder
     name = hub.parse_hub_name(text)
     if name is None:
-        raise ModelError(f"{text}: no such model folder")
+        raise ModelError(f"{text}: no such model folder; {_NAME_ANOTHER}")
     try:
         config = hub.download(name, CONFIG_FILE)
         if hf.recognises(config.parent):

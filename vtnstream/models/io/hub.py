@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -64,6 +65,25 @@ def is_reachable(seconds: float = _REACHED_WITHIN) -> bool:
     thread.start()
     thread.join(seconds)
     return reached.is_set()
+
+
+_ASKED_AGAIN_AFTER = 30.0
+"""Seconds for which a hub that was not reached counts as unreachable, because files of a model are
+asked for one after the other."""
+_unreached: dict[str, float] = {}
+
+
+def _can_reach() -> bool:
+    """Return :func:`is_reachable`; a negative answer is kept for :data:`_ASKED_AGAIN_AFTER`."""
+    from huggingface_hub import constants
+
+    address = constants.ENDPOINT
+    if time.monotonic() - _unreached.get(address, -_ASKED_AGAIN_AFTER) < _ASKED_AGAIN_AFTER:
+        return False
+    if is_reachable():
+        return True
+    _unreached[address] = time.monotonic()
+    return False
 
 
 @contextmanager
@@ -143,17 +163,26 @@ def client_settings() -> Iterator[None]:
 
 
 def download(name: HubName, file: str) -> Path:
-    """Download one file of a repository, or find it in the cache.
+    """Download one file of a repository, or find it in the cache, where alone it is looked for if
+    the hub cannot be reached.
 
     Raises:
         ModelError: it does not exist, access is refused, or offline and not in the cache.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     with client_settings():
+        unreachable = not constants.HF_HUB_OFFLINE and not _can_reach()
+        if unreachable:
+            constants.HF_HUB_OFFLINE = True  # the client would retry for half a minute
         try:
             return Path(hf_hub_download(name.repository, file, revision=name.revision))
         except Exception as error:  # the hub's own errors and every kind of network error
+            if unreachable:
+                raise ModelError(
+                    f"hf://{name}: {file} is not in the cache, and {constants.ENDPOINT} cannot be "
+                    "reached: connect to it, or copy the model here and name its folder"
+                ) from error
             raise ModelError(f"hf://{name}: {file} cannot be fetched ({_reason(error)})") from error
 
 
@@ -187,13 +216,18 @@ def push(
         the address of the commit.
 
     Raises:
-        ModelError: offline, not logged in, access is refused, or ``private`` with a public
-            repository.
+        ModelError: offline or unreachable, not logged in, access is refused, or ``private`` with a
+            public repository.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi, constants
 
     api = HfApi(library_name="vtnstream")
     with client_settings():
+        if not constants.HF_HUB_OFFLINE and not _can_reach():
+            raise ModelError(
+                f"hf://{name}: cannot be pushed, because {constants.ENDPOINT} cannot be reached: "
+                "connect to it and run the command again"
+            )
         try:
             api.create_repo(name.repository, private=private, exist_ok=True)
             if private and not api.model_info(name.repository).private:
