@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import asdict
 from typing import Any
 
 from vtnstream.errors import VideoOpenError
@@ -29,8 +28,23 @@ def file_identity(path: str) -> dict[str, Any]:
     Raises:
         VideoOpenError: the file cannot be read.
     """
-    stamps = _stamps(path)
-    return {**stamps, **asdict(video_identity(path))}
+    return identity_of(path, file_stamps(path))
+
+
+def identity_of(
+    path: str, stamps: dict[str, Any], blocks_sha256: str | None = None
+) -> dict[str, Any]:
+    """Return the identity of a file that had these stamps.
+
+    Args:
+        path: the file.
+        stamps: of :func:`file_stamps`.
+        blocks_sha256: hash of its sampled content, if it was read already.
+
+    Raises:
+        VideoOpenError: the file cannot be read.
+    """
+    return {**stamps, "blocks_sha256": blocks_sha256 or video_identity(path).blocks_sha256}
 
 
 def unchanged(path: str, known: dict[str, Any] | None) -> bool:
@@ -42,7 +56,7 @@ def unchanged(path: str, known: dict[str, Any] | None) -> bool:
     if known is None:
         return False
     try:
-        stamps = _stamps(path)
+        stamps = file_stamps(path)
         if any(stamps[name] != known.get(name) for name in ("size_bytes", "mtime_ns")):
             return False
         if stamps["ctime_ns"] == known.get("ctime_ns"):
@@ -53,7 +67,12 @@ def unchanged(path: str, known: dict[str, Any] | None) -> bool:
         return False
 
 
-def _stamps(path: str) -> dict[str, Any]:
+def file_stamps(path: str) -> dict[str, Any]:
+    """Return the size and modification times of a file, without reading it.
+
+    Raises:
+        VideoOpenError: there is no regular file of this name.
+    """
     try:
         status = os.stat(path)
     except OSError as error:

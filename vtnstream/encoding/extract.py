@@ -30,7 +30,6 @@ from vtnstream.errors import VideoError
 from vtnstream.features.cache import (
     FeatureCache,
     record_full_hash,
-    recorded_hash,
     temporary_cache,
 )
 from vtnstream.features.key import FileState, full_sha256
@@ -40,9 +39,6 @@ from vtnstream.transport.address import is_address, shown_name
 from vtnstream.types import TimeRange
 from vtnstream.video.decoding.hardware import NVDEC, HardwareRefusedError
 from vtnstream.video.probe import examine
-
-_SMALL_BYTES = 2**20
-"""Size of a file that is hashed in a millisecond."""
 
 
 @contextmanager
@@ -161,11 +157,11 @@ def _filled(stack: ExitStack, opening: Opening, progress: Progress) -> tuple[Ope
 
 
 def _fill(opened: Opened, state: FileState, progress: Progress) -> DecodeFacts:
-    """Complete the range in the store, and hash the file while it is decoded."""
+    """Complete the range in the store, and hash a large file while it is decoded."""
     store, job = opened.store, opened.job
     # A remote file is identified by the version that its server states.
-    unhashed = recorded_hash(store) is None and not is_address(job.path)
-    hashing = _FullHash(job.path, state) if unhashed else None
+    unhashed = store.video_sha256 is None and not is_address(job.path)
+    hashing = _FullHash(job.path) if unhashed else None
     progress.start(shown_name(job.path), total=opened.num_expected, unit="frames")
     try:
         facts = fill_store(store, job, opened.first_chunk, opened.stop_chunk, progress)
@@ -190,19 +186,14 @@ def _check_unchanged(
 
 
 class _FullHash:
-    """Hash a whole file in a thread beside the decoder, which has put it into the page cache.
+    """Hash a whole file in a thread beside the decoder, which has put it into the page cache."""
 
-    A small file is hashed when the result is asked for, which takes less time than a thread.
-    """
-
-    def __init__(self, path: str | Path, state: FileState) -> None:
+    def __init__(self, path: str | Path) -> None:
         self._path = path
         self._result: str | None = None
         self._error: VideoError | None = None
-        self._thread: threading.Thread | None = None
-        if state.size_bytes > _SMALL_BYTES:
-            self._thread = threading.Thread(target=self._run, name="vtnstream-hash", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="vtnstream-hash", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -211,10 +202,7 @@ class _FullHash:
             self._error = error
 
     def result(self) -> str:
-        if self._thread is None:
-            self._run()
-        else:
-            self._thread.join()
+        self._thread.join()
         if self._error is not None:
             raise self._error
         assert self._result is not None
@@ -237,7 +225,7 @@ def _facts(
             decode_wait_seconds=round(facts.seconds_waiting_for_frames, 3),
             backbone_seconds=round(facts.seconds_in_backbone, 3),
             store=str(store.directory),
-            video_sha256=recorded_hash(store),
+            video_sha256=store.video_sha256,
         ),
         runtime=opened.facts,
         video_blocks_sha256=store.key.video.blocks_sha256,

@@ -15,7 +15,7 @@ from vtnstream.encoding.clips import FRAMES, InputShape
 from vtnstream.encoding.partial import partial_result
 from vtnstream.encoding.run_facts import RunFacts
 from vtnstream.errors import UsageError, VideoDecodeError
-from vtnstream.features.cache import FeatureCache, recorded_hash
+from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FeatureKey, video_identity
 from vtnstream.features.store import EndRecord, FeatureStore, StoredFeatures
 from vtnstream.models.long_sequence.output import SequenceOutput
@@ -113,7 +113,7 @@ def extracted(
             **store.key.as_dict(),
             "time_base": str(info.time_base),
             "start_seconds": str(info.start_seconds),
-            "video_sha256": recorded_hash(store),
+            "video_sha256": store.video_sha256,
             "batch_size": store.require_layout().batch_size,
         },
         store=store,

@@ -15,8 +15,11 @@ from vtnstream.errors import StoreError
 from vtnstream.features.key import FeatureKey, FileState, full_sha256
 from vtnstream.features.lock import StoreLock
 from vtnstream.features.store import FeatureStore, read_json, write_json
+from vtnstream.transport.address import is_address
 
 _MAX_TWINS = 64
+_SMALL_BYTES = 2**20
+"""Size of a file that is hashed in a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,9 @@ class FeatureCache:
         Raises:
             StoreError: the directory cannot be created, read or locked.
         """
-        with self._locked_directory(key, state, on_wait) as (directory, lock):
+        with self._locked_directory(key, state, on_wait) as (directory, lock, identity):
             os.utime(directory / "lock")
-            store = FeatureStore(directory, key, lock)
+            store = FeatureStore(directory, key, lock, identity.full_sha256)
             try:
                 yield store
             finally:
@@ -78,7 +81,7 @@ class FeatureCache:
     @contextmanager
     def _locked_directory(
         self, key: FeatureKey, state: FileState, on_wait: Callable[[], None] | None
-    ) -> Iterator[tuple[Path, StoreLock]]:
+    ) -> Iterator[tuple[Path, StoreLock, _Identity]]:
         base = self._directory(key)
         checked: str | None = None
         for twin in range(_MAX_TWINS):
@@ -100,8 +103,9 @@ class FeatureCache:
                         known.with_state(state).write(directory)
                 if known is None:
                     _empty(directory)  # these features may belong to another video
-                    _Identity(checked, (state,)).write(directory, durable=False)
-                yield directory, lock
+                    known = _Identity(checked or _hash_of_small(state), (state,))
+                    known.write(directory, durable=False)
+                yield directory, lock, known
                 return
             finally:
                 lock.release()
@@ -194,13 +198,15 @@ def record_full_hash(store: FeatureStore, state: FileState, sha256: str) -> bool
         return False
     known = _Identity(sha256, known.states).with_state(state)
     known.write(store.directory, durable=store.is_durable)
+    store.video_sha256 = sha256
     return True
 
 
-def recorded_hash(store: FeatureStore) -> str | None:
-    """Return the recorded full hash of the store's video, or None."""
-    known = _Identity.read(store.directory)
-    return known.full_sha256 if known else None
+def _hash_of_small(state: FileState) -> str | None:
+    """Return the full hash of a small file; a larger one is hashed while it is decoded."""
+    if is_address(state.path) or state.size_bytes > _SMALL_BYTES:
+        return None
+    return full_sha256(state.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,12 +80,17 @@ def _write_safetensors(
     file: BinaryIO, features: FeatureSequence, metadata: Mapping[str, Any]
 ) -> None:
     times = {name: getattr(features.times, name) for name in _TIMES}
-    about = {**metadata, "sha256": _digest(times, features)}
-    header = _header(times, _shape(features), about)
+    shape, digest = _shape(features), hashlib.sha256()
+    header = _header(times, shape, {**metadata, "sha256": "0" * 64})
     file.write(len(header).to_bytes(8, "little"))
     file.write(header)
     for array in chain(times.values(), features.blocks(_BLOCK)):
-        file.write(np.ascontiguousarray(array).tobytes())
+        data = np.ascontiguousarray(array).tobytes()
+        digest.update(data)
+        file.write(data)
+    # Now the checksum is known, which is as long as the zeros in its place.
+    file.seek(8)
+    file.write(_header(times, shape, {**metadata, "sha256": digest.hexdigest()}))
 
 
 def _write_npy(file: IO[bytes], features: FeatureSequence) -> None:

@@ -97,12 +97,19 @@ class FeatureStore:
     """Features of one video under one :class:`FeatureKey`.
 
     :class:`vtnstream.features.cache.FeatureCache` opens the store and holds its lock.
+
+    Attributes:
+        video_sha256: the full hash of the video, once it is recorded.
+        layout: how the store is divided, once it has begun.
     """
 
-    def __init__(self, directory: Path, key: FeatureKey, lock: StoreLock) -> None:
+    def __init__(
+        self, directory: Path, key: FeatureKey, lock: StoreLock, video_sha256: str | None = None
+    ) -> None:
         self.directory = directory
         self.key = key
         self.lock = lock
+        self.video_sha256 = video_sha256
         self.layout = self._read_layout()
         self._index: dict[int, ChunkInfo] | None = None
         self._is_synced = False
@@ -348,7 +355,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Read a small JSON file with a checksum; None if it is missing or damaged."""
     try:
         outer = json.loads(_read(path))
-        if outer["sha256"] != _json_digest(outer["data"]):
+        if outer["sha256"] != _digest(json.dumps(outer["data"], sort_keys=True)):
             return None
         data: dict[str, Any] = outer["data"]
         return data
@@ -362,12 +369,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def write_json(path: Path, data: dict[str, Any], *, durable: bool = True) -> None:
     """Write ``data`` with a checksum, for :func:`read_json`."""
-    text = json.dumps({"data": data, "sha256": _json_digest(data)}, sort_keys=True, indent=1)
-    publish(path, text.encode(), durable=durable)
+    text = json.dumps(data, sort_keys=True)
+    sealed = f'{{"data": {text}, "sha256": "{_digest(text)}"}}'
+    publish(path, sealed.encode(), durable=durable)
 
 
-def _json_digest(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def publish(path: Path, data: bytes, *, durable: bool = True) -> None:

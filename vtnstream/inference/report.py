@@ -139,7 +139,8 @@ def constant_frame_rate(frames: FrameIndex | None, info: VideoInfo) -> Fraction 
 
 def _candidate_rates(info: VideoInfo, measured: Fraction) -> Iterator[Fraction]:
     average = info.average_rate or measured
-    near = [rate for rate in STANDARD_RATES if abs(rate / average - 1) <= _NEAR_RATE]
+    lowest, highest = average * (1 - _NEAR_RATE), average * (1 + _NEAR_RATE)
+    near = [rate for rate in STANDARD_RATES if lowest <= rate <= highest]
     near.sort(key=lambda rate: abs(rate - average))
     yield from near
     yield average

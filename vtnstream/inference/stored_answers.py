@@ -31,7 +31,7 @@ from vtnstream.encoding.stored import (
     stored_backend,
 )
 from vtnstream.errors import VtnstreamError
-from vtnstream.features.cache import FeatureCache, recorded_hash
+from vtnstream.features.cache import FeatureCache
 from vtnstream.features.key import FeatureKey, FileState, VideoIdentity, video_identity
 from vtnstream.features.scores import ScoreKey, read_scores, write_scores
 from vtnstream.features.store import FeatureStore, StoredFeatures
@@ -237,7 +237,7 @@ class StoredAnswers:
                 decode_wait_seconds=0.0,
                 backbone_seconds=0.0,
                 store=str(store.directory),
-                video_sha256=recorded_hash(store),
+                video_sha256=store.video_sha256,
             ),
             runtime=RuntimeFacts(
                 device=self.facts.device,
@@ -255,7 +255,7 @@ class StoredAnswers:
 
 def _is_complete(store: FeatureStore, wanted: _Wanted) -> bool:
     """Return whether a run would decode nothing and hash nothing."""
-    if store.layout is None or recorded_hash(store) is None:
+    if store.layout is None or store.video_sha256 is None:
         return False
     first, stop = chunk_range(store, wanted.sampling, wanted.span)
     unchanged = not FileState.of(wanted.path).was_written_since(wanted.state)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vtnstream.batch.identity import file_identity
+from vtnstream.batch.identity import file_stamps, identity_of
 from vtnstream.batch.workers.outcome import DONE, PARTIAL, Outcome, Task
 from vtnstream.errors import (
     FeatureError,
@@ -82,16 +82,22 @@ class ExecutorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one video: the written files, and why it is partial, if so.
+    """The result of one video.
 
-    ``folder`` is the output folder, relative to which files are named; None if all files lie in
-    it directly.
+    Attributes:
+        files: the written files.
+        partial: why it is partial, if so.
+        warnings: one sentence each.
+        folder: the output folder, relative to which files are named; None if all files lie in it
+            directly.
+        blocks_sha256: hash of the sampled content of the video, if it was needed.
     """
 
     files: Sequence[Path]
     partial: Partial | None = None
     warnings: Sequence[str] = ()
     folder: Path | None = None
+    blocks_sha256: str | None = None
 
     def name_of(self, file: Path) -> str:
         """Return the name of a file in the output folder, with ``/`` between folders."""
@@ -127,9 +133,9 @@ def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
     """
     began = time.perf_counter()
     try:
-        identity: dict[str, Any] | None = file_identity(task.path)
+        stamps: dict[str, Any] | None = file_stamps(task.path)
     except VideoOpenError:
-        identity = None  # the executor reports the error
+        stamps = None  # the executor reports the error
     try:
         result = executor.run(task, progress)
         outputs = {result.name_of(file): file.stat().st_size for file in result.files}
@@ -141,7 +147,7 @@ def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
             next((code for kind, code in _ERROR_CODES if isinstance(error, kind)), "internal"),
             naming(task.path, one_line(error)),
             seconds=time.perf_counter() - began,
-            file=identity,
+            file=_identity(task.path, stamps),
             traceback="".join(traceback.format_exception(error)),
         )
     finally:
@@ -153,9 +159,19 @@ def attempt(executor: Executor, task: Task, progress: Progress) -> Outcome:
         seconds=time.perf_counter() - began,
         partial=_seconds(result.partial),
         outputs=outputs,
-        file=identity,
+        file=_identity(task.path, stamps, result.blocks_sha256),
         warnings=tuple(result.warnings),
     )
+
+
+def _identity(
+    path: str, stamps: dict[str, Any] | None, blocks_sha256: str | None = None
+) -> dict[str, Any] | None:
+    """Return the identity of a video whose processing has ended; None if it cannot be read."""
+    try:
+        return None if stamps is None else identity_of(path, stamps, blocks_sha256)
+    except VideoOpenError:
+        return None
 
 
 _collected = [0.0]

@@ -164,7 +164,8 @@ class AnalysisExecutor:
             reasons = "; ".join(f"no {name}: {why}" for name, why in written.refused.items())
             raise ReportError(f"{task.path}: {reasons}")
         warnings = (*report.warnings, *written.remarks)
-        return Result(written.files, report.partial, warnings, folder=self.output)
+        blocks = report.run.get("video_blocks_sha256")
+        return Result(written.files, report.partial, warnings, self.output, blocks)
 
 
 class ExtractExecutor:
@@ -221,7 +222,8 @@ class ExtractExecutor:
             progress=progress,
             engines=self._engines,
         )
-        return Result([target], report.partial, report.warnings)
+        blocks = report.run.get("video_blocks_sha256")
+        return Result([target], report.partial, report.warnings, blocks_sha256=blocks)
 
 
 def side_by_side(device_type: str, num_threads: int) -> int:
