@@ -78,10 +78,10 @@ def extract_features(
     progress = progress or NullProgress()
     began = time.perf_counter()
     state = FileState.of(path)
-    examined = examine(path, stream=stream)
-    info = examined.info
-    chosen = encoder.engines(runtime, progress, engines)
     with ExitStack() as stack:
+        examined = examine(path, stream=stream, leave_open=True)
+        stack.callback(examined.close)
+        chosen = encoder.engines(runtime, progress, engines)
         stack.enter_context(chosen.state.extracting())
         cache = (
             FeatureCache(runtime.cache_dir or default_cache_dir())
@@ -90,6 +90,7 @@ def extract_features(
         )
         opening = Opening(path, state, examined, sampling, span, stream, cache, chosen)
         opened, facts = _filled(stack, opening, progress)
+        examined.close()
         store = opened.store
         chosen.note_run(opened.facts.backend, facts.num_tokens, facts.seconds_in_backbone)
         if runtime.use_cache:
@@ -101,7 +102,7 @@ def extract_features(
         yield extracted(
             store,
             path,
-            info,
+            examined.info,
             sampling,
             span,
             lambda features: _facts(facts, features, opened, time.perf_counter() - began),

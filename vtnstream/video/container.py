@@ -9,9 +9,10 @@ Only allowed decoders run, and only on frames of bounded size.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,9 @@ class OpenedVideo:
         container: ``av.container.InputContainer``.
         stream: the selected ``av.video.VideoStream``.
         num_video_streams: number of video streams in the container.
+        read_before: packets at the start of the stream that were read already, and are returned
+            first.
+        decoded_before: the same packets with the frames that came out of the decoder.
     """
 
     path: str
@@ -93,6 +97,46 @@ class OpenedVideo:
     container: Any
     stream: Any
     num_video_streams: int = 0
+    read_before: deque[Any] = field(default_factory=deque)
+    decoded_before: deque[tuple[Any, list[Any]]] = field(default_factory=deque)
+
+    def continue_after(self, done: Sequence[tuple[Any, list[Any]]]) -> None:
+        """Let the next reader and decoder begin with packets that were read and decoded.
+
+        Args:
+            done: all packets of the stream from its start, with the frames that came out.
+        """
+        self.read_before.extend(packet for packet, _ in done)
+        self.decoded_before.extend(done)
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        """Yield the packets of the selected stream and others, as libav returns them."""
+        while self.read_before:
+            yield self.read_before.popleft()
+        try:
+            yield from self.container.demux(*streams)
+        except IndexError:
+            # After the last packet PyAV also ends streams that damage made appear in the middle,
+            # which it does not know.
+            return
+
+    def decode(self, packet: Any) -> list[Any]:
+        """Return the frames that come out of the decoder after a packet; None is the end."""
+        if self.decoded_before:
+            before, frames = self.decoded_before.popleft()
+            assert packet is before
+        else:
+            frames = self.stream.codec_context.decode(packet)
+        return frames
+
+    def use_one_thread(self) -> None:
+        """Let the decoder, which is not open yet, work on one frame in one thread."""
+        context = self.stream.codec_context
+        # On damaged files, more threads change the frames with the number of threads, and slice
+        # threads also hide errors (measured for VP9: 32 errors became 0). So there are several
+        # only where the first error ends the pass: see :mod:`vtnstream.video.decoding.sparse`.
+        context.thread_type = "NONE"
+        context.thread_count = 1
 
     def close(self) -> None:
         # Without close() each open leaks 4 MB through reference cycles (PyAV #1117).

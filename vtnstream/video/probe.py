@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -20,6 +21,7 @@ from vtnstream.video.container import (
     RAW_FORMATS,
     OpenedVideo,
     container_start,
+    open_video,
     opened,
 )
 from vtnstream.video.orientation import (
@@ -34,6 +36,9 @@ _PACKETS_TO_FIRST_FRAME = 300
 _PACKETS_OF_ANY_STREAM = 20_000
 _PACKETS_TO_JUDGE_DURATIONS = 60
 _FALLBACK_RATE = Fraction(25)
+_MOST_PIXELS_LEFT_OPEN = 1920 * 1088
+"""Largest frame of a video that is left open for a decoder: several may wait at the same time, each
+with some decoded frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,11 @@ class StreamFacts:
     header_end: Fraction | None
     container_end: Fraction | None
 
+    @property
+    def end_may_be_of_audio(self) -> bool:
+        """Whether only the end of the whole container is known, which may be that of audio."""
+        return self.header_end is None and self.container_end is not None
+
     def player_time(self, ticks: int) -> Fraction:
         """Return the player time of a timestamp: ``ticks * time_base - start``, computed faster."""
         base, start = self.time_base, self.start
@@ -88,11 +98,35 @@ class StreamFacts:
         return -self.ticks_in(-time - self.start)
 
 
+class Begun:
+    """An open video whose first frame was decoded, so that one decoder can continue from there."""
+
+    def __init__(self, video: OpenedVideo) -> None:
+        self._video: OpenedVideo | None = video
+
+    def take(self) -> OpenedVideo | None:
+        """Return the video, which the caller closes; None if it was taken or closed before."""
+        video, self._video = self._video, None
+        return video
+
+    def close(self) -> None:
+        """Close the video unless it was taken."""
+        if (video := self.take()) is not None:
+            video.close()
+
+
 class Examined(NamedTuple):
-    """The header of a video, and the time properties of its stream."""
+    """The header of a video, the time properties of its stream, and the video itself if it was left
+    open."""
 
     info: VideoInfo
     facts: StreamFacts
+    begun: Begun | None = None
+
+    def close(self) -> None:
+        """Close the video if it is open."""
+        if self.begun is not None:
+            self.begun.close()
 
 
 @contextmanager
@@ -123,34 +157,70 @@ def probe(
 
 
 def examine(
-    medium: Medium, *, stream: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+    medium: Medium,
+    *,
+    stream: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    leave_open: bool = False,
 ) -> Examined:
-    """Read what :func:`probe` reads, and the time properties of the stream for decoding."""
-    with interruptible(), opened(medium, stream=stream, max_pixels=max_pixels) as video:
+    """Read what :func:`probe` reads, and the time properties of the stream for decoding.
+
+    Args:
+        medium, stream, max_pixels: as for :func:`probe`.
+        leave_open: leave a file open where a decoder can continue after the first frame as if it
+            had begun there itself; the caller closes the result.
+    """
+    with interruptible(), ExitStack() as stack:
+        video = open_video(medium, stream=stream, max_pixels=max_pixels)
+        stack.callback(video.close)
         facts = _facts(video, declared=_durations_are_stored(video, max_pixels))
         first = _first_frame(video)
         if first is not None and first.pts is None:  # libav guesses times from the first packets
             facts = replace(facts, seekable=False)
-        return Examined(_info(video, facts, first), facts)
+        info = _info(video, facts, first)
+        if not (leave_open and _can_be_continued(video, facts)):
+            return Examined(info, facts)
+        stack.pop_all()
+        return Examined(info, facts, Begun(video))
+
+
+def _can_be_continued(video: OpenedVideo, facts: StreamFacts) -> bool:
+    """Return whether reading can go on after the first frame as if nothing had been read before."""
+    context = video.stream.codec_context
+    return (
+        isinstance(video.file, io.FileIO)
+        and bool(video.decoded_before)
+        and not facts.end_may_be_of_audio
+        and context.width * context.height <= _MOST_PIXELS_LEFT_OPEN
+    )
 
 
 def _first_frame(video: OpenedVideo) -> Any | None:
-    """Return the first frame that can be decoded, within limits; damage is ignored here."""
-    context = video.stream.codec_context
-    context.thread_count = 1
-    tried = 0
+    """Return the first frame that can be decoded, within limits; damage is ignored here.
+
+    Without damage, the video keeps what was read and decoded.
+    """
+    video.use_one_thread()
+    done: list[tuple[Any, list[Any]]] = []
+    tried, is_clean = 0, True
     try:
-        for packet in islice(video.container.demux(video.stream), _PACKETS_OF_ANY_STREAM):
+        for packet in islice(video.demux(video.stream), _PACKETS_OF_ANY_STREAM):
             tried += 1
             try:
                 frames = packet.decode() if packet.size else []
             except (av.error.FFmpegError, ValueError):
-                frames = []
+                frames, is_clean = [], False
+            if packet.size:
+                done.append((packet, frames))
+            # What is encrypted is not decoded when the video is read.
+            is_clean = is_clean and not packet.has_sidedata("encryption_info")
             if frames:
+                if is_clean:
+                    video.continue_after(done)
                 return frames[0]
             if tried >= _PACKETS_TO_FIRST_FRAME:
                 return None
-        return next(iter(context.decode(None)), None)
+        return next(iter(video.stream.codec_context.decode(None)), None)
     except av.error.InterruptedError:
         raise
     except (av.error.FFmpegError, OSError, ValueError):

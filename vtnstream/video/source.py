@@ -77,7 +77,8 @@ def open_video(
         hardware: decodes on a GPU; its converter then makes the frames. Iterating raises
             HardwareRefusedError if the result might differ from software decoding.
         examined: result of :func:`vtnstream.video.probe.examine` for this medium and stream, which
-            avoids examining it again.
+            avoids examining it again. If it was left open, the first pass continues it where it
+            can, and otherwise closes it.
 
     Raises:
         VideoOpenError, NoVideoStreamError, UsageError: see :func:`vtnstream.video.probe.probe`.
@@ -88,7 +89,8 @@ def open_video(
     if chunk_size < 1 or first_index < 0 or first_index % chunk_size:
         raise ValueError(f"first_index {first_index} is not a multiple of chunk_size {chunk_size}")
     lookup(INTERPOLATIONS, interpolation, "interpolation")
-    info, facts = examined or examine(medium, stream=stream, max_pixels=max_pixels)
+    examined = examined or examine(medium, stream=stream, max_pixels=max_pixels)
+    info, facts, begun = examined
     request = ReadRequest(
         medium=medium,
         path=info.path,
@@ -105,6 +107,7 @@ def open_video(
         skip=skip,
         threads=_frame_threads(decoders),
         hardware=hardware,
+        begun=begun,
     )
     # Each decoder opens the medium itself, so there is only one for servers and streams.
     alone = isinstance(medium, Feed) or is_address(medium) or not _can_be_split(info, facts)

@@ -104,7 +104,7 @@ def span_frames(
     Raises:
         VideoError: the video cannot be opened or decoded.
     """
-    info, facts = examine(path, stream=stream)
+    info, facts, _ = examine(path, stream=stream)
     resize = FrameResizer(str(path), partial(_fit, longest), max_pixels=DEFAULT_MAX_PIXELS)
     exact = [(_exact(start), _exact(end)) for start, end in spans]
     middles = [(start, (start + end) / 2, end) for start, end in exact]

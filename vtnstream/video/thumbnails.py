@@ -63,7 +63,7 @@ def thumbnails(
     Raises:
         VideoOpenError, NoVideoStreamError: the file cannot be used.
     """
-    info, facts = examine(path, stream=stream)
+    info, facts, _ = examine(path, stream=stream)
     found: list[Thumbnail | None] = [None] * len(spans)
     if not facts.seekable:
         return tuple(found)

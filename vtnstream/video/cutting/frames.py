@@ -56,7 +56,8 @@ class Source:
             VideoOpenError, NoVideoStreamError, UsageError: see
                 :func:`vtnstream.video.probe.examine`.
         """
-        return cls(path, *examine(path, stream=stream))
+        found = examine(path, stream=stream)
+        return cls(path, found.info, found.facts)
 
     def opened(self, stack: ExitStack) -> OpenedVideo:
         """Open the file until ``stack`` is closed."""

@@ -52,15 +52,10 @@ class PacketReader:
     _first: Any = None
 
     def __post_init__(self) -> None:
-        if not self._follows_others:
+        if not self.facts.end_may_be_of_audio:
             for stream in self.video.container.streams:
                 if stream is not self.video.stream:
                     stream.discard = av.stream.Discard.all
-
-    @property
-    def _follows_others(self) -> bool:
-        """Whether to record the end of the audio, which may explain the container's duration."""
-        return self.facts.header_end is None and self.facts.container_end is not None
 
     def seek(self, time: Fraction) -> Any:
         """Seek to a keyframe at or before ``time``. Must be called before any packet is read.
@@ -139,9 +134,9 @@ class PacketReader:
     def _demux(self) -> Iterator[Any]:
         ours = self.video.stream
         streams = [ours]
-        if self._follows_others:
+        if self.facts.end_may_be_of_audio:  # record the end of the audio too
             streams += [s for s in self.video.container.streams if s.type == "audio"]
-        for packet in self.video.container.demux(*streams):
+        for packet in self.video.demux(*streams):
             # Skip empty packets (libav's end markers, and dropped frames of AVI), which mean the
             # end of the video to a decoder.
             if not packet.size:

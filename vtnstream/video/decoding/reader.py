@@ -98,12 +98,8 @@ class FrameReader:
         self.source = PacketReader(
             video, self.facts, self.counters, self.continuity, self.cancelled
         )
-        context = self.video.stream.codec_context
-        # On damaged files, more threads change the frames with the number of threads, and slice
-        # threads also hide errors (measured for VP9: 32 errors became 0). So there are several
-        # only where the first error ends the pass: see :mod:`vtnstream.video.decoding.sparse`.
-        context.thread_type = "NONE"
-        context.thread_count = 1
+        if not video.stream.codec_context.is_open:
+            video.use_one_thread()
 
     @property
     def stopped(self) -> str | None:
@@ -158,15 +154,14 @@ class FrameReader:
                 yield from frames
             return
         self._sparse = True
-        context, after_seek = self.video.stream.codec_context, self.source.after_seek
         planner = SkipPlanner(
             self._undamaged_packets(),
             classify,
             self.choice,
-            after_seek=after_seek,
+            after_seek=self.source.after_seek,
             decode_last=self.decode_last,
         )
-        decoder = SparseDecoder(context, planner, self._note_undamaged, self.threads)
+        decoder = SparseDecoder(self.video, planner, self._note_undamaged, self.threads)
         yield from decoder.frames()
         self.reached_end = True
 
@@ -268,7 +263,7 @@ class FrameReader:
                 self.source.count_error()
                 continue
             try:
-                frames = self._decode_alone(packet) if alone else context.decode(packet)
+                frames = self._decode_alone(packet) if alone else self.video.decode(packet)
             except av.error.InterruptedError:
                 raise KeyboardInterrupt from None
             except av.error.EOFError:

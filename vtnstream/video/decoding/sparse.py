@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import av.error
 
-from vtnstream.video.container import DECODE_ERRORS
+from vtnstream.video.container import DECODE_ERRORS, OpenedVideo
 from vtnstream.video.decoding.lookahead import (
     Action,
     PlannedPacket,
@@ -75,22 +75,23 @@ class SparseDecoder:
     """Yields the frames of one stream in presentation order, decoded or skipped.
 
     Args:
-        context: ``av.VideoCodecContext``, new or flushed.
+        video: open, at its start or after a seek.
         planner: plans what to do with each packet.
         note: called with each packet and whether it is passed to the decoder.
         threads: number of frames to work on at the same time, if the codec allows it.
     """
 
     def __init__(
-        self, context: Any, planner: SkipPlanner, note: PacketCallback, threads: int = 1
+        self, video: OpenedVideo, planner: SkipPlanner, note: PacketCallback, threads: int = 1
     ) -> None:
+        context = video.stream.codec_context
         codec = context.codec
         if not (codec.intra_only or has_frame_threads(codec.canonical_name)):
             threads = 1
         if threads > 1:
             _use_frame_threads(context, threads)
         self._threads = threads
-        self._context = context
+        self._video, self._context = video, context
         self._planner = planner
         self._note = note
         # Frames not returned yet: (pts, number, whether the decoder must return it, placeholder).
@@ -141,7 +142,7 @@ class SparseDecoder:
     def _decode(self, packet: Any) -> list[Any]:
         """Decode a packet; return the frames that came out."""
         try:
-            frames = list(self._context.decode(packet))
+            frames = list(self._video.decode(packet))
         except av.error.InterruptedError:
             raise KeyboardInterrupt from None
         except DECODE_ERRORS as error:

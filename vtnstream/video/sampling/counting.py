@@ -112,7 +112,7 @@ def count_frames(
         VideoOpenError, NoVideoStreamError: see :func:`vtnstream.video.probe.probe`.
         VideoDecodeError: the operating system cannot read the file.
     """
-    info, facts = examine(medium, stream=stream)
+    info, facts, _ = examine(medium, stream=stream)
     if not facts.seekable or facts.raw_rate is not None:
         return None
     with interruptible(), opened(medium, stream=info.stream_index) as video:

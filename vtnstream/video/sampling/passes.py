@@ -27,7 +27,7 @@ from vtnstream.video.decoding.reader import (
     SkippingUnsafeError,
     ThreadsUnsafeError,
 )
-from vtnstream.video.probe import StreamFacts
+from vtnstream.video.probe import Begun, StreamFacts
 from vtnstream.video.resize import FrameResizer
 from vtnstream.video.sampling.chunks import chunked
 from vtnstream.video.sampling.counting import FrameNumbers, uniform_grid
@@ -74,6 +74,7 @@ class ReadRequest:
     skip: bool = True
     threads: int = 1
     hardware: Hardware | None = None
+    begun: Begun | None = None
 
     @property
     def min_hold(self) -> Fraction:
@@ -240,12 +241,26 @@ class Pass:
         with closing(video):
             yield video
 
+    @contextmanager
+    def _begun_or_opened(self, seek_to: Fraction | None) -> Iterator[OpenedVideo]:
+        """Continue the video that was left open, if this pass would have begun like that."""
+        request = self.request
+        begun = request.begun.take() if request.begun is not None else None
+        if begun is not None:
+            with closing(begun):
+                plain = request.hardware is None and request.sampling.kind != "keyframes"
+                if plain and seek_to is None and self._threads == 1:
+                    yield begun
+                    return
+        with self._opened() as video:
+            yield video
+
     def _read(self, seek_to: Fraction | None, *, certain: bool = False) -> Iterator[FrameChunk]:
         request = self.request
         if isinstance(request.medium, Feed):
             request.medium.play()
         counters = DecodeCounters()
-        with self._opened() as video, ExitStack() as parts:
+        with self._begun_or_opened(seek_to) as video, ExitStack() as parts:
             reader = FrameReader(
                 video,
                 self.facts,
