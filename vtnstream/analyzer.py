@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtnstream.config import ModelConfig, RuntimeConfig, TimelineConfig
-from vtnstream.config.loading import to_dict
 from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
 from vtnstream.config.summary import SummaryConfig
-from vtnstream.editing.summary import choose, filled, joined, pieces_of
 from vtnstream.encoding.engines.protocols import Encoder
 from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.errors import UsageError
@@ -26,11 +24,12 @@ from vtnstream.inference.model_loader import ModelLoader
 from vtnstream.inference.report import about_model, report_of
 from vtnstream.inference.request import Request
 from vtnstream.inference.stored_answers import keep_reading
-from vtnstream.localization.edit_style import SHOTS_TRACK
+from vtnstream.inference.summarizing import summarized
 from vtnstream.localization.informative import Candidate, candidate_spans
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.scoring.analysis import Analysis, Reading, analysis_of, timelines
+from vtnstream.scoring.checks import check_attention
 from vtnstream.scoring.localization_plan import LocalizationPlan, knows_styles
 from vtnstream.transport.feed import Feed
 from vtnstream.types import AttentionMap, FeatureSequence, Report
@@ -174,31 +173,8 @@ class Analyzer:
             raise UsageError("a summary is made from one pass over the whole sequence")
         model = self._loader.for_request(request)
         model.check_one_pass("a summary")
-        encoder = model.encoder_for(options, request)
-        plan = LocalizationPlan.of(model.config, options)
-        with self._open(path, request, progress, model, encoder) as source:
-            plan.check_length(path, len(source.features.times))
-            found, output = model.attention_map(source.features)
-            reading = model.read(source.features, plan, output=output)
-            analysis = analysis_of(model.config, source.features, plan, reading)
-            times = source.features.times
-            span = (float(times.start_seconds[0]), float(times.end_seconds[-1]))
-            shots = [s for s in analysis.segments or () if s.track in (None, "dense", SHOTS_TRACK)]
-            left_out = ("black",) if knows_styles(model.config) else ()
-            offered = pieces_of(source.features, found.row(), shots, span, config, left_out)
-            kept = filled(offered, choose(offered, config), config)
-            if not kept:
-                raise UsageError(
-                    f"{path}: no piece of at least {config.shortest:g} s fits a summary of "
-                    f"{config.length:g} s: give a greater --length"
-                )
-            chosen = dataclasses.replace(analysis, segments=tuple(joined(kept)))
-            sampling = request.sampling or model.config.sampling
-            report = report_of(
-                path, source, self._about, encoder.computed_on, sampling, options, chosen
-            )
-            settings = {**report.settings, "summary": to_dict(config)}
-            return dataclasses.replace(report, settings=settings)
+        check_attention(model.config)
+        return self._run(path, options, request, progress, config)
 
     def spans_to_label(
         self,
@@ -306,8 +282,10 @@ class Analyzer:
         localize: TimelineConfig | None,
         request: Request,
         progress: Progress | None,
+        summary: SummaryConfig | None = None,
     ) -> Report:
-        """Open the features, score them and build the report."""
+        """Open the features, score them and build the report; its segments are those of the
+        ``summary`` if one is requested."""
         began = time.perf_counter()
         plan = LocalizationPlan.of(self.config, localize)  # before hours of decoding
         if localize is not None and request.views is not None:
@@ -323,7 +301,18 @@ class Analyzer:
             plan.check_length(path, len(source.features.times))
             with self._scoring if model.uses_all_cores else nullcontext():
                 middle = time.perf_counter()
-                analysis = self._scored(model, source, plan, request, progress or NullProgress())
+                reading = self._read(model, source, plan, request, progress or NullProgress())
+                analysis = analysis_of(
+                    model.config,
+                    source.features,
+                    plan,
+                    reading,
+                    keep_scores=request.frame_scores,
+                )
+                if summary is not None:
+                    analysis = summarized(
+                        path, model.config, source.features, reading.output, analysis, summary
+                    )
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts,
@@ -335,24 +324,24 @@ class Analyzer:
             source = dataclasses.replace(source, facts=facts)
             sampling = request.sampling or model.config.sampling
             return report_of(
-                path, source, self._about, encoder.computed_on, sampling, localize, analysis
+                *(path, source, self._about, encoder.computed_on, sampling, localize, analysis),
+                summary,
             )
 
-    def _scored(
+    def _read(
         self,
         model: LoadedModel,
         source: OpenedFeatures,
         plan: LocalizationPlan,
         request: Request,
         progress: Progress,
-    ) -> Analysis:
+    ) -> Reading:
         """Run the temporal model over the features, and store its outputs."""
         model.prepare(self.runtime, progress)
         reading = model.read(source.features, plan, output=source.output, whole=request.whole)
         if request.is_plain:
             self._keep(model, source, plan, reading)
-        keep = request.frame_scores
-        return analysis_of(model.config, source.features, plan, reading, keep_scores=keep)
+        return reading
 
     def _open(
         self,

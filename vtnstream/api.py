@@ -126,6 +126,7 @@ def _answer(
     localize: TimelineConfig | None,
     runtime: RuntimeConfig | None,
     progress: Progress | None,
+    summary: SummaryConfig | None = None,
 ) -> Report:
     """Answer from the store if the outputs of the model are there, else load the model.
 
@@ -137,7 +138,7 @@ def _answer(
     if plain and (model is None or isinstance(model, (str, Path))):
         source = BUNDLED_MODEL if model is None else os.fspath(model)
         answers = StoredAnswers.of(model, source, runtime)
-        report = answers.report(path, request, localize) if answers is not None else None
+        report = answers.report(path, request, localize, summary) if answers else None
         if report is not None:
             return report
     analyzer = Analyzer(model, runtime=runtime, keep_outputs=plain)
@@ -145,6 +146,8 @@ def _answer(
         note_torch()
     if localize is None:
         return analyzer.classify(path, request, progress=progress)
+    if summary is not None:
+        return analyzer.summarize(path, request, localize, summary, progress=progress)
     return analyzer.timeline(path, request, localize, progress=progress)
 
 
@@ -206,13 +209,9 @@ def summarize(
         VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     chosen = replace(config or SummaryConfig(), length=length)
-    return Analyzer(model, runtime=runtime).summarize(
-        path,
-        Request(None, start, end, None, "chunked", stream),
-        options or TimelineConfig(),
-        chosen,
-        progress=progress,
-    )
+    request = Request(None, start, end, None, "chunked", stream)
+    options = options or TimelineConfig()
+    return _answer(path, model, request, options, runtime, progress, chosen)
 
 
 @overload

@@ -15,6 +15,7 @@ import pytest
 import vtnstream
 from vtnstream.analyzer import Analyzer
 from vtnstream.config import RuntimeConfig, TimelineConfig
+from vtnstream.config.summary import SummaryConfig
 from vtnstream.inference.request import Request
 from vtnstream.inference.stored_answers import StoredAnswers
 from vtnstream.models.io.checkpoint import save_model
@@ -31,6 +32,16 @@ _OF_THE_RUN = {
     "backbone_seconds",
     "scores_from_store",
 }
+
+
+SCRIPT = (
+    "import sys\n"
+    "from vtnstream.cli.main import main\n"
+    "code = main(sys.argv[1:])\n"
+    "heavy = {'torch', 'torchvision', 'timm', 'transformers'} & set(sys.modules)\n"
+    "print(code, sorted(heavy), file=sys.stderr)\n"
+)
+"""Runs a command, and prints its code and the large libraries that it imported."""
 
 
 @pytest.fixture
@@ -73,6 +84,30 @@ def test_a_stored_answer_is_that_of_the_model_bit_for_bit(
     loose = dataclasses.replace(strict, threshold=0.4, smoothing="median")
     expected = plain.timeline(video, request, loose)
     assert answers_of(answers.report(video, request, loose)) == answers_of(expected)
+
+
+def test_a_stored_summary_is_that_of_the_model_bit_for_bit(
+    video: Path, folder: Path, runtime: RuntimeConfig
+) -> None:
+    request, summary = Request(), SummaryConfig(length=20)
+    for _ in range(2):  # the second run of a loaded model decodes nothing either
+        plain = Analyzer(str(folder), runtime=runtime, keep_outputs=True)
+        expected = plain.summarize(video, request, SLIDING, summary)
+    assert expected.segments and expected.settings["summary"]["length"] == 20
+    answers = stored(folder, runtime)
+    assert answers is not None
+    found = answers.report(video, request, SLIDING, summary)
+    assert answers_of(found) == answers_of(expected)
+    assert found is not None and found.run["scores_from_store"]
+    # It needs the outputs of the timeline along which it selects, and no others.
+    timeline = plain.timeline(video, request, SLIDING)
+    assert answers_of(answers.report(video, request, SLIDING)) == answers_of(timeline)
+    shorter = dataclasses.replace(summary, length=7, piece=2)
+    expected = plain.summarize(video, request, SLIDING, shorter)
+    assert answers_of(answers.report(video, request, SLIDING, shorter)) == answers_of(expected)
+    assert answers.report(video, request, TimelineConfig(localize="dense"), summary) is None
+    # What fits no summary is an error of the model, not of the store.
+    assert answers.report(video, request, SLIDING, SummaryConfig(length=1, shortest=2)) is None
 
 
 def test_whatever_decides_an_answer_is_in_its_key(
@@ -121,14 +156,7 @@ def test_missing_and_damaged_parts_are_left_to_the_model(
 
 
 def test_commands_of_the_bundled_model_import_no_torch(video: Path, tmp_path: Path) -> None:
-    script = (
-        "import sys\n"
-        "from vtnstream.cli.main import main\n"
-        "code = main(sys.argv[1:])\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'transformers'} & set(sys.modules)\n"
-        "print(code, sorted(heavy), file=sys.stderr)\n"
-    )
-    command = [sys.executable, "-c", script, "timeline", str(video), "-q", "--json"]
+    command = [sys.executable, "-c", SCRIPT, "timeline", str(video), "-q", "--json"]
     command += ["--cache-dir", str(tmp_path / "cache")]
     runs = [subprocess.run(command, capture_output=True, text=True) for _ in range(2)]
     assert runs[0].stderr.splitlines()[-1] == "0 []"
@@ -136,6 +164,26 @@ def test_commands_of_the_bundled_model_import_no_torch(video: Path, tmp_path: Pa
     first, second = (json.loads(run.stdout) for run in runs)
     for part in ("classes", "segments", "scores", "attention", "model", "sampling", "settings"):
         assert first[part] == second[part]
+
+
+def test_a_second_summary_imports_no_torch_and_is_the_same(
+    video: Path, folder: Path, tmp_path: Path
+) -> None:
+    outputs = []
+    for number in range(2):
+        out = tmp_path / f"out {number}"
+        command = ["summarize", str(video), "--model", str(folder), "--length", "20", "-q"]
+        command += ["--dtype", "float32", "--cache-dir", str(tmp_path / "cache")]
+        command += ["-f", "edl,otio,csv,json", "-o", str(out)]
+        done = subprocess.run([sys.executable, "-c", SCRIPT, *command], capture_output=True)
+        imported = done.stderr.decode().splitlines()[-1]
+        assert imported == "0 []" if number else "torch" in imported, done.stderr
+        files = {file.name: file.read_bytes() for file in out.iterdir()}
+        (report,) = (name for name in files if name.endswith(".json"))
+        document = json.loads(files.pop(report))
+        assert bool(document.pop("run").get("scores_from_store")) is bool(number)
+        outputs.append((files, document))
+    assert len(outputs[0][0]) == 3 and outputs[0] == outputs[1]
 
 
 def test_the_python_api_answers_from_the_store(

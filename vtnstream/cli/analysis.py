@@ -1,4 +1,4 @@
-"""The code that ``classify`` and ``timeline`` share: run one model over many videos."""
+"""The code that commands share which run one model over many videos."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from vtnstream.progress import Progress
 if TYPE_CHECKING:
     from vtnstream.analyzer import Analyzer
     from vtnstream.config import RuntimeConfig
+    from vtnstream.config.summary import SummaryConfig
     from vtnstream.inference.request import Request
     from vtnstream.types import Partial, Report
 
@@ -57,6 +58,7 @@ class Answers:
         model: as the user named it; None is the bundled one.
         request, localize: the question.
         runtime: device, dtype, cache.
+        summary: how to select the best parts along the timeline; None keeps all segments.
     """
 
     def __init__(
@@ -65,11 +67,12 @@ class Answers:
         request: Request,
         localize: TimelineConfig | None,
         runtime: RuntimeConfig,
+        summary: SummaryConfig | None = None,
     ) -> None:
         from vtnstream.inference.stored_answers import StoredAnswers
 
         self._model, self._runtime = model, runtime
-        self._request, self._localize = request, localize
+        self._request, self._localize, self._summary = request, localize, summary
         self._analyzer: Analyzer | None = None
         self._shares_threads = False
         self._lock = threading.Lock()
@@ -84,12 +87,16 @@ class Answers:
     def report(self, path: str, progress: Progress) -> Report:
         """Answer for one video."""
         if self._stored is not None:
-            report = self._stored.report(path, self._request, self._localize)
+            report = self._stored.report(path, self._request, self._localize, self._summary)
             if report is not None:
                 return report
         analyzer = self._loaded()
         if self._localize is None:
             return analyzer.classify(path, self._request, progress=progress)
+        if self._summary is not None:
+            return analyzer.summarize(
+                path, self._request, self._localize, self._summary, progress=progress
+            )
         return analyzer.timeline(path, self._request, self._localize, progress=progress)
 
     def _loaded(self) -> Analyzer:

@@ -16,6 +16,7 @@ from typing import Any
 from vtnstream.config import ModelConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS
+from vtnstream.config.summary import SummaryConfig
 from vtnstream.encoding.run_facts import ComputedOn
 from vtnstream.encoding.stored import OpenedFeatures
 from vtnstream.report.timebase import Clock
@@ -42,10 +43,12 @@ def report_of(
     sampling: SamplingConfig,
     localize: TimelineConfig | None,
     analysis: Analysis | None,
+    summary: SummaryConfig | None = None,
 ) -> Report:
     """Build the report of ``path`` by the model ``about``.
 
-    ``analysis`` is None if only features were requested, ``localize`` if no timeline was.
+    ``analysis`` is None if only features were requested, ``localize`` if no timeline was, and
+    ``summary`` if no summary was.
     """
     times = source.features.times
     read = analysis.facts if analysis else {}
@@ -53,6 +56,8 @@ def report_of(
     settings = {} if localize is None else to_dict(localize)
     if analysis is not None and localize is not None:
         settings["tracks"] = list(analysis.tracks)
+    if summary is not None:
+        settings["summary"] = to_dict(summary)
     return Report(
         input=shown(os.fspath(path)),
         video=source.info,

@@ -18,6 +18,7 @@ from typing import Any
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
 from vtnstream.config.runtime import default_cache_dir
+from vtnstream.config.summary import SummaryConfig
 from vtnstream.encoding.clips import FRAMES
 from vtnstream.encoding.run_facts import ComputedOn, RunFacts, RuntimeFacts, StoreFacts
 from vtnstream.encoding.stored import (
@@ -38,8 +39,10 @@ from vtnstream.features.store import FeatureStore, StoredFeatures
 from vtnstream.inference.model_facts import FactsFile, ModelFacts
 from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request, time_range
+from vtnstream.inference.summarizing import summarized
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.scoring.analysis import Reading, analysis_of
+from vtnstream.scoring.checks import check_attention
 from vtnstream.scoring.localization_plan import LocalizationPlan
 from vtnstream.transport.address import is_address
 from vtnstream.types import FloatArray, Report, TimeRange
@@ -123,18 +126,33 @@ class StoredAnswers:
         return None if facts is None else cls(facts, source, runtime)
 
     def report(
-        self, path: str | Path, request: Request, localize: TimelineConfig | None
+        self,
+        path: str | Path,
+        request: Request,
+        localize: TimelineConfig | None,
+        summary: SummaryConfig | None = None,
     ) -> Report | None:
-        """Return the report of a video, or None if the model must be loaded."""
+        """Return the report of a video, or None if the model must be loaded.
+
+        Args:
+            path: of the video.
+            request: its part.
+            localize: how to make a timeline; None asks for the class alone.
+            summary: how to select parts along the timeline; None keeps its segments.
+        """
         if not request.is_plain or is_address(path) or not Path(path).is_file():
             return None
         try:
-            return self._report(path, request, localize)
+            return self._report(path, request, localize, summary)
         except VtnstreamError:
             return None  # the model meets the same error, and reports it
 
     def _report(
-        self, path: str | Path, request: Request, localize: TimelineConfig | None
+        self,
+        path: str | Path,
+        request: Request,
+        localize: TimelineConfig | None,
+        summary: SummaryConfig | None,
     ) -> Report | None:
         began = time.perf_counter()
         config = self.facts.config
@@ -157,13 +175,15 @@ class StoredAnswers:
             arrays = read_scores(found.store, _score_key(self.facts, plan, found.features))
             if arrays is None:
                 return None
+            reading = _reading(arrays)
             analysis = analysis_of(
-                config,
-                found.features,
-                plan,
-                _reading(arrays),
-                keep_scores=request.frame_scores,
+                config, found.features, plan, reading, keep_scores=request.frame_scores
             )
+            if summary is not None:
+                check_attention(config)
+                analysis = summarized(
+                    path, config, found.features, reading.output, analysis, summary
+                )
             now = time.perf_counter()
             facts = dataclasses.replace(
                 source.facts,
@@ -174,7 +194,8 @@ class StoredAnswers:
             )
             source = dataclasses.replace(source, facts=facts)
             return report_of(
-                path, source, self._about, self._computed, wanted.sampling, localize, analysis
+                *(path, source, self._about, self._computed, wanted.sampling, localize, analysis),
+                summary,
             )
 
     @contextmanager

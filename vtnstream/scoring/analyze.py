@@ -10,13 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtnstream.errors import UsageError
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.models.long_sequence.streaming import encode_sequence
 from vtnstream.models.vivit.model import ViViT
 from vtnstream.models.vivit.sequence import encode_whole
 from vtnstream.scoring.analysis import Reading
-from vtnstream.scoring.checks import check_features, check_finite
+from vtnstream.scoring.checks import check_attention, check_features, check_finite
 from vtnstream.scoring.clips import clip_layout, score_clips
 from vtnstream.scoring.localization_plan import LocalizationPlan
 from vtnstream.scoring.sliding import SlidingWindows
@@ -119,17 +118,8 @@ def attention_map(
         UsageError: the model has no global attention, or does not return it.
     """
     check_features(model.config, model.num_features, features)
-    temporal = model.config.temporal
-    if temporal.transformers_class is not None or temporal.kind == "tcn":
-        raise UsageError(
-            f"model {model.config.name} encodes time with {temporal.kind}, which does not return "
-            "attention weights: train one that does with --recipe attention"
-        )
-    if not temporal.global_attention:
-        raise UsageError(
-            f"model {model.config.name} has no global attention, so there are no weights to show: "
-            "train one with temporal.global_attention = true"
-        )
-    output = encode_sequence(model, features, attention=range(temporal.num_layers), scratch=scratch)
+    check_attention(model.config)
+    layers = range(model.config.temporal.num_layers)
+    output = encode_sequence(model, features, attention=layers, scratch=scratch)
     assert output.attention is not None
     return AttentionMap(output.attention, features.times), output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vtnstream.config import ModelConfig
-from vtnstream.errors import FeatureError
+from vtnstream.errors import FeatureError, UsageError
 from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.types import FeatureSequence
 
@@ -40,3 +40,22 @@ def check_finite(config: ModelConfig, output: SequenceOutput) -> None:
                 f"model {config.name} gives scores that are not finite: check its weights "
                 "and the features"
             )
+
+
+def check_attention(config: ModelConfig) -> None:
+    """Check that a model gives attention weights of [CLS].
+
+    Raises:
+        UsageError: it has no global attention, or does not return it.
+    """
+    temporal = config.temporal
+    if temporal.transformers_class is not None or temporal.kind == "tcn":
+        raise UsageError(
+            f"model {config.name} encodes time with {temporal.kind}, which does not return "
+            "attention weights: train one that does with --recipe attention"
+        )
+    if not temporal.global_attention:
+        raise UsageError(
+            f"model {config.name} has no global attention, so there are no weights to show: "
+            "train one with temporal.global_attention = true"
+        )

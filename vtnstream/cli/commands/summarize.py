@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import clip_files
+from vtnstream.cli.analysis import Answers
 from vtnstream.cli.delivery import make_delivery
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
@@ -97,18 +98,17 @@ def summarize(console: Console, /, **values: Any) -> ExitCode:
     delivery = make_delivery(
         values, console, inputs, timeline=True, defaults=("json", "otio"), classes=False
     )
-    from vtnstream.analyzer import Analyzer
     from vtnstream.inference.request import Request
 
     request = Request(start=values["start"], end=values["end"], stream=values["stream"])
-    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
-    localize = shared.timeline_from(values)
+    localize, runtime = shared.timeline_from(values), running.runtime_from(values)
+    answers = Answers(values["model"], request, localize, runtime, config)
 
     with delivery:
 
         def work(path: str, progress: CommandProgress) -> Partial | None:
             delivery.begin(path)
-            report = analyzer.summarize(path, request, localize, config, progress=progress)
+            report = answers.report(path, progress)
             for warning in report.warnings:
                 console.warn(f"{path}: {warning}")
             delivery.deliver(report)
