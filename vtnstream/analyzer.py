@@ -26,7 +26,6 @@ from vtnstream.inference.request import Request
 from vtnstream.inference.stored_answers import keep_reading
 from vtnstream.inference.summarizing import summarized
 from vtnstream.localization.informative import Candidate, candidate_spans
-from vtnstream.models.long_sequence.output import SequenceOutput
 from vtnstream.progress import NullProgress, Progress
 from vtnstream.scoring.analysis import Analysis, Reading, analysis_of, timelines
 from vtnstream.scoring.checks import check_attention
@@ -147,12 +146,19 @@ class Analyzer:
         """Return the attention over one video; see :func:`vtnstream.attention`."""
         if request.views is not None or request.method != "chunked":
             raise UsageError("attention is that of one pass over the whole sequence")
+        began = time.perf_counter()
         model = self._loader.for_request(request)
         model.check_one_pass("attention")
         encoder = model.encoder_for(None, request)
         with self._open(path, request, progress, model, encoder) as source:
+            middle = time.perf_counter()
             found, output = model.attention_map(source.features)
-            analysis = self._classes(model, source.features, output)
+            plan = LocalizationPlan.of_class(model.config)
+            reading = model.read(source.features, plan, output=output)
+            if request.is_plain:
+                self._keep(model, source, plan, reading, every_layer=True)
+            analysis = analysis_of(model.config, source.features, plan, reading)
+            source = _timed(source, model, began, middle)
             sampling = request.sampling or model.config.sampling
             report = report_of(
                 path, source, self._about, encoder.computed_on, sampling, None, analysis
@@ -266,15 +272,12 @@ class Analyzer:
             path, source, self._about, loaded.encoder.computed_on, sampling, options, analysis
         )
 
-    def _classes(
-        self, model: LoadedModel, features: FeatureSequence, output: SequenceOutput | None = None
-    ) -> Analysis:
+    def _classes(self, model: LoadedModel, features: FeatureSequence) -> Analysis:
         """Return the classes of a video; none if the model has only a dense head."""
         if not model.config.head.labels:
             return Analysis((), None, (), ())
         plan = LocalizationPlan.of(model.config, None)
-        reading = model.read(features, plan, output=output)
-        return analysis_of(model.config, features, plan, reading)
+        return analysis_of(model.config, features, plan, model.read(features, plan))
 
     def _run(
         self,
@@ -313,15 +316,7 @@ class Analyzer:
                     analysis = summarized(
                         path, model.config, source.features, reading.output, analysis, summary
                     )
-            now = time.perf_counter()
-            facts = dataclasses.replace(
-                source.facts,
-                attention=model.attention_way,
-                temporal_encoder=model.temporal_backend,
-                temporal_seconds=round(now - middle, 3),
-                seconds=round(now - began, 3),
-            )
-            source = dataclasses.replace(source, facts=facts)
+            source = _timed(source, model, began, middle)
             sampling = request.sampling or model.config.sampling
             return report_of(
                 *(path, source, self._about, encoder.computed_on, sampling, localize, analysis),
@@ -355,7 +350,13 @@ class Analyzer:
         return model.open(path, request, encoder, self.runtime, progress or NullProgress())
 
     def _keep(
-        self, model: LoadedModel, source: OpenedFeatures, plan: LocalizationPlan, reading: Reading
+        self,
+        model: LoadedModel,
+        source: OpenedFeatures,
+        plan: LocalizationPlan,
+        reading: Reading,
+        *,
+        every_layer: bool = False,
     ) -> None:
         """Store what the next process needs to report without loading the model, if requested."""
         place, runtime = self._facts_file, source.facts.runtime
@@ -364,4 +365,20 @@ class Analyzer:
         facts = model.facts(self.runtime, runtime.workers, place.environment)
         if facts is not None:
             place.write(facts)
-            keep_reading(source.store, facts, plan, source, reading)
+            keep_reading(source.store, facts, plan, source, reading, every_layer=every_layer)
+
+
+def _timed(
+    source: OpenedFeatures, model: LoadedModel, began: float, middle: float
+) -> OpenedFeatures:
+    """Add how the temporal half of a run computed and how long it took, to the facts of a run
+    that began at ``began`` and had its features at ``middle``."""
+    now = time.perf_counter()
+    facts = dataclasses.replace(
+        source.facts,
+        attention=model.attention_way,
+        temporal_encoder=model.temporal_backend,
+        temporal_seconds=round(now - middle, 3),
+        seconds=round(now - began, 3),
+    )
+    return dataclasses.replace(source, facts=facts)

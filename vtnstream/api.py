@@ -134,21 +134,32 @@ def _answer(
     put there (:func:`vtnstream.inference.process_settings.is_plain`).
     """
     runtime = runtime or RuntimeConfig()
-    plain = is_plain()
-    if plain and (model is None or isinstance(model, (str, Path))):
-        source = BUNDLED_MODEL if model is None else os.fspath(model)
-        answers = StoredAnswers.of(model, source, runtime)
-        report = answers.report(path, request, localize, summary) if answers else None
-        if report is not None:
-            return report
-    analyzer = Analyzer(model, runtime=runtime, keep_outputs=plain)
-    if plain:
-        note_torch()
+    answers = _answers(model, runtime)
+    report = answers.report(path, request, localize, summary) if answers else None
+    if report is not None:
+        return report
+    analyzer = _analyzer(model, runtime)
     if localize is None:
         return analyzer.classify(path, request, progress=progress)
     if summary is not None:
         return analyzer.summarize(path, request, localize, summary, progress=progress)
     return analyzer.timeline(path, request, localize, progress=progress)
+
+
+def _answers(model: str | Path | VideoModel | None, runtime: RuntimeConfig) -> StoredAnswers | None:
+    """Return the stored outputs of a model, if they may be used in this process."""
+    if not is_plain() or not (model is None or isinstance(model, (str, Path))):
+        return None
+    return StoredAnswers.of(model, BUNDLED_MODEL if model is None else os.fspath(model), runtime)
+
+
+def _analyzer(model: str | Path | VideoModel | None, runtime: RuntimeConfig) -> Analyzer:
+    """Load a model, and let it store outputs if they are those of a plain process."""
+    plain = is_plain()
+    analyzer = Analyzer(model, runtime=runtime, keep_outputs=plain)
+    if plain:
+        note_torch()
+    return analyzer
 
 
 def attention(
@@ -174,7 +185,10 @@ def attention(
         VtnstreamError: the video or a setting cannot be used; one line names it and the remedy.
     """
     request = Request(sampling, start, end, features, "chunked", stream)
-    return Analyzer(model, runtime=runtime).attention(path, request, progress=progress)
+    runtime = runtime or RuntimeConfig()
+    answers = _answers(model, runtime)
+    found = answers.attention(path, request) if answers else None
+    return found or _analyzer(model, runtime).attention(path, request, progress=progress)
 
 
 def summarize(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vtnstream
@@ -110,6 +111,30 @@ def test_a_stored_summary_is_that_of_the_model_bit_for_bit(
     assert answers.report(video, request, SLIDING, SummaryConfig(length=1, shortest=2)) is None
 
 
+@pytest.mark.parametrize("span", [(None, None), ("0:20", "1:31.3")])
+def test_stored_attention_is_that_of_the_model_bit_for_bit(
+    video: Path, folder: Path, runtime: RuntimeConfig, span: tuple[str | None, str | None]
+) -> None:
+    request = Request(start=span[0], end=span[1])
+    for first in (True, False):  # the second run of a loaded model decodes nothing either
+        plain = Analyzer(str(folder), runtime=runtime, keep_outputs=True)
+        classes = plain.classify(video, request)
+        answers = stored(folder, runtime)
+        assert answers is not None
+        if first:  # the outputs of other questions have the attention of the last layer only
+            assert answers.attention(video, request) is None
+        report, weights = plain.attention(video, request)
+    found = answers.attention(video, request)
+    assert found is not None and found[0].run["scores_from_store"]
+    assert answers_of(found[0]) == answers_of(report)
+    assert len(weights.weights) == plain.config.temporal.num_layers > 1
+    np.testing.assert_array_equal(found[1].weights, weights.weights)
+    assert found[1].times.pts.tolist() == weights.times.pts.tolist()
+    assert found[0].classes == classes.classes
+    assert answers.attention(video, Request(start=3)) is None
+    assert answers.attention(video, Request(shuffle=1)) is None
+
+
 def test_whatever_decides_an_answer_is_in_its_key(
     video: Path, folder: Path, runtime: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,15 +191,21 @@ def test_commands_of_the_bundled_model_import_no_torch(video: Path, tmp_path: Pa
         assert first[part] == second[part]
 
 
-def test_a_second_summary_imports_no_torch_and_is_the_same(
-    video: Path, folder: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("summarize", "--length", "20", "-f", "edl,otio,csv,json"),
+        ("attention", "--layer", "1", "--head", "2"),
+    ],
+)
+def test_a_second_run_imports_no_torch_and_gives_the_same(
+    video: Path, folder: Path, tmp_path: Path, asked: tuple[str, ...]
 ) -> None:
     outputs = []
     for number in range(2):
         out = tmp_path / f"out {number}"
-        command = ["summarize", str(video), "--model", str(folder), "--length", "20", "-q"]
-        command += ["--dtype", "float32", "--cache-dir", str(tmp_path / "cache")]
-        command += ["-f", "edl,otio,csv,json", "-o", str(out)]
+        command = [*asked, str(video), "--model", str(folder), "-q", "--dtype", "float32"]
+        command += ["--cache-dir", str(tmp_path / "cache"), "-o", str(out)]
         done = subprocess.run([sys.executable, "-c", SCRIPT, *command], capture_output=True)
         imported = done.stderr.decode().splitlines()[-1]
         assert imported == "0 []" if number else "torch" in imported, done.stderr
@@ -183,7 +214,7 @@ def test_a_second_summary_imports_no_torch_and_is_the_same(
         document = json.loads(files.pop(report))
         assert bool(document.pop("run").get("scores_from_store")) is bool(number)
         outputs.append((files, document))
-    assert len(outputs[0][0]) == 3 and outputs[0] == outputs[1]
+    assert outputs[0][0] and outputs[0] == outputs[1]
 
 
 def test_the_python_api_answers_from_the_store(

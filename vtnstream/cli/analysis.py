@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vtnstream.config import RuntimeConfig
     from vtnstream.config.summary import SummaryConfig
     from vtnstream.inference.request import Request
-    from vtnstream.types import Partial, Report
+    from vtnstream.types import AttentionMap, Partial, Report
 
 
 def request_from(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,6 +59,9 @@ class Answers:
         request, localize: the question.
         runtime: device, dtype, cache.
         summary: how to select the best parts along the timeline; None keeps all segments.
+
+    Attributes:
+        config: of the model.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Answers:
         self._lock = threading.Lock()
         self._stored = StoredAnswers.of(model, BUNDLED_MODEL if model is None else model, runtime)
         config = self._stored.facts.config if self._stored else self._loaded().config
-        self.model_name = config.name
+        self.config = config
 
     def share_threads(self) -> None:
         """Let :meth:`report` be called in several threads at the same time."""
@@ -98,6 +101,14 @@ class Answers:
                 path, self._request, self._localize, self._summary, progress=progress
             )
         return analyzer.timeline(path, self._request, self._localize, progress=progress)
+
+    def attention(self, path: str, progress: Progress) -> tuple[Report, AttentionMap]:
+        """Return the classes of one video, and the attention of [CLS]."""
+        if self._stored is not None:
+            found = self._stored.attention(path, self._request)
+            if found is not None:
+                return found
+        return self._loaded().attention(path, self._request, progress=progress)
 
     def _loaded(self) -> Analyzer:
         with self._lock:
@@ -133,7 +144,7 @@ def analyze_inputs(
 
         request = Request(**request_from(values))
         answers = Answers(values["model"], request, localize, runtime)
-    console.note(f"model {answers.model_name} from {values['model'] or 'the package'}")
+    console.note(f"model {answers.config.name} from {values['model'] or 'the package'}")
     if values["model"] is None:
         console.say(BUNDLED_SAYS)
 

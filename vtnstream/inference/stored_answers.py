@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vtnstream.config import RuntimeConfig, SamplingConfig, TimelineConfig
 from vtnstream.config.loading import to_dict
@@ -41,18 +41,21 @@ from vtnstream.inference.report import report_of
 from vtnstream.inference.request import Request, time_range
 from vtnstream.inference.summarizing import summarized
 from vtnstream.models.long_sequence.output import SequenceOutput
-from vtnstream.scoring.analysis import Reading, analysis_of
+from vtnstream.scoring.analysis import Analysis, Reading, analysis_of
 from vtnstream.scoring.checks import check_attention
 from vtnstream.scoring.localization_plan import LocalizationPlan
 from vtnstream.transport.address import is_address
-from vtnstream.types import FloatArray, Report, TimeRange
+from vtnstream.types import AttentionMap, FloatArray, Report, TimeRange
 from vtnstream.video.decoding.reader import DECODER, RESIZER
 from vtnstream.video.probe import Examined, examine
 
+_T = TypeVar("_T")
 _PARTS = ("logits", "dense_logits", "attention")
 
 
-def _score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatures) -> ScoreKey:
+def _score_key(
+    facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatures, every_layer: bool
+) -> ScoreKey:
     """Return the key of a model's outputs: everything that determines them."""
     return {
         "features": features.sha256,
@@ -61,6 +64,7 @@ def _score_key(facts: ModelFacts, plan: LocalizationPlan, features: StoredFeatur
         "dtype": facts.dtype,
         "environment": facts.environment,
         "dense": plan.dense,
+        "attention": "every layer" if every_layer else "last layer",
         "sliding": to_dict(plan.options) if plan.sliding and plan.options else None,
     }
 
@@ -71,8 +75,13 @@ def keep_reading(
     plan: LocalizationPlan,
     source: OpenedFeatures,
     reading: Reading,
+    *,
+    every_layer: bool = False,
 ) -> None:
-    """Keep the outputs of a model in the store of its features, before they are overwritten."""
+    """Keep the outputs of a model in the store of its features, before they are overwritten.
+
+    ``every_layer``: they have the attention of every layer, and not only of the last.
+    """
     features = source.features
     if not isinstance(features, StoredFeatures) or reading.facts:
         return
@@ -83,7 +92,7 @@ def keep_reading(
             arrays[name] = part
     if reading.sliding is not None:
         arrays["sliding"] = reading.sliding
-    write_scores(store, _score_key(facts, plan, features), arrays)
+    write_scores(store, _score_key(facts, plan, features, every_layer), arrays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,17 @@ class _Wanted:
     examined: Examined
     sampling: SamplingConfig
     span: TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was stored for one request, and when its reading began and its features were open."""
+
+    source: OpenedFeatures
+    reading: Reading
+    sampling: SamplingConfig
+    began: float
+    opened: float
 
 
 class StoredAnswers:
@@ -140,63 +160,107 @@ class StoredAnswers:
             localize: how to make a timeline; None asks for the class alone.
             summary: how to select parts along the timeline; None keeps its segments.
         """
-        if not request.is_plain or is_address(path) or not Path(path).is_file():
-            return None
-        try:
-            return self._report(path, request, localize, summary)
-        except VtnstreamError:
-            return None  # the model meets the same error, and reports it
+        return _unless_refused(
+            path, request, lambda: self._timeline(path, request, localize, summary)
+        )
 
-    def _report(
+    def attention(self, path: str | Path, request: Request) -> tuple[Report, AttentionMap] | None:
+        """Return the report of a video and the attention of [CLS] in every layer, or None if the
+        model must be loaded."""
+        return _unless_refused(path, request, lambda: self._attention(path, request))
+
+    def _timeline(
         self,
         path: str | Path,
         request: Request,
         localize: TimelineConfig | None,
         summary: SummaryConfig | None,
     ) -> Report | None:
-        began = time.perf_counter()
         config = self.facts.config
         plan = LocalizationPlan.of(config, localize)
+        with self._read(path, request, plan) as found:
+            if found is None:
+                return None
+            features, reading = found.source.features, found.reading
+            analysis = analysis_of(
+                config, features, plan, reading, keep_scores=request.frame_scores
+            )
+            if summary is not None:
+                check_attention(config)
+                analysis = summarized(path, config, features, reading.output, analysis, summary)
+            return self._report(path, found, localize, analysis, summary)
+
+    def _attention(self, path: str | Path, request: Request) -> tuple[Report, AttentionMap] | None:
+        config = self.facts.config
+        plan = LocalizationPlan.of_class(config)
+        with self._read(path, request, plan, every_layer=True) as found:
+            if found is None or found.reading.output.attention is None:
+                return None
+            features = found.source.features
+            weights = AttentionMap(found.reading.output.attention, features.times)
+            analysis = analysis_of(config, features, plan, found.reading)
+            return self._report(path, found, None, analysis), weights
+
+    def _report(
+        self,
+        path: str | Path,
+        found: _Found,
+        localize: TimelineConfig | None,
+        analysis: Analysis,
+        summary: SummaryConfig | None = None,
+    ) -> Report:
+        source, now = found.source, time.perf_counter()
+        facts = dataclasses.replace(
+            source.facts,
+            attention=self.facts.attention,
+            scores_from_store=True,
+            temporal_seconds=round(now - found.opened, 3),
+            seconds=round(now - found.began, 3),
+        )
+        source = dataclasses.replace(source, facts=facts)
+        return report_of(
+            *(path, source, self._about, self._computed, found.sampling, localize, analysis),
+            summary,
+        )
+
+    @contextmanager
+    def _read(
+        self,
+        path: str | Path,
+        request: Request,
+        plan: LocalizationPlan,
+        *,
+        every_layer: bool = False,
+    ) -> Iterator[_Found | None]:
+        """Open the features and outputs for a request; None if something is not stored.
+
+        Args:
+            path, request: the video and its part.
+            plan: how to localise.
+            every_layer: whether the attention of every layer is needed, or only of the last.
+        """
+        began = time.perf_counter()
         wanted = _Wanted(
             path,
             FileState.of(path),
             video_identity(path),
             examine(path, stream=request.stream),
-            request.sampling or config.sampling,
+            request.sampling or self.facts.config.sampling,
             time_range(path, request.start, request.end, request.stream),
         )
         with self._features(wanted, began) as found:
             if found is None or found.store is None:
-                return None
-            source = found.named(path, path)
-            plan.check_length(path, len(source.features.times))
-            middle = time.perf_counter()
+                yield None
+                return
+            plan.check_length(path, len(found.features.times))
+            opened = time.perf_counter()
             assert isinstance(found.features, StoredFeatures)
-            arrays = read_scores(found.store, _score_key(self.facts, plan, found.features))
+            key = _score_key(self.facts, plan, found.features, every_layer)
+            arrays = read_scores(found.store, key)
             if arrays is None:
-                return None
-            reading = _reading(arrays)
-            analysis = analysis_of(
-                config, found.features, plan, reading, keep_scores=request.frame_scores
-            )
-            if summary is not None:
-                check_attention(config)
-                analysis = summarized(
-                    path, config, found.features, reading.output, analysis, summary
-                )
-            now = time.perf_counter()
-            facts = dataclasses.replace(
-                source.facts,
-                attention=self.facts.attention,
-                scores_from_store=True,
-                temporal_seconds=round(now - middle, 3),
-                seconds=round(now - began, 3),
-            )
-            source = dataclasses.replace(source, facts=facts)
-            return report_of(
-                *(path, source, self._about, self._computed, wanted.sampling, localize, analysis),
-                summary,
-            )
+                yield None
+                return
+            yield _Found(found.named(path, path), _reading(arrays), wanted.sampling, began, opened)
 
     @contextmanager
     def _features(self, wanted: _Wanted, began: float) -> Iterator[ExtractedFeatures | None]:
@@ -272,6 +336,16 @@ class StoredAnswers:
             ),
             video_blocks_sha256=store.key.video.blocks_sha256,
         )
+
+
+def _unless_refused(path: str | Path, request: Request, make: Callable[[], _T | None]) -> _T | None:
+    """Return what ``make`` makes, or None where only a loaded model answers, or reports why not."""
+    if not request.is_plain or is_address(path) or not Path(path).is_file():
+        return None
+    try:
+        return make()
+    except VtnstreamError:
+        return None  # the model meets the same error
 
 
 def _is_complete(store: FeatureStore, wanted: _Wanted) -> bool:

@@ -40,7 +40,7 @@ class LocalizationPlan:
         """
         if options is None:
             _require_class_head(config)
-            return cls(None, dense=knows_styles(config))
+            return cls.of_class(config)
         dense, sliding = _heads(config, options)
         if dense and config.head.events is not None:
             _refuse_without_effect(config, options, sliding)
@@ -52,6 +52,11 @@ class LocalizationPlan:
         if knows_styles(config):
             return cls(options, True, styles=sliding)
         return cls(options, dense, sliding, warnings=_unused(config, options, sliding))
+
+    @classmethod
+    def of_class(cls, config: ModelConfig) -> LocalizationPlan:
+        """Plan the class of the video alone, if the model has a class head."""
+        return cls(None, dense=knows_styles(config))
 
     def check_length(self, path: str | Path, num_tokens: int) -> None:
         """Check the window against the length of the video.

@@ -17,9 +17,12 @@ def check_shape(name: str, array: NDArray[Any], dtype: Any, *shape: int | None) 
     fits = array.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(array.shape, shape, strict=True)
     )
-    # Frames on a GPU are torch tensors; torch uses the same dtype names.
-    kind = str(array.dtype).removeprefix("torch.")
-    if not fits or kind != np.dtype(dtype).name:
+    if not fits or not (array.dtype == dtype or _is_tensor_of(array, dtype)):
         raise ValueError(
             f"{name}: expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}"
         )
+
+
+def _is_tensor_of(array: Any, dtype: Any) -> bool:
+    """Return whether it is a torch tensor, as frames on a GPU are; dtypes have the same names."""
+    return str(array.dtype) == f"torch.{np.dtype(dtype).name}"

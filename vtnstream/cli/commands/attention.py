@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from vtnstream.cli.analysis import Answers
 from vtnstream.cli.delivery import terminal
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
@@ -81,7 +82,6 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
         require_file(inputs, "--output-dir")
     if values["features"] is not None and len(inputs.items) != 1:
         raise UsageError("--features is for one video: name one input")
-    from vtnstream.analyzer import Analyzer
     from vtnstream.inference.request import Request
 
     request = Request(
@@ -91,8 +91,8 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
         features=values["features"],
         stream=values["stream"],
     )
-    analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
-    temporal = analyzer.config.temporal
+    answers = Answers(values["model"], request, None, running.runtime_from(values))
+    temporal = answers.config.temporal
     layer = _number(values["layer"], temporal.num_layers, "--layer", "layers")
     head = _number(values["head"], temporal.num_heads, "--head", "heads")
     names = output_names(item.path for item in inputs.items)
@@ -101,7 +101,7 @@ def attention(console: Console, /, **values: Any) -> ExitCode:
     def work(path: str, progress: CommandProgress) -> Partial | None:
         if values["output_dir"] is not None:
             _check_targets(path, values["output_dir"], names[path], values["overwrite"])
-        report, found = analyzer.attention(path, request, progress=progress)
+        report, found = answers.attention(path, progress)
         row = found.row(-1 if layer is None else layer, head)
         shown = _AttentionResult.of(report, found, row, values["top"])
         if values["output_dir"] is not None:
