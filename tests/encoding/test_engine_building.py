@@ -213,7 +213,7 @@ def test_the_least_recently_used_engines_are_removed_first(
     no_store = replace(compiled, batch_size=4)
     builder = choose.Engines(encoder, no_store, NullProgress())
     builder.prepare(choose.Choice("inductor", ""), 4, lambda: np.zeros((2, 64, 64, 3), np.uint8))
-    (old, size, _), (new, _, _) = cache.entries()
+    (old, size, _), (new, limit, _) = cache.entries()
     assert old == first
-    assert cache.prune(size) == size
+    assert cache.prune(limit) == size
     assert [place for place, _, _ in cache.entries()] == [new]
