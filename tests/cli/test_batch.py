@@ -241,13 +241,21 @@ def test_an_interrupted_batch_resumes_inside_a_video(model_folder: Path, run: Ru
     write_video(Path("long.mp4"), frames(seconds=100), Fraction(RATE))
     arguments = ["batch", "extract", "long.mp4", "-m", str(model_folder), "-o", "out"]
     arguments += ["--sample", "all", "--batch-size", "4"]
-    process = subprocess.Popen([*COMMAND, *arguments, "-q"])
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "--progress", "plain"], stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + HANG
     while not (stored := list(Path(os.environ["XDG_CACHE_HOME"]).rglob("0*.safetensors"))):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=HANG) == 130
+    _, said = process.communicate(timeout=HANG)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == (
+        "vtnstream: interrupted: 0 of 1 video complete and features so far are stored; "
+        "run the same command to resume"
+    )
+    assert "done" not in said and "kept" not in said
     stamp = stored[0].stat().st_mtime_ns
     assert lines() == [] and not list(Path("out").glob("long*"))
     assert run(*arguments).code == 0

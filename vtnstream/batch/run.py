@@ -102,8 +102,8 @@ def _work(
     record: Callable[[Outcome], None],
 ) -> None:
     def on_progress(running: float, note: str) -> None:
-        failed = f"{summary.num_failed} failed, " if summary.num_failed else ""
-        progress.advance(summary.total + running, note=failed + note)
+        failed = f"{summary.num_failed} failed" if summary.num_failed else ""
+        progress.advance(summary.total + running, note=", ".join(filter(None, (failed, note))))
 
     on_progress(0.0, f"{len(tasks)} to do")
     # Closing stops the workers if recording fails.

@@ -26,6 +26,7 @@ from vtnstream.batch.workers.pool import IgnoreMessages, MessageSink, OnProgress
 from vtnstream.batch.workers.process import STOP_SIGNALS, Event, Running, WorkerProcess
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import BatchError, UsageError
+from vtnstream.wording import plural
 
 _WORKER_BYTES = 3 * 2**30
 """Expected memory of a worker with torch and a model; limits the default number of workers."""
@@ -308,7 +309,7 @@ class LocalPool:
     def _state(self) -> tuple[float, str]:
         busy = [worker.running.values() for worker in self._workers if worker.running]
         share = sum(running.share for each in busy for running in each)
-        return share, f"{len(busy)} workers busy"
+        return share, f"{plural(len(busy), 'worker')} busy"
 
 
 def _num_workers() -> int:

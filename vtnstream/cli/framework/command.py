@@ -49,6 +49,8 @@ _RANK = {
     ParameterSource.ENVIRONMENT: 1,
     ParameterSource.DEFAULT_MAP: 2,
 }
+COMPLETE_VIDEOS = "complete videos are kept"
+"""What an interrupt says of a batch that has not begun; later it says how many are complete."""
 
 
 class Option(click.Option):
@@ -228,7 +230,7 @@ def _interrupted(values: Mapping[str, Any]) -> str:
         return "interrupted"
     kept = []
     if "recycle" in values:
-        kept.append("complete videos are kept")
+        kept.append(COMPLETE_VIDEOS)
     elif "epochs" in values:
         kept.append("complete epochs are kept")
     in_passing = values.get("views") or values.get("reference_preprocess")

@@ -138,6 +138,8 @@ class PlainProgress(CommandProgress):
             self._say(", ".join(part for part in (*self._state(), note) if part))
 
     def finish(self) -> None:
+        if INTERRUPTS.signum:  # what was begun is not done
+            self._open = False
         if self._open and self._pace.gained:
             rate = self._pace.rate_text(self._unit)
             amount = f"{self._pace.done:,.0f} {self._unit}"

@@ -17,7 +17,7 @@ from vtnstream.batch.workers.executors import AnalysisExecutor, ExtractExecutor,
 from vtnstream.batch.workers.local import LocalPool
 from vtnstream.batch.workers.outcome import FAILED, PARTIAL, Outcome
 from vtnstream.cli.analysis import request_from
-from vtnstream.cli.framework.command import Command
+from vtnstream.cli.framework.command import COMPLETE_VIDEOS, Command
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.exit_codes import ExitCode
 from vtnstream.cli.framework.fields import field, option
@@ -30,6 +30,7 @@ from vtnstream.cli.options.input_list import resolve
 from vtnstream.config import RuntimeConfig, TimelineConfig
 from vtnstream.config.batch import BatchConfig
 from vtnstream.errors import UsageError
+from vtnstream.wording import plural
 
 if TYPE_CHECKING:
     from vtnstream.batch.workers.executor import MakeExecutor
@@ -248,7 +249,8 @@ def run(
     inputs = resolve(values, files_only=True)
     shard = None if values["shard"] is None else parse_shard(values["shard"])
     storage = open_storage(values["output_dir"])
-    reporter = _Reporter(console, lines=values["jsonl"])
+    num_videos = len((inputs if shard is None else shard.of(inputs)).items)
+    reporter = _Reporter(console, num_videos, lines=values["jsonl"])
     pool = _pool(values, make_executor, config, storage, reporter)
     progress = make_progress(console)
     with open_log(storage, shard) as log:
@@ -306,14 +308,23 @@ def _threads_of_environment() -> int | None:
 
 
 class _Reporter:
-    """Prints the outcome of each video."""
+    """Prints the outcome of each video, and keeps what an interrupt says."""
 
-    def __init__(self, console: Console, *, lines: bool) -> None:
+    def __init__(self, console: Console, num_videos: int, *, lines: bool) -> None:
         self._console = console
         self._lines = lines
+        self._num_videos, self._num_complete = num_videos, 0
         self._num_failed_before = 0
+        self._interrupted = console.interrupted
+        self._count(0)
+
+    def _count(self, complete: int) -> None:
+        self._num_complete += complete
+        done = f"{self._num_complete} of {plural(self._num_videos, 'video')} complete"
+        self._console.interrupted = self._interrupted.replace(COMPLETE_VIDEOS, done)
 
     def on_line(self, line: StatusLine, outcome: Outcome | None) -> None:
+        self._count(line.status != FAILED)
         if outcome is None:
             self._num_failed_before += line.status == FAILED
         else:
