@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,12 +45,14 @@ class Workspace:
             state: folder of the studio's own files; None is a hidden folder beside the results.
 
         Raises:
-            UsageError: a place does not exist.
+            UsageError: a place does not exist, or is neither a folder nor a result.
             OutputError: the state folder cannot be made.
         """
         named = [_resolved(place) for place in places or (".",)]
         folders = tuple(dict.fromkeys(place for place in named if place.is_dir()))
         files = tuple(dict.fromkeys(place for place in named if not place.is_dir()))
+        for file in files:
+            _check_result(file)
         media = tuple(dict.fromkeys(_resolved(place) for place in videos))
         for folder in media:
             if not folder.is_dir():
@@ -105,6 +108,20 @@ class Workspace:
     def relative(self, path: Path) -> str:
         """A path for the database: relative to :attr:`home`."""
         return Path(os.path.relpath(path, self.home)).as_posix()
+
+
+def _check_result(file: Path) -> None:
+    """
+    Raises:
+        UsageError: a file is not JSON, as results are.
+    """
+    try:
+        json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{file}: is neither a folder nor a result: name a folder of videos or results, or a "
+            "result that `vtnstream timeline VIDEO -o DIR` wrote"
+        ) from error
 
 
 def _resolved(place: str | Path) -> Path:

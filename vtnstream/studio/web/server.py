@@ -47,6 +47,9 @@ class StudioServer:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                # The application starts and stops with the command; a second signal would print a
+                # traceback of this protocol.
+                lifespan="off",
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
