@@ -213,7 +213,7 @@ def test_a_file_in_place_of_a_folder_is_an_error(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "not JSON"),
+        ("{", "not JSON, as results are; a result is written by `vtnstream timeline VIDEO -o DIR`"),
         ('{"schema": "vtnstream/report/9"}', "newer than this vtnstream"),
         ('{"schema": "vtnstream/report/1", "input": "x"}', "video: expected object"),
         ("[]", None),

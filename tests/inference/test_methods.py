@@ -171,7 +171,9 @@ def test_features_of_another_sampling_are_refused(video: Path, model: VTN, tmp_p
     target = tmp_path / "f.safetensors"
     four, fifty = SamplingConfig(fps=Fraction(4)), SamplingConfig("uniform", num_frames=50)
     features = stored_features(video, model, target, sampling=four, end=20)
-    with pytest.raises(FeatureError, match="another sampling"):
+    with pytest.raises(
+        FeatureError, match="made with another sampling than requested; extract again with `vtn"
+    ):
         vtnstream.classify(video, model=model, features=features)
     report = vtnstream.classify(video, model=model, features=features, sampling=four, end=20)
     assert report.run["tokens"] == 80

@@ -83,24 +83,24 @@ def _check_provenance(
     """Check that a feature file was made from this video, encoder and sampling ``grid``.
 
     Raises:
-        FeatureError: it was not; the message says in what it differs.
+        FeatureError: it was not; the message says in what it differs first.
     """
     stored, config = file.metadata, encoder.config
     name = config.name.partition(".")[0]  # the tag names weights, which have a hash
     fits = {
         "another video": stored["video"] == dataclasses.asdict(video_identity(path)),
         "another video stream": stored["stream_index"] == info.stream_index,
-        "another backbone or other weights": stored["weights_sha256"] == encoder.weights_sha256
+        "another backbone or weights": stored["weights_sha256"] == encoder.weights_sha256
         and stored["backbone"].partition(".")[0] == name,
         "another sampling": stored["sampling"] == grid,
         "other preprocessing": stored["preprocess"] == encoder.preprocess.key(),
         "other backbone arguments": stored["backbone_arguments"] == config.key(),
     }
-    wrong = [what for what, fine in fits.items() if not fine]
-    if wrong:
+    wrong = next((what for what, fine in fits.items() if not fine), None)
+    if wrong is not None:  # the rest mostly follows from the first difference
         raise FeatureError(
-            f"{file.path}: made from {' and '.join(wrong)} than requested; extract again with "
-            "vtnstream extract --model"
+            f"{file.path}: made with {wrong} than requested; extract again with "
+            "`vtnstream extract VIDEO --model MODEL -o FILE.safetensors`"
         )
 
 

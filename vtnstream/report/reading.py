@@ -35,6 +35,7 @@ T = TypeVar("T")
 _SCHEMA = re.compile(r"vtnstream/report/(\d+)")
 _RATIONAL = re.compile(r"-?\d{1,30}(/\d{1,30})?")
 _VERSION = int(SCHEMA.rpartition("/")[2])
+_A_RESULT = "a result is written by `vtnstream timeline VIDEO -o DIR`"
 _LATEST = 1e8
 """Latest end of a segment in seconds (three years). No video is longer."""
 
@@ -106,11 +107,9 @@ def _parsed(text: str | bytes, where: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except UnicodeDecodeError as error:
-        raise ReportError(
-            f"{where}: not JSON, but a binary file: name the JSON result that -o wrote"
-        ) from error
+        raise ReportError(f"{where}: not JSON, but a binary file; {_A_RESULT}") from error
     except (ValueError, RecursionError) as error:
-        raise ReportError(f"{where}: not JSON ({error})") from error
+        raise ReportError(f"{where}: not JSON, as results are; {_A_RESULT}") from error
 
 
 def _report(document: Any, where: str) -> Report:
