@@ -15,7 +15,7 @@ import pytest
 import vtnstream
 from tests.cli.conftest import Outcome
 from tests.synth import SyntheticVideo
-from vtnstream.config.shipped import BUNDLED_MODEL, bundled_model
+from vtnstream.config.shipped import BUNDLED_MODEL, BUNDLED_SAYS, bundled_model
 from vtnstream.models.io.checkpoint import read_config
 from vtnstream.video.write import write_video
 
@@ -183,3 +183,11 @@ def test_a_stream_says_what_it_lacks(run: Run, tmp_path: Path) -> None:
     assert done.err.count("network alone") == 1
     last = json.loads(done.out.splitlines()[-1])
     assert any("vtnstream timeline" in warning for warning in last["warnings"])
+
+
+def test_the_error_of_an_input_comes_alone(run: Run, video: Path) -> None:
+    for command in (["timeline"], ["classify"], ["split", "-o", "shots"]):
+        failed = run(*command, "absent.mp4")
+        assert failed.code == 1 and failed.err.splitlines() == failed.errors
+        done = run(*command, video)
+        assert done.code == 0 and done.err.count(BUNDLED_SAYS) == 1

@@ -158,3 +158,16 @@ def test_messages_of_libraries_need_verbose(capsys: pytest.CaptureFixture[str]) 
             logging.getLogger("timm").warning("odd %s", "tag")
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == count and all(line.startswith("vtnstream: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("option", "end"),
+    [("--windw", "; did you mean '--window'?"), ("--qqqqq", "")],
+)
+def test_an_unknown_option_suggests_only_a_near_one(
+    option: str, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["timeline", "x.mp4", option, "3"]) == 2
+    assert capsys.readouterr().err == (
+        f"vtnstream: error: no such option {option!r}{end} (see vtnstream timeline --help)\n"
+    )

@@ -50,6 +50,25 @@ def wants_frame_scores(values: Mapping[str, Any]) -> bool:
     return "stats" in named
 
 
+class BundledNotice:
+    """Says once, when there is a result, what the bundled model is for; nothing of another model.
+
+    It is not said before, because it would hide the error of an input.
+
+    Args:
+        console: prints it.
+        model: as the user named it; None is the bundled one.
+    """
+
+    def __init__(self, console: Console, model: str | None) -> None:
+        self._console, self._is_due = console, model is None
+
+    def __call__(self) -> None:
+        if self._is_due:
+            self._console.say(BUNDLED_SAYS)
+        self._is_due = False
+
+
 class Answers:
     """The reports of one model: from the store where everything is stored, else by the model,
     which is loaded when the first video needs it.
@@ -145,8 +164,7 @@ def analyze_inputs(
         request = Request(**request_from(values))
         answers = Answers(values["model"], request, localize, runtime)
     console.note(f"model {answers.config.name} from {values['model'] or 'the package'}")
-    if values["model"] is None:
-        console.say(BUNDLED_SAYS)
+    say_once = BundledNotice(console, values["model"])
 
     with delivery, Ahead(answers.report, inputs.items) as ahead:
         if ahead.is_used:
@@ -155,6 +173,7 @@ def analyze_inputs(
         def work(path: str, progress: CommandProgress) -> Partial | None:
             delivery.begin(path)
             report = ahead.result(path, progress)
+            say_once()
             for warning in report.warnings:
                 console.warn(f"{path}: {warning}")
             delivery.deliver(report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vtnstream.cli import clip_files
-from vtnstream.cli.analysis import wants_frame_scores
+from vtnstream.cli.analysis import BundledNotice, wants_frame_scores
 from vtnstream.cli.commands.clips import chosen_segments
 from vtnstream.cli.framework.command import Command
 from vtnstream.cli.framework.console import Console
@@ -21,7 +21,6 @@ from vtnstream.cli.options import running, shared
 from vtnstream.cli.options.input_list import resolve
 from vtnstream.cli.result_files import ResultFiles
 from vtnstream.cli.session import for_each
-from vtnstream.config.shipped import BUNDLED_SAYS
 from vtnstream.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -101,13 +100,13 @@ def split(console: Console, /, **values: Any) -> ExitCode:
             frame_scores=wants_frame_scores(values),
         )
         analyzer = Analyzer(values["model"], runtime=runtime, keep_outputs=True)
-    if values["model"] is None:
-        console.say(BUNDLED_SAYS)
+    say_once = BundledNotice(console, values["model"])
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
         everything = [item.path for item in inputs.items]
         files.check(path, folder, inputs=everything)
         report = analyzer.timeline(path, request, localize, progress=progress)
+        say_once()
         for warning in report.warnings:
             console.warn(f"{path}: {warning}")
         refusal = files.write(report, folder, inputs=everything)

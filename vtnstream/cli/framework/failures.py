@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 
 import click
@@ -15,12 +16,23 @@ from vtnstream.errors import MissingExtraError, ModelError, UsageError, naming, 
 def message_of(error: BaseException) -> str:
     """Return the message of ``error`` on one line."""
     if isinstance(error, click.UsageError):
-        text = error.format_message().rstrip(".")
+        text = _unknown_option(error) or error.format_message().rstrip(".")
         command = error.ctx.command_path if error.ctx else "vtnstream"
         return f"{text} (see {command} --help)"
     if isinstance(error, click.ClickException):
         return error.format_message()
     return one_line(error)
+
+
+def _unknown_option(error: click.UsageError) -> str | None:
+    """Return the message about an unknown option, with the nearest one if there is one near; None
+    for another error. Click also suggests options that have little more than ``--`` in common."""
+    if not isinstance(error, click.NoSuchOption):
+        return None
+    names = {name.lstrip("-"): name for name in error.possibilities or ()}
+    near = difflib.get_close_matches(error.option_name.lstrip("-"), names, n=1)
+    hint = f"; did you mean {names[near[0]]!r}?" if near else ""
+    return f"no such option {error.option_name!r}{hint}"
 
 
 def message_for(path: str, error: BaseException) -> str:
