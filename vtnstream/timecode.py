@@ -106,6 +106,30 @@ def format_time(seconds: float | Fraction, *, digits: int = 1) -> str:
     return f"{sign}{hours}:{minutes:02d}:{tail}" if hours else f"{sign}{minutes}:{tail}"
 
 
+def format_span(
+    start: float | Fraction, end: float | Fraction, *, digits: int = 1
+) -> tuple[str, str, str]:
+    """Format start, end and length with :func:`format_time`; the length is the difference of the
+    printed times."""
+    scale = 10**digits
+    first, last = (math.floor(round(Fraction(time), 9) * scale) for time in (start, end))
+    length = Fraction(last - first, scale)
+    return (
+        format_time(start, digits=digits),
+        format_time(end, digits=digits),
+        format_time(length, digits=digits),
+    )
+
+
+def format_length(seconds: float | Fraction) -> str:
+    """Format the length of a video, rounded to the nearest second: ``1:00:00``, and below a minute
+    to the nearest tenth where it is no whole second: ``0:40``, ``0:01.8``."""
+    tenths = round(Fraction(seconds) * 10)
+    if tenths < 600 and tenths % 10:
+        return format_time(Fraction(tenths, 10), digits=1)
+    return format_time(round(Fraction(seconds)), digits=0)
+
+
 def has_timecode(rate: Fraction) -> bool:
     """Return whether SMPTE timecode can count a rate.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from .conftest import Outcome
@@ -62,6 +63,29 @@ def test_clips_of_one_label(run: Run, video: Path, model_folder: Path, tmp_path:
     wrong = run("clips", stored, "--label", f"{label}x", "-o", tmp_path / "no")
     assert wrong.code == 1
     assert f"did you mean '{label}'" in wrong.errors[0]
+
+
+def test_what_concerns_all_clips_of_a_video_is_said_once(
+    run: Run, video: Path, model_folder: Path
+) -> None:
+    with av.open(str(video)) as source, av.open("two.mkv", "w") as out:
+        picture = source.streams.video[0]
+        copy = out.add_stream_from_template(picture)
+        sounds = [out.add_stream("pcm_s16le", rate=8000, layout="mono") for _ in range(2)]
+        for packet in source.demux(picture):
+            if packet.dts is not None:
+                packet.stream = copy
+                out.mux(packet)
+        for sound in sounds:
+            silence = np.zeros((1, 40 * 8000), np.int16)
+            frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="mono")
+            frame.rate, frame.pts = 8000, 0
+            out.mux([*sound.encode(frame), *sound.encode(None)])
+    done = run("split", "two.mkv", "-m", model_folder, "-o", "shots")
+    assert done.code == 0, done.err
+    assert len(list(Path("shots").glob("*.mkv"))) > 1
+    notes = [line for line in done.err.splitlines() if "is left out" in line]
+    assert notes == ["vtnstream: warning: two.mkv: audio stream 2 is left out: a cut has one"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from vtnstream.timecode import (
     SMPTE_RATES,
     FrameCount,
     drops_frames,
+    format_length,
     format_smpte,
+    format_span,
     format_time,
     parse_duration,
     parse_rate,
@@ -38,6 +40,32 @@ def test_a_printed_time_is_read_back_and_never_later(moment: Fraction, digits: i
     again = parse_time(format_time(moment, digits=digits))
     assert isinstance(again, Fraction)
     assert 0 <= moment - again + Fraction(1, 10**9) < Fraction(1, 10**digits) + Fraction(2, 10**9)
+
+
+@given(moments, moments, st.integers(0, 3))
+def test_a_printed_length_is_the_difference_of_the_printed_times(
+    a: Fraction, b: Fraction, digits: int
+) -> None:
+    first, last = sorted((a, b))
+    start, end, length = (parse_time(text) for text in format_span(first, last, digits=digits))
+    assert isinstance(start, Fraction) and isinstance(end, Fraction)
+    assert end - start == length
+    assert format_span(first, last, digits=digits)[:2] == (
+        format_time(first, digits=digits),
+        format_time(last, digits=digits),
+    )
+
+
+def test_the_length_of_a_video_is_rounded() -> None:
+    lengths = {
+        1.83: "0:01.8",
+        9.97: "0:10",
+        40: "0:40",
+        59.96: "1:00",
+        83.6: "1:24",
+        3600: "1:00:00",
+    }
+    assert {seconds: format_length(seconds) for seconds in lengths} == lengths
 
 
 @given(st.integers(0, 10**7))

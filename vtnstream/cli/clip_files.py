@@ -305,10 +305,16 @@ def write_clips(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be created ({error.strerror})") from error
     failed = 0
+    told: set[str] = set()
     with CuttingSession.of(video, stream) as session:
         for clip in clips:
             try:
-                write_clip(console, session, folder / clip.name, clip.parts, mode, overwrite)
+                target = folder / clip.name
+                notes = write_clip(console, session, target, clip.parts, mode, overwrite)
+                for note in notes:
+                    if note not in told:  # most notes concern the video, so every clip has them
+                        console.warn(f"{video}: {note}")
+                told.update(notes)
             except VtnstreamError as error:
                 if len(clips) == 1:
                     raise
@@ -326,16 +332,18 @@ def write_clip(
     parts: Sequence[TimeRange],
     mode: str,
     overwrite: bool,
-) -> None:
+) -> tuple[str, ...]:
     """Cut one clip and print what was written.
+
+    Returns:
+        What differs from the video, a sentence each.
 
     Raises:
         VtnstreamError: the clip could not be written.
     """
     cut = session.write(target, parts, mode=mode, overwrite=overwrite)
     console.say(f"wrote {target} ({described(cut, mode)})")
-    for note in cut.notes:
-        console.warn(f"{target}: {note}")
+    return cut.notes
 
 
 def described(cut: Cut, mode: str) -> str:

@@ -6,13 +6,17 @@ import numpy as np
 
 from vtnstream.types import FloatArray, Moment, TokenTimes
 
+_LEAST = 0.05
+"""Lowest attention of a moment, relative to the mean; less is printed as 0.0."""
+
 
 def top_moments(
     times: TokenTimes, weights: FloatArray, multiples: FloatArray, *, count: int
 ) -> list[Moment]:
     """Return the tokens with the most attention, strongest first.
 
-    Each is at least a fortieth of the video away from every stronger one.
+    Each is at least a fortieth of the video away from every stronger one, and has at least a
+    twentieth of the mean attention.
 
     Args:
         times: N tokens.
@@ -24,7 +28,7 @@ def top_moments(
     middles = (times.start_seconds + times.end_seconds) / 2
     chosen: list[int] = []
     for number in np.argsort(-multiples, kind="stable").tolist():
-        if len(chosen) == count:
+        if len(chosen) == count or multiples[number] < _LEAST:
             break
         if all(abs(middles[number] - middles[other]) >= apart for other in chosen):
             chosen.append(number)

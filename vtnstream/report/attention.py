@@ -13,7 +13,7 @@ from vtnstream.report.terminal.canvas import Canvas
 from vtnstream.report.terminal.heat import heat_strip
 from vtnstream.report.terminal.strip import axis
 from vtnstream.report.writers.structured import json_line, report_document
-from vtnstream.timecode import format_time
+from vtnstream.timecode import format_span
 from vtnstream.types import AttentionMap, Curve, Moment, Report
 
 SCHEMA = "vtnstream/attention/1"
@@ -37,11 +37,22 @@ def _attention_lines(curve: Curve, moments: Sequence[Moment], canvas: Canvas) ->
     """Draw :func:`attention_strip`, then list the strongest moments with their times."""
     lines = [*attention_strip(curve, canvas), Text()]
     times = canvas.glyphs.times
+    digits = _digits(moments)
     for number, moment in enumerate(moments, 1):
-        span = f"{format_time(moment.start)} {canvas.glyphs.dash} {format_time(moment.end)}"
+        start, end, _ = format_span(moment.start, moment.end, digits=digits)
+        span = f"{start} {canvas.glyphs.dash} {end}"
         row = f"{number:>3}  {span}  {moment.multiple:6.1f}{times}  {percent(moment.weight):>7}"
         lines.append(canvas.cut(canvas.text(row), canvas.width))
     return lines
+
+
+def _digits(moments: Sequence[Moment]) -> int:
+    """Return the decimals, at least one and at most three, with which every moment has a length."""
+    for digits in (1, 2):
+        spans = (format_span(m.start, m.end, digits=digits) for m in moments)
+        if all(start != end for start, end, _ in spans):
+            return digits
+    return 3
 
 
 def print_attention(curve: Curve, moments: Sequence[Moment], console: Console) -> None:

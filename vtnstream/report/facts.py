@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vtnstream.config.class_heads import JOINT
 from vtnstream.report.terminal.glyphs import Glyphs
-from vtnstream.timecode import format_time
+from vtnstream.timecode import format_length, format_time
 from vtnstream.types import ClassScore, Report
 from vtnstream.wording import plural
 
@@ -21,7 +21,7 @@ def class_lists(report: Report) -> list[tuple[str, tuple[ClassScore, ...]]]:
 
 def edit_facts(report: Report) -> list[str]:
     """Return the facts of the editing: ``12 shots``, ``3.4 s on average``, ``10 cuts``,
-    ``1 transition``.
+    ``1 transition``; no average of fewer than two shots.
 
     The list is empty for a model that does not find cuts.
     """
@@ -35,7 +35,8 @@ def edit_facts(report: Report) -> list[str]:
         if isinstance(number, int)
     ]
     average = counts.get("average_shot_seconds")
-    if facts and isinstance(average, (int, float)):
+    several = isinstance(found["shots"], int) and found["shots"] > 1
+    if several and isinstance(average, (int, float)):
         facts.insert(1, f"{average:.1f} s on average")
     return facts
 
@@ -45,7 +46,7 @@ def video_facts(report: Report, glyphs: Glyphs) -> list[str]:
     ``1.2 GB``."""
     video = report.video
     duration = video.duration_from_header
-    facts = [format_time(duration if duration is not None else report.end_seconds, digits=0)]
+    facts = [format_length(duration if duration is not None else report.end_seconds)]
     facts += [f"{video.width}{glyphs.times}{video.height}", video.codec_name]
     if video.average_rate:
         facts.append(f"{float(video.average_rate):.4g} frames/s")

@@ -10,8 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.report.cases import HEADS, PARTIAL, REPORT, SEGMENTS, many_segments, report
+from vtnstream.report.attention import print_attention
 from vtnstream.report.terminal.render import print_report
-from vtnstream.types import ClassScore, Curve, Partial, Report, Segment
+from vtnstream.types import ClassScore, Curve, Moment, Partial, Report, Segment
 
 ODD_LABELS = ("切开", "[red]x", "a very long label " * 8, "b\x1b[31mad\n", ":smile:", "\udcff")
 REPORTS = {
@@ -369,3 +370,11 @@ def test_each_track_has_a_table_of_its_own() -> None:
     assert "cut" not in first
     assert "shot" not in second
     assert "share of time:" in text
+
+
+def test_moments_of_attention_have_a_length() -> None:
+    curve = Curve(0.0, 8.2, (1.0, 3.0))
+    for start, end, shown in ((1.0, 1.5, "0:01.0 – 0:01.5"), (8.02, 8.06, "0:08.02 – 0:08.06")):
+        console = Console(file=io.StringIO(), width=80)
+        print_attention(curve, [Moment(start, end, 0.3, 3.0)], console)
+        assert shown in console.file.getvalue()  # type: ignore[attr-defined]

@@ -127,4 +127,6 @@ def _render(console: Console, report: Report, path: str, mode: str, values: dict
     segments = report.segments or ()
     parts = [TimeRange(Fraction(s.start), Fraction(s.end)) for s in segments]
     with CuttingSession.of(path, report.video.stream_index) as session:
-        clip_files.write_clip(console, session, values["render"], parts, mode, values["overwrite"])
+        target, overwrite = values["render"], values["overwrite"]
+        for note in clip_files.write_clip(console, session, target, parts, mode, overwrite):
+            console.warn(f"{target}: {note}")

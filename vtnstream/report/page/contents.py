@@ -13,7 +13,7 @@ from vtnstream.report.place import Place
 from vtnstream.report.terminal.glyphs import UNICODE, printable
 from vtnstream.report.timebase import Timebase
 from vtnstream.report.writers.lanes import tracks_of
-from vtnstream.timecode import format_time
+from vtnstream.timecode import format_span, format_time
 from vtnstream.types import QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
 
@@ -124,6 +124,7 @@ def _table(
     by_track = sorted(numbered, key=lambda item: names.index(item[1][0].track or ""))
     for number, (segment, href) in by_track:
         picture = pictures[number - 1] if pictures else None
+        start_text, end_text, length_text = format_span(segment.start, segment.end, digits=digits)
         items.append(
             {
                 "number": number,
@@ -131,9 +132,9 @@ def _table(
                 "start": segment.start,
                 "end": segment.end,
                 "length": round(segment.end - segment.start, 6),
-                "start_text": format_time(segment.start, digits=digits),
-                "end_text": format_time(segment.end, digits=digits),
-                "length_text": format_time(segment.end - segment.start, digits=digits),
+                "start_text": start_text,
+                "end_text": end_text,
+                "length_text": length_text,
                 "label": printable(segment.label),
                 "name": printable(segment.name),
                 "color": colors[segment.label],

@@ -20,7 +20,7 @@ from vtnstream.report.terminal.glyphs import ACCENT
 from vtnstream.report.terminal.legend import Legend
 from vtnstream.report.terminal.pictures import ImageRow, thumbnail_rows, way_to_draw
 from vtnstream.report.writers.lanes import tracks_of
-from vtnstream.timecode import format_time
+from vtnstream.timecode import format_span, format_time
 from vtnstream.types import ClassScore, Partial, QueryAnswer, Report, Segment
 from vtnstream.types.results import MATCH
 from vtnstream.wording import plural
@@ -215,8 +215,8 @@ class _Columns:
         )
 
     def times_of(self, segment: Segment) -> tuple[str, ...]:
-        times = (segment.start, segment.end, segment.end - segment.start)
-        return tuple(format_time(t, digits=self.digits) for t in times[: len(self.head)])
+        times = format_span(segment.start, segment.end, digits=self.digits)
+        return times[: len(self.head)]
 
     def row(self, canvas: Canvas, times: Sequence[str], mark: Text, label: str, score: str) -> Text:
         line = canvas.text("")
