@@ -9,6 +9,7 @@ import pytest
 
 from vtnstream.localization.informative import (
     Candidate,
+    CandidatePool,
     candidate_spans,
     choose_spans,
     uncertainty,
@@ -63,7 +64,41 @@ def test_the_most_uncertain_comes_first_and_twins_last() -> None:
     ]
     chosen = choose_spans(spans, 10)
     assert [str(one.path) for one in chosen] == ["v", "x", "y", "w"]
-    assert (chosen[0].start, chosen[0].rank) == (1, 1)
-    assert chosen[0].novelty == 1 and chosen[-1].novelty == 0
+    assert [one.rank for one in chosen] == [1, 2, 3, 4]
+    assert [one.novelty for one in chosen] == pytest.approx([1, 1, 1, 0], abs=0.1)
     assert len(choose_spans(spans, 2)) == 2
     assert choose_spans([], 3) == []
+
+
+def test_a_span_that_many_uncertain_ones_resemble_is_before_a_single_one() -> None:
+    """An outlier is the most uncertain span, but its label would teach about itself only."""
+    alike = [candidate(f"c{n}", 0, 0.6, 5 + n / 10, 5) for n in range(6)]
+    sure = [candidate(f"s{n}", 0, 0.01, -5, n) for n in range(6)]
+    outlier = candidate("outlier", 0, 0.9, 5, -30)
+    chosen = choose_spans([outlier, *sure, *alike], 2)
+    assert str(chosen[0].path) in ("c2", "c3"), "the middle of the spans that are alike"
+    assert str(chosen[1].path) == "outlier"
+
+
+def test_a_pool_keeps_a_fair_and_repeatable_draw_of_the_spans() -> None:
+    def drawn() -> list[float]:
+        pool = CandidatePool(most=100)
+        for video in range(20):
+            pool.add(candidate(str(video), 100 * video + n, 0.5, 0) for n in range(100))
+        return [one.start for one in pool.kept]
+
+    kept = drawn()
+    assert kept == drawn()
+    assert len(set(kept)) == 100
+    assert 700 < np.mean(kept) < 1300, "early and late spans alike"
+    few = CandidatePool(most=100)
+    few.add(candidate("v", n, 0.5, 0) for n in range(7))
+    assert [one.start for one in few.kept] == list(range(7))
+
+
+def test_thousands_of_spans_are_compared_in_limited_memory() -> None:
+    rng = np.random.default_rng(1)
+    pool = CandidatePool()
+    pool.add(candidate(str(n), 0, rng.random(), *rng.random(8)) for n in range(5_000))
+    chosen = choose_spans(pool.kept, 3)
+    assert len(pool.kept) == 4_000 and len({one.path for one in chosen}) == 3

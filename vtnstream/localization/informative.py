@@ -1,12 +1,12 @@
 """Choose the spans of videos whose labels would improve a model most.
 
-These are spans with uncertain scores that differ from the spans chosen before.
+These are spans that resemble as much as possible of what the model is uncertain about.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ import numpy as np
 
 from vtnstream.localization.runs import split_runs
 from vtnstream.types import FloatArray, ScoreTimeline
+
+_MOST_CANDIDATES = 4_000
+"""Number of spans that are compared with each other: 64 MB of similarities."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +52,7 @@ class Suggestion:
         guess: the label with the highest mean score, to be corrected.
         score: its mean score.
         uncertainty: as in :class:`Candidate`.
-        novelty: distance to the nearest span chosen before, relative to the usual distance of
-            spans; at most 1.
+        novelty: 1 - the similarity to the most similar span chosen before.
     """
 
     rank: int
@@ -123,29 +125,53 @@ def uncertainty(scores: FloatArray, multi_label: bool) -> FloatArray:
     return made
 
 
+class CandidatePool:
+    """Spans of any number of videos, of which a limited number is kept.
+
+    Of more, as many are drawn at random, each with the same probability (reservoir sampling); equal
+    spans in equal order give an equal draw.
+    """
+
+    def __init__(self, most: int = _MOST_CANDIDATES) -> None:
+        self.kept: list[Candidate] = []
+        self._most = most
+        self._num_seen = 0
+        self._rng = np.random.default_rng(0)
+
+    def add(self, candidates: Iterable[Candidate]) -> None:
+        """Add the spans of a video."""
+        for one in candidates:
+            self._num_seen += 1
+            if len(self.kept) < self._most:
+                self.kept.append(one)
+                continue
+            place = int(self._rng.integers(self._num_seen))
+            if place < self._most:
+                self.kept[place] = one
+
+
 def choose_spans(candidates: Sequence[Candidate], count: int) -> list[Suggestion]:
     """Return the ``count`` most informative spans.
 
-    Each has the highest uncertainty x novelty after those chosen before. Spans of one video do
-    not overlap.
+    Each is the one that adds most to the sum, over all spans, of the root of their uncertainty x
+    the similarity to the most similar chosen span (facility location, chosen greedily). So a span
+    is preferred if many uncertain spans resemble it, and none chosen before does. Spans of one
+    video do not overlap.
 
     Args:
-        candidates: spans of all videos.
+        candidates: N spans of all videos, see :class:`CandidatePool`. Memory grows with N^2.
         count: maximum number of spans.
     """
     if not candidates:
         return []
-    vectors = np.stack([one.vector for one in candidates]).astype(np.float64)  # (N, D)
-    vectors = (vectors - vectors.mean(0)) / np.maximum(vectors.std(0), 1e-6)
-    doubt = np.array([one.uncertainty for one in candidates])
-    usual = _usual_distance(vectors)
-    nearest = np.full(len(candidates), np.inf)
+    similarity = _similarities(np.stack([one.vector for one in candidates]))  # (N, N)
+    doubt = np.sqrt([one.uncertainty for one in candidates]).astype(np.float32) + 1e-6
+    covered = np.zeros(len(candidates), np.float32)
     free = np.ones(len(candidates), bool)
     chosen: list[Suggestion] = []
     while free.any() and len(chosen) < count:
-        novelty = np.minimum(nearest / usual, 1.0)
-        value = np.where(free, (doubt + 1e-6) * novelty, -1.0)
-        best = int(value.argmax())
+        gain = np.maximum(similarity - covered, 0) @ doubt  # (N,)
+        best = int(np.where(free, gain, -1).argmax())
         one = candidates[best]
         chosen.append(
             Suggestion(
@@ -156,16 +182,28 @@ def choose_spans(candidates: Sequence[Candidate], count: int) -> list[Suggestion
                 one.guess,
                 one.score,
                 one.uncertainty,
-                float(novelty[best]),
+                1 - float(covered[best]),
             )
         )
-        nearest = np.minimum(nearest, np.sqrt(((vectors - vectors[best]) ** 2).sum(1)))
+        covered = np.maximum(covered, similarity[best])
         for number, other in enumerate(candidates):
             if other.path == one.path and other.start < one.end and one.start < other.end:
                 free[number] = False
     return chosen
 
 
-def _usual_distance(vectors: np.ndarray) -> float:
-    """Return the root mean square distance between two of the vectors (N, D)."""
-    return max(float(np.sqrt(2 * vectors.var(0).sum())), 1e-9)
+def _similarities(vectors: FloatArray) -> FloatArray:
+    """Return the (N, N) similarities of vectors (N, D), 0 to 1.
+
+    They fall with the squared distance of standardised vectors, to 2 % at the median distance.
+    """
+    values = (vectors - vectors.mean(0)) / np.maximum(vectors.std(0), 1e-6)
+    lengths = np.square(values).sum(1)
+    squares = values @ values.T
+    squares *= -2
+    squares += lengths[:, None]
+    squares += lengths
+    np.maximum(squares, 0, out=squares)
+    squares *= -4 / max(float(np.median(squares)), 1e-9)
+    similarities: FloatArray = np.exp(squares, out=squares)
+    return similarities

@@ -107,8 +107,8 @@ _MODEL = option(
 def suggest(console: Console, /, **values: Any) -> ExitCode:
     """Find the spans of INPUTS whose label should teach a model most.
 
-    These are the spans where the scores of the model are undecided and that look unlike those
-    suggested before. Label them, add them to the annotations, and train again with
+    These are spans that look like as much as possible of what the model is undecided about, and
+    unlike those suggested before. Label them, add them to the annotations, and train again with
     `--unlabelled ignore`, because the rest of these videos has no label.
     """
     if values["model"] is None:
@@ -123,19 +123,19 @@ def suggest(console: Console, /, **values: Any) -> ExitCode:
     with loading():
         from vtnstream.analyzer import Analyzer
         from vtnstream.inference.request import Request
-        from vtnstream.localization.informative import choose_spans
+        from vtnstream.localization.informative import CandidatePool, choose_spans
 
         analyzer = Analyzer(values["model"], runtime=running.runtime_from(values))
-    candidates: list[Candidate] = []
+    pool = CandidatePool()
 
     def work(path: str, progress: CommandProgress) -> Partial | None:
         spans = labelled.get(os.path.realpath(path), [])
         found = analyzer.spans_to_label(path, Request(), values["length"], progress=progress)
-        candidates.extend(one for one in found if not _overlaps(one, spans))
+        pool.add(one for one in found if not _overlaps(one, spans))
         return None
 
     code = for_each(inputs, work, console)
-    chosen = choose_spans(candidates, values["count"])
+    chosen = choose_spans(pool.kept, values["count"])
     if not chosen:
         raise UsageError("no span is left to label in these videos")
     if len(chosen) < values["count"]:

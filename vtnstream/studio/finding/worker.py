@@ -20,7 +20,6 @@ from vtnstream.errors import UsageError, VtnstreamError, concerns_all
 from vtnstream.progress import Progress
 
 if TYPE_CHECKING:
-    from vtnstream.localization.informative import Candidate
     from vtnstream.search.searcher import Searcher
     from vtnstream.search.space import SearchSpace
     from vtnstream.words.queries import Label
@@ -154,10 +153,10 @@ class SuggestExecutor:
 
     def run(self, task: Task, progress: Progress) -> Result:
         from vtnstream.inference.request import Request
-        from vtnstream.localization.informative import choose_spans
+        from vtnstream.localization.informative import CandidatePool, choose_spans
 
         request = json.loads(Path(task.path).read_text("utf-8"))
-        candidates: list[Candidate] = []
+        pool = CandidatePool()
         failed: list[str] = []
         for path in _each(request["videos"], progress):
             known = [(start, end) for start, end in request["labelled"].get(path, [])]
@@ -168,8 +167,8 @@ class SuggestExecutor:
                     raise
                 failed.append(str(error))
                 continue
-            candidates += [one for one in spans if not _is_labelled(one.start, one.end, known)]
-        chosen = choose_spans(candidates, request["limit"])
+            pool.add(one for one in spans if not _is_labelled(one.start, one.end, known))
+        chosen = choose_spans(pool.kept, request["limit"])
         found = [{**asdict(one), "path": str(one.path)} for one in chosen]
         return Result([_write(task, {"found": found, "failed": failed})])
 
