@@ -84,7 +84,7 @@ def test_pictures_features_copies_and_logs(run: Run, holiday: Path, model_folder
     extract = ["extract", holiday, "-m", model_folder, "-o"]
     before = holiday.read_bytes()
     outcome = run(*extract, holiday)
-    assert outcome.code == 1 and "is the source itself" in outcome.errors[0]
+    assert outcome.code == 2 and "features are written to" in outcome.errors[0]
     assert run(*extract, "a.safetensors").code == 0 and run(*extract, "a.safetensors").code == 0
     Path("a.safetensors").write_text("precious")
     assert run(*extract, "a.safetensors").code == 1

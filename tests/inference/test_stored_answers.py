@@ -35,6 +35,9 @@ _OF_THE_RUN = {
 }
 
 
+SHELL = {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
+"""The environment of a shell, without what libraries have set in the process of the tests."""
+
 SCRIPT = (
     "import sys\n"
     "from vtnstream.cli.main import main\n"
@@ -183,7 +186,7 @@ def test_missing_and_damaged_parts_are_left_to_the_model(
 def test_commands_of_the_bundled_model_import_no_torch(video: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, "timeline", str(video), "-q", "--json"]
     command += ["--cache-dir", str(tmp_path / "cache")]
-    runs = [subprocess.run(command, capture_output=True, text=True) for _ in range(2)]
+    runs = [subprocess.run(command, capture_output=True, text=True, env=SHELL) for _ in range(2)]
     assert runs[0].stderr.splitlines()[-1] == "0 []"
     assert runs[1].stderr.splitlines()[-1] == "0 []"
     first, second = (json.loads(run.stdout) for run in runs)
@@ -206,7 +209,9 @@ def test_a_second_run_imports_no_torch_and_gives_the_same(
         out = tmp_path / f"out {number}"
         command = [*asked, str(video), "--model", str(folder), "-q", "--dtype", "float32"]
         command += ["--cache-dir", str(tmp_path / "cache"), "-o", str(out)]
-        done = subprocess.run([sys.executable, "-c", SCRIPT, *command], capture_output=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *command], capture_output=True, env=SHELL
+        )
         imported = done.stderr.decode().splitlines()[-1]
         assert imported == "0 []" if number else "torch" in imported, done.stderr
         files = {file.name: file.read_bytes() for file in out.iterdir()}
@@ -237,7 +242,7 @@ def test_the_python_api_answers_from_the_store(
     command = [sys.executable, "-c", script, str(video), str(folder), str(runtime.cache_dir)]
     found = []
     for first in (True, False):
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=SHELL)
         assert not done.returncode, done.stderr
         used_torch, *texts = json.loads(done.stdout)
         assert used_torch is first

@@ -42,7 +42,8 @@ _SETTINGS = (
     "ONEDNN_",
     "CUDA_",
 )
-_OWN_SETTINGS = ("TORCHINDUCTOR_",)  # torch sets them itself, when it compiles
+_OWN_SETTINGS = ("TORCHINDUCTOR_", "KMP_DUPLICATE_LIB_OK")
+"""Set by torch when it compiles, and by threadpoolctl when it is imported."""
 _FILES = ("config.json", "model.safetensors")
 
 
