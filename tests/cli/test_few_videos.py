@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,15 @@ from vtnstream.datasets.annotations import read_annotations
 from vtnstream.errors import ModelError, TrainingError
 from vtnstream.metrics.classification import MeanInterval
 from vtnstream.progress import NullProgress
-from vtnstream.training.learning_curve import CurvePoint, LearningCurve, learning_curve
+from vtnstream.training.learning_curve import (
+    FITS_FOLDER,
+    CurvePoint,
+    LearningCurve,
+    learning_curve,
+)
 from vtnstream.training.run import train
+from vtnstream.training.selection import fitting
+from vtnstream.training.selection.fitting import FittedModel, fit_recipe
 
 from .conftest import Outcome
 
@@ -61,6 +69,45 @@ def test_a_curve_has_points_up_to_all_videos(trained: Path) -> None:
             runtime=RuntimeConfig(cache_dir=trained / "store"),
             progress=NullProgress(),
         )
+
+
+class Interrupting(NullProgress):
+    """Interrupts a learning curve after its second fit."""
+
+    def advance(self, done: float, *, note: str = "") -> None:
+        if done == 2 and "videos" in note:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_curve_repeats_no_finished_fit(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(trained / "model", model)
+    found = read_annotations(trained / "labels.csv")
+    made = []
+
+    def counted(*arguments: Any, **named: Any) -> FittedModel:
+        made.append(len(arguments[2]))
+        return fit_recipe(*arguments, **named)
+
+    monkeypatch.setattr(fitting, "fit_recipe", counted)
+
+    def curve(progress: NullProgress) -> LearningCurve:
+        runtime = RuntimeConfig(cache_dir=trained / "store")
+        return learning_curve(model, found, found.videos, runtime=runtime, progress=progress)
+
+    whole = curve(NullProgress())
+    assert made == [2, 4] * 5
+    assert not (model / FITS_FOLDER).exists()
+    made.clear()
+    with pytest.raises(KeyboardInterrupt):
+        curve(Interrupting())
+    assert made == [2, 4]
+    made.clear()
+    assert curve(NullProgress()) == whole
+    assert made == [2, 4] * 4
+    assert not (model / FITS_FOLDER).exists()
 
 
 def test_the_command_prints_a_table_or_json(run: Run, trained: Path) -> None:

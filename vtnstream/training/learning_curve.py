@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,10 +32,12 @@ from vtnstream.progress import Progress
 from vtnstream.training.building import start_by_width
 from vtnstream.training.data.features import collect_features, fit_feature_norm, normalized
 from vtnstream.training.data.targets import Sample, class_samples, dense_samples
+from vtnstream.training.selection.background_fits import Fits
 from vtnstream.training.selection.cross_validation import scores_of
-from vtnstream.training.selection.fitting import SelectionBase, fit_recipe, predict
+from vtnstream.training.selection.fitting import SelectionBase
 from vtnstream.training.selection.folds import make_folds
 from vtnstream.training.selection.recipes import BLEND, BLENDED, Recipe, recipes_for
+from vtnstream.training.selection.saved_fits import Job, SavedFits
 from vtnstream.training.selection.selecting import tokens_per_second
 from vtnstream.training.unlabelled import resolve_unlabelled
 
@@ -45,6 +49,9 @@ FEWEST = 2
 
 MORE_VIDEOS = 10
 """Number of additional videos whose gain is estimated."""
+
+FITS_FOLDER = "learning-curve"
+"""Folder in the model's folder that keeps finished fits until the curve is complete."""
 
 WORTHWHILE = 1.0
 """Gain, in percentage points of accuracy, from which more videos are recommended."""
@@ -136,7 +143,8 @@ def learning_curve(
     runtime: RuntimeConfig,
     progress: Progress,
 ) -> LearningCurve:
-    """Train the recipe of a model on parts of the annotated videos.
+    """Train the recipe of a model on parts of the annotated videos. After an interruption, the fits
+    that were finished are read from the model's folder, if it can be written.
 
     Args:
         folder: folder of a model that ``vtnstream train`` trained on stored features.
@@ -149,6 +157,7 @@ def learning_curve(
         ModelError: the folder does not contain how its model was trained.
         TrainingError: there are too few videos, or the loss is not finite.
         VideoError: a video cannot be read.
+        OutputError: a fit cannot be saved.
     """
     model = require_vtn(load_model(folder), "a learning curve")
     config, recipe, task = _training_of(Path(folder), model)
@@ -167,7 +176,11 @@ def learning_curve(
                 f"{annotations.source}: a learning curve holds videos out in turn, and there is "
                 "one video, scene or fold only"
             )
-        sizes, scores = _measure(base, recipe, folds, len(labels), progress)
+        kept = Path(folder) / FITS_FOLDER
+        saved = SavedFits(kept if os.access(folder, os.W_OK) else None, config, samples)
+        fits = Fits(base, {recipe.name: recipe}, saved, progress)
+        sizes, scores = _measure(fits, recipe, folds, len(labels))
+        shutil.rmtree(kept, ignore_errors=True)
     points = tuple(
         CurvePoint(size, *(mean_interval([row[k][n] for row in scores]) for n in range(2)))
         for k, size in enumerate(sizes)
@@ -199,11 +212,15 @@ def _training_of(folder: Path, model: VideoModel) -> tuple[TrainConfig, Recipe, 
             f"{folder}: a learning curve repeats a training on stored features with one head, and "
             f"this model was trained with mode {config.mode} and task {task}"
         )
-    own = Recipe("own", "the settings as they are", lambda config, videos, rate: config)
+    own = Recipe("own", "the settings as they are", _as_they_are)
     known = {recipe.name: recipe for recipe in recipes_for(task)}
     if name == BLEND:  # its networks are those of other recipes
         name = BLENDED[0]
     return config, known.get(name, own), task
+
+
+def _as_they_are(config: TrainConfig, num_videos: int, rate: float) -> TrainConfig:
+    return config
 
 
 def _samples(
@@ -251,13 +268,10 @@ def _samples(
 
 
 def _measure(
-    base: SelectionBase,
-    recipe: Recipe,
-    folds: Sequence[Sequence[int]],
-    num_classes: int,
-    progress: Progress,
+    fits: Fits, recipe: Recipe, folds: Sequence[Sequence[int]], num_classes: int
 ) -> tuple[list[int], list[list[tuple[float, float]]]]:
     """Return the numbers of videos, and for each fold the scores of the model of each number."""
+    base = fits.base
     rest = [_paths([s for n, s in enumerate(base.samples) if n not in set(f)]) for f in folds]
     sizes = _sizes(min(len(paths) for paths in rest))
     if len(sizes) < 2:
@@ -265,31 +279,28 @@ def _measure(
             f"a learning curve needs more videos: {len(_paths(base.samples))} in {len(folds)} "
             "scenes or folds leave one to learn from"
         )
-    scores: list[list[tuple[float, float]]] = []
-    progress.start("learning curve", total=len(folds) * len(sizes), unit="fits")
+    jobs = []
+    for number, (fold, paths) in enumerate(zip(folds, rest, strict=True)):
+        order = np.random.default_rng([base.config.seed, number]).permutation(len(paths))
+        for size in sizes:
+            chosen = {paths[n] for n in order[:size]}
+            learned = (
+                n
+                for n, sample in enumerate(base.samples)
+                if n not in set(fold) and sample.video.path in chosen
+            )
+            jobs.append(Job(recipe.name, tuple(fold), learned=tuple(learned)))
+    scores = []
+    fits.begin("learning curve", jobs)
     try:
-        for number, (fold, paths) in enumerate(zip(folds, rest, strict=True)):
-            order = np.random.default_rng([base.config.seed, number]).permutation(len(paths))
-            asked = [base.samples[n] for n in fold]
-            row = []
-            for place, size in enumerate(sizes):
-                chosen = {paths[n] for n in order[:size]}
-                held = set(fold)
-                learned = [
-                    sample
-                    for n, sample in enumerate(base.samples)
-                    if n not in held and sample.video.path in chosen
-                ]
-                fitted = fit_recipe(base, recipe, learned, progress.warn)
-                answers = predict(fitted.model, asked, base.config)
-                row.append(scores_of(asked, answers, num_classes))
-                progress.advance(
-                    number * len(sizes) + place + 1, note=f"{size} videos {row[-1][0]:.1f} %"
-                )
-            scores.append(row)
+        for done, job in enumerate(jobs, start=1):
+            answers = fits.take(job)[1].answers
+            scores.append(scores_of([base.samples[n] for n in job.held], answers, num_classes))
+            videos = sizes[(done - 1) % len(sizes)]
+            fits.progress.advance(done, note=f"{videos} videos {scores[-1][0]:.1f} %")
     finally:
-        progress.finish()
-    return sizes, scores
+        fits.progress.finish()
+    return sizes, [scores[n : n + len(sizes)] for n in range(0, len(scores), len(sizes))]
 
 
 def _paths(samples: Sequence[Sample]) -> list[Path]:

@@ -176,6 +176,13 @@ class Fits:
         """Number of fits that are made at the same time."""
         return self._background.workers if self._background else 1
 
+    def begin(self, what: str, jobs: Sequence[Job]) -> None:
+        """Start the display of a number of fits. Those that are made in this run count into the
+        rate, the first one too."""
+        self.progress.start(what, total=len(jobs), unit="fits")
+        if jobs and self.saved.load(jobs[0]) is None:
+            self.progress.advance(0)
+
     @contextmanager
     def ahead(self, jobs: Sequence[Job], seconds: Mapping[str, float]) -> Iterator[None]:
         """Train for jobs in processes while the context lasts, if that is worth their start.

@@ -133,7 +133,8 @@ def compare(
     progress, samples = fits.progress, fits.base.samples
     began = time.perf_counter()
     done: list[tuple[int, ...]] = []
-    progress.start("comparing recipes", total=len(folds) * len(contenders), unit="fits")
+    jobs = [Job(each.recipe.name, tuple(fold)) for fold in folds for each in contenders]
+    fits.begin("comparing recipes", jobs)
     with ExitStack() as stack:
         stack.callback(progress.finish)
         for fold in folds:
@@ -150,8 +151,8 @@ def compare(
                 progress.advance(count, note=f"{contender.recipe.name} {contender.value:.1f} %")
             done.append(tuple(fold))
             if len(done) == 1:
-                jobs = [Job(c.recipe.name, tuple(f)) for f in folds[1:] for c in contenders]
-                stack.enter_context(fits.ahead(jobs, seconds_of(contenders)))
+                left = jobs[len(contenders) :]
+                stack.enter_context(fits.ahead(left, seconds_of(contenders)))
     counts = np.zeros(num_classes, np.int64)
     for sample in samples:
         counts += np.bincount(known_targets(sample), minlength=num_classes)

@@ -78,7 +78,7 @@ def _blend(fits: Fits, compared: Comparison, ensemble: str) -> list[FittedModel]
 def _trained_on_all(fits: Fits, compared: Comparison, jobs: Sequence[Job]) -> list[FittedModel]:
     seconds = seconds_of([each for each in compared.contenders if each.models])
     found: list[FittedModel] = []
-    fits.progress.start("training on all videos", total=len(jobs), unit="fits")
+    fits.begin("training on all videos", jobs)
     try:
         with fits.ahead(jobs, seconds):
             for number, job in enumerate(jobs, start=1):

@@ -121,14 +121,14 @@ def fit_job(
     Args:
         base: samples and settings.
         recipe: the recipe of the job.
-        job: what is held out, and the number that is added to the seed.
+        job: what is held out and what is learned from, and the number that is added to the seed.
         warn: receives warnings.
 
     Raises:
         TrainingError: no video is left to train on, or the loss is not finite.
     """
-    held = set(job.held)
-    learned = [sample for n, sample in enumerate(base.samples) if n not in held]
+    chosen = job.learned or sorted(set(range(len(base.samples))) - set(job.held))
+    learned = [base.samples[n] for n in chosen]
     if not learned:
         raise TrainingError("no video is left to train on when a fold is held out")
     began = time.perf_counter()

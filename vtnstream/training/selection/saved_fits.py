@@ -35,11 +35,13 @@ class Job:
         recipe: the recipe's name.
         held: numbers of the samples that are held out and predicted; none trains on all.
         member: number of the network among several that differ in their seed alone.
+        learned: numbers of the samples that are trained on; none means all that are not held out.
     """
 
     recipe: str
     held: tuple[int, ...] = ()
     member: int = 0
+    learned: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,8 @@ class SavedFits:
             return None
         try:
             document = torch.load(path, map_location="cpu", weights_only=True)
-            if document["key"] != self._key or document["held"] != list(job.held):
+            asked = [self._key, list(job.held), list(job.learned)]
+            if [document[name] for name in ("key", "held", "learned")] != asked:
                 return None
             answers = [answer.numpy() for answer in document["answers"]]
             about = (document["loss"], document["steps"], document["seconds"])
@@ -112,6 +115,7 @@ class SavedFits:
         document = {
             "key": self._key,
             "held": list(job.held),
+            "learned": list(job.learned),
             "state": fit.state,
             "loss": fit.loss,
             "steps": fit.steps,
@@ -130,7 +134,8 @@ class SavedFits:
         if self._folder is None:
             return None
         samples = str(min(job.held)) if job.held else "all"
-        return self._folder / f"{job.recipe}_{samples}_{job.member}.pt"
+        part = f"_{len(job.learned)}" if job.learned else ""
+        return self._folder / f"{job.recipe}_{samples}_{job.member}{part}.pt"
 
 
 def forget_fits(folder: Path) -> None:
