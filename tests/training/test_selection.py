@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from vtnstream import api
+from vtnstream.cli.commands.train import facts_of
 from vtnstream.config import (
     BackboneConfig,
     DataConfig,
@@ -99,7 +100,11 @@ def test_few_segments_compare_all_recipes(videos: Path, tmp_path: Path, quick: N
     assert result.search["folds"] == 3  # one a scene
     assert result.search["majority"] > 50 and result.search["chance"] == 50
     assert result.best.validation["accuracy"] > 80
-    assert result.split == "each in turn, 3 of 3 folds"
+    assert result.split == "each in turn, 3 of 3 folds" and result.in_turn
+    facts = dict(facts_of(result))
+    count = result.num_train
+    assert facts["videos"] == f"{count} for the model, each held out once to compare recipes"
+    assert facts["validation"].endswith("together; the table has means of folds)")
     assert "comparing recipes" in told.started
     written = json.loads((tmp_path / "m" / "train.json").read_text())["result"]
     assert written["search"]["table"][0]["recipe"] == result.recipe
@@ -241,7 +246,7 @@ def test_the_annotations_own_validation_videos_are_kept_out(
     split += [f"{line},{'val' if line.endswith(',2') else 'train'}" for line in lines[1:]]
     (videos / "split.csv").write_text("\n".join(split))
     result = train(replace(asked, annotations=str(videos / "split.csv")), runtime=runtime(videos))
-    assert (result.num_train, result.num_validation) == (6, 3)
+    assert (result.num_train, result.num_validation, result.in_turn) == (6, 3, False)
     assert result.search["folds"] == 2
 
 

@@ -43,6 +43,11 @@ def test_gaps_of_seconds_between_segments_are_ignored() -> None:
     assert "80% of the videos is labelled, 10 gaps of usually 2.0 s" in why
 
 
+def test_a_gap_of_a_frame_is_no_gap_of_zero_seconds() -> None:
+    _, why = auto(labelled(10, (0.0, 5.0, "a"), (5.033, 10.0, "b")))
+    assert "1 gap of usually less than 0.1 s" in why
+
+
 def test_sparse_events_give_background() -> None:
     spans = [(60.0 * i, 60.0 * i + 5, "ab"[i % 2]) for i in range(10)]
     choice, why = auto(labelled(600, *spans))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vtnstream.cli.comparison import percent
 from vtnstream.cli.framework.console import Console
 from vtnstream.cli.framework.progress import make_progress
 from vtnstream.cli.framework.tables import print_table
@@ -57,8 +58,8 @@ def print_learning_curve(
     rows = [
         [
             str(point["videos"]),
-            _percent(point["accuracy"], point["accuracy_interval"]),
-            _percent(point["mean_class_accuracy"], point["mean_class_interval"]),
+            percent(point["accuracy"], point["accuracy_interval"]),
+            percent(point["mean_class_accuracy"], point["mean_class_interval"]),
             "\u2588" * round(_WIDTH * point["accuracy"] / 100),
         ]
         for point in document["points"]
@@ -70,11 +71,6 @@ def print_learning_curve(
         "folds, 95 % intervals over them)"
     )
     console.out(document["verdict"])
-
-
-def _percent(mean: float, interval: Sequence[float]) -> str:
-    half = (interval[1] - interval[0]) / 2
-    return f"{mean:.1f} \u00b1 {half:.1f}" if math.isfinite(half) else f"{mean:.1f}"
 
 
 def _finite(value: Any) -> Any:

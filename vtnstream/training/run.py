@@ -59,6 +59,8 @@ class TrainResult:
         stopped_early: whether training ended because validation did not improve.
         seconds: wall time of feature extraction and training.
         warnings: warnings for the user.
+        in_turn: whether the validation samples are training samples, held out in turn to compare
+            recipes.
     """
 
     folder: Path
@@ -75,6 +77,7 @@ class TrainResult:
     stopped_early: bool
     seconds: float
     warnings: tuple[str, ...]
+    in_turn: bool = False
 
 
 def train(
@@ -217,6 +220,7 @@ def _result(
         stopped_early=fitted.stopped_early,
         seconds=0.0,
         warnings=(),
+        in_turn=found is not None and not prepared.validation,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from vtnstream.labels import BACKGROUND
 from vtnstream.training.data.features import VideoFeatures
 from vtnstream.training.data.targets import labelled_spans
+from vtnstream.wording import plural
 
 _MIN_IGNORED_SHARE = 0.5
 """Labelled share of the videos below which the segments are events and the rest is background."""
@@ -67,7 +68,8 @@ def resolve_unlabelled(
     usual = float(np.median(gaps)) if gaps else 0.0
     facts = f"{share:.0%} of the videos is labelled"
     if gaps:
-        facts += f", {len(gaps)} gaps of usually {usual:.1f} s"
+        length = f"{usual:.1f} s" if usual >= 0.05 else "less than 0.1 s"
+        facts += f", {plural(len(gaps), 'gap')} of usually {length}"
     if share < _MIN_IGNORED_SHARE:
         return Unlabelled("background", f"{facts}: sparse events")
     if usual > _MAX_IGNORED_GAP:

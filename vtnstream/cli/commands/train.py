@@ -213,7 +213,7 @@ def train(ctx: click.Context, /, **values: Any) -> None:
         console.out(json.dumps(_document(result), indent=2))
     else:
         print_comparison(console, result.search)
-        print_facts(console, _facts(result))
+        print_facts(console, facts_of(result))
         console.say(f"try it: vtnstream {_command(result)} VIDEO --model {result.folder}")
 
 
@@ -283,25 +283,40 @@ def _command(result: TrainResult) -> str:
     return "timeline" if result.task == "dense" else "classify"
 
 
-def _facts(result: TrainResult) -> list[tuple[str, str]]:
+def facts_of(result: TrainResult) -> list[tuple[str, str]]:
+    """Return what a training run prints after it, as names and values."""
     best = result.best
     scores = ", ".join(f"{name} {value:.3g}" for name, value in best.validation.items())
     early = ", stopped early" if result.stopped_early else ""
     epochs = f"{best.epoch} of {len(result.records)}{early}"
+    how = (
+        " (of all held-out videos together; the table has means of folds)" if result.in_turn else ""
+    )
     members = result.search.get("members", 1)
     team = f", the mean of {members} networks" if members > 1 else ""
     return [
         ("model", str(result.folder)),
         ("recipe", f"{result.recipe}{team}"),
         ("task", f"{result.task}: {', '.join(result.labels)}"),
-        ("videos", f"{result.num_train} for training, {result.num_validation} held out"),
+        ("videos", _videos(result)),
         ("held out", result.split),
         *([("unlabelled", result.unlabelled)] if result.unlabelled else []),
         *([] if result.search else [("best epoch", epochs)]),
         ("loss", f"{best.loss:.3g}"),
-        ("validation", scores or "none"),
+        ("validation", f"{scores or 'none'}{how}"),
         ("time", format_time(result.seconds, digits=0)),
     ]
+
+
+def _videos(result: TrainResult) -> str:
+    held = f"{result.num_validation} held out"
+    if not result.in_turn:
+        return f"{result.num_train} for training, {held}"
+    if result.num_validation == result.num_train:
+        held = "each held out once"
+    else:
+        held = f"{result.num_validation} of them held out once"
+    return f"{result.num_train} for the model, {held} to compare recipes"
 
 
 def _document(result: TrainResult) -> dict[str, Any]:
