@@ -160,7 +160,8 @@ class Interposer:
 
     def _open(self, path: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         changing = not isinstance(path, int) and any(letter in mode for letter in "wax+")
-        if not changing or self._watched(path) is None:
+        opens_itself = options.get("opener") is not None  # through os.open
+        if not changing or opens_itself or self._watched(path) is None:
             return _REAL_OPEN(path, mode, *arguments, **options)
         if self.strikes("open", path):
             self.strike(path)

@@ -221,8 +221,9 @@ def test_weights(work: Work, cases: Cases, some: Some, scene: Path) -> None:
         with cases("hostile weights", path.name), witness(scene, scene / "canary.mp4") as seen:
             FILES[name](path)
             seen.begin()
-            more = ["-o", scene / "out", *(["--cache-dir", scene / "c"] * (suffix == ".pth"))]
+            out = scene / ("out.safetensors" if suffix == ".pth" else "out")
+            more = ["-o", out, *(["--cache-dir", scene / "c"] * (suffix == ".pth"))]
             ended = work.warm.run(*commands[suffix], path, *more, program=seen.program + LIMITS)
-            seen.assert_nothing_happened(scene / "out", scene / "c")
+            seen.assert_nothing_happened(out, scene / "c")
             assert_refused(ended, str(path))
             assert not (scene / "owned").exists()
