@@ -155,7 +155,7 @@ def test_features_of_another_video_or_model_are_refused(
     with pytest.raises(FeatureError, match="another video"):
         vtnstream.classify(other, model=model, features=features)
     retrained = vtnstream.create_model(model.config)
-    with pytest.raises(FeatureError, match="other weights"):
+    with pytest.raises(FeatureError, match="another backbone or weights"):
         vtnstream.classify(video, model=retrained, features=features)
 
 
